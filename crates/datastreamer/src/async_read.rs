@@ -1,0 +1,103 @@
+//! tokio's I/O traits: a reader is an `AsyncRead`, an `AsyncWrite` is a consumer, an `AsyncRead`
+//! is a source.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_core::Stream;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use crate::{config::StreamOptions, error::Error, reader::ChunkReader};
+
+impl AsyncRead for ChunkReader {
+    /// Reads what one chunk holds; a failed stream is an error that [`Error::find_in`] finds,
+    /// never an end.
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let reader = self.get_mut();
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(chunk) = ready!(reader.poll_chunk(cx)) {
+            let mut chunk = chunk?;
+            let taken = chunk.len().min(buf.remaining());
+            buf.put_slice(&chunk[..taken]);
+            chunk.advance(taken);
+            reader.put_back(chunk);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl ChunkReader {
+    /// Writes the whole stream to `consumer` (a socket, a file), then flushes it; returns the
+    /// bytes written. Only an `Ok` means that the consumer has a whole file: on an error the
+    /// caller has to make the failure visible (reset the socket, remove the file).
+    ///
+    /// # Errors
+    /// Why the stream did not end well, or [`crate::ErrorKind::ConsumerFailed`] with the
+    /// consumer's own error, in which case the source is stopped with it.
+    pub async fn write_to_async<W>(mut self, consumer: &mut W) -> Result<u64, Error>
+    where
+        W: AsyncWrite + Unpin + ?Sized,
+    {
+        let mut bytes = 0;
+        while let Some(chunk) = self.next_chunk().await {
+            let chunk = chunk?;
+            let written = consumer.write_all(&chunk).await;
+            written.map_err(|error| self.consumer_failed(error))?;
+            bytes += chunk.len() as u64;
+        }
+        let flushed = consumer.flush().await;
+        flushed.map_err(|error| self.consumer_failed(error))?;
+        Ok(bytes)
+    }
+}
+
+impl StreamOptions {
+    /// Streams out what an `AsyncRead` yields, without a thread: see
+    /// [`StreamOptions::stream_out_async`].
+    pub fn stream_out_async_read<R>(self, source: R) -> ChunkReader
+    where
+        R: AsyncRead + Send + 'static,
+    {
+        let chunk_bytes = self.resolve().chunk_bytes;
+        self.stream_out_async(Reads {
+            source: Box::pin(source),
+            chunk_bytes,
+            buffer: BytesMut::new(),
+        })
+    }
+}
+
+/// Turns reads into items of at most a chunk.
+struct Reads<R> {
+    source: Pin<Box<R>>,
+    chunk_bytes: usize,
+    buffer: BytesMut,
+}
+
+impl<R: AsyncRead> Stream for Reads<R> {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        // A read needs initialised memory to be safe; `resize` zeroes only what it adds.
+        this.buffer.resize(this.chunk_bytes, 0);
+        let mut buf = ReadBuf::new(&mut this.buffer);
+        let read = this.source.as_mut().poll_read(cx, &mut buf);
+        let filled = buf.filled().len();
+        Poll::Ready(match ready!(read) {
+            Ok(()) if filled == 0 => None,
+            Ok(()) => Some(Ok(this.buffer.split_to(filled).freeze())),
+            Err(error) => Some(Err(error)),
+        })
+    }
+}

@@ -1,0 +1,198 @@
+//! A stream's settings: what the caller asked for, and what the core runs on.
+//!
+//! [`StreamOptions`] takes anything; `resolve` makes the [`Settings`] that need no check after.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    pool::StreamPool,
+    reader::ChunkReader,
+    streamer::{self, SourceResult},
+    writer::StreamWriter,
+};
+
+/// 128 KiB a chunk: on loopback HTTP 64 KiB chunks reach 1.02 of a body without a producer,
+/// 128 KiB 1.10 and 256 KiB 1.19 for twice the memory.
+pub const DEFAULT_CHUNK_BYTES: usize = 128 * 1024;
+
+/// Four chunks: one being filled, one being sent, two to absorb the jitter between them.
+pub const DEFAULT_BUFFER_BYTES: usize = 4 * DEFAULT_CHUNK_BYTES;
+
+/// A quarter of a second: what a person at a progress bar takes for "moving", and at 4 partial
+/// chunks a second nothing beside the work of the source.
+pub const DEFAULT_FLUSH_AFTER: Duration = Duration::from_millis(250);
+
+/// One minute without a byte taken: longer than a laptop's change of network, shorter than the
+/// time for which an operator wants a dead client to hold a database cursor.
+pub const DEFAULT_CONSUMER_STALL: Duration = Duration::from_secs(60);
+
+/// Ten minutes without a byte written: long queries compute for minutes before their first row.
+pub const DEFAULT_SOURCE_STALL: Duration = Duration::from_secs(600);
+
+/// What happens to the consumer when somebody stops a stream and the consumer is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OnStop {
+    /// The consumer is aborted: it must not take the part for the whole.
+    #[default]
+    Abort,
+    /// The consumer is finished: for endless streams, where any part is a whole.
+    Finish,
+}
+
+/// The settings of one stream, and the place to start a stream from.
+///
+/// ```
+/// use std::io::Write;
+/// let chunks = datastreamer::StreamOptions::new()
+///     .chunk_bytes(4)
+///     .stream_out(|out| out.write_all(b"abcdef"));
+/// let sizes: Vec<usize> = chunks.into_iter().map(|c| Ok(c?.len())).collect::<Result<_, datastreamer::Error>>()?;
+/// assert_eq!(sizes, [4, 2]);
+/// # Ok::<(), datastreamer::Error>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct StreamOptions {
+    chunk_bytes: Option<usize>,
+    buffer_bytes: Option<usize>,
+    flush_after: Option<Option<Duration>>,
+    length: Option<u64>,
+    consumer_stall: Option<Option<Duration>>,
+    min_bytes_per_second: u64,
+    source_stall: Option<Option<Duration>>,
+    on_stop: OnStop,
+    context: Option<Arc<str>>,
+    pool: Option<StreamPool>,
+    beyond_admission: bool,
+}
+
+/// What the core runs on; made once by [`StreamOptions::resolve`].
+#[derive(Clone)]
+pub(crate) struct Settings {
+    /// At least 1.
+    pub(crate) chunk_bytes: usize,
+    /// At least twice `chunk_bytes`.
+    pub(crate) buffer_bytes: usize,
+    pub(crate) flush_after: Option<Duration>,
+    pub(crate) length: Option<u64>,
+    pub(crate) consumer_stall: Option<Duration>,
+    /// 0: no minimum.
+    pub(crate) min_bytes_per_second: u64,
+    pub(crate) source_stall: Option<Duration>,
+    pub(crate) on_stop: OnStop,
+    pub(crate) context: Arc<str>,
+}
+
+impl StreamOptions {
+    /// Starts from the defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the size of the chunks that the consumer gets, in bytes; 0 counts as 1.
+    pub fn chunk_bytes(mut self, bytes: usize) -> Self {
+        self.chunk_bytes = Some(bytes);
+        self
+    }
+
+    /// Bounds what is written and not yet gone from the consumer's hands, in bytes, the chunk
+    /// being filled included. At least two chunks; less counts as two chunks.
+    pub fn buffer_bytes(mut self, bytes: usize) -> Self {
+        self.buffer_bytes = Some(bytes);
+        self
+    }
+
+    /// Sets how long written bytes may wait for a chunk to fill; `None`: for ever.
+    pub fn flush_after(mut self, delay: impl Into<Option<Duration>>) -> Self {
+        self.flush_after = Some(delay.into());
+        self
+    }
+
+    /// Promises the exact number of bytes. A source that writes more or fewer has failed, and
+    /// the last byte is only handed out once the source has ended well.
+    pub fn length(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.length = bytes.into();
+        self
+    }
+
+    /// Drops a consumer that takes nothing for so long; `None`: never.
+    pub fn consumer_stall(mut self, deadline: impl Into<Option<Duration>>) -> Self {
+        self.consumer_stall = Some(deadline.into());
+        self
+    }
+
+    /// Drops a consumer that takes less, measured over the consumer's stall deadline and only
+    /// while the source waits for it. 0 (the default): no minimum.
+    pub fn min_bytes_per_second(mut self, bytes: u64) -> Self {
+        self.min_bytes_per_second = bytes;
+        self
+    }
+
+    /// Stops a source that writes nothing for so long while it could; `None`: never.
+    pub fn source_stall(mut self, deadline: impl Into<Option<Duration>>) -> Self {
+        self.source_stall = Some(deadline.into());
+        self
+    }
+
+    /// Says what a stop means for a consumer that is still there.
+    pub fn on_stop(mut self, on_stop: OnStop) -> Self {
+        self.on_stop = on_stop;
+        self
+    }
+
+    /// Names the stream for its record and its log lines, for example the request's path.
+    pub fn context(mut self, context: impl Into<Arc<str>>) -> Self {
+        self.context = Some(context.into());
+        self
+    }
+
+    /// Runs the stream in this pool instead of the process's own.
+    pub fn pool(mut self, pool: &StreamPool) -> Self {
+        self.pool = Some(pool.clone());
+        self
+    }
+
+    /// Starts the stream without asking for a place of its own, because it only transforms
+    /// another stream that has one (a compressor, a tee). It takes a thread all the same.
+    pub fn within_admitted_stream(mut self) -> Self {
+        self.beyond_admission = true;
+        self
+    }
+
+    /// Starts a source on a thread of the pool and returns the reading end.
+    ///
+    /// Never blocks and never fails: where the pool refuses, the reader's first poll says so
+    /// ([`crate::ErrorKind::Busy`]). See [`crate::stream_out`].
+    pub fn stream_out<F, T>(self, write_stream_to: F) -> ChunkReader
+    where
+        F: FnOnce(&mut StreamWriter) -> T + Send + 'static,
+        T: SourceResult,
+    {
+        streamer::start(&self, write_stream_to)
+    }
+
+    pub(crate) fn chosen_pool(&self) -> &StreamPool {
+        self.pool.as_ref().unwrap_or_else(|| StreamPool::global())
+    }
+
+    pub(crate) fn asks_for_admission(&self) -> bool {
+        !self.beyond_admission
+    }
+
+    pub(crate) fn resolve(&self) -> Settings {
+        let chunk_bytes = self.chunk_bytes.unwrap_or(DEFAULT_CHUNK_BYTES).max(1);
+        Settings {
+            chunk_bytes,
+            buffer_bytes: self
+                .buffer_bytes
+                .unwrap_or(DEFAULT_BUFFER_BYTES)
+                .max(chunk_bytes.saturating_mul(2)),
+            flush_after: self.flush_after.unwrap_or(Some(DEFAULT_FLUSH_AFTER)),
+            length: self.length,
+            consumer_stall: self.consumer_stall.unwrap_or(Some(DEFAULT_CONSUMER_STALL)),
+            min_bytes_per_second: self.min_bytes_per_second,
+            source_stall: self.source_stall.unwrap_or(Some(DEFAULT_SOURCE_STALL)),
+            on_stop: self.on_stop,
+            context: self.context.clone().unwrap_or_else(|| Arc::from("")),
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Why a stream did not end well: one type for the source, the consumer and the operator.
+//!
+//! The kind is for code, the text for people, the cause chain for logs.
+
+use std::{error::Error as StdError, fmt, io, sync::Arc};
+
+use crate::record::Outcome;
+
+/// Why a stream was stopped or aborted, or a write refused.
+///
+/// Cheap to clone: the writer, the reader and the record of one stream share it.
+///
+/// ```
+/// use datastreamer::{Error, ErrorKind};
+/// let error = Error::source_failed(std::io::Error::other("row 7: no such column"));
+/// assert_eq!(error.kind(), ErrorKind::SourceFailed);
+/// assert_eq!(error.to_string(), "the source failed: row 7: no such column");
+/// ```
+#[derive(Clone)]
+pub struct Error {
+    kind: ErrorKind,
+    detail: Option<Arc<str>>,
+    cause: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+/// What kind of ending an [`Error`] tells of; which side has to act follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The consumer left: it hung up, or the reader was dropped before the end.
+    HangUp,
+    /// Somebody called stop while the consumer was still there.
+    Stopped,
+    /// The consumer took nothing for its deadline, or less than its minimum rate.
+    ConsumerStalled,
+    /// The consumer's own write or finish failed.
+    ConsumerFailed,
+    /// The source returned an error.
+    SourceFailed,
+    /// The source panicked.
+    SourcePanicked,
+    /// The source wrote nothing for its deadline.
+    SourceStalled,
+    /// The source wrote more or fewer bytes than it had promised.
+    LengthMismatch,
+    /// The pool had no place for the stream, or none in time.
+    Busy,
+    /// The pool is shutting down.
+    ShutDown,
+    /// A write came after the stream had ended.
+    Ended,
+}
+
+impl Error {
+    /// Makes an error of a kind with a text of its own, for example the reason of a stop.
+    pub fn new(kind: ErrorKind, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            detail: Some(detail.into().into()),
+            cause: None,
+        }
+    }
+
+    /// Wraps what a source returned.
+    ///
+    /// An error that merely hands on why the stream was stopped (as a source does that passes
+    /// the failure of its `write` up with `?`) comes back as it was.
+    pub fn source_failed(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::caused_by(ErrorKind::SourceFailed, cause)
+    }
+
+    /// Wraps what a consumer's `write` or `finish` returned.
+    pub fn consumer_failed(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::caused_by(ErrorKind::ConsumerFailed, cause)
+    }
+
+    fn caused_by(kind: ErrorKind, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        let cause = cause.into();
+        if let Some(own) = Self::find_in(cause.as_ref()) {
+            return own.clone();
+        }
+        Self {
+            kind,
+            detail: None,
+            cause: Some(Arc::from(cause)),
+        }
+    }
+
+    pub(crate) fn of_kind(kind: ErrorKind) -> Self {
+        Self {
+            kind,
+            detail: None,
+            cause: None,
+        }
+    }
+
+    /// Finds a stream's error in an error or its causes, `io::Error`s looked into.
+    pub fn find_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(own) = error.downcast_ref::<Self>() {
+                return Some(own);
+            }
+            // io::Error's `source` skips the error that it wraps.
+            next = match error
+                .downcast_ref::<io::Error>()
+                .and_then(io::Error::get_ref)
+            {
+                Some(inner) => Some(inner),
+                None => error.source(),
+            };
+        }
+        None
+    }
+
+    /// Says what kind of ending this is.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Says how a stream that ended with this error is counted.
+    pub fn outcome(&self) -> Outcome {
+        match self.kind {
+            ErrorKind::HangUp | ErrorKind::ConsumerFailed => Outcome::ClientGone,
+            ErrorKind::ConsumerStalled => Outcome::ClientStalled,
+            ErrorKind::SourceFailed | ErrorKind::SourcePanicked | ErrorKind::LengthMismatch => {
+                Outcome::SourceError
+            }
+            ErrorKind::SourceStalled => Outcome::SourceStalled,
+            ErrorKind::Stopped | ErrorKind::ShutDown | ErrorKind::Ended => Outcome::Cancelled,
+            ErrorKind::Busy => Outcome::Shed,
+        }
+    }
+}
+
+impl ErrorKind {
+    fn text(self) -> &'static str {
+        match self {
+            Self::HangUp => "the consumer hung up",
+            Self::Stopped => "the stream was stopped",
+            Self::ConsumerStalled => "the consumer stalled",
+            Self::ConsumerFailed => "the consumer failed",
+            Self::SourceFailed => "the source failed",
+            Self::SourcePanicked => "the source panicked",
+            Self::SourceStalled => "the source stalled",
+            Self::LengthMismatch => "the source broke its promise of length",
+            Self::Busy => "too many streams",
+            Self::ShutDown => "shutting down",
+            Self::Ended => "the stream has ended",
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind.text())?;
+        if let Some(detail) = &self.detail {
+            write!(f, ": {detail}")?;
+        }
+        if let Some(cause) = &self.cause {
+            write!(f, ": {cause}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error({:?}: {self})", self.kind)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.cause
+            .as_ref()
+            .map(|cause| cause.as_ref() as &(dyn StdError + 'static))
+    }
+}
+
+impl From<Error> for io::Error {
+    /// The consumer's absence becomes `BrokenPipe`, a stall `TimedOut`, the rest `Other`; the
+    /// error itself stays inside and [`Error::find_in`] finds it again.
+    fn from(error: Error) -> Self {
+        let kind = match error.kind {
+            ErrorKind::HangUp | ErrorKind::Stopped | ErrorKind::ConsumerFailed => {
+                io::ErrorKind::BrokenPipe
+            }
+            ErrorKind::ConsumerStalled | ErrorKind::SourceStalled => io::ErrorKind::TimedOut,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}

@@ -1,0 +1,73 @@
+//! Streams out large files that are produced on the fly.
+//!
+//! You give it a function that writes; a consumer gets a file: in bounded memory, with
+//! back-pressure down to the source, without ever blocking an event loop. A consumer that leaves
+//! stops the work; a failure can never be taken for a finished file.
+//!
+//! ```
+//! use std::io::Write;
+//! let chunks = datastreamer::stream_out(|out| {
+//!     writeln!(out, "id,name")?;
+//!     for id in 0..1000 {
+//!         writeln!(out, "{id},star {id}")?; // blocks while the consumer is slow
+//!     }
+//!     Ok::<(), std::io::Error>(()) // only this makes the file whole
+//! });
+//! assert!(chunks.read_to_vec()?.starts_with(b"id,name\n0,star 0\n"));
+//! # Ok::<(), datastreamer::Error>(())
+//! ```
+//!
+//! # What blocks, what does not
+//! - [`StreamWriter`]'s writes **block**, on the source's own thread, while the buffer is full.
+//! - [`stream_out`], [`ChunkReader::poll_chunk`], [`ChunkReader::next_chunk`], the handles and
+//!   everything behind the features never block.
+//! - [`ChunkReader::into_iter`], [`ChunkReader::write_to`], [`Delivery::wait`] and
+//!   [`StreamPool::shutdown`] block; each says so.
+//!
+//! # One byte, read downward
+//! source → [`StreamWriter::write_slice`] → the queue → [`ChunkReader::poll_chunk`] → an HTTP
+//! body, an async stream, an `AsyncRead`, a blocking iterator, or a [`Consumer`].
+//!
+//! # Features
+//! `http-body`, `futures`, `tokio`, `axum`: the interfaces that they add to [`ChunkReader`].
+//! `tracing`: source threads run inside the caller's span. None is on by default, and none brings
+//! a runtime.
+
+#[cfg(feature = "tokio")]
+mod async_read;
+#[cfg(feature = "http-body")]
+mod body;
+mod chunk;
+mod config;
+mod consumer;
+mod error;
+mod pool;
+#[cfg(feature = "futures")]
+mod pulled;
+mod queue;
+mod reader;
+mod record;
+#[cfg(feature = "futures")]
+mod stream;
+mod streamer;
+mod sync;
+mod watchdog;
+mod writer;
+
+pub use config::{
+    DEFAULT_BUFFER_BYTES, DEFAULT_CHUNK_BYTES, DEFAULT_CONSUMER_STALL, DEFAULT_FLUSH_AFTER,
+    DEFAULT_SOURCE_STALL, OnStop, StreamOptions,
+};
+pub use consumer::{
+    AlreadyRegistered, Consumer, DataStreamer, Delivery, HangUp, Producer, ProducerSlot,
+    StartError, WriteConsumer,
+};
+pub use error::{Error, ErrorKind};
+pub use pool::{
+    DEFAULT_IDLE_THREAD, DEFAULT_MAX_ACTIVE, DEFAULT_MAX_WAITING, DEFAULT_QUEUE_TIMEOUT,
+    PoolOptions, Shutdown, StreamPool,
+};
+pub use reader::{BlockingChunks, ChunkReader};
+pub use record::{BlockedOn, Outcome, Record, StreamId};
+pub use streamer::{SourceResult, StreamHandle, stream_out};
+pub use writer::{PASS_THROUGH_BYTES, StopToken, StreamWriter};

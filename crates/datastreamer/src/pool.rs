@@ -1,0 +1,435 @@
+//! Who may run: a bounded number of streams, a bounded waiting room, threads that are reused.
+//!
+//! A stream holds its place from admission until source **and** consumer are done, so the pool
+//! bounds memory as well: at most `max_active` times the stream's buffer. Threads run sources
+//! only and are never more than the active streams.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt, io,
+    sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    config::StreamOptions,
+    error::{Error, ErrorKind},
+    queue::End,
+    reader::ChunkReader,
+    record::{Record, StreamId},
+    streamer::{SourceResult, StreamCore, StreamHandle, std_lock},
+    writer::StreamWriter,
+};
+
+/// 512 streams: at the default buffer of 512 KiB the process holds at most 256 MiB of chunks.
+pub const DEFAULT_MAX_ACTIVE: usize = 512;
+/// Twice the active ones: who comes later would hardly be served within the wait.
+pub const DEFAULT_MAX_WAITING: usize = 1024;
+/// Ten seconds: shorter than the time-outs of the usual clients and proxies (30 to 60 s), so
+/// that they hear a clear refusal.
+pub const DEFAULT_QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Idle threads leave after this: long enough for a burst to find them, short enough for a
+/// quiet process to be small.
+pub const DEFAULT_IDLE_THREAD: Duration = Duration::from_secs(10);
+
+/// How many streams may run and wait, and what their threads are like.
+#[derive(Clone, Debug)]
+pub struct PoolOptions {
+    /// Streams that run at once; at least 1.
+    pub max_active: usize,
+    /// Streams that wait for a place; beyond it a stream is refused at once.
+    pub max_waiting: usize,
+    /// How long a stream waits for a place.
+    pub queue_timeout: Duration,
+    /// Stack of each thread, in bytes; `None`: the platform's default.
+    pub stack_bytes: Option<usize>,
+    /// Name of the threads, followed by a number.
+    pub thread_name: String,
+    /// How long a thread waits for the next source before it ends.
+    pub idle_thread: Duration,
+}
+
+impl Default for PoolOptions {
+    fn default() -> Self {
+        Self {
+            max_active: DEFAULT_MAX_ACTIVE,
+            max_waiting: DEFAULT_MAX_WAITING,
+            queue_timeout: DEFAULT_QUEUE_TIMEOUT,
+            stack_bytes: None,
+            thread_name: "datastreamer".into(),
+            idle_thread: DEFAULT_IDLE_THREAD,
+        }
+    }
+}
+
+/// A bounded set of streams and their threads. Clones are the same pool.
+///
+/// ```
+/// use datastreamer::{ErrorKind, PoolOptions, StreamPool};
+/// let pool = StreamPool::new(PoolOptions { max_active: 1, max_waiting: 0, ..Default::default() });
+/// let first = pool.stream_out(|out| out.write_slice(b"first"));
+/// let second = pool.stream_out(|out| out.write_slice(b"second"));
+/// assert_eq!(second.read_to_vec().unwrap_err().kind(), ErrorKind::Busy);
+/// assert_eq!(first.read_to_vec()?, b"first");
+/// # Ok::<(), datastreamer::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct StreamPool {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    options: PoolOptions,
+    state: Mutex<State>,
+    /// Where idle threads wait for a job.
+    job_ready: Condvar,
+    /// Where a shutdown waits for the last stream.
+    became_empty: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Places taken.
+    active: usize,
+    /// Threads that wait for a job.
+    idle_threads: usize,
+    threads: usize,
+    threads_started: u64,
+    /// Jobs that idle threads are about to take: never more than `idle_threads`.
+    jobs: VecDeque<Job>,
+    waiting: VecDeque<Waiting>,
+    /// Streams that are not done, the waiting ones included.
+    live: HashMap<StreamId, Weak<StreamCore>>,
+    shutting_down: bool,
+}
+
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
+
+struct Waiting {
+    core: Arc<StreamCore>,
+    job: Job,
+}
+
+/// How a shutdown went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shutdown {
+    /// Streams that the deadline found running and that were aborted.
+    pub aborted: usize,
+    /// Streams whose source or consumer was still there when the grace was over.
+    pub left: usize,
+}
+
+impl StreamPool {
+    /// Makes a pool; threads start as streams need them.
+    pub fn new(options: PoolOptions) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                options: PoolOptions {
+                    max_active: options.max_active.max(1),
+                    ..options
+                },
+                state: Mutex::default(),
+                job_ready: Condvar::new(),
+                became_empty: Condvar::new(),
+            }),
+        }
+    }
+
+    /// Returns the process's own pool, with the default options.
+    pub fn global() -> &'static Self {
+        static GLOBAL: OnceLock<StreamPool> = OnceLock::new();
+        GLOBAL.get_or_init(|| Self::new(PoolOptions::default()))
+    }
+
+    /// Starts a source in this pool: see [`crate::stream_out`].
+    pub fn stream_out<F, T>(&self, write_stream_to: F) -> ChunkReader
+    where
+        F: FnOnce(&mut StreamWriter) -> T + Send + 'static,
+        T: SourceResult,
+    {
+        StreamOptions::new().pool(self).stream_out(write_stream_to)
+    }
+
+    /// Counts the streams that hold a place.
+    pub fn active(&self) -> usize {
+        std_lock(&self.shared.state).active
+    }
+
+    /// Counts the streams in the waiting room.
+    pub fn waiting(&self) -> usize {
+        std_lock(&self.shared.state).waiting.len()
+    }
+
+    /// Counts the threads, the idle ones included.
+    pub fn threads(&self) -> usize {
+        std_lock(&self.shared.state).threads
+    }
+
+    /// Returns handles on all streams that are not done, in no order.
+    pub fn streams(&self) -> Vec<StreamHandle> {
+        self.live_streams()
+            .into_iter()
+            .map(StreamHandle::new)
+            .collect()
+    }
+
+    /// Returns the records of all streams that are not done, in no order.
+    pub fn records(&self) -> Vec<Record> {
+        self.live_streams()
+            .iter()
+            .map(|core| core.record())
+            .collect()
+    }
+
+    fn live_streams(&self) -> Vec<Arc<StreamCore>> {
+        let state = std_lock(&self.shared.state);
+        state.live.values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Refuses new streams from now on; the waiting ones are refused too, the running go on.
+    pub fn refuse_new(&self) {
+        let waiting = {
+            let mut state = std_lock(&self.shared.state);
+            state.shutting_down = true;
+            std::mem::take(&mut state.waiting)
+        };
+        for Waiting { core, job } in waiting {
+            drop(job);
+            core.end_source(End::Abort(Error::of_kind(ErrorKind::ShutDown)));
+        }
+        self.shared.job_ready.notify_all();
+    }
+
+    /// Shuts the pool down, blocking: refuses new streams, lets the running ones go on until the
+    /// deadline, then stops them with [`ErrorKind::ShutDown`], which their consumers see as an
+    /// abort, and waits at most `grace` for the sources to clean up.
+    pub fn shutdown(&self, deadline: Duration, grace: Duration) -> Shutdown {
+        self.refuse_new();
+        if self.wait_until_empty(deadline) {
+            return Shutdown {
+                aborted: 0,
+                left: 0,
+            };
+        }
+        let aborted = self.abort_all();
+        self.wait_until_empty(grace);
+        Shutdown {
+            aborted,
+            left: std_lock(&self.shared.state).live.len(),
+        }
+    }
+
+    /// Stops every stream with [`ErrorKind::ShutDown`]; returns how many there were.
+    pub fn abort_all(&self) -> usize {
+        let live = self.live_streams();
+        for core in &live {
+            core.stop(Error::of_kind(ErrorKind::ShutDown));
+        }
+        live.len()
+    }
+
+    /// Blocks until no stream is left, or for `timeout`; returns whether none is left.
+    pub fn wait_until_empty(&self, timeout: Duration) -> bool {
+        let state = std_lock(&self.shared.state);
+        let (state, _timed_out) = self
+            .shared
+            .became_empty
+            .wait_timeout_while(state, timeout, |state| !state.live.is_empty())
+            .unwrap_or_else(PoisonError::into_inner);
+        state.live.is_empty()
+    }
+
+    pub(crate) fn queue_timeout(&self) -> Duration {
+        self.shared.options.queue_timeout
+    }
+
+    // ---- admission ----
+
+    /// Runs a job for a stream, now or when a place is free.
+    ///
+    /// # Errors
+    /// `Busy` or `ShutDown`: the job was dropped.
+    pub(crate) fn submit(
+        &self,
+        core: &Arc<StreamCore>,
+        job: Job,
+        asks_for_admission: bool,
+    ) -> Result<(), Error> {
+        let options = &self.shared.options;
+        let mut state = std_lock(&self.shared.state);
+        state.check_open()?;
+        if asks_for_admission && state.active >= options.max_active {
+            if state.waiting.len() >= options.max_waiting {
+                return Err(busy(&state));
+            }
+            state.add_live(core);
+            let core = Arc::clone(core);
+            state.waiting.push_back(Waiting { core, job });
+            return Ok(());
+        }
+        state.add_live(core);
+        if asks_for_admission {
+            state.active += 1;
+            core.give_slot(Slot(self.clone()));
+        }
+        drop(state);
+        self.run_on_a_thread(job)
+            .inspect_err(|_| self.forget(core.id))
+    }
+
+    /// Takes a place without a thread.
+    #[cfg(feature = "futures")]
+    pub(crate) fn admit(&self, core: &Arc<StreamCore>) -> Result<(), Error> {
+        let mut state = std_lock(&self.shared.state);
+        state.check_open()?;
+        if state.active >= self.shared.options.max_active {
+            return Err(busy(&state));
+        }
+        state.active += 1;
+        state.add_live(core);
+        core.give_slot(Slot(self.clone()));
+        Ok(())
+    }
+
+    /// Takes a stream out of the waiting room; says whether it was there.
+    pub(crate) fn forget_waiting(&self, id: StreamId) -> bool {
+        let mut state = std_lock(&self.shared.state);
+        let place = state
+            .waiting
+            .iter()
+            .position(|waiting| waiting.core.id == id);
+        let waiting = place.and_then(|place| state.waiting.remove(place));
+        drop(state);
+        // Dropped here, unlocked: the job owns the caller's source.
+        waiting.is_some()
+    }
+
+    /// Forgets a stream that is done.
+    pub(crate) fn forget(&self, id: StreamId) {
+        let mut state = std_lock(&self.shared.state);
+        let forgotten = state.live.remove(&id);
+        let empty = state.live.is_empty();
+        drop(state);
+        drop(forgotten);
+        if empty {
+            self.shared.became_empty.notify_all();
+        }
+    }
+
+    /// Gives a free place to the next in line.
+    fn pass_on_place(&self) {
+        let mut state = std_lock(&self.shared.state);
+        let Some(Waiting { core, job }) = state.waiting.pop_front() else {
+            state.active -= 1;
+            return;
+        };
+        drop(state);
+        // The place first: the source may be done before we return.
+        core.give_slot(Slot(self.clone()));
+        if let Err(error) = self.run_on_a_thread(job) {
+            core.end_source(End::Abort(error));
+        }
+    }
+
+    // ---- threads ----
+
+    fn run_on_a_thread(&self, job: Job) -> Result<(), Error> {
+        let mut state = std_lock(&self.shared.state);
+        if state.idle_threads > state.jobs.len() {
+            state.jobs.push_back(job);
+            drop(state);
+            self.shared.job_ready.notify_one();
+            return Ok(());
+        }
+        state.threads += 1;
+        state.threads_started += 1;
+        let name = format!(
+            "{}-{}",
+            self.shared.options.thread_name, state.threads_started
+        );
+        drop(state);
+        self.spawn(name, job).map_err(|error| {
+            std_lock(&self.shared.state).threads -= 1;
+            Error::new(ErrorKind::Busy, format!("no thread to run on: {error}"))
+        })
+    }
+
+    fn spawn(&self, name: String, job: Job) -> io::Result<()> {
+        let mut builder = thread::Builder::new().name(name);
+        if let Some(bytes) = self.shared.options.stack_bytes {
+            builder = builder.stack_size(bytes);
+        }
+        let pool = self.clone();
+        builder.spawn(move || pool.work(job)).map(drop)
+    }
+
+    fn work(&self, first: Job) {
+        let mut next = Some(first);
+        while let Some(job) = next {
+            job(); // Catches its own panics: see streamer.rs::run.
+            next = self.next_job();
+        }
+    }
+
+    /// Waits for a job; without one for too long the thread is no longer counted and ends.
+    fn next_job(&self) -> Option<Job> {
+        let deadline = Instant::now() + self.shared.options.idle_thread;
+        let mut state = std_lock(&self.shared.state);
+        state.idle_threads += 1;
+        loop {
+            let job = state.jobs.pop_front();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if job.is_some() || left.is_zero() || state.shutting_down {
+                state.idle_threads -= 1;
+                state.threads -= usize::from(job.is_none());
+                return job;
+            }
+            state = self
+                .shared
+                .job_ready
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+}
+
+impl State {
+    fn check_open(&self) -> Result<(), Error> {
+        if self.shutting_down {
+            return Err(Error::of_kind(ErrorKind::ShutDown));
+        }
+        Ok(())
+    }
+
+    fn add_live(&mut self, core: &Arc<StreamCore>) {
+        self.live.insert(core.id, Arc::downgrade(core));
+    }
+}
+
+fn busy(state: &State) -> Error {
+    Error::new(
+        ErrorKind::Busy,
+        format!("{} active, {} waiting", state.active, state.waiting.len()),
+    )
+}
+
+/// A place in the pool; dropping it passes the place on.
+pub(crate) struct Slot(StreamPool);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.pass_on_place();
+    }
+}
+
+impl fmt::Debug for StreamPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamPool")
+            .field("options", &self.shared.options)
+            .field("active", &self.active())
+            .field("waiting", &self.waiting())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,219 @@
+//! Sources that are async: polled by the reader itself, in the consumer's context, without a
+//! thread and without a queue.
+//!
+//! Small items are gathered into chunks, large ones cut; what is gathered goes out as soon as
+//! the source has nothing more to give at once. Record, pause, stop, length and failures are
+//! those of every stream.
+
+use std::{
+    error::Error as StdError,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use futures_core::Stream;
+
+use crate::{
+    config::StreamOptions,
+    error::{Error, ErrorKind},
+    queue::End,
+    reader::ChunkReader,
+    streamer::{StreamCore, panicked},
+    watchdog,
+};
+
+impl StreamOptions {
+    /// Streams out what an async stream yields, without a thread.
+    ///
+    /// The source is polled when the reader is, so it runs as fast as the consumer takes. It
+    /// needs a place in the pool like any other; without one the reader gets
+    /// [`ErrorKind::Busy`] at once, as an async source cannot wait in line.
+    pub fn stream_out_async<S, E>(self, source: S) -> ChunkReader
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send + 'static,
+        E: Into<Box<dyn StdError + Send + Sync>> + 'static,
+    {
+        let core = StreamCore::new(&self);
+        match core.pool.admit(&core) {
+            Ok(()) => {
+                core.note_source_started();
+                watchdog::watch(&core);
+                ChunkReader::pulling(core, Pulled::new(source))
+            }
+            Err(error) => {
+                core.end_source(End::Abort(error));
+                ChunkReader::new(core)
+            }
+        }
+    }
+}
+
+type Items = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
+
+pub(crate) struct Pulled {
+    /// `None` once it has ended.
+    items: Option<Items>,
+    /// Small items, gathered; below one chunk.
+    gathered: BytesMut,
+    /// What is left of a large item.
+    large: Bytes,
+    written: u64,
+}
+
+impl Pulled {
+    fn new<S, E>(source: S) -> Self
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send + 'static,
+        E: Into<Box<dyn StdError + Send + Sync>> + 'static,
+    {
+        Self {
+            items: Some(Box::pin(OwnErrors {
+                source: Box::pin(source),
+            })),
+            gathered: BytesMut::new(),
+            large: Bytes::new(),
+            written: 0,
+        }
+    }
+
+    pub(crate) fn poll_chunk(
+        &mut self,
+        core: &Arc<StreamCore>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Error>>> {
+        // The queue stays empty: it only tells of pause, stop and the end, and keeps the waker.
+        if let Poll::Ready(end) = core.queue.poll_pop(cx) {
+            return Poll::Ready(end);
+        }
+        if core.queue.is_paused() {
+            return Poll::Pending;
+        }
+        match ready!(self.poll_gather(core.settings.chunk_bytes, cx)) {
+            Ok(Some(chunk)) => match self.check_length(core, chunk.len()) {
+                Ok(()) => {
+                    core.queue.count_direct(chunk.len());
+                    return Poll::Ready(Some(Ok(chunk)));
+                }
+                Err(error) => self.end(core, Err(error)),
+            },
+            Ok(None) => {
+                let verdict = core.check_length(self.written);
+                self.end(core, verdict);
+            }
+            Err(error) => self.end(core, Err(error)),
+        }
+        core.queue.poll_pop(cx)
+    }
+
+    /// Gathers up to a chunk; an error comes after what was gathered before it.
+    fn poll_gather(
+        &mut self,
+        chunk_bytes: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, Error>> {
+        loop {
+            if self.gathered.len() >= chunk_bytes {
+                return Poll::Ready(Ok(Some(self.gathered.split_to(chunk_bytes).freeze())));
+            }
+            if !self.large.is_empty() {
+                let bytes = self.large.len().min(chunk_bytes);
+                return Poll::Ready(Ok(Some(self.large.split_to(bytes))));
+            }
+            let Some(items) = &mut self.items else {
+                return Poll::Ready(Ok(self.take_gathered()));
+            };
+            let polled = catch_unwind(AssertUnwindSafe(|| items.as_mut().poll_next(cx)))
+                .unwrap_or_else(|payload| Poll::Ready(Some(Err(panicked(payload.as_ref())))));
+            match polled {
+                Poll::Ready(Some(Ok(item))) if item.len() < chunk_bytes / 4 => {
+                    self.gathered.extend_from_slice(&item);
+                }
+                Poll::Ready(Some(Ok(item))) => {
+                    self.large = item;
+                    if let Some(before) = self.take_gathered() {
+                        return Poll::Ready(Ok(Some(before)));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    let before = self.take_gathered();
+                    self.items = before.is_some().then(|| fails_with(error.clone()));
+                    return Poll::Ready(before.map_or(Err(error), |bytes| Ok(Some(bytes))));
+                }
+                Poll::Ready(None) => self.items = None,
+                Poll::Pending => {
+                    return match self.take_gathered() {
+                        Some(bytes) => Poll::Ready(Ok(Some(bytes))),
+                        None => Poll::Pending,
+                    };
+                }
+            }
+        }
+    }
+
+    fn take_gathered(&mut self) -> Option<Bytes> {
+        (!self.gathered.is_empty()).then(|| self.gathered.split().freeze())
+    }
+
+    fn check_length(&mut self, core: &StreamCore, bytes: usize) -> Result<(), Error> {
+        self.written += bytes as u64;
+        match core.settings.length {
+            Some(length) if self.written > length => Err(Error::new(
+                ErrorKind::LengthMismatch,
+                format!("more than the promised {length} bytes"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn end(&mut self, core: &StreamCore, verdict: Result<(), Error>) {
+        self.items = None;
+        core.end_source(match verdict {
+            Ok(()) => End::Finish,
+            Err(error) => End::Abort(error),
+        });
+    }
+
+    /// Drops the source, which ends it; the stream is over for it.
+    pub(crate) fn dismiss(mut self, core: &StreamCore) {
+        self.items = None;
+        core.end_source(End::Abort(Error::of_kind(ErrorKind::HangUp)));
+    }
+}
+
+fn fails_with(error: Error) -> Items {
+    Box::pin(Failed(Some(error)))
+}
+
+/// Yields one error.
+struct Failed(Option<Error>);
+
+impl Stream for Failed {
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(self.0.take().map(Err))
+    }
+}
+
+/// Turns the source's errors into the stream's.
+struct OwnErrors<S> {
+    source: Pin<Box<S>>,
+}
+
+impl<S, E> Stream for OwnErrors<S>
+where
+    S: Stream<Item = Result<Bytes, E>>,
+    E: Into<Box<dyn StdError + Send + Sync>>,
+{
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.source
+            .as_mut()
+            .poll_next(cx)
+            .map(|item| item.map(|result| result.map_err(Error::source_failed)))
+    }
+}

@@ -1,0 +1,305 @@
+//! The consumer's end of a stream, pull side: poll, await or block for the next chunk.
+//!
+//! Called by `body.rs`, `stream.rs`, `async_read.rs` and `consumer.rs`; calls
+//! `queue.rs::poll_pop`. Dropping a reader before the end is a hang-up.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    io::Write,
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker, ready},
+    thread::{self, Thread},
+};
+
+use bytes::Bytes;
+
+use crate::{
+    error::{Error, ErrorKind},
+    record::Outcome,
+    streamer::{StreamCore, StreamHandle},
+};
+
+#[cfg(feature = "futures")]
+use crate::pulled::Pulled;
+
+/// What a stream delivers: chunks in order, then a clean end or an error. After either it yields
+/// nothing.
+///
+/// With features it is an `http_body::Body` (`http-body`), a `futures_core::Stream` (`futures`),
+/// a tokio `AsyncRead` (`tokio`) and an axum response (`axum`); without any, [`IntoIterator`]
+/// blocks for each chunk.
+///
+/// **Dropping it** before the end is a hang-up: the source is told at once, and what was queued
+/// is thrown away.
+///
+/// Where the length was promised ([`crate::StreamOptions::length`]), the last byte comes only
+/// when the source has ended well: a consumer that counts bytes never takes a failure for a
+/// whole file.
+pub struct ChunkReader {
+    core: Arc<StreamCore>,
+    #[cfg(feature = "futures")]
+    pulled: Option<Pulled>,
+    /// The end of the file while the source's verdict is awaited (known length only).
+    held_back: Option<Bytes>,
+    /// What a byte-wise reader has left of the last chunk.
+    partly_read: Bytes,
+    bytes_taken: u64,
+    /// The end has been handed out.
+    over: bool,
+    /// The caller says when the clean end counts: see `hold_verdict`.
+    verdict_held: bool,
+}
+
+impl ChunkReader {
+    pub(crate) fn new(core: Arc<StreamCore>) -> Self {
+        Self {
+            core,
+            #[cfg(feature = "futures")]
+            pulled: None,
+            held_back: None,
+            partly_read: Bytes::new(),
+            bytes_taken: 0,
+            over: false,
+            verdict_held: false,
+        }
+    }
+
+    #[cfg(feature = "futures")]
+    pub(crate) fn pulling(core: Arc<StreamCore>, pulled: Pulled) -> Self {
+        let mut reader = Self::new(core);
+        reader.pulled = Some(pulled);
+        reader
+    }
+
+    /// Polls for the next chunk: `None` is the clean end, an error the unclean one.
+    ///
+    /// Chunks hold at most the stream's chunk size and are never empty. Never blocks.
+    pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        if !self.partly_read.is_empty() {
+            return Poll::Ready(Some(Ok(std::mem::take(&mut self.partly_read))));
+        }
+        while !self.over {
+            match ready!(self.poll_source(cx)) {
+                Some(Ok(chunk)) if self.is_last_of_promised(&chunk) => {
+                    self.held_back = Some(chunk);
+                }
+                Some(Ok(chunk)) => return Poll::Ready(Some(Ok(self.hand_out(chunk)))),
+                Some(Err(error)) => match self.all_but_the_last_byte() {
+                    Some(valid) => return Poll::Ready(Some(Ok(self.hand_out(valid)))),
+                    None => {
+                        self.over = true;
+                        self.decide(error.outcome(), Some(error.clone()));
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                },
+                None => {
+                    let last = self.held_back.take();
+                    self.over = true;
+                    if !self.verdict_held {
+                        self.decide(Outcome::Complete, None);
+                    }
+                    return Poll::Ready(last.map(|chunk| Ok(self.hand_out(chunk))));
+                }
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    #[cfg(feature = "futures")]
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        match &mut self.pulled {
+            Some(pulled) => pulled.poll_chunk(&self.core, cx),
+            None => self.core.queue.poll_pop(cx),
+        }
+    }
+
+    #[cfg(not(feature = "futures"))]
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        self.core.queue.poll_pop(cx)
+    }
+
+    fn is_last_of_promised(&self, chunk: &Bytes) -> bool {
+        self.core
+            .settings
+            .length
+            .is_some_and(|length| self.bytes_taken + chunk.len() as u64 >= length)
+    }
+
+    fn all_but_the_last_byte(&mut self) -> Option<Bytes> {
+        let mut held = self.held_back.take()?;
+        held.truncate(held.len() - 1);
+        (!held.is_empty()).then_some(held)
+    }
+
+    fn hand_out(&mut self, chunk: Bytes) -> Bytes {
+        self.bytes_taken += chunk.len() as u64;
+        chunk
+    }
+
+    fn decide(&mut self, outcome: Outcome, error: Option<Error>) {
+        self.verdict_held = false;
+        self.core.decide(outcome, error);
+        self.core.end_consumer();
+    }
+
+    /// Makes the clean end count only once [`ChunkReader::confirm`] is called: for consumers
+    /// that know better than "the last chunk was taken" when a file has arrived. A reader that
+    /// is dropped unconfirmed has hung up.
+    pub fn hold_verdict(&mut self) {
+        self.verdict_held = !self.over;
+    }
+
+    /// Says that the file has arrived whole. Does nothing before the clean end was handed out,
+    /// or without [`ChunkReader::hold_verdict`].
+    pub fn confirm(&mut self) {
+        if self.over && self.verdict_held {
+            self.decide(Outcome::Complete, None);
+        }
+    }
+
+    /// Awaits the next chunk; `None` is the clean end. Cancel-safe: no chunk is lost when the
+    /// future is dropped.
+    pub async fn next_chunk(&mut self) -> Option<Result<Bytes, Error>> {
+        poll_fn(|cx| self.poll_chunk(cx)).await
+    }
+
+    /// Blocks for the next chunk; `None` is the clean end.
+    pub fn next_chunk_blocking(&mut self) -> Option<Result<Bytes, Error>> {
+        block_on(|cx| self.poll_chunk(cx))
+    }
+
+    /// Returns the next chunk if it is there now; `Pending` otherwise. Never blocks.
+    pub fn try_next_chunk(&mut self) -> Poll<Option<Result<Bytes, Error>>> {
+        self.poll_chunk(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// Blocks for the whole stream and returns it: for small files and tests.
+    ///
+    /// # Errors
+    /// Why the stream did not end well.
+    pub fn read_to_vec(self) -> Result<Vec<u8>, Error> {
+        let mut all = Vec::new();
+        for chunk in self {
+            all.extend_from_slice(&chunk?);
+        }
+        Ok(all)
+    }
+
+    /// Writes the whole stream to `consumer`, blocking, then flushes it; returns the bytes
+    /// written. Only an `Ok` means that the consumer has a whole file.
+    ///
+    /// # Errors
+    /// Why the stream did not end well, or [`ErrorKind::ConsumerFailed`] with the consumer's own
+    /// error, in which case the source is stopped with it.
+    pub fn write_to(mut self, consumer: &mut impl Write) -> Result<u64, Error> {
+        let mut bytes = 0;
+        while let Some(chunk) = self.next_chunk_blocking() {
+            let chunk = chunk?;
+            consumer
+                .write_all(&chunk)
+                .map_err(|error| self.consumer_failed(error))?;
+            bytes += chunk.len() as u64;
+        }
+        consumer
+            .flush()
+            .map_err(|error| self.consumer_failed(error))?;
+        Ok(bytes)
+    }
+
+    pub(crate) fn consumer_failed(&self, error: std::io::Error) -> Error {
+        let error = Error::consumer_failed(error);
+        self.core.stop(error.clone());
+        error
+    }
+
+    /// Keeps the rest of a chunk for the next poll.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn put_back(&mut self, rest: Bytes) {
+        self.partly_read = rest;
+    }
+
+    /// Returns a handle: record, pause, resume, stop.
+    pub fn handle(&self) -> StreamHandle {
+        StreamHandle::new(Arc::clone(&self.core))
+    }
+
+    /// Says how many bytes are still to come, where the length was promised.
+    pub fn bytes_left(&self) -> Option<u64> {
+        let taken = self.bytes_taken - self.partly_read.len() as u64;
+        self.core.settings.length.map(|length| length - taken)
+    }
+
+    /// Says whether the end, clean or not, has been handed out.
+    pub fn is_over(&self) -> bool {
+        self.over && self.partly_read.is_empty()
+    }
+
+    /// Says that the consumer left, for a reason that is better known than by a drop.
+    pub fn hang_up(self, reason: impl Into<String>) {
+        self.core.stop(Error::new(ErrorKind::HangUp, reason));
+    }
+}
+
+impl Drop for ChunkReader {
+    fn drop(&mut self) {
+        if !self.over || self.verdict_held {
+            self.core.stop(Error::of_kind(ErrorKind::HangUp));
+            self.core.end_consumer();
+        }
+        #[cfg(feature = "futures")]
+        if let Some(pulled) = self.pulled.take() {
+            pulled.dismiss(&self.core);
+        }
+    }
+}
+
+impl fmt::Debug for ChunkReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChunkReader")
+            .field("id", &self.core.id)
+            .field("bytes_taken", &self.bytes_taken)
+            .field("over", &self.over)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Blocks for chunk after chunk. An error is the last item.
+#[derive(Debug)]
+pub struct BlockingChunks(ChunkReader);
+
+impl Iterator for BlockingChunks {
+    type Item = Result<Bytes, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next_chunk_blocking()
+    }
+}
+
+impl IntoIterator for ChunkReader {
+    type Item = Result<Bytes, Error>;
+    type IntoIter = BlockingChunks;
+
+    fn into_iter(self) -> BlockingChunks {
+        BlockingChunks(self)
+    }
+}
+
+/// Parks the thread until the poll is ready.
+pub(crate) fn block_on<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut cx = Context::from_waker(&waker);
+    loop {
+        match poll(&mut cx) {
+            Poll::Ready(value) => return value,
+            // A spurious return only polls once more.
+            Poll::Pending => thread::park(),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What is told of a stream, while it runs and after: identity, figures, outcome.
+
+use std::{
+    fmt,
+    hash::{BuildHasher, Hasher, RandomState},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use crate::error::Error;
+
+/// A stream's identity: unique in the process and, with overwhelming likelihood, beyond it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId(u64);
+
+impl StreamId {
+    /// Counts up from a random start, through a permutation, so that neighbours look unlike.
+    pub(crate) fn next() -> Self {
+        static START: OnceLock<u64> = OnceLock::new();
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let start = START.get_or_init(|| RandomState::new().build_hasher().finish());
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        // An odd factor permutes the 64-bit numbers: no two counts meet (Knuth, TAOCP 3, 6.4).
+        Self(
+            start
+                .wrapping_add(count)
+                .wrapping_mul(0x9E37_79B9_7F4A_7C15),
+        )
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StreamId({self})")
+    }
+}
+
+/// How a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The consumer has taken every byte and the end.
+    Complete,
+    /// The consumer left before the end.
+    ClientGone,
+    /// The consumer was dropped because it took too little.
+    ClientStalled,
+    /// The source failed, panicked, or broke its promise of length.
+    SourceError,
+    /// The source was stopped because it wrote nothing.
+    SourceStalled,
+    /// Somebody stopped the stream, or the pool shut down.
+    Cancelled,
+    /// The pool had no place for the stream.
+    Shed,
+}
+
+impl Outcome {
+    /// Names the outcome for records and metrics: `complete`, `client_gone`, ...
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::ClientGone => "client_gone",
+            Self::ClientStalled => "client_stalled",
+            Self::SourceError => "source_error",
+            Self::SourceStalled => "source_stalled",
+            Self::Cancelled => "cancelled",
+            Self::Shed => "shed",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Who is waiting for whom at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BlockedOn {
+    /// The stream waits for a place in the pool.
+    Admission,
+    /// The consumer waits: the source has nothing for it.
+    Source,
+    /// The source waits: the buffer is full, or the consumer paused.
+    Consumer,
+    /// Neither waits.
+    Nobody,
+}
+
+impl BlockedOn {
+    /// Names the side for records: `admission`, `source`, `consumer`, `nobody`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Admission => "admission",
+            Self::Source => "source",
+            Self::Consumer => "consumer",
+            Self::Nobody => "nobody",
+        }
+    }
+}
+
+/// A stream's figures at one moment; final once [`Record::outcome`] is there and the source is
+/// done.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The stream's identity.
+    pub id: StreamId,
+    /// What the caller named the stream.
+    pub context: Arc<str>,
+    /// When the stream was asked for.
+    pub started: SystemTime,
+    /// How long the stream took, or has taken so far.
+    pub duration: Duration,
+    /// Bytes that the source has written.
+    pub bytes_written: u64,
+    /// Bytes that the consumer has taken.
+    pub bytes_delivered: u64,
+    /// Chunks that the consumer has taken.
+    pub chunks_delivered: u64,
+    /// Bytes that the source had promised.
+    pub bytes_expected: Option<u64>,
+    /// Rows (or members) that the source says it has written.
+    pub rows: u64,
+    /// Rows (or members) that the source expects to write.
+    pub rows_expected: Option<u64>,
+    /// From the start until the consumer took its first chunk.
+    pub time_to_first_byte: Option<Duration>,
+    /// How long the source has waited for the consumer.
+    pub blocked_on_consumer: Duration,
+    /// How long the consumer has waited for the source.
+    pub blocked_on_source: Duration,
+    /// Who waits for whom right now.
+    pub blocked_on: BlockedOn,
+    /// How the stream ended; `None` while it runs.
+    pub outcome: Option<Outcome>,
+    /// Why it ended so.
+    pub error: Option<Error>,
+}

@@ -1,0 +1,442 @@
+//! One stream's life: admitted, run, ended exactly once; and the handle on it.
+//!
+//! `start` puts a source into the pool; on its thread `run` calls it and turns its return, its
+//! error or its panic into the end of the queue. [`StreamCore`] is what the two ends share.
+
+use std::{
+    any::Any,
+    error::Error as StdError,
+    fmt,
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use crate::{
+    chunk::ChunkBuf,
+    config::{Settings, StreamOptions},
+    consumer::Producer,
+    error::{Error, ErrorKind},
+    pool::{Slot, StreamPool},
+    queue::{End, Queue, StopCallback},
+    reader::{ChunkReader, block_on},
+    record::{BlockedOn, Outcome, Record, StreamId},
+    sync, watchdog,
+    writer::{Pending, StreamWriter},
+};
+
+/// What a source may return: nothing, or a `Result` with any error.
+pub trait SourceResult {
+    /// Turns the return value into the stream's verdict.
+    ///
+    /// # Errors
+    /// What the source returned, as [`Error::source_failed`].
+    fn into_result(self) -> Result<(), Error>;
+}
+
+impl SourceResult for () {
+    fn into_result(self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+impl<T, E: Into<Box<dyn StdError + Send + Sync>>> SourceResult for Result<T, E> {
+    fn into_result(self) -> Result<(), Error> {
+        self.map(drop).map_err(Error::source_failed)
+    }
+}
+
+/// Starts a source on a thread of the process's pool and returns the reading end.
+///
+/// The source writes with blocking calls to a [`StreamWriter`]; the reader polls, awaits or
+/// blocks for chunks. Dropping the reader stops the source. Never blocks, never fails: whatever
+/// goes wrong comes out of the reader, and never as a clean end.
+///
+/// ```
+/// let chunks = datastreamer::stream_out(|out| std::io::Write::write_all(out, b"a file"));
+/// assert_eq!(chunks.read_to_vec()?, b"a file");
+/// # Ok::<(), datastreamer::Error>(())
+/// ```
+pub fn stream_out<F, T>(write_stream_to: F) -> ChunkReader
+where
+    F: FnOnce(&mut StreamWriter) -> T + Send + 'static,
+    T: SourceResult,
+{
+    StreamOptions::new().stream_out(write_stream_to)
+}
+
+pub(crate) fn start<F, T>(options: &StreamOptions, write_stream_to: F) -> ChunkReader
+where
+    F: FnOnce(&mut StreamWriter) -> T + Send + 'static,
+    T: SourceResult,
+{
+    let core = StreamCore::new(options);
+    start_source(&core, options, write_stream_to);
+    ChunkReader::new(core)
+}
+
+/// Hands the source to the pool; a refusal becomes the stream's end.
+pub(crate) fn start_source<F, T>(core: &Arc<StreamCore>, options: &StreamOptions, source: F)
+where
+    F: FnOnce(&mut StreamWriter) -> T + Send + 'static,
+    T: SourceResult,
+{
+    let job = {
+        let core = Arc::clone(core);
+        #[cfg(feature = "tracing")]
+        let span = tracing::Span::current();
+        Box::new(move || {
+            #[cfg(feature = "tracing")]
+            let _entered = span.enter();
+            run(&core, source);
+        })
+    };
+    match core.pool.submit(core, job, options.asks_for_admission()) {
+        Ok(()) => watchdog::watch(core),
+        Err(error) => core.end_source(End::Abort(error)),
+    }
+}
+
+/// Runs the source and ends the stream, whatever the source does.
+fn run<F, T>(core: &Arc<StreamCore>, source: F)
+where
+    F: FnOnce(&mut StreamWriter) -> T,
+    T: SourceResult,
+{
+    core.note_source_started();
+    let mut writer = StreamWriter::new(Arc::clone(core));
+    // Unwind safety: the writer is all that the source and we share, and every lock in it is
+    // left whole by a panic (see sync.rs).
+    let returned = catch_unwind(AssertUnwindSafe(|| source(&mut writer).into_result()))
+        .unwrap_or_else(|payload| Err(panicked(payload.as_ref())));
+    let closed = writer.close();
+    let end = match returned.and_then(|()| core.check_length(closed?)) {
+        Ok(()) => End::Finish,
+        Err(error) => End::Abort(error),
+    };
+    core.end_source(end);
+}
+
+pub(crate) fn panicked(payload: &(dyn Any + Send)) -> Error {
+    let text = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    match text {
+        Some(text) => Error::new(ErrorKind::SourcePanicked, text),
+        None => Error::of_kind(ErrorKind::SourcePanicked),
+    }
+}
+
+/// What the two ends of a stream share.
+pub(crate) struct StreamCore {
+    pub(crate) id: StreamId,
+    pub(crate) settings: Settings,
+    pub(crate) queue: Queue,
+    /// The writer's chunk; see `writer.rs`.
+    pub(crate) pending: sync::Mutex<Pending>,
+    pub(crate) pool: StreamPool,
+    pub(crate) rows: AtomicU64,
+    /// `u64::MAX`: unknown.
+    pub(crate) rows_expected: AtomicU64,
+    source_started: AtomicBool,
+    source_ended: AtomicBool,
+    /// Empty chunks that wait to be filled again.
+    spare: Mutex<Vec<ChunkBuf>>,
+    started: SystemTime,
+    started_at: Instant,
+    /// Set once, by whatever ended the stream.
+    verdict: OnceLock<(Outcome, Option<Error>)>,
+    /// Set once source and consumer are done.
+    duration: OnceLock<Duration>,
+    /// The stream's place in the pool; given back when both are done.
+    slot: Mutex<Option<Slot>>,
+}
+
+impl StreamCore {
+    pub(crate) fn new(options: &StreamOptions) -> Arc<Self> {
+        let settings = options.resolve();
+        Arc::new(Self {
+            id: StreamId::next(),
+            // The chunk being filled is part of the buffer.
+            queue: Queue::new(
+                settings.buffer_bytes - settings.chunk_bytes,
+                settings.on_stop,
+            ),
+            pending: sync::Mutex::new(Pending::new(settings.chunk_bytes, settings.length)),
+            pool: options.chosen_pool().clone(),
+            rows: AtomicU64::new(0),
+            rows_expected: AtomicU64::new(u64::MAX),
+            source_started: AtomicBool::new(false),
+            source_ended: AtomicBool::new(false),
+            spare: Mutex::new(Vec::new()),
+            started: SystemTime::now(),
+            started_at: Instant::now(),
+            verdict: OnceLock::new(),
+            duration: OnceLock::new(),
+            slot: Mutex::new(None),
+            settings,
+        })
+    }
+
+    // ---- memory ----
+
+    pub(crate) fn take_buffer(&self, chunk_bytes: usize) -> ChunkBuf {
+        let spare = std_lock(&self.spare).pop();
+        spare
+            .filter(|chunk| chunk.capacity() == chunk_bytes)
+            .unwrap_or_else(|| ChunkBuf::new(chunk_bytes))
+    }
+
+    /// Takes back what the consumer has let go of.
+    pub(crate) fn release(&self, bytes: usize, chunk: Option<ChunkBuf>) {
+        if let Some(mut chunk) = chunk
+            && !self.source_ended.load(Ordering::Acquire)
+        {
+            chunk.clear();
+            let mut spare = std_lock(&self.spare);
+            // A consumer that collected chunks gives back more than the stream will need.
+            if spare.len() * chunk.capacity() < self.settings.buffer_bytes {
+                spare.push(chunk);
+            }
+        }
+        self.queue.release(bytes);
+    }
+
+    // ---- endings ----
+
+    pub(crate) fn check_length(&self, written: u64) -> Result<(), Error> {
+        match self.settings.length {
+            Some(length) if written != length => Err(Error::new(
+                ErrorKind::LengthMismatch,
+                format!("{written} of the promised {length} bytes"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends the source's side.
+    pub(crate) fn end_source(&self, end: End) {
+        if let End::Abort(error) = &end {
+            self.decide(error.outcome(), Some(error.clone()));
+        }
+        self.source_ended.store(true, Ordering::Release);
+        let done = self.queue.end(end);
+        std_lock(&self.spare).clear();
+        if done {
+            self.done();
+        }
+    }
+
+    /// Ends the consumer's side: it has seen the end, or is gone.
+    pub(crate) fn end_consumer(&self) {
+        if self.queue.consumer_done() {
+            self.done();
+        }
+    }
+
+    /// Notes how the stream ended; the first word counts.
+    pub(crate) fn decide(&self, outcome: Outcome, error: Option<Error>) {
+        let _already_decided = self.verdict.set((outcome, error));
+    }
+
+    pub(crate) fn stop(&self, error: Error) {
+        let Some(callbacks) = self.queue.stop(&error) else {
+            return;
+        };
+        self.decide(error.outcome(), Some(error.clone()));
+        if self.pool.forget_waiting(self.id) {
+            self.end_source(End::Abort(error.clone()));
+        }
+        if !callbacks.is_empty() {
+            run_callbacks(callbacks, error);
+        }
+    }
+
+    pub(crate) fn on_stop(&self, callback: StopCallback) {
+        if let Some((callback, error)) = self.queue.on_stop(callback) {
+            run_callbacks(vec![callback], error);
+        }
+    }
+
+    fn done(&self) {
+        let _already_done = self.duration.set(self.started_at.elapsed());
+        let slot = std_lock(&self.slot).take();
+        drop(slot);
+        self.pool.forget(self.id);
+        #[cfg(feature = "tracing")]
+        self.log_end();
+    }
+
+    #[cfg(feature = "tracing")]
+    fn log_end(&self) {
+        let record = self.record();
+        tracing::debug!(
+            id = %record.id,
+            context = %record.context,
+            bytes = record.bytes_delivered,
+            outcome = record.outcome.map(Outcome::as_str),
+            error = record.error.as_ref().map(tracing::field::display),
+            "stream ended"
+        );
+    }
+
+    pub(crate) fn note_source_started(&self) {
+        self.source_started.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn give_slot(&self, slot: Slot) {
+        *std_lock(&self.slot) = Some(slot);
+    }
+
+    pub(crate) fn is_waiting_for_admission(&self) -> bool {
+        !self.source_started.load(Ordering::Acquire) && !self.queue.is_stopped()
+    }
+
+    pub(crate) fn age(&self) -> Duration {
+        self.started_at.elapsed()
+    }
+
+    pub(crate) fn record(&self) -> Record {
+        let snapshot = self.queue.snapshot();
+        let figures = snapshot.figures;
+        let (outcome, error) = match self.verdict.get() {
+            Some((outcome, error)) => (Some(*outcome), error.clone()),
+            None => (None, None),
+        };
+        let rows_expected = self.rows_expected.load(Ordering::Relaxed);
+        Record {
+            id: self.id,
+            context: Arc::clone(&self.settings.context),
+            started: self.started,
+            duration: self.duration.get().copied().unwrap_or_else(|| self.age()),
+            bytes_written: figures.bytes_pushed,
+            bytes_delivered: figures.bytes_delivered,
+            chunks_delivered: figures.chunks_delivered,
+            bytes_expected: self.settings.length,
+            rows: self.rows.load(Ordering::Relaxed),
+            rows_expected: (rows_expected != u64::MAX).then_some(rows_expected),
+            time_to_first_byte: figures
+                .first_byte
+                .map(|at| at.saturating_duration_since(self.started_at)),
+            blocked_on_consumer: figures.blocked_on_consumer,
+            blocked_on_source: figures.blocked_on_source,
+            blocked_on: if self.is_waiting_for_admission() {
+                BlockedOn::Admission
+            } else {
+                snapshot.blocked_on
+            },
+            outcome,
+            error,
+        }
+    }
+}
+
+/// Callbacks may block, and a stop may come from an event loop: they get a thread. There is at
+/// most one such thread a stream.
+fn run_callbacks(callbacks: Vec<StopCallback>, error: Error) {
+    let shared = Arc::new(Mutex::new(Some(callbacks)));
+    let run = {
+        let shared = Arc::clone(&shared);
+        move || {
+            let callbacks = std_lock(&shared).take();
+            for callback in callbacks.into_iter().flatten() {
+                // A callback that panics must not keep the others from running.
+                let _panicked = catch_unwind(AssertUnwindSafe(|| callback(&error)));
+            }
+        }
+    };
+    let spawned = thread::Builder::new()
+        .name("datastreamer-stop".into())
+        .spawn(run.clone());
+    if spawned.is_err() {
+        run(); // Late and in the wrong place beats never.
+    }
+}
+
+pub(crate) fn std_lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// A handle on a stream: its record, and pause, resume and stop from anywhere. Dropping it does
+/// nothing.
+#[derive(Clone)]
+pub struct StreamHandle {
+    core: Arc<StreamCore>,
+}
+
+impl StreamHandle {
+    pub(crate) fn new(core: Arc<StreamCore>) -> Self {
+        Self { core }
+    }
+
+    /// Returns the stream's identity.
+    pub fn id(&self) -> StreamId {
+        self.core.id
+    }
+
+    /// Returns the stream's figures as they are now.
+    pub fn record(&self) -> Record {
+        self.core.record()
+    }
+
+    /// Stops the stream for a reason of the caller's: the source's next write fails with it, and
+    /// the consumer, if it is there, is aborted with it (or finished: [`crate::OnStop`]).
+    pub fn stop(&self, reason: Error) {
+        self.core.stop(reason);
+    }
+
+    /// Returns a token that tells of the stop.
+    pub fn stop_token(&self) -> crate::StopToken {
+        StreamWriter::new(Arc::clone(&self.core)).stop_token()
+    }
+
+    /// Resolves with the final record when source and consumer are both done.
+    pub fn ended(&self) -> impl Future<Output = Record> + Send + use<> {
+        let handle = self.clone();
+        poll_fn(move |cx| handle.poll_ended(cx))
+    }
+
+    pub(crate) fn poll_ended(&self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Record> {
+        self.core.queue.poll_done(cx).map(|()| self.record())
+    }
+
+    pub(crate) fn has_hung_up(&self) -> bool {
+        self.core.queue.has_hung_up()
+    }
+
+    /// Blocks until source and consumer are both done; returns the final record.
+    pub fn wait(&self) -> Record {
+        block_on(|cx| self.core.queue.poll_done(cx));
+        self.core.record()
+    }
+}
+
+impl Producer for StreamHandle {
+    fn resume_producing(&self) {
+        self.core.queue.resume();
+    }
+
+    fn pause_producing(&self) {
+        self.core.queue.pause();
+    }
+
+    fn stop_producing(&self) {
+        self.core.stop(Error::of_kind(ErrorKind::Stopped));
+    }
+}
+
+impl fmt::Debug for StreamHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamHandle")
+            .field("record", &self.record())
+            .finish()
+    }
+}

@@ -1,0 +1,253 @@
+//! The deadlines of all streams, kept by one thread of the process: delayed flushes, stalls on
+//! either side, waits for admission.
+//!
+//! It looks at each stream a few times per shortest deadline, so a delay is kept to within a
+//! factor of two below what was configured, and the hot path never reads a clock.
+
+use std::{
+    cmp::Ordering,
+    collections::BinaryHeap,
+    sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    error::{Error, ErrorKind},
+    queue::{End, Snapshot},
+    record::BlockedOn,
+    streamer::{StreamCore, std_lock},
+    writer::{SourceMark, hand_over_if_idle},
+};
+
+/// No look comes sooner: a thousand streams at this pace are a percent of a core.
+const LOOK_MIN: Duration = Duration::from_millis(1);
+/// No look comes later, so that a change of state is seen within a second.
+const LOOK_MAX: Duration = Duration::from_secs(1);
+
+static WATCHDOG: OnceLock<Watchdog> = OnceLock::new();
+
+struct Watchdog {
+    watched: Mutex<BinaryHeap<Watched>>,
+    sooner: Condvar,
+}
+
+/// Puts a stream under watch until it is done. Without a thread for the watchdog the stream
+/// cannot keep its deadlines and is refused.
+pub(crate) fn watch(core: &Arc<StreamCore>) {
+    let watchdog = WATCHDOG.get_or_init(|| Watchdog {
+        watched: Mutex::new(BinaryHeap::new()),
+        sooner: Condvar::new(),
+    });
+    if let Err(error) = ensure_thread() {
+        core.stop(Error::new(ErrorKind::Busy, error.to_string()));
+        core.end_source(End::Abort(Error::of_kind(ErrorKind::Busy)));
+        return;
+    }
+    let entry = Watched::new(core);
+    let mut watched = std_lock(&watchdog.watched);
+    let is_next = watched.peek().is_none_or(|next| entry.due < next.due);
+    watched.push(entry);
+    drop(watched);
+    if is_next {
+        watchdog.sooner.notify_one();
+    }
+}
+
+fn ensure_thread() -> std::io::Result<()> {
+    static RUNNING: Mutex<bool> = Mutex::new(false);
+    let mut running = std_lock(&RUNNING);
+    if !*running {
+        thread::Builder::new()
+            .name("datastreamer-watch".into())
+            .spawn(run)?;
+        *running = true;
+    }
+    Ok(())
+}
+
+fn run() {
+    let Some(watchdog) = WATCHDOG.get() else {
+        return;
+    };
+    let mut watched = std_lock(&watchdog.watched);
+    loop {
+        let now = Instant::now();
+        match watched.peek() {
+            None => {
+                watched = watchdog
+                    .sooner
+                    .wait(watched)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+            Some(next) if next.due > now => {
+                let pause = next.due - now;
+                watched = watchdog
+                    .sooner
+                    .wait_timeout(watched, pause)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0;
+            }
+            Some(_) => {
+                let entry = watched.pop();
+                drop(watched);
+                let entry = entry.and_then(|entry| entry.look(now));
+                watched = std_lock(&watchdog.watched);
+                watched.extend(entry);
+            }
+        }
+    }
+}
+
+/// One stream under watch, and what was seen of it at the last look.
+struct Watched {
+    due: Instant,
+    core: Weak<StreamCore>,
+    source: SourceMark,
+    bytes_pushed: u64,
+    source_moved: Instant,
+    bytes_moved: u64,
+    consumer_moved: Instant,
+    /// Since when the consumer has owed something without a break, and what it had moved then.
+    owing: Option<(Instant, u64)>,
+}
+
+impl Watched {
+    fn new(core: &Arc<StreamCore>) -> Self {
+        let now = Instant::now();
+        Self {
+            due: now + interval(core, false),
+            core: Arc::downgrade(core),
+            source: SourceMark::default(),
+            bytes_pushed: 0,
+            source_moved: now,
+            bytes_moved: 0,
+            consumer_moved: now,
+            owing: None,
+        }
+    }
+
+    /// Looks at the stream; `None` when it needs no more watching.
+    fn look(mut self, now: Instant) -> Option<Self> {
+        let core = self.core.upgrade()?;
+        let snapshot = core.queue.snapshot();
+        if snapshot.source_done && snapshot.consumer_done {
+            return None;
+        }
+        if core.is_waiting_for_admission() {
+            self.source_moved = now;
+            refuse_if_late(&core);
+        } else if !snapshot.source_done {
+            self.look_at_source(&core, &snapshot, now);
+        }
+        self.look_at_consumer(&core, &snapshot, now);
+        self.due = now + interval(&core, snapshot.source_done);
+        Some(self)
+    }
+
+    fn look_at_source(&mut self, core: &Arc<StreamCore>, snapshot: &Snapshot, now: Instant) {
+        let seen = match core.settings.flush_after {
+            Some(_) => hand_over_if_idle(core, self.source),
+            None => Some(self.source),
+        };
+        let moved = seen != Some(self.source)
+            || snapshot.figures.bytes_pushed != self.bytes_pushed
+            || snapshot.blocked_on == BlockedOn::Consumer;
+        self.source = seen.unwrap_or(self.source);
+        self.bytes_pushed = snapshot.figures.bytes_pushed;
+        if moved {
+            self.source_moved = now;
+        } else if let Some(stall) = core.settings.source_stall
+            && now - self.source_moved >= stall
+        {
+            core.stop(Error::new(
+                ErrorKind::SourceStalled,
+                format!("no byte written for {stall:?}"),
+            ));
+        }
+    }
+
+    fn look_at_consumer(&mut self, core: &Arc<StreamCore>, snapshot: &Snapshot, now: Instant) {
+        let moved = snapshot.figures.bytes_moved;
+        if moved != self.bytes_moved || !snapshot.consumer_owes {
+            self.consumer_moved = now;
+        }
+        self.bytes_moved = moved;
+        let Some(stall) = core.settings.consumer_stall else {
+            return;
+        };
+        if now - self.consumer_moved >= stall {
+            stop_stalled(core, format!("no byte taken for {stall:?}"));
+            return;
+        }
+        if !snapshot.consumer_owes {
+            self.owing = None;
+            return;
+        }
+        let (since, moved_then) = *self.owing.get_or_insert((now, moved));
+        if now - since >= stall {
+            self.owing = Some((now, moved));
+            let minimum = core.settings.min_bytes_per_second;
+            let rate = (moved - moved_then) as f64 / (now - since).as_secs_f64();
+            if rate < minimum as f64 {
+                stop_stalled(core, format!("{rate:.0} B/s are below {minimum} B/s"));
+            }
+        }
+    }
+}
+
+fn stop_stalled(core: &StreamCore, detail: String) {
+    core.stop(Error::new(ErrorKind::ConsumerStalled, detail));
+}
+
+fn refuse_if_late(core: &StreamCore) {
+    let timeout = core.pool.queue_timeout();
+    if core.age() >= timeout {
+        core.stop(Error::new(
+            ErrorKind::Busy,
+            format!("no place within {timeout:?}"),
+        ));
+    }
+}
+
+/// A partial chunk is handed over when it is seen twice: two looks per flush delay. A stall is
+/// seen with a quarter of its length in error.
+fn interval(core: &StreamCore, source_done: bool) -> Duration {
+    let settings = &core.settings;
+    let flush = settings.flush_after.filter(|_| !source_done);
+    let admission = core
+        .is_waiting_for_admission()
+        .then(|| core.pool.queue_timeout() / 4);
+    [
+        flush.map(|delay| delay / 2),
+        settings.consumer_stall.map(|stall| stall / 4),
+        settings.source_stall.map(|stall| stall / 4),
+        admission,
+    ]
+    .into_iter()
+    .flatten()
+    .min()
+    .unwrap_or(LOOK_MAX)
+    .clamp(LOOK_MIN, LOOK_MAX)
+}
+
+impl PartialEq for Watched {
+    fn eq(&self, other: &Self) -> bool {
+        self.due == other.due
+    }
+}
+
+impl Eq for Watched {}
+
+impl PartialOrd for Watched {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Watched {
+    /// The heap gives the greatest first: the soonest is the greatest.
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.due.cmp(&self.due)
+    }
+}
