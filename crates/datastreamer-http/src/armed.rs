@@ -1,0 +1,424 @@
+//! The armed abort: a connection that resets if it dies while a response is under way.
+//!
+//! [`Armed`] wraps a socket and lies under hyper; [`DownloadBody`](crate::DownloadBody) tells it
+//! through a [`Connection`] when a response begins and ends. Between the two the socket has
+//! `SO_LINGER {on, 0}`, so that whatever ends the connection (an error, a panic, `kill -9`)
+//! sends RST. A plain FIN, which hyper's own abort is, looks like the end of the file to wget,
+//! to HTTP/1.0 proxies and to others; no client tried takes an RST for it.
+//!
+//! It disarms only after a flush that follows the last byte of the last response. For HTTP/2 the
+//! flush says nothing (data may wait for a window inside hyper), so such a connection stays
+//! armed until hyper shuts it down in good order.
+//!
+//! RST throws away what the kernel has not sent. Before an abort on an error the body waits, at
+//! most [`DRAIN_MAX`], until everything is on the wire.
+
+use std::{
+    future::Future,
+    io::{self, IoSlice},
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use datastreamer::{ChunkReader, Error, ErrorKind, StreamHandle};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Instant, Sleep, sleep_until},
+};
+
+/// How long an abort waits for the valid bytes to be sent: a client that takes nothing for two
+/// seconds has no use for them.
+pub const DRAIN_MAX: Duration = Duration::from_secs(2);
+
+/// How long a socket may take nothing before the connection is reset: the default of the
+/// streams' own stall deadline. The streams cannot see a client that stalls on the last bytes.
+pub const DEFAULT_WRITE_STALL: Duration = datastreamer::DEFAULT_CONSUMER_STALL;
+
+/// What the kernel may hold of a response unsent, in bytes: 128 KiB. Without it a stalled client
+/// costs 2.3 MB of kernel memory, with it 0.25 MB, and no throughput that could be measured.
+const UNSENT_BYTES_MAX: u32 = 128 * 1024;
+
+/// A socket that can be armed. Implemented for tokio's `TcpStream`; implement it for what wraps
+/// one. TLS goes **around** [`Armed`], not into it.
+pub trait Socket: AsyncRead + AsyncWrite + Unpin {
+    /// Makes the socket's death a reset, or a plain end again.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn arm(&self, reset: bool) -> io::Result<()>;
+
+    /// Says whether everything written is on the wire.
+    fn is_sent(&self) -> bool;
+
+    /// Bounds what the kernel holds for a slow peer. Called once; failure is harmless.
+    fn bound_unsent(&self) {}
+}
+
+impl Socket for TcpStream {
+    fn arm(&self, reset: bool) -> io::Result<()> {
+        SockRef::from(self).set_linger(reset.then_some(Duration::ZERO))
+    }
+
+    /// With a low-water mark of 1 the kernel calls a socket writable once nothing is unsent.
+    fn is_sent(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        if SockRef::from(self).set_tcp_notsent_lowat(1).is_err() {
+            return true;
+        }
+        let mut fds = [PollFd::new(self, PollFlags::OUT)];
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // A poll that fails cannot be waited for.
+        !matches!(poll(&mut fds, Some(&now)), Ok(0))
+    }
+
+    fn bound_unsent(&self) {
+        #[cfg(target_os = "linux")]
+        let _best_effort = SockRef::from(self).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
+    }
+}
+
+/// A request's connection: what a [`Download`](crate::Download) needs to make its failure
+/// visible. Put it into each request's extensions; [`crate::ArmedListener`] does so for axum.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    state: Arc<Mutex<State>>,
+    peer: Option<SocketAddr>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Responses under way.
+    active: Vec<StreamHandle>,
+    /// Responses whose last byte hyper has and the socket perhaps not.
+    unflushed: Vec<ChunkReader>,
+    /// A response broke off: the connection must not end well.
+    failed: bool,
+    /// HTTP/2: a flush is no proof.
+    multiplexed: bool,
+    /// Someone waits for everything to be sent; the second tells him that it is.
+    drain_wanted: bool,
+    drained: bool,
+    /// Bytes written to the socket; tells whether a connection is quiet.
+    written: u64,
+}
+
+impl Connection {
+    /// Finds the connection among a request's extensions.
+    pub fn of(extensions: &http::Extensions) -> Option<Self> {
+        let own = extensions.get::<Self>().cloned();
+        #[cfg(feature = "axum")]
+        let own = own.or_else(|| crate::axum_listener::connection(extensions));
+        own
+    }
+
+    /// Returns the client's address, where it is known.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    pub(crate) fn begin(&self, stream: StreamHandle, multiplexed: bool) {
+        let mut state = self.state();
+        state.multiplexed |= multiplexed;
+        state.active.push(stream);
+    }
+
+    /// Takes a response whose last byte was handed to hyper; the flush confirms it.
+    pub(crate) fn end(&self, reader: ChunkReader) {
+        let id = reader.handle().id();
+        let mut state = self.state();
+        state.active.retain(|stream| stream.id() != id);
+        state.unflushed.push(reader);
+    }
+
+    /// Takes note that a response broke off.
+    pub(crate) fn fail(&self, stream: &StreamHandle) {
+        let mut state = self.state();
+        // One broken stream does not break the others on an HTTP/2 connection: it is reset.
+        state.failed |= !state.multiplexed;
+        state.active.retain(|other| other.id() != stream.id());
+    }
+
+    /// Asks for the socket to be drained; `true` once everything is sent.
+    pub(crate) fn poll_drained(&self) -> bool {
+        let mut state = self.state();
+        state.drain_wanted = true;
+        state.drained
+    }
+
+    /// Returns how many bytes the socket has taken.
+    pub(crate) fn written(&self) -> u64 {
+        self.state().written
+    }
+
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.state().multiplexed
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A socket under hyper that resets the connection if it dies in the middle of a response.
+///
+/// ```
+/// use datastreamer_http::{Armed, Connection};
+/// # async fn serve_one(tcp: tokio::net::TcpStream) {
+/// let io = Armed::new(tcp);
+/// let connection: Connection = io.connection();
+/// // hyper_util::rt::TokioIo::new(io) goes to hyper; in the service:
+/// # let mut request = http::Request::new(());
+/// request.extensions_mut().insert(connection.clone());
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Armed<S> {
+    socket: S,
+    connection: Connection,
+    armed: bool,
+    write_stall: Duration,
+    /// Runs while the socket takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
+    /// When the socket began to take nothing.
+    stalled_since: Option<Instant>,
+}
+
+impl Armed<TcpStream> {
+    /// Wraps an accepted connection and bounds what the kernel holds for it.
+    pub fn new(socket: TcpStream) -> Self {
+        let peer = socket.peer_addr().ok();
+        Self::with_socket(socket, peer)
+    }
+}
+
+impl<S: Socket> Armed<S> {
+    /// Wraps any socket.
+    pub fn with_socket(socket: S, peer: Option<SocketAddr>) -> Self {
+        socket.bound_unsent();
+        Self {
+            socket,
+            connection: Connection {
+                state: Arc::default(),
+                peer,
+            },
+            armed: false,
+            write_stall: DEFAULT_WRITE_STALL,
+            stalled: None,
+            stalled_since: None,
+        }
+    }
+
+    /// Sets how long the socket may take nothing before the connection is reset.
+    #[must_use]
+    pub fn write_stall(mut self, deadline: Duration) -> Self {
+        self.write_stall = deadline;
+        self
+    }
+
+    /// Returns the handle for the requests that come over this connection.
+    pub fn connection(&self) -> Connection {
+        self.connection.clone()
+    }
+
+    /// Returns the socket.
+    pub fn get_ref(&self) -> &S {
+        &self.socket
+    }
+
+    /// Arms before the first byte of a response goes out.
+    fn arm_if_streaming(&mut self) -> io::Result<()> {
+        if self.armed {
+            return Ok(());
+        }
+        let under_way = {
+            let state = self.connection.state();
+            !state.active.is_empty() || !state.unflushed.is_empty()
+        };
+        if under_way {
+            self.socket.arm(true)?;
+            self.armed = true;
+        }
+        Ok(())
+    }
+
+    /// After a flush: confirms what has ended, disarms if that was all.
+    fn settle(&mut self) -> io::Result<()> {
+        let mut state = self.connection.state();
+        if state.drain_wanted && !state.drained {
+            state.drained = self.socket.is_sent();
+        }
+        let confirmed = std::mem::take(&mut state.unflushed);
+        let at_rest = state.active.is_empty() && !state.failed && !state.multiplexed;
+        drop(state);
+        for mut reader in confirmed {
+            reader.confirm();
+        }
+        if at_rest {
+            self.disarm()?;
+        }
+        Ok(())
+    }
+
+    fn disarm(&mut self) -> io::Result<()> {
+        if self.armed {
+            self.socket.arm(false)?;
+            self.armed = false;
+        }
+        Ok(())
+    }
+
+    fn note_progress(&mut self, bytes: usize) {
+        self.stalled_since = None;
+        self.connection.state().written += bytes as u64;
+    }
+
+    /// The socket takes nothing: fails when that has lasted too long.
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let now = Instant::now();
+        let since = *self.stalled_since.get_or_insert(now);
+        let deadline = match self.reason_to_hurry(cx) {
+            None => since + self.write_stall,
+            Some(error) if error.kind() == ErrorKind::ConsumerStalled => now,
+            // The stream is over: what is valid gets the time of a drain.
+            Some(_) => (since + self.write_stall).min(now + DRAIN_MAX),
+        };
+        let timer = match &mut self.stalled {
+            Some(timer) => {
+                // A deadline that moves closer counts; one that moves away does too, unless it
+                // is the drain's, which must not move with every look.
+                if deadline < timer.deadline() || self.stalled_since == Some(now) {
+                    timer.as_mut().reset(deadline);
+                }
+                timer
+            }
+            None => self.stalled.insert(Box::pin(sleep_until(deadline))),
+        };
+        if timer.as_mut().poll(cx).is_pending() {
+            return Ok(());
+        }
+        self.give_up();
+        Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the client took nothing for too long",
+        ))
+    }
+
+    /// Why a stream on this connection was stopped, if one was; otherwise has this task woken
+    /// when one is. On HTTP/2 one stopped stream says nothing of the connection.
+    fn reason_to_hurry(&self, cx: &mut Context<'_>) -> Option<Error> {
+        let state = self.connection.state();
+        if state.multiplexed {
+            return None;
+        }
+        state
+            .active
+            .iter()
+            .find_map(|stream| match stream.poll_stopped(cx) {
+                Poll::Ready(error) => Some(error),
+                Poll::Pending => None,
+            })
+    }
+
+    /// Tells the streams why they end: they would take the drop of their bodies for a hang-up.
+    fn give_up(&mut self) {
+        let (active, unflushed) = {
+            let mut state = self.connection.state();
+            state.failed = true;
+            (
+                std::mem::take(&mut state.active),
+                std::mem::take(&mut state.unflushed),
+            )
+        };
+        let ended = unflushed.iter().map(ChunkReader::handle);
+        for stream in active.into_iter().chain(ended) {
+            stream.stop(Error::new(
+                ErrorKind::ConsumerStalled,
+                format!("the socket took nothing for {:?}", self.write_stall),
+            ));
+        }
+    }
+
+    fn after_write(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(Ok(bytes)) => {
+                self.note_progress(bytes);
+                Poll::Ready(Ok(bytes))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => match self.poll_stalled(cx) {
+                Ok(()) => Poll::Pending,
+                Err(error) => Poll::Ready(Err(error)),
+            },
+        }
+    }
+}
+
+impl<S: Socket> AsyncWrite for Armed<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.arm_if_streaming()?;
+        let written = Pin::new(&mut self.socket).poll_write(cx, data);
+        self.after_write(written, cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.arm_if_streaming()?;
+        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
+        self.after_write(written, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    /// hyper flushes when it has written all that it has, the last chunk included.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.socket).poll_flush(cx)?;
+        if flushed.is_ready() {
+            self.settle()?;
+        }
+        flushed.map(Ok)
+    }
+
+    /// hyper shuts down only a connection that has ended in good order.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let may_end_well = {
+            let state = self.connection.state();
+            state.active.is_empty() && !state.failed
+        };
+        if may_end_well {
+            self.disarm()?;
+        }
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+impl<S: Socket> AsyncRead for Armed<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(cx, buf)
+    }
+}

@@ -1,0 +1,132 @@
+//! `Content-Disposition`: a file name that every client reads alike and nobody can abuse.
+
+use std::fmt::Write;
+
+use http::HeaderValue;
+
+/// What file systems take as a name, in bytes.
+const NAME_BYTES_MAX: usize = 255;
+
+/// Makes `attachment` with a file name, by RFC 6266: `filename=` in plain ASCII for old clients,
+/// and `filename*=` in UTF-8 (RFC 8187) where the name needs it.
+///
+/// The name is made safe first: path separators, control characters (CR, LF), quotes and the
+/// characters that turn the direction of writing (which make `gpj.exe` of `exe.jpg`) are
+/// replaced or left out, leading dots too.
+///
+/// ```
+/// use datastreamer_http::content_disposition;
+/// assert_eq!(content_disposition("stars.csv"), "attachment; filename=\"stars.csv\"");
+/// assert_eq!(
+///     content_disposition("Böses\r\n.csv"),
+///     "attachment; filename=\"B_ses.csv\"; filename*=UTF-8''B%C3%B6ses.csv"
+/// );
+/// ```
+pub fn content_disposition(file_name: &str) -> HeaderValue {
+    let name = safe_name(file_name);
+    let ascii: String = name
+        .chars()
+        .map(|c| if c.is_ascii() { c } else { '_' })
+        .collect();
+    let mut value = format!("attachment; filename=\"{ascii}\"");
+    // A percent sign in `filename=` is decoded by some clients: give them the exact form too.
+    if ascii != name || name.contains('%') {
+        value.push_str("; filename*=UTF-8''");
+        push_ext_value(&mut value, &name);
+    }
+    HeaderValue::try_from(value).unwrap_or(HeaderValue::from_static("attachment"))
+}
+
+fn safe_name(file_name: &str) -> String {
+    let mut name = String::with_capacity(file_name.len());
+    for c in file_name
+        .chars()
+        .filter(|&c| !c.is_control() && !is_bidi(c))
+    {
+        let c = match c {
+            '/' | '\\' | '"' | ':' | '*' | '?' | '<' | '>' | '|' => '_',
+            c => c,
+        };
+        if name.len() + c.len_utf8() > NAME_BYTES_MAX {
+            break;
+        }
+        name.push(c);
+    }
+    let trimmed = name.trim().trim_start_matches('.');
+    if trimmed.is_empty() {
+        return "download".into();
+    }
+    trimmed.into()
+}
+
+/// The directional formatting characters of UAX #9.
+fn is_bidi(c: char) -> bool {
+    matches!(
+        c,
+        '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}'
+    )
+}
+
+/// Percent-encodes all but `attr-char` of RFC 8187, section 3.2.1.
+fn push_ext_value(out: &mut String, name: &str) {
+    for &byte in name.as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&byte) {
+            out.push(byte as char);
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disposition(name: &str) -> String {
+        content_disposition(name).to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn no_name_can_break_out_of_the_header() {
+        for name in [
+            "a\r\nSet-Cookie: x",
+            "a\"; filename=\"b",
+            "a\\",
+            "\0",
+            "a\u{7f}b",
+        ] {
+            let value = disposition(name);
+            assert_eq!(value.matches('"').count(), 2, "{value}");
+            assert!(
+                !value.contains(['\r', '\n', '\\', '\0', '\u{7f}']),
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn directional_characters_are_left_out() {
+        assert_eq!(
+            disposition("a\u{202e}gpj.exe"),
+            "attachment; filename=\"agpj.exe\""
+        );
+    }
+
+    #[test]
+    fn paths_become_one_name() {
+        assert_eq!(
+            disposition("../../etc/passwd"),
+            "attachment; filename=\"_.._etc_passwd\""
+        );
+        assert_eq!(disposition("..."), "attachment; filename=\"download\"");
+        assert_eq!(disposition(""), "attachment; filename=\"download\"");
+    }
+
+    #[test]
+    fn a_long_name_is_cut_at_a_character() {
+        let value = disposition(&"é".repeat(300));
+        assert!(value.contains(&"%C3%A9".repeat(127)));
+        assert!(!value.contains(&"%C3%A9".repeat(128)));
+    }
+}

@@ -1,0 +1,44 @@
+//! A file produced on the fly as an HTTP response.
+//!
+//! [`Download`] describes the file and answers a request with a stream: it holds the head back
+//! until there is something to commit to, so that an early failure becomes a real status. What
+//! fails later is made visible by the [`Armed`] connection: it is reset, so that no client, not
+//! even behind a proxy, takes a part for the whole.
+//!
+//! ```
+//! use datastreamer_http::Download;
+//! use http::Request;
+//!
+//! # async fn answer() {
+//! let request = Request::get("/stars.csv").body(()).unwrap();
+//! let response = Download::new("text/csv")
+//!     .file_name("stars.csv")
+//!     .respond(&request, |options| options.stream_out(|out| out.write_slice(b"ra,dec\n")))
+//!     .await;
+//! assert_eq!(response.status(), 200);
+//! assert_eq!(response.headers()["content-length"], "7"); // it ended within the commit window
+//! # }
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(answer());
+//! ```
+//!
+//! # One byte, read downward
+//! `ChunkReader` → (`coding`, on a thread of its own) → the commit window in `response` →
+//! [`DownloadBody`] → hyper → [`Armed`] → the socket.
+
+mod armed;
+#[cfg(feature = "axum")]
+mod axum_listener;
+mod body;
+mod coding;
+mod disposition;
+mod problem;
+mod response;
+
+pub use armed::{Armed, Connection, DEFAULT_WRITE_STALL, DRAIN_MAX, Socket};
+#[cfg(feature = "axum")]
+pub use axum_listener::ArmedListener;
+pub use body::DownloadBody;
+pub use coding::{Coding, encode};
+pub use disposition::content_disposition;
+pub use problem::{Problem, StatusError};
+pub use response::{DEFAULT_COMMIT_AFTER, DEFAULT_COMMIT_BYTES, Download};

@@ -1,0 +1,127 @@
+//! Errors that come before the head: `application/problem+json` (RFC 9457) with a real status.
+
+use std::{error::Error as StdError, fmt};
+
+use datastreamer::{Error, ErrorKind};
+use http::{HeaderValue, Response, StatusCode, header};
+
+/// Seconds after which a refused client should come again: about what a place takes to become
+/// free in a busy pool, and long enough that a thousand clients are no storm.
+pub(crate) const RETRY_AFTER_SECONDS: u32 = 5;
+
+/// An error that a source returns when it knows which status tells it best, for example 404 for
+/// an object that does not exist. Anywhere in the chain of causes it decides the status of an
+/// early failure.
+///
+/// ```
+/// use datastreamer_http::{Problem, StatusError};
+/// use http::StatusCode;
+/// let error = datastreamer::Error::source_failed(StatusError::new(
+///     StatusCode::NOT_FOUND,
+///     "no such field: 17",
+/// ));
+/// assert_eq!(Problem::from(&error).status, StatusCode::NOT_FOUND);
+/// ```
+#[derive(Clone, Debug)]
+pub struct StatusError {
+    status: StatusCode,
+    detail: String,
+}
+
+impl StatusError {
+    /// Makes an error of a status and a text for the client.
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            detail: detail.into(),
+        }
+    }
+}
+
+impl fmt::Display for StatusError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl StdError for StatusError {}
+
+/// A problem as RFC 9457 tells it: status, title, detail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The response's status.
+    pub status: StatusCode,
+    /// What this occurrence is about, for people.
+    pub detail: String,
+}
+
+impl Problem {
+    /// Makes a problem of a status and a text for the client.
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            detail: detail.into(),
+        }
+    }
+
+    /// Makes the response; 503 carries `Retry-After`.
+    pub fn into_response<B: From<String>>(self) -> Response<B> {
+        let title = self.status.canonical_reason().unwrap_or("Error");
+        let body = serde_json::json!({
+            "type": "about:blank",
+            "title": title,
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+        });
+        let mut response = Response::new(B::from(format!("{body}\n")));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+        }
+        response
+    }
+}
+
+impl From<&Error> for Problem {
+    /// Picks the status by who has to act: 503 where the client may come again, 504 where the
+    /// source is late, 500 where the source is broken, or what a [`StatusError`] says.
+    ///
+    /// A panic's text stays in the log: it was not written for clients.
+    fn from(error: &Error) -> Self {
+        if let Some(told) = find_status(error) {
+            return Self::new(told.status, told.detail.clone());
+        }
+        match error.kind() {
+            ErrorKind::Busy | ErrorKind::ShutDown => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            }
+            ErrorKind::SourceStalled => Self::new(StatusCode::GATEWAY_TIMEOUT, error.to_string()),
+            ErrorKind::SourcePanicked => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the source panicked")
+            }
+            _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        }
+    }
+}
+
+fn find_status(error: &Error) -> Option<&StatusError> {
+    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(status) = error.downcast_ref() {
+            return Some(status);
+        }
+        next = match error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref)
+        {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
+}

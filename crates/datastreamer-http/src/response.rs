@@ -1,0 +1,224 @@
+//! From a request to a response: what is refused, what is held back, what the head says.
+//!
+//! The commit window: the head waits until there are `commit_bytes`, `commit_after` has passed,
+//! or the stream has ended. So an early failure gets a real status, and a short file an exact
+//! length whatever its source knew.
+
+use std::{collections::VecDeque, time::Duration};
+
+use bytes::Bytes;
+use datastreamer::{ChunkReader, Error, StreamOptions};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    armed::Connection,
+    body::DownloadBody,
+    coding::{self, Coding},
+    disposition::content_disposition,
+    problem::Problem,
+};
+
+/// Half a chunk: most early failures come before the first row, and a client that waits for so
+/// much waits no longer than for its first screenful.
+pub const DEFAULT_COMMIT_BYTES: usize = 64 * 1024;
+
+/// Five seconds: below the shortest usual time-out for a response's head (browsers' and
+/// proxies' 30 to 60 s), above the time of most queries that fail.
+pub const DEFAULT_COMMIT_AFTER: Duration = Duration::from_secs(5);
+
+static X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// A file that is produced on the fly, as a response describes it.
+///
+/// See the [crate's example](crate).
+#[derive(Clone, Debug)]
+pub struct Download {
+    media_type: HeaderValue,
+    disposition: Option<HeaderValue>,
+    length: Option<u64>,
+    compressible: bool,
+    commit_bytes: usize,
+    commit_after: Duration,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Download {
+    /// Describes a file of a media type; one that is no header value counts as
+    /// `application/octet-stream`.
+    pub fn new(media_type: &str) -> Self {
+        Self {
+            media_type: HeaderValue::from_str(media_type)
+                .unwrap_or(HeaderValue::from_static("application/octet-stream")),
+            disposition: None,
+            length: None,
+            compressible: false,
+            commit_bytes: DEFAULT_COMMIT_BYTES,
+            commit_after: DEFAULT_COMMIT_AFTER,
+            headers: Vec::new(),
+        }
+    }
+
+    /// Names the file for who saves it; see [`content_disposition`].
+    #[must_use]
+    pub fn file_name(mut self, name: &str) -> Self {
+        self.disposition = Some(content_disposition(name));
+        self
+    }
+
+    /// Promises the exact number of bytes: `Content-Length` is sent, and a source that writes
+    /// more or fewer has failed.
+    #[must_use]
+    pub fn length(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.length = bytes.into();
+        self
+    }
+
+    /// Allows content coding where the client accepts one: for text, not for what is packed.
+    #[must_use]
+    pub fn compressible(mut self, compressible: bool) -> Self {
+        self.compressible = compressible;
+        self
+    }
+
+    /// Sets how many bytes commit the response.
+    #[must_use]
+    pub fn commit_bytes(mut self, bytes: usize) -> Self {
+        self.commit_bytes = bytes;
+        self
+    }
+
+    /// Sets after how long the response is committed with whatever there is.
+    #[must_use]
+    pub fn commit_after(mut self, delay: Duration) -> Self {
+        self.commit_after = delay;
+        self
+    }
+
+    /// Adds a header to the response.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Answers a request. `start` starts the stream with the options that it is given (they
+    /// carry the promised length and the request's path as context; add the pool and the
+    /// deadlines); for HEAD it is never called.
+    ///
+    /// - An early failure becomes a problem with a status: see [`Problem`].
+    /// - A late one is an error of the body. hyper turns it into RST_STREAM(INTERNAL_ERROR) on
+    ///   HTTP/2 and, with a [`Connection`] among the request's extensions, into a reset on
+    ///   HTTP/1.1; without one into a connection that closes before its last chunk.
+    /// - HTTP/1.0, which cannot tell the end of a stream from its failure, gets a known length,
+    ///   or 505 if there is none by the end of the commit window.
+    pub async fn respond<B, F>(self, request: &Request<B>, start: F) -> Response<DownloadBody>
+    where
+        F: FnOnce(StreamOptions) -> ChunkReader,
+    {
+        let coding = match self.compressible {
+            true => Coding::negotiate(request.headers()),
+            false => None,
+        };
+        if request.method() == Method::HEAD {
+            let length = self.length.filter(|_| coding.is_none());
+            return self.head(coding, length, DownloadBody::empty());
+        }
+        let connection = Connection::of(request.extensions());
+        let path = request.uri().path();
+        let options = StreamOptions::new().length(self.length).context(path);
+        let mut reader = start(options);
+        if let Some(coding) = coding {
+            // The coded length is nobody's promise.
+            reader = coding::encode(reader, coding, StreamOptions::new().context(path));
+        }
+        if connection.is_some() {
+            reader.hold_verdict();
+        }
+        let window = match self.hold_back(&mut reader).await {
+            Ok(window) => window,
+            Err(error) => return Problem::from(&error).into_response(),
+        };
+        let length = match window.whole {
+            true => Some(window.bytes as u64),
+            false => self.length.filter(|_| coding.is_none()),
+        };
+        if request.version() < Version::HTTP_11 && length.is_none() {
+            reader.hang_up("HTTP/1.0 needs a length");
+            return Problem::new(
+                StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+                "the length of this file is not known in advance, and HTTP/1.0 could not tell \
+                 its end from a failure: ask with HTTP/1.1 (nginx: proxy_http_version 1.1)",
+            )
+            .into_response();
+        }
+        let multiplexed = request.version() >= Version::HTTP_2;
+        let body = DownloadBody::new(window.chunks, reader, length, connection, multiplexed);
+        self.head(coding, length, body)
+    }
+
+    /// Holds the head back: gathers what comes until there is enough, or the time is up.
+    async fn hold_back(&self, reader: &mut ChunkReader) -> Result<Window, Error> {
+        let mut window = Window::default();
+        let deadline = Instant::now() + self.commit_after;
+        while window.bytes < self.commit_bytes.max(1) {
+            match timeout_at(deadline, reader.next_chunk()).await {
+                Ok(Some(chunk)) => window.push(chunk?),
+                Ok(None) => {
+                    window.whole = true;
+                    break;
+                }
+                Err(_elapsed) => break,
+            }
+        }
+        Ok(window)
+    }
+
+    fn head(
+        self,
+        coding: Option<Coding>,
+        length: Option<u64>,
+        body: DownloadBody,
+    ) -> Response<DownloadBody> {
+        let mut response = Response::new(body);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, self.media_type);
+        if let Some(disposition) = self.disposition {
+            headers.insert(header::CONTENT_DISPOSITION, disposition);
+        }
+        if let Some(coding) = coding {
+            headers.insert(header::CONTENT_ENCODING, coding.header_value());
+        }
+        if let Some(length) = length {
+            headers.insert(header::CONTENT_LENGTH, length.into());
+        }
+        if self.compressible {
+            headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+        }
+        // A proxy that buffers hides a slow client from us, and an abort from the client.
+        headers.insert(&X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
+        headers.extend(
+            self.headers
+                .into_iter()
+                .map(|(name, value)| (Some(name), value)),
+        );
+        response
+    }
+}
+
+/// What was held back.
+#[derive(Default)]
+struct Window {
+    chunks: VecDeque<Bytes>,
+    bytes: usize,
+    /// The stream has ended well: these are all its bytes.
+    whole: bool,
+}
+
+impl Window {
+    fn push(&mut self, chunk: Bytes) {
+        self.bytes += chunk.len();
+        self.chunks.push_back(chunk);
+    }
+}
