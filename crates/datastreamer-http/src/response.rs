@@ -4,7 +4,7 @@
 //! or the stream has ended. So an early failure gets a real status, and a short file an exact
 //! length whatever its source knew.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, future::Future, time::Duration};
 
 use bytes::Bytes;
 use datastreamer::{ChunkReader, Error, StreamOptions};
@@ -112,27 +112,43 @@ impl Download {
     ///   HTTP/1.1; without one into a connection that closes before its last chunk.
     /// - HTTP/1.0, which cannot tell the end of a stream from its failure, gets a known length,
     ///   or 505 if there is none by the end of the commit window.
-    pub async fn respond<B, F>(self, request: &Request<B>, start: F) -> Response<DownloadBody>
+    pub fn respond<B, F>(
+        self,
+        request: &Request<B>,
+        start: F,
+    ) -> impl Future<Output = Response<DownloadBody>> + use<B, F>
     where
         F: FnOnce(StreamOptions) -> ChunkReader,
     {
-        let coding = match self.compressible {
-            true => Coding::negotiate(request.headers()),
-            false => None,
+        // What the future keeps is ours: a request's body is seldom Sync.
+        let asked = Asked {
+            head_only: request.method() == Method::HEAD,
+            version: request.version(),
+            path: request.uri().path().to_owned(),
+            coding: match self.compressible {
+                true => Coding::negotiate(request.headers()),
+                false => None,
+            },
+            connection: Connection::of(request.extensions()),
         };
-        if request.method() == Method::HEAD {
-            let length = self.length.filter(|_| coding.is_none());
-            return self.head(coding, length, DownloadBody::empty());
+        self.answer(asked, start)
+    }
+
+    async fn answer<F>(self, asked: Asked, start: F) -> Response<DownloadBody>
+    where
+        F: FnOnce(StreamOptions) -> ChunkReader,
+    {
+        let plain_length = self.length.filter(|_| asked.coding.is_none());
+        if asked.head_only {
+            return self.head(asked.coding, plain_length, DownloadBody::empty());
         }
-        let connection = Connection::of(request.extensions());
-        let path = request.uri().path();
-        let options = StreamOptions::new().length(self.length).context(path);
-        let mut reader = start(options);
-        if let Some(coding) = coding {
+        let options = StreamOptions::new().length(self.length);
+        let mut reader = start(options.context(asked.path.as_str()));
+        if let Some(coding) = asked.coding {
             // The coded length is nobody's promise.
-            reader = coding::encode(reader, coding, StreamOptions::new().context(path));
+            reader = coding::encode(reader, coding, StreamOptions::new().context(asked.path));
         }
-        if connection.is_some() {
+        if asked.connection.is_some() {
             reader.hold_verdict();
         }
         let window = match self.hold_back(&mut reader).await {
@@ -141,9 +157,9 @@ impl Download {
         };
         let length = match window.whole {
             true => Some(window.bytes as u64),
-            false => self.length.filter(|_| coding.is_none()),
+            false => plain_length,
         };
-        if request.version() < Version::HTTP_11 && length.is_none() {
+        if asked.version < Version::HTTP_11 && length.is_none() {
             reader.hang_up("HTTP/1.0 needs a length");
             return Problem::new(
                 StatusCode::HTTP_VERSION_NOT_SUPPORTED,
@@ -152,9 +168,10 @@ impl Download {
             )
             .into_response();
         }
-        let multiplexed = request.version() >= Version::HTTP_2;
-        let body = DownloadBody::new(window.chunks, reader, length, connection, multiplexed);
-        self.head(coding, length, body)
+        let multiplexed = asked.version >= Version::HTTP_2;
+        let (first, connection) = (window.chunks, asked.connection);
+        let body = DownloadBody::new(first, reader, length, connection, multiplexed);
+        self.head(asked.coding, length, body)
     }
 
     /// Holds the head back: gathers what comes until there is enough, or the time is up.
@@ -205,6 +222,15 @@ impl Download {
         );
         response
     }
+}
+
+/// What the answer depends on.
+struct Asked {
+    head_only: bool,
+    version: Version,
+    path: String,
+    coding: Option<Coding>,
+    connection: Option<Connection>,
 }
 
 /// What was held back.

@@ -1,0 +1,120 @@
+//! From a request to a response: the async half.
+//!
+//! `GET|HEAD /NAME.SUFFIX` is a stream; the rest (index, health, transfers) is small.
+
+use std::{sync::Arc, time::SystemTime};
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderValue, Method, Response, StatusCode, header},
+    response::{Html, IntoResponse},
+    routing::get,
+};
+use datastreamer_http::{Connection, Download, Problem};
+use serde_json::json;
+
+use crate::{
+    config::Config,
+    export::{Export, Refusal},
+    index,
+    transfers::{Asked, Transfers, uptime},
+};
+
+/// What every request needs.
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) transfers: Transfers,
+    pub(crate) started: SystemTime,
+}
+
+/// Makes the service.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/", get(show_index))
+        .route("/healthz", get(show_health))
+        .route("/transfers", get(show_transfers))
+        .fallback(stream)
+        .with_state(app)
+}
+
+async fn show_index(State(app): State<Arc<App>>, request: Request) -> Html<String> {
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .or(request
+            .uri()
+            .authority()
+            .map(|authority| authority.as_str()))
+        .map_or_else(|| app.config.listen.to_string(), str::to_owned);
+    Html(index::page(&app.config.routes, &host))
+}
+
+async fn show_health(State(app): State<Arc<App>>) -> Json<serde_json::Value> {
+    Json(json!({
+        "status": "ok",
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_seconds": uptime(app.started),
+    }))
+}
+
+async fn show_transfers(State(app): State<Arc<App>>) -> Json<serde_json::Value> {
+    Json(app.transfers.to_json())
+}
+
+/// Streams a route's file.
+async fn stream(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return method_not_allowed();
+    }
+    let file_name = decode(request.uri().path().trim_start_matches('/'));
+    let query = request.uri().query().unwrap_or_default();
+    let Export { route, prepared } = match Export::find(&app.config, &file_name, query) {
+        Ok(export) => export,
+        Err(Refusal::NotFound(text)) => return problem(StatusCode::NOT_FOUND, text),
+        Err(Refusal::BadParameter(text)) => return problem(StatusCode::BAD_REQUEST, text),
+    };
+    let asked = Asked {
+        route: file_name.clone(),
+        target: request.uri().to_string(),
+        peer: Connection::of(request.extensions()).and_then(|connection| connection.peer()),
+    };
+    let span = tracing::info_span!("stream", route = file_name);
+    let response = Download::new(route.media_type())
+        .file_name(&route.file_name())
+        .length(prepared.length)
+        .compressible(route.compress)
+        .commit_after(app.config.stream.commit_after)
+        .commit_bytes(app.config.stream.commit_bytes)
+        .respond(&request, |options| {
+            let options = app.config.apply(options).pool(app.transfers.pool());
+            let reader = span.in_scope(|| options.stream_out(prepared.write));
+            app.transfers.follow(reader.handle(), asked);
+            reader
+        })
+        .await;
+    response.map(Body::new)
+}
+
+fn method_not_allowed() -> Response<Body> {
+    let text = "only GET and HEAD";
+    let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, text.into());
+    let allow = HeaderValue::from_static("GET, HEAD");
+    response.headers_mut().insert(header::ALLOW, allow);
+    response
+}
+
+fn problem(status: StatusCode, detail: String) -> Response<Body> {
+    Problem::new(status, detail)
+        .into_response::<Body>()
+        .into_response()
+}
+
+/// Percent-decodes a path; what is not UTF-8 finds no route.
+fn decode(path: &str) -> String {
+    percent_encoding::percent_decode_str(path)
+        .decode_utf8_lossy()
+        .into_owned()
+}

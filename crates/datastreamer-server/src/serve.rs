@@ -1,0 +1,232 @@
+//! The server: listens, accepts within its limits, drains at the end.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use axum::{Router, extract::Request};
+use datastreamer::StreamPool;
+use datastreamer_http::Armed;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    signal::unix::{Signal, SignalKind, signal},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    config::Config,
+    error::Fatal,
+    index,
+    respond::{App, router},
+    transfers::Transfers,
+};
+
+/// What hyper may hold of one HTTP/1.1 response, in bytes: the chunk in flight and no more. Its
+/// own default, 400 KiB, would double what a stalled client costs.
+const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
+/// What hyper may hold of one HTTP/2 response, in bytes; the rest waits in the stream's own
+/// bounded buffer.
+const HTTP2_SEND_BYTES: usize = 128 * 1024;
+/// Streams on one HTTP/2 connection: what browsers use, and no more threads than that for one
+/// client.
+const HTTP2_STREAMS_MAX: u32 = 100;
+/// The largest head: 16 KiB, as most servers have it.
+const HEAD_BYTES_MAX: u32 = 16 * 1024;
+/// After this silence an HTTP/2 client is asked whether it is there.
+const HTTP2_PING: Duration = Duration::from_secs(20);
+/// After the visible aborts: time for sources to clean up and for the aborts to go out.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+/// How long the accept loop rests when the process has no descriptors left.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// Serves until a signal comes; blocks.
+pub(crate) fn run(config: Config) -> Result<(), Fatal> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Fatal::Other(format!("no runtime: {error}")))?;
+    let served = runtime.block_on(serve(config));
+    // Sources that do not return (a blocked read, a computation) must not keep the process.
+    runtime.shutdown_background();
+    served
+}
+
+async fn serve(config: Config) -> Result<(), Fatal> {
+    let listener = listen(config.listen).await?;
+    let mut signals = Signals::new()?;
+    print_urls(&config, listener.local_addr().unwrap_or(config.listen));
+    let server = Server::new(config);
+    let graceful = GracefulShutdown::new();
+    tokio::select! {
+        () = server.accept_all(&listener, &graceful) => {}
+        () = signals.next() => {}
+    }
+    drop(listener);
+    server.shut_down(graceful, signals).await;
+    Ok(())
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Fatal> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| Fatal::Config(format!("cannot listen on {address}: {error}")))
+}
+
+fn print_urls(config: &Config, address: SocketAddr) {
+    for (file_name, route) in config.routes.iter() {
+        let query = route.source.example_query();
+        println!("http://{address}/{}{query}", index::encode(file_name));
+    }
+    println!("http://{address}/ lists them");
+    tracing::info!(%address, routes = config.routes.iter().count(), "listening");
+}
+
+struct Server {
+    app: Arc<App>,
+    router: Router,
+    builder: auto::Builder<TokioExecutor>,
+    connections: Arc<Semaphore>,
+    connections_max: usize,
+}
+
+impl Server {
+    fn new(config: Config) -> Self {
+        let pool = StreamPool::new(config.pool_options());
+        let connections_max = config.limits.max_connections;
+        let builder = http_builder(&config);
+        let app = Arc::new(App {
+            config,
+            transfers: Transfers::new(pool),
+            started: SystemTime::now(),
+        });
+        Self {
+            router: router(Arc::clone(&app)),
+            app,
+            builder,
+            connections: Arc::new(Semaphore::new(connections_max)),
+            connections_max,
+        }
+    }
+
+    /// Accepts connections for ever. At the limit the next one waits in the kernel's backlog.
+    async fn accept_all(&self, listener: &TcpListener, graceful: &GracefulShutdown) {
+        loop {
+            let Ok(permit) = Arc::clone(&self.connections).acquire_owned().await else {
+                return; // Never closed.
+            };
+            match listener.accept().await {
+                Ok((socket, _)) => self.serve_connection(socket, graceful, permit),
+                Err(error) => {
+                    tracing::warn!(%error, open = self.open_connections(), "cannot accept");
+                    sleep(ACCEPT_REST).await;
+                }
+            }
+        }
+    }
+
+    fn serve_connection(
+        &self,
+        socket: TcpStream,
+        graceful: &GracefulShutdown,
+        permit: tokio::sync::OwnedSemaphorePermit,
+    ) {
+        // A flush means "now": small last chunks must not wait for an acknowledgement.
+        let _best_effort = socket.set_nodelay(true);
+        let io = Armed::new(socket).write_stall(self.app.config.limits.client_stall);
+        let connection = io.connection();
+        let router = self.router.clone();
+        let service = tower::service_fn(move |mut request: Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(connection.clone());
+            tower::Service::call(&mut router.clone(), request)
+        });
+        let served = self
+            .builder
+            .serve_connection(TokioIo::new(io), TowerToHyperService::new(service))
+            .into_owned();
+        let served = graceful.watch(served);
+        tokio::spawn(async move {
+            // What went wrong with a transfer stands in its record.
+            if let Err(error) = served.await {
+                tracing::debug!(%error, "connection broke");
+            }
+            drop(permit);
+        });
+    }
+
+    fn open_connections(&self) -> usize {
+        self.connections_max - self.connections.available_permits()
+    }
+
+    /// Lets running transfers end until the deadline, then aborts them visibly. A second signal
+    /// aborts at once.
+    async fn shut_down(self, graceful: GracefulShutdown, mut signals: Signals) {
+        let pool = self.app.transfers.pool();
+        let drain = self.app.config.drain;
+        tracing::info!(active = pool.active(), ?drain, "shutting down");
+        pool.refuse_new();
+        let mut all_closed = std::pin::pin!(graceful.shutdown());
+        let drained = tokio::select! {
+            drained = timeout(drain, &mut all_closed) => drained.is_ok(),
+            () = signals.next() => false,
+        };
+        if drained {
+            tracing::info!("all transfers have ended");
+            return;
+        }
+        let aborted = pool.abort_all();
+        tracing::warn!(aborted, "transfers were aborted");
+        // Connections whose clients take nothing are reset when the process ends: they are armed.
+        let _late = timeout(SHUTDOWN_GRACE, all_closed).await;
+    }
+}
+
+fn http_builder(config: &Config) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.limits.header_timeout)
+        .max_buf_size(HTTP1_BUFFER_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_send_buf_size(HTTP2_SEND_BYTES)
+        .max_concurrent_streams(HTTP2_STREAMS_MAX)
+        .max_header_list_size(HEAD_BYTES_MAX)
+        .keep_alive_interval(HTTP2_PING)
+        .keep_alive_timeout(HTTP2_PING);
+    builder
+}
+
+/// The signals that end the server.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Fatal> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| Fatal::Other(format!("cannot wait for signals: {error}")))
+        };
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! A program's standard output: argv as a list, never a shell.
+//!
+//! The program runs in a process group of its own. When the stream is stopped the whole group is
+//! ended, at once and not at the next write: a program may be silent for hours. Any exit but a
+//! clean one fails the stream.
+
+use std::{
+    ffi::OsString,
+    io::{BufRead, BufReader, Read},
+    os::unix::process::{CommandExt, ExitStatusExt},
+    path::{Path, PathBuf},
+    process::{self, ChildStderr, ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use datastreamer::{StreamId, StreamWriter};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use super::{Prepared, SourceError};
+
+/// What is read from the program at a time: a pipe's usual capacity.
+const READ_BYTES: usize = 64 * 1024;
+/// How long a stopped program has to clean up before it is killed.
+const TERM_GRACE: Duration = Duration::from_secs(2);
+/// Lines of standard error that reach the log: enough to see what is wrong, too few to fill a
+/// disk.
+const STDERR_LINES_MAX: usize = 100;
+/// A line of standard error is cut here.
+const STDERR_LINE_BYTES_MAX: u64 = 1000;
+/// How often a program is looked at that has closed its output and not ended.
+const EXIT_LOOK: Duration = Duration::from_millis(20);
+
+/// The source of a program's output.
+#[derive(Clone, Debug)]
+pub(crate) struct Command {
+    argv: Vec<OsString>,
+    folder: PathBuf,
+}
+
+impl Command {
+    /// Checks that the program can be found.
+    pub(crate) fn new(argv: Vec<String>, folder: &Path) -> Result<Self, String> {
+        let program = argv.first().ok_or("`argv` is empty")?;
+        if program.is_empty() || argv.iter().any(|arg| arg.contains('\0')) {
+            return Err("`argv` has an empty program or a NUL character".into());
+        }
+        if !is_there(program, folder) {
+            return Err(format!("there is no program `{program}`"));
+        }
+        Ok(Self {
+            argv: argv.into_iter().map(OsString::from).collect(),
+            folder: folder.to_owned(),
+        })
+    }
+
+    pub(crate) fn prepare(&self) -> Prepared {
+        let command = self.clone();
+        Prepared {
+            length: None,
+            write: Box::new(move |out| command.write(out)),
+        }
+    }
+
+    fn write(&self, out: &mut StreamWriter) -> Result<(), SourceError> {
+        let mut child = self.spawn()?;
+        let group = Arc::new(Group::of(&child));
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let log = thread::Builder::new().name("stderr".into()).spawn({
+            let id = out.id();
+            move || log_stderr(stderr, id)
+        });
+        out.on_stop({
+            let group = Arc::clone(&group);
+            move |_| group.end()
+        });
+        let copied = stdout.map_or(Ok(()), |stdout| copy(stdout, out));
+        let status = wait(&mut child, &group, || copied.is_err() || out.is_stopped());
+        group.forget();
+        // A grandchild may hold standard error open for ever: the log is not waited for.
+        drop(log);
+        copied?;
+        check(status?)
+    }
+
+    fn spawn(&self) -> Result<process::Child, SourceError> {
+        let (program, args) = self.argv.split_first().ok_or("`argv` is empty")?;
+        let mut command = process::Command::new(program);
+        if !self.folder.as_os_str().is_empty() {
+            command.current_dir(&self.folder);
+        }
+        command
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .map_err(|error| format!("cannot start {}: {error}", program.display()).into())
+    }
+}
+
+fn is_there(program: &str, folder: &Path) -> bool {
+    if program.contains('/') {
+        return folder.join(program).exists();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).exists())
+}
+
+fn copy(mut stdout: impl Read, out: &StreamWriter) -> Result<(), SourceError> {
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        match stdout.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(read) => out.write_slice(&buffer[..read])?,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Waits for the program, which has closed its output or lost its reader; ends the whole group
+/// where nobody wants the rest.
+fn wait(
+    child: &mut process::Child,
+    group: &Group,
+    unwanted: impl Fn() -> bool,
+) -> Result<ExitStatus, SourceError> {
+    let mut ending_since = None;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            if unwanted() {
+                group.signal(Signal::KILL); // Whoever outlives the leader.
+            }
+            return Ok(status);
+        }
+        if unwanted() {
+            let now = Instant::now();
+            let since = *ending_since.get_or_insert_with(|| {
+                group.signal(Signal::TERM);
+                now
+            });
+            if now - since > TERM_GRACE {
+                group.signal(Signal::KILL);
+            }
+        }
+        thread::sleep(EXIT_LOOK);
+    }
+}
+
+fn check(status: ExitStatus) -> Result<(), SourceError> {
+    match (status.code(), status.signal()) {
+        (Some(0), _) => Ok(()),
+        (Some(code), _) => Err(format!("the program ended with exit code {code}").into()),
+        (None, Some(signal)) => Err(format!("the program was killed by signal {signal}").into()),
+        (None, None) => Err(format!("the program ended with {status}").into()),
+    }
+}
+
+/// A process group that may be signalled as long as its leader has not been waited for: after
+/// that its number may be somebody else's.
+#[derive(Debug)]
+struct Group(Mutex<Option<Pid>>);
+
+impl Group {
+    fn of(child: &process::Child) -> Self {
+        Self(Mutex::new(
+            i32::try_from(child.id()).ok().and_then(Pid::from_raw),
+        ))
+    }
+
+    /// Asks the group to end, and kills what is left of it after the grace: the source may be
+    /// blocked in a read that only the program's end returns. Blocks for the grace.
+    fn end(&self) {
+        let deadline = Instant::now() + TERM_GRACE;
+        self.signal(Signal::TERM);
+        while Instant::now() < deadline {
+            thread::sleep(EXIT_LOOK);
+            if self.pid().is_none() {
+                return;
+            }
+        }
+        self.signal(Signal::KILL);
+    }
+
+    fn signal(&self, signal: Signal) {
+        // The lock is held over the signal: `forget` cannot come between.
+        let group = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pid) = *group {
+            // A group that is gone needs no signal.
+            let _gone = kill_process_group(pid, signal);
+        }
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// Reads all of standard error, so that the program never blocks on it, and logs its beginning.
+fn log_stderr(stderr: Option<ChildStderr>, id: StreamId) {
+    let Some(stderr) = stderr else { return };
+    let mut stderr = BufReader::new(stderr);
+    let mut lines = 0;
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let read = stderr
+            .by_ref()
+            .take(STDERR_LINE_BYTES_MAX)
+            .read_until(b'\n', &mut line);
+        if !matches!(read, Ok(1..)) {
+            return;
+        }
+        lines += 1;
+        if lines <= STDERR_LINES_MAX {
+            let text = String::from_utf8_lossy(&line);
+            tracing::warn!(%id, stderr = text.trim_end(), "the program says");
+        } else if lines == STDERR_LINES_MAX + 1 {
+            tracing::warn!(%id, "the program says more; it is not logged");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! A tar of a real tree, streamed.
+
+use std::path::{Path, PathBuf};
+
+use datastreamer::StreamWriter;
+use datastreamer_formats::archive::{
+    directory::{DirectoryTar, Event},
+    tar::TarWriter,
+};
+
+use super::{Prepared, SourceError};
+
+/// The source of a directory's tar.
+#[derive(Clone, Debug)]
+pub(crate) struct Directory {
+    path: PathBuf,
+    /// The first component of every member's name.
+    prefix: String,
+}
+
+impl Directory {
+    /// Checks that the directory is there and can be read.
+    pub(crate) fn open(path: &Path, prefix: &str) -> Result<Self, String> {
+        DirectoryTar::open(path, prefix).map_err(|error| error.to_string())?;
+        Ok(Self {
+            path: path.to_owned(),
+            prefix: prefix.to_owned(),
+        })
+    }
+
+    pub(crate) fn prepare(&self) -> Prepared {
+        let directory = self.clone();
+        Prepared {
+            length: None,
+            write: Box::new(move |out| directory.write(out)),
+        }
+    }
+
+    fn write(&self, out: &mut StreamWriter) -> Result<(), SourceError> {
+        let tree = DirectoryTar::open(&self.path, &self.prefix)?;
+        let rows = out.clone();
+        let mut tar = TarWriter::new(out);
+        let tally = tree.write_to(&mut tar, |event| note(&event))?;
+        tar.finish()?;
+        rows.add_rows(tally.files + tally.directories + tally.symlinks + tally.hard_links);
+        Ok(())
+    }
+}
+
+fn note(event: &Event<'_>) {
+    if let Event::Skipped { member, reason } = event {
+        let member = String::from_utf8_lossy(member);
+        tracing::warn!(%member, %reason, "left out of the archive");
+    }
+}

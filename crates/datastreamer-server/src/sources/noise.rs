@@ -1,0 +1,151 @@
+//! Test bytes: byte i of any stream is P[i mod 1048573], so that every client can check what it
+//! got; and failures on demand.
+
+use std::{
+    sync::{OnceLock, mpsc},
+    time::Duration,
+};
+
+use datastreamer::StreamWriter;
+
+use super::{Prepared, Query, SourceError};
+use crate::units::{parse_bytes, parse_duration};
+
+/// A prime below 1 MiB: no power of two divides the stream's period, so that a chunk that is
+/// lost or doubled cannot go unnoticed.
+const PERIOD: usize = 1_048_573;
+/// The largest piece: a slice of the doubled table.
+const PIECE_MAX: usize = 1 << 20;
+/// What `n` is if it is not given.
+const DEFAULT_LENGTH: u64 = 1_000_000;
+/// What `piece` is if it is not given: how much common writers hand over at a time.
+const DEFAULT_PIECE: usize = 4096;
+
+/// The source of test bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Noise;
+
+/// One request's wishes.
+struct Wishes {
+    length: u64,
+    piece: usize,
+    delay: Duration,
+    fail_after: Option<u64>,
+    panic_after: Option<u64>,
+}
+
+impl Noise {
+    pub(crate) fn prepare(self, query: &Query) -> Result<Prepared, String> {
+        query.allow(&["n", "piece", "delay", "fail_after", "panic_after", "length"])?;
+        let wishes = Wishes {
+            length: query.get("n", parse_bytes)?.unwrap_or(DEFAULT_LENGTH),
+            piece: query.get("piece", parse_piece)?.unwrap_or(DEFAULT_PIECE),
+            delay: query.get("delay", parse_duration)?.unwrap_or_default(),
+            fail_after: query.get("fail_after", parse_bytes)?,
+            panic_after: query.get("panic_after", parse_bytes)?,
+        };
+        let length_known = query.get("length", parse_length)?.unwrap_or(false);
+        Ok(Prepared {
+            length: length_known.then_some(wishes.length),
+            write: Box::new(move |out| wishes.write(out)),
+        })
+    }
+}
+
+fn parse_piece(text: &str) -> Result<usize, String> {
+    match usize::try_from(parse_bytes(text)?) {
+        Ok(piece @ 1..=PIECE_MAX) => Ok(piece),
+        _ => Err(format!("must be from 1 to {PIECE_MAX}")),
+    }
+}
+
+fn parse_length(text: &str) -> Result<bool, String> {
+    match text {
+        "known" => Ok(true),
+        "unknown" => Ok(false),
+        _ => Err("must be `known` or `unknown`".into()),
+    }
+}
+
+impl Wishes {
+    fn write(&self, out: &mut StreamWriter) -> Result<(), SourceError> {
+        let table = table();
+        let pause = Pause::new(out, self.delay);
+        let mut done = 0;
+        self.fail_at(done)?;
+        while done < self.length {
+            let stop = self.next_stop(done);
+            let piece = (self.piece as u64).min(stop - done) as usize;
+            let at = (done % PERIOD as u64) as usize;
+            out.write_slice(&table[at..at + piece])?;
+            done += piece as u64;
+            self.fail_at(done)?;
+            pause.wait();
+        }
+        Ok(())
+    }
+
+    /// How far the next piece may reach.
+    fn next_stop(&self, done: u64) -> u64 {
+        [Some(self.length), self.fail_after, self.panic_after]
+            .into_iter()
+            .flatten()
+            .filter(|&stop| stop > done)
+            .min()
+            .unwrap_or(self.length)
+    }
+
+    #[allow(clippy::panic, reason = "a panic was asked for")]
+    fn fail_at(&self, done: u64) -> Result<(), SourceError> {
+        if self.panic_after.is_some_and(|after| done >= after) {
+            panic!("a panic was asked for after {done} bytes");
+        }
+        match self.fail_after {
+            Some(after) if done >= after => {
+                Err(format!("a failure was asked for after {done} bytes").into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Waits between pieces, and no longer than until the stream is stopped.
+struct Pause {
+    delay: Duration,
+    /// Its other end is dropped by the stop.
+    stopped: Option<mpsc::Receiver<()>>,
+}
+
+impl Pause {
+    fn new(out: &StreamWriter, delay: Duration) -> Self {
+        if delay.is_zero() {
+            return Self {
+                delay,
+                stopped: None,
+            };
+        }
+        let (sender, receiver) = mpsc::channel();
+        out.on_stop(move |_| drop(sender));
+        Self {
+            delay,
+            stopped: Some(receiver),
+        }
+    }
+
+    fn wait(&self) {
+        if let Some(stopped) = &self.stopped {
+            // Time out or stop: the next write tells which.
+            let _ = stopped.recv_timeout(self.delay);
+        }
+    }
+}
+
+/// The pattern, long enough that every piece is one slice of it.
+fn table() -> &'static [u8] {
+    static TABLE: OnceLock<Vec<u8>> = OnceLock::new();
+    TABLE.get_or_init(|| {
+        (0..PERIOD + PIECE_MAX)
+            .map(|i| (((i % PERIOD) as u64 * 2_654_435_761) >> 24) as u8)
+            .collect()
+    })
+}

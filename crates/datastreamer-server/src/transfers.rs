@@ -1,0 +1,153 @@
+//! What runs and what has run lately: the records behind `GET /transfers` and the log.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use datastreamer::{Outcome, Record, StreamHandle, StreamPool};
+use serde_json::{Value, json};
+
+/// Finished transfers that are remembered: some minutes of a busy server, and about 0.5 MB.
+const RECENT_MAX: usize = 1000;
+
+/// The transfers of one server.
+#[derive(Clone)]
+pub(crate) struct Transfers {
+    pool: StreamPool,
+    recent: Arc<Mutex<VecDeque<Value>>>,
+    running: Arc<Mutex<Vec<Running>>>,
+}
+
+/// A transfer under way.
+struct Running {
+    handle: StreamHandle,
+    request: Asked,
+}
+
+/// What was asked, and by whom.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) route: String,
+    pub(crate) target: String,
+    pub(crate) peer: Option<SocketAddr>,
+}
+
+impl Transfers {
+    pub(crate) fn new(pool: StreamPool) -> Self {
+        Self {
+            pool,
+            recent: Arc::default(),
+            running: Arc::default(),
+        }
+    }
+
+    pub(crate) fn pool(&self) -> &StreamPool {
+        &self.pool
+    }
+
+    /// Follows a stream to its end: keeps its record and logs one line.
+    pub(crate) fn follow(&self, handle: StreamHandle, request: Asked) {
+        let id = handle.id();
+        let ended = handle.ended();
+        let asked = request.clone();
+        lock(&self.running).push(Running { handle, request });
+        let transfers = self.clone();
+        tokio::spawn(async move {
+            let record = ended.await;
+            lock(&transfers.running).retain(|running| running.handle.id() != id);
+            log(&record, &asked);
+            let mut recent = lock(&transfers.recent);
+            if recent.len() == RECENT_MAX {
+                recent.pop_front();
+            }
+            recent.push_back(show(&record, &asked));
+        });
+    }
+
+    /// All of them as JSON: the running first, then the recent, newest first.
+    pub(crate) fn to_json(&self) -> Value {
+        let running: Vec<_> = lock(&self.running)
+            .iter()
+            .map(|running| show(&running.handle.record(), &running.request))
+            .collect();
+        let recent: Vec<_> = lock(&self.recent).iter().rev().cloned().collect();
+        json!({
+            "active": self.pool.active(),
+            "waiting": self.pool.waiting(),
+            "running": running,
+            "recent": recent,
+        })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn show(record: &Record, asked: &Asked) -> Value {
+    json!({
+        "id": record.id.to_string(),
+        "route": asked.route,
+        "request": asked.target,
+        "peer": asked.peer.map(|peer| peer.to_string()),
+        "started": humantime::format_rfc3339_millis(record.started).to_string(),
+        "seconds": seconds(record.duration),
+        "bytes": record.bytes_delivered,
+        "bytes_written": record.bytes_written,
+        "bytes_expected": record.bytes_expected,
+        "chunks": record.chunks_delivered,
+        "members": (record.rows > 0).then_some(record.rows),
+        "bytes_per_second": rate(record).round(),
+        "first_byte_seconds": record.time_to_first_byte.map(seconds),
+        "blocked_on": record.outcome.is_none().then(|| record.blocked_on.as_str()),
+        "blocked_on_source_seconds": seconds(record.blocked_on_source),
+        "blocked_on_consumer_seconds": seconds(record.blocked_on_consumer),
+        "outcome": record.outcome.map(Outcome::as_str),
+        "error": record.error.as_ref().map(ToString::to_string),
+    })
+}
+
+fn log(record: &Record, asked: &Asked) {
+    let outcome = record.outcome.map_or("unknown", Outcome::as_str);
+    let error = record.error.as_ref().map(tracing::field::display);
+    let peer = asked.peer.map(tracing::field::display);
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                id = %record.id,
+                request = asked.target,
+                peer,
+                outcome,
+                error,
+                bytes = record.bytes_delivered,
+                seconds = seconds(record.duration),
+                bytes_per_second = rate(record).round(),
+                waited_for_source = seconds(record.blocked_on_source),
+                waited_for_client = seconds(record.blocked_on_consumer),
+                "transfer"
+            )
+        };
+    }
+    match record.outcome {
+        Some(Outcome::Complete) => line!(info),
+        Some(Outcome::SourceError | Outcome::SourceStalled) => line!(error),
+        _ => line!(warn),
+    }
+}
+
+fn rate(record: &Record) -> f64 {
+    record.bytes_delivered as f64 / record.duration.as_secs_f64().max(1e-6)
+}
+
+/// To the millisecond: more is noise to who reads it.
+fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+/// When the process began, for `/healthz`.
+pub(crate) fn uptime(since: SystemTime) -> f64 {
+    seconds(since.elapsed().unwrap_or_default())
+}
