@@ -398,6 +398,11 @@ impl StreamHandle {
         StreamWriter::new(Arc::clone(&self.core)).stop_token()
     }
 
+    /// Polls for the stop; pending if the stream ends otherwise.
+    pub fn poll_stopped(&self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Error> {
+        self.core.queue.poll_stopped(cx)
+    }
+
     /// Resolves with the final record when source and consumer are both done.
     pub fn ended(&self) -> impl Future<Output = Record> + Send + use<> {
         let handle = self.clone();
