@@ -4,10 +4,10 @@
 //! or the stream has ended. So an early failure gets a real status, and a short file an exact
 //! length whatever its source knew.
 
-use std::{collections::VecDeque, future::Future, time::Duration};
+use std::{collections::VecDeque, fmt, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use datastreamer::{ChunkReader, Error, StreamOptions};
+use datastreamer::{ChunkReader, Error, StreamHandle, StreamOptions};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use tokio::time::{Instant, timeout_at};
 
@@ -32,7 +32,7 @@ static X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-bufferin
 /// A file that is produced on the fly, as a response describes it.
 ///
 /// See the [crate's example](crate).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Download {
     media_type: HeaderValue,
     disposition: Option<HeaderValue>,
@@ -41,7 +41,12 @@ pub struct Download {
     commit_bytes: usize,
     commit_after: Duration,
     headers: Vec<(HeaderName, HeaderValue)>,
+    options: StreamOptions,
+    observer: Option<Observer>,
 }
+
+/// Sees each stream that goes to a client.
+type Observer = Arc<dyn Fn(StreamHandle) + Send + Sync>;
 
 impl Download {
     /// Describes a file of a media type; one that is no header value counts as
@@ -56,7 +61,25 @@ impl Download {
             commit_bytes: DEFAULT_COMMIT_BYTES,
             commit_after: DEFAULT_COMMIT_AFTER,
             headers: Vec::new(),
+            options: StreamOptions::new(),
+            observer: None,
         }
+    }
+
+    /// Sets the options of the streams: pool, buffer, deadlines. Length and context are set for
+    /// each request.
+    #[must_use]
+    pub fn options(mut self, options: StreamOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Shows each stream, as it starts, to who keeps records. Its bytes are those that go to the
+    /// client: coded ones where a coding was negotiated.
+    #[must_use]
+    pub fn observe(mut self, observer: impl Fn(StreamHandle) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
     }
 
     /// Names the file for who saves it; see [`content_disposition`].
@@ -102,9 +125,8 @@ impl Download {
         self
     }
 
-    /// Answers a request. `start` starts the stream with the options that it is given (they
-    /// carry the promised length and the request's path as context; add the pool and the
-    /// deadlines); for HEAD it is never called.
+    /// Answers a request. `start` starts the stream with the options that it is given, which
+    /// carry the promised length and the request's path as context; for HEAD it is never called.
     ///
     /// - An early failure becomes a problem with a status: see [`Problem`].
     /// - A late one is an error of the body. hyper turns it into RST_STREAM(INTERNAL_ERROR) on
@@ -142,11 +164,13 @@ impl Download {
         if asked.head_only {
             return self.head(asked.coding, plain_length, DownloadBody::empty());
         }
-        let options = StreamOptions::new().length(self.length);
-        let mut reader = start(options.context(asked.path.as_str()));
+        let options = self.options.clone().context(asked.path);
+        let mut reader = start(options.clone().length(self.length));
         if let Some(coding) = asked.coding {
-            // The coded length is nobody's promise.
-            reader = coding::encode(reader, coding, StreamOptions::new().context(asked.path));
+            reader = coding::encode(reader, coding, options);
+        }
+        if let Some(observer) = &self.observer {
+            observer(reader.handle());
         }
         if asked.connection.is_some() {
             reader.hold_verdict();
@@ -221,6 +245,17 @@ impl Download {
                 .map(|(name, value)| (Some(name), value)),
         );
         response
+    }
+}
+
+impl fmt::Debug for Download {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Download")
+            .field("media_type", &self.media_type)
+            .field("disposition", &self.disposition)
+            .field("length", &self.length)
+            .field("compressible", &self.compressible)
+            .finish_non_exhaustive()
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use datastreamer::{ChunkReader, Error, ErrorKind, StreamOptions};
+use datastreamer::{ChunkReader, Error, ErrorKind};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
@@ -40,12 +40,13 @@ fn start(config: &Config, target: &str) -> Result<ChunkReader, Fatal> {
     let (file_name, query) = target.split_once('?').unwrap_or((target, ""));
     let export = Export::find(config, file_name, query)
         .map_err(|refusal| Fatal::Config(refusal.into_text()))?;
-    let options = StreamOptions::new()
+    Ok(config
+        .stream_options()
         .context(target)
-        .length(export.prepared.length);
-    // A terminal or a pipe may take its time: who runs this decides when to give up.
-    let options = config.apply(options).consumer_stall(None);
-    Ok(options.stream_out(export.prepared.write))
+        .length(export.prepared.length)
+        // A terminal or a pipe may take its time: who runs this decides when to give up.
+        .consumer_stall(None)
+        .stream_out(export.prepared.write))
 }
 
 fn failed(target: &str, error: &Error) -> Fatal {

@@ -132,9 +132,9 @@ pub(crate) struct Limits {
 }
 
 impl Config {
-    /// Adds the configured limits to a stream's options.
-    pub(crate) fn apply(&self, options: StreamOptions) -> StreamOptions {
-        options
+    /// The options of every stream.
+    pub(crate) fn stream_options(&self) -> StreamOptions {
+        StreamOptions::new()
             .chunk_bytes(self.stream.chunk_bytes)
             .buffer_bytes(self.stream.buffer_bytes)
             .flush_after(self.stream.flush_after)

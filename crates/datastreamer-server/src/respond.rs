@@ -82,17 +82,17 @@ async fn stream(State(app): State<Arc<App>>, request: Request) -> Response<Body>
         peer: Connection::of(request.extensions()).and_then(|connection| connection.peer()),
     };
     let span = tracing::info_span!("stream", route = file_name);
+    let transfers = app.transfers.clone();
     let response = Download::new(route.media_type())
         .file_name(&route.file_name())
         .length(prepared.length)
         .compressible(route.compress)
         .commit_after(app.config.stream.commit_after)
         .commit_bytes(app.config.stream.commit_bytes)
+        .options(app.config.stream_options().pool(transfers.pool()))
+        .observe(move |stream| transfers.follow(stream, asked.clone()))
         .respond(&request, |options| {
-            let options = app.config.apply(options).pool(app.transfers.pool());
-            let reader = span.in_scope(|| options.stream_out(prepared.write));
-            app.transfers.follow(reader.handle(), asked);
-            reader
+            span.in_scope(|| options.stream_out(prepared.write))
         })
         .await;
     response.map(Body::new)

@@ -69,30 +69,46 @@ fn parse_length(text: &str) -> Result<bool, String> {
 
 impl Wishes {
     fn write(&self, out: &mut StreamWriter) -> Result<(), SourceError> {
-        let table = table();
         let pause = Pause::new(out, self.delay);
         let mut done = 0;
         self.fail_at(done)?;
         while done < self.length {
             let stop = self.next_stop(done);
+            self.write_until(stop, done, out, &pause)?;
+            done = stop;
+            self.fail_at(done)?;
+        }
+        Ok(())
+    }
+
+    /// Writes piece after piece; nothing but the write is in the loop, as 64-byte pieces are
+    /// what writers are measured with.
+    fn write_until(
+        &self,
+        stop: u64,
+        mut done: u64,
+        out: &StreamWriter,
+        pause: &Pause,
+    ) -> Result<(), SourceError> {
+        let table = table();
+        let mut at = (done % PERIOD as u64) as usize;
+        while done < stop {
             let piece = (self.piece as u64).min(stop - done) as usize;
-            let at = (done % PERIOD as u64) as usize;
             out.write_slice(&table[at..at + piece])?;
             done += piece as u64;
-            self.fail_at(done)?;
+            at = (at + piece) % PERIOD;
             pause.wait();
         }
         Ok(())
     }
 
-    /// How far the next piece may reach.
+    /// Where the next failure is due, or the end.
     fn next_stop(&self, done: u64) -> u64 {
-        [Some(self.length), self.fail_after, self.panic_after]
+        [self.fail_after, self.panic_after]
             .into_iter()
             .flatten()
             .filter(|&stop| stop > done)
-            .min()
-            .unwrap_or(self.length)
+            .fold(self.length, u64::min)
     }
 
     #[allow(clippy::panic, reason = "a panic was asked for")]
