@@ -40,6 +40,14 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// streams' own stall deadline. The streams cannot see a client that stalls on the last bytes.
 pub const DEFAULT_WRITE_STALL: Duration = datastreamer::DEFAULT_CONSUMER_STALL;
 
+/// How often a socket that takes nothing is looked at for a stream that has failed meanwhile,
+/// which hyper cannot see before the socket takes more: a quarter of [`DRAIN_MAX`].
+const FAILURE_LOOK: Duration = Duration::from_millis(500);
+
+/// Streams of one HTTP/2 connection that may stall while others go on: a few paused downloads.
+/// hyper keeps up to 256 KiB for each and cannot be told to let go of one.
+const STALLED_STREAMS_MAX: usize = 4;
+
 /// What the kernel may hold of a response unsent, in bytes: 128 KiB. Without it a stalled client
 /// costs 2.3 MB of kernel memory, with it 0.25 MB, and no throughput that could be measured.
 const UNSENT_BYTES_MAX: u32 = 128 * 1024;
@@ -109,6 +117,8 @@ struct State {
     drained: bool,
     /// Bytes written to the socket; tells whether a connection is quiet.
     written: u64,
+    /// The socket takes nothing: a connection that waits for it is not quiet.
+    blocked: bool,
 }
 
 impl Connection {
@@ -154,9 +164,10 @@ impl Connection {
         state.drained
     }
 
-    /// Returns how many bytes the socket has taken.
-    pub(crate) fn written(&self) -> u64 {
-        self.state().written
+    /// Returns how many bytes the socket has taken, and whether it would take more.
+    pub(crate) fn written(&self) -> (u64, bool) {
+        let state = self.state();
+        (state.written, !state.blocked)
     }
 
     pub(crate) fn is_multiplexed(&self) -> bool {
@@ -186,10 +197,14 @@ pub struct Armed<S> {
     connection: Connection,
     armed: bool,
     write_stall: Duration,
-    /// Runs while the socket takes nothing.
-    stalled: Option<Pin<Box<Sleep>>>,
-    /// When the socket began to take nothing.
+    /// Since when the socket has taken nothing.
     stalled_since: Option<Instant>,
+    /// When that was first seen to keep a stream waiting that is over.
+    over_since: Option<Instant>,
+    /// HTTP/2: since when all streams have been stalled, and what had been written then.
+    idle_since: Option<(Instant, u64)>,
+    /// The next look at a connection on which nothing moves.
+    next_look: Option<Pin<Box<Sleep>>>,
 }
 
 impl Armed<TcpStream> {
@@ -212,8 +227,10 @@ impl<S: Socket> Armed<S> {
             },
             armed: false,
             write_stall: DEFAULT_WRITE_STALL,
-            stalled: None,
             stalled_since: None,
+            over_since: None,
+            idle_since: None,
+            next_look: None,
         }
     }
 
@@ -278,42 +295,55 @@ impl<S: Socket> Armed<S> {
 
     fn note_progress(&mut self, bytes: usize) {
         self.stalled_since = None;
-        self.connection.state().written += bytes as u64;
+        self.over_since = None;
+        let mut state = self.connection.state();
+        state.written += bytes as u64;
+        state.blocked = false;
     }
 
     /// The socket takes nothing: fails when that has lasted too long.
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let now = Instant::now();
-        let since = *self.stalled_since.get_or_insert(now);
-        let deadline = match self.reason_to_hurry(cx) {
-            None => since + self.write_stall,
-            Some(error) if error.kind() == ErrorKind::ConsumerStalled => now,
-            // The stream is over: what is valid gets the time of a drain.
-            Some(_) => (since + self.write_stall).min(now + DRAIN_MAX),
-        };
-        let timer = match &mut self.stalled {
-            Some(timer) => {
-                // A deadline that moves closer counts; one that moves away does too, unless it
-                // is the drain's, which must not move with every look.
-                if deadline < timer.deadline() || self.stalled_since == Some(now) {
-                    timer.as_mut().reset(deadline);
-                }
-                timer
+        self.connection.state().blocked = true;
+        loop {
+            let now = Instant::now();
+            let deadline = self.stall_deadline(now, cx);
+            if now >= deadline {
+                return Err(self.give_up());
             }
-            None => self.stalled.insert(Box::pin(sleep_until(deadline))),
-        };
-        if timer.as_mut().poll(cx).is_pending() {
-            return Ok(());
+            if self
+                .poll_look(deadline.min(now + FAILURE_LOOK), cx)
+                .is_pending()
+            {
+                return Ok(());
+            }
         }
-        self.give_up();
-        Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            "the client took nothing for too long",
-        ))
     }
 
-    /// Why a stream on this connection was stopped, if one was; otherwise has this task woken
-    /// when one is. On HTTP/2 one stopped stream says nothing of the connection.
+    /// Has this task woken for the next look, and no later than at `next`.
+    fn poll_look(&mut self, next: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let look = match &mut self.next_look {
+            Some(look) => {
+                look.as_mut().reset(next);
+                look
+            }
+            None => self.next_look.insert(Box::pin(sleep_until(next))),
+        };
+        look.as_mut().poll(cx)
+    }
+
+    fn stall_deadline(&mut self, now: Instant, cx: &mut Context<'_>) -> Instant {
+        let since = *self.stalled_since.get_or_insert(now);
+        let deadline = since + self.write_stall;
+        match self.reason_to_hurry(cx) {
+            None => deadline,
+            Some(error) if error.kind() == ErrorKind::ConsumerStalled => now,
+            // The stream is over: what is valid gets the time of a drain.
+            Some(_) => deadline.min(*self.over_since.get_or_insert(now) + DRAIN_MAX),
+        }
+    }
+
+    /// Why a stream on this connection was stopped or has failed, if one has; has this task
+    /// woken when one is stopped. On HTTP/2 one stream says nothing of the connection.
     fn reason_to_hurry(&self, cx: &mut Context<'_>) -> Option<Error> {
         let state = self.connection.state();
         if state.multiplexed {
@@ -324,12 +354,48 @@ impl<S: Socket> Armed<S> {
             .iter()
             .find_map(|stream| match stream.poll_stopped(cx) {
                 Poll::Ready(error) => Some(error),
-                Poll::Pending => None,
+                Poll::Pending => stream.record().error,
             })
     }
 
+    /// HTTP/2: hyper does not ask the body of a stream whose window is closed, and so the body
+    /// cannot fail. Fails the connection when nothing else moves on it, or too many stall.
+    fn check_windows(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let (stalled, all, written) = {
+            let state = self.connection.state();
+            if !state.multiplexed {
+                return Ok(());
+            }
+            let stalled = state.active.iter().filter(|stream| has_stalled(stream, cx));
+            (stalled.count(), state.active.len(), state.written)
+        };
+        if stalled > STALLED_STREAMS_MAX {
+            return Err(self.give_up());
+        }
+        if stalled == 0 || stalled < all {
+            self.idle_since = None;
+            return Ok(());
+        }
+        loop {
+            // Streams that have ended well may still have bytes on their way.
+            let now = Instant::now();
+            let idle = self.idle_since.filter(|(_, then)| *then == written);
+            let (since, _) = *self.idle_since.insert(idle.unwrap_or((now, written)));
+            let deadline = since + DRAIN_MAX;
+            if now >= deadline {
+                return Err(self.give_up());
+            }
+            if self
+                .poll_look(deadline.min(now + FAILURE_LOOK), cx)
+                .is_pending()
+            {
+                return Ok(());
+            }
+        }
+    }
+
     /// Tells the streams why they end: they would take the drop of their bodies for a hang-up.
-    fn give_up(&mut self) {
+    fn give_up(&mut self) -> io::Error {
         let (active, unflushed) = {
             let mut state = self.connection.state();
             state.failed = true;
@@ -345,6 +411,10 @@ impl<S: Socket> Armed<S> {
                 format!("the socket took nothing for {:?}", self.write_stall),
             ));
         }
+        io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the client took nothing for too long",
+        )
     }
 
     fn after_write(
@@ -364,6 +434,13 @@ impl<S: Socket> Armed<S> {
             },
         }
     }
+}
+
+fn has_stalled(stream: &StreamHandle, cx: &mut Context<'_>) -> bool {
+    matches!(
+        stream.poll_stopped(cx),
+        Poll::Ready(error) if error.kind() == ErrorKind::ConsumerStalled
+    )
 }
 
 impl<S: Socket> AsyncWrite for Armed<S> {
@@ -400,15 +477,16 @@ impl<S: Socket> AsyncWrite for Armed<S> {
         flushed.map(Ok)
     }
 
-    /// hyper shuts down only a connection that has ended in good order.
+    /// A connection that has not ended in good order gets no FIN: it would overtake the reset.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let may_end_well = {
             let state = self.connection.state();
             state.active.is_empty() && !state.failed
         };
-        if may_end_well {
-            self.disarm()?;
+        if !may_end_well {
+            return Poll::Ready(Ok(()));
         }
+        self.disarm()?;
         Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }
@@ -419,6 +497,7 @@ impl<S: Socket> AsyncRead for Armed<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.check_windows(cx)?;
         Pin::new(&mut self.socket).poll_read(cx, buf)
     }
 }

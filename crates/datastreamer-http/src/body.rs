@@ -23,6 +23,10 @@ use crate::armed::{Connection, DRAIN_MAX};
 /// a delay, seldom enough (at most 400 looks) to cost nothing.
 const DRAIN_LOOK: Duration = Duration::from_millis(5);
 
+/// How many looks an HTTP/2 connection must have been quiet for: what a busy machine may keep
+/// its task waiting.
+const QUIET_LOOKS: u32 = 4;
+
 /// The body of a response made by [`Download`](crate::Download).
 pub struct DownloadBody {
     /// What comes before the stream: held back by the commit window, or all there is.
@@ -30,6 +34,7 @@ pub struct DownloadBody {
     first_bytes: u64,
     stream: Option<Streaming>,
     length: Option<u64>,
+    multiplexed: bool,
 }
 
 /// A stream under way.
@@ -47,6 +52,8 @@ struct Draining {
     next_look: Pin<Box<Sleep>>,
     /// What the socket had taken at the last look.
     written: u64,
+    /// Looks since then at which nothing more had gone out, and could have.
+    quiet_looks: u32,
 }
 
 impl DownloadBody {
@@ -75,10 +82,23 @@ impl DownloadBody {
                 failing: None,
             }),
             length,
+            multiplexed,
         };
         // hyper never polls a body of no bytes.
         body.end_if_over();
         body
+    }
+
+    /// HTTP/2: makes two frames of a chunk, the second of one byte. hyper asks for more once a
+    /// frame may begin to go out, and a reset discards what has not: behind the one byte a
+    /// failure finds the chunk let through by the client's window. See
+    /// `http_2::a_slow_reader_gets_every_valid_byte_before_the_reset`.
+    fn hold_last_byte(&mut self, mut chunk: Bytes) -> Bytes {
+        if self.multiplexed && chunk.len() > 1 {
+            self.first.push_front(chunk.split_off(chunk.len() - 1));
+            self.first_bytes += 1;
+        }
+        chunk
     }
 
     /// Ends the response once nothing is left of it.
@@ -126,6 +146,7 @@ impl Draining {
             until: Instant::now() + DRAIN_MAX,
             next_look: Box::pin(sleep(DRAIN_LOOK)),
             written: u64::MAX,
+            quiet_looks: 0,
         }
     }
 
@@ -133,7 +154,8 @@ impl Draining {
     /// pending, and each flush lets the connection look at its socket.
     fn poll(&mut self, connection: Option<&Connection>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(connection) = connection else {
-            return Poll::Ready(());
+            // Nobody knows the socket: one flush, so that at least the head goes out.
+            return self.next_look.as_mut().poll(cx);
         };
         loop {
             if Instant::now() >= self.until {
@@ -143,14 +165,22 @@ impl Draining {
                 return Poll::Ready(());
             }
             ready!(self.next_look.as_mut().poll(cx));
-            // HTTP/2: one stream's bytes cannot be told from another's; quiet must do.
-            let written = connection.written();
-            if connection.is_multiplexed() && written == self.written {
+            if connection.is_multiplexed() && self.is_quiet(connection) {
                 return Poll::Ready(());
             }
-            self.written = written;
             self.next_look.as_mut().reset(Instant::now() + DRAIN_LOOK);
         }
+    }
+
+    /// HTTP/2: one stream's bytes cannot be told from another's; quiet must do.
+    fn is_quiet(&mut self, connection: &Connection) -> bool {
+        let (written, takes_more) = connection.written();
+        self.quiet_looks = match written == self.written && takes_more {
+            true => self.quiet_looks + 1,
+            false => 0,
+        };
+        self.written = written;
+        self.quiet_looks >= QUIET_LOOKS
     }
 }
 
@@ -163,18 +193,17 @@ impl Body for DownloadBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = &mut *self;
-        if let Some(chunk) = this.first.pop_front() {
-            this.first_bytes -= chunk.len() as u64;
-            if let Some(length) = &mut this.length {
-                *length -= chunk.len() as u64;
+        let next = match this.first.pop_front() {
+            Some(chunk) => {
+                this.first_bytes -= chunk.len() as u64;
+                Some(Ok(chunk))
             }
-            this.end_if_over();
-            return Poll::Ready(Some(Ok(Frame::data(chunk))));
-        }
-        let Some(stream) = &mut this.stream else {
-            return Poll::Ready(None);
+            None => match &mut this.stream {
+                Some(stream) => ready!(stream.poll_chunk(cx)),
+                None => None,
+            },
         };
-        let next = ready!(stream.poll_chunk(cx));
+        let next = next.map(|chunk| chunk.map(|chunk| this.hold_last_byte(chunk)));
         if let Some(Ok(chunk)) = &next
             && let Some(length) = &mut this.length
         {
@@ -220,6 +249,7 @@ impl From<String> for DownloadBody {
             first_bytes,
             stream: None,
             length: None,
+            multiplexed: false,
         }
     }
 }

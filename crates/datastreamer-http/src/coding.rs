@@ -32,10 +32,9 @@ impl Coding {
     /// Picks what the client prefers by `Accept-Encoding`; `None`: the bytes as they are.
     ///
     /// Among equals zstd comes before gzip. A coding that is not named is not used: a client
-    /// without the header gets the bytes as they are. `*` counts as gzip.
+    /// without the header gets the bytes as they are. `*` counts as gzip, unless gzip is named.
     pub fn negotiate(headers: &HeaderMap) -> Option<Self> {
-        let mut best: Option<(u16, Self)> = None;
-        let mut identity = None;
+        let (mut gzip, mut zstd, mut identity, mut others) = (None, None, None, None);
         let accepted = headers
             .get_all(header::ACCEPT_ENCODING)
             .iter()
@@ -45,24 +44,21 @@ impl Coding {
             let mut parts = item.split(';').map(str::trim);
             let name = parts.next().unwrap_or_default().to_ascii_lowercase();
             let weight = parts.find_map(weight_thousandths).unwrap_or(1000);
-            let coding = match name.as_str() {
-                "gzip" | "x-gzip" | "*" => Self::Gzip,
-                "zstd" => Self::Zstd,
-                "identity" => {
-                    identity = Some(weight);
-                    continue;
-                }
+            let named = match name.as_str() {
+                "gzip" | "x-gzip" => &mut gzip,
+                "zstd" => &mut zstd,
+                "identity" => &mut identity,
+                "*" => &mut others,
                 _ => continue,
             };
-            let better = best.is_none_or(|(weight_so_far, coding_so_far)| {
-                (weight, coding == Self::Zstd) > (weight_so_far, coding_so_far == Self::Zstd)
-            });
-            if weight > 0 && better {
-                best = Some((weight, coding));
-            }
+            *named = Some(weight);
         }
-        best.filter(|(weight, _)| identity.is_none_or(|identity| identity <= *weight))
-            .map(|(_, coding)| coding)
+        let (gzip, zstd) = (gzip.or(others).unwrap_or(0), zstd.unwrap_or(0));
+        let (weight, coding) = match zstd >= gzip {
+            true => (zstd, Self::Zstd),
+            false => (gzip, Self::Gzip),
+        };
+        (weight > 0 && weight >= identity.unwrap_or(0)).then_some(coding)
     }
 
     /// Returns the value of `Content-Encoding`.
@@ -166,6 +162,14 @@ mod tests {
     }
 
     #[test]
+    fn several_header_lines_are_one_list() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::ACCEPT_ENCODING, "gzip;q=0.5".parse().unwrap());
+        headers.append(header::ACCEPT_ENCODING, "zstd".parse().unwrap());
+        assert_eq!(Coding::negotiate(&headers), Some(Coding::Zstd));
+    }
+
+    #[test]
     fn the_clients_preference_decides() {
         assert_eq!(Coding::negotiate(&HeaderMap::new()), None);
         for (value, coding) in [
@@ -179,6 +183,18 @@ mod tests {
             ("*", Some(Coding::Gzip)),
             ("identity, gzip;q=0.5", None),
             ("GZIP;Q=1.0", Some(Coding::Gzip)),
+            ("x-gzip", Some(Coding::Gzip)),
+            ("gzip;q=0, *", None),
+            ("*, gzip;q=0", None),
+            ("gzip;q=0, zstd;q=0.1, *", Some(Coding::Zstd)),
+            ("zstd;q=0, gzip", Some(Coding::Gzip)),
+            ("*;q=0", None),
+            ("identity;q=0, gzip;q=0.001", Some(Coding::Gzip)),
+            ("gzip ; q=0.3 , zstd ; q=0.7", Some(Coding::Zstd)),
+            ("gzip;q=0.5, identity;q=0.5", Some(Coding::Gzip)),
+            ("gzip;q=x", Some(Coding::Gzip)),
+            ("gzip;q=nan", None),
+            (",,;", None),
         ] {
             assert_eq!(negotiated(value), coding, "{value}");
         }

@@ -52,7 +52,8 @@ fn safe_name(file_name: &str) -> String {
         }
         name.push(c);
     }
-    let trimmed = name.trim().trim_start_matches('.');
+    let trimmed = name.trim_end();
+    let trimmed = trimmed.trim_start_matches(|c: char| c == '.' || c.is_whitespace());
     if trimmed.is_empty() {
         return "download".into();
     }
@@ -111,6 +112,33 @@ mod tests {
             disposition("a\u{202e}gpj.exe"),
             "attachment; filename=\"agpj.exe\""
         );
+    }
+
+    #[test]
+    fn what_is_not_ascii_has_an_exact_form_beside_the_plain_one() {
+        assert_eq!(
+            disposition("Sterne für alle.csv"),
+            "attachment; filename=\"Sterne f_r alle.csv\"; \
+             filename*=UTF-8''Sterne%20f%C3%BCr%20alle.csv"
+        );
+        // Some clients decode a percent sign in the plain form.
+        assert_eq!(
+            disposition("100%.csv"),
+            "attachment; filename=\"100%.csv\"; filename*=UTF-8''100%25.csv"
+        );
+        assert_eq!(
+            disposition("a;b=c,d'e(f).csv"),
+            "attachment; filename=\"a;b=c,d'e(f).csv\""
+        );
+    }
+
+    #[test]
+    fn no_name_is_hidden_or_padded() {
+        assert_eq!(
+            disposition("  .profile "),
+            "attachment; filename=\"profile\""
+        );
+        assert_eq!(disposition(" . . a"), "attachment; filename=\"a\"");
     }
 
     #[test]

@@ -125,3 +125,61 @@ fn find_status(error: &Error) -> Option<&StatusError> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_says_who_has_to_act() {
+        for (kind, status) in [
+            (ErrorKind::Busy, 503),
+            (ErrorKind::ShutDown, 503),
+            (ErrorKind::SourceStalled, 504),
+            (ErrorKind::SourceFailed, 500),
+            (ErrorKind::SourcePanicked, 500),
+            (ErrorKind::LengthMismatch, 500),
+            (ErrorKind::Stopped, 500),
+        ] {
+            let problem = Problem::from(&Error::new(kind, "row 7"));
+            assert_eq!(problem.status, status, "{kind:?}");
+            let told = problem.detail.contains("row 7");
+            assert_eq!(told, kind != ErrorKind::SourcePanicked, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_status_error_decides_wherever_it_stands_in_the_chain() {
+        let gone = || StatusError::new(StatusCode::GONE, "the field has left");
+        let wrapped: Box<dyn StdError + Send + Sync> =
+            std::io::Error::other(std::io::Error::other(gone())).into();
+        for error in [Error::source_failed(gone()), Error::source_failed(wrapped)] {
+            let problem = Problem::from(&error);
+            assert_eq!(
+                problem,
+                Problem::new(StatusCode::GONE, "the field has left")
+            );
+        }
+    }
+
+    #[test]
+    fn a_problem_is_json_whatever_its_detail() {
+        let detail = "\"quoted\"\r\n\u{1}é";
+        let response = Problem::new(StatusCode::NOT_FOUND, detail).into_response::<String>();
+        assert_eq!(response.status(), 404);
+        let headers = response.headers();
+        assert_eq!(headers["content-type"], "application/problem+json");
+        assert!(!headers.contains_key("retry-after"));
+        let told: serde_json::Value = serde_json::from_str(response.body()).unwrap();
+        assert_eq!(told["title"], "Not Found");
+        assert_eq!(told["status"], 404);
+        assert_eq!(told["detail"], detail);
+    }
+
+    #[test]
+    fn a_refusal_for_now_says_when_to_come_again() {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let response = Problem::new(status, "full").into_response::<String>();
+        assert_eq!(response.headers()["retry-after"], "5");
+    }
+}

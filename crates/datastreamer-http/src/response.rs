@@ -147,7 +147,8 @@ impl Download {
             head_only: request.method() == Method::HEAD,
             version: request.version(),
             path: request.uri().path().to_owned(),
-            coding: match self.compressible {
+            // A coded body has no known length, and HTTP/1.0 needs one.
+            coding: match self.compressible && request.version() >= Version::HTTP_11 {
                 true => Coding::negotiate(request.headers()),
                 false => None,
             },

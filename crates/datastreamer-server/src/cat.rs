@@ -2,11 +2,16 @@
 
 use std::{
     io::{self, IsTerminal},
+    process, thread,
     time::Duration,
 };
 
-use datastreamer::{ChunkReader, Error, ErrorKind};
+use datastreamer::{ChunkReader, Error, ErrorKind, StreamHandle, StreamPool};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{Signal, SignalKind, signal},
+};
 
 use crate::{
     cli::Cat,
@@ -17,17 +22,27 @@ use crate::{
 
 /// How often the progress line is drawn anew.
 const REDRAW: Duration = Duration::from_millis(100);
+/// How long a stopped source has to clean up: longer than a program is given to end.
+const CLEANUP: Duration = Duration::from_secs(3);
 
 pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
     let config = config::load(&cat.routes, None)?;
+    // Before the source runs: a program that has started must be ended.
+    let signals = Signals::catch()?;
     let reader = start(&config, &cat.target)?;
+    signals.stop(reader.handle())?;
     let progress = progress_line(&reader, cat.quiet);
     let written = reader.write_to(&mut progress.wrap_write(io::stdout().lock()));
+    StreamPool::global().wait_until_empty(CLEANUP);
     match written {
         Ok(_) => {
             progress.finish();
             Ok(())
         }
+        // By a signal: its thread ends the process.
+        Err(error) if error.kind() == ErrorKind::Stopped => loop {
+            thread::park();
+        },
         Err(error) => {
             progress.abandon();
             Err(failed(&cat.target, &error))
@@ -47,6 +62,65 @@ fn start(config: &Config, target: &str) -> Result<ChunkReader, Fatal> {
         // A terminal or a pipe may take its time: who runs this decides when to give up.
         .consumer_stall(None)
         .stream_out(export.prepared.write))
+}
+
+/// The signals that end the process: caught, because the source may have a program to end, which
+/// the terminal's signals do not reach.
+struct Signals {
+    runtime: Runtime,
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// Catches them from now on.
+    fn catch() -> Result<Self, Fatal> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .map_err(no_signals)?;
+        let entered = runtime.enter();
+        let catch = |kind| signal(kind).map_err(no_signals);
+        let interrupt = catch(SignalKind::interrupt())?;
+        let terminate = catch(SignalKind::terminate())?;
+        let hang_up = catch(SignalKind::hangup())?;
+        drop(entered);
+        Ok(Self {
+            runtime,
+            interrupt,
+            terminate,
+            hang_up,
+        })
+    }
+
+    /// Stops the stream at the first one, and ends the process when the source has cleaned up.
+    fn stop(mut self, stream: StreamHandle) -> Result<(), Fatal> {
+        let wait = move || {
+            let number = self.wait();
+            stream.stop(Error::new(ErrorKind::Stopped, "by a signal"));
+            StreamPool::global().wait_until_empty(CLEANUP);
+            // What shells say of a death by a signal.
+            process::exit(128 + number);
+        };
+        let spawned = thread::Builder::new().name("signals".into()).spawn(wait);
+        spawned.map(drop).map_err(no_signals)
+    }
+
+    fn wait(&mut self) -> i32 {
+        let kind = self.runtime.block_on(async {
+            tokio::select! {
+                _ = self.interrupt.recv() => SignalKind::interrupt(),
+                _ = self.terminate.recv() => SignalKind::terminate(),
+                _ = self.hang_up.recv() => SignalKind::hangup(),
+            }
+        });
+        kind.as_raw_value()
+    }
+}
+
+fn no_signals(error: io::Error) -> Fatal {
+    Fatal::Other(format!("cannot wait for signals: {error}"))
 }
 
 fn failed(target: &str, error: &Error) -> Fatal {

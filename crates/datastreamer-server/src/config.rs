@@ -225,13 +225,17 @@ impl Origin<'_> {
 
 /// Lays the environment over the file: `DATASTREAMER_LIMITS__MAX_ACTIVE=8`.
 fn read_environment(mut table: Table) -> Result<Raw, Fatal> {
-    for (name, value) in std::env::vars() {
+    for (name, value) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
         let Some((section, key)) = name
             .strip_prefix(ENV_PREFIX)
             .and_then(|path| path.split_once("__"))
         else {
             continue;
         };
+        let value = value
+            .into_string()
+            .map_err(|_| Fatal::Config(format!("{name}: the value is no UTF-8")))?;
         let mut one = Table::new();
         one.insert(key.to_lowercase(), environment_value(&value));
         let section = section.to_lowercase();
@@ -285,7 +289,7 @@ fn resolve_stream(raw: &RawStream) -> Result<StreamConfig, Fatal> {
     if chunk_bytes == 0 {
         return Err(Fatal::Config("stream.chunk_bytes must not be 0".into()));
     }
-    if buffer_bytes < 2 * chunk_bytes {
+    if buffer_bytes < chunk_bytes.saturating_mul(2) {
         return Err(Fatal::Config(format!(
             "stream.buffer_bytes ({buffer_bytes}) must hold two chunks of stream.chunk_bytes ({chunk_bytes})"
         )));

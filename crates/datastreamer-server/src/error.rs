@@ -1,6 +1,9 @@
 //! What ends the program: one line for the person at the terminal, an exit code for the script.
 
-use std::{fmt, process::ExitCode};
+use std::{
+    fmt::{self, Write},
+    process::ExitCode,
+};
 
 /// An error of the program, by who has to act.
 #[derive(Debug)]
@@ -28,9 +31,13 @@ impl Fatal {
 
 impl fmt::Display for Fatal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(text) | Self::Incomplete(text) | Self::Other(text) => f.write_str(text),
-            Self::OutputClosed => f.write_str("the output was closed"),
-        }
+        let text = match self {
+            Self::Config(text) | Self::Incomplete(text) | Self::Other(text) => text,
+            Self::OutputClosed => "the output was closed",
+        };
+        // One line, whatever names and sources put into it; and nothing that steers a terminal.
+        text.chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .try_for_each(|c| f.write_char(c))
     }
 }

@@ -14,12 +14,16 @@ mod telemetry;
 mod transfers;
 mod units;
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::Parser;
 
 use crate::{
     cli::{Check, Cli, Command},
+    config::Config,
     error::Fatal,
 };
 
@@ -41,7 +45,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Fatal::OutputClosed) => Fatal::OutputClosed.exit_code(),
         Err(error) => {
-            eprintln!("datastreamer: {error}");
+            // Who has closed standard error has the exit code.
+            let _closed = writeln!(io::stderr(), "datastreamer: {error}");
             error.exit_code()
         }
     }
@@ -49,10 +54,15 @@ fn main() -> ExitCode {
 
 fn run_check(check: &Check) -> Result<(), Fatal> {
     let config = config::load_file(&check.file)?;
-    println!("{} is good", check.file.display());
-    println!("listen {}", config.listen);
+    say_good(check, &config).map_err(|_| Fatal::OutputClosed)
+}
+
+fn say_good(check: &Check, config: &Config) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{} is good", check.file.display())?;
+    writeln!(out, "listen {}", config.listen)?;
     for (file_name, route) in config.routes.iter() {
-        println!("/{file_name} ({})", route.media_type());
+        writeln!(out, "/{file_name} ({})", route.media_type())?;
     }
-    Ok(())
+    out.flush()
 }

@@ -35,6 +35,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/", get(show_index))
         .route("/healthz", get(show_health))
         .route("/transfers", get(show_transfers))
+        .method_not_allowed_fallback(async || method_not_allowed())
         .fallback(stream)
         .with_state(app)
 }

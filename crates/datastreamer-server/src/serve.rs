@@ -1,6 +1,7 @@
 //! The server: listens, accepts within its limits, drains at the end.
 
 use std::{
+    io::{self, Write},
     net::SocketAddr,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -17,8 +18,9 @@ use hyper_util::{
 use tokio::{
     net::{TcpListener, TcpStream},
     signal::unix::{Signal, SignalKind, signal},
-    sync::Semaphore,
-    time::{sleep, timeout},
+    sync::{Notify, Semaphore},
+    task::spawn_blocking,
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use crate::{
@@ -44,6 +46,8 @@ const HEAD_BYTES_MAX: u32 = 16 * 1024;
 const HTTP2_PING: Duration = Duration::from_secs(20);
 /// After the visible aborts: time for sources to clean up and for the aborts to go out.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+/// How often the end of the server looks whether the last records are logged.
+const LOG_LOOK: Duration = Duration::from_millis(5);
 /// How long the accept loop rests when the process has no descriptors left.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
@@ -62,7 +66,10 @@ pub(crate) fn run(config: Config) -> Result<(), Fatal> {
 async fn serve(config: Config) -> Result<(), Fatal> {
     let listener = listen(config.listen).await?;
     let mut signals = Signals::new()?;
-    print_urls(&config, listener.local_addr().unwrap_or(config.listen));
+    let address = listener.local_addr().unwrap_or(config.listen);
+    // Who has read enough may close the output: the server goes on.
+    let _closed = print_urls(&config, address);
+    tracing::info!(%address, routes = config.routes.iter().count(), "listening");
     let server = Server::new(config);
     let graceful = GracefulShutdown::new();
     tokio::select! {
@@ -80,13 +87,14 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Fatal> {
         .map_err(|error| Fatal::Config(format!("cannot listen on {address}: {error}")))
 }
 
-fn print_urls(config: &Config, address: SocketAddr) {
+fn print_urls(config: &Config, address: SocketAddr) -> io::Result<()> {
+    let mut out = io::stdout().lock();
     for (file_name, route) in config.routes.iter() {
         let query = route.source.example_query();
-        println!("http://{address}/{}{query}", index::encode(file_name));
+        writeln!(out, "http://{address}/{}{query}", index::encode(file_name))?;
     }
-    println!("http://{address}/ lists them");
-    tracing::info!(%address, routes = config.routes.iter().count(), "listening");
+    writeln!(out, "http://{address}/ lists them")?;
+    out.flush()
 }
 
 struct Server {
@@ -143,7 +151,10 @@ impl Server {
         let io = Armed::new(socket).write_stall(self.app.config.limits.client_stall);
         let connection = io.connection();
         let router = self.router.clone();
+        let asked = Arc::new(Notify::new());
+        let first_request = Arc::clone(&asked);
         let service = tower::service_fn(move |mut request: Request<hyper::body::Incoming>| {
+            asked.notify_one();
             request.extensions_mut().insert(connection.clone());
             tower::Service::call(&mut router.clone(), request)
         });
@@ -152,10 +163,20 @@ impl Server {
             .serve_connection(TokioIo::new(io), TowerToHyperService::new(service))
             .into_owned();
         let served = graceful.watch(served);
+        let header_timeout = self.app.config.limits.header_timeout;
         tokio::spawn(async move {
+            let mut served = std::pin::pin!(served);
+            // hyper's own timer waits for the version of HTTP, and HTTP/2 has none.
+            let ended = tokio::select! {
+                ended = served.as_mut() => Some(ended),
+                () = first_request.notified() => Some(served.await),
+                () = sleep(header_timeout) => None,
+            };
             // What went wrong with a transfer stands in its record.
-            if let Err(error) = served.await {
-                tracing::debug!(%error, "connection broke");
+            match ended {
+                Some(Ok(())) => {}
+                Some(Err(error)) => tracing::debug!(%error, "connection broke"),
+                None => tracing::debug!("connection without a request"),
             }
             drop(permit);
         });
@@ -168,7 +189,7 @@ impl Server {
     /// Lets running transfers end until the deadline, then aborts them visibly. A second signal
     /// aborts at once.
     async fn shut_down(self, graceful: GracefulShutdown, mut signals: Signals) {
-        let pool = self.app.transfers.pool();
+        let pool = self.app.transfers.pool().clone();
         let drain = self.app.config.drain;
         tracing::info!(active = pool.active(), ?drain, "shutting down");
         pool.refuse_new();
@@ -177,14 +198,22 @@ impl Server {
             drained = timeout(drain, &mut all_closed) => drained.is_ok(),
             () = signals.next() => false,
         };
+        let sources_end = Instant::now() + SHUTDOWN_GRACE;
         if drained {
             tracing::info!("all transfers have ended");
-            return;
+        } else {
+            let aborted = pool.abort_all();
+            tracing::warn!(aborted, "transfers were aborted");
+            // Connections whose clients take nothing are reset when the process ends: they are
+            // armed.
+            let _late = timeout_at(sources_end, all_closed).await;
         }
-        let aborted = pool.abort_all();
-        tracing::warn!(aborted, "transfers were aborted");
-        // Connections whose clients take nothing are reset when the process ends: they are armed.
-        let _late = timeout(SHUTDOWN_GRACE, all_closed).await;
+        // Also those whose clients have left: a program must not outlive the server.
+        let left = sources_end.saturating_duration_since(Instant::now());
+        let _late = spawn_blocking(move || pool.wait_until_empty(left)).await;
+        while !self.app.transfers.are_logged() && Instant::now() < sources_end {
+            sleep(LOG_LOOK).await;
+        }
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) fn start(format: LogFormat, default_filter: Option<&str>) {
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        // They would be printed where nothing can be printed, and that panics.
+        .log_internal_errors(false)
         .with_ansi(
             io::IsTerminal::is_terminal(&io::stderr()) && std::env::var_os("NO_COLOR").is_none(),
         )

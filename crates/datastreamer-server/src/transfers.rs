@@ -57,14 +57,19 @@ impl Transfers {
         let transfers = self.clone();
         tokio::spawn(async move {
             let record = ended.await;
-            lock(&transfers.running).retain(|running| running.handle.id() != id);
             log(&record, &asked);
+            lock(&transfers.running).retain(|running| running.handle.id() != id);
             let mut recent = lock(&transfers.recent);
             if recent.len() == RECENT_MAX {
                 recent.pop_front();
             }
             recent.push_back(show(&record, &asked));
         });
+    }
+
+    /// Says whether every transfer is over and its line in the log.
+    pub(crate) fn are_logged(&self) -> bool {
+        lock(&self.running).is_empty()
     }
 
     /// All of them as JSON: the running first, then the recent, newest first.

@@ -1,8 +1,11 @@
 //! Sizes, counts and durations as people write them.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, de};
+
+/// A century: what is longer is no deadline, and must not be added to a clock.
+const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Parses a count of bytes: `1000000`, `1e9`, `64KiB`, `1.5 GB`.
 ///
@@ -40,11 +43,13 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
 
 /// Parses a duration: `250ms`, `30s`, `10m`, `1h 30m`; a bare number is seconds.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is no duration: write for example 250ms, 30s or 10m");
-    if let Ok(seconds) = text.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).map_err(|_| wrong());
-    }
-    humantime::parse_duration(text).map_err(|_| wrong())
+    let parsed = match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        Err(_) => humantime::parse_duration(text).ok(),
+    };
+    parsed
+        .filter(|duration| *duration <= DURATION_MAX)
+        .ok_or_else(|| format!("`{text}` is no duration: write for example 250ms, 30s or 10m"))
 }
 
 /// A size in the configuration: a string with a unit, or a bare number of bytes.
@@ -55,34 +60,45 @@ pub(crate) struct ByteSize(pub(crate) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum TextOrNumber {
-    Text(String),
-    Whole(u64),
-    Number(f64),
-}
+/// Reads a text or a number, as text; holds what to write instead of anything else.
+struct TextOrNumber(&'static str);
 
-impl TextOrNumber {
-    fn text(self) -> String {
-        match self {
-            Self::Text(text) => text,
-            Self::Whole(number) => number.to_string(),
-            Self::Number(number) => number.to_string(),
-        }
+impl de::Visitor<'_> for TextOrNumber {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<String, E> {
+        Ok(number.to_string())
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<String, E> {
+        Ok(number.to_string())
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<String, E> {
+        Ok(number.to_string())
     }
 }
 
 impl<'de> Deserialize<'de> for ByteSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = TextOrNumber::deserialize(deserializer)?.text();
+        let expected = TextOrNumber("a size, for example 1000000, 1e9, 64KiB or 1.5GB");
+        let text = deserializer.deserialize_any(expected)?;
         parse_bytes(&text).map(Self).map_err(de::Error::custom)
     }
 }
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = TextOrNumber::deserialize(deserializer)?.text();
+        let expected = TextOrNumber("a duration, for example 250ms, 30s or 10m");
+        let text = deserializer.deserialize_any(expected)?;
         parse_duration(&text).map(Self).map_err(de::Error::custom)
     }
 }
@@ -127,7 +143,18 @@ mod tests {
         assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(parse_duration("0.5"), Ok(Duration::from_millis(500)));
         assert_eq!(parse_duration("10m"), Ok(Duration::from_secs(600)));
-        for text in ["", "x", "-1", "-1s", "1 fortnight", "nan"] {
+        assert!(parse_duration("99years").is_ok());
+        for text in [
+            "",
+            "x",
+            "-1",
+            "-1s",
+            "1 fortnight",
+            "nan",
+            "inf",
+            "1e19",
+            "101years",
+        ] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
     }

@@ -95,7 +95,8 @@ impl StreamOptions {
     }
 
     /// Bounds what is written and not yet gone from the consumer's hands, in bytes, the chunk
-    /// being filled included. At least two chunks; less counts as two chunks.
+    /// being filled included. A chunk counts with the whole buffer that it lies in, also if it
+    /// was flushed half full. At least two chunks; less counts as two chunks.
     pub fn buffer_bytes(mut self, bytes: usize) -> Self {
         self.buffer_bytes = Some(bytes);
         self
@@ -133,7 +134,8 @@ impl StreamOptions {
         self
     }
 
-    /// Says what a stop means for a consumer that is still there.
+    /// Says what a stop means for a consumer that is still there. Where the length is promised
+    /// no part is a whole, so it means [`OnStop::Abort`] there.
     pub fn on_stop(mut self, on_stop: OnStop) -> Self {
         self.on_stop = on_stop;
         self
@@ -191,8 +193,45 @@ impl StreamOptions {
             consumer_stall: self.consumer_stall.unwrap_or(Some(DEFAULT_CONSUMER_STALL)),
             min_bytes_per_second: self.min_bytes_per_second,
             source_stall: self.source_stall.unwrap_or(Some(DEFAULT_SOURCE_STALL)),
-            on_stop: self.on_stop,
+            on_stop: match self.length {
+                Some(_) => OnStop::Abort,
+                None => self.on_stop,
+            },
             context: self.context.clone().unwrap_or_else(|| Arc::from("")),
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_asked_for_resolves_to_something_that_works() {
+        let settings = StreamOptions::new().resolve();
+        assert_eq!(settings.chunk_bytes, DEFAULT_CHUNK_BYTES);
+        assert_eq!(settings.buffer_bytes, DEFAULT_BUFFER_BYTES);
+        assert_eq!(settings.flush_after, Some(DEFAULT_FLUSH_AFTER));
+        assert_eq!(settings.consumer_stall, Some(DEFAULT_CONSUMER_STALL));
+        assert_eq!(settings.source_stall, Some(DEFAULT_SOURCE_STALL));
+        for (chunk_bytes, buffer_bytes, resolved) in [
+            (0, 0, (1, 2)),
+            (10, 0, (10, 20)),
+            (10, 25, (10, 25)),
+            (usize::MAX, 1, (usize::MAX, usize::MAX)),
+        ] {
+            let options = StreamOptions::new()
+                .chunk_bytes(chunk_bytes)
+                .buffer_bytes(buffer_bytes);
+            let settings = options.resolve();
+            assert_eq!((settings.chunk_bytes, settings.buffer_bytes), resolved);
+        }
+    }
+
+    #[test]
+    fn a_promised_length_rules_out_that_a_stop_finishes() {
+        let finishing = StreamOptions::new().on_stop(OnStop::Finish);
+        assert_eq!(finishing.clone().resolve().on_stop, OnStop::Finish);
+        assert_eq!(finishing.length(7).resolve().on_stop, OnStop::Abort);
     }
 }

@@ -7,12 +7,13 @@
 use std::{
     fmt,
     future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Poll, Wake, Waker, ready},
 };
 
 use bytes::Bytes;
@@ -25,6 +26,10 @@ use crate::{
     streamer::{self, SourceResult, StreamCore, StreamHandle, std_lock},
     writer::StreamWriter,
 };
+
+/// Chunks that a consumer gets in one turn, so that a source which is always ahead leaves the
+/// others of the event loop theirs: at the default size 2 MiB, which is a millisecond's work.
+const CHUNKS_PER_TURN: usize = 16;
 
 /// What produces: may be paused, resumed and stopped from any thread, also from inside the
 /// consumer's own `write`. All three are flags: doing one twice does nothing more.
@@ -245,14 +250,9 @@ where
         consumer.notify_hang_up(HangUp {
             core: Arc::clone(&core),
         });
-        if core.queue.is_stopped() {
-            // Stopped from inside the registration: no thread for a stream that is over.
-            core.end_source(crate::queue::End::Finish);
-        } else {
-            streamer::start_source(&core, &options, source);
-        }
+        streamer::start_source(&core, &options, source);
         let mut reader = ChunkReader::new(core);
-        reader.hold_verdict();
+        reader.hold_end();
         Ok(Delivery {
             reader: Some(reader),
             consumer: Some(consumer),
@@ -297,7 +297,8 @@ impl<C: Consumer> Delivery<C> {
 
     /// Drives the stream from an event loop: `call_later` must run each job it is given, later,
     /// in the consumer's context (Twisted's `callFromThread`, a GUI's idle queue, a channel into
-    /// a loop). It is called from any thread. Returns the handle.
+    /// a loop). It is called from any thread. A loop that is gone may drop the job, or panic:
+    /// either drops the delivery. Returns the handle.
     pub fn run_in<L>(self, call_later: L) -> StreamHandle
     where
         C: Send + 'static,
@@ -313,41 +314,44 @@ impl<C: Consumer> Delivery<C> {
         handle
     }
 
-    /// Delivers what there is; ready when the end has been delivered.
+    /// Delivers what there is, a turn's worth at most; ready when the end has been delivered.
     fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while let (Some(reader), Some(consumer)) = (&mut self.reader, &mut self.consumer) {
-            let Poll::Ready(next) = reader.poll_chunk(cx) else {
-                return Poll::Pending;
+        for _ in 0..CHUNKS_PER_TURN {
+            let (Some(reader), Some(consumer)) = (&mut self.reader, &mut self.consumer) else {
+                return Poll::Ready(());
             };
-            match next {
+            match ready!(reader.poll_chunk(cx)) {
                 Some(Ok(chunk)) => {
                     if let Err(error) = consumer.write(chunk) {
                         reader.consumer_failed(error);
                     }
                 }
                 end => {
-                    deliver_end(consumer, end.and_then(Result::err).as_ref(), reader);
+                    if !self.handle.has_hung_up() {
+                        deliver_end(consumer, end.and_then(Result::err).as_ref(), reader);
+                    }
+                    reader.end_consumer();
                     self.reader = None;
+                    return Poll::Ready(());
                 }
             }
         }
-        Poll::Ready(())
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
-/// Ends the consumer once. One that has hung up is left alone.
-fn deliver_end<C: Consumer>(consumer: &mut C, error: Option<&Error>, reader: &mut ChunkReader) {
+/// Ends the consumer once.
+fn deliver_end<C: Consumer>(consumer: &mut C, error: Option<&Error>, reader: &ChunkReader) {
     match error {
-        Some(error) if error.kind() == ErrorKind::HangUp => {}
         Some(error) => {
             consumer.unregister_producer();
             consumer.abort(error);
         }
         None => {
             consumer.unregister_producer();
-            match consumer.finish() {
-                Ok(()) => reader.confirm(),
-                Err(error) => drop(reader.consumer_failed(error)),
+            if let Err(error) = consumer.finish() {
+                reader.consumer_failed(error);
             }
         }
     }
@@ -403,7 +407,11 @@ impl<C: Consumer + Send + 'static> Wake for Turn<C> {
             return;
         }
         let turn = Arc::clone(&self);
-        (self.call_later)(Box::new(move || turn.take()));
+        // Whoever wakes, perhaps the source, must not suffer from a loop that is gone. The
+        // panic drops the job, and with its last job goes the delivery.
+        let _panicked = catch_unwind(AssertUnwindSafe(|| {
+            (self.call_later)(Box::new(move || turn.take()));
+        }));
     }
 }
 

@@ -192,3 +192,82 @@ impl From<Error> for io::Error {
         Self::new(kind, error)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const KINDS: [(ErrorKind, Outcome, io::ErrorKind); 11] = {
+        use io::ErrorKind::{BrokenPipe, Other, TimedOut};
+        [
+            (ErrorKind::HangUp, Outcome::ClientGone, BrokenPipe),
+            (ErrorKind::Stopped, Outcome::Cancelled, BrokenPipe),
+            (ErrorKind::ConsumerStalled, Outcome::ClientStalled, TimedOut),
+            (ErrorKind::ConsumerFailed, Outcome::ClientGone, BrokenPipe),
+            (ErrorKind::SourceFailed, Outcome::SourceError, Other),
+            (ErrorKind::SourcePanicked, Outcome::SourceError, Other),
+            (ErrorKind::SourceStalled, Outcome::SourceStalled, TimedOut),
+            (ErrorKind::LengthMismatch, Outcome::SourceError, Other),
+            (ErrorKind::Busy, Outcome::Shed, Other),
+            (ErrorKind::ShutDown, Outcome::Cancelled, Other),
+            (ErrorKind::Ended, Outcome::Cancelled, Other),
+        ]
+    };
+
+    #[test]
+    fn every_kind_has_its_text_its_outcome_and_its_io_kind() {
+        let mut texts = std::collections::HashSet::new();
+        for (kind, outcome, io_kind) in KINDS {
+            let error = Error::new(kind, "a detail");
+            assert_eq!(error.outcome(), outcome);
+            assert!(error.to_string().ends_with(": a detail"));
+            assert!(texts.insert(Error::of_kind(kind).to_string()));
+            let io_error = io::Error::from(error);
+            assert_eq!(io_error.kind(), io_kind);
+            assert_eq!(Error::find_in(&io_error).map(Error::kind), Some(kind));
+        }
+    }
+
+    #[test]
+    fn the_cause_is_kept_and_told_once() {
+        let error = Error::source_failed(io::Error::other("row 7"));
+        assert_eq!(error.to_string(), "the source failed: row 7");
+        assert_eq!(
+            format!("{error:?}"),
+            "Error(SourceFailed: the source failed: row 7)"
+        );
+        assert_eq!(error.source().unwrap().to_string(), "row 7");
+        assert_eq!(
+            Error::source_failed("text").to_string(),
+            "the source failed: text"
+        );
+    }
+
+    #[derive(Debug)]
+    struct Wrapping(Box<dyn StdError + Send + Sync>);
+
+    impl fmt::Display for Wrapping {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("wrapping")
+        }
+    }
+
+    impl StdError for Wrapping {
+        fn source(&self) -> Option<&(dyn StdError + 'static)> {
+            Some(self.0.as_ref())
+        }
+    }
+
+    #[test]
+    fn the_reason_of_a_stop_is_found_however_deep_a_source_wraps_it() {
+        let stop = Error::new(ErrorKind::HangUp, "gone");
+        let wrapped = Wrapping(Box::new(io::Error::other(Wrapping(Box::new(
+            io::Error::from(stop),
+        )))));
+        let passed_on = Error::source_failed(wrapped);
+        assert_eq!(passed_on.to_string(), "the consumer hung up: gone");
+        let other = Wrapping(Box::new(io::Error::other("its own")));
+        assert_eq!(Error::source_failed(other).kind(), ErrorKind::SourceFailed);
+        assert!(Error::find_in(&io::Error::from(io::ErrorKind::NotFound)).is_none());
+    }
+}

@@ -41,6 +41,8 @@ mod chunk;
 mod config;
 mod consumer;
 mod error;
+#[cfg(all(test, loom))]
+mod loom_tests;
 mod pool;
 #[cfg(feature = "futures")]
 mod pulled;

@@ -92,23 +92,23 @@ struct Shared {
 struct State {
     /// Places taken.
     active: usize,
-    /// Threads that wait for a job.
+    /// Threads that wait for a job, or are about to: their source has returned.
     idle_threads: usize,
     threads: usize,
     threads_started: u64,
     /// Jobs that idle threads are about to take: never more than `idle_threads`.
     jobs: VecDeque<Job>,
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<Job>,
     /// Streams that are not done, the waiting ones included.
     live: HashMap<StreamId, Weak<StreamCore>>,
     shutting_down: bool,
 }
 
-pub(crate) type Job = Box<dyn FnOnce() + Send>;
-
-struct Waiting {
-    core: Arc<StreamCore>,
-    job: Job,
+/// A stream's source, ready to run.
+pub(crate) struct Job {
+    pub(crate) core: Arc<StreamCore>,
+    /// Catches its own panics: see streamer.rs::run.
+    pub(crate) source: Box<dyn FnOnce() -> End + Send>,
 }
 
 /// How a shutdown went.
@@ -194,8 +194,8 @@ impl StreamPool {
             state.shutting_down = true;
             std::mem::take(&mut state.waiting)
         };
-        for Waiting { core, job } in waiting {
-            drop(job);
+        for Job { core, source } in waiting {
+            drop(source);
             core.end_source(End::Abort(Error::of_kind(ErrorKind::ShutDown)));
         }
         self.shared.job_ready.notify_all();
@@ -249,26 +249,24 @@ impl StreamPool {
     /// Runs a job for a stream, now or when a place is free.
     ///
     /// # Errors
-    /// `Busy` or `ShutDown`: the job was dropped.
-    pub(crate) fn submit(
-        &self,
-        core: &Arc<StreamCore>,
-        job: Job,
-        asks_for_admission: bool,
-    ) -> Result<(), Error> {
+    /// `Busy` or `ShutDown`, or why the stream was stopped before it could run: the job was
+    /// dropped.
+    pub(crate) fn submit(&self, job: Job, asks_for_admission: bool) -> Result<(), Error> {
         let options = &self.shared.options;
+        let core = Arc::clone(&job.core);
         let mut state = std_lock(&self.shared.state);
+        // A stop comes before this look, or finds the job in the waiting room: see forget_waiting.
+        core.queue.check_open()?;
         state.check_open()?;
-        if asks_for_admission && state.active >= options.max_active {
-            if state.waiting.len() >= options.max_waiting {
-                return Err(busy(&state));
-            }
-            state.add_live(core);
-            let core = Arc::clone(core);
-            state.waiting.push_back(Waiting { core, job });
+        let must_wait = asks_for_admission && state.active >= options.max_active;
+        if must_wait && state.waiting.len() >= options.max_waiting {
+            return Err(busy(&state));
+        }
+        state.add_live(&core);
+        if must_wait {
+            state.waiting.push_back(job);
             return Ok(());
         }
-        state.add_live(core);
         if asks_for_admission {
             state.active += 1;
             core.give_slot(Slot(self.clone()));
@@ -280,29 +278,32 @@ impl StreamPool {
 
     /// Takes a place without a thread.
     #[cfg(feature = "futures")]
-    pub(crate) fn admit(&self, core: &Arc<StreamCore>) -> Result<(), Error> {
+    pub(crate) fn admit(
+        &self,
+        core: &Arc<StreamCore>,
+        asks_for_admission: bool,
+    ) -> Result<(), Error> {
         let mut state = std_lock(&self.shared.state);
         state.check_open()?;
-        if state.active >= self.shared.options.max_active {
-            return Err(busy(&state));
+        if asks_for_admission {
+            if state.active >= self.shared.options.max_active {
+                return Err(busy(&state));
+            }
+            state.active += 1;
+            core.give_slot(Slot(self.clone()));
         }
-        state.active += 1;
         state.add_live(core);
-        core.give_slot(Slot(self.clone()));
         Ok(())
     }
 
     /// Takes a stream out of the waiting room; says whether it was there.
     pub(crate) fn forget_waiting(&self, id: StreamId) -> bool {
         let mut state = std_lock(&self.shared.state);
-        let place = state
-            .waiting
-            .iter()
-            .position(|waiting| waiting.core.id == id);
-        let waiting = place.and_then(|place| state.waiting.remove(place));
+        let place = state.waiting.iter().position(|job| job.core.id == id);
+        let job = place.and_then(|place| state.waiting.remove(place));
         drop(state);
         // Dropped here, unlocked: the job owns the caller's source.
-        waiting.is_some()
+        job.is_some()
     }
 
     /// Forgets a stream that is done.
@@ -320,11 +321,12 @@ impl StreamPool {
     /// Gives a free place to the next in line.
     fn pass_on_place(&self) {
         let mut state = std_lock(&self.shared.state);
-        let Some(Waiting { core, job }) = state.waiting.pop_front() else {
+        let Some(job) = state.waiting.pop_front() else {
             state.active -= 1;
             return;
         };
         drop(state);
+        let core = Arc::clone(&job.core);
         // The place first: the source may be done before we return.
         core.give_slot(Slot(self.clone()));
         if let Err(error) = self.run_on_a_thread(job) {
@@ -366,17 +368,22 @@ impl StreamPool {
 
     fn work(&self, first: Job) {
         let mut next = Some(first);
-        while let Some(job) = next {
-            job(); // Catches its own panics: see streamer.rs::run.
+        while let Some(Job { core, source }) = next {
+            let end = source();
+            // Idle already: the end may pass the stream's place on, and its next holder should
+            // find this thread rather than start another.
+            std_lock(&self.shared.state).idle_threads += 1;
+            core.end_source(end);
+            drop(core);
             next = self.next_job();
         }
     }
 
-    /// Waits for a job; without one for too long the thread is no longer counted and ends.
+    /// Waits for a job, as an idle thread; without one for too long the thread is no longer
+    /// counted and ends.
     fn next_job(&self) -> Option<Job> {
         let deadline = Instant::now() + self.shared.options.idle_thread;
         let mut state = std_lock(&self.shared.state);
-        state.idle_threads += 1;
         loop {
             let job = state.jobs.pop_front();
             let left = deadline.saturating_duration_since(Instant::now());

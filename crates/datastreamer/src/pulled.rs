@@ -37,9 +37,10 @@ impl StreamOptions {
         E: Into<Box<dyn StdError + Send + Sync>> + 'static,
     {
         let core = StreamCore::new(&self);
-        match core.pool.admit(&core) {
+        match core.pool.admit(&core, self.asks_for_admission()) {
             Ok(()) => {
                 core.note_source_started();
+                core.queue.note_pulled();
                 watchdog::watch(&core);
                 ChunkReader::pulling(core, Pulled::new(source))
             }
@@ -86,6 +87,10 @@ impl Pulled {
     ) -> Poll<Option<Result<Bytes, Error>>> {
         // The queue stays empty: it only tells of pause, stop and the end, and keeps the waker.
         if let Poll::Ready(end) = core.queue.poll_pop(cx) {
+            if self.items.is_some() {
+                // Stopped: the source ends now, not when the reader is dropped.
+                self.dismiss(core);
+            }
             return Poll::Ready(end);
         }
         if core.queue.is_paused() {
@@ -177,9 +182,8 @@ impl Pulled {
     }
 
     /// Drops the source, which ends it; the stream is over for it.
-    pub(crate) fn dismiss(mut self, core: &StreamCore) {
-        self.items = None;
-        core.end_source(End::Abort(Error::of_kind(ErrorKind::HangUp)));
+    pub(crate) fn dismiss(&mut self, core: &StreamCore) {
+        self.end(core, Err(Error::of_kind(ErrorKind::HangUp)));
     }
 }
 

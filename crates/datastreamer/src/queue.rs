@@ -40,27 +40,33 @@ pub(crate) struct Queue {
     room: Condvar,
     /// True from the first stop on; read without the lock at every write.
     stopped: AtomicBool,
-    /// Bound of queued and held bytes.
-    limit_bytes: usize,
     on_stop: OnStop,
 }
 
 struct State {
     chunks: VecDeque<Bytes>,
-    /// Bytes in `chunks`.
-    queued_bytes: usize,
-    /// Bytes that the consumer has taken and not yet dropped.
-    held_bytes: usize,
+    /// Memory of the chunks that are queued, or taken by the consumer and not yet dropped.
+    live_bytes: usize,
+    /// What `live_bytes` may reach.
+    limit_bytes: usize,
     paused: bool,
     /// Why writers must stop.
     stop: Option<Error>,
+    /// What broke the stream off: the source's failure or a stop, whichever came first.
+    cause: Option<Error>,
+    /// The consumer is gone: no call may reach it.
+    hung_up: bool,
     /// What the consumer gets after `chunks`.
     end: Option<End>,
+    /// The source runs inside the consumer's poll: while that does not come, it is waited for.
+    pulled: bool,
     /// Set while the consumer waits for a chunk; taken by whoever wakes it.
     reader: Option<Waker>,
     writers_waiting: usize,
     source_done: bool,
     consumer_done: bool,
+    /// Whoever had to know that both are done was told.
+    done_told: bool,
     stop_callbacks: Vec<StopCallback>,
     stop_wakers: Vec<Waker>,
     done_wakers: Vec<Waker>,
@@ -76,8 +82,8 @@ pub(crate) struct Figures {
     pub(crate) bytes_delivered: u64,
     pub(crate) chunks_delivered: u64,
     pub(crate) first_byte: Option<Instant>,
-    /// Bytes that the consumer has taken or let go of: grows whenever it makes progress.
-    pub(crate) bytes_moved: u64,
+    /// Chunks that the consumer has taken, and let go of: grows whenever it makes progress.
+    pub(crate) moves: u64,
     pub(crate) blocked_on_consumer: Duration,
     pub(crate) blocked_on_source: Duration,
 }
@@ -91,6 +97,15 @@ pub(crate) struct Snapshot {
     pub(crate) consumer_owes: bool,
     pub(crate) source_done: bool,
     pub(crate) consumer_done: bool,
+    /// What broke the stream off.
+    pub(crate) cause: Option<Error>,
+}
+
+/// What is left to do, unlocked, when source and consumer are both done.
+struct Done {
+    wakers: Vec<Waker>,
+    /// Never to run; dropped, for what they hold.
+    _callbacks: Vec<StopCallback>,
 }
 
 impl Queue {
@@ -98,15 +113,19 @@ impl Queue {
         Self {
             state: Mutex::new(State {
                 chunks: VecDeque::new(),
-                queued_bytes: 0,
-                held_bytes: 0,
+                live_bytes: 0,
+                limit_bytes,
                 paused: false,
                 stop: None,
+                cause: None,
+                hung_up: false,
                 end: None,
+                pulled: false,
                 reader: None,
                 writers_waiting: 0,
                 source_done: false,
                 consumer_done: false,
+                done_told: false,
                 stop_callbacks: Vec::new(),
                 stop_wakers: Vec::new(),
                 done_wakers: Vec::new(),
@@ -116,20 +135,19 @@ impl Queue {
             }),
             room: Condvar::new(),
             stopped: AtomicBool::new(false),
-            limit_bytes,
             on_stop,
         }
     }
 
     // ---- the source's side ----
 
-    /// Appends a chunk; waits while there is no room for it.
+    /// Appends a chunk that takes `memory_bytes`; waits while there is no room for it.
     ///
     /// # Errors
     /// Why the stream was stopped, or that it has ended.
-    pub(crate) fn push(&self, chunk: Bytes) -> Result<(), Error> {
+    pub(crate) fn push(&self, chunk: Bytes, memory_bytes: usize) -> Result<(), Error> {
         let mut state = lock(&self.state);
-        while !state.has_room(chunk.len(), self.limit_bytes) {
+        while !state.has_room(memory_bytes) {
             state = self.wait_for_room(state);
         }
         if let Err(error) = state.check_open() {
@@ -137,28 +155,33 @@ impl Queue {
             drop(chunk);
             return Err(error);
         }
-        let reader = state.append(chunk);
+        let reader = state.append(chunk, memory_bytes);
         drop(state);
         wake(reader);
         Ok(())
     }
 
     /// Appends a chunk if there is room now; gives it back otherwise.
-    pub(crate) fn try_push(&self, chunk: Bytes) -> Result<(), Bytes> {
+    pub(crate) fn try_push(&self, chunk: Bytes, memory_bytes: usize) -> Result<(), Bytes> {
         let mut state = lock(&self.state);
-        if state.check_open().is_err() || !state.has_room(chunk.len(), self.limit_bytes) {
+        if state.check_open().is_err() || !state.has_room(memory_bytes) {
             drop(state);
             return Err(chunk);
         }
-        let reader = state.append(chunk);
+        let reader = state.append(chunk, memory_bytes);
         drop(state);
         wake(reader);
         Ok(())
     }
 
-    /// Says whether a chunk of so many bytes would pass without waiting.
-    pub(crate) fn has_room_for(&self, bytes: usize) -> bool {
-        lock(&self.state).has_room(bytes, self.limit_bytes)
+    /// Says whether a chunk that takes so much memory would pass without waiting.
+    pub(crate) fn has_room_for(&self, memory_bytes: usize) -> bool {
+        lock(&self.state).has_room(memory_bytes)
+    }
+
+    /// Changes the bound; what is in the queue stays.
+    pub(crate) fn set_limit_bytes(&self, limit_bytes: usize) {
+        lock(&self.state).limit_bytes = limit_bytes;
     }
 
     fn wait_for_room<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
@@ -166,24 +189,29 @@ impl Queue {
         state.writer_waits_since.get_or_insert_with(Instant::now);
         state = wait(&self.room, state);
         state.writers_waiting -= 1;
-        if state.writers_waiting == 0
-            && let Some(since) = state.writer_waits_since.take()
-        {
-            state.figures.blocked_on_consumer += since.elapsed();
+        if state.writers_waiting == 0 {
+            state.count_wait_for_consumer();
         }
         state
     }
 
-    /// Puts the end behind the chunks; the first end counts. Returns whether the stream is done.
+    /// Puts the end behind the chunks; the first end counts. Returns whether this made the
+    /// stream done, which it says once.
     pub(crate) fn end(&self, end: End) -> bool {
         let mut state = lock(&self.state);
+        if state.source_done {
+            return false;
+        }
+        if let End::Abort(error) = &end {
+            state.cause.get_or_insert_with(|| error.clone());
+        }
         state.end.get_or_insert(end);
         state.source_done = true;
         let reader = state.take_reader();
-        let done = state.take_done_wakers();
+        let done = state.take_done();
         drop(state);
         wake(reader);
-        wake_done(done)
+        tell_done(done)
     }
 
     /// Says whether the stream was stopped; one load, no lock.
@@ -203,7 +231,9 @@ impl Queue {
         match state.stop.clone() {
             Some(error) => Some((callback, error)),
             None => {
-                state.stop_callbacks.push(callback);
+                if !state.done_told {
+                    state.stop_callbacks.push(callback);
+                }
                 None
             }
         }
@@ -224,6 +254,9 @@ impl Queue {
     /// Takes the next chunk, or the end: `None` is a finish, an error an abort.
     pub(crate) fn poll_pop(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
         let mut state = lock(&self.state);
+        if state.pulled {
+            state.count_wait_for_consumer();
+        }
         if state.paused && state.stop.is_none() {
             state.keep_reader(cx.waker());
             return Poll::Pending;
@@ -249,15 +282,22 @@ impl Queue {
         }
     }
 
+    /// Says that the source runs inside the consumer's poll, and queues nothing.
+    #[cfg(feature = "futures")]
+    pub(crate) fn note_pulled(&self) {
+        lock(&self.state).pulled = true;
+    }
+
     /// Counts a chunk that a pulled source hands to the reader without queueing it.
     #[cfg(feature = "futures")]
     pub(crate) fn count_direct(&self, bytes: usize) {
         let mut state = lock(&self.state);
         state.figures.bytes_pushed += bytes as u64;
-        state.queued_bytes += bytes;
         state.count_delivered(bytes);
-        state.held_bytes -= bytes;
-        drop(state.take_reader());
+        state.writer_waits_since = Some(Instant::now());
+        let reader = state.take_reader();
+        drop(state);
+        drop(reader);
     }
 
     #[cfg(feature = "futures")]
@@ -265,29 +305,30 @@ impl Queue {
         lock(&self.state).paused
     }
 
-    /// Takes back the room of bytes that the consumer has let go of.
-    pub(crate) fn release(&self, bytes: usize) {
+    /// Takes back the room of a chunk that the consumer has let go of.
+    pub(crate) fn release(&self, memory_bytes: usize) {
         let mut state = lock(&self.state);
-        state.held_bytes = state.held_bytes.saturating_sub(bytes);
-        state.figures.bytes_moved += bytes as u64;
+        state.live_bytes = state.live_bytes.saturating_sub(memory_bytes);
+        state.figures.moves += 1;
         // In batches: a source woken for every chunk runs a chunk at a time, with two thread
         // switches each; one woken at half runs half the buffer.
-        let wake = state.writers_waiting > 0 && state.live_bytes() <= self.limit_bytes / 2;
+        let wake = state.writers_waiting > 0 && state.live_bytes <= state.limit_bytes / 2;
         drop(state);
         if wake {
             self.room.notify_one();
         }
     }
 
-    /// Says that the consumer has seen the end or is gone. Returns whether the stream is done.
+    /// Says that the consumer has seen the end or is gone. Returns whether this made the stream
+    /// done, which it says once.
     pub(crate) fn consumer_done(&self) -> bool {
         let mut state = lock(&self.state);
         state.consumer_done = true;
-        let chunks = state.discard_chunks();
-        let done = state.take_done_wakers();
+        let chunks = std::mem::take(&mut state.chunks);
+        let done = state.take_done();
         drop(state);
         drop(chunks);
-        wake_done(done)
+        tell_done(done)
     }
 
     // ---- from anywhere ----
@@ -305,24 +346,30 @@ impl Queue {
     }
 
     /// Stops the stream: writers fail from now on, the consumer gets the end as configured
-    /// after what is queued; one that hung up gets nothing. Returns the callbacks to run, or
-    /// `None` if the stream was stopped or over.
+    /// after what is queued. A consumer that hung up or failed gets nothing more of it, also if
+    /// the stream was stopped before. Returns the callbacks to run, or `None` if the stream was
+    /// stopped or over.
     pub(crate) fn stop(&self, error: &Error) -> Option<Vec<StopCallback>> {
+        let hangs_up = error.kind() == ErrorKind::HangUp;
+        let takes_no_more = hangs_up || error.kind() == ErrorKind::ConsumerFailed;
         let mut state = lock(&self.state);
-        if state.stop.is_some() || state.consumer_done {
+        let is_first = state.stop.is_none();
+        if state.consumer_done || !(is_first || takes_no_more) {
             return None;
         }
         self.stopped.store(true, Ordering::Release);
-        state.stop = Some(error.clone());
-        let finish = self.on_stop == OnStop::Finish && error.kind() == ErrorKind::Stopped;
-        if !matches!(state.end, Some(End::Abort(_))) {
+        state.stop.get_or_insert_with(|| error.clone());
+        state.cause.get_or_insert_with(|| error.clone());
+        state.hung_up |= hangs_up;
+        if takes_no_more || !matches!(state.end, Some(End::Abort(_))) {
+            let finish = self.on_stop == OnStop::Finish && error.kind() == ErrorKind::Stopped;
             state.end = Some(if finish {
                 End::Finish
             } else {
                 End::Abort(error.clone())
             });
         }
-        let chunks = (error.kind() == ErrorKind::HangUp).then(|| state.discard_chunks());
+        let chunks = takes_no_more.then(|| std::mem::take(&mut state.chunks));
         let callbacks = std::mem::take(&mut state.stop_callbacks);
         let stop_wakers = std::mem::take(&mut state.stop_wakers);
         let reader = state.take_reader();
@@ -331,7 +378,7 @@ impl Queue {
         drop(chunks);
         wake(reader);
         stop_wakers.into_iter().for_each(Waker::wake);
-        Some(callbacks)
+        is_first.then_some(callbacks)
     }
 
     /// Polls until source and consumer are both done.
@@ -345,7 +392,7 @@ impl Queue {
     }
 
     pub(crate) fn has_hung_up(&self) -> bool {
-        matches!(&lock(&self.state).stop, Some(error) if error.kind() == ErrorKind::HangUp)
+        lock(&self.state).hung_up
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
@@ -363,22 +410,19 @@ impl Queue {
             consumer_owes: state.consumer_owes(),
             source_done: state.source_done,
             consumer_done: state.consumer_done,
+            cause: state.cause.clone(),
         }
     }
 }
 
 impl State {
-    fn live_bytes(&self) -> usize {
-        self.queued_bytes + self.held_bytes
-    }
-
     /// Room is: below the bound; or nothing there at all, so that a chunk above the bound can
     /// pass; or a consumer that waits although it holds everything (it collects chunks). A
     /// stopped stream lets every writer through to its error.
-    fn has_room(&self, bytes: usize, limit_bytes: usize) -> bool {
+    fn has_room(&self, memory_bytes: usize) -> bool {
         self.stop.is_some()
-            || self.live_bytes() + bytes <= limit_bytes
-            || self.live_bytes() == 0
+            || self.live_bytes + memory_bytes <= self.limit_bytes
+            || self.live_bytes == 0
             || (self.chunks.is_empty() && self.reader.is_some() && !self.paused)
     }
 
@@ -390,8 +434,8 @@ impl State {
         }
     }
 
-    fn append(&mut self, chunk: Bytes) -> Option<Waker> {
-        self.queued_bytes += chunk.len();
+    fn append(&mut self, chunk: Bytes, memory_bytes: usize) -> Option<Waker> {
+        self.live_bytes += memory_bytes;
         self.figures.bytes_pushed += chunk.len() as u64;
         self.chunks.push_back(chunk);
         if self.paused {
@@ -401,10 +445,8 @@ impl State {
     }
 
     fn count_delivered(&mut self, bytes: usize) {
-        self.queued_bytes -= bytes;
-        self.held_bytes += bytes;
         self.figures.bytes_delivered += bytes as u64;
-        self.figures.bytes_moved += bytes as u64;
+        self.figures.moves += 1;
         self.figures.chunks_delivered += 1;
         if self.figures.first_byte.is_none() {
             self.figures.first_byte = Some(Instant::now());
@@ -425,22 +467,26 @@ impl State {
         self.reader.take()
     }
 
-    fn take_done_wakers(&mut self) -> Option<Vec<Waker>> {
-        (self.source_done && self.consumer_done).then(|| std::mem::take(&mut self.done_wakers))
+    fn count_wait_for_consumer(&mut self) {
+        if let Some(since) = self.writer_waits_since.take() {
+            self.figures.blocked_on_consumer += since.elapsed();
+        }
     }
 
-    /// Empties the queue; what comes back must be dropped after unlocking. Each chunk's drop
-    /// releases its bytes, so they move to `held_bytes` first.
-    fn discard_chunks(&mut self) -> VecDeque<Bytes> {
-        self.held_bytes += std::mem::take(&mut self.queued_bytes);
-        std::mem::take(&mut self.chunks)
+    fn take_done(&mut self) -> Option<Done> {
+        let tell = self.source_done && self.consumer_done && !self.done_told;
+        self.done_told |= tell;
+        tell.then(|| Done {
+            wakers: std::mem::take(&mut self.done_wakers),
+            _callbacks: std::mem::take(&mut self.stop_callbacks),
+        })
     }
 
     fn consumer_owes(&self) -> bool {
         let waits_for_source = self.reader.is_some() && self.chunks.is_empty();
-        !self.consumer_done
-            && !waits_for_source
-            && (self.live_bytes() > 0 || self.end.is_some() || self.writers_waiting > 0)
+        let has_something_to_take =
+            self.pulled || self.live_bytes > 0 || self.end.is_some() || self.writers_waiting > 0;
+        !self.consumer_done && !waits_for_source && has_something_to_take
     }
 
     fn blocked_on(&self) -> BlockedOn {
@@ -448,7 +494,7 @@ impl State {
             BlockedOn::Consumer
         } else if self.reader.is_some() {
             BlockedOn::Source
-        } else if self.source_done && !self.consumer_done {
+        } else if (self.source_done || self.pulled) && !self.consumer_done {
             BlockedOn::Consumer
         } else {
             BlockedOn::Nobody
@@ -462,15 +508,213 @@ fn wake(waker: Option<Waker>) {
     }
 }
 
-/// Wakes who waits for the whole stream; says whether it is done.
-fn wake_done(wakers: Option<Vec<Waker>>) -> bool {
-    let done = wakers.is_some();
-    wakers.into_iter().flatten().for_each(Waker::wake);
-    done
+/// Wakes who waits for the whole stream; says whether there was anything to tell.
+fn tell_done(done: Option<Done>) -> bool {
+    let is_done = done.is_some();
+    let wakers = done.into_iter().flat_map(|done| done.wakers);
+    wakers.for_each(Waker::wake);
+    is_done
 }
 
 fn keep_waker(list: &mut Vec<Waker>, waker: &Waker) {
     if !list.iter().any(|kept| kept.will_wake(waker)) {
         list.push(waker.clone());
+    }
+}
+
+/// What happens between threads is in `loom_tests.rs`; here is what happens in one.
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn queue(limit_bytes: usize) -> Queue {
+        Queue::new(limit_bytes, OnStop::Abort)
+    }
+
+    fn put(queue: &Queue, bytes: usize) -> bool {
+        queue.try_push(Bytes::from(vec![7; bytes]), bytes).is_ok()
+    }
+
+    /// Takes what is there; `None`: nothing is.
+    fn take(queue: &Queue) -> Option<Option<Result<usize, ErrorKind>>> {
+        match queue.poll_pop(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(next) => Some(next.map(|chunk| match chunk {
+                Ok(chunk) => Ok(chunk.len()),
+                Err(error) => Err(error.kind()),
+            })),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn room_is_what_nobody_holds() {
+        let queue = queue(10);
+        assert!(put(&queue, 6));
+        assert!(put(&queue, 4));
+        assert!(!put(&queue, 1), "full");
+        assert_eq!(take(&queue), Some(Some(Ok(6))));
+        assert!(!put(&queue, 1), "the consumer holds it");
+        queue.release(6);
+        assert!(put(&queue, 6));
+        assert!(!put(&queue, 1));
+    }
+
+    #[test]
+    fn a_chunk_above_the_bound_passes_when_nothing_else_is_there() {
+        let queue = queue(10);
+        assert!(put(&queue, 1));
+        assert!(!put(&queue, 100));
+        assert_eq!(take(&queue), Some(Some(Ok(1))));
+        queue.release(1);
+        assert!(put(&queue, 100));
+        assert!(!put(&queue, 1));
+    }
+
+    #[test]
+    fn a_chunk_counts_with_its_memory_not_with_its_bytes() {
+        let queue = queue(10);
+        assert!(queue.try_push(Bytes::from_static(b"x"), 8).is_ok());
+        assert!(!put(&queue, 3));
+        assert!(queue.has_room_for(2));
+        assert_eq!(take(&queue), Some(Some(Ok(1))));
+        queue.release(8);
+        assert!(queue.has_room_for(10));
+        assert_eq!(queue.snapshot().figures.bytes_delivered, 1);
+    }
+
+    #[test]
+    fn who_holds_everything_and_asks_gets_one_more() {
+        let queue = queue(10);
+        assert!(put(&queue, 10));
+        assert_eq!(take(&queue), Some(Some(Ok(10))));
+        assert!(!put(&queue, 5), "it has not asked");
+        assert_eq!(take(&queue), None);
+        assert!(put(&queue, 5));
+        assert!(!put(&queue, 5), "one for each time that it asks");
+    }
+
+    #[test]
+    fn a_paused_queue_gives_nothing_and_takes_what_it_has_room_for() {
+        let queue = queue(10);
+        queue.pause();
+        assert!(put(&queue, 10));
+        assert_eq!(take(&queue), None);
+        assert!(!put(&queue, 1), "asking in a pause does not count");
+        assert_eq!(queue.snapshot().blocked_on, BlockedOn::Consumer);
+        queue.resume();
+        assert_eq!(take(&queue), Some(Some(Ok(10))));
+    }
+
+    #[test]
+    fn a_smaller_bound_leaves_what_is_there() {
+        let queue = queue(10);
+        assert!(put(&queue, 9));
+        queue.set_limit_bytes(5);
+        assert!(!put(&queue, 1));
+        assert_eq!(take(&queue), Some(Some(Ok(9))));
+        queue.release(9);
+        assert!(put(&queue, 5));
+    }
+
+    #[test]
+    fn the_first_end_counts() {
+        let queue = queue(10);
+        put(&queue, 1);
+        queue.end(End::Finish);
+        queue.end(End::Abort(Error::of_kind(ErrorKind::SourceFailed)));
+        assert_eq!(take(&queue), Some(Some(Ok(1))));
+        assert_eq!(take(&queue), Some(None));
+        assert!(queue.snapshot().cause.is_none());
+        assert_eq!(queue.check_open().unwrap_err().kind(), ErrorKind::Ended);
+    }
+
+    #[test]
+    fn a_stop_lets_the_consumer_have_what_is_queued_and_then_the_end_as_configured() {
+        for (on_stop, end) in [
+            (OnStop::Abort, Some(Err(ErrorKind::Stopped))),
+            (OnStop::Finish, None),
+        ] {
+            let queue = Queue::new(10, on_stop);
+            put(&queue, 3);
+            queue.pause();
+            assert!(queue.stop(&Error::of_kind(ErrorKind::Stopped)).is_some());
+            assert!(queue.stop(&Error::of_kind(ErrorKind::ShutDown)).is_none());
+            assert_eq!(take(&queue), Some(Some(Ok(3))), "also if it had paused");
+            assert_eq!(take(&queue), Some(end));
+            assert_eq!(queue.snapshot().cause.unwrap().kind(), ErrorKind::Stopped);
+            assert!(!queue.has_hung_up());
+        }
+    }
+
+    #[test]
+    fn a_consumer_that_is_gone_gets_nothing_more_whatever_came_before() {
+        let earlier: [&dyn Fn(&Queue); 4] = [
+            &|_| {},
+            &|queue| drop(queue.stop(&Error::of_kind(ErrorKind::Stopped))),
+            &|queue| {
+                queue.end(End::Abort(Error::of_kind(ErrorKind::SourceFailed)));
+            },
+            &|queue| {
+                queue.end(End::Finish);
+            },
+        ];
+        for gone in [ErrorKind::HangUp, ErrorKind::ConsumerFailed] {
+            for earlier in earlier {
+                let queue = Queue::new(10, OnStop::Finish);
+                put(&queue, 3);
+                earlier(&queue);
+                queue.stop(&Error::of_kind(gone));
+                assert_eq!(take(&queue), Some(Some(Err(gone))));
+                assert_eq!(queue.has_hung_up(), gone == ErrorKind::HangUp);
+            }
+        }
+    }
+
+    #[test]
+    fn what_comes_after_the_consumers_end_changes_nothing() {
+        let queue = queue(10);
+        queue.end(End::Finish);
+        assert_eq!(take(&queue), Some(None));
+        assert!(queue.consumer_done());
+        assert!(queue.stop(&Error::of_kind(ErrorKind::HangUp)).is_none());
+        assert!(queue.snapshot().cause.is_none());
+        assert!(!queue.is_stopped());
+    }
+
+    #[test]
+    fn the_consumer_owes_when_there_is_something_that_it_does_not_take() {
+        let queue = queue(10);
+        let owes = || queue.snapshot().consumer_owes;
+        assert!(!owes(), "nothing is there");
+        put(&queue, 1);
+        assert!(owes(), "a chunk is there");
+        assert_eq!(take(&queue), Some(Some(Ok(1))));
+        assert!(owes(), "it holds a chunk");
+        assert_eq!(take(&queue), None);
+        assert!(!owes(), "it waits for more");
+        queue.end(End::Finish);
+        assert!(owes(), "the end is there");
+        assert_eq!(take(&queue), Some(None));
+        queue.consumer_done();
+        assert!(!owes());
+    }
+
+    /// Not under miri: there no two wakers are known to be the same.
+    #[cfg(not(miri))]
+    #[test]
+    fn a_waker_that_is_kept_twice_is_kept_once() {
+        struct Ignores;
+        impl std::task::Wake for Ignores {
+            fn wake(self: std::sync::Arc<Self>) {}
+        }
+        let queue = queue(10);
+        let waker = Waker::from(std::sync::Arc::new(Ignores));
+        let mut cx = Context::from_waker(&waker);
+        for _ in 0..100 {
+            assert!(queue.poll_stopped(&mut cx).is_pending());
+            assert!(queue.poll_done(&mut cx).is_pending());
+        }
+        let state = lock(&queue.state);
+        assert_eq!((state.stop_wakers.len(), state.done_wakers.len()), (1, 1));
     }
 }

@@ -16,7 +16,6 @@ use bytes::Bytes;
 
 use crate::{
     error::{Error, ErrorKind},
-    record::Outcome,
     streamer::{StreamCore, StreamHandle},
 };
 
@@ -49,6 +48,8 @@ pub struct ChunkReader {
     over: bool,
     /// The caller says when the clean end counts: see `hold_verdict`.
     verdict_held: bool,
+    /// The caller says when any end counts: see `hold_end`.
+    end_held: bool,
 }
 
 impl ChunkReader {
@@ -62,6 +63,7 @@ impl ChunkReader {
             bytes_taken: 0,
             over: false,
             verdict_held: false,
+            end_held: false,
         }
     }
 
@@ -89,7 +91,9 @@ impl ChunkReader {
                     Some(valid) => return Poll::Ready(Some(Ok(self.hand_out(valid)))),
                     None => {
                         self.over = true;
-                        self.decide(error.outcome(), Some(error.clone()));
+                        if !self.end_held {
+                            self.end_consumer();
+                        }
                         return Poll::Ready(Some(Err(error)));
                     }
                 },
@@ -97,7 +101,7 @@ impl ChunkReader {
                     let last = self.held_back.take();
                     self.over = true;
                     if !self.verdict_held {
-                        self.decide(Outcome::Complete, None);
+                        self.end_consumer();
                     }
                     return Poll::Ready(last.map(|chunk| Ok(self.hand_out(chunk))));
                 }
@@ -137,10 +141,17 @@ impl ChunkReader {
         chunk
     }
 
-    fn decide(&mut self, outcome: Outcome, error: Option<Error>) {
+    /// Says that the consumer is done with the end.
+    pub(crate) fn end_consumer(&mut self) {
         self.verdict_held = false;
-        self.core.decide(outcome, error);
         self.core.end_consumer();
+    }
+
+    /// Makes any end count only once `end_consumer` is called: a push consumer must have been
+    /// finished or aborted before anybody hears that the stream is over.
+    pub(crate) fn hold_end(&mut self) {
+        self.verdict_held = true;
+        self.end_held = true;
     }
 
     /// Makes the clean end count only once [`ChunkReader::confirm`] is called: for consumers
@@ -154,7 +165,7 @@ impl ChunkReader {
     /// or without [`ChunkReader::hold_verdict`].
     pub fn confirm(&mut self) {
         if self.over && self.verdict_held {
-            self.decide(Outcome::Complete, None);
+            self.end_consumer();
         }
     }
 
@@ -248,7 +259,7 @@ impl Drop for ChunkReader {
             self.core.end_consumer();
         }
         #[cfg(feature = "futures")]
-        if let Some(pulled) = self.pulled.take() {
+        if let Some(mut pulled) = self.pulled.take() {
             pulled.dismiss(&self.core);
         }
     }
@@ -301,5 +312,123 @@ pub(crate) fn block_on<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> 
             // A spurious return only polls once more.
             Poll::Pending => thread::park(),
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::{Outcome, StreamOptions, queue::End, writer::StreamWriter};
+
+    /// A reader of which the test itself is the source.
+    fn stream(options: StreamOptions) -> (Arc<StreamCore>, StreamWriter, ChunkReader) {
+        let core = StreamCore::new(&options.chunk_bytes(4));
+        let writer = StreamWriter::new(Arc::clone(&core));
+        (Arc::clone(&core), writer, ChunkReader::new(core))
+    }
+
+    fn next(reader: &mut ChunkReader) -> Poll<Option<Result<Vec<u8>, ErrorKind>>> {
+        reader.try_next_chunk().map(|next| {
+            next.map(|chunk| match chunk {
+                Ok(chunk) => Ok(chunk.to_vec()),
+                Err(error) => Err(error.kind()),
+            })
+        })
+    }
+
+    fn chunk(bytes: &[u8]) -> Poll<Option<Result<Vec<u8>, ErrorKind>>> {
+        Poll::Ready(Some(Ok(bytes.to_vec())))
+    }
+
+    #[test]
+    fn the_last_chunk_of_a_promised_length_waits_for_the_verdict() {
+        let (core, writer, mut reader) = stream(StreamOptions::new().length(6));
+        writer.write_slice(b"abcdef").unwrap();
+        writer.flush_now().unwrap();
+        assert_eq!(next(&mut reader), chunk(b"abcd"));
+        assert_eq!(next(&mut reader), Poll::Pending);
+        assert_eq!(reader.bytes_left(), Some(2));
+        core.end_source(End::Finish);
+        assert_eq!(next(&mut reader), chunk(b"ef"));
+        assert!(reader.is_over());
+        assert_eq!(reader.bytes_left(), Some(0));
+        assert_eq!(core.record().outcome, Some(Outcome::Complete));
+        assert_eq!(next(&mut reader), Poll::Ready(None));
+    }
+
+    #[test]
+    fn a_failure_withholds_the_last_byte_of_a_promised_length() {
+        let failed = || End::Abort(Error::of_kind(ErrorKind::SourceFailed));
+        let (core, writer, mut reader) = stream(StreamOptions::new().length(6));
+        writer.write_slice(b"abcdef").unwrap();
+        writer.flush_now().unwrap();
+        core.end_source(failed());
+        assert_eq!(next(&mut reader), chunk(b"abcd"));
+        assert_eq!(next(&mut reader), chunk(b"e"));
+        let error = Poll::Ready(Some(Err(ErrorKind::SourceFailed)));
+        assert_eq!(next(&mut reader), error);
+        assert_eq!(next(&mut reader), Poll::Ready(None));
+        // One byte in the last chunk: nothing of it.
+        let (core, writer, mut reader) = stream(StreamOptions::new().length(1));
+        writer.write_slice(b"a").unwrap();
+        writer.flush_now().unwrap();
+        core.end_source(failed());
+        assert_eq!(next(&mut reader), error);
+    }
+
+    #[cfg(feature = "tokio")]
+    #[test]
+    fn what_is_put_back_comes_first_and_is_not_the_end() {
+        let (core, writer, mut reader) = stream(StreamOptions::new().length(4));
+        writer.write_slice(b"abcd").unwrap();
+        core.end_source(End::Finish);
+        assert_eq!(next(&mut reader), chunk(b"abcd"));
+        reader.put_back(Bytes::from_static(b"cd"));
+        assert!(!reader.is_over());
+        assert_eq!(reader.bytes_left(), Some(2));
+        assert_eq!(next(&mut reader), chunk(b"cd"));
+        assert!(reader.is_over());
+    }
+
+    #[test]
+    fn dropping_a_reader_is_a_hang_up_before_the_end_and_nothing_after() {
+        let (core, writer, reader) = stream(StreamOptions::new());
+        drop(reader);
+        assert_eq!(
+            writer.write_slice(b"x").unwrap_err().kind(),
+            ErrorKind::HangUp
+        );
+        assert_eq!(core.record().outcome, Some(Outcome::ClientGone));
+
+        let (core, _writer, mut reader) = stream(StreamOptions::new());
+        core.end_source(End::Finish);
+        assert_eq!(next(&mut reader), Poll::Ready(None));
+        drop(reader);
+        assert_eq!(core.record().outcome, Some(Outcome::Complete));
+    }
+
+    #[test]
+    fn a_dropped_reader_takes_its_queue_along() {
+        let (core, writer, reader) = stream(StreamOptions::new());
+        writer.write_slice(b"abcdefgh").unwrap();
+        drop(reader);
+        drop(writer);
+        // The chunks in the queue own the stream: were they left there, it would own itself.
+        assert_eq!(Arc::strong_count(&core), 1);
+    }
+
+    #[test]
+    fn block_on_survives_wake_ups_for_nothing() {
+        let mut polls = 0;
+        let polled = block_on(|cx| {
+            polls += 1;
+            cx.waker().wake_by_ref();
+            if polls < 5 {
+                Poll::Pending
+            } else {
+                Poll::Ready(polls)
+            }
+        });
+        assert_eq!(polled, 5);
     }
 }

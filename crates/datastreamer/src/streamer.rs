@@ -22,7 +22,7 @@ use crate::{
     config::{Settings, StreamOptions},
     consumer::Producer,
     error::{Error, ErrorKind},
-    pool::{Slot, StreamPool},
+    pool::{Job, Slot, StreamPool},
     queue::{End, Queue, StopCallback},
     reader::{ChunkReader, block_on},
     record::{BlockedOn, Outcome, Record, StreamId},
@@ -86,24 +86,27 @@ where
     F: FnOnce(&mut StreamWriter) -> T + Send + 'static,
     T: SourceResult,
 {
-    let job = {
-        let core = Arc::clone(core);
-        #[cfg(feature = "tracing")]
-        let span = tracing::Span::current();
-        Box::new(move || {
+    let job = Job {
+        core: Arc::clone(core),
+        source: {
+            let core = Arc::clone(core);
             #[cfg(feature = "tracing")]
-            let _entered = span.enter();
-            run(&core, source);
-        })
+            let span = tracing::Span::current();
+            Box::new(move || {
+                #[cfg(feature = "tracing")]
+                let _entered = span.enter();
+                run(&core, source)
+            })
+        },
     };
-    match core.pool.submit(core, job, options.asks_for_admission()) {
+    match core.pool.submit(job, options.asks_for_admission()) {
         Ok(()) => watchdog::watch(core),
         Err(error) => core.end_source(End::Abort(error)),
     }
 }
 
-/// Runs the source and ends the stream, whatever the source does.
-fn run<F, T>(core: &Arc<StreamCore>, source: F)
+/// Runs the source and says how the stream ends, whatever the source does.
+fn run<F, T>(core: &Arc<StreamCore>, source: F) -> End
 where
     F: FnOnce(&mut StreamWriter) -> T,
     T: SourceResult,
@@ -115,11 +118,10 @@ where
     let returned = catch_unwind(AssertUnwindSafe(|| source(&mut writer).into_result()))
         .unwrap_or_else(|payload| Err(panicked(payload.as_ref())));
     let closed = writer.close();
-    let end = match returned.and_then(|()| core.check_length(closed?)) {
+    match returned.and_then(|()| core.check_length(closed?)) {
         Ok(()) => End::Finish,
         Err(error) => End::Abort(error),
-    };
-    core.end_source(end);
+    }
 }
 
 pub(crate) fn panicked(payload: &(dyn Any + Send)) -> Error {
@@ -150,8 +152,6 @@ pub(crate) struct StreamCore {
     spare: Mutex<Vec<ChunkBuf>>,
     started: SystemTime,
     started_at: Instant,
-    /// Set once, by whatever ended the stream.
-    verdict: OnceLock<(Outcome, Option<Error>)>,
     /// Set once source and consumer are done.
     duration: OnceLock<Duration>,
     /// The stream's place in the pool; given back when both are done.
@@ -177,7 +177,6 @@ impl StreamCore {
             spare: Mutex::new(Vec::new()),
             started: SystemTime::now(),
             started_at: Instant::now(),
-            verdict: OnceLock::new(),
             duration: OnceLock::new(),
             slot: Mutex::new(None),
             settings,
@@ -222,9 +221,6 @@ impl StreamCore {
 
     /// Ends the source's side.
     pub(crate) fn end_source(&self, end: End) {
-        if let End::Abort(error) = &end {
-            self.decide(error.outcome(), Some(error.clone()));
-        }
         self.source_ended.store(true, Ordering::Release);
         let done = self.queue.end(end);
         std_lock(&self.spare).clear();
@@ -240,16 +236,10 @@ impl StreamCore {
         }
     }
 
-    /// Notes how the stream ended; the first word counts.
-    pub(crate) fn decide(&self, outcome: Outcome, error: Option<Error>) {
-        let _already_decided = self.verdict.set((outcome, error));
-    }
-
     pub(crate) fn stop(&self, error: Error) {
         let Some(callbacks) = self.queue.stop(&error) else {
             return;
         };
-        self.decide(error.outcome(), Some(error.clone()));
         if self.pool.forget_waiting(self.id) {
             self.end_source(End::Abort(error.clone()));
         }
@@ -305,9 +295,9 @@ impl StreamCore {
     pub(crate) fn record(&self) -> Record {
         let snapshot = self.queue.snapshot();
         let figures = snapshot.figures;
-        let (outcome, error) = match self.verdict.get() {
-            Some((outcome, error)) => (Some(*outcome), error.clone()),
-            None => (None, None),
+        let outcome = match &snapshot.cause {
+            Some(error) => Some(error.outcome()),
+            None => snapshot.consumer_done.then_some(Outcome::Complete),
         };
         let rows_expected = self.rows_expected.load(Ordering::Relaxed);
         Record {
@@ -332,7 +322,7 @@ impl StreamCore {
                 snapshot.blocked_on
             },
             outcome,
-            error,
+            error: snapshot.cause,
         }
     }
 }

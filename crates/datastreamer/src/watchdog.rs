@@ -106,9 +106,9 @@ struct Watched {
     source: SourceMark,
     bytes_pushed: u64,
     source_moved: Instant,
-    bytes_moved: u64,
+    moves: u64,
     consumer_moved: Instant,
-    /// Since when the consumer has owed something without a break, and what it had moved then.
+    /// Since when the consumer has owed something without a break, and what it had taken then.
     owing: Option<(Instant, u64)>,
 }
 
@@ -121,7 +121,7 @@ impl Watched {
             source: SourceMark::default(),
             bytes_pushed: 0,
             source_moved: now,
-            bytes_moved: 0,
+            moves: 0,
             consumer_moved: now,
             owing: None,
         }
@@ -146,10 +146,8 @@ impl Watched {
     }
 
     fn look_at_source(&mut self, core: &Arc<StreamCore>, snapshot: &Snapshot, now: Instant) {
-        let seen = match core.settings.flush_after {
-            Some(_) => hand_over_if_idle(core, self.source),
-            None => Some(self.source),
-        };
+        let last = core.settings.flush_after.map(|_| self.source);
+        let seen = hand_over_if_idle(core, last);
         let moved = seen != Some(self.source)
             || snapshot.figures.bytes_pushed != self.bytes_pushed
             || snapshot.blocked_on == BlockedOn::Consumer;
@@ -168,11 +166,11 @@ impl Watched {
     }
 
     fn look_at_consumer(&mut self, core: &Arc<StreamCore>, snapshot: &Snapshot, now: Instant) {
-        let moved = snapshot.figures.bytes_moved;
-        if moved != self.bytes_moved || !snapshot.consumer_owes {
+        let figures = &snapshot.figures;
+        if figures.moves != self.moves || !snapshot.consumer_owes {
             self.consumer_moved = now;
         }
-        self.bytes_moved = moved;
+        self.moves = figures.moves;
         let Some(stall) = core.settings.consumer_stall else {
             return;
         };
@@ -184,11 +182,12 @@ impl Watched {
             self.owing = None;
             return;
         }
-        let (since, moved_then) = *self.owing.get_or_insert((now, moved));
+        let taken = figures.bytes_delivered;
+        let (since, taken_then) = *self.owing.get_or_insert((now, taken));
         if now - since >= stall {
-            self.owing = Some((now, moved));
+            self.owing = Some((now, taken));
             let minimum = core.settings.min_bytes_per_second;
-            let rate = (moved - moved_then) as f64 / (now - since).as_secs_f64();
+            let rate = (taken - taken_then) as f64 / (now - since).as_secs_f64();
             if rate < minimum as f64 {
                 stop_stalled(core, format!("{rate:.0} B/s are below {minimum} B/s"));
             }

@@ -64,7 +64,7 @@ pub(crate) struct Pending {
 }
 
 /// What the watchdog has seen of the source at its last look.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SourceMark {
     chunks_started: u64,
     written: u64,
@@ -115,20 +115,22 @@ impl StreamWriter {
 
     fn write_across_chunks(
         &self,
-        mut pending: MutexGuard<'_, Pending>,
-        mut data: &[u8],
+        pending: MutexGuard<'_, Pending>,
+        data: &[u8],
     ) -> Result<(), Error> {
-        pending = self.check_open(pending, data.len())?;
+        let mut pending = self.check_open(pending, data.len())?;
+        pending.written += data.len() as u64;
+        self.append(&mut pending, data)
+    }
+
+    /// Fills chunk after chunk; hands over the full ones.
+    fn append(&self, pending: &mut Pending, mut data: &[u8]) -> Result<(), Error> {
         while !data.is_empty() {
-            let taken = self.current_chunk(&mut pending).append(data);
+            let chunk = self.current_chunk(pending);
+            let taken = chunk.append(data);
             data = &data[taken..];
-            pending.written += taken as u64;
-            if pending
-                .chunk
-                .as_ref()
-                .is_some_and(|chunk| chunk.room() == 0)
-            {
-                self.hand_over(&mut pending)?;
+            if chunk.room() == 0 {
+                self.hand_over(pending)?;
             }
         }
         Ok(())
@@ -150,7 +152,10 @@ impl StreamWriter {
             let slice = data.split_to(data.len().min(pending.chunk_bytes));
             pending.written += slice.len() as u64;
             pending.chunks_started += 1;
-            self.core.queue.push(chunk::lease(slice, &self.core))?;
+            let bytes = slice.len();
+            self.core
+                .queue
+                .push(chunk::lease(slice, &self.core), bytes)?;
         }
         Ok(())
     }
@@ -164,16 +169,18 @@ impl StreamWriter {
         self.hand_over(&mut pending)
     }
 
-    /// Changes the size of the chunks from the next one on; 0 counts as 1. A chunk that has
-    /// reached the new size already goes out with the next write.
+    /// Changes the size of the chunks, from here on; 0 counts as 1, more than half of the buffer
+    /// as half. What was written goes on in chunks of the new size, so this blocks while the
+    /// buffer is full and that makes a chunk.
     pub fn set_chunk_bytes(&self, bytes: usize) {
+        let buffer_bytes = self.core.settings.buffer_bytes;
         let mut pending = lock(&self.core.pending);
-        pending.chunk_bytes = bytes.max(1);
+        pending.chunk_bytes = bytes.clamp(1, buffer_bytes / 2);
+        let limit_bytes = buffer_bytes - pending.chunk_bytes;
+        self.core.queue.set_limit_bytes(limit_bytes);
         if let Some(chunk) = pending.chunk.take() {
-            // The bytes move to a chunk of the new size, or of their own if they are more.
-            let mut resized = ChunkBuf::new(pending.chunk_bytes.max(chunk.len() + 1));
-            resized.append(chunk.filled());
-            pending.chunk = Some(resized);
+            // Of a stop the next write tells.
+            let _stopped = self.append(&mut pending, chunk.filled());
         }
     }
 
@@ -247,7 +254,10 @@ impl StreamWriter {
 
     fn hand_over(&self, pending: &mut Pending) -> Result<(), Error> {
         match pending.chunk.take() {
-            Some(chunk) if chunk.len() > 0 => self.core.queue.push(chunk.freeze(&self.core)),
+            Some(chunk) if chunk.len() > 0 => {
+                let memory_bytes = chunk.capacity();
+                self.core.queue.push(chunk.freeze(&self.core), memory_bytes)
+            }
             Some(_) | None => Ok(()),
         }
     }
@@ -266,21 +276,26 @@ impl StreamWriter {
 }
 
 /// The watchdog's look at a source: hands over the partial chunk if it is the one that was there
-/// at the last look. Never waits: a source that is writing right now needs no help, and a full
-/// queue feeds the consumer already. Returns what it saw; `None` if the source was at work.
-pub(crate) fn hand_over_if_idle(core: &Arc<StreamCore>, last: SourceMark) -> Option<SourceMark> {
+/// at the last look; without a last look it only looks. Never waits: a source that is writing
+/// right now needs no help, and a full queue feeds the consumer already. Returns what it saw;
+/// `None` if the source was at work.
+pub(crate) fn hand_over_if_idle(
+    core: &Arc<StreamCore>,
+    last: Option<SourceMark>,
+) -> Option<SourceMark> {
     let mut pending = try_lock(&core.pending)?;
     let seen = SourceMark {
         chunks_started: pending.chunks_started,
         written: pending.written,
     };
-    if seen.chunks_started == last.chunks_started
+    if last.is_some_and(|last| last.chunks_started == seen.chunks_started)
         && let Some(chunk) = pending.chunk.take_if(|chunk| chunk.len() > 0)
     {
-        if core.queue.has_room_for(chunk.len()) {
+        let memory_bytes = chunk.capacity();
+        if core.queue.has_room_for(memory_bytes) {
             // Only the holder of this lock pushes, so the room is still there, or the stream was
             // stopped meanwhile and the chunk has nowhere to go.
-            let _stopped = core.queue.try_push(chunk.freeze(core));
+            let _stopped = core.queue.try_push(chunk.freeze(core), memory_bytes);
         } else {
             pending.chunk = Some(chunk);
         }
@@ -356,5 +371,138 @@ impl fmt::Debug for StopToken {
         f.debug_struct("StopToken")
             .field("stopped", &self.is_stopped())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::{StreamOptions, reader::ChunkReader};
+    use std::task::Poll;
+
+    /// A writer and its reader without a thread: room for all that a test writes.
+    fn stream(options: StreamOptions) -> (StreamWriter, ChunkReader) {
+        let core = StreamCore::new(&options.buffer_bytes(1 << 20));
+        (StreamWriter::new(Arc::clone(&core)), ChunkReader::new(core))
+    }
+
+    /// The chunks that are there now.
+    fn chunks(reader: &mut ChunkReader) -> Vec<Vec<u8>> {
+        let mut chunks = Vec::new();
+        while let Poll::Ready(Some(Ok(chunk))) = reader.try_next_chunk() {
+            chunks.push(chunk.to_vec());
+        }
+        chunks
+    }
+
+    #[test]
+    fn a_chunk_goes_out_when_it_is_full_and_not_before() {
+        let (writer, mut reader) = stream(StreamOptions::new().chunk_bytes(4));
+        writer.write_slice(b"abc").unwrap();
+        assert!(chunks(&mut reader).is_empty());
+        writer.write_slice(b"d").unwrap();
+        assert_eq!(chunks(&mut reader), [b"abcd"]);
+        writer.write_slice(b"efghijklm").unwrap();
+        assert_eq!(chunks(&mut reader), [b"efgh", b"ijkl"]);
+        assert_eq!(writer.close().unwrap(), 13);
+        assert_eq!(chunks(&mut reader), [b"m"]);
+    }
+
+    #[test]
+    fn a_flush_hands_over_the_part_and_nothing_when_there_is_none() {
+        let (writer, mut reader) = stream(StreamOptions::new().chunk_bytes(4));
+        writer.flush_now().unwrap();
+        writer.write_slice(b"ab").unwrap();
+        writer.flush_now().unwrap();
+        writer.flush_now().unwrap();
+        writer.write_slice(b"cdef").unwrap();
+        assert_eq!(chunks(&mut reader), [b"ab".to_vec(), b"cdef".to_vec()]);
+    }
+
+    #[test]
+    fn owned_bytes_go_behind_what_was_written_before_them() {
+        let (writer, mut reader) = stream(StreamOptions::new().chunk_bytes(10_000));
+        writer.write_slice(b"before").unwrap();
+        writer.write_bytes(Bytes::from(vec![7; 25_000])).unwrap();
+        writer.write_slice(b"after").unwrap();
+        writer.close().unwrap();
+        let sizes: Vec<usize> = chunks(&mut reader).iter().map(Vec::len).collect();
+        assert_eq!(sizes, [6, 10_000, 10_000, 5000, 5]);
+    }
+
+    #[test]
+    fn the_new_chunk_size_holds_for_what_is_already_written() {
+        let (writer, mut reader) = stream(StreamOptions::new().chunk_bytes(10));
+        writer.write_slice(b"abcdefghi").unwrap();
+        writer.set_chunk_bytes(4);
+        assert_eq!(chunks(&mut reader), [b"abcd", b"efgh"]);
+        writer.set_chunk_bytes(3);
+        writer.write_slice(b"jk").unwrap();
+        assert_eq!(chunks(&mut reader), [b"ijk"]);
+        writer.set_chunk_bytes(0);
+        writer.write_slice(b"lm").unwrap();
+        assert_eq!(chunks(&mut reader), [b"l", b"m"]);
+    }
+
+    #[test]
+    fn the_promised_length_can_be_filled_and_not_exceeded() {
+        let (writer, _reader) = stream(StreamOptions::new().chunk_bytes(4).length(6));
+        writer.write_slice(b"abcd").unwrap();
+        writer.write_slice(b"ef").unwrap();
+        writer.write_slice(b"").unwrap();
+        for _ in 0..2 {
+            let error = writer.write_slice(b"g").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::LengthMismatch);
+        }
+        assert_eq!(
+            writer.write_slice(b"").unwrap_err().kind(),
+            ErrorKind::LengthMismatch
+        );
+        let (writer, _reader) = stream(StreamOptions::new().length(20_000));
+        let error = writer
+            .write_bytes(Bytes::from(vec![7; 20_001]))
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::LengthMismatch);
+    }
+
+    #[test]
+    fn a_closed_writer_is_closed_for_its_clones() {
+        let (writer, mut reader) = stream(StreamOptions::new().chunk_bytes(4));
+        let clone = writer.clone();
+        writer.close().unwrap();
+        assert_eq!(
+            clone.write_slice(b"abcdef").unwrap_err().kind(),
+            ErrorKind::Ended
+        );
+        assert_eq!(clone.flush_now().unwrap_err().kind(), ErrorKind::Ended);
+        clone.set_chunk_bytes(1);
+        assert!(chunks(&mut reader).is_empty());
+    }
+
+    #[test]
+    fn a_part_is_handed_over_when_it_is_seen_for_the_second_time() {
+        let (writer, mut reader) = stream(StreamOptions::new().chunk_bytes(4));
+        let look = |last| hand_over_if_idle(&writer.core, Some(last)).unwrap();
+        writer.write_slice(b"a").unwrap();
+        let first = look(SourceMark::default());
+        assert!(chunks(&mut reader).is_empty(), "it may be full in a moment");
+        writer.write_slice(b"b").unwrap();
+        let second = look(first);
+        assert_eq!(chunks(&mut reader), [b"ab"]);
+        assert_eq!(look(second), second, "nothing is there");
+        writer.write_slice(b"cdefg").unwrap();
+        let third = look(second);
+        assert_ne!(third, second, "the source has moved");
+        assert_eq!(chunks(&mut reader), [b"cdef"]);
+        // Only looked at: never handed over.
+        assert_eq!(hand_over_if_idle(&writer.core, None), Some(third));
+        assert!(chunks(&mut reader).is_empty());
+    }
+
+    #[test]
+    fn a_source_at_work_is_left_alone() {
+        let (writer, _reader) = stream(StreamOptions::new());
+        let _at_work = lock(&writer.core.pending);
+        assert_eq!(hand_over_if_idle(&writer.core, None), None);
     }
 }

@@ -7,7 +7,10 @@
 use std::{
     ffi::OsString,
     io::{BufRead, BufReader, Read},
-    os::unix::process::{CommandExt, ExitStatusExt},
+    os::unix::{
+        fs::PermissionsExt,
+        process::{CommandExt, ExitStatusExt},
+    },
     path::{Path, PathBuf},
     process::{self, ChildStderr, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
@@ -103,10 +106,15 @@ impl Command {
 
 fn is_there(program: &str, folder: &Path) -> bool {
     if program.contains('/') {
-        return folder.join(program).exists();
+        return is_program(&folder.join(program));
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).exists())
+    std::env::split_paths(&path).any(|folder| is_program(&folder.join(program)))
+}
+
+fn is_program(file: &Path) -> bool {
+    file.metadata()
+        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
 fn copy(mut stdout: impl Read, out: &StreamWriter) -> Result<(), SourceError> {

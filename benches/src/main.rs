@@ -1,0 +1,94 @@
+//! Measures datastreamer side by side with the alternatives: this file turns
+//! the command line into one measurement, prints its report, and exits with 1
+//! when a bar is missed. It measures nothing itself.
+//!
+//! Reading order: [`cli`] (what can be asked for), [`side_by_side`],
+//! [`memory`], [`hangup`], [`linear`] and [`flush`] (one measurement each),
+//! [`peer`] (the servers that are measured), then the tools: [`contender`],
+//! [`process`], [`client`], [`report`].
+
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Command, Options};
+use crate::report::Report;
+
+mod cli;
+mod client;
+mod contender;
+mod flush;
+mod hangup;
+mod in_process;
+mod linear;
+mod machine;
+mod memory;
+mod pattern;
+mod peer;
+mod process;
+mod report;
+mod side_by_side;
+mod stats;
+
+fn main() -> ExitCode {
+    match run(Options::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("datastreamer-bench: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs what was asked for; says whether every bar was met.
+fn run(options: Options) -> io::Result<bool> {
+    let Options { command, scale } = options;
+    match command {
+        Command::Peer(peer) => peer::serve(&peer).map(|()| true),
+        Command::SideBySide(wanted) => show(side_by_side::measure(&wanted, scale)?),
+        Command::Memory(wanted) => {
+            process::raise_own_descriptor_limit()?;
+            show(memory::measure(&wanted, scale)?)
+        }
+        Command::Hangup => show(hangup::measure(scale)?),
+        Command::Linear => show(linear::measure(scale)?),
+        Command::Flush => show(flush::measure(scale)?),
+        Command::All(wanted) => {
+            process::raise_own_descriptor_limit()?;
+            all(&wanted, scale)
+        }
+    }
+}
+
+/// Prints one report and tells whether every bar was met.
+fn show(report: Report) -> io::Result<bool> {
+    println!("{}", report.markdown());
+    Ok(report.passed())
+}
+
+/// Runs every measurement and writes one document.
+fn all(wanted: &cli::All, scale: cli::Scale) -> io::Result<bool> {
+    // Found missing now rather than after half an hour.
+    contender::program_command(&wanted.side_by_side.program)?;
+    let reports = [
+        side_by_side::measure(&wanted.default_sockets(), scale)?,
+        side_by_side::measure(&wanted.magnified(), scale)?,
+        memory::measure(&wanted.side_by_side.program, scale)?,
+        hangup::measure(scale)?,
+        linear::measure(scale)?,
+        flush::measure(scale)?,
+    ];
+    let document = report::document(&machine::facts(), scale, &reports);
+    match &wanted.out {
+        Some(path) => std::fs::write(path, document)?,
+        None => println!("{document}"),
+    }
+    for line in reports.iter().flat_map(Report::missed) {
+        eprintln!("missed: {line}");
+    }
+    Ok(reports.iter().all(Report::passed))
+}

@@ -1,0 +1,91 @@
+//! The servers that are put side by side: one process each, the same listener,
+//! router and hyper, the same bytes; only the body differs. Owns the server
+//! around the bodies.
+
+use std::io::{self, Write};
+use std::net::Ipv4Addr;
+use std::thread;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::RawQuery;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::serve::ListenerExt;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::cli::{Mode, Peer};
+
+mod bridge;
+mod ceiling;
+mod mpsc;
+mod ours;
+
+/// Serves `/noise.bin?n=BYTES&piece=BYTES` on a free port until it is killed or
+/// its stdin ends, so that it never outlives the measurement.
+pub(crate) fn serve(peer: &Peer) -> io::Result<()> {
+    let &Peer { mode, sndbuf } = peer;
+    thread::spawn(|| {
+        let _ = io::copy(&mut io::stdin(), &mut io::sink()); // An error is an end, too.
+        std::process::exit(0);
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_io()
+        .build()?;
+    runtime.block_on(async move {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        announce(&listener)?;
+        let router = Router::new().route("/noise.bin", get(move |query| answer(mode, query)));
+        axum::serve(
+            listener.tap_io(move |stream| set_up(stream, sndbuf)),
+            router,
+        )
+        .await
+    })
+}
+
+fn announce(listener: &TcpListener) -> io::Result<()> {
+    let mut stdout = io::stdout();
+    writeln!(stdout, "listening on http://{}", listener.local_addr()?)?;
+    stdout.flush()
+}
+
+fn set_up(stream: &mut TcpStream, sndbuf: Option<usize>) {
+    let nodelay = stream.set_nodelay(true);
+    let sized = sndbuf.map_or(Ok(()), |bytes| {
+        socket2::SockRef::from(&*stream).set_send_buffer_size(bytes)
+    });
+    if let Err(error) = nodelay.and(sized) {
+        eprintln!("socket option: {error}");
+    }
+}
+
+async fn answer(mode: Mode, RawQuery(query): RawQuery) -> Response {
+    let query = query.unwrap_or_default();
+    let (Some(total_bytes), Some(piece_bytes)) = (number(&query, "n"), number(&query, "piece"))
+    else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    (
+        [(CONTENT_TYPE, "application/octet-stream")],
+        body(mode, total_bytes, piece_bytes),
+    )
+        .into_response()
+}
+
+fn number(query: &str, wanted: &str) -> Option<u64> {
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(name, _)| *name == wanted)?.1.parse().ok()
+}
+
+fn body(mode: Mode, total_bytes: u64, piece_bytes: u64) -> Body {
+    match mode {
+        Mode::Static => ceiling::body(total_bytes),
+        Mode::Bridge => bridge::body(total_bytes, piece_bytes),
+        Mode::Mpsc => mpsc::body(total_bytes, piece_bytes),
+        Mode::Ours => ours::body(total_bytes, piece_bytes),
+        Mode::OursBytes => ours::body_of_bytes(total_bytes, piece_bytes),
+    }
+}

@@ -1,0 +1,272 @@
+//! Two servers, one after the other, again and again: A B A B ..., so that
+//! whatever else the machine does hits both. Owns what a pair is, how long it
+//! runs and when it is repeated; [`super`] decides who meets whom and what is
+//! promised.
+
+use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::cli::{Scale, SideBySide};
+use crate::client;
+use crate::contender::{Contender, Setup};
+use crate::machine;
+use crate::process::{self, Server};
+use crate::stats::Sample;
+
+/// A pair during which others used more of the machine than this is repeated:
+/// a criterion that does not look at the pair's own figures.
+pub(super) const FOREIGN_CPU_SHARE_MAX: f64 = 0.10;
+
+/// Long enough for 20 ticks a core.
+const QUIET_WINDOW: Duration = Duration::from_millis(200);
+
+/// The end of a stream is charged to it: threads that end, chunks that are freed.
+const SETTLE: Duration = Duration::from_millis(20);
+
+/// Not a multiple of any piece, chunk or buffer.
+const VERIFIED_BYTES: u64 = 16 * 1024 * 1024 + 12_345;
+
+/// Two servers and a size of writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Comparison {
+    pub(super) candidate: Contender,
+    pub(super) baseline: Contender,
+    pub(super) piece_bytes: u64,
+}
+
+/// How long to measure.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Effort {
+    pub(super) pairs: usize,
+    /// Of one run, unless it would take longer than `run_max`.
+    pub(super) run_bytes: u64,
+    pub(super) run_max: Duration,
+    pub(super) warm_up_bytes: u64,
+    /// Of one comparison, for others to keep quiet.
+    pub(super) patience: Duration,
+}
+
+impl Effort {
+    pub(super) fn new(scale: Scale, wanted: &SideBySide) -> Self {
+        let pairs = wanted.pairs.map(|pairs| pairs.max(1));
+        // 2 GB at 4 GB/s is half a second: 50 ticks of CPU time, 2 % each.
+        let full = Self {
+            pairs: pairs.unwrap_or(9),
+            run_bytes: 2_000_000_000,
+            run_max: Duration::from_secs(4),
+            warm_up_bytes: 128_000_000,
+            patience: Duration::from_secs(wanted.patience),
+        };
+        if !scale.quick {
+            return full;
+        }
+        Self {
+            pairs: pairs.unwrap_or(3),
+            run_bytes: 1_000_000_000,
+            run_max: Duration::from_secs(1),
+            warm_up_bytes: 32_000_000,
+            ..full
+        }
+    }
+}
+
+/// What a comparison found.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) comparison: Comparison,
+    pub(super) pairs: Vec<Pair>,
+    /// Pairs not counted because others used the machine.
+    pub(super) repeated: usize,
+    pub(super) peak_baseline_bytes: u64,
+    pub(super) peak_candidate_bytes: u64,
+}
+
+/// One download.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run {
+    pub(super) bytes: u64,
+    pub(super) seconds: f64,
+    pub(super) cpu_seconds: f64,
+}
+
+impl Run {
+    /// Megabytes (10^6) a second.
+    pub(super) fn rate(&self) -> f64 {
+        self.bytes as f64 / 1e6 / self.seconds
+    }
+
+    /// Server CPU seconds a gigabyte (10^9).
+    pub(super) fn cpu(&self) -> f64 {
+        self.cpu_seconds / (self.bytes as f64 / 1e9)
+    }
+}
+
+/// One download from each, one after the other.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pair {
+    pub(super) baseline: Run,
+    pub(super) candidate: Run,
+    /// Share of the machine that was used by neither server nor the client.
+    pub(super) foreign_cpu_share: f64,
+}
+
+/// Starts both, checks their bytes, warms them up, then runs the pairs.
+pub(super) fn compare(
+    comparison: Comparison,
+    setup: &Setup,
+    effort: Effort,
+) -> io::Result<Outcome> {
+    let Comparison {
+        candidate,
+        baseline,
+        piece_bytes,
+    } = comparison;
+    let baseline_server = baseline.start(setup)?;
+    let candidate_server = candidate.start(setup)?;
+    baseline.verify(&baseline_server, VERIFIED_BYTES, piece_bytes)?;
+    candidate.verify(&candidate_server, VERIFIED_BYTES, piece_bytes)?;
+    let warm = |contender, server| download(contender, server, effort.warm_up_bytes, piece_bytes);
+    let (baseline_bytes, candidate_bytes) = run_lengths(
+        warm(baseline, &baseline_server)?,
+        warm(candidate, &candidate_server)?,
+        effort,
+    );
+    baseline_server.reset_peak()?;
+    candidate_server.reset_peak()?;
+    let one_pair = || {
+        watched(&baseline_server, &candidate_server, || {
+            Ok((
+                download(baseline, &baseline_server, baseline_bytes, piece_bytes)?,
+                download(candidate, &candidate_server, candidate_bytes, piece_bytes)?,
+            ))
+        })
+    };
+    let (pairs, repeated) = undisturbed(effort, one_pair)?;
+    Ok(Outcome {
+        comparison,
+        pairs,
+        repeated,
+        peak_baseline_bytes: baseline_server.peak_resident_bytes()?,
+        peak_candidate_bytes: candidate_server.peak_resident_bytes()?,
+    })
+}
+
+/// The same length for both, as long as the slower one's run stays within
+/// `run_max` or near; the original is so slow that its runs are shorter.
+fn run_lengths(baseline: Run, candidate: Run, effort: Effort) -> (u64, u64) {
+    let within = |run: Run| {
+        let most = (run.rate() * 1e6 * effort.run_max.as_secs_f64()) as u64;
+        most.min(effort.run_bytes)
+    };
+    let (baseline_bytes, candidate_bytes) = (within(baseline), within(candidate));
+    let shorter = baseline_bytes.min(candidate_bytes);
+    if shorter >= effort.run_bytes / 4 {
+        (shorter, shorter)
+    } else {
+        (baseline_bytes, candidate_bytes)
+    }
+}
+
+/// Runs pairs until there are enough during which others kept quiet, or until
+/// twice as many were run; the quieter ones are kept. Also returns how many
+/// were dropped.
+fn undisturbed(
+    effort: Effort,
+    one_pair: impl Fn() -> io::Result<Pair>,
+) -> io::Result<(Vec<Pair>, usize)> {
+    let wanted = effort.pairs;
+    let mut patience = effort.patience;
+    let mut pairs: Vec<Pair> = Vec::new();
+    let quiet = |pair: &&Pair| pair.foreign_cpu_share <= FOREIGN_CPU_SHARE_MAX;
+    while pairs.iter().filter(quiet).count() < wanted && pairs.len() < 2 * wanted {
+        patience -= wait_for_quiet(patience)?;
+        pairs.push(one_pair()?);
+    }
+    let dropped = pairs.len() - wanted;
+    pairs.sort_by(|a, b| a.foreign_cpu_share.total_cmp(&b.foreign_cpu_share));
+    pairs.truncate(wanted);
+    Ok((pairs, dropped))
+}
+
+/// Waits while others use the machine, `most` at the longest; returns how long.
+fn wait_for_quiet(most: Duration) -> io::Result<Duration> {
+    let mut waited = Duration::ZERO;
+    while waited + QUIET_WINDOW <= most {
+        let before = process::machine_cpu_seconds()?;
+        thread::sleep(QUIET_WINDOW);
+        let used = process::machine_cpu_seconds()? - before;
+        if used <= FOREIGN_CPU_SHARE_MAX * capacity(QUIET_WINDOW) {
+            break;
+        }
+        waited += QUIET_WINDOW;
+    }
+    Ok(waited)
+}
+
+/// The CPU seconds that the machine has to give.
+fn capacity(duration: Duration) -> f64 {
+    duration.as_secs_f64() * machine::cores() as f64
+}
+
+/// Runs a pair and works out how much of the machine others used meanwhile.
+fn watched(
+    one: &Server,
+    other: &Server,
+    pair: impl Fn() -> io::Result<(Run, Run)>,
+) -> io::Result<Pair> {
+    let concerned = || -> io::Result<f64> {
+        Ok(one.cpu_seconds()? + other.cpu_seconds()? + process::own_cpu_seconds()?)
+    };
+    let (started, before) = (
+        Instant::now(),
+        process::machine_cpu_seconds()? - concerned()?,
+    );
+    let (baseline, candidate) = pair()?;
+    let foreign = process::machine_cpu_seconds()? - concerned()? - before;
+    let capacity = started.elapsed().as_secs_f64() * machine::cores() as f64;
+    Ok(Pair {
+        baseline,
+        candidate,
+        foreign_cpu_share: foreign / capacity,
+    })
+}
+
+/// One download: time until the last byte was counted, server CPU until a little later.
+fn download(contender: Contender, server: &Server, bytes: u64, piece: u64) -> io::Result<Run> {
+    let cpu_before = server.cpu_seconds()?;
+    let started = Instant::now();
+    let counted = client::get(server.address(), &contender.path(bytes, piece))?.count()?;
+    let seconds = started.elapsed().as_secs_f64();
+    if counted != bytes {
+        let what = format!(
+            "{} sent {counted} bytes instead of {bytes}",
+            contender.name()
+        );
+        return Err(io::Error::other(what));
+    }
+    thread::sleep(SETTLE);
+    Ok(Run {
+        bytes,
+        seconds,
+        cpu_seconds: server.cpu_seconds()? - cpu_before,
+    })
+}
+
+impl Outcome {
+    pub(super) fn sample(&self, figure: impl Fn(&Pair) -> f64) -> Sample {
+        Sample::new(self.pairs.iter().map(figure))
+    }
+
+    pub(super) fn rate_ratio(&self) -> Sample {
+        self.sample(|pair| pair.candidate.rate() / pair.baseline.rate())
+    }
+
+    pub(super) fn foreign_cpu_share(&self) -> f64 {
+        self.sample(|pair| pair.foreign_cpu_share).median().max(0.0)
+    }
+
+    pub(super) fn cpu_ratio(&self) -> Sample {
+        self.sample(|pair| pair.candidate.cpu() / pair.baseline.cpu())
+    }
+}

@@ -1,0 +1,255 @@
+//! Throughput, server CPU and peak memory of two servers at a time: who meets
+//! whom, what is promised, and the table. A figure is the median over pairs of
+//! the pair's ratio. Calls [`duel`] to run the pairs.
+
+use std::io;
+
+use crate::cli::{Mode, Scale, SideBySide};
+use crate::contender::{Contender, Setup};
+use crate::report::{Bar, Limit, Report, Table, quantity};
+use crate::stats::Sample;
+use duel::{Comparison, Effort, FOREIGN_CPU_SHARE_MAX, Outcome};
+
+mod duel;
+
+const STATIC: Contender = Contender::Peer(Mode::Static);
+const BRIDGE: Contender = Contender::Peer(Mode::Bridge);
+const MPSC: Contender = Contender::Peer(Mode::Mpsc);
+const OURS: Contender = Contender::Peer(Mode::Ours);
+const OURS_BYTES: Contender = Contender::Peer(Mode::OursBytes);
+const ORIGINAL: Contender = Contender::Original;
+const PROGRAM: Contender = Contender::Program;
+
+/// Candidate and baseline: everybody against the ceiling, then ours against
+/// each alternative directly.
+const MATCHES: [(Contender, Contender); 8] = [
+    (BRIDGE, STATIC),
+    (MPSC, STATIC),
+    (OURS, STATIC),
+    (OURS_BYTES, STATIC),
+    (PROGRAM, STATIC),
+    (OURS, BRIDGE),
+    (OURS, MPSC),
+    (OURS, ORIGINAL),
+];
+
+/// Runs every comparison that is wanted and possible.
+pub(crate) fn measure(wanted: &SideBySide, scale: Scale) -> io::Result<Report> {
+    let setup = Setup {
+        sndbuf: wanted.sndbuf,
+        program: wanted.program.clone(),
+    };
+    let effort = Effort::new(scale, wanted);
+    let mut notes = vec![method(&setup, effort)];
+    let mut absent = Vec::new();
+    for contender in [ORIGINAL, PROGRAM] {
+        if let Some(obstacle) = contender.obstacle(&setup) {
+            notes.push(format!(
+                "Left out: {}, because {obstacle}.",
+                contender.name()
+            ));
+            absent.push(contender);
+        }
+    }
+    notes.iter().skip(1).for_each(|note| eprintln!("{note}"));
+    let mut outcomes = Vec::new();
+    let plan = plan(wanted, &absent);
+    if plan.is_empty() {
+        return Err(io::Error::other("nothing is left to compare"));
+    }
+    for comparison in plan {
+        let outcome = duel::compare(comparison, &setup, effort)?;
+        eprintln!("{}", row(&outcome, &bars(&outcome, &setup)).join(" | "));
+        outcomes.push(outcome);
+    }
+    Ok(report(&setup, notes, &outcomes))
+}
+
+fn plan(wanted: &SideBySide, absent: &[Contender]) -> Vec<Comparison> {
+    let chosen = |(candidate, baseline): &(Contender, Contender)| {
+        let names = [candidate.name(), baseline.name()];
+        let named = |only: &String| names.contains(&&**only) || *only == names.join("/");
+        let present = !absent.contains(candidate) && !absent.contains(baseline);
+        present && (wanted.only.is_empty() || wanted.only.iter().any(named))
+    };
+    let sized = |&piece_bytes: &u64| {
+        MATCHES
+            .into_iter()
+            .filter(chosen)
+            .map(move |(candidate, baseline)| Comparison {
+                candidate,
+                baseline,
+                piece_bytes,
+            })
+    };
+    wanted.writes.iter().flat_map(sized).collect()
+}
+
+/// The bars of one comparison: none where nothing was promised.
+fn bars(outcome: &Outcome, setup: &Setup) -> Vec<Bar> {
+    let Comparison {
+        candidate,
+        baseline,
+        piece_bytes,
+    } = outcome.comparison;
+    let bar = |what: &str, sample: Sample, limit| Bar {
+        promise: format!(
+            "{what} of {} to {} at {piece_bytes} B",
+            candidate.name(),
+            baseline.name()
+        ),
+        figure: sample.median(),
+        limit,
+        unit: "",
+    };
+    let rate = |least| bar("rate", outcome.rate_ratio(), Limit::AtLeast(least));
+    let cpu = |most| bar("CPU", outcome.cpu_ratio(), Limit::AtMost(most));
+    if setup.sndbuf.is_some() {
+        return match (candidate, baseline, piece_bytes) {
+            (OURS, STATIC, 65_536) => vec![rate(0.84)],
+            (OURS_BYTES, STATIC, 65_536) => vec![rate(0.88)],
+            _ => Vec::new(),
+        };
+    }
+    match (candidate, baseline, piece_bytes) {
+        (OURS, STATIC, _) => vec![rate(0.95), cpu(1.2)],
+        (OURS, MPSC, _) => vec![rate(1.0)],
+        (OURS, BRIDGE, 8_192) => vec![rate(2.0)],
+        (OURS, BRIDGE, 64) => vec![rate(5.0)],
+        (OURS, ORIGINAL, 65_536) => vec![rate(20.0)],
+        (OURS, ORIGINAL, 64) => vec![rate(50.0)],
+        _ => Vec::new(),
+    }
+}
+
+fn report(setup: &Setup, notes: Vec<String>, outcomes: &[Outcome]) -> Report {
+    let with_bars: Vec<_> = outcomes
+        .iter()
+        .map(|outcome| (outcome, bars(outcome, setup)))
+        .collect();
+    let table = Table {
+        header: vec![
+            "write",
+            "server",
+            "against",
+            "MB/s (min–max)",
+            "the other's",
+            "ratio (quartiles)",
+            "CPU s/GB",
+            "the other's",
+            "CPU ratio",
+            "peak RSS MB",
+            "the other's",
+            "GB a run",
+            "used by others (pairs dropped)",
+            "verdict",
+        ],
+        rows: with_bars
+            .iter()
+            .map(|(outcome, bars)| row(outcome, bars))
+            .collect(),
+    };
+    let title = match setup.sndbuf {
+        Some(bytes) => format!("Side by side, SO_SNDBUF {bytes} (a magnifier)"),
+        None => "Side by side, default socket settings".into(),
+    };
+    let bars = with_bars.into_iter().flat_map(|(_, bars)| bars).collect();
+    Report {
+        title,
+        notes,
+        tables: vec![table],
+        bars,
+    }
+}
+
+fn row(outcome: &Outcome, bars: &[Bar]) -> Vec<String> {
+    let Comparison {
+        candidate,
+        baseline,
+        piece_bytes,
+    } = outcome.comparison;
+    let short = |figure| quantity(figure, "");
+    let spread = |sample: Sample, low: f64, high: f64| {
+        format!(
+            "{} ({}–{})",
+            short(sample.median()),
+            short(low),
+            short(high)
+        )
+    };
+    let extremes = |sample: Sample| {
+        let (low, high) = (sample.min(), sample.max());
+        spread(sample, low, high)
+    };
+    let quartiles = |sample: Sample| {
+        let (low, high) = (sample.quantile(0.25), sample.quantile(0.75));
+        spread(sample, low, high)
+    };
+    let megabytes = |bytes: u64| short(bytes as f64 / 1e6);
+    let lengths = outcome
+        .pairs
+        .first()
+        .map_or((0, 0), |p| (p.candidate.bytes, p.baseline.bytes));
+    vec![
+        format!("{piece_bytes} B"),
+        candidate.name().into(),
+        baseline.name().into(),
+        extremes(outcome.sample(|pair| pair.candidate.rate())),
+        extremes(outcome.sample(|pair| pair.baseline.rate())),
+        quartiles(outcome.rate_ratio()),
+        short(outcome.sample(|pair| pair.candidate.cpu()).median()),
+        short(outcome.sample(|pair| pair.baseline.cpu()).median()),
+        quartiles(outcome.cpu_ratio()),
+        megabytes(outcome.peak_candidate_bytes),
+        megabytes(outcome.peak_baseline_bytes),
+        gigabytes(lengths),
+        format!(
+            "{:.0} % ({})",
+            100.0 * outcome.foreign_cpu_share(),
+            outcome.repeated
+        ),
+        verdicts(bars),
+    ]
+}
+
+fn gigabytes((candidate_bytes, baseline_bytes): (u64, u64)) -> String {
+    let text = |bytes: u64| quantity(bytes as f64 / 1e9, "");
+    if candidate_bytes == baseline_bytes {
+        return text(candidate_bytes);
+    }
+    format!("{}, {}", text(candidate_bytes), text(baseline_bytes))
+}
+
+fn verdicts(bars: &[Bar]) -> String {
+    let what = |bar: &Bar| bar.promise.split(' ').next().unwrap_or_default().to_owned();
+    let verdicts: Vec<String> = bars
+        .iter()
+        .map(|bar| format!("{} {}", what(bar), bar.verdict()))
+        .collect();
+    if verdicts.is_empty() {
+        "–".into()
+    } else {
+        verdicts.join("; ")
+    }
+}
+
+fn method(setup: &Setup, effort: Effort) -> String {
+    let sockets = match setup.sndbuf {
+        Some(bytes) => format!(
+            "SO_SNDBUF {bytes} on accepted sockets: not for production, it only makes the kernel \
+             cheap enough for the bodies to differ"
+        ),
+        None => "Default socket settings".into(),
+    };
+    format!(
+        "{sockets}. Loopback HTTP/1.1, a connection a run, {} pairs a comparison (A B A B ...), \
+         after a checked download (every byte compared) and a warm-up of {} MB. A ratio is the \
+         median of the pairs' ratios. CPU is the server's user and system time; the client is a \
+         plain blocking socket with a 256 KiB buffer. A pair during which other processes used \
+         more than {:.0} % of the machine is run again, at most as many as there are pairs; the \
+         quietest are kept, whatever their figures.",
+        effort.pairs,
+        effort.warm_up_bytes / 1_000_000,
+        FOREIGN_CPU_SHARE_MAX * 100.0,
+    )
+}

@@ -1,0 +1,153 @@
+//! Failures before the head: a real status, a problem that can be read, a connection that lives.
+
+use std::time::Duration;
+
+use datastreamer::{PoolOptions, StreamPool};
+use datastreamer_http::{Download, StatusError};
+use datastreamer_testkit::{
+    BoxError, Probe, Source, fails_after, noise_source, panics_after, silent_until_stopped,
+};
+use http::{Request, StatusCode};
+
+use crate::support::{
+    raw::{End, Raw, Received},
+    serving::{Serving, Setup},
+    spy::Event,
+};
+
+fn serve(source: impl Fn() -> Source + Send + Sync + 'static) -> Serving {
+    Setup::HTTP1.serve(move |request| {
+        let source = source();
+        Download::new("text/csv")
+            .file_name("stars.csv")
+            .respond(&request, |options| {
+                options
+                    .source_stall(Duration::from_millis(200))
+                    .stream_out(source)
+            })
+    })
+}
+
+/// Checks that this is a problem as RFC 9457 has it; returns its detail.
+fn problem(received: &Received, status: u16) -> String {
+    assert_eq!(received.head.status, status);
+    assert_eq!(received.end, End::Whole);
+    let head = &received.head;
+    assert_eq!(head.get("content-type"), Some("application/problem+json"));
+    assert_eq!(head.get("content-disposition"), None);
+    assert_eq!(head.content_length(), Some(received.body.len()));
+    let problem: serde_json::Value = serde_json::from_slice(&received.body).unwrap();
+    assert_eq!(problem["status"], status);
+    assert_eq!(problem["type"], "about:blank");
+    assert!(!problem["title"].as_str().unwrap().is_empty());
+    problem["detail"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn an_early_failure_has_a_status_and_says_why() {
+    // Within the commit window: also when something was written already.
+    for written in [0, 1, 10_000] {
+        let serving = serve(move || fails_after(written, 100));
+        let mut client = Raw::connect(serving.address());
+        let detail = problem(&client.get("/"), 500);
+        assert!(detail.contains(datastreamer_testkit::FAILURE), "{detail}");
+    }
+}
+
+#[test]
+fn an_early_panic_has_a_status_and_keeps_its_text_to_itself() {
+    let serving = serve(|| panics_after(1000, 100));
+    let detail = problem(&Raw::connect(serving.address()).get("/"), 500);
+    assert!(!detail.contains(datastreamer_testkit::FAILURE), "{detail}");
+}
+
+#[test]
+fn a_source_decides_about_its_status() {
+    let serving = serve(|| {
+        Box::new(|_| Err(StatusError::new(StatusCode::NOT_FOUND, "no such field: 17").into()))
+    });
+    let detail = problem(&Raw::connect(serving.address()).get("/"), 404);
+    assert_eq!(detail, "no such field: 17");
+}
+
+#[test]
+fn a_status_is_found_among_the_causes() {
+    let serving = serve(|| {
+        Box::new(|_| {
+            let status = StatusError::new(StatusCode::GONE, "the field has left");
+            Err(BoxError::from(std::io::Error::other(status)))
+        })
+    });
+    let detail = problem(&Raw::connect(serving.address()).get("/"), 410);
+    assert_eq!(detail, "the field has left");
+}
+
+#[test]
+fn a_source_that_stalls_within_the_commit_window_is_a_gateway_timeout() {
+    let serving = serve(silent_until_stopped);
+    problem(&Raw::connect(serving.address()).get("/"), 504);
+}
+
+#[test]
+fn a_full_pool_asks_the_client_to_come_again() {
+    let pool = StreamPool::new(PoolOptions {
+        max_active: 1,
+        max_waiting: 0,
+        ..PoolOptions::default()
+    });
+    let occupied = pool.stream_out(silent_until_stopped());
+    let probe = Probe::new();
+    let (its_pool, its_probe) = (pool.clone(), probe.clone());
+    let serving = Setup::HTTP1.serve(move |request| {
+        let (pool, source) = (its_pool.clone(), its_probe.wrap(noise_source(10, 10)));
+        Download::new("text/csv").respond(&request, move |options| {
+            options.pool(&pool).stream_out(source)
+        })
+    });
+    let mut client = Raw::connect(serving.address());
+    let received = client.get("/");
+    problem(&received, 503);
+    let seconds: u32 = received.head.get("retry-after").unwrap().parse().unwrap();
+    assert!((1..=60).contains(&seconds));
+    assert!(!probe.has_started());
+
+    drop(occupied);
+    datastreamer_testkit::eventually("the place is free", || pool.active() == 0);
+    assert_eq!(client.get("/").body.len(), 10, "the same connection");
+}
+
+#[test]
+fn a_pool_that_shuts_down_asks_the_client_to_come_again() {
+    let pool = StreamPool::new(PoolOptions::default());
+    pool.refuse_new();
+    let serving = Setup::HTTP1.serve(move |request| {
+        let pool = pool.clone();
+        Download::new("text/csv").respond(&request, move |options| {
+            options.pool(&pool).stream_out(noise_source(10, 10))
+        })
+    });
+    let received = Raw::connect(serving.address()).get("/");
+    problem(&received, 503);
+    assert!(received.head.get("retry-after").is_some());
+}
+
+#[test]
+fn an_early_failure_leaves_the_connection_alive_and_unarmed() {
+    let serving = Setup::HTTP1.serve(|request: Request<()>| {
+        let source = match request.uri().path() {
+            "/bad" => fails_after(10, 10),
+            _ => noise_source(200_000, 4096),
+        };
+        Download::new("text/csv").respond(&request, |options| options.stream_out(source))
+    });
+    let mut client = Raw::connect(serving.address());
+    for _ in 0..3 {
+        problem(&client.get("/bad"), 500);
+        let spy = serving.spy(0);
+        assert_ne!(spy.events().last(), Some(&Event::Armed));
+        assert_eq!(client.get("/good").body.len(), 200_000);
+        spy.wait_last(Event::Disarmed);
+    }
+    serving.close_gracefully();
+    assert_eq!(client.read_close(), End::Fin);
+}

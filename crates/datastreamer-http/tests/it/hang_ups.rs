@@ -1,0 +1,111 @@
+//! The client leaves: the source is told now, whatever it is doing.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use datastreamer::ErrorKind;
+use datastreamer_http::Download;
+use datastreamer_testkit::{Probe, endless, eventually};
+use http::Request;
+
+use crate::support::{
+    raw::Raw,
+    serving::{Serving, Setup},
+    streams::{gate, writes_then_waits},
+};
+
+const TRIES: usize = 200;
+const TOLD_WITHIN: Duration = Duration::from_millis(50);
+
+/// Serves `/endless` and `/silent`; each start adds its probe.
+fn serve(probes: &Arc<Mutex<Vec<Probe>>>) -> Serving {
+    let probes = Arc::clone(probes);
+    Setup::HTTP1.serve(move |request: Request<()>| {
+        let probe = Probe::new();
+        probes.lock().unwrap().push(probe.clone());
+        let source = match request.uri().path() {
+            "/endless" => endless(8192),
+            _ => {
+                let (open, gate) = gate();
+                let silent = writes_then_waits(1000, gate, endless(1000));
+                // The stop opens the gate.
+                Box::new(move |out: &mut datastreamer::StreamWriter| {
+                    out.on_stop(move |_| drop(open));
+                    silent(out)
+                })
+            }
+        };
+        let source = probe.wrap(source);
+        Download::new("text/plain")
+            .commit_bytes(1)
+            .respond(&request, |options| options.stream_out(source))
+    })
+}
+
+/// Leaves in the middle of a response, so many times; returns how long each source waited to be
+/// told, the shortest time first.
+fn leave(path: &str) -> Vec<Duration> {
+    let probes = Arc::default();
+    let serving = serve(&probes);
+    let mut waits: Vec<_> = (0..TRIES)
+        .map(|attempt| {
+            let mut client = Raw::connect(serving.address());
+            client.ask(path);
+            client.read_head();
+            client.read_at_least(1000);
+            let left = Instant::now();
+            drop(client);
+            let probe = probes.lock().unwrap()[attempt].clone();
+            let (told, why) = probe.wait_told();
+            assert_eq!(why.kind(), ErrorKind::HangUp);
+            probe.wait_ended();
+            told.saturating_duration_since(left)
+        })
+        .collect();
+    waits.sort();
+    waits
+}
+
+/// Two tries of the 200 may be late. A machine that is busy with other things gets a second and a
+/// third chance: the promise is about this program.
+fn assert_told_in_time(path: &str) {
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let waits = leave(path);
+        let (median, p99) = (waits[TRIES / 2], waits[TRIES * 99 / 100 - 1]);
+        if p99 < TOLD_WITHIN {
+            return;
+        }
+        seen.push((median, p99));
+    }
+    panic!("{path}: told late (median, 99th percentile): {seen:?}");
+}
+
+#[test]
+fn a_source_in_the_middle_of_writing_is_told_at_once() {
+    assert_told_in_time("/endless");
+}
+
+#[test]
+fn a_silent_source_is_told_at_once() {
+    assert_told_in_time("/silent");
+}
+
+#[test]
+fn a_source_that_waits_for_a_stalled_client_is_told_when_the_client_leaves() {
+    let probes: Arc<Mutex<Vec<Probe>>> = Arc::default();
+    let serving = serve(&probes);
+    let mut client = Raw::connect_narrow(serving.address());
+    client.ask("/endless");
+    client.read_head();
+    // Long enough for every buffer to be full.
+    std::thread::sleep(Duration::from_millis(300));
+    let left = Instant::now();
+    drop(client);
+    eventually("the source is told", || {
+        probes.lock().unwrap()[0].was_told()
+    });
+    assert!(left.elapsed() < Duration::from_secs(1));
+}

@@ -1,0 +1,82 @@
+//! An upload's settings: what the caller asked for, and what it runs on.
+
+use object_store::Attributes;
+
+/// How many parts an upload may have: S3's limit, and that of Google's and Cloudflare's stores.
+/// It holds for every store, so that what works with one works with all.
+pub const PARTS_MAX: usize = 10_000;
+
+/// 16 MiB a part: three times S3's minimum of 5 MiB, and [`PARTS_MAX`] of them make an object of
+/// 156 GiB. Larger ones need larger parts: 5 TiB take 525 MiB a part.
+pub const DEFAULT_PART_BYTES: usize = 16 * 1024 * 1024;
+
+/// Four parts on their way: at some 80 MB/s a connection to S3, as fast as a source that
+/// compresses. With the part that is being filled, 5 × 16 MiB = 80 MiB an upload.
+pub const DEFAULT_PARTS_IN_FLIGHT: usize = 4;
+
+/// What is asked of an upload. See [`crate::upload`].
+///
+/// ```
+/// use datastreamer_object_store::UploadOptions;
+/// // Up to 640 GiB, in 3 × 64 MiB of memory.
+/// let options = UploadOptions::new().part_bytes(64 << 20).parts_in_flight(2);
+/// # drop(options);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct UploadOptions {
+    part_bytes: Option<usize>,
+    parts_in_flight: Option<usize>,
+    attributes: Attributes,
+}
+
+/// What an upload runs on; made once by [`UploadOptions::resolve`].
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// At least 1.
+    pub(crate) part_bytes: usize,
+    /// At least 1.
+    pub(crate) parts_in_flight: usize,
+    pub(crate) attributes: Attributes,
+}
+
+impl UploadOptions {
+    /// Starts from the defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the size of every part but the last, in bytes; 0 counts as 1. A file below it goes
+    /// by a single request. S3 and others refuse parts below 5 MiB.
+    #[must_use]
+    pub fn part_bytes(mut self, bytes: usize) -> Self {
+        self.part_bytes = Some(bytes);
+        self
+    }
+
+    /// Sets how many parts may be on their way at once; 0 counts as 1. One more is being filled,
+    /// so an upload holds at most `(parts + 1) × part_bytes` besides the stream's own buffer.
+    #[must_use]
+    pub fn parts_in_flight(mut self, parts: usize) -> Self {
+        self.parts_in_flight = Some(parts);
+        self
+    }
+
+    /// Sets the object's attributes, for example its content type. Some stores have none and
+    /// refuse the upload (a local directory).
+    #[must_use]
+    pub fn attributes(mut self, attributes: Attributes) -> Self {
+        self.attributes = attributes;
+        self
+    }
+
+    pub(crate) fn resolve(self) -> Settings {
+        Settings {
+            part_bytes: self.part_bytes.unwrap_or(DEFAULT_PART_BYTES).max(1),
+            parts_in_flight: self
+                .parts_in_flight
+                .unwrap_or(DEFAULT_PARTS_IN_FLIGHT)
+                .max(1),
+            attributes: self.attributes,
+        }
+    }
+}

@@ -1,0 +1,123 @@
+// One headless Chromium that serves many downloads, because it takes long to start.
+//
+//   node chromium.mjs DIRECTORY-OF-PLAYWRIGHT-CORE
+//
+// Says "ready" when it runs. Each line of input is an order, each answer a line, in any order:
+//
+//   ID <tab> download|fetch <tab> URL <tab> FILE
+//   ID <tab> ok
+//   ID <tab> failed <tab> REASON
+//
+// "download" is what a reader gets who clicks on a link; "fetch" is what the script of a page gets.
+// The end of the input closes the browser and ends the program.
+//
+// Playwright gives the browser a new profile directory and removes it.
+
+import { createRequire } from "node:module";
+import { createInterface } from "node:readline";
+
+const [playwrightDirectory] = process.argv.slice(2);
+const { chromium } = createRequire(import.meta.url)(playwrightDirectory);
+
+const browser = await chromium.launch({
+  executablePath: "/usr/bin/chromium",
+  args: [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--no-proxy-server",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+  ],
+});
+const context = await browser.newContext({ acceptDownloads: true });
+context.setDefaultTimeout(0); // who gives the orders has the clock
+
+// A page may still be told of an earlier order's download: which one it is, its URL says.
+function nextDownload(page, isExpected) {
+  const downloading = page.waitForEvent("download", (download) => isExpected(download.url()));
+  downloading.catch(() => {}); // it fails when the browser is closed before there is one
+  return downloading;
+}
+
+async function save(downloading, file) {
+  const download = await downloading;
+  const failure = await download.failure();
+  if (failure) throw new Error(`download: ${failure}`);
+  await download.saveAs(file);
+  await download.delete();
+}
+
+async function download(page, url, file) {
+  const downloading = nextDownload(page, (downloaded) => downloaded === url);
+  let response;
+  try {
+    response = await page.goto(url);
+  } catch (error) {
+    // This is how Playwright says that the navigation became a download.
+    if (!/Download is starting|net::ERR_ABORTED/.test(error.message)) throw error;
+  }
+  if (response) throw new Error(`status ${response.status()}, and a page instead of a download`);
+  await save(downloading, file);
+}
+
+async function fetchInPage(page, url, file) {
+  // A blank page of the same origin, which the server need not have.
+  const blank = new URL("/blank-page-of-the-test", url).href;
+  await page.route(blank, (route) =>
+    route.fulfill({ contentType: "text/html", body: "<!doctype html>" }),
+  );
+  await page.goto(blank);
+  await page.unroute(blank); // without this every request would go through Playwright
+
+  await page.evaluate(async (url) => {
+    const response = await fetch(url);
+    if (response.status !== 200) throw new Error(`status ${response.status}`);
+    globalThis.body = await response.arrayBuffer();
+  }, url);
+
+  // What the page has got is saved as pages save what they have made.
+  const downloading = nextDownload(page, (downloaded) => downloaded.startsWith("blob:"));
+  await page.evaluate(() => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([globalThis.body]));
+    link.download = "body";
+    link.click();
+  });
+  await save(downloading, file);
+}
+
+const ways = { download, fetch: fetchInPage };
+
+// Pages that wait for an order. A new page costs more than most downloads.
+const idlePages = [];
+
+async function newPage() {
+  const page = await context.newPage();
+  // Two that share a cache wait for each other when they ask for the same URL.
+  const session = await context.newCDPSession(page);
+  await session.send("Network.enable");
+  await session.send("Network.setCacheDisabled", { cacheDisabled: true });
+  return page;
+}
+
+async function serve(line) {
+  const [id, way, url, file] = line.split("\t");
+  const page = idlePages.pop() ?? (await newPage());
+  let answer;
+  try {
+    await ways[way](page, url, file);
+    answer = "ok";
+  } catch (error) {
+    answer = `failed\t${String(error.message).replace(/\s+/g, " ")}`;
+  }
+  idlePages.push(page);
+  console.log(`${id}\t${answer}`);
+}
+
+console.log("ready");
+for await (const line of createInterface({ input: process.stdin })) serve(line);
+await browser.close();

@@ -1,0 +1,161 @@
+//! `datastreamer cat`: the bytes on standard output, the truth in the exit code.
+
+use std::fs::{self, File};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::support::program::{self, Said};
+use crate::support::scratch::Scratch;
+use crate::support::{noise, tools, wait};
+
+/// What takes milliseconds on an idle machine.
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn cat(target: &str) -> Said {
+    program::run(&["cat", target])
+}
+
+#[test]
+fn the_bytes_are_those_of_the_route() {
+    for bytes in [0, 1, 1_000_000, 3_000_000] {
+        let said = cat(&format!("noise.bin?n={bytes}&piece=10000"));
+        said.assert_good();
+        assert!(said.stdout == noise::bytes(0, bytes), "{bytes}");
+    }
+    // The default, a leading slash, a promised length.
+    assert_eq!(cat("noise.bin").stdout.len(), 1_000_000);
+    assert_eq!(cat("/noise.bin?n=10").stdout, noise::bytes(0, 10));
+    assert!(cat("noise.bin?n=2e6&length=known").stdout == noise::bytes(0, 2_000_000));
+}
+
+#[test]
+fn a_directory_named_on_the_command_line_is_a_tar() {
+    let scratch = Scratch::new("cat");
+    fs::create_dir(scratch.join("photos")).expect("directories can be made");
+    fs::write(scratch.join("photos/moon"), "full").expect("files can be written");
+    let photos = scratch.join("photos");
+    let said = program::run(&["cat", "photos.tar", photos.to_str().expect("text")]);
+    said.assert_good();
+    assert!(said.text().contains("photos/moon"));
+    assert!(said.text().contains("full"));
+}
+
+#[test]
+fn a_source_that_fails_is_exit_code_7_and_one_line() {
+    for (how, length) in [("fail_after", ""), ("fail_after", "&length=known")] {
+        let said = cat(&format!("noise.bin?n=1e6&{how}=300000{length}"));
+        said.assert_refused(7, &["noise.bin", "300000"]);
+        assert!(said.stdout == noise::bytes(0, 300_000));
+    }
+    cat("noise.bin?fail_after=0").assert_refused(7, &["noise.bin"]);
+}
+
+#[test]
+fn a_source_that_panics_is_exit_code_7() {
+    let said = cat("noise.bin?n=1e6&panic_after=300000");
+    assert_eq!(said.code, Some(7));
+    assert!(said.stdout == noise::bytes(0, 300_000));
+    assert!(said.stderr.contains("300000"), "{}", said.stderr);
+    assert!(!said.stderr.contains("backtrace"), "{}", said.stderr);
+    assert!(said.stderr.lines().count() <= 2, "{}", said.stderr);
+}
+
+#[test]
+fn a_route_or_parameter_that_is_not_there_is_exit_code_3() {
+    cat("no-such-route").assert_refused(3, &["no-such-route", "/noise.bin"]);
+    cat("noise.bin?m=3").assert_refused(3, &["`m`"]);
+    cat("noise.bin?n=many").assert_refused(3, &["`n`", "many"]);
+    cat("noise.bin?n=1&n=2").assert_refused(3, &["`n`", "twice"]);
+    cat("noise.bin?piece=0").assert_refused(3, &["`piece`"]);
+    cat("noise.bin?piece=1e9").assert_refused(3, &["`piece`"]);
+    cat("noise.bin?length=long").assert_refused(3, &["`length`"]);
+    cat("noise.bin?delay=long").assert_refused(3, &["`delay`"]);
+    assert!(cat("noise.bin?m=3").stdout.is_empty());
+}
+
+/// Runs a line of bash in which `$cat` is the program's `cat`; returns what it printed, with the
+/// exit codes of its pipeline on the last line of standard error.
+fn bash(line: &str) -> Said {
+    let mut bash = Command::new("bash");
+    let binary = program::command(&[]).get_program().to_owned();
+    bash.args(["-c", &format!("{line}; echo ${{PIPESTATUS[@]}} >&2")])
+        .env("cat", format!("{} cat", binary.display()))
+        .stdin(Stdio::null());
+    program::finish(bash)
+}
+
+#[test]
+fn a_reader_that_leaves_ends_it_without_a_word() {
+    for piece in ["", "&piece=1", "&delay=50ms"] {
+        let said = bash(&format!("$cat 'noise.bin?n=1e12{piece}' | head -c 10"));
+        assert_eq!(said.stdout, noise::bytes(0, 10));
+        assert_eq!(said.stderr, "141 0\n", "{piece}");
+    }
+}
+
+#[test]
+fn an_output_that_takes_nothing_is_told() {
+    let mut command = program::command(&["cat", "noise.bin?n=1e6"]);
+    command.stdin(Stdio::null()).stderr(Stdio::piped());
+    let full = File::options()
+        .write(true)
+        .open("/dev/full")
+        .expect("it is there");
+    let output = command.stdout(full).output().expect("the program runs");
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).expect("text");
+    assert!(stderr.contains("standard output"), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+}
+
+#[test]
+fn progress_is_shown_on_a_terminal_and_nowhere_else() {
+    let scratch = Scratch::new("terminal");
+    let output = scratch.join("output");
+    let binary = program::command(&[]).get_program().to_owned();
+    let on_terminal = |options: &str, target: &str| {
+        let line = format!(
+            "{} cat {options} '{target}' > '{}'",
+            binary.display(),
+            output.display()
+        );
+        let mut script = tools::program("script");
+        script.args(["-qec", &line, "/dev/null"]);
+        let said = program::finish(script);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        assert!(fs::read(&output).expect("a file") == noise::bytes(0, 500_000));
+        said.text()
+    };
+    // Half a second.
+    let paced = "noise.bin?n=500000&piece=50000&delay=50ms";
+    let shown = on_terminal("", paced);
+    assert!(shown.contains("/s"), "{shown:?}");
+    let known = on_terminal("", &format!("{paced}&length=known"));
+    assert!(known.contains(" of "), "{known:?}");
+    assert_eq!(on_terminal("--quiet", paced), "");
+    cat(paced).assert_good();
+}
+
+#[test]
+fn an_interrupt_ends_the_program_that_writes() {
+    let scratch = Scratch::new("interrupt");
+    let file = scratch.join("datastreamer.toml");
+    let script = "echo $$ > pid; exec sleep 1000";
+    let route =
+        format!("[routes.silent]\nkind = \"command\"\nargv = [\"sh\", \"-c\", '{script}']\n");
+    fs::write(&file, route).expect("files can be written");
+    let mut cat = program::command(&["cat", "--quiet", "silent.bin", "--config"])
+        .arg(&file)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let pid = program::pid_in(&scratch.join("pid"));
+    assert!(program::is_running(pid));
+    assert!(program::signal(cat.id(), "INT"));
+    let status = wait::for_exit(&mut cat, LIMIT).expect("it ends");
+    assert_eq!(status.code(), Some(130));
+    wait::until("the program that writes ends too", LIMIT, || {
+        !program::is_running(pid)
+    });
+}

@@ -1,0 +1,472 @@
+//! The configuration: what is good runs, what is not is refused in one line that says where.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::support::program::{self, Said};
+use crate::support::scratch::Scratch;
+
+/// Exit code 3: the configuration, a path, or the address to listen on.
+const CONFIGURATION: i32 = 3;
+
+fn write(scratch: &Scratch, text: &str) -> PathBuf {
+    let file = scratch.join("datastreamer.toml");
+    fs::write(&file, text).expect("files can be written");
+    file
+}
+
+/// Runs `check` on a file of this text.
+fn check(text: &str) -> Said {
+    check_with(text, &[])
+}
+
+fn check_with(text: &str, environment: &[(&str, &str)]) -> Said {
+    let scratch = Scratch::new("check");
+    let mut command = program::command(&["check"]);
+    command
+        .arg(write(&scratch, text))
+        .envs(environment.iter().copied());
+    program::finish(command)
+}
+
+#[test]
+fn a_good_file_is_good_and_its_routes_are_named() {
+    let said = check("[routes.noise]\nkind = \"noise\"\n[routes.'two words']\nkind = \"noise\"\n");
+    said.assert_good();
+    let text = said.text();
+    for part in ["is good", "127.0.0.1:8080", "/noise.bin", "/two words.bin"] {
+        assert!(text.contains(part), "{text}");
+    }
+    check("").assert_good();
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_line() {
+    for (text, line, key) in [
+        ("[servers]\n", ":1:", "servers"),
+        ("\n\n[server]\nlisten_on = \"x\"\n", ":4:", "listen_on"),
+        (
+            "[stream]\nchunk_bytes = 1000\nchunks = 2\n",
+            ":3:",
+            "chunks",
+        ),
+        (
+            "[limits]\n# a comment\nmax_actives = 2\n",
+            ":3:",
+            "max_actives",
+        ),
+        (
+            "[routes.a]\nkind = \"noise\"\ncompres = true\n",
+            ":3:",
+            "compres",
+        ),
+        ("colour = \"red\"\n", ":1:", "colour"),
+    ] {
+        let place = format!("datastreamer.toml{line}");
+        check(text).assert_refused(CONFIGURATION, &[&place, key]);
+    }
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_refused_with_its_line() {
+    check("[server]\nlisten = \n").assert_refused(CONFIGURATION, &["datastreamer.toml:2:"]);
+    check("[server\n").assert_refused(CONFIGURATION, &["datastreamer.toml:1:"]);
+    check("[server]\ndrain = 1\ndrain = 2\n")
+        .assert_refused(CONFIGURATION, &["datastreamer.toml:3:", "duplicate"]);
+}
+
+#[test]
+fn sizes_are_refused_with_what_to_write() {
+    for size in [
+        "\"64 kilos\"",
+        "\"-1\"",
+        "-1",
+        "\"1.5\"",
+        "1.5",
+        "\"\"",
+        "true",
+        "[]",
+        "\"1e400\"",
+        "nan",
+        "\"99999999TB\"",
+    ] {
+        let said = check(&format!("[stream]\n\nchunk_bytes = {size}\n"));
+        said.assert_refused(CONFIGURATION, &["datastreamer.toml:3:", "64KiB"]);
+    }
+}
+
+#[test]
+fn durations_are_refused_with_what_to_write() {
+    for span in [
+        "\"soon\"",
+        "\"-1s\"",
+        "-1",
+        "\"\"",
+        "false",
+        "{}",
+        "nan",
+        "inf",
+        "\"1e19\"",
+        "1e300",
+        "\"10000 years\"",
+    ] {
+        let said = check(&format!("[server]\ndrain = {span}\n"));
+        said.assert_refused(CONFIGURATION, &["datastreamer.toml:2:", "250ms"]);
+    }
+}
+
+#[test]
+fn sizes_and_durations_are_read_as_people_write_them() {
+    check(
+        "[server]\ndrain = 0\n[stream]\nchunk_bytes = 65536\nbuffer_bytes = \"1 MiB\"\n\
+         flush_after = 0.25\ncommit_after = \"1m 30s\"\ncommit_bytes = 0\n[limits]\n\
+         client_stall = \"2h\"\nclient_min_rate = \"1kB\"\n",
+    )
+    .assert_good();
+}
+
+#[test]
+fn sizes_that_do_not_fit_together_are_refused() {
+    for (text, key) in [
+        ("chunk_bytes = 0", "chunk_bytes"),
+        ("chunk_bytes = \"1MiB\"", "buffer_bytes"),
+        ("buffer_bytes = 1000", "buffer_bytes"),
+        ("chunk_bytes = \"18446744073709551615\"", "chunk_bytes"),
+    ] {
+        check(&format!("[stream]\n{text}\n")).assert_refused(CONFIGURATION, &[key]);
+    }
+    for key in ["max_active", "max_connections"] {
+        let said = check(&format!("[limits]\n{key} = 0\n"));
+        said.assert_refused(CONFIGURATION, &["datastreamer.toml:2:"]);
+    }
+    check("[limits]\nmax_active = -1\n").assert_refused(CONFIGURATION, &[":2:"]);
+}
+
+#[test]
+fn kinds_and_their_fields_go_together() {
+    for (route, words) in [
+        (
+            "kind = \"table\"",
+            &["table", "noise", "directory", "command"][..],
+        ),
+        ("path = \".\"", &["kind"]),
+        ("kind = \"noise\"\npath = \".\"", &["path", "directory"]),
+        ("kind = \"noise\"\nargv = [\"ls\"]", &["argv", "command"]),
+        ("kind = \"directory\"", &["path", "missing"]),
+        (
+            "kind = \"directory\"\npath = \".\"\nargv = [\"ls\"]",
+            &["argv"],
+        ),
+        ("kind = \"command\"", &["argv", "missing"]),
+        ("kind = \"command\"\nargv = []", &["argv", "empty"]),
+        ("kind = \"command\"\nargv = [\"\"]", &["argv", "empty"]),
+        (
+            "kind = \"command\"\nargv = \"ls -l\"",
+            &["string", "sequence"],
+        ),
+        (
+            "kind = \"command\"\nargv = [\"ls\"]\npath = \".\"",
+            &["path"],
+        ),
+        ("kind = \"noise\"\nsuffix = \"\"", &["suffix"]),
+        ("kind = \"noise\"\nsuffix = \"../x\"", &["suffix", "tar.gz"]),
+        ("kind = \"noise\"\nsuffix = \".csv\"", &["suffix"]),
+        (
+            "kind = \"noise\"\nmedia_type = \"csv\"",
+            &["media type", "text/csv"],
+        ),
+        (
+            "kind = \"noise\"\nmedia_type = \"a/b\\nc\"",
+            &["media type"],
+        ),
+        (
+            "kind = \"noise\"\ncompress = \"yes\"",
+            &["string", "boolean"],
+        ),
+    ] {
+        let said = check(&format!("# a comment\n[routes.mine]\n{route}\n"));
+        let mut words = words.to_vec();
+        words.push("datastreamer.toml:");
+        said.assert_refused(CONFIGURATION, &words);
+    }
+}
+
+#[test]
+fn what_a_route_needs_must_be_there() {
+    for (route, words) in [
+        (
+            "kind = \"directory\"\npath = \"no-such-place\"",
+            &["no-such-place"][..],
+        ),
+        (
+            "kind = \"directory\"\npath = \"datastreamer.toml\"",
+            &["datastreamer.toml"],
+        ),
+        (
+            "kind = \"command\"\nargv = [\"no-such-program\"]",
+            &["no-such-program"],
+        ),
+        (
+            "kind = \"command\"\nargv = [\"./no-such-program\", \"x\"]",
+            &["no-such-program"],
+        ),
+        ("kind = \"command\"\nargv = [\"/\"]", &["/"]),
+        (
+            "kind = \"command\"\nargv = [\"./datastreamer.toml\"]",
+            &["datastreamer.toml"],
+        ),
+    ] {
+        let said = check(&format!("\n[routes.mine]\n{route}\n"));
+        let mut words = words.to_vec();
+        words.extend([":2:", "routes.mine"]);
+        said.assert_refused(CONFIGURATION, &words);
+    }
+}
+
+#[test]
+fn a_route_name_fits_into_a_url() {
+    for name in ["a/b", "a?b", "a#b", "a%b", "", "a\\nb", "a\\u001Bb"] {
+        let said = check(&format!("[routes.\"{name}\"]\nkind = \"noise\"\n"));
+        said.assert_refused(CONFIGURATION, &["datastreamer.toml:1:", "name"]);
+    }
+    for name in ["Sterne für alle", "a.b", "it's", "<b>", "a&b"] {
+        check(&format!("[routes.\"{name}\"]\nkind = \"noise\"\n")).assert_good();
+    }
+}
+
+#[test]
+fn two_routes_of_one_file_name_are_refused() {
+    let said = check(
+        "[routes.a]\nkind = \"noise\"\nsuffix = \"b.c\"\n\
+         [routes.\"a.b\"]\nkind = \"noise\"\nsuffix = \"c\"\n",
+    );
+    said.assert_refused(CONFIGURATION, &["a.b.c"]);
+
+    let scratch = Scratch::new("twice");
+    for folder in ["one/photos", "two/photos"] {
+        fs::create_dir_all(scratch.join(folder)).expect("directories can be made");
+    }
+    let mut command = program::command(&["serve", "--listen", "127.0.0.1:0"]);
+    command.arg(scratch.join("one/photos"));
+    command.arg(scratch.join("two/photos"));
+    program::finish(command).assert_refused(CONFIGURATION, &["photos"]);
+}
+
+#[test]
+fn a_file_or_directory_that_is_not_there_is_named() {
+    program::run(&["check", "no-such.toml"]).assert_refused(CONFIGURATION, &["no-such.toml"]);
+    program::run(&["check", "."]).assert_refused(CONFIGURATION, &["."]);
+    program::run(&["serve", "no-such-place"]).assert_refused(CONFIGURATION, &["no-such-place"]);
+    let config = ["serve", "--config", "no-such.toml"];
+    program::run(&config).assert_refused(CONFIGURATION, &["no-such.toml"]);
+}
+
+#[test]
+fn an_address_that_cannot_be_listened_on_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let taken = taken.local_addr().expect("an address").to_string();
+    let holder = TcpListener::bind(&taken).ok();
+    let holder = holder.or_else(|| TcpListener::bind("127.0.0.1:0").ok());
+    let address = holder.as_ref().expect("a listener").local_addr();
+    let address = address.expect("an address").to_string();
+    program::run(&["serve", "--demo", "--listen", &address])
+        .assert_refused(CONFIGURATION, &[&address, "in use"]);
+    for wrong in [
+        "",
+        "nonsense",
+        "127.0.0.1",
+        "127.0.0.1:99999",
+        ":80",
+        "256.1.1.1:80",
+    ] {
+        program::run(&["serve", "--demo", "--listen", wrong])
+            .assert_refused(CONFIGURATION, &["--listen", &format!("`{wrong}`")]);
+    }
+    // An address of somebody else (RFC 5737).
+    program::run(&["serve", "--demo", "--listen", "192.0.2.1:8080"])
+        .assert_refused(CONFIGURATION, &["192.0.2.1:8080"]);
+    check("[server]\nlisten = \"nonsense\"\n")
+        .assert_refused(CONFIGURATION, &["server.listen", "nonsense"]);
+}
+
+#[test]
+fn the_environment_overrides_the_file() {
+    let file = "[server]\nlisten = \"127.0.0.1:1\"\n";
+    let said = check_with(file, &[("DATASTREAMER_SERVER__LISTEN", "127.0.0.1:2")]);
+    said.assert_good();
+    assert!(said.text().contains("listen 127.0.0.1:2"), "{said:?}");
+    check_with("", &[("DATASTREAMER_LIMITS__MAX_ACTIVE", "7")]).assert_good();
+    check_with("", &[("DATASTREAMER_STREAM__CHUNK_BYTES", "4KiB")]).assert_good();
+    // Without a file too.
+    let mut cat = program::command(&["cat", "noise.bin?n=10"]);
+    cat.env("DATASTREAMER_STREAM__CHUNK_BYTES", "0");
+    program::finish(cat).assert_refused(CONFIGURATION, &["chunk_bytes"]);
+}
+
+#[test]
+fn what_is_wrong_in_the_environment_is_named() {
+    for (name, value, words) in [
+        ("DATASTREAMER_SERVER__DRAIN", "soon", &["250ms"][..]),
+        ("DATASTREAMER_STREAM__CHUNK_BYTES", "many", &["64KiB"]),
+        ("DATASTREAMER_LIMITS__MAX_ACTIVE", "0", &[]),
+        ("DATASTREAMER_LIMITS__MAX_ACTIVE", "x", &[]),
+        ("DATASTREAMER_LIMITS__MAX_ACTIVES", "1", &["max_actives"]),
+        ("DATASTREAMER_LIMIT__MAX_ACTIVE", "1", &["limit"]),
+        ("DATASTREAMER_ROUTES__A", "noise", &["file"]),
+        ("DATASTREAMER_SERVER__", "x", &[]),
+    ] {
+        let mut words = words.to_vec();
+        words.push(name);
+        check_with("", &[(name, value)]).assert_refused(CONFIGURATION, &words);
+    }
+    check_with("", &[("DATASTREAMER_SERVER__LISTEN", "x")])
+        .assert_refused(CONFIGURATION, &["server.listen"]);
+}
+
+#[test]
+fn an_environment_that_is_not_text_is_no_trouble() {
+    for name in ["SOMETHING", "DATASTREAMER_SOMETHING"] {
+        let mut cat = program::command(&["cat", "--quiet", "noise.bin?n=10"]);
+        cat.env(name, OsStr::from_bytes(b"\xff\xfe"));
+        let said = program::finish(cat);
+        said.assert_good();
+        assert_eq!(said.stdout.len(), 10);
+    }
+    let mut cat = program::command(&["cat", "--quiet", "noise.bin?n=10"]);
+    cat.env(
+        "DATASTREAMER_SERVER__LISTEN",
+        OsStr::from_bytes(b"\xff\xfe"),
+    );
+    program::finish(cat).assert_refused(CONFIGURATION, &["DATASTREAMER_SERVER__LISTEN"]);
+}
+
+#[test]
+fn a_relative_path_starts_at_the_configuration_file() {
+    let scratch = Scratch::new("relative");
+    fs::create_dir_all(scratch.join("conf/data")).expect("directories can be made");
+    fs::write(scratch.join("conf/data/member"), "a member").expect("files can be written");
+    write_program(&scratch.join("conf/says-where"), "#!/bin/sh\npwd\n");
+    let file = scratch.join("conf/datastreamer.toml");
+    let routes = "[routes.tree]\nkind = \"directory\"\npath = \"data\"\n\
+                  [routes.where]\nkind = \"command\"\nargv = [\"./says-where\"]\n";
+    fs::write(&file, routes).expect("files can be written");
+    // Named from two places: relative and absolute.
+    for (folder, file) in [
+        (
+            scratch.path().to_owned(),
+            PathBuf::from("conf/datastreamer.toml"),
+        ),
+        (scratch.join("conf"), PathBuf::from("datastreamer.toml")),
+        (PathBuf::from("/"), file.clone()),
+    ] {
+        let cat = |route: &str| {
+            let mut command = program::command(&["cat", "--quiet", route, "--config"]);
+            program::finish({
+                command.arg(&file).current_dir(&folder);
+                command
+            })
+        };
+        let archive = cat("tree.tar");
+        archive.assert_good();
+        assert!(String::from_utf8_lossy(&archive.stdout).contains("a member"));
+        let place = cat("where.bin");
+        place.assert_good();
+        let conf = scratch.join("conf").canonicalize().expect("it is there");
+        assert_eq!(Path::new(place.text().trim_end()), conf);
+    }
+}
+
+#[test]
+fn the_documented_example_is_good() {
+    let scratch = Scratch::new("documented");
+    let example = documented_example();
+    let file = write(&scratch, &example);
+    fs::create_dir(scratch.join("photos")).expect("directories can be made");
+    fs::create_dir(scratch.join("bin")).expect("directories can be made");
+    write_program(&scratch.join("bin/pg_dump"), "#!/bin/sh\necho \"$1\"\n");
+    let mut command = program::command(&["check"]);
+    command.arg(&file).env("PATH", scratch.join("bin"));
+    let said = program::finish(command);
+    said.assert_good();
+    for part in [
+        "/noise.bin",
+        "/photos.tar (application/x-tar)",
+        "/backup.sql (application/sql)",
+    ] {
+        assert!(said.text().contains(part), "{said:?}");
+    }
+}
+
+#[test]
+fn every_documented_setting_can_be_overridden_and_is_checked_there_too() {
+    let example: toml::Table = toml::from_str(&documented_example()).expect("TOML");
+    let mut settings = 0;
+    for section in ["server", "stream", "limits"] {
+        for (key, value) in example[section].as_table().expect("a table") {
+            let name = format!("DATASTREAMER_{section}__{key}").to_uppercase();
+            let value = match value {
+                toml::Value::Integer(number) => number.to_string(),
+                value => value.as_str().expect("a number or a text").to_owned(),
+            };
+            check_with("", &[(&name, &value)]).assert_good();
+            let said = check_with("", &[(&name, "no such value")]);
+            said.assert_refused(CONFIGURATION, &["no such value"]);
+            settings += 1;
+        }
+    }
+    assert!(settings >= 15, "{settings} are documented");
+}
+
+/// Returns the configuration that the README shows.
+fn documented_example() -> String {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let readme = fs::read_to_string(readme).expect("there is a README");
+    let (_, example) = readme.split_once("```toml\n").expect("it shows one");
+    let (example, _) = example.split_once("```").expect("it ends");
+    example.to_owned()
+}
+
+fn write_program(file: &Path, text: &str) {
+    fs::write(file, text).expect("files can be written");
+    fs::set_permissions(file, fs::Permissions::from_mode(0o755)).expect("it is ours");
+}
+
+#[test]
+fn usage_is_explained() {
+    let said = program::run(&["--help"]);
+    said.assert_good();
+    for word in ["serve", "cat", "check", "--log-format"] {
+        assert!(said.text().contains(word), "{}", said.text());
+    }
+    for command in ["serve", "cat", "check"] {
+        program::run(&[command, "--help"]).assert_good();
+    }
+    program::run(&["--version"]).assert_good();
+}
+
+#[test]
+fn a_usage_error_is_exit_code_2() {
+    for arguments in [
+        &[][..],
+        &["no-such-command"],
+        &["serve", "--no-such-option"],
+        &["serve", "--listen"],
+        &["cat"],
+        &["check"],
+        &["--log-format", "xml", "serve"],
+    ] {
+        let said = program::run(arguments);
+        assert_eq!(said.code, Some(2), "{arguments:?}: {said:?}");
+        let helps = said.stderr.contains("Usage") || said.stderr.contains("--help");
+        assert!(helps, "{said:?}");
+        assert!(said.stdout.is_empty());
+        program::assert_no_backtrace(&said.stderr);
+    }
+    let mut command = program::command(&["serve"]);
+    command.env("DATASTREAMER_LOG_FORMAT", "xml");
+    assert_eq!(program::finish(command).code, Some(2));
+}

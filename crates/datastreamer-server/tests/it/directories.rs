@@ -1,0 +1,166 @@
+//! A directory as a tar: what changes on the way aborts, what is no file is left out or stays
+//! what it is.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::support::http::{self, Connection, End};
+use crate::support::scratch::Scratch;
+use crate::support::server::Server;
+use crate::support::{noise, tools, wait};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Lists an archive as GNU tar sees it: a line for each member.
+fn list(archive: &[u8]) -> String {
+    let mut tar = tools::program("tar")
+        .args(["-tv"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("tar starts");
+    let mut input = tar.stdin.take().expect("a pipe");
+    input.write_all(archive).expect("tar reads");
+    drop(input);
+    let output = tar.wait_with_output().expect("tar ends");
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[test]
+fn links_stay_links_and_what_is_no_file_is_left_out() {
+    let scratch = Scratch::new("kinds");
+    let tree = scratch.join("tree");
+    fs::create_dir_all(tree.join("inner")).expect("directories can be made");
+    fs::write(tree.join("inner/file"), "inside").expect("files can be written");
+    fs::write(scratch.join("secret"), "outside").expect("files can be written");
+    symlink("../secret", tree.join("to-file")).expect("links can be made");
+    symlink("..", tree.join("to-directory")).expect("links can be made");
+    symlink("nowhere", tree.join("to-nowhere")).expect("links can be made");
+    let mut mkfifo = tools::program("mkfifo");
+    assert!(
+        mkfifo
+            .arg(tree.join("fifo"))
+            .status()
+            .expect("it runs")
+            .success()
+    );
+
+    let server = Server::start([&tree]);
+    let response = http::get(server.port(), "/tree.tar");
+    assert_eq!(response.end, End::Whole);
+    let members = list(&response.body);
+    for member in [
+        "tree/inner/file",
+        "tree/to-file -> ../secret",
+        "tree/to-directory -> ..",
+        "tree/to-nowhere -> nowhere",
+    ] {
+        assert!(members.contains(member), "no {member} in {members}");
+    }
+    assert!(!members.contains("fifo"), "{members}");
+    assert!(!String::from_utf8_lossy(&response.body).contains("outside"));
+    wait::until("the FIFO is logged", LIMIT, || {
+        server.log().contains("fifo")
+    });
+}
+
+/// Serves a tree with one large file, sparse so that it costs nothing, and returns a client that
+/// has read some of it.
+fn in_the_middle_of(large: &Path) -> (Server, Connection, http::Response) {
+    const FILE_BYTES: u64 = 1 << 30;
+    let file = File::create(large).expect("files can be made");
+    file.set_len(FILE_BYTES).expect("sparse files can be made");
+    let server = Server::start([large.parent().expect("a directory")]);
+    let mut client = Connection::open_narrow(server.port());
+    client.ask("/tree.tar");
+    let response = client.read_head();
+    assert_eq!(response.status, 200);
+    (server, client, response)
+}
+
+fn tree() -> (Scratch, std::path::PathBuf) {
+    let scratch = Scratch::new("changes");
+    fs::create_dir(scratch.join("tree")).expect("directories can be made");
+    let small = noise::bytes(0, 100_000);
+    fs::write(scratch.join("tree/a-small"), small).expect("files can be written");
+    let large = scratch.join("tree/b-large");
+    (scratch, large)
+}
+
+#[test]
+fn a_file_that_shrinks_on_the_way_aborts() {
+    let (_scratch, large) = tree();
+    let (server, mut client, mut response) = in_the_middle_of(&large);
+    let file = File::options().write(true).open(&large);
+    file.and_then(|file| file.set_len(1_000_000))
+        .expect("a file can be truncated");
+    assert_eq!(client.read_body(&mut response), Err(End::Reset));
+    wait::until("the member is named", LIMIT, || {
+        let log = server.log();
+        log.contains("source_error") && log.contains("b-large")
+    });
+}
+
+#[test]
+fn a_file_that_grows_on_the_way_aborts() {
+    let (_scratch, large) = tree();
+    // Small enough to be read to its end.
+    File::create(&large).expect("files can be made");
+    let (server, mut client, mut response) = in_the_middle_of(&large);
+    let file = File::options()
+        .write(true)
+        .open(&large)
+        .expect("it is there");
+    file.set_len(1 << 21).expect("it can shrink");
+    drop(file);
+    assert_eq!(client.read_body(&mut response), Err(End::Reset));
+    drop(server);
+
+    fs::write(&large, noise::bytes(0, 3_000_000)).expect("files can be written");
+    let server = Server::start([large.parent().expect("a directory")]);
+    let mut client = Connection::open_narrow(server.port());
+    client.ask("/tree.tar");
+    let mut response = client.read_head();
+    let mut file = File::options()
+        .append(true)
+        .open(&large)
+        .expect("it is there");
+    file.write_all(b"one line more\n").expect("it can grow");
+    assert_eq!(client.read_body(&mut response), Err(End::Reset));
+    wait::until("the member is named", LIMIT, || {
+        let log = server.log();
+        log.contains("source_error") && log.contains("b-large")
+    });
+}
+
+#[test]
+fn a_directory_that_has_gone_since_the_start_is_a_problem() {
+    let scratch = Scratch::new("gone");
+    let tree = scratch.join("tree");
+    fs::create_dir(&tree).expect("directories can be made");
+    let server = Server::start([&tree]);
+    assert_eq!(http::get(server.port(), "/tree.tar").end, End::Whole);
+    fs::remove_dir(&tree).expect("directories can be removed");
+    http::get(server.port(), "/tree.tar").problem(500);
+}
+
+#[test]
+fn the_record_counts_the_members() {
+    let scratch = Scratch::new("members");
+    let tree = scratch.join("tree");
+    fs::create_dir_all(tree.join("inner")).expect("directories can be made");
+    fs::write(tree.join("one"), "1").expect("files can be written");
+    fs::write(tree.join("inner/two"), "2").expect("files can be written");
+    let server = Server::start([&tree]);
+    let members = list(&http::get(server.port(), "/tree.tar").body)
+        .lines()
+        .count();
+    wait::until("the transfer is over", LIMIT, || {
+        http::transfers(server.port())["recent"][0]["members"] == members
+    });
+}

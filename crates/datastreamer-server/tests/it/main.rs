@@ -1,0 +1,22 @@
+//! The program, started as its users start it and judged by what they see.
+//!
+//! This file owns the list of subjects and nothing else. What the subjects share is in `support`.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "clippy.toml allows them in tests, and this is one, including its helpers"
+)]
+
+mod behind_nginx;
+mod cat;
+mod clients;
+mod commands;
+mod configuration;
+mod connections;
+mod directories;
+mod limits;
+mod pages;
+mod shutdown;
+mod support;

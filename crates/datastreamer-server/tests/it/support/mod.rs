@@ -1,0 +1,16 @@
+//! What the tests of the program share. This file owns the list.
+
+pub(crate) mod chromium;
+pub(crate) mod clients;
+pub(crate) mod h2;
+pub(crate) mod http;
+pub(crate) mod liar;
+pub(crate) mod nginx;
+pub(crate) mod noise;
+pub(crate) mod program;
+pub(crate) mod rounds;
+pub(crate) mod scratch;
+pub(crate) mod server;
+pub(crate) mod table;
+pub(crate) mod tools;
+pub(crate) mod wait;

@@ -1,0 +1,124 @@
+//! Watches a source from outside: that it started, was told of the stop, and ended.
+
+use std::{
+    sync::{Arc, Condvar, Mutex},
+    thread,
+    time::Instant,
+};
+
+use datastreamer::{Error, StreamWriter};
+
+use crate::{
+    sources::{BoxError, Source},
+    wait::DEADLINE,
+};
+
+/// What is known of a source. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Probe {
+    shared: Arc<(Mutex<Seen>, Condvar)>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    started: Option<Instant>,
+    thread_name: Option<String>,
+    told: Option<(Instant, Error)>,
+    ended: Option<Instant>,
+}
+
+impl Probe {
+    /// Starts with nothing seen.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns the source with the probe around it. The end is noted by a guard, so also when
+    /// the source panics.
+    pub fn wrap<F>(&self, source: F) -> Source
+    where
+        F: FnOnce(&mut StreamWriter) -> Result<(), BoxError> + Send + 'static,
+    {
+        let probe = self.clone();
+        Box::new(move |out| {
+            probe.note(|seen| {
+                seen.started = Some(Instant::now());
+                seen.thread_name = thread::current().name().map(str::to_owned);
+            });
+            let _ended = NoteEnd(probe.clone());
+            out.on_stop(move |why| {
+                probe.note(|seen| seen.told = Some((Instant::now(), why.clone())));
+            });
+            source(out)
+        })
+    }
+
+    /// Says whether the source was started.
+    pub fn has_started(&self) -> bool {
+        self.look().started.is_some()
+    }
+
+    /// Says whether the source was told of a stop.
+    pub fn was_told(&self) -> bool {
+        self.look().told.is_some()
+    }
+
+    /// Says whether the source has ended and its guards have run.
+    pub fn has_ended(&self) -> bool {
+        self.look().ended.is_some()
+    }
+
+    /// Returns the name of the thread that the source ran on.
+    pub fn thread_name(&self) -> Option<String> {
+        self.look().thread_name
+    }
+
+    /// Waits for the source's start.
+    ///
+    /// # Panics
+    /// If it does not start within [`DEADLINE`]; so for the other waits.
+    pub fn wait_started(&self) -> Instant {
+        self.wait("the source's start", |seen| seen.started)
+    }
+
+    /// Waits until the source is told of the stop; returns when it was, and why.
+    ///
+    /// # Panics
+    /// See [`Probe::wait_started`].
+    pub fn wait_told(&self) -> (Instant, Error) {
+        self.wait("the stop callback", |seen| seen.told.clone())
+    }
+
+    /// Waits for the source's end.
+    ///
+    /// # Panics
+    /// See [`Probe::wait_started`].
+    pub fn wait_ended(&self) -> Instant {
+        self.wait("the source's end", |seen| seen.ended)
+    }
+
+    fn look(&self) -> Seen {
+        self.shared.0.lock().unwrap().clone()
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Seen)) {
+        change(&mut self.shared.0.lock().unwrap());
+        self.shared.1.notify_all();
+    }
+
+    fn wait<T>(&self, what: &str, get: impl Fn(&Seen) -> Option<T>) -> T {
+        let (seen, changed) = &*self.shared;
+        let (seen, _) = changed
+            .wait_timeout_while(seen.lock().unwrap(), DEADLINE, |seen| get(seen).is_none())
+            .unwrap();
+        get(&seen).unwrap_or_else(|| panic!("never came: {what}"))
+    }
+}
+
+struct NoteEnd(Probe);
+
+impl Drop for NoteEnd {
+    fn drop(&mut self) {
+        self.0.note(|seen| seen.ended = Some(Instant::now()));
+    }
+}

@@ -1,0 +1,574 @@
+//! Models of `queue.rs`: each runs under every order in which its threads can take the locks.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test -p datastreamer --lib --release loom`
+//!
+//! A lost wake-up is a deadlock here, which loom reports. Chunks are plain bytes without a lease,
+//! so each model releases by hand; what counts calls and drops is std's, invisible to loom, and
+//! looked at when the threads have joined.
+
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc as StdArc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Wake, Waker},
+};
+
+use bytes::Bytes;
+use loom::{
+    future::block_on,
+    sync::{Arc, Mutex},
+    thread::{self, JoinHandle},
+};
+
+use crate::{
+    config::OnStop,
+    error::{Error, ErrorKind},
+    queue::{End, Queue, StopCallback},
+    sync::{lock, try_lock},
+};
+
+const FAILED: ErrorKind = ErrorKind::SourceFailed;
+const STOPPED: ErrorKind = ErrorKind::Stopped;
+const HUNG_UP: ErrorKind = ErrorKind::HangUp;
+
+/// Makes a queue of so many bytes; the models' chunks have one each.
+fn queue(limit_bytes: usize) -> Arc<Queue> {
+    Arc::new(Queue::new(limit_bytes, OnStop::Abort))
+}
+
+fn spawn<T: 'static>(queue: &Arc<Queue>, run: impl FnOnce(&Queue) -> T + 'static) -> JoinHandle<T> {
+    let queue = Arc::clone(queue);
+    thread::spawn(move || run(&queue))
+}
+
+fn push(queue: &Queue, byte: u8) -> Result<(), ErrorKind> {
+    let chunk = Bytes::copy_from_slice(&[byte]);
+    queue.push(chunk, 1).map_err(|error| error.kind())
+}
+
+/// Pushes all bytes, then ends; stops at the first refusal. Returns what was accepted.
+fn produce(queue: &Queue, bytes: &[u8], end: End) -> Vec<u8> {
+    let accepted = bytes.iter().take_while(|byte| push(queue, **byte).is_ok());
+    let accepted = accepted.copied().collect();
+    queue.end(end);
+    accepted
+}
+
+fn abort(kind: ErrorKind) -> End {
+    End::Abort(Error::of_kind(kind))
+}
+
+fn stop(queue: &Queue, kind: ErrorKind) -> Option<usize> {
+    queue.stop(&Error::of_kind(kind)).map(run_all)
+}
+
+/// Runs callbacks as the stream would; returns how many.
+fn run_all(callbacks: Vec<StopCallback>) -> usize {
+    let error = Error::of_kind(STOPPED);
+    let count = callbacks.len();
+    callbacks.into_iter().for_each(|callback| callback(&error));
+    count
+}
+
+fn next(queue: &Queue) -> Option<Result<Bytes, ErrorKind>> {
+    let next = block_on(poll_fn(|cx| queue.poll_pop(cx)));
+    next.map(|chunk| chunk.map_err(|error| error.kind()))
+}
+
+/// Takes everything up to the end. `releases`: lets go of each chunk before it asks for the next.
+fn consume(queue: &Queue, releases: bool) -> (Vec<u8>, Result<(), ErrorKind>) {
+    let mut bytes = Vec::new();
+    loop {
+        match next(queue) {
+            Some(Ok(chunk)) => {
+                bytes.push(chunk[0]);
+                if releases {
+                    queue.release(1);
+                }
+            }
+            Some(Err(kind)) => return (bytes, Err(kind)),
+            None => return (bytes, Ok(())),
+        }
+    }
+}
+
+/// Counts wake-ups.
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: StdArc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn cause(queue: &Queue) -> Option<ErrorKind> {
+    queue.snapshot().cause.map(|error| error.kind())
+}
+
+// ---- order and back-pressure ----
+
+#[test]
+fn loom_chunks_arrive_in_order_and_then_the_end() {
+    loom::model(|| {
+        let queue = queue(2);
+        let source = spawn(&queue, |queue| produce(queue, &[1, 2], End::Finish));
+        assert_eq!(consume(&queue, true), (vec![1, 2], Ok(())));
+        assert_eq!(source.join().unwrap(), [1, 2]);
+    });
+}
+
+#[test]
+fn loom_a_push_wakes_the_reader_that_registers_meanwhile() {
+    loom::model(|| {
+        let queue = queue(10);
+        let source = spawn(&queue, |queue| push(queue, 1));
+        assert_eq!(next(&queue).unwrap().unwrap(), [1].as_slice());
+        assert_eq!(source.join().unwrap(), Ok(()));
+    });
+}
+
+#[test]
+fn loom_a_release_wakes_the_push_that_waits_meanwhile() {
+    loom::model(|| {
+        let queue = queue(1);
+        push(&queue, 1).unwrap();
+        let source = spawn(&queue, |queue| push(queue, 2));
+        // Takes and lets go, but does not ask for more: only the release can wake the source.
+        assert_eq!(next(&queue).unwrap().unwrap(), [1].as_slice());
+        queue.release(1);
+        assert_eq!(source.join().unwrap(), Ok(()));
+    });
+}
+
+#[test]
+fn loom_a_release_elsewhere_wakes_the_source() {
+    // The consumer hands its chunk to another thread, which lets go of it.
+    loom::model(|| {
+        let queue = queue(1);
+        push(&queue, 1).unwrap();
+        assert_eq!(next(&queue).unwrap().unwrap(), [1].as_slice());
+        let source = spawn(&queue, |queue| push(queue, 2));
+        let elsewhere = spawn(&queue, |queue| queue.release(1));
+        assert_eq!(source.join().unwrap(), Ok(()));
+        elsewhere.join().unwrap();
+        assert_eq!(next(&queue).unwrap().unwrap(), [2].as_slice());
+    });
+}
+
+#[test]
+fn loom_a_reader_that_keeps_its_chunks_and_asks_for_more_gets_more() {
+    loom::model(|| {
+        let queue = queue(1);
+        push(&queue, 1).unwrap();
+        let source = spawn(&queue, |queue| produce(queue, &[2], End::Finish));
+        assert_eq!(consume(&queue, false), (vec![1, 2], Ok(())));
+        assert_eq!(source.join().unwrap(), [2]);
+    });
+}
+
+#[test]
+fn loom_a_chunk_above_the_bound_passes_an_empty_queue() {
+    loom::model(|| {
+        let queue = queue(1);
+        push(&queue, 1).unwrap();
+        let source = spawn(&queue, |queue| queue.push(Bytes::from_static(&[2; 9]), 9));
+        assert_eq!(next(&queue).unwrap().unwrap().len(), 1);
+        queue.release(1);
+        source.join().unwrap().unwrap();
+        assert_eq!(next(&queue).unwrap().unwrap().len(), 9);
+    });
+}
+
+#[test]
+fn loom_the_watchdogs_hand_over_keeps_the_order() {
+    // As in writer.rs: whoever pushes holds the writer's lock; the watchdog only tries for it.
+    loom::model(|| {
+        let queue = queue(2);
+        let pending = Arc::new(Mutex::new(Some(1)));
+        let source = {
+            let (queue, pending) = (Arc::clone(&queue), Arc::clone(&pending));
+            thread::spawn(move || {
+                let mut pending = lock(&pending);
+                if let Some(byte) = pending.take() {
+                    push(&queue, byte).unwrap();
+                }
+                push(&queue, 2).unwrap();
+                drop(pending);
+                queue.end(End::Finish);
+            })
+        };
+        let watchdog = {
+            let (queue, pending) = (Arc::clone(&queue), Arc::clone(&pending));
+            thread::spawn(move || {
+                if let Some(mut pending) = try_lock(&pending)
+                    && queue.has_room_for(1)
+                    && let Some(byte) = pending.take()
+                {
+                    queue.try_push(Bytes::copy_from_slice(&[byte]), 1).unwrap();
+                }
+            })
+        };
+        source.join().unwrap();
+        watchdog.join().unwrap();
+        assert_eq!(consume(&queue, true), (vec![1, 2], Ok(())));
+    });
+}
+
+// ---- ends ----
+
+#[test]
+fn loom_a_finish_wakes_the_reader_that_registers_meanwhile() {
+    loom::model(|| {
+        let queue = queue(1);
+        let source = spawn(&queue, |queue| queue.end(End::Finish));
+        assert!(next(&queue).is_none());
+        source.join().unwrap();
+        assert!(next(&queue).is_none(), "the end stays the end");
+    });
+}
+
+#[test]
+fn loom_an_abort_comes_after_the_chunks_before_it() {
+    loom::model(|| {
+        let queue = queue(1);
+        let source = spawn(&queue, |queue| produce(queue, &[1], abort(FAILED)));
+        assert_eq!(consume(&queue, true), (vec![1], Err(FAILED)));
+        source.join().unwrap();
+        assert_eq!(cause(&queue), Some(FAILED));
+    });
+}
+
+#[test]
+fn loom_a_write_beside_the_end_is_delivered_or_refused() {
+    loom::model(|| {
+        let queue = queue(2);
+        let late = spawn(&queue, |queue| push(queue, 1));
+        queue.end(End::Finish);
+        let late = late.join().unwrap();
+        let (bytes, end) = consume(&queue, true);
+        assert_eq!(end, Ok(()));
+        match late {
+            Ok(()) => assert_eq!(bytes, [1]),
+            Err(kind) => {
+                assert_eq!(kind, ErrorKind::Ended);
+                assert_eq!(bytes, []);
+            }
+        }
+        assert_eq!(push(&queue, 2), Err(ErrorKind::Ended));
+    });
+}
+
+#[test]
+fn loom_the_stream_is_done_once_whoever_is_last() {
+    loom::model(|| {
+        let queue = queue(1);
+        let source = spawn(&queue, |queue| queue.end(End::Finish));
+        let consumer = spawn(&queue, |queue| {
+            stop(queue, HUNG_UP);
+            queue.consumer_done()
+        });
+        let told = [source.join().unwrap(), consumer.join().unwrap()];
+        assert!(told[0] != told[1], "{told:?}");
+        assert!(!queue.end(End::Finish) && !queue.consumer_done());
+    });
+}
+
+#[test]
+fn loom_the_end_of_the_last_side_wakes_whoever_awaits_both() {
+    loom::model(|| {
+        let queue = queue(1);
+        queue.consumer_done();
+        let source = spawn(&queue, |queue| queue.end(End::Finish));
+        block_on(poll_fn(|cx| queue.poll_done(cx)));
+        source.join().unwrap();
+    });
+}
+
+// ---- stops ----
+
+#[test]
+fn loom_a_stop_frees_a_push_that_is_blocked() {
+    loom::model(|| {
+        let queue = queue(1);
+        push(&queue, 1).unwrap();
+        let source = spawn(&queue, |queue| push(queue, 2));
+        assert_eq!(stop(&queue, STOPPED), Some(0));
+        assert_eq!(source.join().unwrap(), Err(STOPPED));
+        assert_eq!(
+            push(&queue, 3),
+            Err(STOPPED),
+            "once refused, always refused"
+        );
+        assert_eq!(consume(&queue, true), (vec![1], Err(STOPPED)));
+    });
+}
+
+#[test]
+fn loom_a_hang_up_frees_the_source_and_throws_the_queue_away() {
+    loom::model(|| {
+        let queue = queue(1);
+        let source = spawn(&queue, |queue| produce(queue, &[1, 2], End::Finish));
+        stop(&queue, HUNG_UP);
+        assert_eq!(next(&queue), Some(Err(HUNG_UP)));
+        queue.consumer_done();
+        source.join().unwrap();
+        assert!(queue.has_hung_up());
+        assert_eq!(cause(&queue), Some(HUNG_UP));
+    });
+}
+
+#[test]
+fn loom_a_stop_beside_the_end_gives_the_reader_one_end_and_the_record_the_same() {
+    loom::model(|| {
+        let queue = queue(1);
+        let source = spawn(&queue, |queue| queue.end(End::Finish));
+        let stopping = spawn(&queue, |queue| stop(queue, STOPPED));
+        let (bytes, end) = consume(&queue, true);
+        let cause_when_seen = cause(&queue);
+        queue.consumer_done();
+        source.join().unwrap();
+        let callbacks = stopping.join().unwrap();
+        assert_eq!(bytes, []);
+        match end {
+            Err(kind) => assert_eq!((kind, cause(&queue)), (STOPPED, Some(STOPPED))),
+            // The stop came after the end, or was too late for anything.
+            Ok(()) => assert!(callbacks.is_none() || cause(&queue) == Some(STOPPED)),
+        }
+        if cause_when_seen.is_none() && callbacks.is_none() {
+            assert_eq!(cause(&queue), None);
+        }
+    });
+}
+
+#[test]
+fn loom_a_failure_beside_a_stop_is_an_abort_with_one_cause() {
+    loom::model(|| {
+        let queue = queue(1);
+        let source = spawn(&queue, |queue| queue.end(abort(FAILED)));
+        let stopping = spawn(&queue, |queue| stop(queue, STOPPED));
+        let (_, end) = consume(&queue, true);
+        source.join().unwrap();
+        assert_eq!(
+            stopping.join().unwrap(),
+            Some(0),
+            "the source was told, whoever was first"
+        );
+        let cause = cause(&queue).unwrap();
+        assert_eq!(
+            end,
+            Err(cause),
+            "the reader and the record tell two stories"
+        );
+    });
+}
+
+#[test]
+fn loom_of_two_stops_one_counts_and_it_alone_gets_the_callbacks() {
+    loom::model(|| {
+        let queue = queue(1);
+        let runs = StdArc::new(AtomicUsize::new(0));
+        let count = StdArc::clone(&runs);
+        let kept = queue.on_stop(Box::new(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+        }));
+        assert!(kept.is_none());
+        let one = spawn(&queue, |queue| stop(queue, STOPPED));
+        let other = spawn(&queue, |queue| stop(queue, ErrorKind::ShutDown));
+        let (one, other) = (one.join().unwrap(), other.join().unwrap());
+        assert!(matches!((one, other), (Some(1), None) | (None, Some(1))));
+        assert_eq!(runs.load(Ordering::Relaxed), 1);
+        let winner = if one.is_some() {
+            STOPPED
+        } else {
+            ErrorKind::ShutDown
+        };
+        assert_eq!(cause(&queue), Some(winner));
+        assert_eq!(push(&queue, 1), Err(winner));
+        assert_eq!(next(&queue), Some(Err(winner)));
+    });
+}
+
+#[test]
+fn loom_a_callback_that_comes_beside_the_stop_runs_once() {
+    loom::model(|| {
+        let queue = queue(1);
+        let runs = StdArc::new(AtomicUsize::new(0));
+        let count = StdArc::clone(&runs);
+        let source = spawn(&queue, move |queue| {
+            let given_back = queue.on_stop(Box::new(move |_| {
+                count.fetch_add(1, Ordering::Relaxed);
+            }));
+            if let Some((callback, why)) = given_back {
+                callback(&why);
+            }
+        });
+        stop(&queue, STOPPED);
+        source.join().unwrap();
+        assert_eq!(runs.load(Ordering::Relaxed), 1);
+    });
+}
+
+#[test]
+fn loom_a_callback_of_a_stream_that_ends_well_is_dropped_unrun() {
+    loom::model(|| {
+        let queue = queue(1);
+        let held = StdArc::new(());
+        let holds = StdArc::clone(&held);
+        let source = spawn(&queue, move |queue| {
+            let given_back = queue.on_stop(Box::new(move |_| unreachable!("{holds:?}")));
+            assert!(given_back.is_none());
+            queue.end(End::Finish);
+        });
+        assert!(next(&queue).is_none());
+        queue.consumer_done();
+        source.join().unwrap();
+        assert_eq!(stop(&queue, STOPPED), None);
+        assert_eq!(StdArc::strong_count(&held), 1);
+    });
+}
+
+#[test]
+fn loom_a_stop_wakes_whoever_awaits_it() {
+    loom::model(|| {
+        let queue = queue(1);
+        let stopping = spawn(&queue, |queue| stop(queue, STOPPED));
+        let why = block_on(poll_fn(|cx| queue.poll_stopped(cx)));
+        assert_eq!(why.kind(), STOPPED);
+        assert!(queue.is_stopped());
+        stopping.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_a_hang_up_beside_a_stop_leaves_nothing_for_the_dead_consumer() {
+    loom::model(|| {
+        let queue = queue(2);
+        push(&queue, 1).unwrap();
+        let stopping = spawn(&queue, |queue| stop(queue, STOPPED));
+        let hanging_up = spawn(&queue, |queue| stop(queue, HUNG_UP));
+        let told = [stopping.join().unwrap(), hanging_up.join().unwrap()];
+        assert_eq!(told.iter().flatten().count(), 1, "the source was told once");
+        assert_eq!(next(&queue), Some(Err(HUNG_UP)));
+        assert!(queue.has_hung_up());
+    });
+}
+
+#[test]
+fn loom_nothing_follows_a_write_that_failed() {
+    loom::model(|| {
+        let queue = queue(2);
+        let source = spawn(&queue, |queue| produce(queue, &[1, 2], End::Finish));
+        // The consumer fails at the first, while the second may be on its way.
+        assert_eq!(next(&queue).unwrap().unwrap(), [1].as_slice());
+        stop(&queue, ErrorKind::ConsumerFailed);
+        assert_eq!(next(&queue), Some(Err(ErrorKind::ConsumerFailed)));
+        source.join().unwrap();
+        assert_eq!(next(&queue), Some(Err(ErrorKind::ConsumerFailed)));
+    });
+}
+
+// ---- pauses ----
+
+#[test]
+fn loom_a_chunk_that_comes_in_a_pause_is_delivered_after_it() {
+    loom::model(|| {
+        let queue = queue(1);
+        let source = spawn(&queue, |queue| {
+            queue.pause();
+            push(queue, 1).unwrap();
+            queue.resume();
+        });
+        assert_eq!(next(&queue).unwrap().unwrap(), [1].as_slice());
+        source.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_a_push_beside_a_resume_wakes_the_reader() {
+    loom::model(|| {
+        let queue = queue(1);
+        queue.pause();
+        let wakes = StdArc::new(Wakes::default());
+        let waker = Waker::from(StdArc::clone(&wakes));
+        let mut cx = Context::from_waker(&waker);
+        assert!(queue.poll_pop(&mut cx).is_pending());
+        let source = spawn(&queue, |queue| push(queue, 1));
+        let resuming = spawn(&queue, |queue| queue.resume());
+        assert_eq!(source.join().unwrap(), Ok(()));
+        resuming.join().unwrap();
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        assert!(queue.poll_pop(&mut cx).is_ready());
+    });
+}
+
+#[test]
+fn loom_a_pause_and_a_resume_beside_the_end_lose_nothing() {
+    loom::model(|| {
+        let queue = queue(1);
+        push(&queue, 1).unwrap();
+        queue.end(End::Finish);
+        let pausing = spawn(&queue, |queue| {
+            queue.pause();
+            queue.resume();
+        });
+        assert_eq!(consume(&queue, true), (vec![1], Ok(())));
+        pausing.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_a_resume_wakes_the_reader_that_waits_paused() {
+    loom::model(|| {
+        let queue = queue(1);
+        queue.pause();
+        push(&queue, 1).unwrap();
+        let resuming = spawn(&queue, |queue| queue.resume());
+        assert_eq!(next(&queue).unwrap().unwrap(), [1].as_slice());
+        resuming.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_a_resume_frees_the_source_behind_a_paused_reader() {
+    loom::model(|| {
+        let queue = queue(1);
+        queue.pause();
+        push(&queue, 1).unwrap();
+        let source = spawn(&queue, |queue| push(queue, 2));
+        let resuming = spawn(&queue, |queue| queue.resume());
+        assert_eq!(next(&queue).unwrap().unwrap(), [1].as_slice());
+        queue.release(1);
+        assert_eq!(source.join().unwrap(), Ok(()));
+        resuming.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_a_stop_reaches_a_reader_whoever_pauses() {
+    loom::model(|| {
+        let queue = queue(1);
+        let pausing = spawn(&queue, |queue| queue.pause());
+        let stopping = spawn(&queue, |queue| stop(queue, STOPPED));
+        assert_eq!(consume(&queue, true), (vec![], Err(STOPPED)));
+        pausing.join().unwrap();
+        stopping.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_a_resume_beside_a_stop_does_not_revive() {
+    loom::model(|| {
+        let queue = queue(1);
+        queue.pause();
+        push(&queue, 1).unwrap();
+        let source = spawn(&queue, |queue| push(queue, 2));
+        let resuming = spawn(&queue, |queue| queue.resume());
+        stop(&queue, HUNG_UP);
+        assert_eq!(source.join().unwrap(), Err(HUNG_UP));
+        resuming.join().unwrap();
+        assert_eq!(next(&queue), Some(Err(HUNG_UP)));
+    });
+}

@@ -1,0 +1,377 @@
+//! c24: how many streams run, how many wait, for how long; and the threads that they run on.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::channel,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use datastreamer::{
+    BlockedOn, ChunkReader, DataStreamer, Error, ErrorKind, Outcome, PoolOptions, StreamOptions,
+    StreamPool,
+};
+use datastreamer_testkit::{
+    BoxError, Call, Probe, Recorder, Source, endless, eventually, noise, noise_source, promptly,
+    silent_until_stopped, within, writes,
+};
+
+fn pool(max_active: usize, max_waiting: usize) -> StreamPool {
+    StreamPool::new(PoolOptions {
+        max_active,
+        max_waiting,
+        ..PoolOptions::default()
+    })
+}
+
+fn refusal(chunks: ChunkReader) -> Error {
+    within("the refusal", || chunks.read_to_vec()).unwrap_err()
+}
+
+#[test]
+fn c24_no_more_than_max_active_sources_run_at_once() {
+    let pool = pool(3, 100);
+    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let streams: Vec<_> = (0..30)
+        .map(|_| {
+            let (running, most) = (Arc::clone(&running), Arc::clone(&most));
+            let chunks = pool.stream_out(move |out| -> Result<(), BoxError> {
+                most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                thread::sleep(Duration::from_millis(3));
+                running.fetch_sub(1, Ordering::SeqCst);
+                Ok(out.write_slice(b"served")?)
+            });
+            thread::spawn(move || chunks.read_to_vec().unwrap())
+        })
+        .collect();
+    for stream in streams {
+        assert_eq!(
+            within("its turn", move || stream.join().unwrap()),
+            b"served"
+        );
+    }
+    assert_eq!(most.load(Ordering::SeqCst), 3);
+    assert!(pool.threads() <= 3);
+}
+
+#[test]
+fn c24_beyond_the_waiting_room_a_stream_is_refused_at_once() {
+    let pool = pool(1, 2);
+    let probe = Probe::new();
+    let _active = pool.stream_out(silent_until_stopped());
+    let _waiting = [(); 2].map(|()| pool.stream_out(endless(1)));
+    assert_eq!((pool.active(), pool.waiting()), (1, 2));
+    promptly("the refusal", Duration::from_millis(50), || {
+        let asked = Instant::now();
+        refusal(pool.stream_out(probe.wrap(endless(1))));
+        asked.elapsed()
+    });
+    let error = refusal(pool.stream_out(probe.wrap(endless(1))));
+    assert_eq!(error.kind(), ErrorKind::Busy);
+    assert_eq!(error.outcome(), Outcome::Shed);
+    assert_eq!(error.to_string(), "too many streams: 1 active, 2 waiting");
+    assert!(!probe.has_started());
+    assert_eq!((pool.active(), pool.waiting()), (1, 2));
+}
+
+#[test]
+fn c24_who_waits_too_long_is_refused() {
+    let timeout = Duration::from_millis(200);
+    let pool = StreamPool::new(PoolOptions {
+        max_active: 1,
+        queue_timeout: timeout,
+        ..PoolOptions::default()
+    });
+    let active = pool.stream_out(silent_until_stopped());
+    let asked = Instant::now();
+    let probe = Probe::new();
+    let chunks = pool.stream_out(probe.wrap(endless(1)));
+    let handle = chunks.handle();
+    assert_eq!(handle.record().blocked_on, BlockedOn::Admission);
+    let error = refusal(chunks);
+    let waited = asked.elapsed();
+    assert_eq!(error.kind(), ErrorKind::Busy);
+    assert!(waited >= timeout, "refused after {waited:?}");
+    assert!(
+        waited < timeout + Duration::from_millis(150),
+        "refused after {waited:?}"
+    );
+    assert_eq!(handle.record().outcome, Some(Outcome::Shed));
+    assert_eq!(pool.waiting(), 0);
+    assert!(!probe.has_started());
+    drop(active);
+}
+
+#[test]
+fn c24_a_refused_push_consumer_is_aborted() {
+    let pool = pool(1, 0);
+    let _active = pool.stream_out(silent_until_stopped());
+    let (consumer, log) = Recorder::new();
+    let record = DataStreamer::new(endless(1), consumer)
+        .options(StreamOptions::new().pool(&pool))
+        .start()
+        .unwrap()
+        .wait();
+    assert_eq!(record.outcome, Some(Outcome::Shed));
+    let calls = [
+        Call::Register,
+        Call::NotifyHangUp,
+        Call::Unregister,
+        Call::Abort(ErrorKind::Busy),
+    ];
+    assert_eq!(log.calls(), calls);
+}
+
+#[test]
+fn c24_a_free_place_is_passed_on_in_the_order_of_asking() {
+    let pool = pool(1, 10);
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let first = pool.stream_out(silent_until_stopped());
+    let waiting: Vec<ChunkReader> = (0..5)
+        .map(|number| {
+            let order = Arc::clone(&order);
+            pool.stream_out(move |_| order.lock().unwrap().push(number))
+        })
+        .collect();
+    drop(first);
+    for chunks in waiting {
+        assert_eq!(within("its turn", || chunks.read_to_vec()).unwrap(), b"");
+    }
+    assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3, 4]);
+    eventually("an empty pool", || pool.active() == 0);
+}
+
+#[test]
+fn c24_a_place_is_held_until_the_consumer_is_done_too() {
+    // Otherwise the finished sources of stalled consumers would fill the memory.
+    let pool = pool(1, 10);
+    let probe = Probe::new();
+    let unread = pool.stream_out(probe.wrap(writes(vec!["small"])));
+    probe.wait_ended();
+    let next = Probe::new();
+    let waiting = pool.stream_out(next.wrap(writes(vec!["x"])));
+    thread::sleep(Duration::from_millis(30));
+    assert!(!next.has_started());
+    assert_eq!(unread.read_to_vec().unwrap(), b"small");
+    assert_eq!(within("its turn", || waiting.read_to_vec()).unwrap(), b"x");
+}
+
+#[test]
+fn c24_whoever_hangs_up_while_waiting_leaves_the_room_at_once() {
+    let pool = pool(1, 2);
+    let active = pool.stream_out(silent_until_stopped());
+    let probes = [Probe::new(), Probe::new()];
+    let impatient = pool.stream_out(probes[0].wrap(endless(1)));
+    let patient = pool.stream_out(probes[1].wrap(writes(vec!["served"])));
+    let handle = impatient.handle();
+    drop(impatient);
+    assert_eq!(pool.waiting(), 1);
+    assert_eq!(handle.wait().outcome, Some(Outcome::ClientGone));
+    drop(active);
+    assert_eq!(
+        within("its turn", || patient.read_to_vec()).unwrap(),
+        b"served"
+    );
+    assert!(!probes[0].has_started(), "a source ran for nobody");
+}
+
+#[test]
+fn c24_a_stop_while_waiting_ends_the_stream_at_once() {
+    let pool = pool(1, 2);
+    let _active = pool.stream_out(silent_until_stopped());
+    let chunks = pool.stream_out(endless(1));
+    chunks
+        .handle()
+        .stop(Error::new(ErrorKind::Stopped, "a test"));
+    assert_eq!(pool.waiting(), 0);
+    assert_eq!(refusal(chunks).kind(), ErrorKind::Stopped);
+}
+
+#[test]
+fn c24_a_consumer_that_stops_inside_its_registration_takes_no_place() {
+    let pool = pool(1, 0);
+    let (consumer, _log) = Recorder::new();
+    let stopped = DataStreamer::new(
+        endless(1),
+        consumer.on_register(|producer| producer.stop_producing()),
+    );
+    let stopped = stopped
+        .options(StreamOptions::new().pool(&pool))
+        .start()
+        .unwrap();
+    assert_eq!(
+        pool.stream_out(writes(vec!["x"])).read_to_vec().unwrap(),
+        b"x"
+    );
+    stopped.wait();
+}
+
+#[test]
+fn c24_a_transforming_stream_needs_no_place_of_its_own() {
+    // Otherwise a full pool of compressed downloads would wait for itself.
+    let pool = pool(1, 0);
+    let plain = pool.stream_out(noise_source(10_000, 100));
+    let shouted = StreamOptions::new()
+        .pool(&pool)
+        .within_admitted_stream()
+        .stream_out(move |out| -> Result<(), Error> {
+            for chunk in plain {
+                out.write_bytes(chunk?)?;
+            }
+            Ok(())
+        });
+    assert_eq!(
+        within("both streams", || shouted.read_to_vec()).unwrap(),
+        noise(10_000)
+    );
+    eventually("an empty pool", || {
+        pool.active() == 0 && pool.streams().is_empty()
+    });
+}
+
+#[test]
+fn c24_a_storm_of_streams_leaves_nothing_behind() {
+    let pool = pool(4, 1000);
+    let consumers: Vec<_> = (0..200)
+        .map(|number| {
+            let options = StreamOptions::new().pool(&pool).chunk_bytes(100);
+            let mut chunks = options.stream_out(noise_source(5000, 77));
+            thread::spawn(move || match number % 4 {
+                0 => drop(chunks),
+                1 => drop(chunks.next_chunk_blocking()),
+                2 => chunks
+                    .handle()
+                    .stop(Error::new(ErrorKind::Stopped, "a test")),
+                _ => assert_eq!(chunks.read_to_vec().unwrap(), noise(5000)),
+            })
+        })
+        .collect();
+    for consumer in consumers {
+        within("its end", move || consumer.join().unwrap());
+    }
+    let empty = || (pool.active(), pool.waiting(), pool.streams().len()) == (0, 0, 0);
+    eventually("an empty pool", empty);
+}
+
+// ---- threads ----
+
+#[test]
+fn c24_threads_are_reused_and_named() {
+    let pool = StreamPool::new(PoolOptions {
+        thread_name: "tables".into(),
+        ..PoolOptions::default()
+    });
+    let mut names = HashSet::new();
+    for _ in 0..20 {
+        let probe = Probe::new();
+        let chunks = pool.stream_out(probe.wrap(writes(vec!["x"])));
+        let handle = chunks.handle();
+        chunks.read_to_vec().unwrap();
+        handle.wait();
+        names.insert(probe.thread_name().unwrap());
+        // The thread that has ended a stream is not idle yet.
+        thread::sleep(Duration::from_millis(2));
+    }
+    assert!(
+        names.iter().all(|name| name.starts_with("tables-")),
+        "{names:?}"
+    );
+    assert!(
+        names.len() <= 3,
+        "20 streams, one after the other, had {names:?}"
+    );
+}
+
+#[test]
+fn c24_idle_threads_leave() {
+    let pool = StreamPool::new(PoolOptions {
+        idle_thread: Duration::from_millis(100),
+        ..PoolOptions::default()
+    });
+    let streams: Vec<ChunkReader> = (0..5)
+        .map(|_| pool.stream_out(silent_until_stopped()))
+        .collect();
+    assert_eq!(pool.threads(), 5);
+    drop(streams);
+    eventually("the end of all streams", || pool.active() == 0);
+    let idle_since = Instant::now();
+    eventually("the end of all threads", || pool.threads() == 0);
+    assert!(idle_since.elapsed() < Duration::from_secs(2));
+    assert_eq!(
+        pool.stream_out(writes(vec!["again"]))
+            .read_to_vec()
+            .unwrap(),
+        b"again"
+    );
+}
+
+#[test]
+fn c24_the_stack_is_as_large_as_asked_for() {
+    let pool = StreamPool::new(PoolOptions {
+        stack_bytes: Some(64 * 1024 * 1024),
+        ..PoolOptions::default()
+    });
+    // Deeper than any default stack would bear.
+    fn deep(frames: u32) -> u64 {
+        let frame = std::hint::black_box([u64::from(frames); 128]);
+        if frames == 0 {
+            0
+        } else {
+            deep(frames - 1) + frame[7] / u64::from(frames)
+        }
+    }
+    let (tell, told) = channel();
+    let source: Source = Box::new(move |_| Ok(tell.send(deep(20_000))?));
+    pool.stream_out(source).read_to_vec().unwrap();
+    assert_eq!(told.recv().unwrap(), 20_000);
+}
+
+#[test]
+fn c24_a_panicking_source_does_not_cost_its_thread() {
+    let pool = pool(1, 100);
+    for _ in 0..20 {
+        let source: Source = Box::new(|_| std::panic::resume_unwind(Box::new("quiet")));
+        assert_eq!(
+            refusal(pool.stream_out(source)).kind(),
+            ErrorKind::SourcePanicked
+        );
+    }
+    assert_eq!(
+        pool.stream_out(writes(vec!["alive"]))
+            .read_to_vec()
+            .unwrap(),
+        b"alive"
+    );
+    assert!(pool.threads() <= 2);
+}
+
+#[test]
+fn c24_the_pool_knows_its_streams() {
+    let pool = pool(1, 10);
+    let streams: Vec<ChunkReader> = ["a", "b"]
+        .into_iter()
+        .map(|context| {
+            let options = StreamOptions::new().pool(&pool).context(context);
+            options.stream_out(silent_until_stopped())
+        })
+        .collect();
+    let mut contexts: Vec<String> = pool
+        .records()
+        .iter()
+        .map(|record| record.context.to_string())
+        .collect();
+    contexts.sort();
+    assert_eq!(contexts, ["a", "b"], "the waiting ones included");
+    for handle in pool.streams() {
+        handle.stop(Error::new(ErrorKind::Stopped, "by the operator"));
+    }
+    for chunks in streams {
+        assert_eq!(refusal(chunks).kind(), ErrorKind::Stopped);
+    }
+    eventually("an empty pool", || pool.records().is_empty());
+    assert!(pool.wait_until_empty(Duration::ZERO));
+}

@@ -1,0 +1,93 @@
+//! axum: a CSV report and a zip archive, both written by ordinary blocking code, as downloads.
+//!
+//! ```sh
+//! cargo run -p datastreamer-examples --bin axum
+//! curl -O http://127.0.0.1:3000/stars.csv
+//! curl -O http://127.0.0.1:3000/stars.zip
+//! curl -O http://127.0.0.1:3000/broken # curl: (56) Recv failure: Connection reset by peer
+//! ```
+//!
+//! [`ArmedListener`] is what makes the last line true: axum alone closes a failed download's
+//! connection, and some clients take that for the end of the file.
+
+use std::{
+    env,
+    error::Error,
+    io::{self, Write},
+};
+
+use axum::{Router, extract::Request, http::Response, routing::get, serve, serve::Listener as _};
+use datastreamer::StreamWriter;
+use datastreamer_http::{ArmedListener, Connection, Download, DownloadBody};
+use tokio::net::TcpListener;
+use zip::{ZipWriter, write::SimpleFileOptions};
+
+#[tokio::main]
+async fn main() -> io::Result<()> {
+    let address = env::args().nth(1).unwrap_or("127.0.0.1:3000".into());
+    let listener = ArmedListener::new(TcpListener::bind(address).await?);
+    println!("http://{}", listener.local_addr()?);
+    let app = Router::new()
+        .route("/stars.csv", get(csv))
+        .route("/stars.zip", get(archive))
+        .route("/broken", get(broken));
+    // The connect info is how each download finds its connection.
+    let app = app.into_make_service_with_connect_info::<Connection>();
+    serve(listener, app).await
+}
+
+/// Writes as to a file. It runs on a thread of its own, so it may block: on a database, and in
+/// `writeln!` while the client is slow.
+fn write_csv(out: &mut impl Write, stars: u32) -> io::Result<()> {
+    writeln!(out, "id,name")?;
+    for id in 0..stars {
+        writeln!(out, "{id},star {id}")?;
+    }
+    Ok(())
+}
+
+async fn csv(request: Request) -> Response<DownloadBody> {
+    Download::new("text/csv")
+        .file_name("stars.csv")
+        .compressible(true)
+        .respond(&request, |options| {
+            options.stream_out(|out| write_csv(out, 200_000))
+        })
+        .await
+}
+
+/// Any crate that writes to an `io::Write` can make the file.
+///
+/// Where a member fails, `ZipWriter`'s drop still writes the end of an archive that looks whole
+/// (or grumbles on standard error if the client has left). It is the `Err` returned from here
+/// that makes the client see the failure.
+fn write_zip(out: &mut StreamWriter) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let mut zip = ZipWriter::new_stream(out);
+    for name in ["north.csv", "south.csv"] {
+        zip.start_file(name, SimpleFileOptions::default())?;
+        write_csv(&mut zip, 20_000)?;
+    }
+    zip.finish()?;
+    Ok(())
+}
+
+async fn archive(request: Request) -> Response<DownloadBody> {
+    Download::new("application/zip")
+        .file_name("stars.zip")
+        .respond(&request, |options| options.stream_out(write_zip))
+        .await
+}
+
+/// Fails after some 300 kB: too late for a status, so the connection is reset.
+fn write_broken(out: &mut StreamWriter) -> io::Result<()> {
+    for id in 0..20_000 {
+        writeln!(out, "{id},star {id}")?;
+    }
+    Err(io::Error::other("the database is gone"))
+}
+
+async fn broken(request: Request) -> Response<DownloadBody> {
+    Download::new("text/csv")
+        .respond(&request, |options| options.stream_out(write_broken))
+        .await
+}

@@ -1,0 +1,81 @@
+//! hyper without a framework: every connection armed, every request told of its connection.
+//!
+//! ```sh
+//! cargo run -p datastreamer-examples --bin hyper
+//! curl -O http://127.0.0.1:3001/stars.csv
+//! curl -O http://127.0.0.1:3001/broken # curl: (56) Recv failure: Connection reset by peer
+//! curl -i http://127.0.0.1:3001/early  # 500, and why: nothing was committed yet
+//! ```
+
+use std::{
+    convert::Infallible,
+    env,
+    io::{self, Write},
+};
+
+use datastreamer::StreamWriter;
+use datastreamer_http::{Armed, Download, DownloadBody, Problem};
+use hyper::{
+    Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+
+#[tokio::main]
+async fn main() -> io::Result<()> {
+    let address = env::args().nth(1).unwrap_or("127.0.0.1:3001".into());
+    let listener = TcpListener::bind(address).await?;
+    println!("http://{}", listener.local_addr()?);
+    loop {
+        let (socket, _) = listener.accept().await?;
+        tokio::spawn(serve(socket));
+    }
+}
+
+async fn serve(socket: TcpStream) {
+    let io = Armed::new(socket);
+    let connection = io.connection();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        // Without this a failed download ends in a plain close.
+        request.extensions_mut().insert(connection.clone());
+        async move { Ok::<_, Infallible>(answer(request).await) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(io), service)
+        .await;
+    if let Err(error) = served {
+        eprintln!("{error}");
+    }
+}
+
+async fn answer(request: Request<Incoming>) -> Response<DownloadBody> {
+    let source = match request.uri().path() {
+        "/stars.csv" => write_stars,
+        "/broken" => write_stars_and_fail,
+        "/early" => fail,
+        _ => return Problem::new(StatusCode::NOT_FOUND, "no such file").into_response(),
+    };
+    Download::new("text/csv")
+        .respond(&request, |options| options.stream_out(source))
+        .await
+}
+
+fn write_stars(out: &mut StreamWriter) -> io::Result<()> {
+    writeln!(out, "id,name")?;
+    for id in 0..200_000 {
+        writeln!(out, "{id},star {id}")?; // blocks while the client is slow
+    }
+    Ok(())
+}
+
+fn write_stars_and_fail(out: &mut StreamWriter) -> io::Result<()> {
+    for id in 0..20_000 {
+        writeln!(out, "{id},star {id}")?;
+    }
+    fail(out)
+}
+
+fn fail(_: &mut StreamWriter) -> io::Result<()> {
+    Err(io::Error::other("the database is gone"))
+}
