@@ -20,7 +20,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{Notify, Semaphore},
     task::spawn_blocking,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 
 use crate::{
@@ -193,9 +193,14 @@ impl Server {
         let drain = self.app.config.drain;
         tracing::info!(active = pool.active(), ?drain, "shutting down");
         pool.refuse_new();
-        let mut all_closed = std::pin::pin!(graceful.shutdown());
+        // hyper is told only when no response is under way: it would put `Connection: close` on a
+        // head still to come, and clients (node's fetch) take a reset after that for the end.
+        let emptied = spawn_blocking({
+            let pool = pool.clone();
+            move || pool.wait_until_empty(drain)
+        });
         let drained = tokio::select! {
-            drained = timeout(drain, &mut all_closed) => drained.is_ok(),
+            emptied = emptied => emptied.unwrap_or(false),
             () = signals.next() => false,
         };
         let sources_end = Instant::now() + SHUTDOWN_GRACE;
@@ -204,10 +209,12 @@ impl Server {
         } else {
             let aborted = pool.abort_all();
             tracing::warn!(aborted, "transfers were aborted");
-            // Connections whose clients take nothing are reset when the process ends: they are
-            // armed.
-            let _late = timeout_at(sources_end, all_closed).await;
+            let aborts_out = sources_end.saturating_duration_since(Instant::now());
+            let pool = pool.clone();
+            let _late = spawn_blocking(move || pool.wait_until_empty(aborts_out)).await;
         }
+        // Connections whose clients take nothing are reset when the process ends: they are armed.
+        let _late = timeout_at(sources_end, graceful.shutdown()).await;
         // Also those whose clients have left: a program must not outlive the server.
         let left = sources_end.saturating_duration_since(Instant::now());
         let _late = spawn_blocking(move || pool.wait_until_empty(left)).await;
