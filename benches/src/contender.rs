@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use crate::cli::{Mode, Program};
 use crate::client;
-use crate::pattern::{CHUNK_BYTES, Check, PERIOD_BYTES};
+use crate::pattern::{CHUNK_BYTES, Check, PEER_PERIOD_BYTES, PROGRAM_PERIOD_BYTES};
 use crate::process::{self, Server};
 
 /// The original needs the distribution's packages, hence its interpreter.
@@ -102,8 +102,11 @@ impl Contender {
         total_bytes: u64,
         piece_bytes: u64,
     ) -> io::Result<()> {
-        let ceiling = self == Self::Peer(Mode::Static);
-        let mut check = Check::new(if ceiling { CHUNK_BYTES } else { PERIOD_BYTES });
+        let mut check = Check::new(match self {
+            Self::Peer(Mode::Static) => CHUNK_BYTES,
+            Self::Peer(_) => PEER_PERIOD_BYTES,
+            Self::Original | Self::Program => PROGRAM_PERIOD_BYTES,
+        });
         let response = client::get(server.address(), &self.path(total_bytes, piece_bytes))?;
         let counted_bytes = response.drain(|payload| check.take(payload))?;
         let name = self.name();

@@ -14,7 +14,7 @@ use datastreamer::stream_out;
 use crate::cli::Scale;
 use crate::client;
 use crate::in_process::{self, InProcess};
-use crate::pattern;
+use crate::pattern::{self, PROGRAM_PERIOD_BYTES};
 use crate::report::{Bar, Limit, Report, Table, quantity};
 use crate::stats::Sample;
 
@@ -36,7 +36,10 @@ struct Pair {
 /// Measures both ways of writing.
 pub(crate) fn measure(scale: Scale) -> io::Result<Report> {
     let pairs = if scale.quick { 3 } else { 9 };
-    let server = in_process::serve(router(&pattern::repeated(LARGE_BYTES as usize)))?;
+    let server = in_process::serve(router(&pattern::repeated(
+        PROGRAM_PERIOD_BYTES,
+        LARGE_BYTES as usize,
+    )))?;
     let mut rows = Vec::new();
     let mut bars = Vec::new();
     for (name, route) in WAYS {

@@ -1,20 +1,31 @@
 //! The bytes that every server sends and that the client checks: byte `i` is
-//! `P[i % PERIOD_BYTES]` with `P[j] = ((j * 2654435761) >> 24) & 255`. Owns the
+//! `P[i % period]` with `P[j] = ((j * 2654435761) >> 24) & 255`. Owns the
 //! pattern and how it is cut into pieces; knows nothing of HTTP.
 
 use std::sync::LazyLock;
 
 use bytes::Bytes;
 
-/// A prime just below 1 MiB, so that no power-of-two chunk ever lines up with
-/// the pattern and a lost, doubled or swapped chunk is always visible.
-pub(crate) const PERIOD_BYTES: usize = 1_048_573;
+/// The period of the programs' test bytes: a prime just below 1 MiB, so that no
+/// power-of-two chunk ever lines up with the pattern and a lost, doubled or
+/// swapped chunk is always visible.
+pub(crate) const PROGRAM_PERIOD_BYTES: usize = 1_048_573;
+
+/// The period of the peers' bytes: a prime just below the ceiling's one chunk.
+/// A source reads as little memory as the ceiling does, so that what differs is
+/// the way from the source to hyper and not what else is in the cache.
+pub(crate) const PEER_PERIOD_BYTES: usize = 65_521;
 
 /// What the ceiling repeats instead: one chunk of 64 KiB.
 pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Two periods: any piece up to one period is a slice of it.
-static DOUBLED: LazyLock<Bytes> = LazyLock::new(|| repeated(2 * PERIOD_BYTES));
+/// The peers' bytes, enough of them for any piece of up to [`CHUNK_BYTES`].
+static SHARED: LazyLock<Bytes> = LazyLock::new(|| enough_for(CHUNK_BYTES));
+
+/// Any piece of up to `piece_bytes` is a slice of these.
+fn enough_for(piece_bytes: usize) -> Bytes {
+    repeated(PEER_PERIOD_BYTES, PEER_PERIOD_BYTES + piece_bytes)
+}
 
 /// Pieces of the pattern, in order, as places in [`Pieces::buffer`].
 #[derive(Debug, Clone)]
@@ -26,15 +37,15 @@ pub(crate) struct Pieces {
 }
 
 impl Pieces {
-    /// Cuts `total_bytes` of the pattern into pieces. Pieces longer than the
-    /// pattern make a buffer of their own size, which takes time and memory.
+    /// Cuts `total_bytes` of the peers' pattern into pieces. Pieces longer than
+    /// a chunk make a buffer of their own size, which takes time and memory.
     pub(crate) fn new(total_bytes: u64, piece_bytes: u64) -> Self {
         let piece_bytes = piece_bytes.clamp(1, total_bytes.max(1));
         let longest = usize::try_from(piece_bytes).unwrap_or(usize::MAX / 2);
-        let buffer = if longest <= PERIOD_BYTES {
-            DOUBLED.clone()
+        let buffer = if longest <= CHUNK_BYTES {
+            SHARED.clone()
         } else {
-            repeated(PERIOD_BYTES + longest)
+            enough_for(longest)
         };
         Self {
             buffer,
@@ -64,18 +75,18 @@ impl Pieces {
         self.left_bytes -= length;
         let from = self.offset;
         let to = from + length as usize;
-        self.offset = if to < PERIOD_BYTES {
+        self.offset = if to < PEER_PERIOD_BYTES {
             to
         } else {
-            to % PERIOD_BYTES
+            to % PEER_PERIOD_BYTES
         };
         Some((from, to))
     }
 }
 
-/// The first `length_bytes` of the endless pattern.
-pub(crate) fn repeated(length_bytes: usize) -> Bytes {
-    let mut bytes: Vec<u8> = (0..PERIOD_BYTES.min(length_bytes) as u64)
+/// The first `length_bytes` of the endless pattern with that period.
+pub(crate) fn repeated(period_bytes: usize, length_bytes: usize) -> Bytes {
+    let mut bytes: Vec<u8> = (0..period_bytes.min(length_bytes) as u64)
         .map(byte_at)
         .collect();
     bytes.reserve_exact(length_bytes - bytes.len());
@@ -83,7 +94,7 @@ pub(crate) fn repeated(length_bytes: usize) -> Bytes {
         let more = bytes
             .len()
             .min(length_bytes - bytes.len())
-            .min(PERIOD_BYTES);
+            .min(period_bytes);
         bytes.extend_from_within(..more);
     }
     bytes.into()
@@ -106,7 +117,7 @@ pub(crate) struct Check {
 impl Check {
     /// Expects the pattern's first `period_bytes`, again and again.
     pub(crate) fn new(period_bytes: usize) -> Self {
-        let period = repeated(period_bytes);
+        let period = repeated(period_bytes, period_bytes);
         let expected = [&period[..], &period[..]].concat().into();
         Self {
             expected,
@@ -153,15 +164,15 @@ mod tests {
 
     #[test]
     fn pieces_of_any_size_give_the_same_bytes() {
-        let total = 3 * PERIOD_BYTES + 17;
+        let total = 3 * PEER_PERIOD_BYTES + 17;
         let expected: Vec<u8> = (0..total)
-            .map(|i| byte_at((i % PERIOD_BYTES) as u64))
+            .map(|i| byte_at((i % PEER_PERIOD_BYTES) as u64))
             .collect();
         for piece in [
             997,
-            65_536,
-            PERIOD_BYTES,
-            PERIOD_BYTES + 5,
+            PEER_PERIOD_BYTES,
+            CHUNK_BYTES,
+            CHUNK_BYTES + 5,
             total,
             2 * total,
         ] {
@@ -184,7 +195,7 @@ mod tests {
     fn check_finds_the_first_wrong_byte() {
         let mut bytes = bytes_of(Pieces::new(2_500_000, 65_536));
         bytes[2_000_001] ^= 1;
-        let mut check = Check::new(PERIOD_BYTES);
+        let mut check = Check::new(PEER_PERIOD_BYTES);
         bytes.chunks(100_003).for_each(|part| check.take(part));
         assert_eq!(check.first_difference(), Some(2_000_001));
     }

@@ -14,7 +14,7 @@ use crate::pattern::{self, CHUNK_BYTES};
 
 pub(super) fn body(total_bytes: u64) -> Body {
     Body::new(Ceiling {
-        chunk: pattern::repeated(CHUNK_BYTES),
+        chunk: pattern::repeated(CHUNK_BYTES, CHUNK_BYTES),
         left_bytes: total_bytes,
     })
 }

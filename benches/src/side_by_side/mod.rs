@@ -245,7 +245,9 @@ fn method(setup: &Setup, effort: Effort) -> String {
         "{sockets}. Loopback HTTP/1.1, a connection a run, {} pairs a comparison (A B A B ...), \
          after a checked download (every byte compared) and a warm-up of {} MB. A ratio is the \
          median of the pairs' ratios. CPU is the server's user and system time; the client is a \
-         plain blocking socket with a 256 KiB buffer. A pair during which other processes used \
+         plain blocking socket with a 256 KiB buffer. The sources of the bodies read no more \
+         memory than the ceiling (64 KiB, again and again); the program's noise and the original's \
+         read 1 MiB. A pair during which other processes used \
          more than {:.0} % of the machine is run again, at most as many as there are pairs; the \
          quietest are kept, whatever their figures.",
         effort.pairs,
