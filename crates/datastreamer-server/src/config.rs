@@ -13,8 +13,8 @@ use std::{
 
 use datastreamer::{
     DEFAULT_BUFFER_BYTES, DEFAULT_CHUNK_BYTES, DEFAULT_CONSUMER_STALL, DEFAULT_FLUSH_AFTER,
-    DEFAULT_MAX_ACTIVE, DEFAULT_MAX_WAITING, DEFAULT_QUEUE_TIMEOUT, DEFAULT_SOURCE_STALL,
-    PoolOptions, StreamOptions,
+    DEFAULT_MAX_ACTIVE, DEFAULT_MAX_WAITING, DEFAULT_QUEUE_TIMEOUT, DEFAULT_RESERVE_BYTES,
+    DEFAULT_SOURCE_STALL, PoolOptions, StreamOptions,
 };
 use datastreamer_http::{DEFAULT_COMMIT_AFTER, DEFAULT_COMMIT_BYTES};
 use serde::Deserialize;
@@ -62,6 +62,7 @@ struct RawServer {
 struct RawStream {
     chunk_bytes: Option<ByteSize>,
     buffer_bytes: Option<ByteSize>,
+    fast_buffer_bytes: Option<ByteSize>,
     flush_after: Option<Span>,
     commit_after: Option<Span>,
     commit_bytes: Option<ByteSize>,
@@ -72,6 +73,7 @@ struct RawStream {
 struct RawLimits {
     max_active: Option<NonZeroUsize>,
     max_waiting: Option<usize>,
+    reserve_bytes: Option<ByteSize>,
     max_connections: Option<NonZeroUsize>,
     queue_timeout: Option<Span>,
     header_timeout: Option<Span>,
@@ -113,7 +115,9 @@ pub(crate) struct Config {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StreamConfig {
     chunk_bytes: usize,
-    buffer_bytes: usize,
+    /// `None`: the library's, and with it its bound for fast clients.
+    buffer_bytes: Option<usize>,
+    fast_buffer_bytes: Option<usize>,
     flush_after: Duration,
     pub(crate) commit_after: Duration,
     pub(crate) commit_bytes: usize,
@@ -123,6 +127,7 @@ pub(crate) struct StreamConfig {
 pub(crate) struct Limits {
     max_active: usize,
     max_waiting: usize,
+    reserve_bytes: usize,
     queue_timeout: Duration,
     pub(crate) max_connections: usize,
     pub(crate) header_timeout: Duration,
@@ -134,19 +139,26 @@ pub(crate) struct Limits {
 impl Config {
     /// The options of every stream.
     pub(crate) fn stream_options(&self) -> StreamOptions {
-        StreamOptions::new()
+        let mut options = StreamOptions::new()
             .chunk_bytes(self.stream.chunk_bytes)
-            .buffer_bytes(self.stream.buffer_bytes)
             .flush_after(self.stream.flush_after)
             .consumer_stall(self.limits.client_stall)
             .min_bytes_per_second(self.limits.client_min_rate)
-            .source_stall(self.limits.source_stall)
+            .source_stall(self.limits.source_stall);
+        if let Some(bytes) = self.stream.buffer_bytes {
+            options = options.buffer_bytes(bytes);
+        }
+        if let Some(bytes) = self.stream.fast_buffer_bytes {
+            options = options.fast_buffer_bytes(bytes);
+        }
+        options
     }
 
     pub(crate) fn pool_options(&self) -> PoolOptions {
         PoolOptions {
             max_active: self.limits.max_active,
             max_waiting: self.limits.max_waiting,
+            reserve_bytes: self.limits.reserve_bytes,
             queue_timeout: self.limits.queue_timeout,
             thread_name: "source".into(),
             ..PoolOptions::default()
@@ -286,6 +298,7 @@ fn resolve(raw: Raw, origin: &Origin<'_>) -> Result<Config, Fatal> {
 fn resolve_stream(raw: &RawStream) -> Result<StreamConfig, Fatal> {
     let chunk_bytes = bytes(raw.chunk_bytes, DEFAULT_CHUNK_BYTES);
     let buffer_bytes = bytes(raw.buffer_bytes, DEFAULT_BUFFER_BYTES);
+    let fast_buffer_bytes = raw.fast_buffer_bytes.map(|size| bytes(Some(size), 0));
     if chunk_bytes == 0 {
         return Err(Fatal::Config("stream.chunk_bytes must not be 0".into()));
     }
@@ -294,9 +307,15 @@ fn resolve_stream(raw: &RawStream) -> Result<StreamConfig, Fatal> {
             "stream.buffer_bytes ({buffer_bytes}) must hold two chunks of stream.chunk_bytes ({chunk_bytes})"
         )));
     }
+    if fast_buffer_bytes.is_some_and(|fast| fast < buffer_bytes) {
+        return Err(Fatal::Config(format!(
+            "stream.fast_buffer_bytes must be at least stream.buffer_bytes ({buffer_bytes})"
+        )));
+    }
     Ok(StreamConfig {
         chunk_bytes,
-        buffer_bytes,
+        buffer_bytes: raw.buffer_bytes.map(|_| buffer_bytes),
+        fast_buffer_bytes,
         flush_after: duration(raw.flush_after, DEFAULT_FLUSH_AFTER),
         commit_after: duration(raw.commit_after, DEFAULT_COMMIT_AFTER),
         commit_bytes: bytes(raw.commit_bytes, DEFAULT_COMMIT_BYTES),
@@ -307,6 +326,7 @@ fn resolve_limits(raw: &RawLimits) -> Limits {
     Limits {
         max_active: raw.max_active.map_or(DEFAULT_MAX_ACTIVE, NonZeroUsize::get),
         max_waiting: raw.max_waiting.unwrap_or(DEFAULT_MAX_WAITING),
+        reserve_bytes: bytes(raw.reserve_bytes, DEFAULT_RESERVE_BYTES),
         queue_timeout: duration(raw.queue_timeout, DEFAULT_QUEUE_TIMEOUT),
         max_connections: raw
             .max_connections

@@ -40,6 +40,7 @@ mod body;
 mod chunk;
 mod config;
 mod consumer;
+mod depth;
 mod error;
 #[cfg(all(test, loom))]
 mod loom_tests;
@@ -57,8 +58,8 @@ mod watchdog;
 mod writer;
 
 pub use config::{
-    DEFAULT_BUFFER_BYTES, DEFAULT_CHUNK_BYTES, DEFAULT_CONSUMER_STALL, DEFAULT_FLUSH_AFTER,
-    DEFAULT_SOURCE_STALL, OnStop, StreamOptions,
+    DEFAULT_BUFFER_BYTES, DEFAULT_CHUNK_BYTES, DEFAULT_CONSUMER_STALL, DEFAULT_FAST_BUFFER_BYTES,
+    DEFAULT_FLUSH_AFTER, DEFAULT_SOURCE_STALL, OnStop, StreamOptions,
 };
 pub use consumer::{
     AlreadyRegistered, Consumer, DataStreamer, Delivery, HangUp, Producer, ProducerSlot,
@@ -67,7 +68,7 @@ pub use consumer::{
 pub use error::{Error, ErrorKind};
 pub use pool::{
     DEFAULT_IDLE_THREAD, DEFAULT_MAX_ACTIVE, DEFAULT_MAX_WAITING, DEFAULT_QUEUE_TIMEOUT,
-    PoolOptions, Shutdown, StreamPool,
+    DEFAULT_RESERVE_BYTES, PoolOptions, Shutdown, StreamPool,
 };
 pub use reader::{BlockingChunks, ChunkReader};
 pub use record::{BlockedOn, Outcome, Record, StreamId};

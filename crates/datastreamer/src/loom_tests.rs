@@ -24,6 +24,7 @@ use loom::{
 
 use crate::{
     config::OnStop,
+    depth::Depth,
     error::{Error, ErrorKind},
     queue::{End, Queue, StopCallback},
     sync::{lock, try_lock},
@@ -35,7 +36,7 @@ const HUNG_UP: ErrorKind = ErrorKind::HangUp;
 
 /// Makes a queue of so many bytes; the models' chunks have one each.
 fn queue(limit_bytes: usize) -> Arc<Queue> {
-    Arc::new(Queue::new(limit_bytes, OnStop::Abort))
+    Arc::new(Queue::new(Depth::fixed(limit_bytes), OnStop::Abort))
 }
 
 fn spawn<T: 'static>(queue: &Arc<Queue>, run: impl FnOnce(&Queue) -> T + 'static) -> JoinHandle<T> {

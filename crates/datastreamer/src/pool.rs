@@ -1,7 +1,7 @@
 //! Who may run: a bounded number of streams, a bounded waiting room, threads that are reused.
 //!
 //! A stream holds its place from admission until source **and** consumer are done, so the pool
-//! bounds memory as well: at most `max_active` times the stream's buffer. Threads run sources
+//! bounds memory as well: at most `max_active` times the stream's buffer, and the reserve. Threads run sources
 //! only and are never more than the active streams.
 
 use std::{
@@ -14,6 +14,7 @@ use std::{
 
 use crate::{
     config::StreamOptions,
+    depth::Reserve,
     error::{Error, ErrorKind},
     queue::End,
     reader::ChunkReader,
@@ -22,10 +23,13 @@ use crate::{
     writer::StreamWriter,
 };
 
-/// 512 streams: at the default buffer of 512 KiB the process holds at most 256 MiB of chunks.
+/// 512 streams: at the default buffer of 256 KiB the process holds at most 128 MiB of chunks, and
+/// the reserve.
 pub const DEFAULT_MAX_ACTIVE: usize = 512;
 /// Twice the active ones: who comes later would hardly be served within the wait.
 pub const DEFAULT_MAX_WAITING: usize = 1024;
+/// 64 MiB: 36 streams as deep as they get by default, more than saturate a machine.
+pub const DEFAULT_RESERVE_BYTES: usize = 64 * 1024 * 1024;
 /// Ten seconds: shorter than the time-outs of the usual clients and proxies (30 to 60 s), so
 /// that they hear a clear refusal.
 pub const DEFAULT_QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,6 +44,9 @@ pub struct PoolOptions {
     pub max_active: usize,
     /// Streams that wait for a place; beyond it a stream is refused at once.
     pub max_waiting: usize,
+    /// What all streams together may hold beyond their buffers, in bytes, for consumers that are
+    /// fast: see [`StreamOptions::fast_buffer_bytes`].
+    pub reserve_bytes: usize,
     /// How long a stream waits for a place.
     pub queue_timeout: Duration,
     /// Stack of each thread, in bytes; `None`: the platform's default.
@@ -55,6 +62,7 @@ impl Default for PoolOptions {
         Self {
             max_active: DEFAULT_MAX_ACTIVE,
             max_waiting: DEFAULT_MAX_WAITING,
+            reserve_bytes: DEFAULT_RESERVE_BYTES,
             queue_timeout: DEFAULT_QUEUE_TIMEOUT,
             stack_bytes: None,
             thread_name: "datastreamer".into(),
@@ -81,6 +89,7 @@ pub struct StreamPool {
 
 struct Shared {
     options: PoolOptions,
+    reserve: Reserve,
     state: Mutex<State>,
     /// Where idle threads wait for a job.
     job_ready: Condvar,
@@ -125,6 +134,7 @@ impl StreamPool {
     pub fn new(options: PoolOptions) -> Self {
         Self {
             shared: Arc::new(Shared {
+                reserve: Reserve::new(options.reserve_bytes),
                 options: PoolOptions {
                     max_active: options.max_active.max(1),
                     ..options
@@ -238,6 +248,10 @@ impl StreamPool {
             .wait_timeout_while(state, timeout, |state| !state.live.is_empty())
             .unwrap_or_else(PoisonError::into_inner);
         state.live.is_empty()
+    }
+
+    pub(crate) fn reserve(&self) -> &Reserve {
+        &self.shared.reserve
     }
 
     pub(crate) fn queue_timeout(&self) -> Duration {

@@ -19,6 +19,7 @@ use bytes::Bytes;
 
 use crate::{
     config::OnStop,
+    depth::Depth,
     error::{Error, ErrorKind},
     record::BlockedOn,
     sync::{AtomicBool, Condvar, Mutex, MutexGuard, lock, wait},
@@ -48,7 +49,7 @@ struct State {
     /// Memory of the chunks that are queued, or taken by the consumer and not yet dropped.
     live_bytes: usize,
     /// What `live_bytes` may reach.
-    limit_bytes: usize,
+    depth: Depth,
     paused: bool,
     /// Why writers must stop.
     stop: Option<Error>,
@@ -109,12 +110,12 @@ struct Done {
 }
 
 impl Queue {
-    pub(crate) fn new(limit_bytes: usize, on_stop: OnStop) -> Self {
+    pub(crate) fn new(depth: Depth, on_stop: OnStop) -> Self {
         Self {
             state: Mutex::new(State {
                 chunks: VecDeque::new(),
                 live_bytes: 0,
-                limit_bytes,
+                depth,
                 paused: false,
                 stop: None,
                 cause: None,
@@ -179,9 +180,14 @@ impl Queue {
         lock(&self.state).has_room(memory_bytes)
     }
 
-    /// Changes the bound; what is in the queue stays.
-    pub(crate) fn set_limit_bytes(&self, limit_bytes: usize) {
-        lock(&self.state).limit_bytes = limit_bytes;
+    /// Changes the share of the chunk being filled; what is in the queue stays.
+    pub(crate) fn set_filling_bytes(&self, bytes: usize) {
+        lock(&self.state).depth.set_filling_bytes(bytes);
+    }
+
+    /// What the stream may hold now, in bytes.
+    pub(crate) fn depth_bytes(&self) -> usize {
+        lock(&self.state).depth.bytes()
     }
 
     fn wait_for_room<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
@@ -190,6 +196,7 @@ impl Queue {
         state = wait(&self.room, state);
         state.writers_waiting -= 1;
         if state.writers_waiting == 0 {
+            state.adapt_depth();
             state.count_wait_for_consumer();
         }
         state
@@ -310,9 +317,7 @@ impl Queue {
         let mut state = lock(&self.state);
         state.live_bytes = state.live_bytes.saturating_sub(memory_bytes);
         state.figures.moves += 1;
-        // In batches: a source woken for every chunk runs a chunk at a time, with two thread
-        // switches each; one woken at half runs half the buffer.
-        let wake = state.writers_waiting > 0 && state.live_bytes <= state.limit_bytes / 2;
+        let wake = state.writers_waiting > 0 && state.live_bytes <= state.depth.low_water_bytes();
         drop(state);
         if wake {
             self.room.notify_one();
@@ -421,7 +426,7 @@ impl State {
     /// stopped stream lets every writer through to its error.
     fn has_room(&self, memory_bytes: usize) -> bool {
         self.stop.is_some()
-            || self.live_bytes + memory_bytes <= self.limit_bytes
+            || self.live_bytes + memory_bytes <= self.depth.limit_bytes()
             || self.live_bytes == 0
             || (self.chunks.is_empty() && self.reader.is_some() && !self.paused)
     }
@@ -465,6 +470,13 @@ impl State {
             self.figures.blocked_on_source += since.elapsed();
         }
         self.reader.take()
+    }
+
+    fn adapt_depth(&mut self) {
+        if let Some(since) = self.writer_waits_since {
+            self.depth
+                .adapt(since.elapsed(), self.figures.bytes_delivered);
+        }
     }
 
     fn count_wait_for_consumer(&mut self) {
@@ -528,7 +540,7 @@ mod tests {
     use super::*;
 
     fn queue(limit_bytes: usize) -> Queue {
-        Queue::new(limit_bytes, OnStop::Abort)
+        Queue::new(Depth::fixed(limit_bytes), OnStop::Abort)
     }
 
     fn put(queue: &Queue, bytes: usize) -> bool {
@@ -609,7 +621,7 @@ mod tests {
     fn a_smaller_bound_leaves_what_is_there() {
         let queue = queue(10);
         assert!(put(&queue, 9));
-        queue.set_limit_bytes(5);
+        queue.set_filling_bytes(5);
         assert!(!put(&queue, 1));
         assert_eq!(take(&queue), Some(Some(Ok(9))));
         queue.release(9);
@@ -634,7 +646,7 @@ mod tests {
             (OnStop::Abort, Some(Err(ErrorKind::Stopped))),
             (OnStop::Finish, None),
         ] {
-            let queue = Queue::new(10, on_stop);
+            let queue = Queue::new(Depth::fixed(10), on_stop);
             put(&queue, 3);
             queue.pause();
             assert!(queue.stop(&Error::of_kind(ErrorKind::Stopped)).is_some());
@@ -660,7 +672,7 @@ mod tests {
         ];
         for gone in [ErrorKind::HangUp, ErrorKind::ConsumerFailed] {
             for earlier in earlier {
-                let queue = Queue::new(10, OnStop::Finish);
+                let queue = Queue::new(Depth::fixed(10), OnStop::Finish);
                 put(&queue, 3);
                 earlier(&queue);
                 queue.stop(&Error::of_kind(gone));

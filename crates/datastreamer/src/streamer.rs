@@ -21,12 +21,13 @@ use crate::{
     chunk::ChunkBuf,
     config::{Settings, StreamOptions},
     consumer::Producer,
+    depth::Depth,
     error::{Error, ErrorKind},
     pool::{Job, Slot, StreamPool},
     queue::{End, Queue, StopCallback},
     reader::{ChunkReader, block_on},
     record::{BlockedOn, Outcome, Record, StreamId},
-    sync, watchdog,
+    watchdog,
     writer::{Pending, StreamWriter},
 };
 
@@ -141,7 +142,7 @@ pub(crate) struct StreamCore {
     pub(crate) settings: Settings,
     pub(crate) queue: Queue,
     /// The writer's chunk; see `writer.rs`.
-    pub(crate) pending: sync::Mutex<Pending>,
+    pub(crate) pending: Pending,
     pub(crate) pool: StreamPool,
     pub(crate) rows: AtomicU64,
     /// `u64::MAX`: unknown.
@@ -161,15 +162,18 @@ pub(crate) struct StreamCore {
 impl StreamCore {
     pub(crate) fn new(options: &StreamOptions) -> Arc<Self> {
         let settings = options.resolve();
+        let pool = options.chosen_pool().clone();
+        let depth = Depth::new(
+            settings.buffer_bytes,
+            settings.fast_buffer_bytes,
+            settings.chunk_bytes,
+            pool.reserve(),
+        );
         Arc::new(Self {
             id: StreamId::next(),
-            // The chunk being filled is part of the buffer.
-            queue: Queue::new(
-                settings.buffer_bytes - settings.chunk_bytes,
-                settings.on_stop,
-            ),
-            pending: sync::Mutex::new(Pending::new(settings.chunk_bytes, settings.length)),
-            pool: options.chosen_pool().clone(),
+            queue: Queue::new(depth, settings.on_stop),
+            pending: Pending::new(settings.chunk_bytes, settings.length),
+            pool,
             rows: AtomicU64::new(0),
             rows_expected: AtomicU64::new(u64::MAX),
             source_started: AtomicBool::new(false),
@@ -198,9 +202,11 @@ impl StreamCore {
             && !self.source_ended.load(Ordering::Acquire)
         {
             chunk.clear();
+            let depth_bytes = self.queue.depth_bytes();
             let mut spare = std_lock(&self.spare);
-            // A consumer that collected chunks gives back more than the stream will need.
-            if spare.len() * chunk.capacity() < self.settings.buffer_bytes {
+            // A consumer that collected chunks, or became slow, gives back more than the stream
+            // will need.
+            if spare.len() * chunk.capacity() < depth_bytes {
                 spare.push(chunk);
             }
         }

@@ -6,6 +6,10 @@
 #[cfg(not(loom))]
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, atomic::AtomicBool};
 
+/// For a few instructions at a time, at every write: one atomic exchange where a [`Mutex`] takes
+/// two, 4.8 ns instead of 6.8 for a write of 64 bytes. Who finds it taken yields.
+pub(crate) type SpinMutex<T> = spin::mutex::SpinMutex<T, spin::relax::Yield>;
+
 #[cfg(loom)]
 pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard, atomic::AtomicBool};
 

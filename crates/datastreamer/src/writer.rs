@@ -1,9 +1,11 @@
 //! The source's end of a stream: takes writes of any size, fills one chunk at a time.
 //!
 //! Called by the source on its own thread; calls `queue.rs::push`, which blocks while the
-//! consumer is slow. The chunk being filled lies under a lock of its own, uncontended but for
-//! the watchdog, which hands over what a silent source has left there (`hand_over_if_idle`).
-//! Whoever pushes holds that lock, so chunks enter the queue in the order of the writes.
+//! consumer is slow. The chunk being filled lies under a spin lock that is held for a copy of at
+//! most that chunk, never across a wait. Who hands chunks over has the [`Turn`], a lock that may
+//! be waited for, and with it the chunk itself: so chunks enter the queue in the order of the
+//! writes. The watchdog takes a turn to hand over what a silent source has left
+//! (`hand_over_if_idle`).
 
 use std::{
     fmt,
@@ -19,7 +21,7 @@ use crate::{
     error::{Error, ErrorKind},
     record::StreamId,
     streamer::StreamCore,
-    sync::{MutexGuard, lock, try_lock},
+    sync::{MutexGuard, SpinMutex, lock, try_lock},
 };
 
 /// From this size on `write_bytes` passes its buffer on instead of copying it: to copy 16 KiB
@@ -48,8 +50,15 @@ pub struct StreamWriter {
     core: Arc<StreamCore>,
 }
 
-/// The chunk being filled.
+/// The chunk being filled, and who may hand it over.
 pub(crate) struct Pending {
+    filling: SpinMutex<Filling>,
+    /// See [`Turn`].
+    turn: crate::sync::Mutex<()>,
+}
+
+struct Filling {
+    /// `None`: to be started, or in the hands of who has the turn.
     chunk: Option<ChunkBuf>,
     /// The size of the next chunk to be started.
     chunk_bytes: usize,
@@ -73,18 +82,124 @@ pub(crate) struct SourceMark {
 impl Pending {
     pub(crate) fn new(chunk_bytes: usize, length: Option<u64>) -> Self {
         Self {
-            chunk: None,
-            chunk_bytes,
-            written: 0,
-            written_max: length.unwrap_or(u64::MAX),
-            chunks_started: 0,
-            ended: false,
+            filling: SpinMutex::new(Filling {
+                chunk: None,
+                chunk_bytes,
+                written: 0,
+                written_max: length.unwrap_or(u64::MAX),
+                chunks_started: 0,
+                ended: false,
+            }),
+            turn: crate::sync::Mutex::new(()),
         }
     }
+}
 
+impl Filling {
     fn fits(&self, bytes: usize) -> bool {
         bytes as u64 <= self.written_max - self.written
     }
+
+    /// Appends all of `data` if that leaves room in the chunk; says whether it did.
+    #[inline]
+    fn append_within(&mut self, data: &[u8]) -> bool {
+        let fits = self.fits(data.len());
+        match &mut self.chunk {
+            Some(chunk) if fits && data.len() < chunk.room() => {
+                chunk.append(data);
+                self.written += data.len() as u64;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn mark(&self) -> SourceMark {
+        SourceMark {
+            chunks_started: self.chunks_started,
+            written: self.written,
+        }
+    }
+}
+
+/// The right to hand chunks over. It has the chunk being filled, so that no write can get in
+/// between; what is left of it goes back when the turn is over.
+struct Turn<'a> {
+    core: &'a Arc<StreamCore>,
+    chunk: Option<ChunkBuf>,
+    _turn: MutexGuard<'a, ()>,
+}
+
+impl<'a> Turn<'a> {
+    /// Waits for the turn: while another writer is blocked by a full queue, for that.
+    fn take(core: &'a Arc<StreamCore>) -> Self {
+        Self::with(core, lock(&core.pending.turn))
+    }
+
+    /// Takes the turn if nobody has it; never waits.
+    fn try_take(core: &'a Arc<StreamCore>) -> Option<Self> {
+        try_lock(&core.pending.turn).map(|turn| Self::with(core, turn))
+    }
+
+    fn with(core: &'a Arc<StreamCore>, turn: MutexGuard<'a, ()>) -> Self {
+        Self {
+            core,
+            chunk: core.pending.filling.lock().chunk.take(),
+            _turn: turn,
+        }
+    }
+
+    /// Appends to the chunk, hands over each that is full.
+    fn append(&mut self, mut data: &[u8]) -> Result<(), Error> {
+        while !data.is_empty() {
+            let chunk = self.chunk.get_or_insert_with(|| start_chunk(self.core));
+            data = &data[chunk.append(data)..];
+            if chunk.room() == 0 {
+                self.hand_over()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands over the chunk if there is anything in it; blocks while the queue is full.
+    fn hand_over(&mut self) -> Result<(), Error> {
+        match self.chunk.take_if(|chunk| chunk.len() > 0) {
+            Some(chunk) => {
+                let memory_bytes = chunk.capacity();
+                self.core.queue.push(chunk.freeze(self.core), memory_bytes)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Hands over the chunk if that needs no wait.
+    fn try_hand_over(&mut self) {
+        let queue = &self.core.queue;
+        let fits = |chunk: &mut ChunkBuf| chunk.len() > 0 && queue.has_room_for(chunk.capacity());
+        if let Some(chunk) = self.chunk.take_if(fits) {
+            let memory_bytes = chunk.capacity();
+            // Only who has the turn pushes, so the room is still there, or the stream was stopped
+            // meanwhile and the chunk has nowhere to go.
+            let _stopped = queue.try_push(chunk.freeze(self.core), memory_bytes);
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Some(chunk) = self.chunk.take() {
+            self.core.pending.filling.lock().chunk = Some(chunk);
+        }
+    }
+}
+
+fn start_chunk(core: &StreamCore) -> ChunkBuf {
+    let chunk_bytes = {
+        let mut filling = core.pending.filling.lock();
+        filling.chunks_started += 1;
+        filling.chunk_bytes
+    };
+    core.take_buffer(chunk_bytes)
 }
 
 impl StreamWriter {
@@ -100,40 +215,11 @@ impl StreamWriter {
     /// fails it fails for ever, and sends nothing.
     #[inline]
     pub fn write_slice(&self, data: &[u8]) -> Result<(), Error> {
-        let mut pending = lock(&self.core.pending);
-        if pending.fits(data.len())
-            && let Some(chunk) = &mut pending.chunk
-            && data.len() < chunk.room()
-            && !self.core.queue.is_stopped()
-        {
-            chunk.append(data);
-            pending.written += data.len() as u64;
+        let queue = &self.core.queue;
+        if !queue.is_stopped() && self.core.pending.filling.lock().append_within(data) {
             return Ok(());
         }
-        self.write_across_chunks(pending, data)
-    }
-
-    fn write_across_chunks(
-        &self,
-        pending: MutexGuard<'_, Pending>,
-        data: &[u8],
-    ) -> Result<(), Error> {
-        let mut pending = self.check_open(pending, data.len())?;
-        pending.written += data.len() as u64;
-        self.append(&mut pending, data)
-    }
-
-    /// Fills chunk after chunk; hands over the full ones.
-    fn append(&self, pending: &mut Pending, mut data: &[u8]) -> Result<(), Error> {
-        while !data.is_empty() {
-            let chunk = self.current_chunk(pending);
-            let taken = chunk.append(data);
-            data = &data[taken..];
-            if chunk.room() == 0 {
-                self.hand_over(pending)?;
-            }
-        }
-        Ok(())
+        self.begin(data.len())?.append(data)
     }
 
     /// Writes an owned buffer. One of at least [`PASS_THROUGH_BYTES`] reaches the consumer
@@ -146,12 +232,11 @@ impl StreamWriter {
         if data.len() < PASS_THROUGH_BYTES {
             return self.write_slice(&data);
         }
-        let mut pending = self.check_open(lock(&self.core.pending), data.len())?;
-        self.hand_over(&mut pending)?;
+        let mut turn = self.begin(data.len())?;
+        turn.hand_over()?;
+        let slice_bytes = self.core.pending.filling.lock().chunk_bytes;
         while !data.is_empty() {
-            let slice = data.split_to(data.len().min(pending.chunk_bytes));
-            pending.written += slice.len() as u64;
-            pending.chunks_started += 1;
+            let slice = data.split_to(data.len().min(slice_bytes));
             let bytes = slice.len();
             self.core
                 .queue
@@ -165,22 +250,20 @@ impl StreamWriter {
     /// # Errors
     /// As [`StreamWriter::write_slice`].
     pub fn flush_now(&self) -> Result<(), Error> {
-        let mut pending = self.check_open(lock(&self.core.pending), 0)?;
-        self.hand_over(&mut pending)
+        self.begin(0)?.hand_over()
     }
 
     /// Changes the size of the chunks, from here on; 0 counts as 1, more than half of the buffer
     /// as half. What was written goes on in chunks of the new size, so this blocks while the
     /// buffer is full and that makes a chunk.
     pub fn set_chunk_bytes(&self, bytes: usize) {
-        let buffer_bytes = self.core.settings.buffer_bytes;
-        let mut pending = lock(&self.core.pending);
-        pending.chunk_bytes = bytes.clamp(1, buffer_bytes / 2);
-        let limit_bytes = buffer_bytes - pending.chunk_bytes;
-        self.core.queue.set_limit_bytes(limit_bytes);
-        if let Some(chunk) = pending.chunk.take() {
+        let chunk_bytes = bytes.clamp(1, self.core.settings.buffer_bytes / 2);
+        let mut turn = Turn::take(&self.core);
+        self.core.pending.filling.lock().chunk_bytes = chunk_bytes;
+        self.core.queue.set_filling_bytes(chunk_bytes);
+        if let Some(chunk) = turn.chunk.take() {
             // Of a stop the next write tells.
-            let _stopped = self.append(&mut pending, chunk.filled());
+            let _stopped = turn.append(chunk.filled());
         }
     }
 
@@ -222,44 +305,28 @@ impl StreamWriter {
         &self.core.settings.context
     }
 
-    fn check_open<'a>(
-        &self,
-        pending: MutexGuard<'a, Pending>,
-        bytes: usize,
-    ) -> Result<MutexGuard<'a, Pending>, Error> {
-        if pending.ended {
+    /// Takes the turn for a write of so many bytes, and counts them as written.
+    fn begin(&self, bytes: usize) -> Result<Turn<'_>, Error> {
+        let mut turn = Turn::take(&self.core);
+        if self.core.pending.filling.lock().ended {
             return Err(Error::of_kind(ErrorKind::Ended));
         }
         self.core.queue.check_open()?;
-        if pending.fits(bytes) {
-            return Ok(pending);
+        let mut filling = self.core.pending.filling.lock();
+        if filling.fits(bytes) {
+            filling.written += bytes as u64;
+            return Ok(turn);
         }
         let error = Error::new(
             ErrorKind::LengthMismatch,
-            format!("more than the promised {} bytes", pending.written_max),
+            format!("more than the promised {} bytes", filling.written_max),
         );
-        drop(pending);
+        drop(filling);
+        // What came before is valid, and goes before the failure.
+        turn.hand_over()?;
+        drop(turn);
         self.core.stop(error.clone());
         Err(error)
-    }
-
-    fn current_chunk<'a>(&self, pending: &'a mut Pending) -> &'a mut ChunkBuf {
-        let chunk_bytes = pending.chunk_bytes;
-        let started = &mut pending.chunks_started;
-        pending.chunk.get_or_insert_with(|| {
-            *started += 1;
-            self.core.take_buffer(chunk_bytes)
-        })
-    }
-
-    fn hand_over(&self, pending: &mut Pending) -> Result<(), Error> {
-        match pending.chunk.take() {
-            Some(chunk) if chunk.len() > 0 => {
-                let memory_bytes = chunk.capacity();
-                self.core.queue.push(chunk.freeze(&self.core), memory_bytes)
-            }
-            Some(_) | None => Ok(()),
-        }
     }
 
     /// Ends the writing: hands over the last partial chunk and refuses every later write.
@@ -268,10 +335,11 @@ impl StreamWriter {
     /// # Errors
     /// Why the stream was stopped.
     pub(crate) fn close(&self) -> Result<u64, Error> {
-        let mut pending = lock(&self.core.pending);
-        let handed_over = self.hand_over(&mut pending);
-        pending.ended = true;
-        handed_over.map(|()| pending.written)
+        let mut turn = Turn::take(&self.core);
+        let handed_over = turn.hand_over();
+        let mut filling = self.core.pending.filling.lock();
+        filling.ended = true;
+        handed_over.map(|()| filling.written)
     }
 }
 
@@ -283,22 +351,10 @@ pub(crate) fn hand_over_if_idle(
     core: &Arc<StreamCore>,
     last: Option<SourceMark>,
 ) -> Option<SourceMark> {
-    let mut pending = try_lock(&core.pending)?;
-    let seen = SourceMark {
-        chunks_started: pending.chunks_started,
-        written: pending.written,
-    };
-    if last.is_some_and(|last| last.chunks_started == seen.chunks_started)
-        && let Some(chunk) = pending.chunk.take_if(|chunk| chunk.len() > 0)
-    {
-        let memory_bytes = chunk.capacity();
-        if core.queue.has_room_for(memory_bytes) {
-            // Only the holder of this lock pushes, so the room is still there, or the stream was
-            // stopped meanwhile and the chunk has nowhere to go.
-            let _stopped = core.queue.try_push(chunk.freeze(core), memory_bytes);
-        } else {
-            pending.chunk = Some(chunk);
-        }
+    let mut turn = Turn::try_take(core)?;
+    let seen = core.pending.filling.lock().mark();
+    if last.is_some_and(|last| last.chunks_started == seen.chunks_started) {
+        turn.try_hand_over();
     }
     Some(seen)
 }
@@ -502,7 +558,7 @@ mod tests {
     #[test]
     fn a_source_at_work_is_left_alone() {
         let (writer, _reader) = stream(StreamOptions::new());
-        let _at_work = lock(&writer.core.pending);
+        let _at_work = Turn::take(&writer.core);
         assert_eq!(hand_over_if_idle(&writer.core, None), None);
     }
 }

@@ -130,7 +130,7 @@ fn c08_what_the_consumer_holds_counts() {
     });
     let before = stream.stalled_at();
     // Takes without letting go, and without asking for more than there is.
-    let held: Vec<Bytes> = (0..3)
+    let held: Vec<Bytes> = (0..4)
         .map(|_| stream.chunks.next_chunk_blocking().unwrap().unwrap())
         .collect();
     assert_eq!(
@@ -145,10 +145,42 @@ fn c08_what_the_consumer_holds_counts() {
     });
     let after = stream.stalled_at();
     assert!(
-        after <= before + 2 * CHUNK_BYTES,
+        after <= before + 3 * CHUNK_BYTES,
         "a slice keeps its whole chunk"
     );
     drop(part_of_one);
+}
+
+#[test]
+fn c08_a_fast_consumer_gets_a_deeper_buffer_within_the_pools_reserve() {
+    // (buffer for fast consumers, reserve) and the bound that follows.
+    for (fast_bytes, reserve_bytes, bound) in [
+        (200_000, 1_000_000, 200_000),
+        (200_000, 60_000, BUFFER_BYTES + 60_000),
+        (200_000, 0, BUFFER_BYTES),
+        (0, 1_000_000, BUFFER_BYTES),
+    ] {
+        let pool = StreamPool::new(PoolOptions {
+            reserve_bytes,
+            ..PoolOptions::default()
+        });
+        let options = options().fast_buffer_bytes(fast_bytes).pool(&pool);
+        let mut stream = Counted::start(options, |out| {
+            out.write_slice(&[7; 1000])?;
+            Ok(1000)
+        });
+        let mut taken = 0;
+        while taken < 50_000_000 {
+            taken += stream.chunks.next_chunk_blocking().unwrap().unwrap().len() as u64;
+        }
+        let live = stream.stalled_at() - taken;
+        assert!(live <= bound, "{live} bytes are live, {bound} may be");
+        let doubled = bound >= 2 * BUFFER_BYTES;
+        assert_eq!(live > BUFFER_BYTES, doubled, "{live} bytes are live");
+        // What was borrowed comes back with the stream: the next one gets as much.
+        drop(stream);
+        eventually("an empty pool", || pool.active() == 0);
+    }
 }
 
 #[test]
