@@ -108,6 +108,8 @@ pub(crate) struct Peer {
 pub(crate) enum Mode {
     /// No producer: clones of one 64 KiB chunk. The ceiling.
     Static,
+    /// The same with a chunk of 128 KiB, as large as ours.
+    StaticLarge,
     /// `tokio::io::duplex` with `SyncIoBridge` and `ReaderStream`.
     Bridge,
     /// A bounded tokio channel of coalesced 64 KiB chunks.
@@ -116,6 +118,8 @@ pub(crate) enum Mode {
     Ours,
     /// `datastreamer::stream_out` and `write_bytes`.
     OursBytes,
+    /// `datastreamer_http::Download` behind an `ArmedListener`.
+    OursArmed,
 }
 
 impl Mode {
@@ -123,10 +127,12 @@ impl Mode {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Static => "static",
+            Self::StaticLarge => "static-large",
             Self::Bridge => "bridge",
             Self::Mpsc => "mpsc",
             Self::Ours => "ours",
             Self::OursBytes => "ours-bytes",
+            Self::OursArmed => "ours-armed",
         }
     }
 }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
+use datastreamer::DEFAULT_CHUNK_BYTES;
+
 use crate::cli::{Mode, Program};
 use crate::client;
 use crate::pattern::{CHUNK_BYTES, Check, PEER_PERIOD_BYTES, PROGRAM_PERIOD_BYTES};
@@ -47,7 +49,8 @@ impl Contender {
 
     /// Why it cannot take part here, if it cannot.
     pub(crate) fn obstacle(self, setup: &Setup) -> Option<String> {
-        if self != Self::Original && self != Self::Program {
+        let plain = matches!(self, Self::Peer(mode) if mode != Mode::OursArmed);
+        if plain {
             return None;
         }
         if setup.sndbuf.is_some() {
@@ -56,6 +59,9 @@ impl Contender {
         if self == Self::Original {
             return (!original_is_installed())
                 .then(|| "Debian's python3-gavo is not installed".into());
+        }
+        if self != Self::Program {
+            return None;
         }
         program_path(&setup.program)
             .err()
@@ -104,6 +110,7 @@ impl Contender {
     ) -> io::Result<()> {
         let mut check = Check::new(match self {
             Self::Peer(Mode::Static) => CHUNK_BYTES,
+            Self::Peer(Mode::StaticLarge) => DEFAULT_CHUNK_BYTES,
             Self::Peer(_) => PEER_PERIOD_BYTES,
             Self::Original | Self::Program => PROGRAM_PERIOD_BYTES,
         });

@@ -17,8 +17,8 @@ use crate::in_process::{self, InProcess};
 use crate::report::{Bar, Limit, Report, Table, quantity};
 use crate::stats::Sample;
 
-/// The default `flush_after` of 250 ms, and 50 ms for timers and scheduling.
-const SILENT_MAX_MS: f64 = 300.0;
+/// The default `flush_after`, timers and scheduling included.
+const SILENT_MAX_MS: f64 = 250.0;
 
 /// A flush crosses two threads and the loopback; the rest is scheduling.
 const FLUSHED_MAX_MS: f64 = 50.0;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
-use datastreamer::{ChunkReader, StreamWriter, stream_out};
+use datastreamer::{BlockedOn, ChunkReader, StreamHandle, StreamWriter, stream_out};
 
 use crate::cli::Scale;
 use crate::client;
@@ -18,32 +18,62 @@ use crate::in_process::{self, InProcess};
 use crate::report::{Bar, Limit, Report, Table, quantity};
 use crate::stats::Sample;
 
+/// Not blocked within this: the measurement fails.
+const BLOCKED_MAX: Duration = Duration::from_secs(5);
+
 /// Never told within this: the measurement fails.
 const TOLD_MAX: Duration = Duration::from_secs(5);
 
 /// How often an idle source looks whether it was stopped; not part of the figure.
 const IDLE: Duration = Duration::from_millis(2);
 
-/// Before its hang-up a client stays for 0 to 6 ms, so that hang-ups meet the
-/// server in every state: starting, delivering, waiting.
+/// Before its hang-up a client stays for 0 to 6 ms, so that hang-ups meet an
+/// idle source's server in every state: starting, delivering, waiting.
 const STAYS_MS: u64 = 7;
 
 /// What sources do when their client leaves.
-const SOURCES: [(&str, &str); 2] = [("idle", "/idle"), ("blocked in a write", "/blocked")];
+const SOURCES: [Source; 2] = [
+    Source {
+        name: "idle",
+        path: "/idle",
+        blocks: false,
+    },
+    Source {
+        name: "blocked in a write",
+        path: "/blocked",
+        blocks: true,
+    },
+];
+
+#[derive(Debug, Clone, Copy)]
+struct Source {
+    name: &'static str,
+    path: &'static str,
+    /// The client leaves only once the source is blocked.
+    blocks: bool,
+}
+
+/// What the streams tell the measurement.
+struct Tidings {
+    started: Receiver<StreamHandle>,
+    told: Receiver<Instant>,
+}
 
 /// Measures hang-ups one after the other.
 pub(crate) fn measure(scale: Scale) -> io::Result<Report> {
     // Of 2,000 the 99.9th percentile is the third worst.
     let hangups = if scale.quick { 1_000 } else { 3_000 };
-    let (told, tidings) = channel();
-    let server = in_process::serve(router(told))?;
+    let (start, started) = channel();
+    let (tell, told) = channel();
+    let server = in_process::serve(router(start, tell))?;
+    let tidings = Tidings { started, told };
     let mut rows = Vec::new();
     let mut bars = Vec::new();
-    for (name, path) in SOURCES {
-        hang_up(&server, path, &tidings, 50)?;
-        let milliseconds = hang_up(&server, path, &tidings, hangups)?;
-        rows.push(row(name, &milliseconds));
-        bars.extend(promises(name, &milliseconds));
+    for source in SOURCES {
+        hang_up(&server, source, &tidings, 50)?;
+        let milliseconds = hang_up(&server, source, &tidings, hangups)?;
+        rows.push(row(source.name, &milliseconds));
+        bars.extend(promises(source.name, &milliseconds));
     }
     let table = Table {
         header: vec![
@@ -57,7 +87,7 @@ pub(crate) fn measure(scale: Scale) -> io::Result<Report> {
             "From just before the client's `close` to the source's `on_stop` callback, in one \
              process, one hang-up at a time, a connection each. Idle sources have written 1,000 \
              bytes and write nothing more; blocked ones write without end to a client that reads \
-             1,000 bytes and no more."
+             1,000 bytes and no more, and leaves once the source is blocked."
                 .into(),
         ],
         tables: vec![table],
@@ -65,18 +95,18 @@ pub(crate) fn measure(scale: Scale) -> io::Result<Report> {
     })
 }
 
-fn router(told: Sender<Instant>) -> Router {
-    let told_blocked = told.clone();
+fn router(start: Sender<StreamHandle>, tell: Sender<Instant>) -> Router {
+    let route = |stream: fn(Sender<Instant>) -> ChunkReader| {
+        let (start, tell) = (start.clone(), tell.clone());
+        get(async move || {
+            let reader = stream(tell.clone());
+            let _ = start.send(reader.handle()); // The measurement may have given up.
+            Body::new(reader)
+        })
+    };
     Router::new()
-        .route("/idle", get(move || answer(idle(told.clone()))))
-        .route(
-            "/blocked",
-            get(move || answer(blocked(told_blocked.clone()))),
-        )
-}
-
-async fn answer(reader: ChunkReader) -> Body {
-    Body::new(reader)
+        .route("/idle", route(idle))
+        .route("/blocked", route(blocked))
 }
 
 fn idle(told: Sender<Instant>) -> ChunkReader {
@@ -110,21 +140,45 @@ fn tell_on_stop(out: &StreamWriter, told: Sender<Instant>) {
 /// Milliseconds from hang-up to callback, of each.
 fn hang_up(
     server: &InProcess,
-    path: &str,
-    tidings: &Receiver<Instant>,
+    source: Source,
+    tidings: &Tidings,
     count: u64,
 ) -> io::Result<Sample> {
     let mut milliseconds = Vec::new();
     for number in 0..count {
-        let mut response = client::get(server.address(), path)?;
+        let mut response = client::get(server.address(), source.path)?;
         response.read_some(1_000, 1_000)?;
-        thread::sleep(Duration::from_millis(number % STAYS_MS));
+        let stream = tidings.started.recv().map_err(io::Error::other)?;
+        if source.blocks {
+            wait_until_blocked(&stream)?;
+        } else {
+            thread::sleep(Duration::from_millis(number % STAYS_MS));
+        }
         let left = Instant::now();
         drop(response);
-        let told = tidings.recv_timeout(TOLD_MAX).map_err(io::Error::other)?;
+        let told = tidings
+            .told
+            .recv_timeout(TOLD_MAX)
+            .map_err(io::Error::other)?;
         milliseconds.push(told.saturating_duration_since(left).as_secs_f64() * 1e3);
     }
     Ok(Sample::new(milliseconds))
+}
+
+/// Waits until the source has been blocked at two looks: buffers that still fill let it go on.
+fn wait_until_blocked(stream: &StreamHandle) -> io::Result<()> {
+    let started = Instant::now();
+    let mut written_then = None;
+    while started.elapsed() < BLOCKED_MAX {
+        let record = stream.record();
+        let blocked = record.blocked_on == BlockedOn::Consumer;
+        if blocked && written_then == Some(record.bytes_written) {
+            return Ok(());
+        }
+        written_then = blocked.then_some(record.bytes_written);
+        thread::sleep(IDLE);
+    }
+    Err(io::Error::other("the source did not block"))
 }
 
 fn row(name: &str, milliseconds: &Sample) -> Vec<String> {

@@ -19,6 +19,9 @@ const STREAM_BYTES: u64 = 1_000_000_000;
 /// Before the baseline, so that pools are as full as this load fills them.
 const WARM_UP_HANGUPS: usize = 1_000;
 
+/// Idle threads of the pool end after 10 s: before that a leaked thread could hide behind them.
+const SETTLE: Duration = Duration::from_secs(13);
+
 /// Threads end and memory goes back after a while.
 const TIDY_MAX: Duration = Duration::from_secs(30);
 
@@ -37,16 +40,18 @@ pub(super) fn measure(server: &Server, scale: Scale) -> io::Result<Part> {
     let hangups = if scale.quick { 2_000 } else { 10_000 };
     eprintln!("{hangups} hang-ups");
     leave(server.address(), WARM_UP_HANGUPS)?;
-    thread::sleep(Duration::from_secs(2));
+    thread::sleep(SETTLE);
     let before = Holdings::of(server)?;
     let started = Instant::now();
     leave(server.address(), hangups)?;
     let took = started.elapsed().as_secs_f64();
-    let mut after = Holdings::of(server)?;
-    wait_until(TIDY_MAX, || {
-        after = Holdings::of(server)?;
-        Ok(bars(before, after).iter().all(Bar::met))
+    thread::sleep(SETTLE);
+    wait_until(TIDY_MAX - SETTLE, || {
+        Ok(bars(before, Holdings::of(server)?).iter().all(Bar::met))
     })?;
+    // Not the one good moment that ended the wait.
+    thread::sleep(Duration::from_secs(1));
+    let after = Holdings::of(server)?;
     Ok(Part {
         note: note(hangups, took, before, after),
         bars: bars(before, after).into(),
@@ -107,7 +112,9 @@ fn note(hangups: usize, took: f64, before: Holdings, after: Holdings) -> String 
     format!(
         "Leaving: {hangups} hang-ups in {took:.1} s, {CLIENTS} clients at a time, a quarter each \
          after the request, after the head, after the first bytes and after 3 MB; the baseline \
-         follows {WARM_UP_HANGUPS} such hang-ups. Before: {}; at most {} s after: {}.",
+         follows {WARM_UP_HANGUPS} such hang-ups and {} s of rest. Before: {}; at most {} s \
+         after: {}.",
+        SETTLE.as_secs(),
         text(before),
         TIDY_MAX.as_secs(),
         text(after),

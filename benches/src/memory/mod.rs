@@ -22,6 +22,9 @@ const MIB: f64 = 1_048_576.0;
 /// Room for more streams than the program has by default.
 const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/memory.toml");
 
+/// The same with buffers for many clients that stall.
+const SMALL_CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/memory-small.toml");
+
 /// A first download makes the server start its threads and touch its code.
 const WARM_UP_BYTES: u64 = 10_000_000;
 
@@ -29,14 +32,15 @@ const WARM_UP_BYTES: u64 = 10_000_000;
 pub(crate) fn measure(program: &Program, scale: Scale) -> io::Result<Report> {
     let parts = [
         slow::measure(&start(program)?, scale)?,
-        stalled::measure(&start(program)?)?,
+        stalled::measure(&start(program)?, &stalled::DEFAULTS)?,
+        stalled::measure(&start(&small(program))?, &stalled::SMALL)?,
         hangups::measure(&start(program)?, scale)?,
     ];
     let mut report = Report {
         title: "Memory, threads and descriptors".into(),
         notes: vec![
             "All of `datastreamer serve --demo`, a fresh process for each measurement, after one \
-             download of 10 MB, with `benches/memory.toml` unless told otherwise. RSS is VmRSS in /proc/PID/status."
+             download of 10 MB, with `benches/memory.toml`, or `benches/memory-small.toml` for the small profile. RSS is VmRSS in /proc/PID/status."
                 .into(),
         ],
         ..Report::default()
@@ -52,6 +56,13 @@ pub(crate) fn measure(program: &Program, scale: Scale) -> io::Result<Report> {
 struct Part {
     note: String,
     bars: Vec<crate::report::Bar>,
+}
+
+fn small(program: &Program) -> Program {
+    Program {
+        config: Some(SMALL_CONFIG.into()),
+        ..program.clone()
+    }
 }
 
 fn start(program: &Program) -> io::Result<Server> {

@@ -32,8 +32,24 @@ const PAGE_BYTES: u64 = 4_096;
 
 const KIB: f64 = 1_024.0;
 
-pub(super) fn measure(server: &Server) -> io::Result<Part> {
-    eprintln!("{STREAMS} stalled clients");
+/// A configuration, and what it promises.
+pub(super) struct Profile {
+    name: &'static str,
+    rss_max_kib: f64,
+}
+
+pub(super) const DEFAULTS: Profile = Profile {
+    name: "defaults",
+    rss_max_kib: 400.0,
+};
+
+pub(super) const SMALL: Profile = Profile {
+    name: "small profile",
+    rss_max_kib: 200.0,
+};
+
+pub(super) fn measure(server: &Server, profile: &Profile) -> io::Result<Part> {
+    eprintln!("{STREAMS} stalled clients, {}", profile.name);
     let rss_before = server.resident_bytes()?;
     let kernel_before = sockstat_bytes()?;
     let stalled = stall(server)?;
@@ -50,8 +66,8 @@ pub(super) fn measure(server: &Server) -> io::Result<Part> {
     wait_until(TIDY_MAX, || Ok(server.resident_bytes()? <= left_most))?;
     let left_mib = growth_mib(server.resident_bytes()?, rss_before);
     Ok(Part {
-        note: note(&costs, still, &first_byte_ms),
-        bars: bars(&costs, still, &first_byte_ms, left_mib),
+        note: note(profile, &costs, still, &first_byte_ms),
+        bars: bars(profile, &costs, still, &first_byte_ms, left_mib),
     })
 }
 
@@ -157,14 +173,15 @@ fn probe(server: &Server) -> io::Result<f64> {
     Ok(started.elapsed().as_secs_f64() * 1e3)
 }
 
-fn note(costs: &Costs, still: usize, first_byte_ms: &Sample) -> String {
+fn note(profile: &Profile, costs: &Costs, still: usize, first_byte_ms: &Sample) -> String {
     format!(
-        "Stalled: {STREAMS} clients read the head of a 1 GB stream and nothing more, with the \
+        "Stalled, {}: {STREAMS} clients read the head of a 1 GB stream and nothing more, with the \
          default SO_RCVBUF; {} connections were up when memory was read, {still} after the probes. \
          Kernel memory is what `ss -tm` gives for the server's ends (r and w of skmem); all TCP \
          sockets of the machine, the clients' ends included, took {:.0} KiB a stream \
          (/proc/net/sockstat). Healthy clients' first byte, {} probes one after the other: p50 \
          {}, p99 {}, worst {}.",
+        profile.name,
         costs.sockets.count,
         costs.kib_per_stream(costs.both_ends_bytes),
         first_byte_ms.len(),
@@ -174,9 +191,15 @@ fn note(costs: &Costs, still: usize, first_byte_ms: &Sample) -> String {
     )
 }
 
-fn bars(costs: &Costs, still: usize, first_byte_ms: &Sample, left_mib: f64) -> Vec<Bar> {
+fn bars(
+    profile: &Profile,
+    costs: &Costs,
+    still: usize,
+    first_byte_ms: &Sample,
+    left_mib: f64,
+) -> Vec<Bar> {
     let bar = |promise: &str, figure, limit, unit| Bar {
-        promise: promise.into(),
+        promise: format!("{promise} ({})", profile.name),
         figure,
         limit,
         unit,
@@ -192,7 +215,7 @@ fn bars(costs: &Costs, still: usize, first_byte_ms: &Sample, left_mib: f64) -> V
         bar(
             "RSS per stalled stream",
             costs.kib_per_stream(costs.rss_bytes),
-            Limit::AtMost(400.0),
+            Limit::AtMost(profile.rss_max_kib),
             "KiB",
         ),
         bar(

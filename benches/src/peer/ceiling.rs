@@ -1,4 +1,4 @@
-//! The ceiling: a body without a producer, clones of one 64 KiB chunk. What
+//! The ceiling: a body without a producer, clones of one chunk. What
 //! hyper, the kernel and this machine can do when making bytes costs nothing;
 //! the chunk stays in the cache, which no real producer's bytes do.
 
@@ -10,11 +10,11 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::Frame;
 
-use crate::pattern::{self, CHUNK_BYTES};
+use crate::pattern;
 
-pub(super) fn body(total_bytes: u64) -> Body {
+pub(super) fn body(total_bytes: u64, chunk_bytes: usize) -> Body {
     Body::new(Ceiling {
-        chunk: pattern::repeated(CHUNK_BYTES, CHUNK_BYTES),
+        chunk: pattern::repeated(chunk_bytes, chunk_bytes),
         left_bytes: total_bytes,
     })
 }
@@ -35,7 +35,7 @@ impl http_body::Body for Ceiling {
         if self.left_bytes == 0 {
             return Poll::Ready(None);
         }
-        let length = self.left_bytes.min(CHUNK_BYTES as u64);
+        let length = self.left_bytes.min(self.chunk.len() as u64);
         self.left_bytes -= length;
         Poll::Ready(Some(Ok(Frame::data(self.chunk.slice(..length as usize)))))
     }

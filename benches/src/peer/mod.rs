@@ -8,15 +8,18 @@ use std::thread;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::RawQuery;
+use axum::extract::{RawQuery, Request};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::serve::ListenerExt;
+use datastreamer::DEFAULT_CHUNK_BYTES;
+use datastreamer_http::{ArmedListener, Connection};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::cli::{Mode, Peer};
+use crate::pattern::CHUNK_BYTES;
 
 mod bridge;
 mod ceiling;
@@ -37,6 +40,11 @@ pub(crate) fn serve(peer: &Peer) -> io::Result<()> {
     runtime.block_on(async move {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         announce(&listener)?;
+        if mode == Mode::OursArmed {
+            let router = Router::new().route("/noise.bin", get(answer_armed));
+            let router = router.into_make_service_with_connect_info::<Connection>();
+            return axum::serve(ArmedListener::new(listener), router).await;
+        }
         let router = Router::new().route("/noise.bin", get(move |query| answer(mode, query)));
         axum::serve(
             listener.tap_io(move |stream| set_up(stream, sndbuf)),
@@ -62,10 +70,17 @@ fn set_up(stream: &mut TcpStream, sndbuf: Option<usize>) {
     }
 }
 
+async fn answer_armed(RawQuery(query): RawQuery, request: Request) -> Response {
+    match asked(query) {
+        Some((total_bytes, piece_bytes)) => ours::response(&request, total_bytes, piece_bytes)
+            .await
+            .map(Body::new),
+        None => StatusCode::BAD_REQUEST.into_response(),
+    }
+}
+
 async fn answer(mode: Mode, RawQuery(query): RawQuery) -> Response {
-    let query = query.unwrap_or_default();
-    let (Some(total_bytes), Some(piece_bytes)) = (number(&query, "n"), number(&query, "piece"))
-    else {
+    let Some((total_bytes, piece_bytes)) = asked(query) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
     (
@@ -75,6 +90,12 @@ async fn answer(mode: Mode, RawQuery(query): RawQuery) -> Response {
         .into_response()
 }
 
+/// Total and piece, in bytes.
+fn asked(query: Option<String>) -> Option<(u64, u64)> {
+    let query = query.unwrap_or_default();
+    Some((number(&query, "n")?, number(&query, "piece")?))
+}
+
 fn number(query: &str, wanted: &str) -> Option<u64> {
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     pairs.find(|(name, _)| *name == wanted)?.1.parse().ok()
@@ -82,10 +103,11 @@ fn number(query: &str, wanted: &str) -> Option<u64> {
 
 fn body(mode: Mode, total_bytes: u64, piece_bytes: u64) -> Body {
     match mode {
-        Mode::Static => ceiling::body(total_bytes),
+        Mode::Static => ceiling::body(total_bytes, CHUNK_BYTES),
+        Mode::StaticLarge => ceiling::body(total_bytes, DEFAULT_CHUNK_BYTES),
         Mode::Bridge => bridge::body(total_bytes, piece_bytes),
         Mode::Mpsc => mpsc::body(total_bytes, piece_bytes),
-        Mode::Ours => ours::body(total_bytes, piece_bytes),
+        Mode::Ours | Mode::OursArmed => ours::body(total_bytes, piece_bytes),
         Mode::OursBytes => ours::body_of_bytes(total_bytes, piece_bytes),
     }
 }

@@ -3,18 +3,40 @@
 use std::io::{self, Write};
 
 use axum::body::Body;
-use datastreamer::stream_out;
+use axum::extract::Request;
+use axum::http::Response;
+use datastreamer::{StreamWriter, stream_out};
+use datastreamer_http::{Download, DownloadBody};
 
 use crate::pattern::Pieces;
 
 pub(super) fn body(total_bytes: u64, piece_bytes: u64) -> Body {
-    Body::new(stream_out(move |out| {
+    Body::new(stream_out(source(total_bytes, piece_bytes)))
+}
+
+/// The whole way: commit window, head, armed connection.
+pub(super) fn response(
+    request: &Request,
+    total_bytes: u64,
+    piece_bytes: u64,
+) -> impl Future<Output = Response<DownloadBody>> + use<> {
+    Download::new("application/octet-stream")
+        .respond(request, move |options| {
+            options.stream_out(source(total_bytes, piece_bytes))
+        })
+}
+
+fn source(
+    total_bytes: u64,
+    piece_bytes: u64,
+) -> impl FnOnce(&mut StreamWriter) -> io::Result<()> + Send {
+    move |out| {
         let mut pieces = Pieces::new(total_bytes, piece_bytes);
         while let Some(piece) = pieces.next_slice() {
             out.write_all(piece)?;
         }
-        Ok::<(), io::Error>(())
-    }))
+        Ok(())
+    }
 }
 
 /// Hands over owned pieces, which need no copy.
