@@ -35,7 +35,7 @@ pub(crate) fn serve(peer: &Peer) -> io::Result<()> {
         std::process::exit(0);
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_io()
+        .enable_all()
         .build()?;
     runtime.block_on(async move {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;

@@ -20,10 +20,9 @@ pub(super) fn response(
     total_bytes: u64,
     piece_bytes: u64,
 ) -> impl Future<Output = Response<DownloadBody>> + use<> {
-    Download::new("application/octet-stream")
-        .respond(request, move |options| {
-            options.stream_out(source(total_bytes, piece_bytes))
-        })
+    Download::new("application/octet-stream").respond(request, move |options| {
+        options.stream_out(source(total_bytes, piece_bytes))
+    })
 }
 
 fn source(

@@ -114,8 +114,8 @@ pub(crate) struct Config {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StreamConfig {
-    chunk_bytes: usize,
-    /// `None`: the library's, and with it its bound for fast clients.
+    /// `None`, here and below: the library's, and with it its bound for fast clients.
+    chunk_bytes: Option<usize>,
     buffer_bytes: Option<usize>,
     fast_buffer_bytes: Option<usize>,
     flush_after: Duration,
@@ -140,11 +140,13 @@ impl Config {
     /// The options of every stream.
     pub(crate) fn stream_options(&self) -> StreamOptions {
         let mut options = StreamOptions::new()
-            .chunk_bytes(self.stream.chunk_bytes)
             .flush_after(self.stream.flush_after)
             .consumer_stall(self.limits.client_stall)
             .min_bytes_per_second(self.limits.client_min_rate)
             .source_stall(self.limits.source_stall);
+        if let Some(bytes) = self.stream.chunk_bytes {
+            options = options.chunk_bytes(bytes);
+        }
         if let Some(bytes) = self.stream.buffer_bytes {
             options = options.buffer_bytes(bytes);
         }
@@ -313,7 +315,7 @@ fn resolve_stream(raw: &RawStream) -> Result<StreamConfig, Fatal> {
         )));
     }
     Ok(StreamConfig {
-        chunk_bytes,
+        chunk_bytes: raw.chunk_bytes.map(|_| chunk_bytes),
         buffer_bytes: raw.buffer_bytes.map(|_| buffer_bytes),
         fast_buffer_bytes,
         flush_after: duration(raw.flush_after, DEFAULT_FLUSH_AFTER),

@@ -68,7 +68,7 @@ impl StreamOptions {
     where
         R: AsyncRead + Send + 'static,
     {
-        let chunk_bytes = self.resolve().chunk_bytes;
+        let chunk_bytes = self.resolve().chunk.base;
         self.stream_out_async(Reads {
             source: Box::pin(source),
             chunk_bytes,

@@ -1,11 +1,13 @@
-//! How deep a stream's buffer is: shallow for a slow consumer, deep for a fast one.
+//! How deep a stream's buffer is, and how large its chunks: shallow for a slow consumer, deep for
+//! a fast one.
 //!
 //! `queue.rs` asks for the limit and tells how long its writer had to wait. A source that is
 //! woken for every few chunks spends more on thread switches than on bytes (at 2 GB/s a buffer of
 //! 512 KiB costs 5,500 switches a gigabyte, one of 2 MiB 900, and a third of the CPU less); a
 //! deep buffer before a consumer that stalls is memory for nothing. So each stream begins with
-//! `base_bytes`, and borrows more from its pool's [`Reserve`] while the consumer empties what it
-//! has within [`FAST_DRAIN`]. What all streams borrow is bounded by the reserve.
+//! a base, and borrows more from its pool's [`Reserve`] while the consumer empties what it has
+//! within [`FAST_DRAIN`]; its chunks grow with it. What all streams borrow is bounded by the
+//! reserve.
 
 use std::{
     sync::{
@@ -53,34 +55,47 @@ impl Reserve {
     }
 }
 
+/// A size that grows with the consumer's speed, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Growing {
+    pub(crate) base: usize,
+    /// At least `base`.
+    pub(crate) max: usize,
+}
+
+impl Growing {
+    pub(crate) fn fixed(bytes: usize) -> Self {
+        Self {
+            base: bytes,
+            max: bytes,
+        }
+    }
+
+    fn at(self, doublings: u32) -> usize {
+        let times = 1_usize.checked_shl(doublings).unwrap_or(usize::MAX);
+        self.base.saturating_mul(times).min(self.max)
+    }
+}
+
 /// The depth of one stream's buffer; gives back what it borrowed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Depth {
-    base_bytes: usize,
-    /// At least `base_bytes`.
-    max_bytes: usize,
-    /// Between the two.
-    now_bytes: usize,
-    /// The chunk being filled is part of the buffer, and not in the queue.
-    filling_bytes: usize,
+    buffer: Growing,
+    chunk: Growing,
+    /// How often both have grown.
+    doublings: u32,
     /// What had been delivered at the last change.
     delivered_at_change: u64,
     reserve: Reserve,
 }
 
 impl Depth {
-    /// `filling_bytes` is at most half of `base_bytes`.
-    pub(crate) fn new(
-        base_bytes: usize,
-        max_bytes: usize,
-        filling_bytes: usize,
-        reserve: &Reserve,
-    ) -> Self {
+    /// Chunks stay within half of the buffer.
+    pub(crate) fn new(buffer: Growing, chunk: Growing, reserve: &Reserve) -> Self {
         Self {
-            base_bytes,
-            max_bytes: max_bytes.max(base_bytes),
-            now_bytes: base_bytes,
-            filling_bytes,
+            buffer,
+            chunk,
+            doublings: 0,
             delivered_at_change: 0,
             reserve: reserve.clone(),
         }
@@ -89,17 +104,23 @@ impl Depth {
     /// A depth that never changes, without a chunk being filled.
     #[cfg(test)]
     pub(crate) fn fixed(bytes: usize) -> Self {
-        Self::new(bytes, bytes, 0, &Reserve::new(0))
+        Self::new(Growing::fixed(bytes), Growing::fixed(0), &Reserve::new(0))
     }
 
     /// What the buffer may hold, the chunk being filled included.
     pub(crate) fn bytes(&self) -> usize {
-        self.now_bytes
+        self.buffer.at(self.doublings)
     }
 
-    /// What may be queued or in the consumer's hands.
+    /// The size of the next chunk.
+    pub(crate) fn chunk_bytes(&self) -> usize {
+        self.chunk.at(self.doublings).min(self.bytes() / 2)
+    }
+
+    /// What may be queued or in the consumer's hands: the chunk being filled is part of the
+    /// buffer, and neither.
     pub(crate) fn limit_bytes(&self) -> usize {
-        self.now_bytes - self.filling_bytes
+        self.bytes() - self.chunk_bytes()
     }
 
     /// How little of it wakes a source that waits for room. In batches: woken for every chunk it
@@ -109,38 +130,40 @@ impl Depth {
         self.limit_bytes() / 4
     }
 
-    pub(crate) fn set_filling_bytes(&mut self, bytes: usize) {
-        self.filling_bytes = bytes;
+    /// Makes all chunks from here on as large, or half of the buffer's base.
+    pub(crate) fn set_chunk_bytes(&mut self, bytes: usize) {
+        self.chunk = Growing::fixed(bytes.min(self.buffer.base / 2));
     }
 
     /// Takes note that the consumer took `waited` to empty the buffer to its low water, and that
     /// it has taken `delivered` bytes since the stream began.
     pub(crate) fn adapt(&mut self, waited: Duration, delivered: u64) {
-        let wanted_bytes = if waited > SLOW_DRAIN {
-            self.base_bytes
+        if waited > SLOW_DRAIN {
+            self.reserve.give_back(self.borrowed_bytes());
+            self.doublings = 0;
+            self.delivered_at_change = delivered;
         } else if waited < FAST_DRAIN && self.has_proved_itself(delivered) {
-            self.now_bytes.saturating_mul(2).min(self.max_bytes)
-        } else {
-            return;
-        };
-        if wanted_bytes > self.now_bytes && !self.reserve.take(wanted_bytes - self.now_bytes) {
-            return;
+            let more_bytes = self.buffer.at(self.doublings + 1) - self.bytes();
+            if more_bytes > 0 && self.reserve.take(more_bytes) {
+                self.doublings += 1;
+                self.delivered_at_change = delivered;
+            }
         }
-        self.reserve
-            .give_back(self.now_bytes.saturating_sub(wanted_bytes));
-        self.now_bytes = wanted_bytes;
-        self.delivered_at_change = delivered;
+    }
+
+    fn borrowed_bytes(&self) -> usize {
+        self.bytes() - self.buffer.base
     }
 
     fn has_proved_itself(&self, delivered: u64) -> bool {
         let since_change = delivered - self.delivered_at_change;
-        since_change >= DELIVERED_DEPTHS_MIN.saturating_mul(self.now_bytes as u64)
+        since_change >= DELIVERED_DEPTHS_MIN.saturating_mul(self.bytes() as u64)
     }
 }
 
 impl Drop for Depth {
     fn drop(&mut self) {
-        self.reserve.give_back(self.now_bytes - self.base_bytes);
+        self.reserve.give_back(self.borrowed_bytes());
     }
 }
 
@@ -155,47 +178,68 @@ mod tests {
         reserve.left_bytes.load(Ordering::Relaxed)
     }
 
+    fn depth(reserve: &Reserve) -> Depth {
+        let (buffer, chunk) = (
+            Growing {
+                base: 100,
+                max: 500,
+            },
+            Growing { base: 20, max: 50 },
+        );
+        Depth::new(buffer, chunk, reserve)
+    }
+
     #[test]
     fn a_fast_consumer_gets_a_deeper_buffer_step_by_step_and_no_deeper_than_allowed() {
         let reserve = Reserve::new(1000);
-        let mut depth = Depth::new(100, 500, 20, &reserve);
+        let mut depth = depth(&reserve);
         assert_eq!((depth.bytes(), depth.limit_bytes()), (100, 80));
         depth.adapt(FAST, 1599);
         assert_eq!(depth.bytes(), 100, "it has not taken enough");
         depth.adapt(FAST, 1600);
-        assert_eq!(depth.bytes(), 200);
+        assert_eq!((depth.bytes(), depth.chunk_bytes()), (200, 40));
         depth.adapt(FAST, 1600 + 3199);
         assert_eq!(depth.bytes(), 200, "not enough since then");
         depth.adapt(FAST, 10_000);
         depth.adapt(FAST, 100_000);
         depth.adapt(FAST, 1_000_000);
-        assert_eq!((depth.bytes(), depth.limit_bytes()), (500, 480));
+        assert_eq!((depth.bytes(), depth.chunk_bytes()), (500, 50));
+        assert_eq!(depth.limit_bytes(), 450);
         assert_eq!(left(&reserve), 600);
     }
 
     #[test]
     fn a_consumer_that_becomes_slow_gets_the_base_again() {
         let reserve = Reserve::new(1000);
-        let mut depth = Depth::new(100, 500, 20, &reserve);
+        let mut depth = depth(&reserve);
         depth.adapt(FAST, 10_000);
         depth.adapt(Duration::from_millis(50), 100_000);
         assert_eq!(depth.bytes(), 200, "neither fast nor slow");
         depth.adapt(SLOW, 100_000);
-        assert_eq!((depth.bytes(), left(&reserve)), (100, 1000));
+        assert_eq!((depth.bytes(), depth.chunk_bytes()), (100, 20));
+        assert_eq!(left(&reserve), 1000);
+    }
+
+    #[test]
+    fn a_chunk_size_that_was_set_stays() {
+        let reserve = Reserve::new(1000);
+        let mut depth = depth(&reserve);
+        depth.set_chunk_bytes(10);
+        depth.adapt(FAST, 10_000);
+        assert_eq!((depth.bytes(), depth.chunk_bytes()), (200, 10));
+        depth.set_chunk_bytes(1000);
+        assert_eq!(depth.chunk_bytes(), 50, "half of the base");
     }
 
     #[test]
     fn the_reserve_bounds_what_all_borrow_and_gets_it_back() {
         let reserve = Reserve::new(150);
-        let mut first = Depth::new(100, 500, 20, &reserve);
-        let mut second = Depth::new(100, 500, 20, &reserve);
+        let (mut first, mut second) = (depth(&reserve), depth(&reserve));
         first.adapt(FAST, 10_000);
         second.adapt(FAST, 10_000);
         first.adapt(FAST, 100_000);
-        assert_eq!(
-            (first.bytes(), second.bytes(), left(&reserve)),
-            (200, 100, 50)
-        );
+        assert_eq!((first.bytes(), second.bytes()), (200, 100));
+        assert_eq!(left(&reserve), 50);
         drop(first);
         second.adapt(FAST, 20_000);
         assert_eq!((second.bytes(), left(&reserve)), (200, 50));

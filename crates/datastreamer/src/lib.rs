@@ -59,7 +59,7 @@ mod writer;
 
 pub use config::{
     DEFAULT_BUFFER_BYTES, DEFAULT_CHUNK_BYTES, DEFAULT_CONSUMER_STALL, DEFAULT_FAST_BUFFER_BYTES,
-    DEFAULT_FLUSH_AFTER, DEFAULT_SOURCE_STALL, OnStop, StreamOptions,
+    DEFAULT_FAST_CHUNK_BYTES, DEFAULT_FLUSH_AFTER, DEFAULT_SOURCE_STALL, OnStop, StreamOptions,
 };
 pub use consumer::{
     AlreadyRegistered, Consumer, DataStreamer, Delivery, HangUp, Producer, ProducerSlot,

@@ -96,7 +96,7 @@ impl Pulled {
         if core.queue.is_paused() {
             return Poll::Pending;
         }
-        match ready!(self.poll_gather(core.settings.chunk_bytes, cx)) {
+        match ready!(self.poll_gather(core.settings.chunk.base, cx)) {
             Ok(Some(chunk)) => match self.check_length(core, chunk.len()) {
                 Ok(()) => {
                     core.queue.count_direct(chunk.len());

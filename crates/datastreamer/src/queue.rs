@@ -180,9 +180,14 @@ impl Queue {
         lock(&self.state).has_room(memory_bytes)
     }
 
-    /// Changes the share of the chunk being filled; what is in the queue stays.
-    pub(crate) fn set_filling_bytes(&self, bytes: usize) {
-        lock(&self.state).depth.set_filling_bytes(bytes);
+    /// Changes the size of the chunks; what is in the queue stays.
+    pub(crate) fn set_chunk_bytes(&self, bytes: usize) {
+        lock(&self.state).depth.set_chunk_bytes(bytes);
+    }
+
+    /// The size of the next chunk, in bytes.
+    pub(crate) fn chunk_bytes(&self) -> usize {
+        lock(&self.state).depth.chunk_bytes()
     }
 
     /// What the stream may hold now, in bytes.
@@ -621,7 +626,7 @@ mod tests {
     fn a_smaller_bound_leaves_what_is_there() {
         let queue = queue(10);
         assert!(put(&queue, 9));
-        queue.set_filling_bytes(5);
+        queue.set_chunk_bytes(5);
         assert!(!put(&queue, 1));
         assert_eq!(take(&queue), Some(Some(Ok(9))));
         queue.release(9);

@@ -163,16 +163,11 @@ impl StreamCore {
     pub(crate) fn new(options: &StreamOptions) -> Arc<Self> {
         let settings = options.resolve();
         let pool = options.chosen_pool().clone();
-        let depth = Depth::new(
-            settings.buffer_bytes,
-            settings.fast_buffer_bytes,
-            settings.chunk_bytes,
-            pool.reserve(),
-        );
+        let depth = Depth::new(settings.buffer, settings.chunk, pool.reserve());
         Arc::new(Self {
             id: StreamId::next(),
             queue: Queue::new(depth, settings.on_stop),
-            pending: Pending::new(settings.chunk_bytes, settings.length),
+            pending: Pending::new(settings.length),
             pool,
             rows: AtomicU64::new(0),
             rows_expected: AtomicU64::new(u64::MAX),

@@ -60,8 +60,6 @@ pub(crate) struct Pending {
 struct Filling {
     /// `None`: to be started, or in the hands of who has the turn.
     chunk: Option<ChunkBuf>,
-    /// The size of the next chunk to be started.
-    chunk_bytes: usize,
     /// Bytes accepted so far.
     written: u64,
     /// What `written` may reach.
@@ -80,11 +78,10 @@ pub(crate) struct SourceMark {
 }
 
 impl Pending {
-    pub(crate) fn new(chunk_bytes: usize, length: Option<u64>) -> Self {
+    pub(crate) fn new(length: Option<u64>) -> Self {
         Self {
             filling: SpinMutex::new(Filling {
                 chunk: None,
-                chunk_bytes,
                 written: 0,
                 written_max: length.unwrap_or(u64::MAX),
                 chunks_started: 0,
@@ -194,12 +191,8 @@ impl Drop for Turn<'_> {
 }
 
 fn start_chunk(core: &StreamCore) -> ChunkBuf {
-    let chunk_bytes = {
-        let mut filling = core.pending.filling.lock();
-        filling.chunks_started += 1;
-        filling.chunk_bytes
-    };
-    core.take_buffer(chunk_bytes)
+    core.pending.filling.lock().chunks_started += 1;
+    core.take_buffer(core.queue.chunk_bytes())
 }
 
 impl StreamWriter {
@@ -234,7 +227,7 @@ impl StreamWriter {
         }
         let mut turn = self.begin(data.len())?;
         turn.hand_over()?;
-        let slice_bytes = self.core.pending.filling.lock().chunk_bytes;
+        let slice_bytes = self.core.queue.chunk_bytes();
         while !data.is_empty() {
             let slice = data.split_to(data.len().min(slice_bytes));
             let bytes = slice.len();
@@ -257,10 +250,8 @@ impl StreamWriter {
     /// as half. What was written goes on in chunks of the new size, so this blocks while the
     /// buffer is full and that makes a chunk.
     pub fn set_chunk_bytes(&self, bytes: usize) {
-        let chunk_bytes = bytes.clamp(1, self.core.settings.buffer_bytes / 2);
         let mut turn = Turn::take(&self.core);
-        self.core.pending.filling.lock().chunk_bytes = chunk_bytes;
-        self.core.queue.set_filling_bytes(chunk_bytes);
+        self.core.queue.set_chunk_bytes(bytes.max(1));
         if let Some(chunk) = turn.chunk.take() {
             // Of a stop the next write tells.
             let _stopped = turn.append(chunk.filled());
