@@ -47,6 +47,12 @@ impl Head {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// Returns all values of a header.
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
+        let found = self.headers.iter().filter(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str()).collect()
+    }
+
     pub(crate) fn content_length(&self) -> Option<usize> {
         self.get("content-length")
             .map(|length| length.parse().unwrap())
