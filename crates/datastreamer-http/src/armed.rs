@@ -157,6 +157,12 @@ impl Connection {
         state.active.retain(|other| other.id() != stream.id());
     }
 
+    /// Takes note that a response will not be sent.
+    pub(crate) fn withdraw(&self, stream: &StreamHandle) {
+        let mut state = self.state();
+        state.active.retain(|other| other.id() != stream.id());
+    }
+
     /// Asks for the socket to be drained; `true` once everything is sent.
     pub(crate) fn poll_drained(&self) -> bool {
         let mut state = self.state();

@@ -173,7 +173,7 @@ impl Download {
     {
         let plain_length = self.length.filter(|_| asked.coding.is_none());
         if asked.head_only {
-            return self.head(asked.coding, plain_length, DownloadBody::empty());
+            return self.head(asked.coding, plain_length, DownloadBody::of_head());
         }
         let options = self.options.clone().context(asked.path);
         let mut reader = start(options.clone().length(self.length));

@@ -74,6 +74,7 @@ fn respond(
     };
     let started = started.clone();
     let answer = Download::new("text/plain")
+        .compressible(true)
         .observe(move |stream| started.note(stream))
         .respond(request, |options| options.stream_out(source));
     async { answer.await.map(Body::new) }
@@ -136,6 +137,21 @@ fn a_failure_over_http_2_resets_its_stream_alone() {
         assert!(body == noise(BYTES), "{path}");
     }
     assert_eq!(client.ask("/good").read().1, h2_client::End::Whole);
+}
+
+#[test]
+fn head_says_no_length_that_is_not_known() {
+    let app = App::serve();
+    let mut client = Raw::connect(app.address);
+    for coding in ["", "Accept-Encoding: gzip\r\n"] {
+        client.send(&format!(
+            "HEAD /good HTTP/1.1\r\nHost: localhost\r\n{coding}\r\n"
+        ));
+        let head = client.read_head();
+        assert_eq!(head.get("content-encoding").is_some(), !coding.is_empty());
+        assert_eq!((head.status, head.content_length()), (200, None));
+    }
+    assert_eq!(client.get("/good").end, End::Whole, "and no body");
 }
 
 #[test]
