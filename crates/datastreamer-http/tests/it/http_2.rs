@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use datastreamer::{ErrorKind, Outcome, PoolOptions, StreamOptions, StreamPool};
+use datastreamer::{Error, ErrorKind, Outcome, PoolOptions, StreamOptions, StreamPool};
 use datastreamer_http::{DRAIN_MAX, Download};
 use datastreamer_testkit::{
     BoxError, Probe, Source, endless, eventually, fails_after, noise, noise_source, panics_after,
@@ -201,6 +201,20 @@ fn a_stalled_stream_is_dropped_in_time_and_gives_its_place_back() {
     // Nothing else moved on it: the connection is lost, and not in good order.
     assert!(matches!(stalled.read().1, End::Lost(_)));
     assert!(!serving.spy(0).events().contains(&Event::ShutDown));
+}
+
+#[test]
+fn a_stream_that_was_stopped_behind_a_closed_window_gives_its_place_back() {
+    let (started, pool) = (Started::default(), two_places());
+    let serving = serve_paths(&started, &pool, |_| endless(4096));
+    let client = Client::connect_with_window(serving.address(), 65_535);
+    let mut stalled = client.ask("/");
+    stalled.peek();
+    started
+        .handle(0)
+        .stop(Error::new(ErrorKind::ShutDown, "a test"));
+    assert_eq!(started.record(0).outcome, Some(Outcome::Cancelled));
+    eventually("the place is free", || pool.active() == 0);
 }
 
 #[test]
