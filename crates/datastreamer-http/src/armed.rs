@@ -10,6 +10,13 @@
 //! flush says nothing (data may wait for a window inside hyper), so such a connection stays
 //! armed until hyper shuts it down in good order.
 //!
+//! One client needs more: node's fetch takes a reset for the end of a chunked body when the
+//! response said `Connection: close`, which hyper does when the request did. There a failure
+//! breaks the chunked framing as well. That takes a frame's boundary, so it cannot be done after
+//! a `kill -9`, nor for a client that took nothing until the drain's time was up: there such a
+//! client (its user asked for the header) does not see that a chunked file is cut. One of known
+//! length it does, and without the header it sees both.
+//!
 //! RST throws away what the kernel has not sent. Before an abort on an error the body waits, at
 //! most [`DRAIN_MAX`], until everything is on the wire.
 
@@ -19,7 +26,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -51,6 +58,10 @@ const STALLED_STREAMS_MAX: usize = 4;
 /// What the kernel may hold of a response unsent, in bytes: 128 KiB. Without it a stalled client
 /// costs 2.3 MB of kernel memory, with it 0.25 MB, and no throughput that could be measured.
 const UNSENT_BYTES_MAX: u32 = 128 * 1024;
+
+/// The size of a chunk beyond 64 bits, without the end of its line: no parser takes it for the
+/// last chunk. To node's fetch a reset behind `Connection: close` is a good end, this is not.
+const SPOILT_CHUNK: &[u8] = b"fffffffffffffffffff";
 
 const STALLED_TEXT: &str = "the client took nothing for too long";
 
@@ -182,6 +193,8 @@ struct State {
     blocked: bool,
     /// The socket is no more: nothing is kept for it.
     gone: bool,
+    /// The end of the connection must show in the framing as well: see [`SPOILT_CHUNK`].
+    spoil: bool,
 }
 
 impl Connection {
@@ -237,6 +250,13 @@ impl Connection {
         state.drained
     }
 
+    /// Has the chunked framing broken before the reset, if all of it is sent so far: behind a
+    /// part of a chunk it would be taken for data.
+    pub(crate) fn spoil_framing(&self) {
+        let mut state = self.state();
+        state.spoil = state.drained;
+    }
+
     /// Returns how many bytes the socket has taken, and whether it would take more.
     pub(crate) fn written(&self) -> (u64, bool) {
         let state = self.state();
@@ -271,7 +291,7 @@ impl Connection {
 /// # Panics
 /// When polled outside of a tokio runtime whose time is enabled.
 #[derive(Debug)]
-pub struct Armed<S> {
+pub struct Armed<S: Socket> {
     socket: S,
     connection: Connection,
     armed: bool,
@@ -542,11 +562,15 @@ fn why_stopped(stream: &StreamHandle, cx: &mut Context<'_>) -> Option<ErrorKind>
     }
 }
 
-impl<S> Drop for Armed<S> {
+impl<S: Socket> Drop for Armed<S> {
     /// A clone of the connection that is kept must not keep streams, and their places, with it.
     fn drop(&mut self) {
         let mut state = self.connection.state();
         state.gone = true;
+        if state.spoil {
+            let cx = &mut Context::from_waker(Waker::noop());
+            let _best_effort = Pin::new(&mut self.socket).poll_write(cx, SPOILT_CHUNK);
+        }
         let left = (
             std::mem::take(&mut state.active),
             std::mem::take(&mut state.unflushed),

@@ -15,6 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use datastreamer::{ChunkReader, Error};
+use http::{HeaderValue, Request, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -51,9 +52,34 @@ pub struct DownloadBody {
     stream: Option<Streaming>,
     /// Bytes still to come, where that is known.
     left: Option<u64>,
-    multiplexed: bool,
+    carrier: Carrier,
     /// Somebody has asked for a frame: the head is made.
     polled: bool,
+}
+
+/// What carries a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carrier {
+    Http1,
+    /// The client asked for `Connection: close`, which hyper repeats in the response.
+    Http1Closing,
+    /// Many responses on one connection, each with a window.
+    Http2,
+}
+
+impl Carrier {
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        let closes = |value: &HeaderValue| {
+            let mut options = value.as_bytes().split(|byte| *byte == b',');
+            options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+        };
+        let mut lines = request.headers().get_all(header::CONNECTION).iter();
+        match request.version() >= Version::HTTP_2 {
+            true => Self::Http2,
+            false if lines.any(closes) => Self::Http1Closing,
+            false => Self::Http1,
+        }
+    }
 }
 
 /// Why a body ended too early; see [`BodyError::get_ref`] for the whole story.
@@ -119,10 +145,10 @@ impl DownloadBody {
         reader: ChunkReader,
         length: Option<u64>,
         connection: Option<Connection>,
-        multiplexed: bool,
+        carrier: Carrier,
     ) -> Self {
         if let Some(connection) = &connection {
-            connection.begin(reader.handle(), multiplexed);
+            connection.begin(reader.handle(), carrier == Carrier::Http2);
         }
         let written_before = connection.as_ref().map_or(0, |known| known.written().0);
         let mut body = Self {
@@ -134,7 +160,7 @@ impl DownloadBody {
                 failing: None,
             }),
             left: length,
-            multiplexed,
+            carrier,
             polled: false,
         };
         // hyper never polls a body of no bytes.
@@ -148,10 +174,22 @@ impl DownloadBody {
     /// `http_2::a_slow_reader_gets_every_valid_byte_before_the_reset` and
     /// `http_2::a_response_is_complete_only_when_the_client_has_let_its_last_byte_in`.
     fn hold_last_byte(&mut self, mut chunk: Bytes) -> Bytes {
-        if self.multiplexed && chunk.len() > 1 {
+        if self.carrier == Carrier::Http2 && chunk.len() > 1 {
             self.first.push_front(chunk.split_off(chunk.len() - 1));
         }
         chunk
+    }
+
+    /// Has a chunked body of a connection that closes anyway broken off visibly.
+    fn spoil_framing(&self) {
+        let chunked = self.carrier == Carrier::Http1Closing && self.left.is_none();
+        let connection = self
+            .stream
+            .as_ref()
+            .and_then(|stream| stream.connection.as_ref());
+        if let Some(connection) = connection.filter(|_| chunked) {
+            connection.spoil_framing();
+        }
     }
 
     /// Ends the response once nothing is left of it.
@@ -261,8 +299,11 @@ impl Body for DownloadBody {
         {
             *left -= chunk.len() as u64;
         }
+        if let Some(Err(_)) = &next {
+            this.spoil_framing();
+        }
         // HTTP/1: the flush tells when the last chunk is out. HTTP/2: that hyper asks again.
-        if next.is_none() || !this.multiplexed {
+        if next.is_none() || this.carrier != Carrier::Http2 {
             this.end_if_over();
         }
         Poll::Ready(next.map(|chunk| chunk.map(Frame::data)))
@@ -305,7 +346,7 @@ impl From<String> for DownloadBody {
             first: chunk.into_iter().collect(),
             stream: None,
             left,
-            multiplexed: false,
+            carrier: Carrier::Http1,
             polled: false,
         }
     }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     armed::Connection,
-    body::DownloadBody,
+    body::{Carrier, DownloadBody},
     coding::{self, Coding},
     disposition::content_disposition,
     problem::Problem,
@@ -121,7 +121,8 @@ impl Download {
     }
 
     /// Adds a header to the response; may be called again with the same name. It replaces what
-    /// the response would say otherwise, but for `Vary`, to which it adds.
+    /// the response would say otherwise, but for `Vary`, to which it adds. `Content-Length` is
+    /// left out: only [`length`](Self::length) makes it true.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
@@ -163,6 +164,7 @@ impl Download {
                 false => None,
             },
             connection: Connection::of(request.extensions()),
+            carrier: Carrier::of(request),
         };
         self.answer(asked, start)
     }
@@ -210,9 +212,8 @@ impl Download {
             )
             .into_response();
         }
-        let multiplexed = asked.version >= Version::HTTP_2;
         let (first, connection) = (window.chunks, asked.connection);
-        let body = DownloadBody::new(first, reader, length, connection, multiplexed);
+        let body = DownloadBody::new(first, reader, length, connection, asked.carrier);
         self.head(asked.coding, length, body)
     }
 
@@ -267,10 +268,14 @@ impl Download {
         // A proxy that buffers hides a slow client from us, and an abort from the client.
         headers.insert(&X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
-        for (name, _) in self.headers.iter().filter(|(name, _)| name != header::VARY) {
+        let added = self.headers.into_iter();
+        let added: Vec<_> = added
+            .filter(|(name, _)| name != header::CONTENT_LENGTH)
+            .collect();
+        for (name, _) in added.iter().filter(|(name, _)| name != header::VARY) {
             headers.remove(name);
         }
-        for (name, value) in self.headers {
+        for (name, value) in added {
             headers.append(name, value);
         }
         response
@@ -295,6 +300,7 @@ struct Asked {
     path: String,
     coding: Option<Coding>,
     connection: Option<Connection>,
+    carrier: Carrier,
 }
 
 /// What was held back.

@@ -104,8 +104,15 @@ fn a_header_of_its_own_replaces_and_a_vary_adds() {
                 )
             }
         };
-        let (link, vary, ranges) = (header("link"), header("vary"), header("accept-ranges"));
-        let headers = [link("</a>"), link("</b>"), vary("origin"), ranges("bytes")];
+        let (link, vary) = (header("link"), header("vary"));
+        let (ranges, length) = (header("accept-ranges"), header("content-length"));
+        let headers = [
+            link("</a>"),
+            link("</b>"),
+            vary("origin"),
+            ranges("bytes"),
+            length("7"),
+        ];
         let download = Download::new("text/csv").compressible(true);
         headers
             .into_iter()
@@ -118,6 +125,7 @@ fn a_header_of_its_own_replaces_and_a_vary_adds() {
     assert_eq!(head.all("link"), ["</a>", "</b>"]);
     assert_eq!(head.all("vary"), ["accept-encoding", "origin"]);
     assert_eq!(head.all("accept-ranges"), ["bytes"]);
+    assert_eq!(head.all("content-length"), ["10"]);
 }
 
 #[test]

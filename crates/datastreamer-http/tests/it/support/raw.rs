@@ -188,6 +188,16 @@ impl Raw {
         body
     }
 
+    /// Reads whatever still comes, as it is.
+    pub(crate) fn read_rest(&mut self) -> (Vec<u8>, End) {
+        let mut rest = Vec::new();
+        let end = match self.input.read_to_end(&mut rest) {
+            Ok(_) => End::Fin,
+            Err(error) => end_of(&error),
+        };
+        (rest, end)
+    }
+
     /// Reads what comes after a response: how the server closes the connection.
     pub(crate) fn read_close(&mut self) -> End {
         let mut byte = [0];
