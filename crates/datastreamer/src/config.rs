@@ -8,7 +8,7 @@ use crate::{
     depth::Growing,
     pool::StreamPool,
     reader::ChunkReader,
-    streamer::{self, SourceResult},
+    streamer::{self, SourceResult, StreamCore, StreamHandle},
     writer::StreamWriter,
 };
 
@@ -75,7 +75,7 @@ pub struct StreamOptions {
     on_stop: OnStop,
     context: Option<Arc<str>>,
     pool: Option<StreamPool>,
-    beyond_admission: bool,
+    shares_place_of: Option<StreamHandle>,
 }
 
 /// What the core runs on; made once by [`StreamOptions::resolve`].
@@ -179,10 +179,12 @@ impl StreamOptions {
         self
     }
 
-    /// Starts the stream without asking for a place of its own, because it only transforms
-    /// another stream that has one (a compressor, a tee). It takes a thread all the same.
-    pub fn within_admitted_stream(mut self) -> Self {
-        self.beyond_admission = true;
+    /// Shares the place of another stream instead of asking for one, because this stream only
+    /// transforms that one (a compressor, a tee). It starts when the other has its place, on a
+    /// thread of its own, and fails as the other does if there is none; the place goes on to the
+    /// next in line when both are done.
+    pub fn within_admitted_stream(mut self, other: &StreamHandle) -> Self {
+        self.shares_place_of = Some(other.clone());
         self
     }
 
@@ -202,8 +204,8 @@ impl StreamOptions {
         self.pool.as_ref().unwrap_or_else(|| StreamPool::global())
     }
 
-    pub(crate) fn asks_for_admission(&self) -> bool {
-        !self.beyond_admission
+    pub(crate) fn shares_place_of(&self) -> Option<&Arc<StreamCore>> {
+        self.shares_place_of.as_ref().map(StreamHandle::core)
     }
 
     fn resolve_chunk(&self) -> Growing {

@@ -260,34 +260,55 @@ impl StreamPool {
 
     // ---- admission ----
 
-    /// Runs a job for a stream, now or when a place is free.
+    /// Runs a job for a stream, now or when a place is free: one of its own, or that of `other`.
     ///
     /// # Errors
     /// `Busy` or `ShutDown`, or why the stream was stopped before it could run: the job was
     /// dropped.
-    pub(crate) fn submit(&self, job: Job, asks_for_admission: bool) -> Result<(), Error> {
+    pub(crate) fn submit(&self, job: Job, other: Option<&Arc<StreamCore>>) -> Result<(), Error> {
         let options = &self.shared.options;
-        let core = Arc::clone(&job.core);
         let mut state = std_lock(&self.shared.state);
         // A stop comes before this look, or finds the job in the waiting room: see forget_waiting.
-        core.queue.check_open()?;
+        job.core.queue.check_open()?;
         state.check_open()?;
-        let must_wait = asks_for_admission && state.active >= options.max_active;
+        if let Some(other) = other {
+            state.add_live(&job.core);
+            drop(state);
+            let pool = self.clone();
+            other.share_place(Box::new(move |slot| pool.run_admitted(job, slot)));
+            return Ok(());
+        }
+        let must_wait = state.active >= options.max_active;
         if must_wait && state.waiting.len() >= options.max_waiting {
             return Err(busy(&state));
         }
-        state.add_live(&core);
+        state.add_live(&job.core);
         if must_wait {
             state.waiting.push_back(job);
             return Ok(());
         }
-        if asks_for_admission {
-            state.active += 1;
-            core.give_slot(Slot(self.clone()));
-        }
+        state.active += 1;
         drop(state);
-        self.run_on_a_thread(job)
-            .inspect_err(|_| self.forget(core.id))
+        self.run_admitted(job, Ok(Some(self.new_slot())));
+        Ok(())
+    }
+
+    /// Runs a job in the place that it got, or ends its stream with the reason for none.
+    fn run_admitted(&self, job: Job, slot: Result<Option<Arc<Slot>>, Error>) {
+        let core = Arc::clone(&job.core);
+        let running = slot.and_then(|slot| {
+            // The place first: the source may be done before we return.
+            core.decide_place(Ok(slot));
+            self.run_on_a_thread(job)
+        });
+        if let Err(error) = running {
+            core.end_source(End::Abort(error));
+        }
+    }
+
+    /// Makes a place that is counted already.
+    fn new_slot(&self) -> Arc<Slot> {
+        Arc::new(Slot(self.clone()))
     }
 
     /// Takes a place without a thread.
@@ -295,18 +316,25 @@ impl StreamPool {
     pub(crate) fn admit(
         &self,
         core: &Arc<StreamCore>,
-        asks_for_admission: bool,
+        other: Option<&Arc<StreamCore>>,
     ) -> Result<(), Error> {
         let mut state = std_lock(&self.shared.state);
         state.check_open()?;
-        if asks_for_admission {
+        if other.is_none() {
             if state.active >= self.shared.options.max_active {
                 return Err(busy(&state));
             }
             state.active += 1;
-            core.give_slot(Slot(self.clone()));
         }
         state.add_live(core);
+        drop(state);
+        match other {
+            None => core.decide_place(Ok(Some(self.new_slot()))),
+            Some(other) => {
+                let core = Arc::clone(core);
+                other.share_place(Box::new(move |slot| core.decide_place(slot)));
+            }
+        }
         Ok(())
     }
 
@@ -340,12 +368,7 @@ impl StreamPool {
             return;
         };
         drop(state);
-        let core = Arc::clone(&job.core);
-        // The place first: the source may be done before we return.
-        core.give_slot(Slot(self.clone()));
-        if let Err(error) = self.run_on_a_thread(job) {
-            core.end_source(End::Abort(error));
-        }
+        self.run_admitted(job, Ok(Some(self.new_slot())));
     }
 
     // ---- threads ----
@@ -436,7 +459,7 @@ fn busy(state: &State) -> Error {
     )
 }
 
-/// A place in the pool; dropping it passes the place on.
+/// A place in the pool; when the last stream that shares it drops it, it is passed on.
 pub(crate) struct Slot(StreamPool);
 
 impl Drop for Slot {

@@ -37,7 +37,7 @@ impl StreamOptions {
         E: Into<Box<dyn StdError + Send + Sync>> + 'static,
     {
         let core = StreamCore::new(&self);
-        match core.pool.admit(&core, self.asks_for_admission()) {
+        match core.pool.admit(&core, self.shares_place_of()) {
             Ok(()) => {
                 core.note_source_started();
                 core.queue.note_pulled();

@@ -533,7 +533,7 @@ fn tell_done(done: Option<Done>) -> bool {
     is_done
 }
 
-fn keep_waker(list: &mut Vec<Waker>, waker: &Waker) {
+pub(crate) fn keep_waker(list: &mut Vec<Waker>, waker: &Waker) {
     if !list.iter().any(|kept| kept.will_wake(waker)) {
         list.push(waker.clone());
     }

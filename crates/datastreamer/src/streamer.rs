@@ -8,11 +8,13 @@ use std::{
     error::Error as StdError,
     fmt,
     future::{Future, poll_fn},
+    mem::take,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    task::{Context, Poll, Waker},
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -24,7 +26,7 @@ use crate::{
     depth::Depth,
     error::{Error, ErrorKind},
     pool::{Job, Slot, StreamPool},
-    queue::{End, Queue, StopCallback},
+    queue::{End, Queue, StopCallback, keep_waker},
     reader::{ChunkReader, block_on},
     record::{BlockedOn, Outcome, Record, StreamId},
     watchdog,
@@ -100,7 +102,7 @@ where
             })
         },
     };
-    match core.pool.submit(job, options.asks_for_admission()) {
+    match core.pool.submit(job, options.shares_place_of()) {
         Ok(()) => watchdog::watch(core),
         Err(error) => core.end_source(End::Abort(error)),
     }
@@ -155,9 +157,23 @@ pub(crate) struct StreamCore {
     started_at: Instant,
     /// Set once source and consumer are done.
     duration: OnceLock<Duration>,
-    /// The stream's place in the pool; given back when both are done.
-    slot: Mutex<Option<Slot>>,
+    place: Mutex<Place>,
 }
+
+/// A stream's place in the pool, and who waits for it.
+#[derive(Default)]
+struct Place {
+    /// Given back when source and consumer are done, here and in the streams that share it.
+    slot: Option<Arc<Slot>>,
+    /// The stream has had its place, or will have none.
+    decided: bool,
+    wakers: Vec<Waker>,
+    sharing: Vec<Sharing>,
+}
+
+/// Runs once a place is there, or it is clear why there will be none. `None`: that of a stream
+/// which is over.
+pub(crate) type Sharing = Box<dyn FnOnce(Result<Option<Arc<Slot>>, Error>) + Send>;
 
 impl StreamCore {
     pub(crate) fn new(options: &StreamOptions) -> Arc<Self> {
@@ -177,7 +193,7 @@ impl StreamCore {
             started: SystemTime::now(),
             started_at: Instant::now(),
             duration: OnceLock::new(),
-            slot: Mutex::new(None),
+            place: Mutex::default(),
             settings,
         })
     }
@@ -223,8 +239,13 @@ impl StreamCore {
     /// Ends the source's side.
     pub(crate) fn end_source(&self, end: End) {
         self.source_ended.store(true, Ordering::Release);
+        let no_place = match &end {
+            End::Finish => Ok(None),
+            End::Abort(error) => Err(error.clone()),
+        };
         let done = self.queue.end(end);
         std_lock(&self.spare).clear();
+        self.decide_place(no_place);
         if done {
             self.done();
         }
@@ -257,7 +278,7 @@ impl StreamCore {
 
     fn done(&self) {
         let _already_done = self.duration.set(self.started_at.elapsed());
-        let slot = std_lock(&self.slot).take();
+        let slot = std_lock(&self.place).slot.take();
         drop(slot);
         self.pool.forget(self.id);
         #[cfg(feature = "tracing")]
@@ -281,8 +302,48 @@ impl StreamCore {
         self.source_started.store(true, Ordering::Release);
     }
 
-    pub(crate) fn give_slot(&self, slot: Slot) {
-        *std_lock(&self.slot) = Some(slot);
+    // ---- the place in the pool ----
+
+    /// Gives the stream its place, or says why it gets none; what was said first counts.
+    pub(crate) fn decide_place(&self, slot: Result<Option<Arc<Slot>>, Error>) {
+        let mut place = std_lock(&self.place);
+        if place.decided {
+            return;
+        }
+        place.decided = true;
+        // Behind `done` nobody would give it back.
+        if self.duration.get().is_none() {
+            place.slot = slot.clone().ok().flatten();
+        }
+        let (wakers, sharing) = (take(&mut place.wakers), take(&mut place.sharing));
+        drop(place);
+        sharing.into_iter().for_each(|share| share(slot.clone()));
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Shares the place with another stream, now or when there is one.
+    pub(crate) fn share_place(&self, share: Sharing) {
+        let mut place = std_lock(&self.place);
+        if !place.decided {
+            place.sharing.push(share);
+            return;
+        }
+        let slot = place.slot.clone();
+        drop(place);
+        let refusal = match slot {
+            None => self.queue.snapshot().cause,
+            Some(_) => None,
+        };
+        share(refusal.map_or(Ok(slot), Err));
+    }
+
+    fn poll_admitted(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut place = std_lock(&self.place);
+        if place.decided {
+            return Poll::Ready(());
+        }
+        keep_waker(&mut place.wakers, cx.waker());
+        Poll::Pending
     }
 
     pub(crate) fn is_waiting_for_admission(&self) -> bool {
@@ -368,6 +429,10 @@ impl StreamHandle {
         Self { core }
     }
 
+    pub(crate) fn core(&self) -> &Arc<StreamCore> {
+        &self.core
+    }
+
     /// Returns the stream's identity.
     pub fn id(&self) -> StreamId {
         self.core.id
@@ -390,8 +455,14 @@ impl StreamHandle {
     }
 
     /// Polls for the stop; pending if the stream ends otherwise.
-    pub fn poll_stopped(&self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Error> {
+    pub fn poll_stopped(&self, cx: &mut Context<'_>) -> Poll<Error> {
         self.core.queue.poll_stopped(cx)
+    }
+
+    /// Resolves when the stream has its place in the pool, or is over without one.
+    pub fn admitted(&self) -> impl Future<Output = ()> + Send + use<> {
+        let core = Arc::clone(&self.core);
+        poll_fn(move |cx| core.poll_admitted(cx))
     }
 
     /// Resolves with the final record when source and consumer are both done.
@@ -400,7 +471,7 @@ impl StreamHandle {
         poll_fn(move |cx| handle.poll_ended(cx))
     }
 
-    pub(crate) fn poll_ended(&self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Record> {
+    pub(crate) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Record> {
         self.core.queue.poll_done(cx).map(|()| self.record())
     }
 

@@ -272,7 +272,7 @@ fn c24_without_a_place_an_async_source_is_refused_and_dropped() {
     assert_eq!(error.unwrap().kind(), ErrorKind::Busy);
     assert!(dropped.load(Ordering::SeqCst));
     // But one that transforms another stream needs no place of its own.
-    let options = small().pool(&pool).within_admitted_stream();
+    let options = small().pool(&pool).within_admitted_stream(&active.handle());
     assert!(read(options.stream_out_async(items(10, 1))).1.is_none());
     drop(active);
     eventually("an empty pool", || {
