@@ -37,6 +37,9 @@ const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
 const DEFAULT_MAX_CONNECTIONS: usize = 4096;
 /// What slow lines need for a head of a few kilobytes, several times over.
 const DEFAULT_HEADER_TIMEOUT: Duration = Duration::from_secs(20);
+/// Three times the pings that keep an HTTP/2 connection alive: browsers come back to one within
+/// seconds, and who has been quiet for a minute costs a place.
+const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Variables begin with this; `DATASTREAMER_SERVER__LISTEN` is `server.listen`.
 const ENV_PREFIX: &str = "DATASTREAMER_";
 
@@ -77,6 +80,7 @@ struct RawLimits {
     max_connections: Option<NonZeroUsize>,
     queue_timeout: Option<Span>,
     header_timeout: Option<Span>,
+    idle_timeout: Option<Span>,
     client_stall: Option<Span>,
     client_min_rate: Option<ByteSize>,
     source_stall: Option<Span>,
@@ -131,6 +135,7 @@ pub(crate) struct Limits {
     queue_timeout: Duration,
     pub(crate) max_connections: usize,
     pub(crate) header_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
     pub(crate) client_stall: Duration,
     client_min_rate: u64,
     source_stall: Duration,
@@ -332,6 +337,7 @@ fn resolve_limits(raw: &RawLimits) -> Limits {
             .max_connections
             .map_or(DEFAULT_MAX_CONNECTIONS, NonZeroUsize::get),
         header_timeout: duration(raw.header_timeout, DEFAULT_HEADER_TIMEOUT),
+        idle_timeout: duration(raw.idle_timeout, DEFAULT_IDLE_TIMEOUT),
         client_stall: duration(raw.client_stall, DEFAULT_CONSUMER_STALL),
         client_min_rate: raw.client_min_rate.map_or(0, |rate| rate.0),
         source_stall: duration(raw.source_stall, DEFAULT_SOURCE_STALL),

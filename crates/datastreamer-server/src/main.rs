@@ -3,6 +3,7 @@
 mod cat;
 mod cli;
 mod config;
+mod connection;
 mod error;
 mod export;
 mod index;

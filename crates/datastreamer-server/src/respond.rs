@@ -2,21 +2,28 @@
 //!
 //! `GET|HEAD /NAME.SUFFIX` is a stream; the rest (index, health, transfers) is small.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::SystemTime,
+};
 
 use axum::{
     Json, Router,
-    body::Body,
+    body::{Body, Bytes, HttpBody},
     extract::{Request, State},
     http::{HeaderValue, Method, Response, StatusCode, header},
     response::{Html, IntoResponse},
     routing::get,
 };
-use datastreamer_http::{Connection, Download, Problem};
+use datastreamer_http::{Connection, Download, DownloadBody, Problem};
+use http_body::{Frame, SizeHint};
 use serde_json::json;
 
 use crate::{
     config::Config,
+    connection::Open,
     export::{Export, Refusal},
     index,
     transfers::{Asked, Transfers, uptime},
@@ -82,6 +89,7 @@ async fn stream(State(app): State<Arc<App>>, request: Request) -> Response<Body>
         target: request.uri().to_string(),
         peer: Connection::of(request.extensions()).and_then(|connection| connection.peer()),
     };
+    let open = request.extensions().get::<Open>().cloned();
     let span = tracing::info_span!("stream", route = file_name);
     let transfers = app.transfers.clone();
     let response = Download::new(route.media_type())
@@ -96,7 +104,35 @@ async fn stream(State(app): State<Arc<App>>, request: Request) -> Response<Body>
             span.in_scope(|| options.stream_out(prepared.write))
         })
         .await;
-    response.map(Body::new)
+    // What is no stream has none of its deadlines.
+    let _open = open.filter(|_| response.status() == StatusCode::OK);
+    response.map(|body| Body::new(Counted { body, _open }))
+}
+
+/// A stream's body: its request is open until it is dropped.
+struct Counted {
+    body: DownloadBody,
+    _open: Option<Open>,
+}
+
+impl HttpBody for Counted {
+    type Data = Bytes;
+    type Error = datastreamer::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, datastreamer::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 fn method_not_allowed() -> Response<Body> {
