@@ -181,6 +181,10 @@ impl Daemon {
         self.port
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Returns the directory of its configuration, which is also that of its commands.
     pub(crate) fn folder(&self) -> &Path {
         self.scratch.path()
