@@ -61,7 +61,7 @@ fn run_check(check: &Check) -> Result<(), Fatal> {
 fn say_good(check: &Check, config: &Config) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{} is good", check.file.display())?;
-    writeln!(out, "listen {}", config.listen)?;
+    writeln!(out, "listen {}", config::show(&config.listen))?;
     for (file_name, route) in config.routes.iter() {
         writeln!(out, "/{file_name} ({})", route.media_type())?;
     }

@@ -48,6 +48,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 }
 
 async fn show_index(State(app): State<Arc<App>>, request: Request) -> Html<String> {
+    let listen = app.config.listen.first().map(ToString::to_string);
     let host = request
         .headers()
         .get(header::HOST)
@@ -56,8 +57,9 @@ async fn show_index(State(app): State<Arc<App>>, request: Request) -> Html<Strin
             .uri()
             .authority()
             .map(|authority| authority.as_str()))
-        .map_or_else(|| app.config.listen.to_string(), str::to_owned);
-    Html(index::page(&app.config.routes, &host))
+        .or(listen.as_deref())
+        .unwrap_or_default();
+    Html(index::page(&app.config.routes, host))
 }
 
 async fn show_health(State(app): State<Arc<App>>) -> Json<serde_json::Value> {

@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use crate::{
-    config::Config,
+    config::{self, Config},
     connection::{self, Patience},
     error::Fatal,
     index,
@@ -44,6 +44,8 @@ const HTTP2_STREAMS_MAX: u32 = 100;
 const HEAD_BYTES_MAX: u32 = 16 * 1024;
 /// After this silence an HTTP/2 client is asked whether it is there.
 const HTTP2_PING: Duration = Duration::from_secs(20);
+/// A century is no deadline, and can still be added to a clock.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// After the visible aborts: time for sources to clean up and for the aborts to go out.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// How often the end of the server looks whether the last records are logged.
@@ -64,9 +66,11 @@ pub(crate) fn run(config: Config) -> Result<(), Fatal> {
 }
 
 async fn serve(config: Config) -> Result<(), Fatal> {
-    let listener = listen(config.listen).await?;
+    let listener = listen(&config.listen).await?;
     let mut signals = Signals::new()?;
-    let address = listener.local_addr().unwrap_or(config.listen);
+    let address = listener
+        .local_addr()
+        .map_err(|error| Fatal::Other(format!("no address: {error}")))?;
     // Who has read enough may close the output: the server goes on.
     let _closed = print_urls(&config, address);
     tracing::info!(%address, routes = config.routes.iter().count(), "listening");
@@ -80,10 +84,12 @@ async fn serve(config: Config) -> Result<(), Fatal> {
     Ok(())
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, Fatal> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| Fatal::Config(format!("cannot listen on {address}: {error}")))
+/// Listens on the first address that can be had.
+async fn listen(addresses: &[SocketAddr]) -> Result<TcpListener, Fatal> {
+    TcpListener::bind(addresses).await.map_err(|error| {
+        let addresses = config::show(addresses);
+        Fatal::Config(format!("cannot listen on {addresses}: {error}"))
+    })
 }
 
 fn print_urls(config: &Config, address: SocketAddr) -> io::Result<()> {
@@ -146,7 +152,7 @@ impl Server {
         // A flush means "now": small last chunks must not wait for an acknowledgement.
         let _best_effort = socket.set_nodelay(true);
         let limits = &self.app.config.limits;
-        let io = Armed::new(socket).write_stall(limits.client_stall);
+        let io = Armed::new(socket).write_stall(limits.client_stall.unwrap_or(NEVER));
         let patience = Patience {
             first: limits.header_timeout,
             idle: limits.idle_timeout,
@@ -242,5 +248,19 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_address_that_can_be_had_is_taken() {
+        // Of nobody (RFC 5737), and of everybody.
+        let [nobodys, ours] = ["192.0.2.1:0", "127.0.0.1:0"].map(|text| text.parse().unwrap());
+        let listener = listen(&[nobodys, ours]).await.unwrap();
+        assert_eq!(listener.local_addr().unwrap().ip(), ours.ip());
+        assert!(listen(&[nobodys]).await.is_err());
     }
 }

@@ -217,6 +217,21 @@ fn a_client_that_takes_nothing_is_dropped_in_time() {
 }
 
 #[test]
+fn no_stall_is_too_long_where_none_is_set() {
+    let mut daemon = start("client_stall = 0\nsource_stall = 0");
+    let mut client = Connection::open_narrow(daemon.port());
+    client.ask(ENDLESS);
+    let mut silent = Connection::open(daemon.port());
+    silent.ask("/silent.bin");
+    client.read_head();
+    thread::sleep(Duration::from_millis(1500));
+    assert_eq!(http::transfers(daemon.port())["active"], 2);
+    // In order, so that the silent program ends with it.
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait(LIMIT).code(), Some(0));
+}
+
+#[test]
 fn a_client_that_takes_nothing_over_http_2_is_dropped_too() {
     let daemon = start("client_stall = \"600ms\"");
     let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, daemon.port())).expect("it accepts");

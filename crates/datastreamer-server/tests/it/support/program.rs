@@ -16,6 +16,8 @@ use super::{tools, wait};
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// Returns a command for the program without any setting of the outside.
+///
+/// `DATASTREAMER_TEST_BINARY` names another program to test, for example an installed one.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let binary = std::env::var_os("DATASTREAMER_TEST_BINARY")
         .unwrap_or_else(|| env!("CARGO_BIN_EXE_datastreamer").into());
