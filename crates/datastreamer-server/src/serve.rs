@@ -230,6 +230,8 @@ fn http_builder(config: &Config) -> auto::Builder<TokioExecutor> {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// The end of the terminal: without a handler it would be that of the transfers.
+    hang_up: Signal,
 }
 
 impl Signals {
@@ -240,6 +242,7 @@ impl Signals {
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
+            hang_up: listen(SignalKind::hangup())?,
         })
     }
 
@@ -247,6 +250,7 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hang_up.recv() => {}
         }
     }
 }
