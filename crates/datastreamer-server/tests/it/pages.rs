@@ -319,19 +319,8 @@ fn nobody_needs_to_read_what_it_prints() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program starts");
-    let first_line = {
-        use std::io::{BufRead, BufReader};
-        let stdout = BufReader::new(server.stdout.take().expect("a pipe"));
-        stdout.lines().next().expect("a line").expect("text")
-    };
+    let port = crate::support::program::port_of(&mut server).expect("a URL");
     drop(server.stderr.take());
-    let (_, rest) = first_line.split_once("127.0.0.1:").expect("an address");
-    let port = rest
-        .split('/')
-        .next()
-        .expect("a port")
-        .parse()
-        .expect("a number");
     // Each is a line in the log that nobody can read any more.
     for _ in 0..3 {
         assert_eq!(http::get(port, "/noise.bin").body.len(), 1_000_000);
@@ -343,4 +332,72 @@ fn nobody_needs_to_read_what_it_prints() {
     assert!(server.try_wait().expect("a child").is_none());
     server.kill().expect("a child can be killed");
     server.wait().expect("a child can be waited for");
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_nothing_up() {
+    use std::process::Stdio;
+    let scratch = Scratch::new("unread");
+    let file = scratch.join("datastreamer.toml");
+    fs::write(&file, "[routes.noise]\nkind = \"noise\"\n").expect("files can be written");
+    let mut server = crate::support::program::command(&["serve", "--listen", "127.0.0.1:0"])
+        .arg("--config")
+        .arg(&file)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let port = crate::support::program::port_of(&mut server).expect("a URL");
+    // More lines than a pipe (64 KiB) and the queue hold.
+    let mut client = Connection::open(port);
+    for _ in 0..2000 {
+        assert_eq!(client.get("/noise.bin?n=100").body.len(), 100);
+    }
+    assert!(server.try_wait().expect("a child").is_none());
+    let unread = server.stderr.take().expect("a pipe");
+    // Whoever reads again is told what is missing.
+    let lines = std::thread::spawn(move || {
+        use std::io::{BufRead, BufReader};
+        let lines = BufReader::new(unread).lines().map_while(Result::ok);
+        lines.collect::<Vec<_>>()
+    });
+    assert_eq!(http::get(port, "/noise.bin?n=100").body.len(), 100);
+    assert!(crate::support::program::signal(server.id(), "TERM"));
+    server.wait().expect("a child can be waited for");
+    let lines = lines.join().expect("no panic");
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("log lines were lost"))
+    );
+}
+
+#[test]
+fn the_log_is_json_where_that_is_asked_for() {
+    let server = Server::start(["--demo", "--log-format", "json"]);
+    assert_eq!(
+        http::get(server.port(), "/noise.bin?n=1000").body.len(),
+        1000
+    );
+    let lines = || -> Vec<Value> {
+        let log = server.log();
+        let whole = log
+            .split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'));
+        whole
+            .map(|line| serde_json::from_str(line).expect("each line is JSON"))
+            .collect()
+    };
+    let mut seen = Value::Null;
+    wait::until("the transfer is logged", LIMIT, || {
+        let transfer = lines()
+            .into_iter()
+            .find(|line| line["message"] == "transfer");
+        seen = transfer.unwrap_or_default();
+        !seen.is_null()
+    });
+    assert_eq!(seen["level"], "INFO", "{seen}");
+    assert_eq!(seen["outcome"], "complete", "{seen}");
+    assert_eq!(seen["bytes"], 1000, "{seen}");
+    assert_eq!(seen["request"], "/noise.bin?n=1000", "{seen}");
 }

@@ -146,6 +146,15 @@ pub(crate) fn pid_in(file: &Path) -> u32 {
     written().trim().parse().expect("a number")
 }
 
+/// Returns the port that a server says it listens on, and lets nobody read what else it prints.
+pub(crate) fn port_of(server: &mut Child) -> Option<u16> {
+    let stdout = BufReader::new(server.stdout.take().expect("stdout is a pipe"));
+    stdout.lines().map_while(Result::ok).find_map(|line| {
+        let (_, rest) = line.split_once("http://127.0.0.1:")?;
+        rest.split('/').next()?.parse().ok()
+    })
+}
+
 /// A server that can be signalled; dropping it kills it.
 pub(crate) struct Daemon {
     child: Child,
@@ -166,11 +175,7 @@ impl Daemon {
             .stderr(log)
             .spawn()
             .expect("the program starts");
-        let stdout = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
-        let port = stdout.lines().map_while(Result::ok).find_map(|line| {
-            let (_, rest) = line.split_once("http://127.0.0.1:")?;
-            rest.split('/').next()?.parse().ok()
-        });
+        let port = port_of(&mut child);
         let log = fs::read_to_string(scratch.join("stderr")).unwrap_or_default();
         Self {
             port: port.unwrap_or_else(|| panic!("no URL; on standard error: {log}")),
