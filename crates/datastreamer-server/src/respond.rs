@@ -86,11 +86,11 @@ async fn stream(State(app): State<Arc<App>>, request: Request) -> Response<Body>
         Err(Refusal::NotFound(text)) => return problem(StatusCode::NOT_FOUND, text),
         Err(Refusal::BadParameter(text)) => return problem(StatusCode::BAD_REQUEST, text),
     };
-    let asked = Asked {
-        route: file_name.clone(),
-        target: request.uri().to_string(),
-        peer: Connection::of(request.extensions()).and_then(|connection| connection.peer()),
-    };
+    let peer = Connection::of(request.extensions()).and_then(|connection| connection.peer());
+    // On HTTP/2 the whole URI names the host as well.
+    let target = request.uri().path_and_query();
+    let target = target.map_or(request.uri().path(), |target| target.as_str());
+    let asked = Asked::new(&file_name, target, peer);
     let open = request.extensions().get::<Open>().cloned();
     let span = tracing::info_span!("stream", route = file_name);
     let transfers = app.transfers.clone();

@@ -10,8 +10,11 @@ use std::{
 use datastreamer::{Outcome, Record, StreamHandle, StreamPool};
 use serde_json::{Value, json};
 
-/// Finished transfers that are remembered: some minutes of a busy server, and about 0.5 MB.
+/// Finished transfers that are remembered: some minutes of a busy server. At most 6 MB: each has
+/// two texts of [`TEXT_BYTES_MAX`] and about 4 KB beside them.
 const RECENT_MAX: usize = 1000;
+/// What is kept and logged of a request's target, which may have 64 KiB, and of an error.
+const TEXT_BYTES_MAX: usize = 1024;
 
 /// The transfers of one server.
 #[derive(Clone)]
@@ -30,9 +33,21 @@ struct Running {
 /// What was asked, and by whom.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
-    pub(crate) route: String,
-    pub(crate) target: String,
-    pub(crate) peer: Option<SocketAddr>,
+    route: String,
+    /// Cut: see [`Asked::new`].
+    target: String,
+    peer: Option<SocketAddr>,
+}
+
+impl Asked {
+    /// `target` is the path and the query; a long one is cut.
+    pub(crate) fn new(route: &str, target: &str, peer: Option<SocketAddr>) -> Self {
+        Self {
+            route: route.to_owned(),
+            target: cut(target),
+            peer,
+        }
+    }
 }
 
 impl Transfers {
@@ -92,6 +107,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Cuts a text that is too long, between two characters, and shows that it did.
+fn cut(text: &str) -> String {
+    match text.len() > TEXT_BYTES_MAX {
+        true => format!("{}…", &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]),
+        false => text.to_owned(),
+    }
+}
+
 fn show(record: &Record, asked: &Asked) -> Value {
     json!({
         "id": record.id.to_string(),
@@ -111,13 +134,14 @@ fn show(record: &Record, asked: &Asked) -> Value {
         "blocked_on_source_seconds": seconds(record.blocked_on_source),
         "blocked_on_consumer_seconds": seconds(record.blocked_on_consumer),
         "outcome": record.outcome.map(Outcome::as_str),
-        "error": record.error.as_ref().map(ToString::to_string),
+        "error": record.error.as_ref().map(|error| cut(&error.to_string())),
     })
 }
 
 fn log(record: &Record, asked: &Asked) {
     let outcome = record.outcome.map_or("unknown", Outcome::as_str);
-    let error = record.error.as_ref().map(tracing::field::display);
+    let error = record.error.as_ref().map(|error| cut(&error.to_string()));
+    let error = error.as_ref().map(tracing::field::display);
     let peer = asked.peer.map(tracing::field::display);
     macro_rules! line {
         ($level:ident) => {
@@ -155,4 +179,18 @@ fn seconds(duration: Duration) -> f64 {
 /// When the process began, for `/healthz`.
 pub(crate) fn uptime(since: SystemTime) -> f64 {
     seconds(since.elapsed().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_between_two_characters() {
+        for text in ["", "short", &"x".repeat(TEXT_BYTES_MAX)] {
+            assert_eq!(cut(text), text);
+        }
+        let euros = "€".repeat(TEXT_BYTES_MAX);
+        assert_eq!(cut(&euros), format!("{}…", "€".repeat(TEXT_BYTES_MAX / 3)));
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::support::h2;
 use crate::support::http::{self, Connection, End};
 use crate::support::program::Daemon;
 use crate::support::scratch::Scratch;
@@ -308,6 +309,27 @@ fn a_transfer_that_is_over_is_remembered_with_its_outcome() {
     assert_eq!(log.matches("outcome=\"complete\"").count(), 3, "{log}");
     assert_eq!(log.matches("outcome=\"source_error\"").count(), 3, "{log}");
     crate::support::program::assert_no_backtrace(&log.replace("the source panicked", ""));
+}
+
+#[test]
+fn a_request_is_shown_alike_whatever_the_protocol() {
+    let server = Server::start(["--demo"]);
+    h2::get_all(server.port(), &["/noise.bin?n=1000".into()]);
+    assert_eq!(recent(server.port())["request"], "/noise.bin?n=1000");
+}
+
+#[test]
+fn a_long_request_is_cut_before_it_is_kept_and_logged() {
+    let server = Server::start(["--demo"]);
+    // A million, and as many zeros before it as a head may hold.
+    let long = format!("/noise.bin?n={}1000000", "0".repeat(30_000));
+    assert_eq!(http::get(server.port(), &long).body.len(), 1_000_000);
+    let seen = recent(server.port());
+    let request = seen["request"].as_str().expect("text");
+    assert!(request.len() < 1100, "{}", request.len());
+    assert!(request.starts_with("/noise.bin?n=000") && request.ends_with("0…"));
+    wait::until("it is logged", LIMIT, || server.log().contains("transfer"));
+    assert!(server.log().len() < 3000);
 }
 
 #[test]
