@@ -165,12 +165,18 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts a server with a configuration file of this text, on a free port.
     pub(crate) fn start(configuration: &str) -> Self {
+        Self::start_with(configuration, &[])
+    }
+
+    /// Starts it with settings in its environment, too.
+    pub(crate) fn start_with(configuration: &str, environment: &[(&str, &str)]) -> Self {
         let scratch = Scratch::new("daemon");
         let file = scratch.join("datastreamer.toml");
         fs::write(&file, configuration).expect("files can be written");
         let log = File::create(scratch.join("stderr")).expect("files can be made");
         let mut child = command(&["serve", "--listen", "127.0.0.1:0", "--config"])
             .arg(file)
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
