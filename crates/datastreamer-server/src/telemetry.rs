@@ -104,22 +104,36 @@ fn write_all(queued: &Receiver<Entry>, lost: &AtomicU64) {
         let entry = match queued.try_recv() {
             Ok(entry) => entry,
             Err(_) => {
-                // Now there is room for one more.
-                match lost.swap(0, Ordering::Relaxed) {
-                    0 => {}
-                    lines => tracing::warn!(lines, "log lines were lost: nobody took them"),
-                }
+                report(lost); // Now there is room for one more.
                 match queued.recv() {
                     Ok(entry) => entry,
                     Err(_) => return,
                 }
             }
         };
-        // Who has closed standard error wants no lines, and who asked and left no answer.
         match entry {
-            Entry::Line(line) => drop(io::stderr().write_all(&line)),
-            Entry::End(answer) => drop(answer.send(())),
+            Entry::Line(line) => write(&line),
+            Entry::End(answer) => {
+                report(lost);
+                while let Ok(Entry::Line(line)) = queued.try_recv() {
+                    write(&line);
+                }
+                // Who has asked waits no longer than he likes.
+                let _gone = answer.send(());
+            }
         }
+    }
+}
+
+fn write(line: &[u8]) {
+    // Who has closed standard error wants no lines.
+    let _closed = io::stderr().write_all(line);
+}
+
+fn report(lost: &AtomicU64) {
+    match lost.swap(0, Ordering::Relaxed) {
+        0 => {}
+        lines => tracing::warn!(lines, "log lines were lost: nobody took them"),
     }
 }
 
