@@ -59,7 +59,8 @@ async fn show_index(State(app): State<Arc<App>>, request: Request) -> Html<Strin
             .map(|authority| authority.as_str()))
         .or(listen.as_deref())
         .unwrap_or_default();
-    Html(index::page(&app.config.routes, host))
+    let last_bytes = |file_name: &str| app.transfers.last_bytes(file_name);
+    Html(index::page(&app.config.routes, host, last_bytes))
 }
 
 async fn show_health(State(app): State<Arc<App>>) -> Json<serde_json::Value> {

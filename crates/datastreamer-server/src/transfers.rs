@@ -1,7 +1,7 @@
 //! What runs and what has run lately: the records behind `GET /transfers` and the log.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
@@ -22,6 +22,8 @@ pub(crate) struct Transfers {
     pool: StreamPool,
     recent: Arc<Mutex<VecDeque<Value>>>,
     running: Arc<Mutex<Vec<Running>>>,
+    /// What the last whole file of each route had, in bytes: as many entries as there are routes.
+    last_bytes: Arc<Mutex<BTreeMap<String, u64>>>,
 }
 
 /// A transfer under way.
@@ -56,6 +58,7 @@ impl Transfers {
             pool,
             recent: Arc::default(),
             running: Arc::default(),
+            last_bytes: Arc::default(),
         }
     }
 
@@ -73,6 +76,10 @@ impl Transfers {
         tokio::spawn(async move {
             let record = ended.await;
             log(&record, &asked);
+            if record.outcome == Some(Outcome::Complete) {
+                let (route, bytes) = (asked.route.clone(), record.bytes_delivered);
+                lock(&transfers.last_bytes).insert(route, bytes);
+            }
             lock(&transfers.running).retain(|running| running.handle.id() != id);
             let mut recent = lock(&transfers.recent);
             if recent.len() == RECENT_MAX {
@@ -85,6 +92,11 @@ impl Transfers {
     /// Says whether every transfer is over and its line in the log.
     pub(crate) fn are_logged(&self) -> bool {
         lock(&self.running).is_empty()
+    }
+
+    /// Returns how many bytes a route's file had when it was last sent to its end.
+    pub(crate) fn last_bytes(&self, file_name: &str) -> Option<u64> {
+        lock(&self.last_bytes).get(file_name).copied()
     }
 
     /// All of them as JSON: the running first, then the recent, newest first.

@@ -37,6 +37,33 @@ fn the_index_lists_the_routes_with_lines_to_copy() {
     assert_balanced(text);
 }
 
+#[test]
+fn the_index_tells_how_large_a_file_was_the_last_time() {
+    let scratch = Scratch::new("sizes");
+    let photos = scratch.join("photos");
+    fs::create_dir(&photos).expect("directories can be made");
+    let server = Server::start(["--demo".into(), photos]);
+    assert!(
+        !http::get(server.port(), "/")
+            .text()
+            .contains("the last time")
+    );
+    // A directory's head and the end of an archive: 3 blocks of 512 bytes.
+    assert_eq!(http::get(server.port(), "/photos.tar").body.len(), 1536);
+    http::get(server.port(), "/noise.bin?n=5000");
+    wait::until("both are over", LIMIT, || {
+        let transfers = http::transfers(server.port());
+        transfers["recent"].as_array().map(Vec::len) == Some(2)
+    });
+    let page = http::get(server.port(), "/");
+    assert!(
+        page.text().contains("1.50 KiB the last time"),
+        "{}",
+        page.text()
+    );
+    assert!(page.text().contains("as many bytes as n asks for"));
+}
+
 /// Names that mean something to HTML, to URLs and to shells.
 const NAMES: [&str; 7] = [
     "<b>&amp;",
