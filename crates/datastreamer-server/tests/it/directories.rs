@@ -164,3 +164,24 @@ fn the_record_counts_the_members() {
         http::transfers(server.port())["recent"][0]["members"] == members
     });
 }
+
+#[test]
+fn the_members_are_counted_on_the_way_and_after_a_failure() {
+    let (_scratch, large) = tree();
+    let (server, client, _response) = in_the_middle_of(&large);
+    let mut seen = serde_json::Value::Null;
+    // The tree and the small file are in the archive, the large one is on its way.
+    wait::until("they are counted", LIMIT, || {
+        seen = http::transfers(server.port())["running"][0].clone();
+        seen["members"] == 2
+    });
+    drop(client);
+    wait::until("the transfer is over", LIMIT, || {
+        seen = http::transfers(server.port())["recent"][0].clone();
+        !seen.is_null()
+    });
+    assert_eq!(
+        (&seen["outcome"], &seen["members"]),
+        (&"client_gone".into(), &2.into())
+    );
+}

@@ -27,6 +27,10 @@ pub(crate) enum Client {
     Java,
     ChromiumDownload,
     ChromiumFetch,
+    CurlDecoding,
+    CurlHttp2Decoding,
+    WgetDecoding,
+    Aria2Decoding,
 }
 
 /// What a client told its user in the end.
@@ -74,6 +78,20 @@ impl Client {
         Self::ChromiumFetch,
     ];
 
+    /// Those that ask for a content coding and decode it: some do by themselves.
+    pub(crate) const DECODING: [Self; 10] = [
+        Self::CurlDecoding,
+        Self::CurlHttp2Decoding,
+        Self::WgetDecoding,
+        Self::Aria2Decoding,
+        Self::Requests,
+        Self::Httpx,
+        Self::HttpxHttp2,
+        Self::NodeFetch,
+        Self::ChromiumDownload,
+        Self::ChromiumFetch,
+    ];
+
     /// Says whether the client speaks HTTP/2 from the first byte.
     pub(crate) fn is_http2(self) -> bool {
         matches!(self, Self::CurlHttp2 | Self::HttpxHttp2)
@@ -96,8 +114,15 @@ impl Client {
         match self {
             Self::Curl => curl(&[], url, file),
             Self::CurlHttp2 => curl(&["--http2-prior-knowledge"], url, file),
-            Self::Wget => {
+            Self::CurlDecoding => curl(&["--compressed"], url, file),
+            Self::CurlHttp2Decoding => {
+                curl(&["--compressed", "--http2-prior-knowledge"], url, file)
+            }
+            Self::Wget | Self::WgetDecoding => {
                 let mut wget = tools::program("wget");
+                if self == Self::WgetDecoding {
+                    wget.arg("--compression=auto");
+                }
                 wget.args([
                     "--no-config",
                     "--no-verbose",
@@ -107,8 +132,11 @@ impl Client {
                 wget.arg(file).arg(url);
                 wget
             }
-            Self::Aria2 => {
+            Self::Aria2 | Self::Aria2Decoding => {
                 let mut aria2 = tools::program("aria2c");
+                if self == Self::Aria2Decoding {
+                    aria2.arg("--http-accept-gzip=true");
+                }
                 aria2.args([
                     "--no-conf",
                     "--quiet",
@@ -167,6 +195,10 @@ impl fmt::Display for Client {
             Self::Java => "Java HttpClient",
             Self::ChromiumDownload => "Chromium download",
             Self::ChromiumFetch => "Chromium fetch",
+            Self::CurlDecoding => "curl --compressed",
+            Self::CurlHttp2Decoding => "curl HTTP/2 --compressed",
+            Self::WgetDecoding => "wget --compression",
+            Self::Aria2Decoding => "aria2c, gzip",
         })
     }
 }
