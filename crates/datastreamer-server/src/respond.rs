@@ -17,7 +17,7 @@ use axum::{
     response::{Html, IntoResponse},
     routing::get,
 };
-use datastreamer_http::{Connection, Download, DownloadBody, Problem};
+use datastreamer_http::{BodyError, Connection, Download, DownloadBody, Problem};
 use http_body::{Frame, SizeHint};
 use serde_json::json;
 
@@ -120,12 +120,12 @@ struct Counted {
 
 impl HttpBody for Counted {
     type Data = Bytes;
-    type Error = datastreamer::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, datastreamer::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 

@@ -44,8 +44,6 @@ const HTTP2_STREAMS_MAX: u32 = 100;
 const HEAD_BYTES_MAX: u32 = 16 * 1024;
 /// After this silence an HTTP/2 client is asked whether it is there.
 const HTTP2_PING: Duration = Duration::from_secs(20);
-/// A century is no deadline, and can still be added to a clock.
-const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// After the visible aborts: time for sources to clean up and for the aborts to go out.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// How often the end of the server looks whether the last records are logged.
@@ -149,10 +147,8 @@ impl Server {
     }
 
     fn serve_connection(&self, socket: TcpStream, permit: OwnedSemaphorePermit) {
-        // A flush means "now": small last chunks must not wait for an acknowledgement.
-        let _best_effort = socket.set_nodelay(true);
         let limits = &self.app.config.limits;
-        let io = Armed::new(socket).write_stall(limits.client_stall.unwrap_or(NEVER));
+        let io = Armed::new(socket).write_stall(limits.client_stall);
         let patience = Patience {
             first: limits.header_timeout,
             idle: limits.idle_timeout,
