@@ -339,7 +339,9 @@ impl Queue {
     // ---- from anywhere ----
 
     pub(crate) fn pause(&self) {
-        lock(&self.state).paused = true;
+        let mut state = lock(&self.state);
+        state.paused = true;
+        state.count_wait_for_source();
     }
 
     pub(crate) fn resume(&self) {
@@ -466,10 +468,14 @@ impl State {
     }
 
     fn take_reader(&mut self) -> Option<Waker> {
+        self.count_wait_for_source();
+        self.reader.take()
+    }
+
+    fn count_wait_for_source(&mut self) {
         if let Some(since) = self.reader_waits_since.take() {
             self.figures.blocked_on_source += since.elapsed();
         }
-        self.reader.take()
     }
 
     fn adapt_depth(&mut self) {
@@ -494,17 +500,24 @@ impl State {
         })
     }
 
+    /// The consumer has asked, and there is nothing for it. In a pause it may have asked, too,
+    /// but takes nothing: then nobody waits for the source.
+    fn waits_for_source(&self) -> bool {
+        self.reader.is_some() && self.chunks.is_empty() && !self.paused
+    }
+
+    fn has_something_to_take(&self) -> bool {
+        self.pulled || self.live_bytes > 0 || self.end.is_some() || self.writers_waiting > 0
+    }
+
     fn consumer_owes(&self) -> bool {
-        let waits_for_source = self.reader.is_some() && self.chunks.is_empty();
-        let has_something_to_take =
-            self.pulled || self.live_bytes > 0 || self.end.is_some() || self.writers_waiting > 0;
-        !self.consumer_done && !waits_for_source && has_something_to_take
+        !self.consumer_done && !self.waits_for_source() && self.has_something_to_take()
     }
 
     fn blocked_on(&self) -> BlockedOn {
-        if self.writers_waiting > 0 || self.paused {
+        if self.writers_waiting > 0 || (self.paused && self.has_something_to_take()) {
             BlockedOn::Consumer
-        } else if self.reader.is_some() {
+        } else if self.waits_for_source() {
             BlockedOn::Source
         } else if (self.source_done || self.pulled) && !self.consumer_done {
             BlockedOn::Consumer
@@ -709,6 +722,61 @@ mod tests {
         assert_eq!(take(&queue), Some(None));
         queue.consumer_done();
         assert!(!owes());
+    }
+
+    #[test]
+    fn a_pause_is_no_wait_for_the_source_whatever_the_consumer_has_asked() {
+        let owes = |queue: &Queue| queue.snapshot().consumer_owes;
+        // It keeps its chunk, and pauses before the next one.
+        let held = queue(10);
+        put(&held, 10);
+        assert_eq!(take(&held), Some(Some(Ok(10))));
+        assert_eq!(take(&held), None);
+        assert!(!owes(&held), "it waits for more");
+        held.pause();
+        assert_eq!(take(&held), None);
+        assert!(owes(&held));
+        assert_eq!(held.snapshot().blocked_on, BlockedOn::Consumer);
+        // It pauses before the end.
+        let ended = queue(10);
+        ended.pause();
+        ended.end(End::Finish);
+        assert_eq!(take(&ended), None);
+        assert!(owes(&ended));
+        // Its source runs only when it polls.
+        #[cfg(feature = "futures")]
+        {
+            let pulled = queue(10);
+            pulled.note_pulled();
+            pulled.pause();
+            assert_eq!(take(&pulled), None);
+            assert!(owes(&pulled));
+        }
+        // Nothing is there: neither waits, and it is the source whose time runs.
+        let empty = queue(10);
+        empty.pause();
+        assert_eq!(take(&empty), None);
+        assert!(!owes(&empty));
+        assert_eq!(empty.snapshot().blocked_on, BlockedOn::Nobody);
+    }
+
+    #[test]
+    fn a_pause_is_not_counted_as_a_wait_for_the_source() {
+        let queue = queue(10);
+        let waited = || queue.snapshot().figures.blocked_on_source;
+        assert_eq!(take(&queue), None);
+        let nap = Duration::from_millis(2);
+        std::thread::sleep(nap);
+        queue.pause();
+        let before = waited();
+        assert!(before >= nap);
+        assert_eq!(take(&queue), None);
+        std::thread::sleep(nap);
+        assert_eq!(waited(), before);
+        queue.resume();
+        assert_eq!(take(&queue), None);
+        std::thread::sleep(nap);
+        assert!(waited() >= before + nap);
     }
 
     /// Not under miri: there no two wakers are known to be the same.

@@ -311,6 +311,16 @@ fn c25_a_consumer_that_does_not_poll_stalls_and_its_source_does_not() {
 }
 
 #[test]
+fn c25_a_consumer_that_pauses_an_async_source_for_too_long_stalls() {
+    let (source, _dropped) = Watched::new(false);
+    let options = small().consumer_stall(Duration::from_millis(100));
+    let chunks = options.stream_out_async(source);
+    chunks.handle().pause_producing();
+    let (_, error) = within("the drop", || read(chunks));
+    assert_eq!(error.unwrap().kind(), ErrorKind::ConsumerStalled);
+}
+
+#[test]
 fn c25_an_async_source_that_has_nothing_stalls() {
     let (source, _dropped) = Watched::new(true);
     let options = small().source_stall(Duration::from_millis(100));

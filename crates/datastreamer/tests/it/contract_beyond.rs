@@ -86,6 +86,32 @@ fn c25_a_paused_push_consumer_stalls_too() {
 }
 
 #[test]
+fn c25_a_consumer_that_pauses_with_nothing_queued_stalls_too() {
+    let asks_in_vain: [(&str, Source, usize); 2] = [
+        // It holds all that the buffer may hold, so the source waits.
+        ("with its hands full", endless(100), 3),
+        ("before the end", writes(vec!["small"]), 0),
+    ];
+    for (what, source, pauses_at) in asks_in_vain {
+        let (consumer, _log) = Recorder::new();
+        let consumer = consumer.keeps_chunks().on_write(move |log, index| {
+            if index == pauses_at {
+                log.producer().pause_producing();
+            }
+            Ok(())
+        });
+        let context = EventLoop::start();
+        let streamer = DataStreamer::new(source, consumer).options(small().consumer_stall(STALL));
+        let handle = streamer.start().unwrap().run_in(context.call_later());
+        assert_eq!(
+            ended(&handle).outcome,
+            Some(Outcome::ClientStalled),
+            "{what}"
+        );
+    }
+}
+
+#[test]
 fn c25_a_consumer_that_is_stuck_in_its_write_stalls_too() {
     let (go_on, proceed) = channel::<()>();
     let (consumer, _log) = Recorder::new();
