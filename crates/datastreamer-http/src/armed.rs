@@ -353,8 +353,8 @@ impl<S: Socket> Armed<S> {
             .active
             .iter()
             .find_map(|stream| match stream.poll_stopped(cx) {
-                Poll::Ready(error) => Some(error),
-                Poll::Pending => stream.record().error,
+                Poll::Ready(Some(error)) => Some(error),
+                Poll::Ready(None) | Poll::Pending => stream.record().error,
             })
     }
 
@@ -439,7 +439,7 @@ impl<S: Socket> Armed<S> {
 fn has_stalled(stream: &StreamHandle, cx: &mut Context<'_>) -> bool {
     matches!(
         stream.poll_stopped(cx),
-        Poll::Ready(error) if error.kind() == ErrorKind::ConsumerStalled
+        Poll::Ready(Some(error)) if error.kind() == ErrorKind::ConsumerStalled
     )
 }
 

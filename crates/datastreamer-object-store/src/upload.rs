@@ -128,9 +128,8 @@ async fn send_all(chunks: &mut ChunkReader, staging: &mut Staging<'_>) -> Result
 /// Resolves when a stop has made the upload pointless. A plain `Stopped` has not: under
 /// `OnStop::Finish` the part that was written is a whole.
 async fn broken_off(stop: StopToken) -> Error {
-    let why = stop.stopped().await;
-    if why.kind() == ErrorKind::Stopped {
-        pending::<()>().await;
+    match stop.stopped().await {
+        Some(why) if why.kind() != ErrorKind::Stopped => why,
+        _ => pending().await,
     }
-    why
 }

@@ -437,9 +437,25 @@ fn loom_a_stop_wakes_whoever_awaits_it() {
         let queue = queue(1);
         let stopping = spawn(&queue, |queue| stop(queue, STOPPED));
         let why = block_on(poll_fn(|cx| queue.poll_stopped(cx)));
-        assert_eq!(why.kind(), STOPPED);
+        assert_eq!(why.unwrap().kind(), STOPPED);
         assert!(queue.is_stopped());
         stopping.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_whoever_awaits_a_stop_hears_of_an_end_without_one() {
+    loom::model(|| {
+        let queue = queue(1);
+        let source = spawn(&queue, |queue| queue.end(End::Finish));
+        let consumer = spawn(&queue, |queue| {
+            assert!(next(queue).is_none());
+            queue.consumer_done();
+        });
+        let why = block_on(poll_fn(|cx| queue.poll_stopped(cx)));
+        assert!(why.is_none());
+        source.join().unwrap();
+        consumer.join().unwrap();
     });
 }
 

@@ -104,7 +104,8 @@ pub(crate) struct Snapshot {
 
 /// What is left to do, unlocked, when source and consumer are both done.
 struct Done {
-    wakers: Vec<Waker>,
+    /// Of who awaits the end, and of who awaits a stop that will not come.
+    wakers: [Vec<Waker>; 2],
     /// Never to run; dropped, for what they hold.
     _callbacks: Vec<StopCallback>,
 }
@@ -246,11 +247,11 @@ impl Queue {
         }
     }
 
-    /// Polls for the stop.
-    pub(crate) fn poll_stopped(&self, cx: &mut Context<'_>) -> Poll<Error> {
+    /// Polls for the stop; `None`: source and consumer are done without one.
+    pub(crate) fn poll_stopped(&self, cx: &mut Context<'_>) -> Poll<Option<Error>> {
         let mut state = lock(&self.state);
-        if let Some(error) = &state.stop {
-            return Poll::Ready(error.clone());
+        if state.stop.is_some() || state.done_told {
+            return Poll::Ready(state.stop.clone());
         }
         keep_waker(&mut state.stop_wakers, cx.waker());
         Poll::Pending
@@ -495,7 +496,11 @@ impl State {
         let tell = self.source_done && self.consumer_done && !self.done_told;
         self.done_told |= tell;
         tell.then(|| Done {
-            wakers: std::mem::take(&mut self.done_wakers),
+            wakers: [
+                std::mem::take(&mut self.done_wakers),
+                // Kept, they would hold whoever awaits the stop, and he the stream.
+                std::mem::take(&mut self.stop_wakers),
+            ],
             _callbacks: std::mem::take(&mut self.stop_callbacks),
         })
     }
@@ -537,7 +542,7 @@ fn wake(waker: Option<Waker>) {
 fn tell_done(done: Option<Done>) -> bool {
     let is_done = done.is_some();
     let wakers = done.into_iter().flat_map(|done| done.wakers);
-    wakers.for_each(Waker::wake);
+    wakers.flatten().for_each(Waker::wake);
     is_done
 }
 

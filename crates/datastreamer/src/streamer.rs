@@ -394,8 +394,8 @@ impl StreamHandle {
         StreamWriter::new(Arc::clone(&self.core)).stop_token()
     }
 
-    /// Polls for the stop; pending if the stream ends otherwise.
-    pub fn poll_stopped(&self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Error> {
+    /// Polls for the stop; `None`: source and consumer are done without one.
+    pub fn poll_stopped(&self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<Error>> {
         self.core.queue.poll_stopped(cx)
     }
 

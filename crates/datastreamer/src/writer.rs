@@ -408,8 +408,9 @@ impl StopToken {
         self.core.queue.is_stopped()
     }
 
-    /// Resolves when the stream is stopped, with the reason; stays pending if it ends otherwise.
-    pub fn stopped(&self) -> impl Future<Output = Error> + Send + use<> {
+    /// Resolves when the stream is stopped, with the reason; with `None` when source and consumer
+    /// are done without that.
+    pub fn stopped(&self) -> impl Future<Output = Option<Error>> + Send + use<> {
         let core = Arc::clone(&self.core);
         poll_fn(move |cx| core.queue.poll_stopped(cx))
     }

@@ -276,7 +276,7 @@ fn c17_a_hang_up_is_told_now_to_a_source_that_does_not_write() {
             let (stopped, tell) = (token.stopped(), told.clone());
             thread::spawn(move || {
                 let why = pollster(stopped);
-                assert_eq!(why.kind(), ErrorKind::HangUp);
+                assert_eq!(why.unwrap().kind(), ErrorKind::HangUp);
                 tell.send(("future", Instant::now()))
             });
             // a callback to run.
@@ -867,6 +867,20 @@ fn c22_whatever_ends_the_stream_the_sources_guards_run_and_the_thread_ends() {
         ended(&handle);
         eventually(name, || pool.threads() == 0 && pool.active() == 0);
     }
+}
+
+#[test]
+fn c22_whoever_awaits_a_stop_that_does_not_come_is_let_go() {
+    let (consumer, log) = Recorder::new();
+    let streamer = DataStreamer::new(noise_source(10, 10), consumer);
+    let delivery = streamer.start().unwrap();
+    let stopped = delivery.handle().stop_token().stopped();
+    let awaiting = thread::spawn(|| pollster(stopped));
+    thread::sleep(Duration::from_millis(10));
+    assert!(!awaiting.is_finished(), "before the end");
+    assert_eq!(delivery.wait().outcome, Some(Outcome::Complete));
+    let why = within("the answer", move || awaiting.join().unwrap());
+    assert!(why.is_none() && log.bytes() == noise(10));
 }
 
 #[test]
