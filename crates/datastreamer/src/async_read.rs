@@ -25,13 +25,13 @@ impl AsyncRead for ChunkReader {
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        if let Some(chunk) = ready!(reader.poll_chunk(cx)) {
-            let mut chunk = chunk?;
-            let taken = chunk.len().min(buf.remaining());
-            buf.put_slice(&chunk[..taken]);
-            chunk.advance(taken);
-            reader.put_back(chunk);
-        }
+        let mut chunk = ready!(reader.poll_partly(cx))
+            .transpose()?
+            .unwrap_or_default();
+        let taken = chunk.len().min(buf.remaining());
+        buf.put_slice(&chunk[..taken]);
+        chunk.advance(taken);
+        reader.put_back(chunk);
         Poll::Ready(Ok(()))
     }
 }
@@ -48,6 +48,7 @@ impl ChunkReader {
     where
         W: AsyncWrite + Unpin + ?Sized,
     {
+        self.hold_verdict();
         let mut bytes = 0;
         while let Some(chunk) = self.next_chunk().await {
             let chunk = chunk?;
@@ -57,6 +58,7 @@ impl ChunkReader {
         }
         let flushed = consumer.flush().await;
         flushed.map_err(|error| self.consumer_failed(error))?;
+        self.confirm();
         Ok(bytes)
     }
 }

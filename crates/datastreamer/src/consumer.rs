@@ -320,21 +320,21 @@ impl<C: Consumer> Delivery<C> {
             let (Some(reader), Some(consumer)) = (&mut self.reader, &mut self.consumer) else {
                 return Poll::Ready(());
             };
-            match ready!(reader.poll_chunk(cx)) {
-                Some(Ok(chunk)) => {
-                    if let Err(error) = consumer.write(chunk) {
-                        reader.consumer_failed(error);
-                    }
-                }
-                end => {
-                    if !self.handle.has_hung_up() {
-                        deliver_end(consumer, end.and_then(Result::err).as_ref(), reader);
-                    }
-                    reader.end_consumer();
-                    self.reader = None;
-                    return Poll::Ready(());
-                }
+            let error = match ready!(reader.poll_chunk(cx)) {
+                Some(Ok(chunk)) => match consumer.write(chunk) {
+                    Ok(()) => continue,
+                    // Told here: the reader may have handed out the clean end with this chunk.
+                    Err(error) => Some(reader.consumer_failed(error)),
+                },
+                Some(Err(error)) => Some(error),
+                None => None,
+            };
+            if !self.handle.has_hung_up() {
+                deliver_end(consumer, error.as_ref(), reader);
             }
+            reader.end_consumer();
+            self.reader = None;
+            return Poll::Ready(());
         }
         cx.waker().wake_by_ref();
         Poll::Pending

@@ -328,19 +328,31 @@ fn loom_a_stop_beside_the_end_gives_the_reader_one_end_and_the_record_the_same()
         let source = spawn(&queue, |queue| queue.end(End::Finish));
         let stopping = spawn(&queue, |queue| stop(queue, STOPPED));
         let (bytes, end) = consume(&queue, true);
-        let cause_when_seen = cause(&queue);
         queue.consumer_done();
         source.join().unwrap();
-        let callbacks = stopping.join().unwrap();
+        stopping.join().unwrap();
         assert_eq!(bytes, []);
         match end {
             Err(kind) => assert_eq!((kind, cause(&queue)), (STOPPED, Some(STOPPED))),
-            // The stop came after the end, or was too late for anything.
-            Ok(()) => assert!(callbacks.is_none() || cause(&queue) == Some(STOPPED)),
+            // The stop came after the consumer had the end: too late for anything.
+            Ok(()) => assert_eq!(cause(&queue), None),
         }
-        if cause_when_seen.is_none() && callbacks.is_none() {
-            assert_eq!(cause(&queue), None);
-        }
+    });
+}
+
+#[test]
+fn loom_a_hang_up_after_the_whole_was_taken_counts_until_the_consumer_is_done() {
+    loom::model(|| {
+        let queue = queue(1);
+        queue.end(End::Finish);
+        assert!(next(&queue).is_none());
+        let stopping = spawn(&queue, |queue| stop(queue, STOPPED));
+        let hanging_up = spawn(&queue, |queue| stop(queue, HUNG_UP));
+        queue.consumer_done();
+        stopping.join().unwrap();
+        hanging_up.join().unwrap();
+        // Of a stop that comes too late nothing is heard, unless the consumer left as well.
+        assert_eq!(cause(&queue).is_some(), queue.has_hung_up());
     });
 }
 

@@ -65,6 +65,9 @@ struct State {
     reader: Option<Waker>,
     writers_waiting: usize,
     source_done: bool,
+    /// The consumer has taken the clean end of a whole file, and has not failed or left since: if
+    /// it does not, the file is whole whatever comes.
+    whole_taken: bool,
     consumer_done: bool,
     /// Whoever had to know that both are done was told.
     done_told: bool,
@@ -126,6 +129,7 @@ impl Queue {
                 reader: None,
                 writers_waiting: 0,
                 source_done: false,
+                whole_taken: false,
                 consumer_done: false,
                 done_told: false,
                 stop_callbacks: Vec::new(),
@@ -274,7 +278,11 @@ impl Queue {
             return Poll::Ready(Some(Ok(chunk)));
         }
         match &state.end {
-            Some(End::Finish) => Poll::Ready(None),
+            Some(End::Finish) => {
+                // A stop that finishes makes no whole file.
+                state.whole_taken |= state.cause.is_none();
+                Poll::Ready(None)
+            }
             Some(End::Abort(error)) => Poll::Ready(Some(Err(error.clone()))),
             None => {
                 state.keep_reader(cx.waker());
@@ -325,15 +333,21 @@ impl Queue {
         }
     }
 
-    /// Says that the consumer has seen the end or is gone. Returns whether this made the stream
-    /// done, which it says once.
+    /// Says that the consumer has seen the end or is gone. What broke off a whole file after it was
+    /// taken came too late and is forgotten. Returns whether this made the stream done, which it
+    /// says once.
     pub(crate) fn consumer_done(&self) -> bool {
         let mut state = lock(&self.state);
         state.consumer_done = true;
         let chunks = std::mem::take(&mut state.chunks);
+        let came_too_late = if state.whole_taken {
+            state.cause.take()
+        } else {
+            None
+        };
         let done = state.take_done();
         drop(state);
-        drop(chunks);
+        drop((chunks, came_too_late));
         tell_done(done)
     }
 
@@ -359,7 +373,7 @@ impl Queue {
     /// stopped or over.
     pub(crate) fn stop(&self, error: &Error) -> Option<Vec<StopCallback>> {
         let hangs_up = error.kind() == ErrorKind::HangUp;
-        let takes_no_more = hangs_up || error.kind() == ErrorKind::ConsumerFailed;
+        let takes_no_more = error.is_consumers_loss();
         let mut state = lock(&self.state);
         let is_first = state.stop.is_none();
         if state.consumer_done || !(is_first || takes_no_more) {
@@ -369,6 +383,7 @@ impl Queue {
         state.stop.get_or_insert_with(|| error.clone());
         state.cause.get_or_insert_with(|| error.clone());
         state.hung_up |= hangs_up;
+        state.whole_taken &= !takes_no_more;
         if takes_no_more || !matches!(state.end, Some(End::Abort(_))) {
             let finish = self.on_stop == OnStop::Finish && error.kind() == ErrorKind::Stopped;
             state.end = Some(if finish {
@@ -418,7 +433,7 @@ impl Queue {
             consumer_owes: state.consumer_owes(),
             source_done: state.source_done,
             consumer_done: state.consumer_done,
-            cause: state.cause.clone(),
+            cause: state.cause().cloned(),
         }
     }
 }
@@ -503,6 +518,12 @@ impl State {
             ],
             _callbacks: std::mem::take(&mut self.stop_callbacks),
         })
+    }
+
+    /// `None` also while it is open whether the cause came too late: see `consumer_done`.
+    fn cause(&self) -> Option<&Error> {
+        let is_open = self.whole_taken && !self.consumer_done;
+        self.cause.as_ref().filter(|_| !is_open)
     }
 
     /// The consumer has asked, and there is nothing for it. In a pause it may have asked, too,

@@ -480,6 +480,34 @@ mod with_tokio {
     }
 
     #[tokio::test]
+    async fn c18_a_flush_or_a_last_write_that_fails_is_on_record() {
+        for length in [None, Some(100)] {
+            let (pipe, peer) = tokio::io::duplex(64);
+            drop(peer);
+            let mut pipe =
+                tokio::io::BufWriter::with_capacity(if length.is_some() { 0 } else { 1000 }, pipe);
+            let chunks = small().length(length).stream_out_async(items(100, 10));
+            let handle = chunks.handle();
+            let error = chunks.write_to_async(&mut pipe).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConsumerFailed);
+            let record = handle.ended().await;
+            assert_eq!(record.outcome, Some(Outcome::ClientGone));
+            assert_eq!(record.error.unwrap().kind(), ErrorKind::ConsumerFailed);
+        }
+    }
+
+    #[tokio::test]
+    async fn c26_a_file_is_complete_only_when_its_last_byte_was_read() {
+        for (reads, outcome) in [(99, Outcome::ClientGone), (100, Outcome::Complete)] {
+            let mut chunks = small().length(100).stream_out_async(items(100, 10));
+            let handle = chunks.handle();
+            chunks.read_exact(&mut vec![0; reads]).await.unwrap();
+            drop(chunks);
+            assert_eq!(handle.ended().await.outcome, Some(outcome));
+        }
+    }
+
+    #[tokio::test]
     async fn an_empty_read_takes_nothing_and_is_not_the_end() {
         let mut chunks = small().stream_out_async(items(100, 10));
         assert_eq!(chunks.read(&mut []).await.unwrap(), 0);
