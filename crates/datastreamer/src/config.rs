@@ -185,6 +185,10 @@ impl StreamOptions {
     ///
     /// Never blocks and never fails: where the pool refuses, the reader's first poll says so
     /// ([`crate::ErrorKind::Busy`]). See [`crate::stream_out`].
+    ///
+    /// A source that never gets a place is dropped where that is found out: by who stops the
+    /// stream, or at its time-out by the thread that keeps all streams' deadlines. So what it
+    /// captures must not block when it is dropped.
     pub fn stream_out<F, T>(self, write_stream_to: F) -> ChunkReader
     where
         F: FnOnce(&mut StreamWriter) -> T + Send + 'static,

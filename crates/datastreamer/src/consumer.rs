@@ -297,8 +297,9 @@ impl<C: Consumer> Delivery<C> {
 
     /// Drives the stream from an event loop: `call_later` must run each job it is given, later,
     /// in the consumer's context (Twisted's `callFromThread`, a GUI's idle queue, a channel into
-    /// a loop). It is called from any thread. A loop that is gone may drop the job, or panic:
-    /// either drops the delivery. Returns the handle.
+    /// a loop). It is called from any thread, in the middle of a write, or by the thread that keeps
+    /// all streams' deadlines: so it must not block, nor write to the stream. A loop that is gone
+    /// may drop the job, or panic: either drops the delivery. Returns the handle.
     pub fn run_in<L>(self, call_later: L) -> StreamHandle
     where
         C: Send + 'static,

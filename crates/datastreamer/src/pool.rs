@@ -1,12 +1,13 @@
 //! Who may run: a bounded number of streams, a bounded waiting room, threads that are reused.
 //!
 //! A stream holds its place from admission until source **and** consumer are done, so the pool
-//! bounds memory as well: at most `max_active` times the stream's buffer, and the reserve. Threads run sources
-//! only and are never more than the active streams.
+//! bounds memory as well: at most `max_active` times the stream's buffer, and the reserve. Threads
+//! run sources only and are never more than the active streams.
 
 use std::{
     collections::{HashMap, VecDeque},
     fmt, io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak},
     thread,
     time::{Duration, Instant},
@@ -120,6 +121,15 @@ pub(crate) struct Job {
     pub(crate) source: Box<dyn FnOnce() -> End + Send>,
 }
 
+impl Job {
+    /// Drops the caller's source, which may panic, where nothing is locked.
+    fn drop_source(self) -> Arc<StreamCore> {
+        let Self { core, source } = self;
+        let _panicked = catch_unwind(AssertUnwindSafe(|| drop(source)));
+        core
+    }
+}
+
 /// How a shutdown went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shutdown {
@@ -204,8 +214,8 @@ impl StreamPool {
             state.shutting_down = true;
             std::mem::take(&mut state.waiting)
         };
-        for Job { core, source } in waiting {
-            drop(source);
+        for job in waiting {
+            let core = job.drop_source();
             core.end_source(End::Abort(Error::of_kind(ErrorKind::ShutDown)));
         }
         self.shared.job_ready.notify_all();
@@ -316,8 +326,7 @@ impl StreamPool {
         let place = state.waiting.iter().position(|job| job.core.id == id);
         let job = place.and_then(|place| state.waiting.remove(place));
         drop(state);
-        // Dropped here, unlocked: the job owns the caller's source.
-        job.is_some()
+        job.map(Job::drop_source).is_some()
     }
 
     /// Forgets a stream that is done.
@@ -387,8 +396,12 @@ impl StreamPool {
             // Idle already: the end may pass the stream's place on, and its next holder should
             // find this thread rather than start another.
             std_lock(&self.shared.state).idle_threads += 1;
-            core.end_source(end);
-            drop(core);
+            // The end drops what others left with the stream; a panic there must not take along a
+            // thread that is counted.
+            let _panicked = catch_unwind(AssertUnwindSafe(|| {
+                core.end_source(end);
+                drop(core);
+            }));
             next = self.next_job();
         }
     }
@@ -396,11 +409,12 @@ impl StreamPool {
     /// Waits for a job, as an idle thread; without one for too long the thread is no longer
     /// counted and ends.
     fn next_job(&self) -> Option<Job> {
-        let deadline = Instant::now() + self.shared.options.idle_thread;
+        let idle_since = Instant::now();
         let mut state = std_lock(&self.shared.state);
         loop {
             let job = state.jobs.pop_front();
-            let left = deadline.saturating_duration_since(Instant::now());
+            let idle_thread = self.shared.options.idle_thread;
+            let left = idle_thread.saturating_sub(idle_since.elapsed());
             if job.is_some() || left.is_zero() || state.shutting_down {
                 state.idle_threads -= 1;
                 state.threads -= usize::from(job.is_none());

@@ -6,10 +6,12 @@
 //! data. This file knows no chunk memory, no threads, no deadlines.
 //!
 //! Rules that keep it right: foreign code (wakers, callbacks, the drop of a chunk, which calls
-//! `release`) runs after unlocking; only the holder of the writer's lock pushes.
+//! `release`) runs after unlocking, all but the clone of a waker; only the holder of the writer's
+//! turn pushes.
 
 use std::{
     collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::atomic::Ordering,
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
@@ -270,7 +272,9 @@ impl Queue {
             state.count_wait_for_consumer();
         }
         if state.paused && state.stop.is_none() {
-            state.keep_reader(cx.waker());
+            let replaced = state.keep_reader(cx.waker());
+            drop(state);
+            drop(replaced);
             return Poll::Pending;
         }
         if let Some(chunk) = state.chunks.pop_front() {
@@ -285,11 +289,12 @@ impl Queue {
             }
             Some(End::Abort(error)) => Poll::Ready(Some(Err(error.clone()))),
             None => {
-                state.keep_reader(cx.waker());
+                let replaced = state.keep_reader(cx.waker());
                 state.reader_waits_since.get_or_insert_with(Instant::now);
                 // A consumer that keeps its chunks and still asks must get more (see has_room).
                 let someone_waits = state.writers_waiting > 0;
                 drop(state);
+                drop(replaced);
                 if someone_waits {
                     self.room.notify_one();
                 }
@@ -400,7 +405,7 @@ impl Queue {
         self.room.notify_all();
         drop(chunks);
         wake(reader);
-        stop_wakers.into_iter().for_each(Waker::wake);
+        wake(stop_wakers);
         is_first.then_some(callbacks)
     }
 
@@ -476,10 +481,11 @@ impl State {
         }
     }
 
-    fn keep_reader(&mut self, waker: &Waker) {
-        match &mut self.reader {
-            Some(kept) => kept.clone_from(waker),
-            None => self.reader = Some(waker.clone()),
+    /// Keeps whom to wake; returns the waker that was kept before, to be dropped unlocked.
+    fn keep_reader(&mut self, waker: &Waker) -> Option<Waker> {
+        match &self.reader {
+            Some(kept) if kept.will_wake(waker) => None,
+            _ => self.reader.replace(waker.clone()),
         }
     }
 
@@ -553,17 +559,18 @@ impl State {
     }
 }
 
-fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
-        waker.wake();
+/// A waker is the caller's own code: if it panics, that must not keep others from being woken, nor
+/// hurt the thread that wakes (a source's, the watchdog).
+fn wake(wakers: impl IntoIterator<Item = Waker>) {
+    for waker in wakers {
+        let _panicked = catch_unwind(AssertUnwindSafe(|| waker.wake()));
     }
 }
 
 /// Wakes who waits for the whole stream; says whether there was anything to tell.
 fn tell_done(done: Option<Done>) -> bool {
     let is_done = done.is_some();
-    let wakers = done.into_iter().flat_map(|done| done.wakers);
-    wakers.flatten().for_each(Waker::wake);
+    wake(done.into_iter().flat_map(|done| done.wakers).flatten());
     is_done
 }
 

@@ -116,8 +116,12 @@ where
     let mut writer = StreamWriter::new(Arc::clone(core));
     // Unwind safety: the writer is all that the source and we share, and every lock in it is
     // left whole by a panic (see sync.rs).
-    let returned = catch_unwind(AssertUnwindSafe(|| source(&mut writer).into_result()))
-        .unwrap_or_else(|payload| Err(panicked(payload.as_ref())));
+    let returned = catch_unwind(AssertUnwindSafe(|| {
+        // The stop may have come between the waiting room and this thread.
+        core.queue.check_open()?;
+        source(&mut writer).into_result()
+    }))
+    .unwrap_or_else(|payload| Err(panicked(payload.as_ref())));
     let closed = writer.close();
     match returned.and_then(|()| core.check_length(closed?)) {
         Ok(()) => End::Finish,
@@ -198,15 +202,15 @@ impl StreamCore {
 
     /// Takes back what the consumer has let go of.
     pub(crate) fn release(&self, bytes: usize, chunk: Option<ChunkBuf>) {
-        if let Some(mut chunk) = chunk
-            && !self.source_ended.load(Ordering::Acquire)
-        {
+        if let Some(mut chunk) = chunk {
             chunk.clear();
             let depth_bytes = self.queue.depth_bytes();
             let mut spare = std_lock(&self.spare);
             // A consumer that collected chunks, or became slow, gives back more than the stream
-            // will need.
-            if spare.len() * chunk.capacity() < depth_bytes {
+            // will need; a source that has ended needs none. That is asked under the lock: its
+            // end takes away what is spare.
+            let needed = !self.source_ended.load(Ordering::Acquire);
+            if needed && spare.len() * chunk.capacity() < depth_bytes {
                 spare.push(chunk);
             }
         }
@@ -439,5 +443,33 @@ impl fmt::Debug for StreamHandle {
         f.debug_struct("StreamHandle")
             .field("record", &self.record())
             .finish()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_whose_stream_was_stopped_before_its_thread_ran_is_dropped_uncalled() {
+        let core = StreamCore::new(&StreamOptions::new());
+        core.stop(Error::of_kind(ErrorKind::ShutDown));
+        let held = Arc::new(());
+        let holds = Arc::clone(&held);
+        let end = run(&core, move |_: &mut StreamWriter| -> () {
+            unreachable!("called: {holds:?}")
+        });
+        assert!(matches!(end, End::Abort(error) if error.kind() == ErrorKind::ShutDown));
+        assert_eq!(Arc::strong_count(&held), 1);
+    }
+
+    #[test]
+    fn what_comes_home_after_the_sources_end_is_not_kept() {
+        let core = StreamCore::new(&StreamOptions::new());
+        core.release(1, Some(ChunkBuf::new(1)));
+        assert_eq!(std_lock(&core.spare).len(), 1);
+        core.end_source(End::Finish);
+        core.release(1, Some(ChunkBuf::new(1)));
+        assert!(std_lock(&core.spare).is_empty());
     }
 }

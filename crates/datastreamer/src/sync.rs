@@ -1,7 +1,9 @@
 //! The locks of the core: std's, or loom's under `--cfg loom`.
 //!
-//! Only `queue.rs` and `writer.rs` lock. A poisoned lock is entered all the same: the core never
-//! calls foreign code under a lock, so a panic cannot leave a state half changed.
+//! Only `queue.rs` and `writer.rs` lock. A poisoned lock is entered all the same: a state is never
+//! half changed when foreign code is called. Under the queue's lock none is, but for the clone of
+//! a waker. The writer's turn guards no state but the right to push and is held while the reader is
+//! woken: so a waker may call anything of its stream but the writer.
 
 #[cfg(not(loom))]
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, atomic::AtomicBool};

@@ -612,7 +612,7 @@ fn c26_the_writer_carries_identity_and_context() {
 #[test]
 fn c26_an_error_in_an_io_error_is_found_again() {
     let (tell, told) = channel();
-    let chunks = stream_out(move |out| -> io::Result<()> {
+    let mut chunks = stream_out(move |out| -> io::Result<()> {
         loop {
             if let Err(error) = io::Write::write_all(out, &[7; 1000]) {
                 tell.send(io::Error::new(error.kind(), error.to_string()))
@@ -622,6 +622,7 @@ fn c26_an_error_in_an_io_error_is_found_again() {
         }
     });
     let handle = chunks.handle();
+    chunks.next_chunk_blocking().unwrap().unwrap();
     drop(chunks);
     assert_eq!(told.recv().unwrap().kind(), io::ErrorKind::BrokenPipe);
     assert_eq!(ended(&handle).error.unwrap().kind(), ErrorKind::HangUp);
