@@ -263,6 +263,17 @@ impl Queue {
         Poll::Pending
     }
 
+    /// Polls for a stop that aborts the consumer; `None`: source and consumer are done without one.
+    pub(crate) fn poll_broken_off(&self, cx: &mut Context<'_>) -> Poll<Option<Error>> {
+        let mut state = lock(&self.state);
+        match (&state.stop, &state.end) {
+            (Some(_), Some(End::Abort(error))) => return Poll::Ready(Some(error.clone())),
+            _ if state.done_told => return Poll::Ready(None),
+            _ => keep_waker(&mut state.stop_wakers, cx.waker()),
+        }
+        Poll::Pending
+    }
+
     // ---- the consumer's side ----
 
     /// Takes the next chunk, or the end: `None` is a finish, an error an abort.
@@ -374,14 +385,17 @@ impl Queue {
 
     /// Stops the stream: writers fail from now on, the consumer gets the end as configured
     /// after what is queued. A consumer that hung up or failed gets nothing more of it, also if
-    /// the stream was stopped before. Returns the callbacks to run, or `None` if the stream was
+    /// the stream was stopped before; one that stalls instead of finishing is aborted. Returns the callbacks to run, or `None` if the stream was
     /// stopped or over.
     pub(crate) fn stop(&self, error: &Error) -> Option<Vec<StopCallback>> {
         let hangs_up = error.kind() == ErrorKind::HangUp;
         let takes_no_more = error.is_consumers_loss();
         let mut state = lock(&self.state);
         let is_first = state.stop.is_none();
-        if state.consumer_done || !(is_first || takes_no_more) {
+        // A consumer that was to finish after a stop, and stalls over it.
+        let never_finishes =
+            error.kind() == ErrorKind::ConsumerStalled && matches!(state.end, Some(End::Finish));
+        if state.consumer_done || !(is_first || takes_no_more || never_finishes) {
             return None;
         }
         self.stopped.store(true, Ordering::Release);
@@ -702,6 +716,22 @@ mod tests {
             assert_eq!(queue.snapshot().cause.unwrap().kind(), ErrorKind::Stopped);
             assert!(!queue.has_hung_up());
         }
+    }
+
+    #[test]
+    fn a_consumer_that_stalls_instead_of_finishing_after_a_stop_is_aborted() {
+        let queue = Queue::new(Depth::fixed(10), OnStop::Finish);
+        let mut cx = Context::from_waker(Waker::noop());
+        queue.stop(&Error::of_kind(ErrorKind::Stopped));
+        assert!(queue.poll_broken_off(&mut cx).is_pending());
+        let told = queue.stop(&Error::of_kind(ErrorKind::ConsumerStalled));
+        assert!(told.is_none(), "the source knows already");
+        let Poll::Ready(Some(why)) = queue.poll_broken_off(&mut cx) else {
+            panic!("not broken off");
+        };
+        assert_eq!(why.kind(), ErrorKind::ConsumerStalled);
+        assert_eq!(take(&queue), Some(Some(Err(ErrorKind::ConsumerStalled))));
+        assert_eq!(queue.snapshot().cause.unwrap().kind(), ErrorKind::Stopped);
     }
 
     #[test]

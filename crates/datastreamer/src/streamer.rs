@@ -403,6 +403,15 @@ impl StreamHandle {
         self.core.queue.poll_stopped(cx)
     }
 
+    /// Resolves when a stop has made sure that the consumer will be aborted, with the reason: for
+    /// consumers that need not take what is queued before that. A stop that is to finish the
+    /// consumer ([`crate::OnStop::Finish`]) is none, unless it stalls over that. `None`: source and
+    /// consumer are done without one.
+    pub fn broken_off(&self) -> impl Future<Output = Option<Error>> + Send + use<> {
+        let core = Arc::clone(&self.core);
+        poll_fn(move |cx| core.queue.poll_broken_off(cx))
+    }
+
     /// Resolves with the final record when source and consumer are both done.
     pub fn ended(&self) -> impl Future<Output = Record> + Send + use<> {
         let handle = self.clone();

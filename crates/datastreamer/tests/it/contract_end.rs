@@ -1140,8 +1140,10 @@ fn c22_an_event_loop_that_goes_away_ends_the_stream() {
     let probe = Probe::new();
     let (consumer, log) = Recorder::new();
     let streamer = DataStreamer::new(probe.wrap(endless(100)), consumer).options(small());
+    let delivery = streamer.start().unwrap();
+    probe.wait_started();
     // This loop is closed: it drops every job.
-    let handle = streamer.start().unwrap().run_in(drop);
+    let handle = delivery.run_in(drop);
     assert_eq!(ended(&handle).outcome, Some(Outcome::Cancelled));
     probe.wait_ended();
     assert_eq!(
