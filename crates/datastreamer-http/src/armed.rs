@@ -299,6 +299,12 @@ impl<S: Socket> Armed<S> {
         let mut state = self.connection.state();
         state.written += bytes as u64;
         state.blocked = false;
+        // On HTTP/2 the bytes may be another stream's: there only whole chunks count.
+        if !state.multiplexed {
+            state.active.iter().for_each(StreamHandle::note_progress);
+            let unflushed = state.unflushed.iter();
+            unflushed.for_each(|reader| reader.handle().note_progress());
+        }
     }
 
     /// The socket takes nothing: fails when that has lasted too long.

@@ -136,7 +136,9 @@ impl StreamOptions {
         self
     }
 
-    /// Drops a consumer that takes nothing for so long; `None`: never.
+    /// Drops a consumer that takes nothing for so long; `None`: never. What counts as taking is to
+    /// fetch a chunk or to let go of one; a consumer that may need longer for one chunk says so in
+    /// between ([`crate::StreamHandle::note_progress`]).
     pub fn consumer_stall(mut self, deadline: impl Into<Option<Duration>>) -> Self {
         self.consumer_stall = Some(deadline.into());
         self

@@ -12,7 +12,7 @@
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::atomic::Ordering,
+    sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
@@ -43,6 +43,8 @@ pub(crate) struct Queue {
     room: Condvar,
     /// True from the first stop on; read without the lock at every write.
     stopped: AtomicBool,
+    /// How often the consumer said that it got on with what it holds.
+    parts_taken: AtomicU64,
     on_stop: OnStop,
 }
 
@@ -88,7 +90,8 @@ pub(crate) struct Figures {
     pub(crate) bytes_delivered: u64,
     pub(crate) chunks_delivered: u64,
     pub(crate) first_byte: Option<Instant>,
-    /// Chunks that the consumer has taken, and let go of: grows whenever it makes progress.
+    /// Chunks that the consumer has taken, let go of, and got on with: grows whenever it makes
+    /// progress.
     pub(crate) moves: u64,
     pub(crate) blocked_on_consumer: Duration,
     pub(crate) blocked_on_source: Duration,
@@ -143,6 +146,7 @@ impl Queue {
             }),
             room: Condvar::new(),
             stopped: AtomicBool::new(false),
+            parts_taken: AtomicU64::new(0),
             on_stop,
         }
     }
@@ -349,6 +353,11 @@ impl Queue {
         }
     }
 
+    /// Says that the consumer got on with what it holds; no lock, as it may come at every write.
+    pub(crate) fn note_progress(&self) {
+        self.parts_taken.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Says that the consumer has seen the end or is gone. What broke off a whole file after it was
     /// taken came too late and is forgotten. Returns whether this made the stream done, which it
     /// says once.
@@ -440,6 +449,7 @@ impl Queue {
     pub(crate) fn snapshot(&self) -> Snapshot {
         let state = lock(&self.state);
         let mut figures = state.figures;
+        figures.moves += self.parts_taken.load(Ordering::Relaxed);
         if let Some(since) = state.writer_waits_since {
             figures.blocked_on_consumer += since.elapsed();
         }

@@ -393,6 +393,13 @@ impl StreamHandle {
         self.core.stop(reason);
     }
 
+    /// Says that the consumer got on with a chunk that it still holds: it has not stalled. Without
+    /// this a consumer that needs longer than [`crate::StreamOptions::consumer_stall`] for one
+    /// chunk passes for stalled. Costs one atomic addition.
+    pub fn note_progress(&self) {
+        self.core.queue.note_progress();
+    }
+
     /// Returns a token that tells of the stop.
     pub fn stop_token(&self) -> crate::StopToken {
         StreamWriter::new(Arc::clone(&self.core)).stop_token()

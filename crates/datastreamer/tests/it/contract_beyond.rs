@@ -167,6 +167,24 @@ fn c25_deadlines_are_of_progress_not_of_duration() {
 }
 
 #[test]
+fn c25_a_consumer_that_gets_on_with_one_large_chunk_has_not_stalled() {
+    // Six naps for one chunk are more than the deadline, each of them is less.
+    let stall = Duration::from_secs(1);
+    for (says_so, outcome) in [(true, None), (false, Some(Outcome::ClientStalled))] {
+        let mut chunks = small().consumer_stall(stall).stream_out(endless(100));
+        let handle = chunks.handle();
+        let _slowly_sent = chunks.next_chunk_blocking().unwrap().unwrap();
+        for _ in 0..6 {
+            thread::sleep(stall / 4);
+            if says_so {
+                handle.note_progress();
+            }
+        }
+        assert_eq!(handle.record().outcome, outcome);
+    }
+}
+
+#[test]
 fn c25_a_consumer_below_the_minimum_rate_is_dropped() {
     // 1000 bytes every 50 ms are 20,000 B/s or less.
     let sips = |minimum| {
