@@ -30,7 +30,8 @@
 //!
 //! # Features
 //! `http-body`, `futures`, `tokio`, `axum`: the interfaces that they add to [`ChunkReader`].
-//! `tracing`: source threads run inside the caller's span. None is on by default, and none brings
+//! `tracing`: sources run in a span of their stream, inside the caller's; each stream's end is an
+//! event. None is on by default, and none brings
 //! a runtime.
 
 #[cfg(feature = "tokio")]

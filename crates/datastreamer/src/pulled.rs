@@ -42,7 +42,8 @@ impl StreamOptions {
                 core.note_source_started();
                 core.queue.note_pulled();
                 watchdog::watch(&core);
-                ChunkReader::pulling(core, Pulled::new(source))
+                let pulled = Pulled::new(&core, source);
+                ChunkReader::pulling(core, pulled)
             }
             Err(error) => {
                 core.end_source(End::Abort(error));
@@ -65,7 +66,11 @@ pub(crate) struct Pulled {
 }
 
 impl Pulled {
-    fn new<S, E>(source: S) -> Self
+    #[cfg_attr(
+        not(feature = "tracing"),
+        expect(unused_variables, reason = "the span is the core's")
+    )]
+    fn new<S, E>(core: &StreamCore, source: S) -> Self
     where
         S: Stream<Item = Result<Bytes, E>> + Send + 'static,
         E: Into<Box<dyn StdError + Send + Sync>> + 'static,
@@ -73,6 +78,8 @@ impl Pulled {
         Self {
             items: Some(Box::pin(OwnErrors {
                 source: Box::pin(source),
+                #[cfg(feature = "tracing")]
+                span: core.span(),
             })),
             gathered: BytesMut::new(),
             large: Bytes::new(),
@@ -202,9 +209,11 @@ impl Stream for Failed {
     }
 }
 
-/// Turns the source's errors into the stream's.
+/// Turns the source's errors into the stream's, and runs it in the stream's span.
 struct OwnErrors<S> {
     source: Pin<Box<S>>,
+    #[cfg(feature = "tracing")]
+    span: tracing::Span,
 }
 
 impl<S, E> Stream for OwnErrors<S>
@@ -215,7 +224,10 @@ where
     type Item = Result<Bytes, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.source
+        let this = &mut *self;
+        #[cfg(feature = "tracing")]
+        let _entered = this.span.enter();
+        this.source
             .as_mut()
             .poll_next(cx)
             .map(|item| item.map(|result| result.map_err(Error::source_failed)))

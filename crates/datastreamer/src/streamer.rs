@@ -92,7 +92,7 @@ where
         source: {
             let core = Arc::clone(core);
             #[cfg(feature = "tracing")]
-            let span = tracing::Span::current();
+            let span = core.span();
             Box::new(move || {
                 #[cfg(feature = "tracing")]
                 let _entered = span.enter();
@@ -271,6 +271,12 @@ impl StreamCore {
         self.pool.forget(self.id);
         #[cfg(feature = "tracing")]
         self.log_end();
+    }
+
+    /// Inside the caller's span, so that the source's log lines carry both.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn span(&self) -> tracing::Span {
+        tracing::info_span!("stream", id = %self.id, context = %self.settings.context)
     }
 
     #[cfg(feature = "tracing")]
