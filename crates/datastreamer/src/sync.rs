@@ -10,7 +10,23 @@ pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, atomic::AtomicBool};
 
 /// For a few instructions at a time, at every write: one atomic exchange where a [`Mutex`] takes
 /// two, 4.8 ns instead of 6.8 for a write of 64 bytes. Who finds it taken yields.
+#[cfg(not(loom))]
 pub(crate) type SpinMutex<T> = spin::mutex::SpinMutex<T, spin::relax::Yield>;
+
+/// Loom knows no spinning; what is locked when is the same.
+#[cfg(loom)]
+pub(crate) struct SpinMutex<T>(Mutex<T>);
+
+#[cfg(loom)]
+impl<T> SpinMutex<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        lock(&self.0)
+    }
+}
 
 #[cfg(loom)]
 pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard, atomic::AtomicBool};
