@@ -178,7 +178,10 @@ impl Watched {
 
     fn look_at_consumer(&mut self, core: &Arc<StreamCore>, snapshot: &Snapshot, now: Instant) {
         let figures = &snapshot.figures;
-        if figures.moves != self.moves || !snapshot.consumer_owes {
+        // Seen to owe for the first time, it may have owed for a moment only, however long ago the
+        // last look was: on a busy machine that is long.
+        let owes_already = snapshot.consumer_owes && self.owing.is_some();
+        if figures.moves != self.moves || !owes_already {
             self.consumer_moved = now;
         }
         self.moves = figures.moves;
