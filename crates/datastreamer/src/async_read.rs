@@ -41,6 +41,16 @@ impl ChunkReader {
     /// bytes written. Only an `Ok` means that the consumer has a whole file: on an error the
     /// caller has to make the failure visible (reset the socket, remove the file).
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), datastreamer::Error> {
+    /// let chunks = datastreamer::stream_out(|out| out.write_slice(b"a file"));
+    /// let mut socket = Vec::new(); // any `AsyncWrite`
+    /// assert_eq!(chunks.write_to_async(&mut socket).await?, 6);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Why the stream did not end well, or [`crate::ErrorKind::ConsumerFailed`] with the
     /// consumer's own error, in which case the source is stopped with it.

@@ -35,7 +35,9 @@ pub const DEFAULT_CONSUMER_STALL: Duration = Duration::from_secs(60);
 /// Ten minutes without a byte written: long queries compute for minutes before their first row.
 pub const DEFAULT_SOURCE_STALL: Duration = Duration::from_secs(600);
 
-/// What happens to the consumer when somebody stops a stream and the consumer is still there.
+/// What happens to the consumer when somebody stops a stream and the consumer is still there. That
+/// is a stop of kind [`crate::ErrorKind::Stopped`]; one of any other kind (a shutdown, a stall)
+/// aborts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum OnStop {
     /// The consumer is aborted: it must not take the part for the whole.

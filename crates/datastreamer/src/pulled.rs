@@ -31,6 +31,17 @@ impl StreamOptions {
     /// The source is polled when the reader is, so it runs as fast as the consumer takes. It
     /// needs a place in the pool like any other; without one the reader gets
     /// [`ErrorKind::Busy`] at once, as an async source cannot wait in line.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use datastreamer::{Error, StreamOptions};
+    /// use futures_util::stream;
+    /// let rows = stream::iter(["id,name\n", "1,star 1\n"]);
+    /// let rows = futures_util::StreamExt::map(rows, |row| Ok::<_, Error>(Bytes::from(row)));
+    /// let chunks = StreamOptions::new().stream_out_async(rows);
+    /// assert_eq!(chunks.read_to_vec()?, b"id,name\n1,star 1\n");
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn stream_out_async<S, E>(self, source: S) -> ChunkReader
     where
         S: Stream<Item = Result<Bytes, E>> + Send + 'static,

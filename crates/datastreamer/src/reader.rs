@@ -25,6 +25,19 @@ use crate::pulled::Pulled;
 /// What a stream delivers: chunks in order, then a clean end or an error. After either it yields
 /// nothing.
 ///
+/// ```
+/// let chunks = datastreamer::stream_out(|out| {
+///     out.write_slice(b"valid ")?;
+///     Err::<(), Box<dyn std::error::Error + Send + Sync>>("row 7: no such column".into())
+/// });
+/// for chunk in chunks {
+///     match chunk {
+///         Ok(bytes) => assert_eq!(bytes, "valid "),
+///         Err(error) => assert_eq!(error.to_string(), "the source failed: row 7: no such column"),
+///     }
+/// }
+/// ```
+///
 /// With features it is an `http_body::Body` (`http-body`), a `futures_core::Stream` (`futures`),
 /// a tokio `AsyncRead` (`tokio`) and an axum response (`axum`); without any, [`IntoIterator`]
 /// blocks for each chunk.

@@ -343,8 +343,8 @@ impl StreamCore {
     }
 }
 
-/// Callbacks may block, and a stop may come from an event loop: they get a thread. There is at
-/// most one such thread a stream.
+/// Callbacks may block, and a stop may come from an event loop: they get a thread, those of a stop
+/// together, and each that comes after it its own.
 fn run_callbacks(callbacks: Vec<StopCallback>, error: Error) {
     let shared = Arc::new(Mutex::new(Some(callbacks)));
     let run = {
@@ -373,6 +373,22 @@ pub(crate) fn std_lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// A handle on a stream: its record, and pause, resume and stop from anywhere. Dropping it does
 /// nothing.
+///
+/// ```
+/// use datastreamer::{Error, ErrorKind, Outcome, Producer, stream_out};
+/// let chunks = stream_out(|out| -> Result<(), Error> {
+///     loop {
+///         out.write_slice(b"for ever")?;
+///     }
+/// });
+/// let handle = chunks.handle();
+/// handle.pause_producing(); // the reader gets nothing,
+/// handle.resume_producing(); // and goes on where it was
+/// handle.stop(Error::new(ErrorKind::Stopped, "enough"));
+/// assert!(chunks.read_to_vec().is_err()); // what was written, then the abort
+/// let record = handle.wait();
+/// assert_eq!(record.outcome, Some(Outcome::Cancelled));
+/// ```
 #[derive(Clone)]
 pub struct StreamHandle {
     core: Arc<StreamCore>,
@@ -394,7 +410,9 @@ impl StreamHandle {
     }
 
     /// Stops the stream for a reason of the caller's: the source's next write fails with it, and
-    /// the consumer, if it is there, is aborted with it (or finished: [`crate::OnStop`]).
+    /// the consumer, if it is there, is aborted with it after what is queued. A reason of kind
+    /// [`ErrorKind::Stopped`] finishes it instead where [`crate::OnStop::Finish`] says so; of kind
+    /// [`ErrorKind::HangUp`] or [`ErrorKind::ConsumerFailed`] it gets nothing more.
     pub fn stop(&self, reason: Error) {
         self.core.stop(reason);
     }
