@@ -106,8 +106,8 @@ struct State {
     idle_threads: usize,
     threads: usize,
     threads_started: u64,
-    /// Jobs that idle threads are about to take: never more than `idle_threads`.
-    jobs: VecDeque<Job>,
+    /// What idle threads are about to take: never more than `idle_threads`.
+    jobs: VecDeque<Run>,
     waiting: VecDeque<Job>,
     /// Streams that are not done, the waiting ones included.
     live: HashMap<StreamId, Weak<StreamCore>>,
@@ -117,9 +117,21 @@ struct State {
 /// A stream's source, ready to run.
 pub(crate) struct Job {
     pub(crate) core: Arc<StreamCore>,
-    /// Catches its own panics: see streamer.rs::run.
-    pub(crate) source: Box<dyn FnOnce() -> End + Send>,
+    pub(crate) source: Source,
 }
+
+pub(crate) enum Source {
+    Thread(ThreadSource),
+    /// The reader has it, and polls it once there is a place.
+    #[cfg(feature = "futures")]
+    Reader,
+}
+
+/// Catches its own panics: see streamer.rs::run.
+type ThreadSource = Box<dyn FnOnce() -> End + Send>;
+
+/// What a thread runs, and for which stream.
+type Run = (Arc<StreamCore>, ThreadSource);
 
 impl Job {
     /// Drops the caller's source, which may panic, where nothing is locked.
@@ -296,28 +308,7 @@ impl StreamPool {
             core.give_slot(Slot(self.clone()));
         }
         drop(state);
-        self.run_on_a_thread(job)
-            .inspect_err(|_| self.forget(core.id))
-    }
-
-    /// Takes a place without a thread.
-    #[cfg(feature = "futures")]
-    pub(crate) fn admit(
-        &self,
-        core: &Arc<StreamCore>,
-        asks_for_admission: bool,
-    ) -> Result<(), Error> {
-        let mut state = std_lock(&self.shared.state);
-        state.check_open()?;
-        if asks_for_admission {
-            if state.active >= self.shared.options.max_active {
-                return Err(busy(&state));
-            }
-            state.active += 1;
-            core.give_slot(Slot(self.clone()));
-        }
-        state.add_live(core);
-        Ok(())
+        self.run(job).inspect_err(|_| self.forget(core.id))
     }
 
     /// Takes a stream out of the waiting room; says whether it was there.
@@ -352,17 +343,28 @@ impl StreamPool {
         let core = Arc::clone(&job.core);
         // The place first: the source may be done before we return.
         core.give_slot(Slot(self.clone()));
-        if let Err(error) = self.run_on_a_thread(job) {
+        if let Err(error) = self.run(job) {
             core.end_source(End::Abort(error));
+        }
+    }
+
+    fn run(&self, job: Job) -> Result<(), Error> {
+        match job.source {
+            Source::Thread(source) => self.run_on_a_thread((job.core, source)),
+            #[cfg(feature = "futures")]
+            Source::Reader => {
+                job.core.let_reader_poll();
+                Ok(())
+            }
         }
     }
 
     // ---- threads ----
 
-    fn run_on_a_thread(&self, job: Job) -> Result<(), Error> {
+    fn run_on_a_thread(&self, run: Run) -> Result<(), Error> {
         let mut state = std_lock(&self.shared.state);
         if state.idle_threads > state.jobs.len() {
-            state.jobs.push_back(job);
+            state.jobs.push_back(run);
             drop(state);
             self.shared.job_ready.notify_one();
             return Ok(());
@@ -374,24 +376,24 @@ impl StreamPool {
             self.shared.options.thread_name, state.threads_started
         );
         drop(state);
-        self.spawn(name, job).map_err(|error| {
+        self.spawn(name, run).map_err(|error| {
             std_lock(&self.shared.state).threads -= 1;
             Error::new(ErrorKind::Busy, format!("no thread to run on: {error}"))
         })
     }
 
-    fn spawn(&self, name: String, job: Job) -> io::Result<()> {
+    fn spawn(&self, name: String, run: Run) -> io::Result<()> {
         let mut builder = thread::Builder::new().name(name);
         if let Some(bytes) = self.shared.options.stack_bytes {
             builder = builder.stack_size(bytes);
         }
         let pool = self.clone();
-        builder.spawn(move || pool.work(job)).map(drop)
+        builder.spawn(move || pool.work(run)).map(drop)
     }
 
-    fn work(&self, first: Job) {
+    fn work(&self, first: Run) {
         let mut next = Some(first);
-        while let Some(Job { core, source }) = next {
+        while let Some((core, source)) = next {
             let end = source();
             // Idle already: the end may pass the stream's place on, and its next holder should
             // find this thread rather than start another.
@@ -408,7 +410,7 @@ impl StreamPool {
 
     /// Waits for a job, as an idle thread; without one for too long the thread is no longer
     /// counted and ends.
-    fn next_job(&self) -> Option<Job> {
+    fn next_job(&self) -> Option<Run> {
         let idle_since = Instant::now();
         let mut state = std_lock(&self.shared.state);
         loop {

@@ -19,18 +19,18 @@ use futures_core::Stream;
 use crate::{
     config::StreamOptions,
     error::{Error, ErrorKind},
+    pool::{Job, Source},
     queue::End,
     reader::ChunkReader,
-    streamer::{StreamCore, panicked},
-    watchdog,
+    streamer::{self, StreamCore, panicked},
 };
 
 impl StreamOptions {
     /// Streams out what an async stream yields, without a thread.
     ///
     /// The source is polled when the reader is, so it runs as fast as the consumer takes. It
-    /// needs a place in the pool like any other; without one the reader gets
-    /// [`ErrorKind::Busy`] at once, as an async source cannot wait in line.
+    /// needs a place in the pool like any other, and waits for one like any other: the reader
+    /// stays pending meanwhile.
     ///
     /// ```
     /// use bytes::Bytes;
@@ -48,19 +48,13 @@ impl StreamOptions {
         E: Into<Box<dyn StdError + Send + Sync>> + 'static,
     {
         let core = StreamCore::new(&self);
-        match core.pool.admit(&core, self.asks_for_admission()) {
-            Ok(()) => {
-                core.note_source_started();
-                core.queue.note_pulled();
-                watchdog::watch(&core);
-                let pulled = Pulled::new(&core, source);
-                ChunkReader::pulling(core, pulled)
-            }
-            Err(error) => {
-                core.end_source(End::Abort(error));
-                ChunkReader::new(core)
-            }
-        }
+        let pulled = Pulled::new(&core, source);
+        let job = Job {
+            core: Arc::clone(&core),
+            source: Source::Reader,
+        };
+        streamer::submit(job, &self);
+        ChunkReader::pulling(core, pulled)
     }
 }
 
@@ -111,7 +105,7 @@ impl Pulled {
             }
             return Poll::Ready(end);
         }
-        if core.queue.is_paused() {
+        if core.queue.is_paused() || !core.source_has_started() {
             return Poll::Pending;
         }
         match ready!(self.poll_gather(core.settings.chunk_bytes, cx)) {

@@ -318,10 +318,14 @@ impl Queue {
         }
     }
 
-    /// Says that the source runs inside the consumer's poll, and queues nothing.
+    /// Says that from now on the source runs inside the consumer's poll, and queues nothing.
     #[cfg(feature = "futures")]
     pub(crate) fn note_pulled(&self) {
-        lock(&self.state).pulled = true;
+        let mut state = lock(&self.state);
+        state.pulled = true;
+        let reader = state.take_reader();
+        drop(state);
+        wake(reader);
     }
 
     /// Counts a chunk that a pulled source hands to the reader without queueing it.

@@ -23,7 +23,7 @@ use crate::{
     consumer::Producer,
     depth::Depth,
     error::{Error, ErrorKind},
-    pool::{Job, Slot, StreamPool},
+    pool::{Job, Slot, Source, StreamPool},
     queue::{End, Queue, StopCallback},
     reader::{ChunkReader, block_on},
     record::{BlockedOn, Outcome, Record, StreamId},
@@ -81,7 +81,7 @@ where
     ChunkReader::new(core)
 }
 
-/// Hands the source to the pool; a refusal becomes the stream's end.
+/// Hands the source to the pool, for one of its threads.
 pub(crate) fn start_source<F, T>(core: &Arc<StreamCore>, options: &StreamOptions, source: F)
 where
     F: FnOnce(&mut StreamWriter) -> T + Send + 'static,
@@ -89,7 +89,7 @@ where
 {
     let job = Job {
         core: Arc::clone(core),
-        source: {
+        source: Source::Thread({
             let core = Arc::clone(core);
             #[cfg(feature = "tracing")]
             let span = core.span();
@@ -98,8 +98,14 @@ where
                 let _entered = span.enter();
                 run(&core, source)
             })
-        },
+        }),
     };
+    submit(job, options);
+}
+
+/// Hands a stream to the pool; a refusal becomes its end.
+pub(crate) fn submit(job: Job, options: &StreamOptions) {
+    let core = &Arc::clone(&job.core);
     match core.pool.submit(job, options.asks_for_admission()) {
         Ok(()) => watchdog::watch(core),
         Err(error) => core.end_source(End::Abort(error)),
@@ -296,12 +302,24 @@ impl StreamCore {
         self.source_started.store(true, Ordering::Release);
     }
 
+    /// Says that there is a place: from now on the source runs when the reader polls.
+    #[cfg(feature = "futures")]
+    pub(crate) fn let_reader_poll(&self) {
+        // In this order: a reader that polls beside this sees the start, or is woken.
+        self.note_source_started();
+        self.queue.note_pulled();
+    }
+
+    pub(crate) fn source_has_started(&self) -> bool {
+        self.source_started.load(Ordering::Acquire)
+    }
+
     pub(crate) fn give_slot(&self, slot: Slot) {
         *std_lock(&self.slot) = Some(slot);
     }
 
     pub(crate) fn is_waiting_for_admission(&self) -> bool {
-        !self.source_started.load(Ordering::Acquire) && !self.queue.is_stopped()
+        !self.source_has_started() && !self.queue.is_stopped()
     }
 
     pub(crate) fn age(&self) -> Duration {

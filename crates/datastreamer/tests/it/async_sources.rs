@@ -261,9 +261,42 @@ fn c20_a_failure_after_all_promised_bytes_is_not_whole() {
 }
 
 #[test]
+fn c24_an_async_source_waits_for_its_place_like_any_other() {
+    let pool = StreamPool::new(PoolOptions {
+        max_active: 1,
+        queue_timeout: Duration::from_millis(200),
+        ..PoolOptions::default()
+    });
+    let options = || small().pool(&pool);
+    let active = options().stream_out(silent_until_stopped());
+    let waiting = options().stream_out_async(items(1500, 10));
+    let reading = thread::spawn(move || read(waiting));
+    let (source, dropped) = Watched::new(false);
+    let leaving = options().stream_out_async(source);
+    assert_eq!((pool.active(), pool.waiting()), (1, 2));
+    drop(leaving);
+    assert!(dropped.load(Ordering::SeqCst));
+    assert_eq!((pool.active(), pool.waiting()), (1, 1));
+    drop(active);
+    let (bytes, error) = within("its turn", move || reading.join().unwrap());
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(bytes, noise(1500));
+    // And no longer than others.
+    let active = options().stream_out(silent_until_stopped());
+    let (source, dropped) = Watched::new(false);
+    let waiting = options().stream_out_async(source);
+    let (_, error) = within("the refusal", move || read(waiting));
+    assert_eq!(error.unwrap().kind(), ErrorKind::Busy);
+    assert!(dropped.load(Ordering::SeqCst));
+    drop(active);
+    eventually("an empty pool", || pool.streams().is_empty());
+}
+
+#[test]
 fn c24_without_a_place_an_async_source_is_refused_and_dropped() {
     let pool = StreamPool::new(PoolOptions {
         max_active: 1,
+        max_waiting: 0,
         ..PoolOptions::default()
     });
     let active = pool.stream_out(silent_until_stopped());
