@@ -398,6 +398,12 @@ impl<S: Socket> Armed<S> {
         let mut state = self.connection.state();
         state.written += bytes as u64;
         state.blocked = false;
+        // On HTTP/2 the bytes may be another stream's: there only whole chunks count.
+        if !state.multiplexed {
+            state.active.iter().for_each(StreamHandle::note_progress);
+            let unflushed = state.unflushed.iter();
+            unflushed.for_each(|reader| reader.handle().note_progress());
+        }
     }
 
     /// The socket takes nothing: fails when that has lasted too long.
@@ -455,8 +461,8 @@ impl<S: Socket> Armed<S> {
             .active
             .iter()
             .find_map(|stream| match stream.poll_stopped(cx) {
-                Poll::Ready(error) => Some(error),
-                Poll::Pending => stream.record().error,
+                Poll::Ready(Some(error)) => Some(error),
+                Poll::Ready(None) | Poll::Pending => stream.record().error,
             })
     }
 
@@ -557,7 +563,7 @@ impl<S: Socket> Armed<S> {
 
 fn why_stopped(stream: &StreamHandle, cx: &mut Context<'_>) -> Option<ErrorKind> {
     match stream.poll_stopped(cx) {
-        Poll::Ready(error) => Some(error.kind()),
+        Poll::Ready(error) => error.map(|error| error.kind()),
         Poll::Pending => None,
     }
 }

@@ -41,7 +41,9 @@ pub const DEFAULT_CONSUMER_STALL: Duration = Duration::from_secs(60);
 /// Ten minutes without a byte written: long queries compute for minutes before their first row.
 pub const DEFAULT_SOURCE_STALL: Duration = Duration::from_secs(600);
 
-/// What happens to the consumer when somebody stops a stream and the consumer is still there.
+/// What happens to the consumer when somebody stops a stream and the consumer is still there. That
+/// is a stop of kind [`crate::ErrorKind::Stopped`]; one of any other kind (a shutdown, a stall)
+/// aborts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum OnStop {
     /// The consumer is aborted: it must not take the part for the whole.
@@ -141,7 +143,9 @@ impl StreamOptions {
         self
     }
 
-    /// Drops a consumer that takes nothing for so long; `None`: never.
+    /// Drops a consumer that takes nothing for so long; `None`: never. What counts as taking is to
+    /// fetch a chunk or to let go of one; a consumer that may need longer for one chunk says so in
+    /// between ([`crate::StreamHandle::note_progress`]).
     pub fn consumer_stall(mut self, deadline: impl Into<Option<Duration>>) -> Self {
         self.consumer_stall = Some(deadline.into());
         self
@@ -192,6 +196,10 @@ impl StreamOptions {
     ///
     /// Never blocks and never fails: where the pool refuses, the reader's first poll says so
     /// ([`crate::ErrorKind::Busy`]). See [`crate::stream_out`].
+    ///
+    /// A source that never gets a place is dropped where that is found out: by who stops the
+    /// stream, or at its time-out by the thread that keeps all streams' deadlines. So what it
+    /// captures must not block when it is dropped.
     pub fn stream_out<F, T>(self, write_stream_to: F) -> ChunkReader
     where
         F: FnOnce(&mut StreamWriter) -> T + Send + 'static,

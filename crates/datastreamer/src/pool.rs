@@ -1,12 +1,13 @@
 //! Who may run: a bounded number of streams, a bounded waiting room, threads that are reused.
 //!
 //! A stream holds its place from admission until source **and** consumer are done, so the pool
-//! bounds memory as well: at most `max_active` times the stream's buffer, and the reserve. Threads run sources
-//! only and are never more than the active streams.
+//! bounds memory as well: at most `max_active` times the stream's buffer, and the reserve. Threads
+//! run sources only and are never more than the active streams.
 
 use std::{
     collections::{HashMap, VecDeque},
     fmt, io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak},
     thread,
     time::{Duration, Instant},
@@ -105,8 +106,8 @@ struct State {
     idle_threads: usize,
     threads: usize,
     threads_started: u64,
-    /// Jobs that idle threads are about to take: never more than `idle_threads`.
-    jobs: VecDeque<Job>,
+    /// What idle threads are about to take: never more than `idle_threads`.
+    jobs: VecDeque<Run>,
     waiting: VecDeque<Job>,
     /// Streams that are not done, the waiting ones included.
     live: HashMap<StreamId, Weak<StreamCore>>,
@@ -116,8 +117,29 @@ struct State {
 /// A stream's source, ready to run.
 pub(crate) struct Job {
     pub(crate) core: Arc<StreamCore>,
-    /// Catches its own panics: see streamer.rs::run.
-    pub(crate) source: Box<dyn FnOnce() -> End + Send>,
+    pub(crate) source: Source,
+}
+
+pub(crate) enum Source {
+    Thread(ThreadSource),
+    /// The reader has it, and polls it once there is a place.
+    #[cfg(feature = "futures")]
+    Reader,
+}
+
+/// Catches its own panics: see streamer.rs::run.
+type ThreadSource = Box<dyn FnOnce() -> End + Send>;
+
+/// What a thread runs, and for which stream.
+type Run = (Arc<StreamCore>, ThreadSource);
+
+impl Job {
+    /// Drops the caller's source, which may panic, where nothing is locked.
+    fn drop_source(self) -> Arc<StreamCore> {
+        let Self { core, source } = self;
+        let _panicked = catch_unwind(AssertUnwindSafe(|| drop(source)));
+        core
+    }
 }
 
 /// How a shutdown went.
@@ -204,8 +226,8 @@ impl StreamPool {
             state.shutting_down = true;
             std::mem::take(&mut state.waiting)
         };
-        for Job { core, source } in waiting {
-            drop(source);
+        for job in waiting {
+            let core = job.drop_source();
             core.end_source(End::Abort(Error::of_kind(ErrorKind::ShutDown)));
         }
         self.shared.job_ready.notify_all();
@@ -299,7 +321,7 @@ impl StreamPool {
         let running = slot.and_then(|slot| {
             // The place first: the source may be done before we return.
             core.decide_place(Ok(slot));
-            self.run_on_a_thread(job)
+            self.run(job)
         });
         if let Err(error) = running {
             core.end_source(End::Abort(error));
@@ -311,41 +333,13 @@ impl StreamPool {
         Arc::new(Slot(self.clone()))
     }
 
-    /// Takes a place without a thread.
-    #[cfg(feature = "futures")]
-    pub(crate) fn admit(
-        &self,
-        core: &Arc<StreamCore>,
-        other: Option<&Arc<StreamCore>>,
-    ) -> Result<(), Error> {
-        let mut state = std_lock(&self.shared.state);
-        state.check_open()?;
-        if other.is_none() {
-            if state.active >= self.shared.options.max_active {
-                return Err(busy(&state));
-            }
-            state.active += 1;
-        }
-        state.add_live(core);
-        drop(state);
-        match other {
-            None => core.decide_place(Ok(Some(self.new_slot()))),
-            Some(other) => {
-                let core = Arc::clone(core);
-                other.share_place(Box::new(move |slot| core.decide_place(slot)));
-            }
-        }
-        Ok(())
-    }
-
     /// Takes a stream out of the waiting room; says whether it was there.
     pub(crate) fn forget_waiting(&self, id: StreamId) -> bool {
         let mut state = std_lock(&self.shared.state);
         let place = state.waiting.iter().position(|job| job.core.id == id);
         let job = place.and_then(|place| state.waiting.remove(place));
         drop(state);
-        // Dropped here, unlocked: the job owns the caller's source.
-        job.is_some()
+        job.map(Job::drop_source).is_some()
     }
 
     /// Forgets a stream that is done.
@@ -371,12 +365,23 @@ impl StreamPool {
         self.run_admitted(job, Ok(Some(self.new_slot())));
     }
 
+    fn run(&self, job: Job) -> Result<(), Error> {
+        match job.source {
+            Source::Thread(source) => self.run_on_a_thread((job.core, source)),
+            #[cfg(feature = "futures")]
+            Source::Reader => {
+                job.core.let_reader_poll();
+                Ok(())
+            }
+        }
+    }
+
     // ---- threads ----
 
-    fn run_on_a_thread(&self, job: Job) -> Result<(), Error> {
+    fn run_on_a_thread(&self, run: Run) -> Result<(), Error> {
         let mut state = std_lock(&self.shared.state);
         if state.idle_threads > state.jobs.len() {
-            state.jobs.push_back(job);
+            state.jobs.push_back(run);
             drop(state);
             self.shared.job_ready.notify_one();
             return Ok(());
@@ -388,42 +393,47 @@ impl StreamPool {
             self.shared.options.thread_name, state.threads_started
         );
         drop(state);
-        self.spawn(name, job).map_err(|error| {
+        self.spawn(name, run).map_err(|error| {
             std_lock(&self.shared.state).threads -= 1;
             Error::new(ErrorKind::Busy, format!("no thread to run on: {error}"))
         })
     }
 
-    fn spawn(&self, name: String, job: Job) -> io::Result<()> {
+    fn spawn(&self, name: String, run: Run) -> io::Result<()> {
         let mut builder = thread::Builder::new().name(name);
         if let Some(bytes) = self.shared.options.stack_bytes {
             builder = builder.stack_size(bytes);
         }
         let pool = self.clone();
-        builder.spawn(move || pool.work(job)).map(drop)
+        builder.spawn(move || pool.work(run)).map(drop)
     }
 
-    fn work(&self, first: Job) {
+    fn work(&self, first: Run) {
         let mut next = Some(first);
-        while let Some(Job { core, source }) = next {
+        while let Some((core, source)) = next {
             let end = source();
             // Idle already: the end may pass the stream's place on, and its next holder should
             // find this thread rather than start another.
             std_lock(&self.shared.state).idle_threads += 1;
-            core.end_source(end);
-            drop(core);
+            // The end drops what others left with the stream; a panic there must not take along a
+            // thread that is counted.
+            let _panicked = catch_unwind(AssertUnwindSafe(|| {
+                core.end_source(end);
+                drop(core);
+            }));
             next = self.next_job();
         }
     }
 
     /// Waits for a job, as an idle thread; without one for too long the thread is no longer
     /// counted and ends.
-    fn next_job(&self) -> Option<Job> {
-        let deadline = Instant::now() + self.shared.options.idle_thread;
+    fn next_job(&self) -> Option<Run> {
+        let idle_since = Instant::now();
         let mut state = std_lock(&self.shared.state);
         loop {
             let job = state.jobs.pop_front();
-            let left = deadline.saturating_duration_since(Instant::now());
+            let idle_thread = self.shared.options.idle_thread;
+            let left = idle_thread.saturating_sub(idle_since.elapsed());
             if job.is_some() || left.is_zero() || state.shutting_down {
                 state.idle_threads -= 1;
                 state.threads -= usize::from(job.is_none());

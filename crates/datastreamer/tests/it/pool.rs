@@ -444,6 +444,84 @@ fn c24_a_panicking_source_does_not_cost_its_thread() {
     assert!(pool.threads() <= 2);
 }
 
+/// Panics without a word when it is dropped.
+struct Panics;
+
+impl Drop for Panics {
+    fn drop(&mut self) {
+        std::panic::resume_unwind(Box::new("quiet"));
+    }
+}
+
+#[test]
+fn c24_a_waker_that_panics_costs_neither_the_place_nor_the_thread() {
+    struct PanicsWhenWoken;
+    impl std::task::Wake for PanicsWhenWoken {
+        fn wake(self: Arc<Self>) {
+            drop(Panics);
+        }
+    }
+    let pool = pool(1, 100);
+    for _ in 0..3 {
+        let (go_on, proceed) = channel::<()>();
+        let chunks = pool.stream_out(move |_| proceed.recv().unwrap_or_default());
+        let mut ended = Box::pin(chunks.handle().ended());
+        let waker = Arc::new(PanicsWhenWoken).into();
+        let mut cx = std::task::Context::from_waker(&waker);
+        assert!(ended.as_mut().poll(&mut cx).is_pending());
+        // So that the end of the source is the end of the stream, and its thread wakes.
+        drop(chunks);
+        drop(go_on);
+        eventually("the free place", || pool.active() == 0);
+    }
+    let alive = pool.stream_out(writes(vec!["alive"]));
+    assert_eq!(
+        within("its turn", || alive.read_to_vec()).unwrap(),
+        b"alive"
+    );
+    assert!(pool.threads() <= 2, "{} threads", pool.threads());
+}
+
+#[test]
+fn c24_a_refused_source_that_panics_when_it_is_dropped_harms_nobody() {
+    let pool = StreamPool::new(PoolOptions {
+        max_active: 1,
+        queue_timeout: Duration::from_millis(50),
+        ..PoolOptions::default()
+    });
+    let active = pool.stream_out(silent_until_stopped());
+    // The second shows that the watchdog has survived the first.
+    for _ in 0..2 {
+        let held = Panics;
+        let waiting = pool.stream_out(move |_| drop(held));
+        assert_eq!(refusal(waiting).kind(), ErrorKind::Busy);
+    }
+    drop(active);
+    eventually("an empty pool", || pool.streams().is_empty());
+}
+
+#[test]
+fn c24_no_limit_of_time_is_too_long() {
+    let pool = StreamPool::new(PoolOptions {
+        queue_timeout: Duration::MAX,
+        idle_thread: Duration::MAX,
+        ..PoolOptions::default()
+    });
+    let options = StreamOptions::new()
+        .pool(&pool)
+        .flush_after(Duration::MAX)
+        .consumer_stall(Duration::MAX)
+        .source_stall(Duration::MAX);
+    for _ in 0..2 {
+        let chunks = options.clone().stream_out(writes(vec!["x"]));
+        let handle = chunks.handle();
+        assert_eq!(within("its turn", || chunks.read_to_vec()).unwrap(), b"x");
+        handle.wait();
+        assert!(pool.wait_until_empty(Duration::MAX));
+    }
+    assert!((1..=2).contains(&pool.threads()));
+}
+
 #[test]
 fn c24_the_pool_knows_its_streams() {
     let pool = pool(1, 10);
