@@ -418,8 +418,10 @@ fn resolve(raw: Raw, origin: &Origin<'_>) -> Result<Config, Fatal> {
 
 fn resolve_stream(raw: &RawStream, origin: &Origin<'_>) -> Result<StreamConfig, Fatal> {
     let refuse = |key, text: String| Err(origin.refuse("stream", key, &text));
-    let chunk_bytes = bytes(raw.chunk_bytes, DEFAULT_CHUNK_BYTES);
     let buffer_bytes = bytes(raw.buffer_bytes, DEFAULT_BUFFER_BYTES);
+    // A small buffer makes small chunks.
+    let small_bytes = DEFAULT_CHUNK_BYTES.min(buffer_bytes / 2).max(1);
+    let chunk_bytes = bytes(raw.chunk_bytes, small_bytes);
     let fast_buffer_bytes = raw.fast_buffer_bytes.map(|size| bytes(Some(size), 0));
     if !(1..=CHUNK_BYTES_MAX).contains(&chunk_bytes) {
         let text = format!("must be from 1 to {CHUNK_BYTES_MAX}");

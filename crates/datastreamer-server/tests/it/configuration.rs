@@ -135,9 +135,9 @@ fn sizes_that_do_not_fit_together_are_refused() {
     for (text, key) in [
         ("chunk_bytes = 0", "chunk_bytes"),
         ("chunk_bytes = \"1MiB\"", "chunk_bytes"),
-        ("buffer_bytes = 1000", "buffer_bytes"),
+        ("buffer_bytes = 1", "buffer_bytes"),
         ("fast_buffer_bytes = \"255KiB\"", "fast_buffer_bytes"),
-        ("commit_bytes = \"129KiB\"", "commit_bytes"),
+        ("commit_bytes = \"193KiB\"", "commit_bytes"),
         // What the first stream could not be given.
         ("chunk_bytes = \"18446744073709551615\"", "chunk_bytes"),
         ("chunk_bytes = \"65MiB\"", "chunk_bytes"),

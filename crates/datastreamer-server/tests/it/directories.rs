@@ -80,6 +80,11 @@ fn in_the_middle_of(large: &Path) -> (Server, Connection, http::Response) {
     client.ask("/tree.tar");
     let response = client.read_head();
     assert_eq!(response.status, 200);
+    // Beyond the small file: the large one has been opened.
+    wait::until("the large file", LIMIT, || {
+        let transfers = http::transfers(server.port());
+        transfers["running"][0]["bytes_written"].as_u64() > Some(200_000)
+    });
     (server, client, response)
 }
 
