@@ -223,8 +223,8 @@ fn refuse_if_late(core: &StreamCore) {
     }
 }
 
-/// A partial chunk is handed over when it is seen twice: two looks per flush delay. A stall is
-/// seen with a quarter of its length in error.
+/// A partial chunk is handed over when it is seen twice: two looks per flush delay, and a fifth of
+/// it is left for the way to the wire. A stall is seen with a quarter of its length in error.
 fn interval(core: &StreamCore, source_done: bool) -> Duration {
     let settings = &core.settings;
     let flush = settings.flush_after.filter(|_| !source_done);
@@ -232,7 +232,7 @@ fn interval(core: &StreamCore, source_done: bool) -> Duration {
         .is_waiting_for_admission()
         .then(|| core.pool.queue_timeout() / 4);
     [
-        flush.map(|delay| delay / 2),
+        flush.map(|delay| delay * 2 / 5),
         settings.consumer_stall.map(|stall| stall / 4),
         settings.source_stall.map(|stall| stall / 4),
         admission,

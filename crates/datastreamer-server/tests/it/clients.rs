@@ -30,7 +30,9 @@ fn every_client_gets_the_right_bytes_of_any_length() {
         let sha256 = noise::sha256(length);
         for framing in ["", "&length=known"] {
             let url = server.url(&format!("/noise.bin?n={length}&piece=10000{framing}"));
-            jobs.extend(Client::ALL.map(|client| (client, url.clone(), sha256.clone())));
+            jobs.extend(
+                Client::WHILE_THE_SERVER_LIVES.map(|client| (client, url.clone(), sha256.clone())),
+            );
         }
     }
     wait::for_all(jobs, |(client, url, sha256)| {
@@ -141,19 +143,21 @@ fn no_client_takes_a_source_that_fails_or_panics_for_a_finished_file() {
     let mut chance = Chance::new("failing sources");
     let server = Server::start(["--demo"]);
     let table = Table::new("sources that fail");
-    assert_all_get_noise(&server, &Client::ALL);
+    assert_all_get_noise(&server, &Client::WHILE_THE_SERVER_LIVES);
     for _ in 0..rounds() {
         let mut jobs = Vec::new();
         for (failure, path, fails_at) in failing_noise(&OFFSETS, &mut chance) {
             let url = server.url(&path);
             assert_fails_at(&probe(&url), fails_at, &url);
-            jobs.extend(Client::ALL.map(|client| (client, failure, url.clone())));
+            jobs.extend(
+                Client::WHILE_THE_SERVER_LIVES.map(|client| (client, failure, url.clone())),
+            );
         }
         wait::for_all(jobs, |(client, failure, url)| {
             try_once(&table, client, failure, &url);
         });
     }
-    assert_all_get_noise(&server, &Client::ALL);
+    assert_all_get_noise(&server, &Client::WHILE_THE_SERVER_LIVES);
     table.assert_every_failure_was_seen();
 }
 
@@ -199,7 +203,8 @@ fn no_client_takes_a_command_that_dies_for_a_finished_file() {
     }
     for _ in 0..rounds() {
         let jobs = endings.into_iter().flat_map(|(name, failure, _)| {
-            Client::ALL.map(|client| (client, failure, server.url(&format!("/{name}.bin"))))
+            Client::WHILE_THE_SERVER_LIVES
+                .map(|client| (client, failure, server.url(&format!("/{name}.bin"))))
         });
         wait::for_all(jobs, |(client, failure, url)| {
             try_once(&table, client, failure, &url);

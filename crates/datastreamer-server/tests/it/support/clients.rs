@@ -24,6 +24,7 @@ pub(crate) enum Client {
     HttpxHttp2,
     Urllib,
     NodeFetch,
+    NodeFetchClosing,
     Java,
     ChromiumDownload,
     ChromiumFetch,
@@ -73,6 +74,24 @@ impl Client {
         Self::HttpxHttp2,
         Self::Urllib,
         Self::NodeFetch,
+        Self::Java,
+        Self::ChromiumDownload,
+        Self::ChromiumFetch,
+    ];
+
+    /// All, and node's fetch with `Connection: close`: it takes a reset for the end of a file of
+    /// unknown length, and so sees every failure but the server's own death.
+    pub(crate) const WHILE_THE_SERVER_LIVES: [Self; 13] = [
+        Self::Curl,
+        Self::CurlHttp2,
+        Self::Wget,
+        Self::Aria2,
+        Self::Requests,
+        Self::Httpx,
+        Self::HttpxHttp2,
+        Self::Urllib,
+        Self::NodeFetch,
+        Self::NodeFetchClosing,
         Self::Java,
         Self::ChromiumDownload,
         Self::ChromiumFetch,
@@ -156,11 +175,14 @@ impl Client {
             Self::Httpx => python("get_httpx.py", &["http1"], url, file),
             Self::HttpxHttp2 => python("get_httpx.py", &["http2"], url, file),
             Self::Urllib => python("get_urllib.py", &[], url, file),
-            Self::NodeFetch => {
+            Self::NodeFetch | Self::NodeFetchClosing => {
                 let mut node = tools::program("node");
                 node.arg(tools::client_script("get_fetch.mjs"))
                     .arg(url)
                     .arg(file);
+                if self == Self::NodeFetchClosing {
+                    node.arg("close");
+                }
                 node
             }
             Self::Java => {
@@ -192,6 +214,7 @@ impl fmt::Display for Client {
             Self::HttpxHttp2 => "httpx over HTTP/2",
             Self::Urllib => "Python urllib",
             Self::NodeFetch => "node fetch",
+            Self::NodeFetchClosing => "node fetch, Connection: close",
             Self::Java => "Java HttpClient",
             Self::ChromiumDownload => "Chromium download",
             Self::ChromiumFetch => "Chromium fetch",
