@@ -232,7 +232,7 @@ fn interval(core: &StreamCore, source_done: bool) -> Duration {
         .is_waiting_for_admission()
         .then(|| core.pool.queue_timeout() / 4);
     [
-        flush.map(|delay| delay * 2 / 5),
+        flush.map(|delay| delay / 5 * 2),
         settings.consumer_stall.map(|stall| stall / 4),
         settings.source_stall.map(|stall| stall / 4),
         admission,
