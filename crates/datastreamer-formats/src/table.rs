@@ -11,6 +11,7 @@
 mod column;
 pub mod csv;
 mod error;
+mod gather;
 pub mod meta;
 mod text;
 pub mod votable;
@@ -53,6 +54,3 @@ pub enum TableEnd {
     /// A limit cut it: there are more rows.
     Overflow,
 }
-
-/// Enough for a chunk of the stream behind: encoded rows are gathered up to this, in bytes.
-const GATHER_BYTES: usize = 64 * 1024;

@@ -4,7 +4,7 @@
 //! empty text always: an empty field is a null. In TSV tab, line breaks and backslash are written
 //! as `\t`, `\n`, `\r` and `\\`, and null as an empty field too.
 
-use std::io::Write;
+use std::{io::Write, sync::Arc};
 
 use arrow::{
     datatypes::{DataType, SchemaRef},
@@ -12,8 +12,9 @@ use arrow::{
 };
 
 use super::{
-    GATHER_BYTES, TableEnd, TableError, TableWriter,
-    column::{Cells, Column, cast_columns, cell_types},
+    TableEnd, TableError, TableWriter,
+    column::{Cells, Column, cell_types},
+    gather::{BadCell, Gather},
     text::{self, BeyondYears, Specials},
 };
 
@@ -54,12 +55,8 @@ pub enum Delimiter {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct CsvWriter<W> {
-    out: W,
-    schema: SchemaRef,
+    rows: Gather<W>,
     delimiter: Delimiter,
-    /// Encoded, and not yet written.
-    gathered: Vec<u8>,
-    rows_written: u64,
 }
 
 impl<W: Write> CsvWriter<W> {
@@ -78,90 +75,55 @@ impl<W: Write> CsvWriter<W> {
                 problem: format!("{} cannot hold {}", delimiter.name(), field.data_type()),
             });
         }
-        let mut gathered = Vec::with_capacity(GATHER_BYTES + GATHER_BYTES / 4);
-        for (place, field) in schema.fields().iter().enumerate() {
+        let header = Arc::clone(&schema);
+        let mut rows = Gather::new(out, schema);
+        for (place, field) in header.fields().iter().enumerate() {
             if place > 0 {
-                gathered.push(delimiter.byte());
+                rows.bytes.push(delimiter.byte());
             }
-            delimiter.append_text(&mut gathered, field.name());
+            delimiter.append_text(&mut rows.bytes, field.name());
         }
-        gathered.extend_from_slice(delimiter.line_end());
-        let mut writer = Self {
-            out,
-            schema,
-            delimiter,
-            gathered,
-            rows_written: 0,
-        };
-        writer.hand_over()?;
-        Ok(writer)
+        rows.bytes.extend_from_slice(delimiter.line_end());
+        rows.hand_over()?;
+        Ok(Self { rows, delimiter })
     }
+}
 
-    fn hand_over(&mut self) -> Result<(), TableError> {
-        self.out.write_all(&self.gathered)?;
-        self.gathered.clear();
-        Ok(())
-    }
-
-    fn end(mut self) -> Result<(), TableError> {
-        self.hand_over()?;
-        Ok(self.out.flush()?)
-    }
-
-    fn append_row(
-        &mut self,
-        columns: &[Column<'_>],
-        row: usize,
-    ) -> Result<(), (usize, BeyondYears)> {
-        let out = &mut self.gathered;
-        for (place, column) in columns.iter().enumerate() {
-            if place > 0 {
-                out.push(self.delimiter.byte());
-            }
-            if !column.is_null(row) {
-                append_cell(out, self.delimiter, column, row)
-                    .map_err(|problem| (place, problem))?;
-            }
+fn append_row(
+    out: &mut Vec<u8>,
+    delimiter: Delimiter,
+    columns: &[Column<'_>],
+    row: usize,
+) -> Result<(), BadCell> {
+    for (place, column) in columns.iter().enumerate() {
+        if place > 0 {
+            out.push(delimiter.byte());
         }
-        out.extend_from_slice(self.delimiter.line_end());
-        Ok(())
+        if !column.is_null(row) {
+            append_cell(out, delimiter, column, row)
+                .map_err(|BeyondYears| (place, BeyondYears::PROBLEM))?;
+        }
     }
+    out.extend_from_slice(delimiter.line_end());
+    Ok(())
 }
 
 impl<W: Write> TableWriter for CsvWriter<W> {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), TableError> {
-        let arrays = cast_columns(batch)?;
-        let columns: Option<Vec<_>> = arrays.iter().map(|array| Column::of(array)).collect();
-        let columns = columns
-            .filter(|columns| columns.len() == self.schema.fields().len())
-            .ok_or_else(|| {
-                TableError::Schema("a batch has another schema than its table".into())
-            })?;
-        for row in 0..batch.num_rows() {
-            let kept = self.gathered.len();
-            if let Err((place, BeyondYears)) = self.append_row(&columns, row) {
-                self.gathered.truncate(kept);
-                return Err(TableError::Value {
-                    row: self.rows_written,
-                    column: self.schema.field(place).name().clone(),
-                    problem: BeyondYears::PROBLEM.into(),
-                });
-            }
-            self.rows_written += 1;
-            if self.gathered.len() >= GATHER_BYTES {
-                self.hand_over()?;
-            }
-        }
-        Ok(())
+        let delimiter = self.delimiter;
+        let append = |out: &mut Vec<u8>, columns: &[Column<'_>], row| {
+            append_row(out, delimiter, columns, row)
+        };
+        self.rows.write_rows(batch, append)
     }
 
     /// Neither format has a place to say that a limit cut the table.
     fn finish(self: Box<Self>, _end: TableEnd) -> Result<(), TableError> {
-        self.end()
+        self.rows.end()
     }
 
     fn abort(self: Box<Self>, _reason: &str) -> Result<(), TableError> {
-        self.end()
+        self.rows.end()
     }
 }
 

@@ -11,15 +11,12 @@ mod field;
 mod head;
 mod tabledata;
 
-use std::io::Write;
+use std::{io::Write, sync::Arc};
 
 use arrow::{datatypes::SchemaRef, record_batch::RecordBatch};
 
 use self::{binary::Base64Lines, field::VotableField};
-use super::{
-    GATHER_BYTES, TableEnd, TableError, TableWriter,
-    column::{Column, cast_columns},
-};
+use super::{TableEnd, TableError, TableWriter, gather::Gather};
 
 /// How the rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -86,19 +83,15 @@ pub struct VotableOptions {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct VotableWriter<W> {
-    out: W,
+    rows: Gather<W>,
     fields: Vec<VotableField>,
-    schema: SchemaRef,
-    rows: Rows,
-    /// Encoded, and not yet written.
-    gathered: Vec<u8>,
-    rows_written: u64,
+    encoder: Encoder,
     /// Characters of TABLEDATA that XML cannot hold.
     replaced: u64,
 }
 
 /// The encoder of the rows.
-enum Rows {
+enum Encoder {
     Tabledata,
     Binary(Base64Lines),
     Binary2(Base64Lines),
@@ -111,98 +104,65 @@ impl<W: Write> VotableWriter<W> {
     /// A column that VOTable cannot hold, before anything is written; what the output says.
     pub fn new(out: W, schema: SchemaRef, options: VotableOptions) -> Result<Self, TableError> {
         let fields = field::fields(&schema, options.serialization)?;
-        let mut gathered = Vec::with_capacity(GATHER_BYTES + GATHER_BYTES / 4);
-        head::append(&mut gathered, &schema, &fields, &options);
-        let mut writer = Self {
-            out,
+        let mut rows = Gather::new(out, Arc::clone(&schema));
+        head::append(&mut rows.bytes, &schema, &fields, &options);
+        rows.hand_over()?;
+        Ok(Self {
+            rows,
             fields,
-            schema,
-            rows: match options.serialization {
-                Serialization::Tabledata => Rows::Tabledata,
-                Serialization::Binary => Rows::Binary(Base64Lines::default()),
-                Serialization::Binary2 => Rows::Binary2(Base64Lines::default()),
+            encoder: match options.serialization {
+                Serialization::Tabledata => Encoder::Tabledata,
+                Serialization::Binary => Encoder::Binary(Base64Lines::default()),
+                Serialization::Binary2 => Encoder::Binary2(Base64Lines::default()),
             },
-            gathered,
-            rows_written: 0,
             replaced: 0,
-        };
-        writer.hand_over()?;
-        Ok(writer)
-    }
-
-    fn hand_over(&mut self) -> Result<(), TableError> {
-        self.out.write_all(&self.gathered)?;
-        self.gathered.clear();
-        Ok(())
-    }
-
-    fn append_row(&mut self, columns: &[Column<'_>], row: usize) -> Result<(), TableError> {
-        let fields = self.fields.iter().zip(columns);
-        let appended = match &mut self.rows {
-            Rows::Tabledata => {
-                tabledata::append_row(&mut self.gathered, &mut self.replaced, fields, row)
-            }
-            Rows::Binary(lines) => binary::append_row(&mut lines.raw, fields, row)
-                .map(|()| lines.encode(&mut self.gathered)),
-            Rows::Binary2(lines) => binary::append_row_with_mask(&mut lines.raw, fields, row)
-                .map(|()| lines.encode(&mut self.gathered)),
-        };
-        appended.map_err(|(column, problem)| TableError::Value {
-            row: self.rows_written,
-            column: self.schema.field(column).name().clone(),
-            problem: problem.into(),
         })
     }
 
     /// Everything after the last row.
     fn end(mut self, status: &[u8]) -> Result<(), TableError> {
-        if let Rows::Binary(lines) | Rows::Binary2(lines) = &mut self.rows {
-            lines.encode_rest(&mut self.gathered);
+        let out = &mut self.rows.bytes;
+        if let Encoder::Binary(lines) | Encoder::Binary2(lines) = &mut self.encoder {
+            lines.encode_rest(out);
         }
-        self.gathered.extend_from_slice(match self.rows {
-            Rows::Tabledata => b"</TABLEDATA>\n".as_slice(),
-            Rows::Binary(_) => b"</STREAM></BINARY>\n",
-            Rows::Binary2(_) => b"</STREAM></BINARY2>\n",
+        out.extend_from_slice(match self.encoder {
+            Encoder::Tabledata => b"</TABLEDATA>\n".as_slice(),
+            Encoder::Binary(_) => b"</STREAM></BINARY>\n",
+            Encoder::Binary2(_) => b"</STREAM></BINARY2>\n",
         });
-        self.gathered.extend_from_slice(b"</DATA>\n</TABLE>\n");
-        self.gathered.extend_from_slice(status);
+        out.extend_from_slice(b"</DATA>\n</TABLE>\n");
+        out.extend_from_slice(status);
         if self.replaced > 0 {
             let text = format!(
                 "<INFO name=\"warning\" value=\"{} characters that XML cannot hold were replaced by \
                  U+FFFD\"/>\n",
                 self.replaced
             );
-            self.gathered.extend_from_slice(text.as_bytes());
+            out.extend_from_slice(text.as_bytes());
         }
-        self.gathered
-            .extend_from_slice(b"</RESOURCE>\n</VOTABLE>\n");
-        self.hand_over()?;
-        Ok(self.out.flush()?)
+        out.extend_from_slice(b"</RESOURCE>\n</VOTABLE>\n");
+        self.rows.end()
     }
 }
 
 impl<W: Write> TableWriter for VotableWriter<W> {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), TableError> {
-        let arrays = cast_columns(batch)?;
-        let columns: Option<Vec<_>> = arrays.iter().map(|array| Column::of(array)).collect();
-        let columns = columns
-            .filter(|columns| columns.len() == self.fields.len())
-            .ok_or_else(|| {
-                TableError::Schema("a batch has another schema than its table".into())
-            })?;
-        for row in 0..batch.num_rows() {
-            let kept = self.gathered.len();
-            if let Err(error) = self.append_row(&columns, row) {
-                // Half a row is no row.
-                self.gathered.truncate(kept);
-                return Err(error);
-            }
-            self.rows_written += 1;
-            if self.gathered.len() >= GATHER_BYTES {
-                self.hand_over()?;
-            }
+        let (fields, replaced) = (&self.fields, &mut self.replaced);
+        match &mut self.encoder {
+            Encoder::Tabledata => self.rows.write_rows(batch, |out, columns, row| {
+                tabledata::append_row(out, replaced, fields.iter().zip(columns), row)
+            }),
+            Encoder::Binary(lines) => self.rows.write_rows(batch, |out, columns, row| {
+                binary::append_row(&mut lines.raw, fields.iter().zip(columns), row)?;
+                lines.encode(out);
+                Ok(())
+            }),
+            Encoder::Binary2(lines) => self.rows.write_rows(batch, |out, columns, row| {
+                binary::append_row_with_mask(&mut lines.raw, fields.iter().zip(columns), row)?;
+                lines.encode(out);
+                Ok(())
+            }),
         }
-        Ok(())
     }
 
     fn finish(self: Box<Self>, end: TableEnd) -> Result<(), TableError> {

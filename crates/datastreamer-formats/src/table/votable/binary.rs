@@ -3,6 +3,7 @@
 use super::field::{IS_NULL_VALUE, NOT_ASCII, NULL_ELEMENT, Primitive, Size, VotableField};
 use crate::table::{
     column::{Cells, Column},
+    gather::BadCell,
     text::{self, BeyondYears},
 };
 
@@ -41,14 +42,12 @@ fn encode_lines(raw: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-type Problem = (usize, &'static str);
-
 /// Appends one row; on an error, which says column and reason, nothing.
 pub(super) fn append_row<'a>(
     raw: &mut Vec<u8>,
     cells: impl Iterator<Item = (&'a VotableField, &'a Column<'a>)>,
     row: usize,
-) -> Result<(), Problem> {
+) -> Result<(), BadCell> {
     let kept = raw.len();
     for (place, (field, column)) in cells.enumerate() {
         if let Err(problem) = append_field(raw, field, column, row) {
@@ -64,7 +63,7 @@ pub(super) fn append_row_with_mask<'a>(
     raw: &mut Vec<u8>,
     cells: impl ExactSizeIterator<Item = (&'a VotableField, &'a Column<'a>)>,
     row: usize,
-) -> Result<(), Problem> {
+) -> Result<(), BadCell> {
     let mask_from = raw.len();
     raw.resize(mask_from + cells.len().div_ceil(8), 0);
     for (place, (field, column)) in cells.enumerate() {

@@ -3,6 +3,7 @@
 use super::field::{Primitive, VotableField};
 use crate::table::{
     column::{Cells, Column},
+    gather::BadCell,
     text::{self, BeyondYears, Specials},
 };
 
@@ -20,7 +21,7 @@ pub(super) fn append_row<'a>(
     replaced: &mut u64,
     cells: impl Iterator<Item = (&'a VotableField, &'a Column<'a>)>,
     row: usize,
-) -> Result<(), (usize, &'static str)> {
+) -> Result<(), BadCell> {
     out.extend_from_slice(b"<TR>");
     for (place, (field, column)) in cells.enumerate() {
         if column.is_null(row) {
