@@ -11,6 +11,7 @@
 mod column;
 pub mod csv;
 mod error;
+pub mod fits;
 mod gather;
 pub mod meta;
 mod text;
