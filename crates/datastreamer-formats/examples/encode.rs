@@ -97,6 +97,27 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let rows: usize = args.next().unwrap_or("1000000".into()).parse()?;
     let schema = schema();
     let batch = batch(&schema, rows.min(8192 * 12));
+    let started = Instant::now();
+    if format == "fits" {
+        let mut spool =
+            FitsSpool::new(batch.schema(), std::path::Path::new("/tmp"), 10_000_000_000)?;
+        let mut left = rows;
+        while left > 0 {
+            let n = left.min(8192);
+            let from = (rows - left) % (batch.num_rows() - n + 1);
+            spool.write(&batch.slice(from, n))?;
+            left -= n;
+        }
+        let table = spool.finish()?;
+        let spooled = started.elapsed().as_secs_f64();
+        table.write_to(&mut io::stdout().lock())?;
+        let seconds = started.elapsed().as_secs_f64();
+        eprintln!(
+            "fits: {rows} rows in {seconds:.2} s (spooled in {spooled:.2}), {:.2} M rows/s",
+            rows as f64 / 1e6 / seconds
+        );
+        return Ok(());
+    }
     let out = io::stdout().lock();
     let votable = |s| VotableOptions {
         serialization: s,
@@ -122,26 +143,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         _ => Box::new(CsvWriter::new(out, schema, Delimiter::Tab)?),
     };
     let started = Instant::now();
-    if format == "fits" {
-        let mut spool =
-            FitsSpool::new(batch.schema(), std::path::Path::new("/tmp"), 10_000_000_000)?;
-        let mut left = rows;
-        while left > 0 {
-            let n = left.min(8192);
-            let from = (rows - left) % (batch.num_rows() - n + 1);
-            spool.write(&batch.slice(from, n))?;
-            left -= n;
-        }
-        let table = spool.finish()?;
-        let spooled = started.elapsed().as_secs_f64();
-        table.write_to(&mut io::stdout().lock())?;
-        let seconds = started.elapsed().as_secs_f64();
-        eprintln!(
-            "fits: {rows} rows in {seconds:.2} s (spooled in {spooled:.2}), {:.2} M rows/s",
-            rows as f64 / 1e6 / seconds
-        );
-        return Ok(());
-    }
     let mut left = rows;
     while left > 0 {
         let n = left.min(8192);
