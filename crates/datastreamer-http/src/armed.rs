@@ -10,6 +10,13 @@
 //! flush says nothing (data may wait for a window inside hyper), so such a connection stays
 //! armed until hyper shuts it down in good order.
 //!
+//! One client needs more: node's fetch takes a reset for the end of a chunked body when the
+//! response said `Connection: close`, which hyper does when the request did. There a failure
+//! breaks the chunked framing as well. That takes a frame's boundary, so it cannot be done after
+//! a `kill -9`, nor for a client that took nothing until the drain's time was up: there such a
+//! client (its user asked for the header) does not see that a chunked file is cut. One of known
+//! length it does, and without the header it sees both.
+//!
 //! RST throws away what the kernel has not sent. Before an abort on an error the body waits, at
 //! most [`DRAIN_MAX`], until everything is on the wire.
 
@@ -19,7 +26,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -52,8 +59,48 @@ const STALLED_STREAMS_MAX: usize = 4;
 /// costs 2.3 MB of kernel memory, with it 0.25 MB, and no throughput that could be measured.
 const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 
+/// The size of a chunk beyond 64 bits, without the end of its line: no parser takes it for the
+/// last chunk. To node's fetch a reset behind `Connection: close` is a good end, this is not.
+const SPOILT_CHUNK: &[u8] = b"fffffffffffffffffff";
+
+const STALLED_TEXT: &str = "the client took nothing for too long";
+
 /// A socket that can be armed. Implemented for tokio's `TcpStream`; implement it for what wraps
 /// one. TLS goes **around** [`Armed`], not into it.
+///
+/// ```
+/// use std::{io, net::SocketAddr, task::{Context, Poll}};
+/// use datastreamer_http::Socket;
+/// use tokio::net::TcpStream;
+///
+/// struct Counted(TcpStream); // with an AsyncRead and an AsyncWrite that count
+///
+/// impl Socket for Counted {
+///     fn arm(&self, reset: bool) -> io::Result<()> {
+///         self.0.arm(reset)
+///     }
+///     fn is_sent(&self) -> bool {
+///         self.0.is_sent()
+///     }
+///     fn poll_hung_up(&self, cx: &mut Context<'_>) -> Poll<()> {
+///         self.0.poll_hung_up(cx)
+///     }
+///     fn prepare(&self) {
+///         self.0.prepare();
+///     }
+///     fn peer(&self) -> Option<SocketAddr> {
+///         self.0.peer()
+///     }
+/// }
+/// # impl tokio::io::AsyncRead for Counted {
+/// #     fn poll_read(mut self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut tokio::io::ReadBuf<'_>) -> Poll<io::Result<()>> { std::pin::Pin::new(&mut self.0).poll_read(cx, buf) }
+/// # }
+/// # impl tokio::io::AsyncWrite for Counted {
+/// #     fn poll_write(mut self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> { std::pin::Pin::new(&mut self.0).poll_write(cx, data) }
+/// #     fn poll_flush(mut self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> { std::pin::Pin::new(&mut self.0).poll_flush(cx) }
+/// #     fn poll_shutdown(mut self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> { std::pin::Pin::new(&mut self.0).poll_shutdown(cx) }
+/// # }
+/// ```
 pub trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// Makes the socket's death a reset, or a plain end again.
     ///
@@ -64,8 +111,20 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// Says whether everything written is on the wire.
     fn is_sent(&self) -> bool;
 
-    /// Bounds what the kernel holds for a slow peer. Called once; failure is harmless.
-    fn bound_unsent(&self) {}
+    /// Ready when the peer has closed and nothing is left to read before that; else has the task
+    /// woken then. hyper does not read while it has a pipelined request.
+    fn poll_hung_up(&self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+
+    /// Bounds what the kernel holds for a slow peer, and has small last chunks sent at once.
+    /// Called once; failure is harmless.
+    fn prepare(&self) {}
+
+    /// Returns the client's address, where it is known.
+    fn peer(&self) -> Option<SocketAddr> {
+        None
+    }
 }
 
 impl Socket for TcpStream {
@@ -88,9 +147,22 @@ impl Socket for TcpStream {
         !matches!(poll(&mut fds, Some(&now)), Ok(0))
     }
 
-    fn bound_unsent(&self) {
+    fn poll_hung_up(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut byte = [0];
+        match self.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
+            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
+            Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn prepare(&self) {
+        let _best_effort = self.set_nodelay(true);
         #[cfg(target_os = "linux")]
         let _best_effort = SockRef::from(self).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
+    }
+
+    fn peer(&self) -> Option<SocketAddr> {
+        self.peer_addr().ok()
     }
 }
 
@@ -119,6 +191,10 @@ struct State {
     written: u64,
     /// The socket takes nothing: a connection that waits for it is not quiet.
     blocked: bool,
+    /// The socket is no more: nothing is kept for it.
+    gone: bool,
+    /// The end of the connection must show in the framing as well: see [`SPOILT_CHUNK`].
+    spoil: bool,
 }
 
 impl Connection {
@@ -138,7 +214,9 @@ impl Connection {
     pub(crate) fn begin(&self, stream: StreamHandle, multiplexed: bool) {
         let mut state = self.state();
         state.multiplexed |= multiplexed;
-        state.active.push(stream);
+        if !state.gone {
+            state.active.push(stream);
+        }
     }
 
     /// Takes a response whose last byte was handed to hyper; the flush confirms it.
@@ -146,7 +224,9 @@ impl Connection {
         let id = reader.handle().id();
         let mut state = self.state();
         state.active.retain(|stream| stream.id() != id);
-        state.unflushed.push(reader);
+        if !state.gone {
+            state.unflushed.push(reader);
+        }
     }
 
     /// Takes note that a response broke off.
@@ -157,11 +237,24 @@ impl Connection {
         state.active.retain(|other| other.id() != stream.id());
     }
 
+    /// Takes note that a response will not be sent.
+    pub(crate) fn withdraw(&self, stream: &StreamHandle) {
+        let mut state = self.state();
+        state.active.retain(|other| other.id() != stream.id());
+    }
+
     /// Asks for the socket to be drained; `true` once everything is sent.
     pub(crate) fn poll_drained(&self) -> bool {
         let mut state = self.state();
         state.drain_wanted = true;
         state.drained
+    }
+
+    /// Has the chunked framing broken before the reset, if all of it is sent so far: behind a
+    /// part of a chunk it would be taken for data.
+    pub(crate) fn spoil_framing(&self) {
+        let mut state = self.state();
+        state.spoil = state.drained;
     }
 
     /// Returns how many bytes the socket has taken, and whether it would take more.
@@ -191,12 +284,19 @@ impl Connection {
 /// request.extensions_mut().insert(connection.clone());
 /// # }
 /// ```
+///
+/// A client that closes its half of the connection during a response counts as gone, as with
+/// hyper by default (`half_close(false)`).
+///
+/// # Panics
+/// When polled outside of a tokio runtime whose time is enabled.
 #[derive(Debug)]
-pub struct Armed<S> {
+pub struct Armed<S: Socket> {
     socket: S,
     connection: Connection,
     armed: bool,
-    write_stall: Duration,
+    /// `None`: never.
+    write_stall: Option<Duration>,
     /// Since when the socket has taken nothing.
     stalled_since: Option<Instant>,
     /// When that was first seen to keep a stream waiting that is over.
@@ -207,18 +307,16 @@ pub struct Armed<S> {
     next_look: Option<Pin<Box<Sleep>>>,
 }
 
-impl Armed<TcpStream> {
-    /// Wraps an accepted connection and bounds what the kernel holds for it.
-    pub fn new(socket: TcpStream) -> Self {
-        let peer = socket.peer_addr().ok();
+impl<S: Socket> Armed<S> {
+    /// Wraps an accepted connection and [prepares](Socket::prepare) it.
+    pub fn new(socket: S) -> Self {
+        let peer = socket.peer();
         Self::with_socket(socket, peer)
     }
-}
 
-impl<S: Socket> Armed<S> {
-    /// Wraps any socket.
+    /// Does the same for one whose client is better known than by the socket: behind a proxy.
     pub fn with_socket(socket: S, peer: Option<SocketAddr>) -> Self {
-        socket.bound_unsent();
+        socket.prepare();
         Self {
             socket,
             connection: Connection {
@@ -226,7 +324,7 @@ impl<S: Socket> Armed<S> {
                 peer,
             },
             armed: false,
-            write_stall: DEFAULT_WRITE_STALL,
+            write_stall: Some(DEFAULT_WRITE_STALL),
             stalled_since: None,
             over_since: None,
             idle_since: None,
@@ -234,10 +332,11 @@ impl<S: Socket> Armed<S> {
         }
     }
 
-    /// Sets how long the socket may take nothing before the connection is reset.
+    /// Sets how long the socket may take nothing before the connection is reset; `None`: for
+    /// ever.
     #[must_use]
-    pub fn write_stall(mut self, deadline: Duration) -> Self {
-        self.write_stall = deadline;
+    pub fn write_stall(mut self, deadline: impl Into<Option<Duration>>) -> Self {
+        self.write_stall = deadline.into();
         self
     }
 
@@ -299,6 +398,12 @@ impl<S: Socket> Armed<S> {
         let mut state = self.connection.state();
         state.written += bytes as u64;
         state.blocked = false;
+        // On HTTP/2 the bytes may be another stream's: there only whole chunks count.
+        if !state.multiplexed {
+            state.active.iter().for_each(StreamHandle::note_progress);
+            let unflushed = state.unflushed.iter();
+            unflushed.for_each(|reader| reader.handle().note_progress());
+        }
     }
 
     /// The socket takes nothing: fails when that has lasted too long.
@@ -307,13 +412,12 @@ impl<S: Socket> Armed<S> {
         loop {
             let now = Instant::now();
             let deadline = self.stall_deadline(now, cx);
-            if now >= deadline {
+            if deadline.is_some_and(|deadline| now >= deadline) {
                 return Err(self.give_up());
             }
-            if self
-                .poll_look(deadline.min(now + FAILURE_LOOK), cx)
-                .is_pending()
-            {
+            let look = now + FAILURE_LOOK;
+            let next = deadline.map_or(look, |deadline| deadline.min(look));
+            if self.poll_look(next, cx).is_pending() {
                 return Ok(());
             }
         }
@@ -331,14 +435,18 @@ impl<S: Socket> Armed<S> {
         look.as_mut().poll(cx)
     }
 
-    fn stall_deadline(&mut self, now: Instant, cx: &mut Context<'_>) -> Instant {
+    /// `None`: never.
+    fn stall_deadline(&mut self, now: Instant, cx: &mut Context<'_>) -> Option<Instant> {
         let since = *self.stalled_since.get_or_insert(now);
-        let deadline = since + self.write_stall;
+        let deadline = self.write_stall.and_then(|stall| since.checked_add(stall));
         match self.reason_to_hurry(cx) {
             None => deadline,
-            Some(error) if error.kind() == ErrorKind::ConsumerStalled => now,
+            Some(error) if error.kind() == ErrorKind::ConsumerStalled => Some(now),
             // The stream is over: what is valid gets the time of a drain.
-            Some(_) => deadline.min(*self.over_since.get_or_insert(now) + DRAIN_MAX),
+            Some(_) => {
+                let drained = *self.over_since.get_or_insert(now) + DRAIN_MAX;
+                Some(deadline.map_or(drained, |deadline| deadline.min(drained)))
+            }
         }
     }
 
@@ -353,26 +461,34 @@ impl<S: Socket> Armed<S> {
             .active
             .iter()
             .find_map(|stream| match stream.poll_stopped(cx) {
-                Poll::Ready(error) => Some(error),
-                Poll::Pending => stream.record().error,
+                Poll::Ready(Some(error)) => Some(error),
+                Poll::Ready(None) | Poll::Pending => stream.record().error,
             })
     }
 
     /// HTTP/2: hyper does not ask the body of a stream whose window is closed, and so the body
     /// cannot fail. Fails the connection when nothing else moves on it, or too many stall.
     fn check_windows(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let (stalled, all, written) = {
+        let (stopped, all, written) = {
             let state = self.connection.state();
             if !state.multiplexed {
                 return Ok(());
             }
-            let stalled = state.active.iter().filter(|stream| has_stalled(stream, cx));
-            (stalled.count(), state.active.len(), state.written)
+            let stopped = state
+                .active
+                .iter()
+                .filter_map(|stream| why_stopped(stream, cx));
+            let stopped: Vec<_> = stopped.collect();
+            (stopped, state.active.len(), state.written)
         };
-        if stalled > STALLED_STREAMS_MAX {
+        let stalled = stopped
+            .iter()
+            .filter(|kind| **kind == ErrorKind::ConsumerStalled);
+        if stalled.count() > STALLED_STREAMS_MAX {
             return Err(self.give_up());
         }
-        if stalled == 0 || stalled < all {
+        // Whatever a stream was stopped for: its body cannot say so before the window opens.
+        if stopped.is_empty() || stopped.len() < all {
             self.idle_since = None;
             return Ok(());
         }
@@ -406,15 +522,24 @@ impl<S: Socket> Armed<S> {
         };
         let ended = unflushed.iter().map(ChunkReader::handle);
         for stream in active.into_iter().chain(ended) {
-            stream.stop(Error::new(
-                ErrorKind::ConsumerStalled,
-                format!("the socket took nothing for {:?}", self.write_stall),
+            stream.stop(Error::new(ErrorKind::ConsumerStalled, STALLED_TEXT));
+        }
+        io::Error::new(io::ErrorKind::TimedOut, STALLED_TEXT)
+    }
+
+    /// Looks for a hang-up that hyper cannot see: an HTTP/2 connection is always read from.
+    fn check_hung_up(&self, cx: &mut Context<'_>) -> io::Result<()> {
+        let waits = {
+            let state = self.connection.state();
+            !state.multiplexed && !state.active.is_empty()
+        };
+        if waits && self.socket.poll_hung_up(cx).is_ready() {
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionReset,
+                "the client left",
             ));
         }
-        io::Error::new(
-            io::ErrorKind::TimedOut,
-            "the client took nothing for too long",
-        )
+        Ok(())
     }
 
     fn after_write(
@@ -436,11 +561,29 @@ impl<S: Socket> Armed<S> {
     }
 }
 
-fn has_stalled(stream: &StreamHandle, cx: &mut Context<'_>) -> bool {
-    matches!(
-        stream.poll_stopped(cx),
-        Poll::Ready(error) if error.kind() == ErrorKind::ConsumerStalled
-    )
+fn why_stopped(stream: &StreamHandle, cx: &mut Context<'_>) -> Option<ErrorKind> {
+    match stream.poll_stopped(cx) {
+        Poll::Ready(error) => error.map(|error| error.kind()),
+        Poll::Pending => None,
+    }
+}
+
+impl<S: Socket> Drop for Armed<S> {
+    /// A clone of the connection that is kept must not keep streams, and their places, with it.
+    fn drop(&mut self) {
+        let mut state = self.connection.state();
+        state.gone = true;
+        if state.spoil {
+            let cx = &mut Context::from_waker(Waker::noop());
+            let _best_effort = Pin::new(&mut self.socket).poll_write(cx, SPOILT_CHUNK);
+        }
+        let left = (
+            std::mem::take(&mut state.active),
+            std::mem::take(&mut state.unflushed),
+        );
+        drop(state);
+        drop(left);
+    }
 }
 
 impl<S: Socket> AsyncWrite for Armed<S> {
@@ -470,6 +613,7 @@ impl<S: Socket> AsyncWrite for Armed<S> {
 
     /// hyper flushes when it has written all that it has, the last chunk included.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check_hung_up(cx)?;
         let flushed = Pin::new(&mut self.socket).poll_flush(cx)?;
         if flushed.is_ready() {
             self.settle()?;

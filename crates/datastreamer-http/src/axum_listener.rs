@@ -1,16 +1,17 @@
 //! The armed abort for `axum::serve`.
 
-use std::{io, net::SocketAddr};
+use std::{io, time::Duration};
 
 use axum::{
     extract::connect_info::{ConnectInfo, Connected},
     serve::{IncomingStream, Listener},
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
-use crate::armed::{Armed, Connection};
+use crate::armed::{Armed, Connection, DEFAULT_WRITE_STALL, Socket};
 
-/// A listener whose connections are [`Armed`].
+/// A listener whose connections are [`Armed`]: tokio's, or any other whose connections are a
+/// [`Socket`].
 ///
 /// ```no_run
 /// use axum::{Router, extract::Request, routing::get};
@@ -27,34 +28,45 @@ use crate::armed::{Armed, Connection};
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct ArmedListener {
-    inner: TcpListener,
+pub struct ArmedListener<L = TcpListener> {
+    inner: L,
+    write_stall: Option<Duration>,
 }
 
-impl ArmedListener {
+impl<L> ArmedListener<L> {
     /// Wraps a listener.
-    pub fn new(inner: TcpListener) -> Self {
-        Self { inner }
+    pub fn new(inner: L) -> Self {
+        Self {
+            inner,
+            write_stall: Some(DEFAULT_WRITE_STALL),
+        }
+    }
+
+    /// Sets how long a client may take nothing: see [`Armed::write_stall`].
+    #[must_use]
+    pub fn write_stall(mut self, deadline: impl Into<Option<Duration>>) -> Self {
+        self.write_stall = deadline.into();
+        self
     }
 }
 
-impl Listener for ArmedListener {
-    type Io = Armed<TcpStream>;
-    type Addr = SocketAddr;
+impl<L: Listener<Io: Socket>> Listener for ArmedListener<L> {
+    type Io = Armed<L::Io>;
+    type Addr = L::Addr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         // axum's own accept loop sleeps over errors such as EMFILE.
-        let (socket, address) = Listener::accept(&mut self.inner).await;
-        (Armed::new(socket), address)
+        let (socket, address) = self.inner.accept().await;
+        (Armed::new(socket).write_stall(self.write_stall), address)
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
+    fn local_addr(&self) -> io::Result<L::Addr> {
         self.inner.local_addr()
     }
 }
 
-impl Connected<IncomingStream<'_, ArmedListener>> for Connection {
-    fn connect_info(stream: IncomingStream<'_, ArmedListener>) -> Self {
+impl<L: Listener<Io: Socket>> Connected<IncomingStream<'_, ArmedListener<L>>> for Connection {
+    fn connect_info(stream: IncomingStream<'_, ArmedListener<L>>) -> Self {
         stream.io().connection()
     }
 }

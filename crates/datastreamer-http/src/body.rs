@@ -5,6 +5,7 @@
 
 use std::{
     collections::VecDeque,
+    error::Error as StdError,
     fmt,
     future::Future,
     pin::Pin,
@@ -14,6 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use datastreamer::{ChunkReader, Error};
+use http::{HeaderValue, Request, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -27,21 +29,88 @@ const DRAIN_LOOK: Duration = Duration::from_millis(5);
 /// its task waiting.
 const QUIET_LOOKS: u32 = 4;
 
-/// The body of a response made by [`Download`](crate::Download).
+/// The body of a response made by [`Download`](crate::Download), or of a small one made of a
+/// text.
+///
+/// Dropping it before its end stops the stream, and has the connection reset unless nothing of
+/// the response was made yet.
+///
+/// ```
+/// use datastreamer_http::{DownloadBody, Problem};
+/// use http::{Response, StatusCode};
+/// use http_body::Body;
+///
+/// let found = Response::new(DownloadBody::from("a page\n".to_owned()));
+/// assert_eq!(found.body().size_hint().exact(), Some(7));
+/// let missing: Response<DownloadBody> =
+///     Problem::new(StatusCode::NOT_FOUND, "no such page").into_response();
+/// # let _ = missing;
+/// ```
 pub struct DownloadBody {
     /// What comes before the stream: held back by the commit window, or all there is.
     first: VecDeque<Bytes>,
-    first_bytes: u64,
     stream: Option<Streaming>,
-    length: Option<u64>,
-    multiplexed: bool,
+    /// Bytes still to come, where that is known.
+    left: Option<u64>,
+    carrier: Carrier,
+    /// Somebody has asked for a frame: the head is made.
+    polled: bool,
 }
+
+/// What carries a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carrier {
+    Http1,
+    /// The client asked for `Connection: close`, which hyper repeats in the response.
+    Http1Closing,
+    /// Many responses on one connection, each with a window.
+    Http2,
+}
+
+impl Carrier {
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        let closes = |value: &HeaderValue| {
+            let mut options = value.as_bytes().split(|byte| *byte == b',');
+            options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+        };
+        let mut lines = request.headers().get_all(header::CONNECTION).iter();
+        match request.version() >= Version::HTTP_2 {
+            true => Self::Http2,
+            false if lines.any(closes) => Self::Http1Closing,
+            false => Self::Http1,
+        }
+    }
+}
+
+/// Why a body ended too early; see [`BodyError::get_ref`] for the whole story.
+///
+/// It has no [`source`](StdError::source): hyper looks among the causes for an HTTP/2 error and
+/// resets the stream with its reason, which may be one that clients take for a good end.
+#[derive(Clone, Debug)]
+pub struct BodyError(Error);
+
+impl BodyError {
+    /// Returns the stream's error, with its causes.
+    pub fn get_ref(&self) -> &Error {
+        &self.0
+    }
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl StdError for BodyError {}
 
 /// A stream under way.
 struct Streaming {
     /// `None` once it has ended and the connection has it.
     reader: Option<ChunkReader>,
     connection: Option<Connection>,
+    /// What the socket had taken when the response began.
+    written_before: u64,
     /// The failure that waits for the valid bytes before it.
     failing: Option<Draining>,
 }
@@ -62,27 +131,37 @@ impl DownloadBody {
         Self::from(String::new())
     }
 
+    /// Makes the body of an answer to HEAD: without bytes, and without a word on how many a GET
+    /// would bring. A framework makes a Content-Length of what it says.
+    pub(crate) fn of_head() -> Self {
+        let mut body = Self::empty();
+        body.left = None;
+        body
+    }
+
     /// Joins what was held back and the rest of the stream.
     pub(crate) fn new(
         first: VecDeque<Bytes>,
         reader: ChunkReader,
         length: Option<u64>,
         connection: Option<Connection>,
-        multiplexed: bool,
+        carrier: Carrier,
     ) -> Self {
         if let Some(connection) = &connection {
-            connection.begin(reader.handle(), multiplexed);
+            connection.begin(reader.handle(), carrier == Carrier::Http2);
         }
+        let written_before = connection.as_ref().map_or(0, |known| known.written().0);
         let mut body = Self {
-            first_bytes: first.iter().map(|chunk| chunk.len() as u64).sum(),
             first,
             stream: Some(Streaming {
                 reader: Some(reader),
                 connection,
+                written_before,
                 failing: None,
             }),
-            length,
-            multiplexed,
+            left: length,
+            carrier,
+            polled: false,
         };
         // hyper never polls a body of no bytes.
         body.end_if_over();
@@ -91,14 +170,26 @@ impl DownloadBody {
 
     /// HTTP/2: makes two frames of a chunk, the second of one byte. hyper asks for more once a
     /// frame may begin to go out, and a reset discards what has not: behind the one byte a
-    /// failure finds the chunk let through by the client's window. See
-    /// `http_2::a_slow_reader_gets_every_valid_byte_before_the_reset`.
+    /// failure finds the chunk let through by the client's window, and so does the end. See
+    /// `http_2::a_slow_reader_gets_every_valid_byte_before_the_reset` and
+    /// `http_2::a_response_is_complete_only_when_the_client_has_let_its_last_byte_in`.
     fn hold_last_byte(&mut self, mut chunk: Bytes) -> Bytes {
-        if self.multiplexed && chunk.len() > 1 {
+        if self.carrier == Carrier::Http2 && chunk.len() > 1 {
             self.first.push_front(chunk.split_off(chunk.len() - 1));
-            self.first_bytes += 1;
         }
         chunk
+    }
+
+    /// Has a chunked body of a connection that closes anyway broken off visibly.
+    fn spoil_framing(&self) {
+        let chunked = self.carrier == Carrier::Http1Closing && self.left.is_none();
+        let connection = self
+            .stream
+            .as_ref()
+            .and_then(|stream| stream.connection.as_ref());
+        if let Some(connection) = connection.filter(|_| chunked) {
+            connection.spoil_framing();
+        }
     }
 
     /// Ends the response once nothing is left of it.
@@ -117,21 +208,22 @@ impl DownloadBody {
 }
 
 impl Streaming {
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         if self.failing.is_none() {
             let Some(reader) = &mut self.reader else {
                 return Poll::Ready(None);
             };
             match ready!(reader.poll_chunk(cx)) {
                 Some(Err(error)) => self.failing = Some(Draining::new(error)),
-                next => return Poll::Ready(next),
+                Some(Ok(chunk)) => return Poll::Ready(Some(Ok(chunk))),
+                None => return Poll::Ready(None),
             }
         }
         let Some(draining) = &mut self.failing else {
             return Poll::Ready(None);
         };
         ready!(draining.poll(self.connection.as_ref(), cx));
-        let error = draining.error.clone();
+        let error = BodyError(draining.error.clone());
         if let (Some(reader), Some(connection)) = (self.reader.take(), &self.connection) {
             connection.fail(&reader.handle());
         }
@@ -186,18 +278,16 @@ impl Draining {
 
 impl Body for DownloadBody {
     type Data = Bytes;
-    type Error = Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        this.polled = true;
         let next = match this.first.pop_front() {
-            Some(chunk) => {
-                this.first_bytes -= chunk.len() as u64;
-                Some(Ok(chunk))
-            }
+            Some(chunk) => Some(Ok(chunk)),
             None => match &mut this.stream {
                 Some(stream) => ready!(stream.poll_chunk(cx)),
                 None => None,
@@ -205,11 +295,17 @@ impl Body for DownloadBody {
         };
         let next = next.map(|chunk| chunk.map(|chunk| this.hold_last_byte(chunk)));
         if let Some(Ok(chunk)) = &next
-            && let Some(length) = &mut this.length
+            && let Some(left) = &mut this.left
         {
-            *length -= chunk.len() as u64;
+            *left -= chunk.len() as u64;
         }
-        this.end_if_over();
+        if let Some(Err(_)) = &next {
+            this.spoil_framing();
+        }
+        // HTTP/1: the flush tells when the last chunk is out. HTTP/2: that hyper asks again.
+        if next.is_none() || this.carrier != Carrier::Http2 {
+            this.end_if_over();
+        }
         Poll::Ready(next.map(|chunk| chunk.map(Frame::data)))
     }
 
@@ -218,11 +314,8 @@ impl Body for DownloadBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match (&self.stream, self.length) {
-            (None, _) => SizeHint::with_exact(self.first_bytes),
-            (Some(_), Some(length)) => SizeHint::with_exact(length),
-            (Some(_), None) => SizeHint::default(),
-        }
+        self.left
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
@@ -232,24 +325,29 @@ impl Drop for DownloadBody {
         if let Some(Streaming {
             reader: Some(reader),
             connection: Some(connection),
+            written_before,
             ..
         }) = &self.stream
         {
-            connection.fail(&reader.handle());
+            match !self.polled && connection.written().0 == *written_before {
+                // Who dropped it answers otherwise: with 304, say.
+                true => connection.withdraw(&reader.handle()),
+                false => connection.fail(&reader.handle()),
+            }
         }
     }
 }
 
 impl From<String> for DownloadBody {
     fn from(text: String) -> Self {
-        let first_bytes = text.len() as u64;
+        let left = Some(text.len() as u64);
         let chunk = (!text.is_empty()).then(|| Bytes::from(text));
         Self {
             first: chunk.into_iter().collect(),
-            first_bytes,
             stream: None,
-            length: None,
-            multiplexed: false,
+            left,
+            carrier: Carrier::Http1,
+            polled: false,
         }
     }
 }
@@ -257,7 +355,7 @@ impl From<String> for DownloadBody {
 impl fmt::Debug for DownloadBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DownloadBody")
-            .field("length", &self.length)
+            .field("left", &self.left)
             .field("streaming", &self.stream.is_some())
             .finish_non_exhaustive()
     }

@@ -9,8 +9,9 @@ use std::{
     task::Poll,
 };
 
-use datastreamer::{ChunkReader, Error, StreamOptions, StreamWriter};
+use datastreamer::{ChunkReader, Error, OnStop, StreamHandle, StreamOptions, StreamWriter};
 use http::{HeaderMap, HeaderValue, header};
+use tokio::runtime::Handle;
 
 /// gzip's fastest level: higher ones cost two to five times the CPU for a tenth of the size, on
 /// data that is made on the fly and read once.
@@ -33,6 +34,17 @@ impl Coding {
     ///
     /// Among equals zstd comes before gzip. A coding that is not named is not used: a client
     /// without the header gets the bytes as they are. `*` counts as gzip, unless gzip is named.
+    ///
+    /// ```
+    /// use datastreamer_http::Coding;
+    /// use http::{HeaderMap, header::ACCEPT_ENCODING};
+    ///
+    /// let mut headers = HeaderMap::new();
+    /// assert_eq!(Coding::negotiate(&headers), None);
+    /// headers.insert(ACCEPT_ENCODING, "gzip, zstd;q=0.5".parse()?);
+    /// assert_eq!(Coding::negotiate(&headers), Some(Coding::Gzip));
+    /// # Ok::<(), http::header::InvalidHeaderValue>(())
+    /// ```
     pub fn negotiate(headers: &HeaderMap) -> Option<Self> {
         let (mut gzip, mut zstd, mut identity, mut others) = (None, None, None, None);
         let accepted = headers
@@ -83,17 +95,36 @@ fn weight_thousandths(parameter: &str) -> Option<u16> {
 /// Compresses a stream, on a thread of its own of the pool in `options`.
 ///
 /// When the plain stream has nothing to give, what the coder holds is flushed, so that bytes do
-/// not wait for more. Dropping the coded stream hangs up the plain one.
+/// not wait for more. The coded stream shares the plain one's place in its pool, and starts when
+/// that has it. Its record tells of the same rows. What stops it stops the plain stream at once,
+/// and a stop is never its clean end ([`OnStop::Finish`]): part of a coded file is not a file.
+/// Dropping it hangs up the plain stream.
+///
+/// ```
+/// use datastreamer::{StreamOptions, stream_out};
+/// use datastreamer_http::{Coding, encode};
+///
+/// let plain = stream_out(|out| out.write_slice(&[b'x'; 100_000]));
+/// let coded = encode(plain, Coding::Gzip, StreamOptions::new());
+/// assert!(coded.read_to_vec()?.len() < 1000);
+/// # Ok::<(), datastreamer::Error>(())
+/// ```
 pub fn encode(plain: ChunkReader, coding: Coding, options: StreamOptions) -> ChunkReader {
-    options
-        .within_admitted_stream()
+    let source = plain.handle();
+    // An async source is polled by the coder, and may want its runtime's timers and sockets.
+    let runtime = Handle::try_current().ok();
+    let coded = options
+        .on_stop(OnStop::Abort)
+        .within_admitted_stream(&source)
         .stream_out(move |out| -> Result<(), Error> {
+            let _entered = runtime.as_ref().map(Handle::enter);
+            let rows = Rows::new(&plain, out);
             let gate = Gate(Some(out));
             match coding {
                 Coding::Gzip => {
                     let level = flate2::Compression::new(GZIP_LEVEL);
                     let mut coder = flate2::write::GzEncoder::new(gate, level);
-                    if let Err(error) = pump(plain, &mut coder) {
+                    if let Err(error) = pump(plain, rows, &mut coder) {
                         coder.get_mut().0 = None;
                         return Err(error);
                     }
@@ -102,16 +133,20 @@ pub fn encode(plain: ChunkReader, coding: Coding, options: StreamOptions) -> Chu
                 Coding::Zstd => {
                     let mut coder =
                         zstd::Encoder::new(gate, ZSTD_LEVEL).map_err(Error::source_failed)?;
-                    pump(plain, &mut coder)?;
+                    pump(plain, rows, &mut coder)?;
                     coder.finish().map(drop).map_err(Error::source_failed)
                 }
             }
-        })
+        });
+    // The coder may wait for the next chunk, or with `plain` for a place: nothing wakes it there.
+    let stop = coded.handle().stop_token();
+    stop.on_stop(move |why| source.stop(why.clone()));
+    coded
 }
 
 /// Moves every chunk through the coder; what came before a failure is flushed, so that it
 /// arrives.
-fn pump(mut plain: ChunkReader, coder: &mut impl Write) -> Result<(), Error> {
+fn pump(mut plain: ChunkReader, mut rows: Rows, coder: &mut impl Write) -> Result<(), Error> {
     loop {
         let next = match plain.try_next_chunk() {
             Poll::Ready(next) => next,
@@ -120,6 +155,7 @@ fn pump(mut plain: ChunkReader, coder: &mut impl Write) -> Result<(), Error> {
                 plain.next_chunk_blocking()
             }
         };
+        rows.pass_on();
         match next {
             Some(Ok(chunk)) => coder.write_all(&chunk).map_err(Error::source_failed)?,
             Some(Err(error)) => {
@@ -127,6 +163,32 @@ fn pump(mut plain: ChunkReader, coder: &mut impl Write) -> Result<(), Error> {
                 return Err(error);
             }
             None => return Ok(()),
+        }
+    }
+}
+
+/// Tells the coded stream's record of the rows that the plain stream has counted.
+struct Rows {
+    plain: StreamHandle,
+    coded: StreamWriter,
+    passed_on: u64,
+}
+
+impl Rows {
+    fn new(plain: &ChunkReader, coded: &StreamWriter) -> Self {
+        Self {
+            plain: plain.handle(),
+            coded: coded.clone(),
+            passed_on: 0,
+        }
+    }
+
+    fn pass_on(&mut self) {
+        let record = self.plain.record();
+        self.coded.add_rows(record.rows - self.passed_on);
+        self.passed_on = record.rows;
+        if let Some(expected) = record.rows_expected {
+            self.coded.expect_rows(expected);
         }
     }
 }
@@ -153,7 +215,34 @@ impl Write for Gate<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::{thread, time::Duration};
+
+    use datastreamer::ErrorKind;
+
     use super::*;
+
+    #[test]
+    fn a_stop_is_never_the_clean_end_of_a_coded_stream() {
+        for coding in [Coding::Gzip, Coding::Zstd] {
+            let endless = || {
+                StreamOptions::new()
+                    .on_stop(OnStop::Finish)
+                    .stream_out(|out| {
+                        while out.write_slice(b"for ever").is_ok() {
+                            thread::sleep(Duration::from_millis(1));
+                        }
+                    })
+            };
+            let options = StreamOptions::new().on_stop(OnStop::Finish);
+            let mut coded = encode(endless(), coding, options);
+            coded.next_chunk_blocking().unwrap().unwrap();
+            coded
+                .handle()
+                .stop(Error::new(ErrorKind::Stopped, "a test"));
+            let error = coded.read_to_vec().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Stopped);
+        }
+    }
 
     fn negotiated(value: &str) -> Option<Coding> {
         let mut headers = HeaderMap::new();

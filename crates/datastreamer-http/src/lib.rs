@@ -37,7 +37,7 @@ mod response;
 pub use armed::{Armed, Connection, DEFAULT_WRITE_STALL, DRAIN_MAX, Socket};
 #[cfg(feature = "axum")]
 pub use axum_listener::ArmedListener;
-pub use body::DownloadBody;
+pub use body::{BodyError, DownloadBody};
 pub use coding::{Coding, encode};
 pub use disposition::content_disposition;
 pub use problem::{Problem, StatusError};

@@ -47,6 +47,16 @@ impl fmt::Display for StatusError {
 impl StdError for StatusError {}
 
 /// A problem as RFC 9457 tells it: status, title, detail.
+///
+/// ```
+/// use datastreamer_http::Problem;
+/// use http::{Response, StatusCode};
+///
+/// let problem = Problem::new(StatusCode::NOT_FOUND, "no such field: 17");
+/// let response: Response<String> = problem.into_response();
+/// assert_eq!(response.headers()["content-type"], "application/problem+json");
+/// assert!(response.body().contains("no such field: 17"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The response's status.

@@ -1,19 +1,20 @@
 //! From a request to a response: what is refused, what is held back, what the head says.
 //!
-//! The commit window: the head waits until there are `commit_bytes`, `commit_after` has passed,
-//! or the stream has ended. So an early failure gets a real status, and a short file an exact
-//! length whatever its source knew.
+//! The commit window: the head waits until there are `commit_bytes`, `commit_after` has passed
+//! since the stream got its place, or the stream has ended. So an early failure gets a real
+//! status, a refusal by a full pool too, and a short file an exact length whatever its source
+//! knew.
 
 use std::{collections::VecDeque, fmt, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use datastreamer::{ChunkReader, Error, StreamHandle, StreamOptions};
+use datastreamer::{ChunkReader, Error, ErrorKind, StreamHandle, StreamOptions};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
     armed::Connection,
-    body::DownloadBody,
+    body::{Carrier, DownloadBody},
     coding::{self, Coding},
     disposition::content_disposition,
     problem::Problem,
@@ -111,14 +112,17 @@ impl Download {
         self
     }
 
-    /// Sets after how long the response is committed with whatever there is.
+    /// Sets after how long the response is committed with whatever there is; counted from the
+    /// stream's admission, for which the pool's own `queue_timeout` holds. `Duration::MAX`: never.
     #[must_use]
     pub fn commit_after(mut self, delay: Duration) -> Self {
         self.commit_after = delay;
         self
     }
 
-    /// Adds a header to the response.
+    /// Adds a header to the response; may be called again with the same name. It replaces what
+    /// the response would say otherwise, but for `Vary`, to which it adds. `Content-Length` is
+    /// left out: only [`length`](Self::length) makes it true.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
@@ -134,6 +138,13 @@ impl Download {
     ///   HTTP/1.1; without one into a connection that closes before its last chunk.
     /// - HTTP/1.0, which cannot tell the end of a stream from its failure, gets a known length,
     ///   or 505 if there is none by the end of the commit window.
+    /// - A stream that was started without the promised length fails with
+    ///   [`ErrorKind::LengthMismatch`] before its first byte: nobody would watch the promise.
+    ///
+    /// Dropping the future hangs the stream up: hyper does so when the client leaves.
+    ///
+    /// # Panics
+    /// The future outside of a tokio runtime whose time is enabled; so does the body.
     pub fn respond<B, F>(
         self,
         request: &Request<B>,
@@ -153,6 +164,7 @@ impl Download {
                 false => None,
             },
             connection: Connection::of(request.extensions()),
+            carrier: Carrier::of(request),
         };
         self.answer(asked, start)
     }
@@ -163,15 +175,22 @@ impl Download {
     {
         let plain_length = self.length.filter(|_| asked.coding.is_none());
         if asked.head_only {
-            return self.head(asked.coding, plain_length, DownloadBody::empty());
+            return self.head(asked.coding, plain_length, DownloadBody::of_head());
         }
         let options = self.options.clone().context(asked.path);
         let mut reader = start(options.clone().length(self.length));
+        let unwatched = self.length.is_some() && reader.bytes_left() != self.length;
         if let Some(coding) = asked.coding {
             reader = coding::encode(reader, coding, options);
         }
         if let Some(observer) = &self.observer {
             observer(reader.handle());
+        }
+        if unwatched {
+            let text = "the stream was started without the length that the response promises";
+            let error = Error::new(ErrorKind::LengthMismatch, text);
+            reader.handle().stop(error.clone());
+            return Problem::from(&error).into_response();
         }
         if asked.connection.is_some() {
             reader.hold_verdict();
@@ -193,27 +212,36 @@ impl Download {
             )
             .into_response();
         }
-        let multiplexed = asked.version >= Version::HTTP_2;
         let (first, connection) = (window.chunks, asked.connection);
-        let body = DownloadBody::new(first, reader, length, connection, multiplexed);
+        let body = DownloadBody::new(first, reader, length, connection, asked.carrier);
         self.head(asked.coding, length, body)
     }
 
     /// Holds the head back: gathers what comes until there is enough, or the time is up.
     async fn hold_back(&self, reader: &mut ChunkReader) -> Result<Window, Error> {
         let mut window = Window::default();
-        let deadline = Instant::now() + self.commit_after;
+        reader.handle().admitted().await;
+        match Instant::now().checked_add(self.commit_after) {
+            None => self.gather(reader, &mut window).await?,
+            // The time is up: with whatever there is.
+            Some(deadline) => timeout_at(deadline, self.gather(reader, &mut window))
+                .await
+                .unwrap_or(Ok(()))?,
+        }
+        Ok(window)
+    }
+
+    async fn gather(&self, reader: &mut ChunkReader, window: &mut Window) -> Result<(), Error> {
         while window.bytes < self.commit_bytes.max(1) {
-            match timeout_at(deadline, reader.next_chunk()).await {
-                Ok(Some(chunk)) => window.push(chunk?),
-                Ok(None) => {
+            match reader.next_chunk().await {
+                Some(chunk) => window.push(chunk?),
+                None => {
                     window.whole = true;
                     break;
                 }
-                Err(_elapsed) => break,
             }
         }
-        Ok(window)
+        Ok(())
     }
 
     fn head(
@@ -240,11 +268,16 @@ impl Download {
         // A proxy that buffers hides a slow client from us, and an abort from the client.
         headers.insert(&X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
-        headers.extend(
-            self.headers
-                .into_iter()
-                .map(|(name, value)| (Some(name), value)),
-        );
+        let added = self.headers.into_iter();
+        let added: Vec<_> = added
+            .filter(|(name, _)| name != header::CONTENT_LENGTH)
+            .collect();
+        for (name, _) in added.iter().filter(|(name, _)| name != header::VARY) {
+            headers.remove(name);
+        }
+        for (name, value) in added {
+            headers.append(name, value);
+        }
         response
     }
 }
@@ -267,6 +300,7 @@ struct Asked {
     path: String,
     coding: Option<Coding>,
     connection: Option<Connection>,
+    carrier: Carrier,
 }
 
 /// What was held back.

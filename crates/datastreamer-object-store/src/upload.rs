@@ -5,7 +5,7 @@
 
 use std::{future::pending, pin::pin};
 
-use datastreamer::{ChunkReader, Error, ErrorKind, StopToken};
+use datastreamer::{ChunkReader, Error, StreamHandle};
 use futures_util::future::{Either, select};
 use object_store::{ObjectStore, path::Path};
 use tokio::task::coop::consume_budget;
@@ -48,9 +48,9 @@ pub struct Uploaded {
 ///   its answer is lost, the stream is stopped, or the future is dropped. Then there may be an
 ///   object although the upload failed; it is whole.
 ///
-/// A stop breaks off the requests under way, but for one of kind [`ErrorKind::Stopped`]: whether
-/// that means abort or finish ([`datastreamer::OnStop`]) shows only at the stream's end, behind
-/// the bytes that were written.
+/// A stop breaks off the requests under way at once, but for a plain one that is to finish the
+/// object ([`datastreamer::OnStop::Finish`]): then what was written is uploaded, and the deadline
+/// holds for that, too.
 ///
 /// ```
 /// use std::time::Duration;
@@ -94,7 +94,7 @@ pub async fn upload(
     let mut staging = Staging::new(store, path, &settings);
     let sent = {
         let sending = pin!(send_all(&mut chunks, &mut staging));
-        let breaking_off = pin!(broken_off(handle.stop_token()));
+        let breaking_off = pin!(broken_off(&handle));
         match select(sending, breaking_off).await {
             Either::Left((sent, _)) => sent,
             Either::Right((why, _)) => Err(why),
@@ -125,12 +125,10 @@ async fn send_all(chunks: &mut ChunkReader, staging: &mut Staging<'_>) -> Result
     staging.finish().await
 }
 
-/// Resolves when a stop has made the upload pointless. A plain `Stopped` has not: under
-/// `OnStop::Finish` the part that was written is a whole.
-async fn broken_off(stop: StopToken) -> Error {
-    let why = stop.stopped().await;
-    if why.kind() == ErrorKind::Stopped {
-        pending::<()>().await;
+/// Resolves when a stop has made the upload pointless. One that is to finish the object has not.
+async fn broken_off(handle: &StreamHandle) -> Error {
+    match handle.broken_off().await {
+        Some(why) => why,
+        None => pending().await,
     }
-    why
 }

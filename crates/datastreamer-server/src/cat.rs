@@ -1,13 +1,16 @@
 //! `datastreamer cat`: a route's bytes on standard output.
 
 use std::{
+    fmt,
     io::{self, IsTerminal},
-    process, thread,
+    process,
+    sync::mpsc::{self, Receiver, Sender},
+    thread,
     time::Duration,
 };
 
 use datastreamer::{ChunkReader, Error, ErrorKind, StreamHandle, StreamPool};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::{
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
@@ -29,8 +32,8 @@ pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
     let config = config::load(&cat.routes, None)?;
     // Before the source runs: a program that has started must be ended.
     let signals = Signals::catch()?;
-    let reader = start(&config, &cat.target)?;
-    signals.stop(reader.handle())?;
+    let (reader, source) = start(&config, &cat.target)?;
+    signals.stop(reader.handle(), source)?;
     let progress = progress_line(&reader, cat.quiet);
     let written = reader.write_to(&mut progress.wrap_write(io::stdout().lock()));
     StreamPool::global().wait_until_empty(CLEANUP);
@@ -50,18 +53,25 @@ pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
     }
 }
 
-fn start(config: &Config, target: &str) -> Result<ChunkReader, Fatal> {
+/// Starts the source; the receiver is disconnected when it is done.
+fn start(config: &Config, target: &str) -> Result<(ChunkReader, Receiver<()>), Fatal> {
     let target = target.trim_start_matches('/');
     let (file_name, query) = target.split_once('?').unwrap_or((target, ""));
     let export = Export::find(config, file_name, query)
         .map_err(|refusal| Fatal::Config(refusal.into_text()))?;
-    Ok(config
+    let (runs, done) = mpsc::channel();
+    let write = export.prepared.write;
+    let reader = config
         .stream_options()
         .context(target)
         .length(export.prepared.length)
         // A terminal or a pipe may take its time: who runs this decides when to give up.
         .consumer_stall(None)
-        .stream_out(export.prepared.write))
+        .stream_out(move |out| {
+            let _runs: Sender<()> = runs;
+            write(out)
+        });
+    Ok((reader, done))
 }
 
 /// The signals that end the process: caught, because the source may have a program to end, which
@@ -94,12 +104,13 @@ impl Signals {
         })
     }
 
-    /// Stops the stream at the first one, and ends the process when the source has cleaned up.
-    fn stop(mut self, stream: StreamHandle) -> Result<(), Fatal> {
+    /// Stops the stream at the first one, and ends the process when the source has cleaned up:
+    /// the output may be blocked, and is not waited for.
+    fn stop(mut self, stream: StreamHandle, source: Receiver<()>) -> Result<(), Fatal> {
         let wait = move || {
             let number = self.wait();
             stream.stop(Error::new(ErrorKind::Stopped, "by a signal"));
-            StreamPool::global().wait_until_empty(CLEANUP);
+            let _done = source.recv_timeout(CLEANUP);
             // What shells say of a death by a signal.
             process::exit(128 + number);
         };
@@ -130,7 +141,10 @@ fn failed(target: &str, error: &Error) -> Fatal {
             .is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe);
         return match closed {
             true => Fatal::OutputClosed,
-            false => Fatal::Other(format!("cannot write to standard output: {error}")),
+            // A full disk: what is there of the file is not whole.
+            false => Fatal::Incomplete(format!(
+                "{target} is not whole: cannot write to standard output: {error}"
+            )),
         };
     }
     Fatal::Incomplete(format!("{target} is not whole: {error}"))
@@ -141,8 +155,10 @@ fn progress_line(reader: &ChunkReader, quiet: bool) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let template = match reader.bytes_left() {
-        Some(_) => "{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left",
-        None => "{spinner} {bytes}, {bytes_per_sec}, {elapsed}",
+        Some(_) => {
+            "{bar:30} {percent}%, {bytes} of {total_bytes}, {bytes_per_sec}{members}, {eta} left"
+        }
+        None => "{spinner} {bytes}, {bytes_per_sec}{members}, {elapsed}",
     };
     let progress = match reader.bytes_left() {
         Some(length) => ProgressBar::new(length),
@@ -150,7 +166,15 @@ fn progress_line(reader: &ChunkReader, quiet: bool) -> ProgressBar {
     };
     progress.set_draw_target(ProgressDrawTarget::stderr());
     if let Ok(style) = ProgressStyle::with_template(template) {
-        progress.set_style(style);
+        let stream = reader.handle();
+        let members = move |_: &ProgressState, line: &mut dyn fmt::Write| {
+            let rows = stream.record().rows;
+            if rows > 0 {
+                // A line that cannot be drawn is drawn again.
+                let _ = write!(line, ", {rows} members");
+            }
+        };
+        progress.set_style(style.with_key("members", members));
     }
     progress.enable_steady_tick(REDRAW);
     progress

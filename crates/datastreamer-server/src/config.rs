@@ -18,7 +18,8 @@ use datastreamer::{
 };
 use datastreamer_http::{DEFAULT_COMMIT_AFTER, DEFAULT_COMMIT_BYTES};
 use serde::Deserialize;
-use toml::{Spanned, Table, Value};
+use tokio::sync::Semaphore;
+use toml::{Spanned, Table, Value, de::DeTable};
 
 use crate::{
     cli,
@@ -37,8 +38,55 @@ const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
 const DEFAULT_MAX_CONNECTIONS: usize = 4096;
 /// What slow lines need for a head of a few kilobytes, several times over.
 const DEFAULT_HEADER_TIMEOUT: Duration = Duration::from_secs(20);
+/// Three times the pings that keep an HTTP/2 connection alive: browsers come back to one within
+/// seconds, and who has been quiet for a minute costs a place.
+const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// 64 MiB a chunk: 512 times the size beyond which larger ones are no faster, and what any system
+/// maps.
+const CHUNK_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// 1 GiB a stream: seconds of the fastest network. More is a cache, and no buffer.
+const BUFFER_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// Variables begin with this; `DATASTREAMER_SERVER__LISTEN` is `server.listen`.
 const ENV_PREFIX: &str = "DATASTREAMER_";
+/// What the environment may set: all but the routes.
+const SETTINGS: [(&str, &[&str]); 3] = [
+    ("server", &["listen", "drain"]),
+    (
+        "stream",
+        &[
+            "chunk_bytes",
+            "buffer_bytes",
+            "fast_buffer_bytes",
+            "flush_after",
+            "commit_after",
+            "commit_bytes",
+        ],
+    ),
+    (
+        "limits",
+        &[
+            "max_active",
+            "max_waiting",
+            "reserve_bytes",
+            "max_connections",
+            "queue_timeout",
+            "header_timeout",
+            "idle_timeout",
+            "client_stall",
+            "client_min_rate",
+            "source_stall",
+        ],
+    ),
+];
+/// Variables of others: the command line's (see `cli.rs`) and, behind them, the test suite's.
+const NO_SETTINGS: [&str; 6] = [
+    "DATASTREAMER_CONFIG",
+    "DATASTREAMER_LOG_FORMAT",
+    "DATASTREAMER_ABORT_REPORT",
+    "DATASTREAMER_ABORT_ROUNDS",
+    "DATASTREAMER_ABORT_SEED",
+    "DATASTREAMER_TEST_BINARY",
+];
 
 /// The whole file, as written.
 #[derive(Debug, Default, Deserialize)]
@@ -77,6 +125,7 @@ struct RawLimits {
     max_connections: Option<NonZeroUsize>,
     queue_timeout: Option<Span>,
     header_timeout: Option<Span>,
+    idle_timeout: Option<Span>,
     client_stall: Option<Span>,
     client_min_rate: Option<ByteSize>,
     source_stall: Option<Span>,
@@ -105,7 +154,8 @@ enum Kind {
 /// What the program runs on.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
-    pub(crate) listen: SocketAddr,
+    /// At least one; the first that can be had is taken.
+    pub(crate) listen: Vec<SocketAddr>,
     pub(crate) drain: Duration,
     pub(crate) stream: StreamConfig,
     pub(crate) limits: Limits,
@@ -131,9 +181,12 @@ pub(crate) struct Limits {
     queue_timeout: Duration,
     pub(crate) max_connections: usize,
     pub(crate) header_timeout: Duration,
-    pub(crate) client_stall: Duration,
+    pub(crate) idle_timeout: Duration,
+    /// `None`: never.
+    pub(crate) client_stall: Option<Duration>,
     client_min_rate: u64,
-    source_stall: Duration,
+    /// `None`: never.
+    source_stall: Option<Duration>,
 }
 
 impl Config {
@@ -172,13 +225,16 @@ impl Config {
 pub(crate) fn load(routes: &cli::Routes, listen: Option<&str>) -> Result<Config, Fatal> {
     let mut config = match &routes.config {
         Some(file) => load_file(file)?,
-        None => resolve(read_environment(Table::new())?, &Origin::nowhere())?,
+        None => resolve_with_environment("", Origin::default())?,
     };
     if let Some(listen) = listen {
-        config.listen = parse_listen(listen, "--listen")?;
+        config.listen =
+            parse_listen(listen).map_err(|text| Fatal::Config(format!("--listen: {text}")))?;
     }
     for path in &routes.paths {
-        config.routes.add(directory_route(path)?)?;
+        let refuse = |text: String| Fatal::Config(format!("{}: {text}", path.display()));
+        let route = directory_route(path).map_err(refuse)?;
+        config.routes.add(route).map_err(refuse)?;
     }
     if config.routes.is_empty() || routes.demo {
         config.routes.add_missing(Route::demo());
@@ -194,31 +250,38 @@ pub(crate) fn load_file(file: &Path) -> Result<Config, Fatal> {
         file: file.display().to_string(),
         folder: file.parent().unwrap_or(Path::new("")).to_owned(),
         text: &text,
+        variables: BTreeMap::new(),
     };
+    resolve_with_environment(&text, origin)
+}
+
+fn resolve_with_environment(text: &str, mut origin: Origin<'_>) -> Result<Config, Fatal> {
     // Once for its errors, which name the line; the environment has no lines.
-    let raw: Raw = toml::from_str(&text).map_err(|error| origin.error(&error))?;
-    let table: Table = toml::from_str(&text).map_err(|error| origin.error(&error))?;
-    let mut with_environment = read_environment(table)?;
-    with_environment.routes = raw.routes;
-    resolve(with_environment, &origin)
+    let raw: Raw = toml::from_str(text).map_err(|error| origin.error(&error))?;
+    let mut table: Table = toml::from_str(text).map_err(|error| origin.error(&error))?;
+    table.remove("routes"); // They keep their lines.
+    for variable in read_environment()? {
+        variable.lay_over(&mut table);
+        let setting = (variable.section, variable.key);
+        origin.variables.insert(setting, variable.name);
+    }
+    let mut overridden =
+        Raw::deserialize(table).map_err(|error| Fatal::Config(error.message().to_owned()))?;
+    overridden.routes = raw.routes;
+    resolve(overridden, &origin)
 }
 
 /// Where a configuration comes from, for messages and relative paths.
+#[derive(Default)]
 struct Origin<'a> {
     file: String,
     folder: PathBuf,
     text: &'a str,
+    /// What the environment has set, by section and key.
+    variables: BTreeMap<(&'static str, &'static str), String>,
 }
 
 impl Origin<'_> {
-    fn nowhere() -> Self {
-        Self {
-            file: "configuration".into(),
-            folder: PathBuf::new(),
-            text: "",
-        }
-    }
-
     fn line_of(&self, offset: usize) -> usize {
         self.text
             .get(..offset)
@@ -235,40 +298,95 @@ impl Origin<'_> {
         let line = self.line_of(route.span().start);
         Fatal::Config(format!("{}:{line}: {text}", self.file))
     }
+
+    /// Refuses a setting, and says where it was made.
+    fn refuse(&self, section: &'static str, key: &'static str, text: &str) -> Fatal {
+        Fatal::Config(match self.variables.get(&(section, key)) {
+            Some(variable) => format!("{variable}: {section}.{key} {text}"),
+            None => match self.line_of_setting(section, key) {
+                Some(line) => format!("{}:{line}: {section}.{key} {text}", self.file),
+                None => format!("{section}.{key} {text}"),
+            },
+        })
+    }
+
+    fn line_of_setting(&self, section: &str, key: &str) -> Option<usize> {
+        let table = DeTable::parse(self.text).ok()?;
+        let section = table.get_ref().get(section)?.get_ref().as_table()?;
+        let (key, _) = section.get_key_value(key)?;
+        Some(self.line_of(key.span().start))
+    }
 }
 
-/// Lays the environment over the file: `DATASTREAMER_LIMITS__MAX_ACTIVE=8`.
-fn read_environment(mut table: Table) -> Result<Raw, Fatal> {
+/// A setting in the environment: `DATASTREAMER_LIMITS__MAX_ACTIVE=8`.
+struct Variable {
+    name: String,
+    section: &'static str,
+    key: &'static str,
+    value: Value,
+}
+
+impl Variable {
+    fn lay_over(&self, table: &mut Table) {
+        let section = table
+            .entry(self.section)
+            .or_insert_with(|| Value::Table(Table::new()));
+        if let Value::Table(section) = section {
+            section.insert(self.key.into(), self.value.clone());
+        }
+    }
+}
+
+fn read_environment() -> Result<Vec<Variable>, Fatal> {
+    let mut variables = Vec::new();
     for (name, value) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
-        let Some((section, key)) = name
-            .strip_prefix(ENV_PREFIX)
-            .and_then(|path| path.split_once("__"))
-        else {
+        if !name.starts_with(ENV_PREFIX) || NO_SETTINGS.contains(&name.as_str()) {
             continue;
+        }
+        let wrong = |text: &str| Fatal::Config(format!("{name}: {text}"));
+        if name.starts_with(&format!("{ENV_PREFIX}ROUTES")) {
+            return Err(wrong("routes are only read from a file"));
+        }
+        let Some((section, key)) = settings().find(|(section, key)| variable(section, key) == name)
+        else {
+            let nearest = nearest_variable(&name);
+            return Err(wrong(&format!("no such setting; did you mean {nearest}?")));
         };
         let value = value
             .into_string()
-            .map_err(|_| Fatal::Config(format!("{name}: the value is no UTF-8")))?;
-        let mut one = Table::new();
-        one.insert(key.to_lowercase(), environment_value(&value));
-        let section = section.to_lowercase();
-        let mut whole = Table::new();
-        whole.insert(section.clone(), Value::Table(one.clone()));
-        if section == "routes" {
-            return Err(Fatal::Config(format!(
-                "{name}: routes are only read from a file"
-            )));
-        }
-        Raw::deserialize(whole)
-            .map_err(|error| Fatal::Config(format!("{name}: {}", error.message())))?;
-        match table.entry(section).or_insert(Value::Table(Table::new())) {
-            Value::Table(existing) => existing.extend(one),
-            _ => return Err(Fatal::Config(format!("{name}: no such setting"))),
-        }
+            .map_err(|_| wrong("the value is no UTF-8"))?;
+        let variable = Variable {
+            section,
+            key,
+            value: environment_value(&value),
+            name: name.clone(),
+        };
+        // Alone, for an error that is its own.
+        let mut alone = Table::new();
+        variable.lay_over(&mut alone);
+        Raw::deserialize(alone).map_err(|error| wrong(error.message()))?;
+        variables.push(variable);
     }
-    table.remove("routes"); // They keep their lines: see load_file.
-    Raw::deserialize(table).map_err(|error| Fatal::Config(error.message().to_owned()))
+    Ok(variables)
+}
+
+fn settings() -> impl Iterator<Item = (&'static str, &'static str)> {
+    SETTINGS
+        .into_iter()
+        .flat_map(|(section, keys)| keys.iter().map(move |key| (section, *key)))
+}
+
+fn variable(section: &str, key: &str) -> String {
+    format!("{ENV_PREFIX}{section}__{key}").to_uppercase()
+}
+
+fn nearest_variable(name: &str) -> String {
+    settings()
+        .map(|(section, key)| variable(section, key))
+        .chain(NO_SETTINGS[..2].iter().map(ToString::to_string))
+        .min_by_key(|known| strsim::osa_distance(known, name))
+        .unwrap_or_default()
 }
 
 /// Numbers and booleans as such, all else as text.
@@ -283,36 +401,68 @@ fn environment_value(text: &str) -> Value {
 fn resolve(raw: Raw, origin: &Origin<'_>) -> Result<Config, Fatal> {
     let mut routes = RouteTable::default();
     for (name, route) in raw.routes {
-        routes.add(resolve_route(&name, &route, origin)?)?;
+        let resolved = resolve_route(&name, &route, origin)?;
+        routes
+            .add(resolved)
+            .map_err(|text| origin.error_at(&route, &format!("routes.{name}: {text}")))?;
     }
+    let listen = raw.server.listen.as_deref().unwrap_or(DEFAULT_LISTEN);
     Ok(Config {
-        listen: parse_listen(
-            raw.server.listen.as_deref().unwrap_or(DEFAULT_LISTEN),
-            "server.listen",
-        )?,
+        listen: parse_listen(listen).map_err(|text| origin.refuse("server", "listen", &text))?,
         drain: duration(raw.server.drain, DEFAULT_DRAIN),
-        stream: resolve_stream(&raw.stream)?,
-        limits: resolve_limits(&raw.limits),
+        stream: resolve_stream(&raw.stream, origin)?,
+        limits: resolve_limits(&raw.limits, origin)?,
         routes,
     })
 }
 
-fn resolve_stream(raw: &RawStream) -> Result<StreamConfig, Fatal> {
-    let chunk_bytes = bytes(raw.chunk_bytes, DEFAULT_CHUNK_BYTES);
+fn resolve_stream(raw: &RawStream, origin: &Origin<'_>) -> Result<StreamConfig, Fatal> {
+    let refuse = |key, text: String| Err(origin.refuse("stream", key, &text));
     let buffer_bytes = bytes(raw.buffer_bytes, DEFAULT_BUFFER_BYTES);
+    // A small buffer makes small chunks.
+    let small_bytes = DEFAULT_CHUNK_BYTES.min(buffer_bytes / 2).max(1);
+    let chunk_bytes = bytes(raw.chunk_bytes, small_bytes);
     let fast_buffer_bytes = raw.fast_buffer_bytes.map(|size| bytes(Some(size), 0));
-    if chunk_bytes == 0 {
-        return Err(Fatal::Config("stream.chunk_bytes must not be 0".into()));
+    if !(1..=CHUNK_BYTES_MAX).contains(&chunk_bytes) {
+        let text = format!("must be from 1 to {CHUNK_BYTES_MAX}");
+        return refuse("chunk_bytes", text);
     }
-    if buffer_bytes < chunk_bytes.saturating_mul(2) {
-        return Err(Fatal::Config(format!(
-            "stream.buffer_bytes ({buffer_bytes}) must hold two chunks of stream.chunk_bytes ({chunk_bytes})"
-        )));
+    for (key, size) in [
+        ("buffer_bytes", Some(buffer_bytes)),
+        ("fast_buffer_bytes", fast_buffer_bytes),
+    ] {
+        if size.is_some_and(|size| size > BUFFER_BYTES_MAX) {
+            return refuse(key, format!("must be at most {BUFFER_BYTES_MAX}"));
+        }
+    }
+    if buffer_bytes < chunk_bytes * 2 {
+        // Whichever was written.
+        return match raw.buffer_bytes {
+            Some(_) => refuse(
+                "buffer_bytes",
+                format!(
+                    "({buffer_bytes}) must hold two chunks of stream.chunk_bytes ({chunk_bytes})"
+                ),
+            ),
+            None => refuse(
+                "chunk_bytes",
+                format!("({chunk_bytes}) must fit twice into stream.buffer_bytes ({buffer_bytes})"),
+            ),
+        };
     }
     if fast_buffer_bytes.is_some_and(|fast| fast < buffer_bytes) {
-        return Err(Fatal::Config(format!(
-            "stream.fast_buffer_bytes must be at least stream.buffer_bytes ({buffer_bytes})"
-        )));
+        let text = format!("must be at least stream.buffer_bytes ({buffer_bytes})");
+        return refuse("fast_buffer_bytes", text);
+    }
+    // What is held back is in the buffer, beside the chunk being filled.
+    let commit_bytes_max = buffer_bytes - chunk_bytes;
+    let commit_bytes = bytes(raw.commit_bytes, DEFAULT_COMMIT_BYTES.min(commit_bytes_max));
+    if commit_bytes > commit_bytes_max {
+        let text = format!(
+            "({commit_bytes}) must fit into stream.buffer_bytes beside one chunk: at most \
+             {commit_bytes_max}"
+        );
+        return refuse("commit_bytes", text);
     }
     Ok(StreamConfig {
         chunk_bytes: raw.chunk_bytes.map(|_| chunk_bytes),
@@ -320,12 +470,13 @@ fn resolve_stream(raw: &RawStream) -> Result<StreamConfig, Fatal> {
         fast_buffer_bytes,
         flush_after: duration(raw.flush_after, DEFAULT_FLUSH_AFTER),
         commit_after: duration(raw.commit_after, DEFAULT_COMMIT_AFTER),
-        commit_bytes: bytes(raw.commit_bytes, DEFAULT_COMMIT_BYTES),
+        commit_bytes,
     })
 }
 
-fn resolve_limits(raw: &RawLimits) -> Limits {
-    Limits {
+fn resolve_limits(raw: &RawLimits, origin: &Origin<'_>) -> Result<Limits, Fatal> {
+    let refuse = |key, text: &str| Err(origin.refuse("limits", key, text));
+    let limits = Limits {
         max_active: raw.max_active.map_or(DEFAULT_MAX_ACTIVE, NonZeroUsize::get),
         max_waiting: raw.max_waiting.unwrap_or(DEFAULT_MAX_WAITING),
         reserve_bytes: bytes(raw.reserve_bytes, DEFAULT_RESERVE_BYTES),
@@ -334,10 +485,32 @@ fn resolve_limits(raw: &RawLimits) -> Limits {
             .max_connections
             .map_or(DEFAULT_MAX_CONNECTIONS, NonZeroUsize::get),
         header_timeout: duration(raw.header_timeout, DEFAULT_HEADER_TIMEOUT),
-        client_stall: duration(raw.client_stall, DEFAULT_CONSUMER_STALL),
+        idle_timeout: duration(raw.idle_timeout, DEFAULT_IDLE_TIMEOUT),
+        client_stall: duration_or_never(raw.client_stall, DEFAULT_CONSUMER_STALL),
         client_min_rate: raw.client_min_rate.map_or(0, |rate| rate.0),
-        source_stall: duration(raw.source_stall, DEFAULT_SOURCE_STALL),
+        source_stall: duration_or_never(raw.source_stall, DEFAULT_SOURCE_STALL),
+    };
+    for (key, time) in [
+        ("header_timeout", limits.header_timeout),
+        ("idle_timeout", limits.idle_timeout),
+    ] {
+        if time.is_zero() {
+            return refuse(key, "must not be 0: nobody could ask for anything");
+        }
     }
+    if limits.queue_timeout.is_zero() {
+        let text = "must not be 0: with max_waiting = 0 nobody waits";
+        return refuse("queue_timeout", text);
+    }
+    if limits.client_min_rate > 0 && limits.client_stall.is_none() {
+        let text = "is measured over limits.client_stall, which must not be 0 then";
+        return refuse("client_min_rate", text);
+    }
+    if limits.max_connections > Semaphore::MAX_PERMITS {
+        let text = format!("must be at most {}", Semaphore::MAX_PERMITS);
+        return refuse("max_connections", &text);
+    }
+    Ok(limits)
 }
 
 fn resolve_route(
@@ -397,32 +570,35 @@ impl Kind {
 }
 
 /// A directory named on the command line.
-fn directory_route(path: &Path) -> Result<Route, Fatal> {
-    let refuse = |text: String| Fatal::Config(format!("{}: {text}", path.display()));
+fn directory_route(path: &Path) -> Result<Route, String> {
     // `.` and `..` have no name of their own.
-    let real = path
-        .canonicalize()
-        .map_err(|error| refuse(error.to_string()))?;
+    let real = path.canonicalize().map_err(|error| error.to_string())?;
     let name = real
         .file_name()
         .and_then(|name| name.to_str())
         .unwrap_or("files");
-    let directory = Directory::open(path, name).map_err(refuse)?;
-    Route::new(name, Source::Directory(directory)).map_err(refuse)
+    Route::new(name, Source::Directory(Directory::open(path, name)?))
 }
 
-fn parse_listen(text: &str, what: &str) -> Result<SocketAddr, Fatal> {
+/// Finds all addresses of a name: it may have one that this machine does not.
+fn parse_listen(text: &str) -> Result<Vec<SocketAddr>, String> {
     let wrong = |why: String| {
-        Fatal::Config(format!(
-            "{what}: `{text}` is no address to listen on: {why} (write for example 127.0.0.1:8080)"
-        ))
+        format!("`{text}` is no address to listen on: {why} (write for example 127.0.0.1:8080)")
     };
-    let mut addresses = text
-        .to_socket_addrs()
-        .map_err(|error| wrong(error.to_string()))?;
-    addresses
-        .next()
-        .ok_or_else(|| wrong("no address found".into()))
+    let addresses = text.to_socket_addrs();
+    let addresses: Vec<_> = addresses
+        .map_err(|error| wrong(error.to_string()))?
+        .collect();
+    match addresses.is_empty() {
+        true => Err(wrong("no address found".into())),
+        false => Ok(addresses),
+    }
+}
+
+/// Addresses for people.
+pub(crate) fn show(addresses: &[SocketAddr]) -> String {
+    let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    addresses.join(", ")
 }
 
 fn bytes(raw: Option<ByteSize>, default: usize) -> usize {
@@ -433,4 +609,9 @@ fn bytes(raw: Option<ByteSize>, default: usize) -> usize {
 
 fn duration(raw: Option<Span>, default: Duration) -> Duration {
     raw.map_or(default, |span| span.0)
+}
+
+/// 0 is never.
+fn duration_or_never(raw: Option<Span>, default: Duration) -> Option<Duration> {
+    Some(duration(raw, default)).filter(|time| !time.is_zero())
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use indicatif::HumanBytes;
+
 use crate::routes::{Route, RouteTable};
 
 const STYLE: &str = "\
@@ -16,12 +18,17 @@ a{color:var(--mark);text-decoration:none}a:hover{text-decoration:underline}li>a{
 background:var(--page);border-radius:6px;padding:.5rem .75rem;font:.85rem/1.5 ui-monospace,monospace}\
 footer{color:var(--soft);font-size:.9rem;margin-top:2rem}";
 
-/// Makes the page; `host` is how the client names this server.
-pub(crate) fn page(routes: &RouteTable, host: &str) -> String {
+/// Makes the page; `host` is how the client names this server, `last_bytes` what a file had when
+/// it was last sent.
+pub(crate) fn page(
+    routes: &RouteTable,
+    host: &str,
+    last_bytes: impl Fn(&str) -> Option<u64>,
+) -> String {
     let host = escape(host);
     let mut items = String::new();
     for (file_name, route) in routes.iter() {
-        push_item(&mut items, file_name, route, &host);
+        push_item(&mut items, file_name, route, &host, last_bytes(file_name));
     }
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -36,7 +43,13 @@ pub(crate) fn page(routes: &RouteTable, host: &str) -> String {
     )
 }
 
-fn push_item(items: &mut String, file_name: &str, route: &Route, host: &str) {
+fn push_item(
+    items: &mut String,
+    file_name: &str,
+    route: &Route,
+    host: &str,
+    last_bytes: Option<u64>,
+) {
     let name = escape(file_name);
     let link = escape(&format!(
         "{}{}",
@@ -47,12 +60,16 @@ fn push_item(items: &mut String, file_name: &str, route: &Route, host: &str) {
         Some(description) => format!("{} · ", escape(description)),
         None => String::new(),
     };
+    let size = match last_bytes.filter(|_| !route.source.is_as_long_as_asked()) {
+        Some(bytes) => format!("{} the last time", HumanBytes(bytes)),
+        None => route.source.size_hint().to_owned(),
+    };
     // Writing to a String cannot fail.
     let _ = writeln!(
         items,
         "<li><a href=\"/{link}\">{name}</a><div class=\"hint\">{hint}{} · {}</div>\
          <code>curl -fOJ 'http://{host}/{link}'</code></li>",
-        route.source.size_hint(),
+        size,
         escape(route.media_type()),
     );
 }

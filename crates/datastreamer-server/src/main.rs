@@ -3,6 +3,7 @@
 mod cat;
 mod cli;
 mod config;
+mod connection;
 mod error;
 mod export;
 mod index;
@@ -25,6 +26,7 @@ use crate::{
     cli::{Check, Cli, Command},
     config::Config,
     error::Fatal,
+    telemetry::Pace,
 };
 
 /// What `cat` logs: its output and its exit code say the rest.
@@ -33,7 +35,11 @@ const CAT_LOG_FILTER: &str = "warn";
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let quieter = matches!(cli.command, Command::Cat(_)).then_some(CAT_LOG_FILTER);
-    telemetry::start(cli.log_format, quieter);
+    let pace = match cli.command {
+        Command::Serve(_) => Pace::OfTheProgram,
+        Command::Cat(_) | Command::Check(_) => Pace::OfTheReader,
+    };
+    let log = telemetry::start(cli.log_format, quieter, pace);
     let done = match &cli.command {
         Command::Serve(serve) => {
             config::load(&serve.routes, serve.listen.as_deref()).and_then(serve::run)
@@ -41,6 +47,7 @@ fn main() -> ExitCode {
         Command::Cat(cat) => cat::run(cat),
         Command::Check(check) => run_check(check),
     };
+    drop(log);
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Fatal::OutputClosed) => Fatal::OutputClosed.exit_code(),
@@ -60,7 +67,7 @@ fn run_check(check: &Check) -> Result<(), Fatal> {
 fn say_good(check: &Check, config: &Config) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{} is good", check.file.display())?;
-    writeln!(out, "listen {}", config.listen)?;
+    writeln!(out, "listen {}", config::show(&config.listen))?;
     for (file_name, route) in config.routes.iter() {
         writeln!(out, "/{file_name} ({})", route.media_type())?;
     }

@@ -2,21 +2,28 @@
 //!
 //! `GET|HEAD /NAME.SUFFIX` is a stream; the rest (index, health, transfers) is small.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::SystemTime,
+};
 
 use axum::{
     Json, Router,
-    body::Body,
+    body::{Body, Bytes, HttpBody},
     extract::{Request, State},
     http::{HeaderValue, Method, Response, StatusCode, header},
     response::{Html, IntoResponse},
     routing::get,
 };
-use datastreamer_http::{Connection, Download, Problem};
+use datastreamer_http::{BodyError, Connection, Download, DownloadBody, Problem};
+use http_body::{Frame, SizeHint};
 use serde_json::json;
 
 use crate::{
     config::Config,
+    connection::Open,
     export::{Export, Refusal},
     index,
     transfers::{Asked, Transfers, uptime},
@@ -41,6 +48,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 }
 
 async fn show_index(State(app): State<Arc<App>>, request: Request) -> Html<String> {
+    let listen = app.config.listen.first().map(ToString::to_string);
     let host = request
         .headers()
         .get(header::HOST)
@@ -49,8 +57,10 @@ async fn show_index(State(app): State<Arc<App>>, request: Request) -> Html<Strin
             .uri()
             .authority()
             .map(|authority| authority.as_str()))
-        .map_or_else(|| app.config.listen.to_string(), str::to_owned);
-    Html(index::page(&app.config.routes, &host))
+        .or(listen.as_deref())
+        .unwrap_or_default();
+    let last_bytes = |file_name: &str| app.transfers.last_bytes(file_name);
+    Html(index::page(&app.config.routes, host, last_bytes))
 }
 
 async fn show_health(State(app): State<Arc<App>>) -> Json<serde_json::Value> {
@@ -77,11 +87,12 @@ async fn stream(State(app): State<Arc<App>>, request: Request) -> Response<Body>
         Err(Refusal::NotFound(text)) => return problem(StatusCode::NOT_FOUND, text),
         Err(Refusal::BadParameter(text)) => return problem(StatusCode::BAD_REQUEST, text),
     };
-    let asked = Asked {
-        route: file_name.clone(),
-        target: request.uri().to_string(),
-        peer: Connection::of(request.extensions()).and_then(|connection| connection.peer()),
-    };
+    let peer = Connection::of(request.extensions()).and_then(|connection| connection.peer());
+    // On HTTP/2 the whole URI names the host as well.
+    let target = request.uri().path_and_query();
+    let target = target.map_or(request.uri().path(), |target| target.as_str());
+    let asked = Asked::new(&file_name, target, peer);
+    let open = request.extensions().get::<Open>().cloned();
     let span = tracing::info_span!("stream", route = file_name);
     let transfers = app.transfers.clone();
     let response = Download::new(route.media_type())
@@ -96,7 +107,35 @@ async fn stream(State(app): State<Arc<App>>, request: Request) -> Response<Body>
             span.in_scope(|| options.stream_out(prepared.write))
         })
         .await;
-    response.map(Body::new)
+    // What is no stream has none of its deadlines.
+    let _open = open.filter(|_| response.status() == StatusCode::OK);
+    response.map(|body| Body::new(Counted { body, _open }))
+}
+
+/// A stream's body: its request is open until it is dropped.
+struct Counted {
+    body: DownloadBody,
+    _open: Option<Open>,
+}
+
+impl HttpBody for Counted {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 fn method_not_allowed() -> Response<Body> {

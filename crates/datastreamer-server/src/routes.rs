@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 
 use http::HeaderValue;
 
-use crate::{
-    error::Fatal,
-    sources::{Noise, Source},
-};
+use crate::sources::{Noise, Source};
 
 /// One file that is produced on the fly, under `/NAME.SUFFIX`.
 #[derive(Clone, Debug)]
@@ -94,10 +91,10 @@ impl Route {
 
 impl RouteTable {
     /// Adds a route; two of one name are an error.
-    pub(crate) fn add(&mut self, route: Route) -> Result<(), Fatal> {
+    pub(crate) fn add(&mut self, route: Route) -> Result<(), String> {
         let file_name = route.file_name();
         if self.by_file_name.contains_key(&file_name) {
-            return Err(Fatal::Config(format!("two routes would be /{file_name}")));
+            return Err(format!("two routes would be /{file_name}"));
         }
         self.by_file_name.insert(file_name, route);
         Ok(())

@@ -7,24 +7,24 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use axum::{Router, extract::Request};
+use axum::Router;
 use datastreamer::StreamPool;
 use datastreamer_http::Armed;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
-    service::TowerToHyperService,
+    rt::{TokioExecutor, TokioTimer},
+    server::conn::auto,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
     signal::unix::{Signal, SignalKind, signal},
-    sync::{Notify, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::spawn_blocking,
     time::{Instant, sleep, timeout_at},
 };
 
 use crate::{
-    config::Config,
+    config::{self, Config},
+    connection::{self, Patience},
     error::Fatal,
     index,
     respond::{App, router},
@@ -64,27 +64,30 @@ pub(crate) fn run(config: Config) -> Result<(), Fatal> {
 }
 
 async fn serve(config: Config) -> Result<(), Fatal> {
-    let listener = listen(config.listen).await?;
+    let listener = listen(&config.listen).await?;
     let mut signals = Signals::new()?;
-    let address = listener.local_addr().unwrap_or(config.listen);
+    let address = listener
+        .local_addr()
+        .map_err(|error| Fatal::Other(format!("no address: {error}")))?;
     // Who has read enough may close the output: the server goes on.
     let _closed = print_urls(&config, address);
     tracing::info!(%address, routes = config.routes.iter().count(), "listening");
     let server = Server::new(config);
-    let graceful = GracefulShutdown::new();
     tokio::select! {
-        () = server.accept_all(&listener, &graceful) => {}
+        () = server.accept_all(&listener) => {}
         () = signals.next() => {}
     }
     drop(listener);
-    server.shut_down(graceful, signals).await;
+    server.shut_down(signals).await;
     Ok(())
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, Fatal> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| Fatal::Config(format!("cannot listen on {address}: {error}")))
+/// Listens on the first address that can be had.
+async fn listen(addresses: &[SocketAddr]) -> Result<TcpListener, Fatal> {
+    TcpListener::bind(addresses).await.map_err(|error| {
+        let addresses = config::show(addresses);
+        Fatal::Config(format!("cannot listen on {addresses}: {error}"))
+    })
 }
 
 fn print_urls(config: &Config, address: SocketAddr) -> io::Result<()> {
@@ -101,6 +104,8 @@ struct Server {
     app: Arc<App>,
     router: Router,
     builder: auto::Builder<TokioExecutor>,
+    /// Changes once, when connections are to end in good order; each holds a receiver.
+    stop: watch::Sender<()>,
     connections: Arc<Semaphore>,
     connections_max: usize,
 }
@@ -119,19 +124,20 @@ impl Server {
             router: router(Arc::clone(&app)),
             app,
             builder,
+            stop: watch::Sender::new(()),
             connections: Arc::new(Semaphore::new(connections_max)),
             connections_max,
         }
     }
 
     /// Accepts connections for ever. At the limit the next one waits in the kernel's backlog.
-    async fn accept_all(&self, listener: &TcpListener, graceful: &GracefulShutdown) {
+    async fn accept_all(&self, listener: &TcpListener) {
         loop {
             let Ok(permit) = Arc::clone(&self.connections).acquire_owned().await else {
                 return; // Never closed.
             };
             match listener.accept().await {
-                Ok((socket, _)) => self.serve_connection(socket, graceful, permit),
+                Ok((socket, _)) => self.serve_connection(socket, permit),
                 Err(error) => {
                     tracing::warn!(%error, open = self.open_connections(), "cannot accept");
                     sleep(ACCEPT_REST).await;
@@ -140,44 +146,17 @@ impl Server {
         }
     }
 
-    fn serve_connection(
-        &self,
-        socket: TcpStream,
-        graceful: &GracefulShutdown,
-        permit: tokio::sync::OwnedSemaphorePermit,
-    ) {
-        // A flush means "now": small last chunks must not wait for an acknowledgement.
-        let _best_effort = socket.set_nodelay(true);
-        let io = Armed::new(socket).write_stall(self.app.config.limits.client_stall);
-        let connection = io.connection();
-        let router = self.router.clone();
-        let asked = Arc::new(Notify::new());
-        let first_request = Arc::clone(&asked);
-        let service = tower::service_fn(move |mut request: Request<hyper::body::Incoming>| {
-            asked.notify_one();
-            request.extensions_mut().insert(connection.clone());
-            tower::Service::call(&mut router.clone(), request)
-        });
-        let served = self
-            .builder
-            .serve_connection(TokioIo::new(io), TowerToHyperService::new(service))
-            .into_owned();
-        let served = graceful.watch(served);
-        let header_timeout = self.app.config.limits.header_timeout;
+    fn serve_connection(&self, socket: TcpStream, permit: OwnedSemaphorePermit) {
+        let limits = &self.app.config.limits;
+        let io = Armed::new(socket).write_stall(limits.client_stall);
+        let patience = Patience {
+            first: limits.header_timeout,
+            idle: limits.idle_timeout,
+        };
+        let (builder, router) = (self.builder.clone(), self.router.clone());
+        let served = connection::serve(io, builder, router, patience, self.stop.subscribe());
         tokio::spawn(async move {
-            let mut served = std::pin::pin!(served);
-            // hyper's own timer waits for the version of HTTP, and HTTP/2 has none.
-            let ended = tokio::select! {
-                ended = served.as_mut() => Some(ended),
-                () = first_request.notified() => Some(served.await),
-                () = sleep(header_timeout) => None,
-            };
-            // What went wrong with a transfer stands in its record.
-            match ended {
-                Some(Ok(())) => {}
-                Some(Err(error)) => tracing::debug!(%error, "connection broke"),
-                None => tracing::debug!("connection without a request"),
-            }
+            served.await;
             drop(permit);
         });
     }
@@ -188,7 +167,7 @@ impl Server {
 
     /// Lets running transfers end until the deadline, then aborts them visibly. A second signal
     /// aborts at once.
-    async fn shut_down(self, graceful: GracefulShutdown, mut signals: Signals) {
+    async fn shut_down(self, mut signals: Signals) {
         let pool = self.app.transfers.pool().clone();
         let drain = self.app.config.drain;
         tracing::info!(active = pool.active(), ?drain, "shutting down");
@@ -214,7 +193,8 @@ impl Server {
             let _late = spawn_blocking(move || pool.wait_until_empty(aborts_out)).await;
         }
         // Connections whose clients take nothing are reset when the process ends: they are armed.
-        let _late = timeout_at(sources_end, graceful.shutdown()).await;
+        self.stop.send_replace(());
+        let _late = timeout_at(sources_end, self.stop.closed()).await;
         // Also those whose clients have left: a program must not outlive the server.
         let left = sources_end.saturating_duration_since(Instant::now());
         let _late = spawn_blocking(move || pool.wait_until_empty(left)).await;
@@ -246,6 +226,8 @@ fn http_builder(config: &Config) -> auto::Builder<TokioExecutor> {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// The end of the terminal: without a handler it would be that of the transfers.
+    hang_up: Signal,
 }
 
 impl Signals {
@@ -256,6 +238,7 @@ impl Signals {
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
+            hang_up: listen(SignalKind::hangup())?,
         })
     }
 
@@ -263,6 +246,21 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hang_up.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_address_that_can_be_had_is_taken() {
+        // Of nobody (RFC 5737), and of everybody.
+        let [nobodys, ours] = ["192.0.2.1:0", "127.0.0.1:0"].map(|text| text.parse().unwrap());
+        let listener = listen(&[nobodys, ours]).await.unwrap();
+        assert_eq!(listener.local_addr().unwrap().ip(), ours.ip());
+        assert!(listen(&[nobodys]).await.is_err());
     }
 }

@@ -58,7 +58,12 @@ impl Source {
         }
     }
 
-    /// What the index says of the size.
+    /// Says whether the client decides the size: what others got is no hint then.
+    pub(crate) fn is_as_long_as_asked(&self) -> bool {
+        matches!(self, Self::Noise(_))
+    }
+
+    /// What the index says of a size that nobody has seen yet.
     pub(crate) fn size_hint(&self) -> &'static str {
         match self {
             Self::Noise(_) => "as many bytes as n asks for",

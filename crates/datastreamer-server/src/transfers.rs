@@ -1,7 +1,7 @@
 //! What runs and what has run lately: the records behind `GET /transfers` and the log.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
@@ -10,8 +10,11 @@ use std::{
 use datastreamer::{Outcome, Record, StreamHandle, StreamPool};
 use serde_json::{Value, json};
 
-/// Finished transfers that are remembered: some minutes of a busy server, and about 0.5 MB.
+/// Finished transfers that are remembered: some minutes of a busy server. At most 6 MB: each has
+/// two texts of [`TEXT_BYTES_MAX`] and about 4 KB beside them.
 const RECENT_MAX: usize = 1000;
+/// What is kept and logged of a request's target, which may have 64 KiB, and of an error.
+const TEXT_BYTES_MAX: usize = 1024;
 
 /// The transfers of one server.
 #[derive(Clone)]
@@ -19,6 +22,8 @@ pub(crate) struct Transfers {
     pool: StreamPool,
     recent: Arc<Mutex<VecDeque<Value>>>,
     running: Arc<Mutex<Vec<Running>>>,
+    /// What the last whole file of each route had, in bytes: as many entries as there are routes.
+    last_bytes: Arc<Mutex<BTreeMap<String, u64>>>,
 }
 
 /// A transfer under way.
@@ -30,9 +35,21 @@ struct Running {
 /// What was asked, and by whom.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
-    pub(crate) route: String,
-    pub(crate) target: String,
-    pub(crate) peer: Option<SocketAddr>,
+    route: String,
+    /// Cut: see [`Asked::new`].
+    target: String,
+    peer: Option<SocketAddr>,
+}
+
+impl Asked {
+    /// `target` is the path and the query; a long one is cut.
+    pub(crate) fn new(route: &str, target: &str, peer: Option<SocketAddr>) -> Self {
+        Self {
+            route: route.to_owned(),
+            target: cut(target),
+            peer,
+        }
+    }
 }
 
 impl Transfers {
@@ -41,6 +58,7 @@ impl Transfers {
             pool,
             recent: Arc::default(),
             running: Arc::default(),
+            last_bytes: Arc::default(),
         }
     }
 
@@ -58,6 +76,10 @@ impl Transfers {
         tokio::spawn(async move {
             let record = ended.await;
             log(&record, &asked);
+            if record.outcome == Some(Outcome::Complete) {
+                let (route, bytes) = (asked.route.clone(), record.bytes_delivered);
+                lock(&transfers.last_bytes).insert(route, bytes);
+            }
             lock(&transfers.running).retain(|running| running.handle.id() != id);
             let mut recent = lock(&transfers.recent);
             if recent.len() == RECENT_MAX {
@@ -70,6 +92,11 @@ impl Transfers {
     /// Says whether every transfer is over and its line in the log.
     pub(crate) fn are_logged(&self) -> bool {
         lock(&self.running).is_empty()
+    }
+
+    /// Returns how many bytes a route's file had when it was last sent to its end.
+    pub(crate) fn last_bytes(&self, file_name: &str) -> Option<u64> {
+        lock(&self.last_bytes).get(file_name).copied()
     }
 
     /// All of them as JSON: the running first, then the recent, newest first.
@@ -92,6 +119,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Cuts a text that is too long, between two characters, and shows that it did.
+fn cut(text: &str) -> String {
+    match text.len() > TEXT_BYTES_MAX {
+        true => format!("{}…", &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]),
+        false => text.to_owned(),
+    }
+}
+
 fn show(record: &Record, asked: &Asked) -> Value {
     json!({
         "id": record.id.to_string(),
@@ -111,13 +146,14 @@ fn show(record: &Record, asked: &Asked) -> Value {
         "blocked_on_source_seconds": seconds(record.blocked_on_source),
         "blocked_on_consumer_seconds": seconds(record.blocked_on_consumer),
         "outcome": record.outcome.map(Outcome::as_str),
-        "error": record.error.as_ref().map(ToString::to_string),
+        "error": record.error.as_ref().map(|error| cut(&error.to_string())),
     })
 }
 
 fn log(record: &Record, asked: &Asked) {
     let outcome = record.outcome.map_or("unknown", Outcome::as_str);
-    let error = record.error.as_ref().map(tracing::field::display);
+    let error = record.error.as_ref().map(|error| cut(&error.to_string()));
+    let error = error.as_ref().map(tracing::field::display);
     let peer = asked.peer.map(tracing::field::display);
     macro_rules! line {
         ($level:ident) => {
@@ -155,4 +191,18 @@ fn seconds(duration: Duration) -> f64 {
 /// When the process began, for `/healthz`.
 pub(crate) fn uptime(since: SystemTime) -> f64 {
     seconds(since.elapsed().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_between_two_characters() {
+        for text in ["", "short", &"x".repeat(TEXT_BYTES_MAX)] {
+            assert_eq!(cut(text), text);
+        }
+        let euros = "€".repeat(TEXT_BYTES_MAX);
+        assert_eq!(cut(&euros), format!("{}…", "€".repeat(TEXT_BYTES_MAX / 3)));
+    }
 }

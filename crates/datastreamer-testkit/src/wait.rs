@@ -21,21 +21,25 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Checks that a delay is below a bound: at the first measurement, or at one of four more. What
-/// is late by design is late every time; what the machine's other work delays is not.
+/// So many measurements of at most five decide: most of them.
+const MOST: usize = 3;
+
+/// Checks that a delay is below a bound, in most of five measurements. What is late by design is
+/// late most of the time; what the machine's other work delays is not.
 ///
 /// # Panics
-/// If all five measurements are above.
+/// If three measurements are above.
 pub fn promptly(what: &str, bound: Duration, mut measure: impl FnMut() -> Duration) {
-    let mut delays = Vec::new();
-    while delays.len() < 5 {
+    let (mut delays, mut below) = (Vec::new(), 0);
+    while below < MOST {
         let delay = measure();
-        if delay < bound {
-            return;
-        }
         delays.push(delay);
+        below += usize::from(delay < bound);
+        assert!(
+            delays.len() - below < MOST,
+            "{what}: {delays:?}, mostly not below {bound:?}"
+        );
     }
-    panic!("{what}: {delays:?}, never below {bound:?}");
 }
 
 /// Runs something that must not hang, on a thread of its own; returns what it returned.

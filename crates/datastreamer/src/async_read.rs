@@ -25,13 +25,13 @@ impl AsyncRead for ChunkReader {
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        if let Some(chunk) = ready!(reader.poll_chunk(cx)) {
-            let mut chunk = chunk?;
-            let taken = chunk.len().min(buf.remaining());
-            buf.put_slice(&chunk[..taken]);
-            chunk.advance(taken);
-            reader.put_back(chunk);
-        }
+        let mut chunk = ready!(reader.poll_partly(cx))
+            .transpose()?
+            .unwrap_or_default();
+        let taken = chunk.len().min(buf.remaining());
+        buf.put_slice(&chunk[..taken]);
+        chunk.advance(taken);
+        reader.put_back(chunk);
         Poll::Ready(Ok(()))
     }
 }
@@ -41,6 +41,16 @@ impl ChunkReader {
     /// bytes written. Only an `Ok` means that the consumer has a whole file: on an error the
     /// caller has to make the failure visible (reset the socket, remove the file).
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), datastreamer::Error> {
+    /// let chunks = datastreamer::stream_out(|out| out.write_slice(b"a file"));
+    /// let mut socket = Vec::new(); // any `AsyncWrite`
+    /// assert_eq!(chunks.write_to_async(&mut socket).await?, 6);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Why the stream did not end well, or [`crate::ErrorKind::ConsumerFailed`] with the
     /// consumer's own error, in which case the source is stopped with it.
@@ -48,6 +58,7 @@ impl ChunkReader {
     where
         W: AsyncWrite + Unpin + ?Sized,
     {
+        self.hold_verdict();
         let mut bytes = 0;
         while let Some(chunk) = self.next_chunk().await {
             let chunk = chunk?;
@@ -57,6 +68,7 @@ impl ChunkReader {
         }
         let flushed = consumer.flush().await;
         flushed.map_err(|error| self.consumer_failed(error))?;
+        self.confirm();
         Ok(bytes)
     }
 }

@@ -32,8 +32,13 @@ impl Body for ChunkReader {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.bytes_left()
-            .map_or_else(SizeHint::default, SizeHint::with_exact)
+        match self.bytes_left() {
+            // An empty file: hyper would not even ask for the end, and whether the source has
+            // ended well is only known then. So the length is not told before.
+            Some(0) if !self.is_over() => SizeHint::default(),
+            Some(bytes) => SizeHint::with_exact(bytes),
+            None => SizeHint::default(),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     depth::Growing,
     pool::StreamPool,
     reader::ChunkReader,
-    streamer::{self, SourceResult},
+    streamer::{self, SourceResult, StreamCore, StreamHandle},
     writer::StreamWriter,
 };
 
@@ -16,10 +16,10 @@ use crate::{
 /// body without a producer), more costs memory for each stalled client.
 pub const DEFAULT_CHUNK_BYTES: usize = 64 * 1024;
 
-/// 256 KiB a chunk for a fast consumer: on loopback HTTP chunks of 64 KiB take 1.28 times the CPU
-/// of a body without a producer, of 128 KiB 1.18 times, and larger ones save nothing that
-/// could be measured.
-pub const DEFAULT_FAST_CHUNK_BYTES: usize = 256 * 1024;
+/// 128 KiB a chunk for a fast consumer: on loopback HTTP chunks of 64 KiB take 1.28 times the CPU
+/// of a body without a producer, of 128 KiB 1.19 times, and larger ones save nothing that could be
+/// measured.
+pub const DEFAULT_FAST_CHUNK_BYTES: usize = 128 * 1024;
 
 /// Four chunks: one being filled, one being sent, two to absorb the jitter between them. A
 /// thousand stalled clients hold no more than 256 MiB. A fast one gets
@@ -41,7 +41,9 @@ pub const DEFAULT_CONSUMER_STALL: Duration = Duration::from_secs(60);
 /// Ten minutes without a byte written: long queries compute for minutes before their first row.
 pub const DEFAULT_SOURCE_STALL: Duration = Duration::from_secs(600);
 
-/// What happens to the consumer when somebody stops a stream and the consumer is still there.
+/// What happens to the consumer when somebody stops a stream and the consumer is still there. That
+/// is a stop of kind [`crate::ErrorKind::Stopped`]; one of any other kind (a shutdown, a stall)
+/// aborts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum OnStop {
     /// The consumer is aborted: it must not take the part for the whole.
@@ -75,7 +77,7 @@ pub struct StreamOptions {
     on_stop: OnStop,
     context: Option<Arc<str>>,
     pool: Option<StreamPool>,
-    beyond_admission: bool,
+    shares_place_of: Option<StreamHandle>,
 }
 
 /// What the core runs on; made once by [`StreamOptions::resolve`].
@@ -141,7 +143,9 @@ impl StreamOptions {
         self
     }
 
-    /// Drops a consumer that takes nothing for so long; `None`: never.
+    /// Drops a consumer that takes nothing for so long; `None`: never. What counts as taking is to
+    /// fetch a chunk or to let go of one; a consumer that may need longer for one chunk says so in
+    /// between ([`crate::StreamHandle::note_progress`]).
     pub fn consumer_stall(mut self, deadline: impl Into<Option<Duration>>) -> Self {
         self.consumer_stall = Some(deadline.into());
         self
@@ -179,10 +183,12 @@ impl StreamOptions {
         self
     }
 
-    /// Starts the stream without asking for a place of its own, because it only transforms
-    /// another stream that has one (a compressor, a tee). It takes a thread all the same.
-    pub fn within_admitted_stream(mut self) -> Self {
-        self.beyond_admission = true;
+    /// Shares the place of another stream instead of asking for one, because this stream only
+    /// transforms that one (a compressor, a tee). It starts when the other has its place, on a
+    /// thread of its own, and fails as the other does if there is none; the place goes on to the
+    /// next in line when both are done.
+    pub fn within_admitted_stream(mut self, other: &StreamHandle) -> Self {
+        self.shares_place_of = Some(other.clone());
         self
     }
 
@@ -190,6 +196,10 @@ impl StreamOptions {
     ///
     /// Never blocks and never fails: where the pool refuses, the reader's first poll says so
     /// ([`crate::ErrorKind::Busy`]). See [`crate::stream_out`].
+    ///
+    /// A source that never gets a place is dropped where that is found out: by who stops the
+    /// stream, or at its time-out by the thread that keeps all streams' deadlines. So what it
+    /// captures must not block when it is dropped.
     pub fn stream_out<F, T>(self, write_stream_to: F) -> ChunkReader
     where
         F: FnOnce(&mut StreamWriter) -> T + Send + 'static,
@@ -202,8 +212,8 @@ impl StreamOptions {
         self.pool.as_ref().unwrap_or_else(|| StreamPool::global())
     }
 
-    pub(crate) fn asks_for_admission(&self) -> bool {
-        !self.beyond_admission
+    pub(crate) fn shares_place_of(&self) -> Option<&Arc<StreamCore>> {
+        self.shares_place_of.as_ref().map(StreamHandle::core)
     }
 
     fn resolve_chunk(&self) -> Growing {

@@ -46,6 +46,41 @@ pub trait Producer: Send + Sync {
 ///
 /// All calls come one at a time and in order, from where the [`Delivery`] is driven. After a
 /// hang-up none comes.
+///
+/// ```
+/// use std::{io, sync::Arc};
+/// use bytes::Bytes;
+/// use datastreamer::{AlreadyRegistered, Consumer, DataStreamer, Error, Producer, ProducerSlot};
+///
+/// #[derive(Default)]
+/// struct Lines { producer: ProducerSlot, lines: usize, whole: bool }
+///
+/// impl Consumer for Lines {
+///     fn register_producer(&mut self, producer: Arc<dyn Producer>) -> Result<(), AlreadyRegistered> {
+///         self.producer.register(producer)
+///     }
+///     fn unregister_producer(&mut self) {
+///         self.producer.unregister();
+///     }
+///     fn write(&mut self, chunk: Bytes) -> io::Result<()> {
+///         self.lines += chunk.iter().filter(|byte| **byte == b'\n').count();
+///         if let (true, Some(producer)) = (self.lines >= 10, self.producer.get()) {
+///             producer.stop_producing(); // enough: what is queued still comes, then the abort
+///         }
+///         Ok(())
+///     }
+///     fn finish(&mut self) -> io::Result<()> {
+///         self.whole = true;
+///         Ok(())
+///     }
+///     fn abort(&mut self, _why: &Error) {}
+/// }
+///
+/// let source = |out: &mut datastreamer::StreamWriter| out.write_slice(b"a\nb\n");
+/// let (_record, consumer) = DataStreamer::new(source, Lines::default()).start()?.wait_for_consumer();
+/// assert!(consumer.whole && consumer.lines == 2);
+/// # Ok::<(), datastreamer::StartError>(())
+/// ```
 pub trait Consumer {
     /// Says why the consumer is gone, if it is: then nothing is started or registered.
     fn disconnected(&self) -> Option<String> {
@@ -297,8 +332,20 @@ impl<C: Consumer> Delivery<C> {
 
     /// Drives the stream from an event loop: `call_later` must run each job it is given, later,
     /// in the consumer's context (Twisted's `callFromThread`, a GUI's idle queue, a channel into
-    /// a loop). It is called from any thread. A loop that is gone may drop the job, or panic:
-    /// either drops the delivery. Returns the handle.
+    /// a loop). It is called from any thread, in the middle of a write, or by the thread that keeps
+    /// all streams' deadlines: so it must not block, nor write to the stream. A loop that is gone
+    /// may drop the job, or panic: either drops the delivery. Returns the handle.
+    ///
+    /// ```
+    /// use std::sync::mpsc::channel;
+    /// use datastreamer::{DataStreamer, Outcome, WriteConsumer};
+    /// let (call, jobs) = channel::<Box<dyn FnOnce() + Send>>();
+    /// let streamer = DataStreamer::new(|out| out.write_slice(b"abc"), WriteConsumer::new(Vec::new()));
+    /// let handle = streamer.start()?.run_in(move |job| drop(call.send(job)));
+    /// jobs.into_iter().for_each(|job| job()); // the event loop
+    /// assert_eq!(handle.wait().outcome, Some(Outcome::Complete));
+    /// # Ok::<(), datastreamer::StartError>(())
+    /// ```
     pub fn run_in<L>(self, call_later: L) -> StreamHandle
     where
         C: Send + 'static,
@@ -320,21 +367,21 @@ impl<C: Consumer> Delivery<C> {
             let (Some(reader), Some(consumer)) = (&mut self.reader, &mut self.consumer) else {
                 return Poll::Ready(());
             };
-            match ready!(reader.poll_chunk(cx)) {
-                Some(Ok(chunk)) => {
-                    if let Err(error) = consumer.write(chunk) {
-                        reader.consumer_failed(error);
-                    }
-                }
-                end => {
-                    if !self.handle.has_hung_up() {
-                        deliver_end(consumer, end.and_then(Result::err).as_ref(), reader);
-                    }
-                    reader.end_consumer();
-                    self.reader = None;
-                    return Poll::Ready(());
-                }
+            let error = match ready!(reader.poll_chunk(cx)) {
+                Some(Ok(chunk)) => match consumer.write(chunk) {
+                    Ok(()) => continue,
+                    // Told here: the reader may have handed out the clean end with this chunk.
+                    Err(error) => Some(reader.consumer_failed(error)),
+                },
+                Some(Err(error)) => Some(error),
+                None => None,
+            };
+            if !self.handle.has_hung_up() {
+                deliver_end(consumer, error.as_ref(), reader);
             }
+            reader.end_consumer();
+            self.reader = None;
+            return Poll::Ready(());
         }
         cx.waker().wake_by_ref();
         Poll::Pending

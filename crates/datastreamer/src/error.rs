@@ -66,19 +66,21 @@ impl Error {
     /// An error that merely hands on why the stream was stopped (as a source does that passes
     /// the failure of its `write` up with `?`) comes back as it was.
     pub fn source_failed(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self::caused_by(ErrorKind::SourceFailed, cause)
-    }
-
-    /// Wraps what a consumer's `write` or `finish` returned.
-    pub fn consumer_failed(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self::caused_by(ErrorKind::ConsumerFailed, cause)
-    }
-
-    fn caused_by(kind: ErrorKind, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let cause = cause.into();
-        if let Some(own) = Self::find_in(cause.as_ref()) {
-            return own.clone();
+        match Self::find_in(cause.as_ref()) {
+            Some(own) => own.clone(),
+            None => Self::caused_by(ErrorKind::SourceFailed, cause),
         }
+    }
+
+    /// Wraps what a consumer's `write` or `finish` returned. The kind is
+    /// [`ErrorKind::ConsumerFailed`] also if the consumer is another stream's writer and its
+    /// error tells why that one was stopped: it is no reason of this stream's own.
+    pub fn consumer_failed(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::caused_by(ErrorKind::ConsumerFailed, cause.into())
+    }
+
+    fn caused_by(kind: ErrorKind, cause: Box<dyn StdError + Send + Sync>) -> Self {
         Self {
             kind,
             detail: None,
@@ -116,6 +118,11 @@ impl Error {
     /// Says what kind of ending this is.
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// Says whether nothing more may reach the consumer, not even what is valid.
+    pub(crate) fn is_consumers_loss(&self) -> bool {
+        matches!(self.kind, ErrorKind::HangUp | ErrorKind::ConsumerFailed)
     }
 
     /// Says how a stream that ended with this error is counted.

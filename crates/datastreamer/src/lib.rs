@@ -19,10 +19,12 @@
 //!
 //! # What blocks, what does not
 //! - [`StreamWriter`]'s writes **block**, on the source's own thread, while the buffer is full.
-//! - [`stream_out`], [`ChunkReader::poll_chunk`], [`ChunkReader::next_chunk`], the handles and
-//!   everything behind the features never block.
-//! - [`ChunkReader::into_iter`], [`ChunkReader::write_to`], [`Delivery::wait`] and
-//!   [`StreamPool::shutdown`] block; each says so.
+//! - What waits for the other side or for the end of a stream **blocks**, and says so:
+//!   [`ChunkReader::into_iter`], [`ChunkReader::next_chunk_blocking`],
+//!   [`ChunkReader::read_to_vec`], [`ChunkReader::write_to`], [`StreamHandle::wait`],
+//!   [`Delivery::wait`], [`Delivery::wait_for_consumer`], [`StreamPool::shutdown`],
+//!   [`StreamPool::wait_until_empty`].
+//! - Everything else never does, all that is behind the features included.
 //!
 //! # One byte, read downward
 //! source → [`StreamWriter::write_slice`] → the queue → [`ChunkReader::poll_chunk`] → an HTTP
@@ -30,7 +32,8 @@
 //!
 //! # Features
 //! `http-body`, `futures`, `tokio`, `axum`: the interfaces that they add to [`ChunkReader`].
-//! `tracing`: source threads run inside the caller's span. None is on by default, and none brings
+//! `tracing`: sources run in a span of their stream, inside the caller's; each stream's end is an
+//! event. None is on by default, and none brings
 //! a runtime.
 
 #[cfg(feature = "tokio")]

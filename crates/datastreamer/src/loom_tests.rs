@@ -1,10 +1,11 @@
-//! Models of `queue.rs`: each runs under every order in which its threads can take the locks.
+//! Models of `queue.rs`, and of the turns in `writer.rs`: each runs under every order in which its
+//! threads can take the locks.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p datastreamer --lib --release loom`
 //!
-//! A lost wake-up is a deadlock here, which loom reports. Chunks are plain bytes without a lease,
-//! so each model releases by hand; what counts calls and drops is std's, invisible to loom, and
-//! looked at when the threads have joined.
+//! A lost wake-up is a deadlock here, which loom reports. The chunks of the queue's models are
+//! plain bytes without a lease, so each releases by hand; what counts calls and drops is std's,
+//! invisible to loom, and looked at when the threads have joined.
 
 use std::{
     future::poll_fn,
@@ -18,16 +19,18 @@ use std::{
 use bytes::Bytes;
 use loom::{
     future::block_on,
-    sync::{Arc, Mutex},
+    sync::Arc,
     thread::{self, JoinHandle},
 };
 
 use crate::{
-    config::OnStop,
+    config::{OnStop, StreamOptions},
     depth::Depth,
     error::{Error, ErrorKind},
+    pool::{PoolOptions, StreamPool},
     queue::{End, Queue, StopCallback},
-    sync::{lock, try_lock},
+    streamer::StreamCore,
+    writer::{StreamWriter, hand_over_if_idle},
 };
 
 const FAILED: ErrorKind = ErrorKind::SourceFailed;
@@ -183,38 +186,83 @@ fn loom_a_chunk_above_the_bound_passes_an_empty_queue() {
     });
 }
 
+// ---- the writer's turn ----
+
+/// A stream of chunks of three bytes with room for all that a model writes, in the life of which
+/// the model is source, watchdog and reader.
+fn stream() -> StdArc<StreamCore> {
+    let pool = StreamPool::new(PoolOptions::default());
+    let options = StreamOptions::new().chunk_bytes(3).buffer_bytes(100);
+    StreamCore::new(&options.pool(&pool))
+}
+
+fn spawn_with<T: 'static>(
+    core: &StdArc<StreamCore>,
+    run: impl FnOnce(&StdArc<StreamCore>, &StreamWriter) -> T + 'static,
+) -> JoinHandle<T> {
+    let core = StdArc::clone(core);
+    thread::spawn(move || run(&core, &StreamWriter::new(StdArc::clone(&core))))
+}
+
+/// What is queued after the writer was closed, a chunk each.
+fn written(core: &StdArc<StreamCore>) -> Vec<Vec<u8>> {
+    let writer = StreamWriter::new(StdArc::clone(core));
+    writer.close().unwrap();
+    core.queue.end(End::Finish);
+    let chunks = std::iter::from_fn(|| next(&core.queue));
+    let chunks = chunks.map(|chunk| chunk.unwrap().to_vec()).collect();
+    core.queue.consumer_done();
+    chunks
+}
+
 #[test]
-fn loom_the_watchdogs_hand_over_keeps_the_order() {
-    // As in writer.rs: whoever pushes holds the writer's lock; the watchdog only tries for it.
+fn loom_the_watchdogs_hand_over_beside_writes_keeps_the_order() {
     loom::model(|| {
-        let queue = queue(2);
-        let pending = Arc::new(Mutex::new(Some(1)));
-        let source = {
-            let (queue, pending) = (Arc::clone(&queue), Arc::clone(&pending));
-            thread::spawn(move || {
-                let mut pending = lock(&pending);
-                if let Some(byte) = pending.take() {
-                    push(&queue, byte).unwrap();
-                }
-                push(&queue, 2).unwrap();
-                drop(pending);
-                queue.end(End::Finish);
-            })
-        };
-        let watchdog = {
-            let (queue, pending) = (Arc::clone(&queue), Arc::clone(&pending));
-            thread::spawn(move || {
-                if let Some(mut pending) = try_lock(&pending)
-                    && queue.has_room_for(1)
-                    && let Some(byte) = pending.take()
-                {
-                    queue.try_push(Bytes::copy_from_slice(&[byte]), 1).unwrap();
-                }
-            })
-        };
+        let core = stream();
+        StreamWriter::new(StdArc::clone(&core))
+            .write_slice(&[1])
+            .unwrap();
+        let seen = hand_over_if_idle(&core, None);
+        // One write that only fills the chunk, and one that does not fit.
+        let source = spawn_with(&core, |_, writer| {
+            writer.write_slice(&[2]).unwrap();
+            writer.write_slice(&[3, 4]).unwrap();
+        });
+        let watchdog = spawn_with(&core, move |core, _| hand_over_if_idle(core, seen));
         source.join().unwrap();
         watchdog.join().unwrap();
-        assert_eq!(consume(&queue, true), (vec![1, 2], Ok(())));
+        assert_eq!(written(&core).concat(), [1, 2, 3, 4]);
+    });
+}
+
+#[test]
+fn loom_writes_of_two_threads_stay_whole() {
+    loom::model(|| {
+        let core = stream();
+        let one = spawn_with(&core, |_, writer| writer.write_slice(&[1, 1]));
+        let other = spawn_with(&core, |_, writer| writer.write_slice(&[2, 2]));
+        one.join().unwrap().unwrap();
+        other.join().unwrap().unwrap();
+        let chunks = written(&core);
+        assert!(matches!(
+            chunks.concat().as_slice(),
+            [1, 1, 2, 2] | [2, 2, 1, 1]
+        ));
+        assert_eq!(chunks[0].len(), 3, "a chunk was handed over half full");
+    });
+}
+
+#[test]
+fn loom_a_write_beside_the_close_is_whole_or_refused() {
+    loom::model(|| {
+        let core = stream();
+        StreamWriter::new(StdArc::clone(&core))
+            .write_slice(&[1])
+            .unwrap();
+        let late = spawn_with(&core, |_, writer| writer.write_slice(&[2]).is_ok());
+        let bytes = written(&core).concat();
+        let accepted = late.join().unwrap();
+        assert_eq!(bytes, if accepted { vec![1, 2] } else { vec![1] });
     });
 }
 
@@ -328,19 +376,31 @@ fn loom_a_stop_beside_the_end_gives_the_reader_one_end_and_the_record_the_same()
         let source = spawn(&queue, |queue| queue.end(End::Finish));
         let stopping = spawn(&queue, |queue| stop(queue, STOPPED));
         let (bytes, end) = consume(&queue, true);
-        let cause_when_seen = cause(&queue);
         queue.consumer_done();
         source.join().unwrap();
-        let callbacks = stopping.join().unwrap();
+        stopping.join().unwrap();
         assert_eq!(bytes, []);
         match end {
             Err(kind) => assert_eq!((kind, cause(&queue)), (STOPPED, Some(STOPPED))),
-            // The stop came after the end, or was too late for anything.
-            Ok(()) => assert!(callbacks.is_none() || cause(&queue) == Some(STOPPED)),
+            // The stop came after the consumer had the end: too late for anything.
+            Ok(()) => assert_eq!(cause(&queue), None),
         }
-        if cause_when_seen.is_none() && callbacks.is_none() {
-            assert_eq!(cause(&queue), None);
-        }
+    });
+}
+
+#[test]
+fn loom_a_hang_up_after_the_whole_was_taken_counts_until_the_consumer_is_done() {
+    loom::model(|| {
+        let queue = queue(1);
+        queue.end(End::Finish);
+        assert!(next(&queue).is_none());
+        let stopping = spawn(&queue, |queue| stop(queue, STOPPED));
+        let hanging_up = spawn(&queue, |queue| stop(queue, HUNG_UP));
+        queue.consumer_done();
+        stopping.join().unwrap();
+        hanging_up.join().unwrap();
+        // Of a stop that comes too late nothing is heard, unless the consumer left as well.
+        assert_eq!(cause(&queue).is_some(), queue.has_hung_up());
     });
 }
 
@@ -437,9 +497,25 @@ fn loom_a_stop_wakes_whoever_awaits_it() {
         let queue = queue(1);
         let stopping = spawn(&queue, |queue| stop(queue, STOPPED));
         let why = block_on(poll_fn(|cx| queue.poll_stopped(cx)));
-        assert_eq!(why.kind(), STOPPED);
+        assert_eq!(why.unwrap().kind(), STOPPED);
         assert!(queue.is_stopped());
         stopping.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_whoever_awaits_a_stop_hears_of_an_end_without_one() {
+    loom::model(|| {
+        let queue = queue(1);
+        let source = spawn(&queue, |queue| queue.end(End::Finish));
+        let consumer = spawn(&queue, |queue| {
+            assert!(next(queue).is_none());
+            queue.consumer_done();
+        });
+        let why = block_on(poll_fn(|cx| queue.poll_stopped(cx)));
+        assert!(why.is_none());
+        source.join().unwrap();
+        consumer.join().unwrap();
     });
 }
 

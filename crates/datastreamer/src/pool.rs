@@ -1,12 +1,13 @@
 //! Who may run: a bounded number of streams, a bounded waiting room, threads that are reused.
 //!
 //! A stream holds its place from admission until source **and** consumer are done, so the pool
-//! bounds memory as well: at most `max_active` times the stream's buffer, and the reserve. Threads run sources
-//! only and are never more than the active streams.
+//! bounds memory as well: at most `max_active` times the stream's buffer, and the reserve. Threads
+//! run sources only and are never more than the active streams.
 
 use std::{
     collections::{HashMap, VecDeque},
     fmt, io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak},
     thread,
     time::{Duration, Instant},
@@ -105,8 +106,8 @@ struct State {
     idle_threads: usize,
     threads: usize,
     threads_started: u64,
-    /// Jobs that idle threads are about to take: never more than `idle_threads`.
-    jobs: VecDeque<Job>,
+    /// What idle threads are about to take: never more than `idle_threads`.
+    jobs: VecDeque<Run>,
     waiting: VecDeque<Job>,
     /// Streams that are not done, the waiting ones included.
     live: HashMap<StreamId, Weak<StreamCore>>,
@@ -116,8 +117,29 @@ struct State {
 /// A stream's source, ready to run.
 pub(crate) struct Job {
     pub(crate) core: Arc<StreamCore>,
-    /// Catches its own panics: see streamer.rs::run.
-    pub(crate) source: Box<dyn FnOnce() -> End + Send>,
+    pub(crate) source: Source,
+}
+
+pub(crate) enum Source {
+    Thread(ThreadSource),
+    /// The reader has it, and polls it once there is a place.
+    #[cfg(feature = "futures")]
+    Reader,
+}
+
+/// Catches its own panics: see streamer.rs::run.
+type ThreadSource = Box<dyn FnOnce() -> End + Send>;
+
+/// What a thread runs, and for which stream.
+type Run = (Arc<StreamCore>, ThreadSource);
+
+impl Job {
+    /// Drops the caller's source, which may panic, where nothing is locked.
+    fn drop_source(self) -> Arc<StreamCore> {
+        let Self { core, source } = self;
+        let _panicked = catch_unwind(AssertUnwindSafe(|| drop(source)));
+        core
+    }
 }
 
 /// How a shutdown went.
@@ -204,8 +226,8 @@ impl StreamPool {
             state.shutting_down = true;
             std::mem::take(&mut state.waiting)
         };
-        for Job { core, source } in waiting {
-            drop(source);
+        for job in waiting {
+            let core = job.drop_source();
             core.end_source(End::Abort(Error::of_kind(ErrorKind::ShutDown)));
         }
         self.shared.job_ready.notify_all();
@@ -260,54 +282,55 @@ impl StreamPool {
 
     // ---- admission ----
 
-    /// Runs a job for a stream, now or when a place is free.
+    /// Runs a job for a stream, now or when a place is free: one of its own, or that of `other`.
     ///
     /// # Errors
     /// `Busy` or `ShutDown`, or why the stream was stopped before it could run: the job was
     /// dropped.
-    pub(crate) fn submit(&self, job: Job, asks_for_admission: bool) -> Result<(), Error> {
+    pub(crate) fn submit(&self, job: Job, other: Option<&Arc<StreamCore>>) -> Result<(), Error> {
         let options = &self.shared.options;
-        let core = Arc::clone(&job.core);
         let mut state = std_lock(&self.shared.state);
         // A stop comes before this look, or finds the job in the waiting room: see forget_waiting.
-        core.queue.check_open()?;
+        job.core.queue.check_open()?;
         state.check_open()?;
-        let must_wait = asks_for_admission && state.active >= options.max_active;
+        if let Some(other) = other {
+            state.add_live(&job.core);
+            drop(state);
+            let pool = self.clone();
+            other.share_place(Box::new(move |slot| pool.run_admitted(job, slot)));
+            return Ok(());
+        }
+        let must_wait = state.active >= options.max_active;
         if must_wait && state.waiting.len() >= options.max_waiting {
             return Err(busy(&state));
         }
-        state.add_live(&core);
+        state.add_live(&job.core);
         if must_wait {
             state.waiting.push_back(job);
             return Ok(());
         }
-        if asks_for_admission {
-            state.active += 1;
-            core.give_slot(Slot(self.clone()));
-        }
+        state.active += 1;
         drop(state);
-        self.run_on_a_thread(job)
-            .inspect_err(|_| self.forget(core.id))
+        self.run_admitted(job, Ok(Some(self.new_slot())));
+        Ok(())
     }
 
-    /// Takes a place without a thread.
-    #[cfg(feature = "futures")]
-    pub(crate) fn admit(
-        &self,
-        core: &Arc<StreamCore>,
-        asks_for_admission: bool,
-    ) -> Result<(), Error> {
-        let mut state = std_lock(&self.shared.state);
-        state.check_open()?;
-        if asks_for_admission {
-            if state.active >= self.shared.options.max_active {
-                return Err(busy(&state));
-            }
-            state.active += 1;
-            core.give_slot(Slot(self.clone()));
+    /// Runs a job in the place that it got, or ends its stream with the reason for none.
+    fn run_admitted(&self, job: Job, slot: Result<Option<Arc<Slot>>, Error>) {
+        let core = Arc::clone(&job.core);
+        let running = slot.and_then(|slot| {
+            // The place first: the source may be done before we return.
+            core.decide_place(Ok(slot));
+            self.run(job)
+        });
+        if let Err(error) = running {
+            core.end_source(End::Abort(error));
         }
-        state.add_live(core);
-        Ok(())
+    }
+
+    /// Makes a place that is counted already.
+    fn new_slot(&self) -> Arc<Slot> {
+        Arc::new(Slot(self.clone()))
     }
 
     /// Takes a stream out of the waiting room; says whether it was there.
@@ -316,8 +339,7 @@ impl StreamPool {
         let place = state.waiting.iter().position(|job| job.core.id == id);
         let job = place.and_then(|place| state.waiting.remove(place));
         drop(state);
-        // Dropped here, unlocked: the job owns the caller's source.
-        job.is_some()
+        job.map(Job::drop_source).is_some()
     }
 
     /// Forgets a stream that is done.
@@ -340,20 +362,26 @@ impl StreamPool {
             return;
         };
         drop(state);
-        let core = Arc::clone(&job.core);
-        // The place first: the source may be done before we return.
-        core.give_slot(Slot(self.clone()));
-        if let Err(error) = self.run_on_a_thread(job) {
-            core.end_source(End::Abort(error));
+        self.run_admitted(job, Ok(Some(self.new_slot())));
+    }
+
+    fn run(&self, job: Job) -> Result<(), Error> {
+        match job.source {
+            Source::Thread(source) => self.run_on_a_thread((job.core, source)),
+            #[cfg(feature = "futures")]
+            Source::Reader => {
+                job.core.let_reader_poll();
+                Ok(())
+            }
         }
     }
 
     // ---- threads ----
 
-    fn run_on_a_thread(&self, job: Job) -> Result<(), Error> {
+    fn run_on_a_thread(&self, run: Run) -> Result<(), Error> {
         let mut state = std_lock(&self.shared.state);
         if state.idle_threads > state.jobs.len() {
-            state.jobs.push_back(job);
+            state.jobs.push_back(run);
             drop(state);
             self.shared.job_ready.notify_one();
             return Ok(());
@@ -365,42 +393,47 @@ impl StreamPool {
             self.shared.options.thread_name, state.threads_started
         );
         drop(state);
-        self.spawn(name, job).map_err(|error| {
+        self.spawn(name, run).map_err(|error| {
             std_lock(&self.shared.state).threads -= 1;
             Error::new(ErrorKind::Busy, format!("no thread to run on: {error}"))
         })
     }
 
-    fn spawn(&self, name: String, job: Job) -> io::Result<()> {
+    fn spawn(&self, name: String, run: Run) -> io::Result<()> {
         let mut builder = thread::Builder::new().name(name);
         if let Some(bytes) = self.shared.options.stack_bytes {
             builder = builder.stack_size(bytes);
         }
         let pool = self.clone();
-        builder.spawn(move || pool.work(job)).map(drop)
+        builder.spawn(move || pool.work(run)).map(drop)
     }
 
-    fn work(&self, first: Job) {
+    fn work(&self, first: Run) {
         let mut next = Some(first);
-        while let Some(Job { core, source }) = next {
+        while let Some((core, source)) = next {
             let end = source();
             // Idle already: the end may pass the stream's place on, and its next holder should
             // find this thread rather than start another.
             std_lock(&self.shared.state).idle_threads += 1;
-            core.end_source(end);
-            drop(core);
+            // The end drops what others left with the stream; a panic there must not take along a
+            // thread that is counted.
+            let _panicked = catch_unwind(AssertUnwindSafe(|| {
+                core.end_source(end);
+                drop(core);
+            }));
             next = self.next_job();
         }
     }
 
     /// Waits for a job, as an idle thread; without one for too long the thread is no longer
     /// counted and ends.
-    fn next_job(&self) -> Option<Job> {
-        let deadline = Instant::now() + self.shared.options.idle_thread;
+    fn next_job(&self) -> Option<Run> {
+        let idle_since = Instant::now();
         let mut state = std_lock(&self.shared.state);
         loop {
             let job = state.jobs.pop_front();
-            let left = deadline.saturating_duration_since(Instant::now());
+            let idle_thread = self.shared.options.idle_thread;
+            let left = idle_thread.saturating_sub(idle_since.elapsed());
             if job.is_some() || left.is_zero() || state.shutting_down {
                 state.idle_threads -= 1;
                 state.threads -= usize::from(job.is_none());
@@ -436,7 +469,7 @@ fn busy(state: &State) -> Error {
     )
 }
 
-/// A place in the pool; dropping it passes the place on.
+/// A place in the pool; when the last stream that shares it drops it, it is passed on.
 pub(crate) struct Slot(StreamPool);
 
 impl Drop for Slot {

@@ -19,36 +19,42 @@ use futures_core::Stream;
 use crate::{
     config::StreamOptions,
     error::{Error, ErrorKind},
+    pool::{Job, Source},
     queue::End,
     reader::ChunkReader,
-    streamer::{StreamCore, panicked},
-    watchdog,
+    streamer::{self, StreamCore, panicked},
 };
 
 impl StreamOptions {
     /// Streams out what an async stream yields, without a thread.
     ///
     /// The source is polled when the reader is, so it runs as fast as the consumer takes. It
-    /// needs a place in the pool like any other; without one the reader gets
-    /// [`ErrorKind::Busy`] at once, as an async source cannot wait in line.
+    /// needs a place in the pool like any other, and waits for one like any other: the reader
+    /// stays pending meanwhile.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use datastreamer::{Error, StreamOptions};
+    /// use futures_util::stream;
+    /// let rows = stream::iter(["id,name\n", "1,star 1\n"]);
+    /// let rows = futures_util::StreamExt::map(rows, |row| Ok::<_, Error>(Bytes::from(row)));
+    /// let chunks = StreamOptions::new().stream_out_async(rows);
+    /// assert_eq!(chunks.read_to_vec()?, b"id,name\n1,star 1\n");
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn stream_out_async<S, E>(self, source: S) -> ChunkReader
     where
         S: Stream<Item = Result<Bytes, E>> + Send + 'static,
         E: Into<Box<dyn StdError + Send + Sync>> + 'static,
     {
         let core = StreamCore::new(&self);
-        match core.pool.admit(&core, self.asks_for_admission()) {
-            Ok(()) => {
-                core.note_source_started();
-                core.queue.note_pulled();
-                watchdog::watch(&core);
-                ChunkReader::pulling(core, Pulled::new(source))
-            }
-            Err(error) => {
-                core.end_source(End::Abort(error));
-                ChunkReader::new(core)
-            }
-        }
+        let pulled = Pulled::new(&core, source);
+        let job = Job {
+            core: Arc::clone(&core),
+            source: Source::Reader,
+        };
+        streamer::submit(job, &self);
+        ChunkReader::pulling(core, pulled)
     }
 }
 
@@ -65,7 +71,11 @@ pub(crate) struct Pulled {
 }
 
 impl Pulled {
-    fn new<S, E>(source: S) -> Self
+    #[cfg_attr(
+        not(feature = "tracing"),
+        expect(unused_variables, reason = "the span is the core's")
+    )]
+    fn new<S, E>(core: &StreamCore, source: S) -> Self
     where
         S: Stream<Item = Result<Bytes, E>> + Send + 'static,
         E: Into<Box<dyn StdError + Send + Sync>> + 'static,
@@ -73,6 +83,8 @@ impl Pulled {
         Self {
             items: Some(Box::pin(OwnErrors {
                 source: Box::pin(source),
+                #[cfg(feature = "tracing")]
+                span: core.span(),
             })),
             gathered: BytesMut::new(),
             large: Bytes::new(),
@@ -93,7 +105,7 @@ impl Pulled {
             }
             return Poll::Ready(end);
         }
-        if core.queue.is_paused() {
+        if core.queue.is_paused() || !core.source_has_started() {
             return Poll::Pending;
         }
         match ready!(self.poll_gather(core.settings.chunk.base, cx)) {
@@ -202,9 +214,11 @@ impl Stream for Failed {
     }
 }
 
-/// Turns the source's errors into the stream's.
+/// Turns the source's errors into the stream's, and runs it in the stream's span.
 struct OwnErrors<S> {
     source: Pin<Box<S>>,
+    #[cfg(feature = "tracing")]
+    span: tracing::Span,
 }
 
 impl<S, E> Stream for OwnErrors<S>
@@ -215,7 +229,10 @@ where
     type Item = Result<Bytes, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.source
+        let this = &mut *self;
+        #[cfg(feature = "tracing")]
+        let _entered = this.span.enter();
+        this.source
             .as_mut()
             .poll_next(cx)
             .map(|item| item.map(|result| result.map_err(Error::source_failed)))

@@ -6,11 +6,13 @@
 //! data. This file knows no chunk memory, no threads, no deadlines.
 //!
 //! Rules that keep it right: foreign code (wakers, callbacks, the drop of a chunk, which calls
-//! `release`) runs after unlocking; only the holder of the writer's lock pushes.
+//! `release`) runs after unlocking, all but the clone of a waker; only the holder of the writer's
+//! turn pushes.
 
 use std::{
     collections::VecDeque,
-    sync::atomic::Ordering,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
@@ -41,6 +43,8 @@ pub(crate) struct Queue {
     room: Condvar,
     /// True from the first stop on; read without the lock at every write.
     stopped: AtomicBool,
+    /// How often the consumer said that it got on with what it holds.
+    parts_taken: AtomicU64,
     on_stop: OnStop,
 }
 
@@ -65,6 +69,9 @@ struct State {
     reader: Option<Waker>,
     writers_waiting: usize,
     source_done: bool,
+    /// The consumer has taken the clean end of a whole file, and has not failed or left since: if
+    /// it does not, the file is whole whatever comes.
+    whole_taken: bool,
     consumer_done: bool,
     /// Whoever had to know that both are done was told.
     done_told: bool,
@@ -83,7 +90,8 @@ pub(crate) struct Figures {
     pub(crate) bytes_delivered: u64,
     pub(crate) chunks_delivered: u64,
     pub(crate) first_byte: Option<Instant>,
-    /// Chunks that the consumer has taken, and let go of: grows whenever it makes progress.
+    /// Chunks that the consumer has taken, let go of, and got on with: grows whenever it makes
+    /// progress.
     pub(crate) moves: u64,
     pub(crate) blocked_on_consumer: Duration,
     pub(crate) blocked_on_source: Duration,
@@ -104,7 +112,8 @@ pub(crate) struct Snapshot {
 
 /// What is left to do, unlocked, when source and consumer are both done.
 struct Done {
-    wakers: Vec<Waker>,
+    /// Of who awaits the end, and of who awaits a stop that will not come.
+    wakers: [Vec<Waker>; 2],
     /// Never to run; dropped, for what they hold.
     _callbacks: Vec<StopCallback>,
 }
@@ -125,6 +134,7 @@ impl Queue {
                 reader: None,
                 writers_waiting: 0,
                 source_done: false,
+                whole_taken: false,
                 consumer_done: false,
                 done_told: false,
                 stop_callbacks: Vec::new(),
@@ -136,6 +146,7 @@ impl Queue {
             }),
             room: Condvar::new(),
             stopped: AtomicBool::new(false),
+            parts_taken: AtomicU64::new(0),
             on_stop,
         }
     }
@@ -251,13 +262,24 @@ impl Queue {
         }
     }
 
-    /// Polls for the stop.
-    pub(crate) fn poll_stopped(&self, cx: &mut Context<'_>) -> Poll<Error> {
+    /// Polls for the stop; `None`: source and consumer are done without one.
+    pub(crate) fn poll_stopped(&self, cx: &mut Context<'_>) -> Poll<Option<Error>> {
         let mut state = lock(&self.state);
-        if let Some(error) = &state.stop {
-            return Poll::Ready(error.clone());
+        if state.stop.is_some() || state.done_told {
+            return Poll::Ready(state.stop.clone());
         }
         keep_waker(&mut state.stop_wakers, cx.waker());
+        Poll::Pending
+    }
+
+    /// Polls for a stop that aborts the consumer; `None`: source and consumer are done without one.
+    pub(crate) fn poll_broken_off(&self, cx: &mut Context<'_>) -> Poll<Option<Error>> {
+        let mut state = lock(&self.state);
+        match (&state.stop, &state.end) {
+            (Some(_), Some(End::Abort(error))) => return Poll::Ready(Some(error.clone())),
+            _ if state.done_told => return Poll::Ready(None),
+            _ => keep_waker(&mut state.stop_wakers, cx.waker()),
+        }
         Poll::Pending
     }
 
@@ -270,7 +292,9 @@ impl Queue {
             state.count_wait_for_consumer();
         }
         if state.paused && state.stop.is_none() {
-            state.keep_reader(cx.waker());
+            let replaced = state.keep_reader(cx.waker());
+            drop(state);
+            drop(replaced);
             return Poll::Pending;
         }
         if let Some(chunk) = state.chunks.pop_front() {
@@ -278,14 +302,19 @@ impl Queue {
             return Poll::Ready(Some(Ok(chunk)));
         }
         match &state.end {
-            Some(End::Finish) => Poll::Ready(None),
+            Some(End::Finish) => {
+                // A stop that finishes makes no whole file.
+                state.whole_taken |= state.cause.is_none();
+                Poll::Ready(None)
+            }
             Some(End::Abort(error)) => Poll::Ready(Some(Err(error.clone()))),
             None => {
-                state.keep_reader(cx.waker());
+                let replaced = state.keep_reader(cx.waker());
                 state.reader_waits_since.get_or_insert_with(Instant::now);
                 // A consumer that keeps its chunks and still asks must get more (see has_room).
                 let someone_waits = state.writers_waiting > 0;
                 drop(state);
+                drop(replaced);
                 if someone_waits {
                     self.room.notify_one();
                 }
@@ -294,10 +323,14 @@ impl Queue {
         }
     }
 
-    /// Says that the source runs inside the consumer's poll, and queues nothing.
+    /// Says that from now on the source runs inside the consumer's poll, and queues nothing.
     #[cfg(feature = "futures")]
     pub(crate) fn note_pulled(&self) {
-        lock(&self.state).pulled = true;
+        let mut state = lock(&self.state);
+        state.pulled = true;
+        let reader = state.take_reader();
+        drop(state);
+        wake(reader);
     }
 
     /// Counts a chunk that a pulled source hands to the reader without queueing it.
@@ -329,22 +362,35 @@ impl Queue {
         }
     }
 
-    /// Says that the consumer has seen the end or is gone. Returns whether this made the stream
-    /// done, which it says once.
+    /// Says that the consumer got on with what it holds; no lock, as it may come at every write.
+    pub(crate) fn note_progress(&self) {
+        self.parts_taken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Says that the consumer has seen the end or is gone. What broke off a whole file after it was
+    /// taken came too late and is forgotten. Returns whether this made the stream done, which it
+    /// says once.
     pub(crate) fn consumer_done(&self) -> bool {
         let mut state = lock(&self.state);
         state.consumer_done = true;
         let chunks = std::mem::take(&mut state.chunks);
+        let came_too_late = if state.whole_taken {
+            state.cause.take()
+        } else {
+            None
+        };
         let done = state.take_done();
         drop(state);
-        drop(chunks);
+        drop((chunks, came_too_late));
         tell_done(done)
     }
 
     // ---- from anywhere ----
 
     pub(crate) fn pause(&self) {
-        lock(&self.state).paused = true;
+        let mut state = lock(&self.state);
+        state.paused = true;
+        state.count_wait_for_source();
     }
 
     pub(crate) fn resume(&self) {
@@ -357,20 +403,24 @@ impl Queue {
 
     /// Stops the stream: writers fail from now on, the consumer gets the end as configured
     /// after what is queued. A consumer that hung up or failed gets nothing more of it, also if
-    /// the stream was stopped before. Returns the callbacks to run, or `None` if the stream was
+    /// the stream was stopped before; one that stalls instead of finishing is aborted. Returns the callbacks to run, or `None` if the stream was
     /// stopped or over.
     pub(crate) fn stop(&self, error: &Error) -> Option<Vec<StopCallback>> {
         let hangs_up = error.kind() == ErrorKind::HangUp;
-        let takes_no_more = hangs_up || error.kind() == ErrorKind::ConsumerFailed;
+        let takes_no_more = error.is_consumers_loss();
         let mut state = lock(&self.state);
         let is_first = state.stop.is_none();
-        if state.consumer_done || !(is_first || takes_no_more) {
+        // A consumer that was to finish after a stop, and stalls over it.
+        let never_finishes =
+            error.kind() == ErrorKind::ConsumerStalled && matches!(state.end, Some(End::Finish));
+        if state.consumer_done || !(is_first || takes_no_more || never_finishes) {
             return None;
         }
         self.stopped.store(true, Ordering::Release);
         state.stop.get_or_insert_with(|| error.clone());
         state.cause.get_or_insert_with(|| error.clone());
         state.hung_up |= hangs_up;
+        state.whole_taken &= !takes_no_more;
         if takes_no_more || !matches!(state.end, Some(End::Abort(_))) {
             let finish = self.on_stop == OnStop::Finish && error.kind() == ErrorKind::Stopped;
             state.end = Some(if finish {
@@ -387,7 +437,7 @@ impl Queue {
         self.room.notify_all();
         drop(chunks);
         wake(reader);
-        stop_wakers.into_iter().for_each(Waker::wake);
+        wake(stop_wakers);
         is_first.then_some(callbacks)
     }
 
@@ -408,6 +458,7 @@ impl Queue {
     pub(crate) fn snapshot(&self) -> Snapshot {
         let state = lock(&self.state);
         let mut figures = state.figures;
+        figures.moves += self.parts_taken.load(Ordering::Relaxed);
         if let Some(since) = state.writer_waits_since {
             figures.blocked_on_consumer += since.elapsed();
         }
@@ -420,7 +471,7 @@ impl Queue {
             consumer_owes: state.consumer_owes(),
             source_done: state.source_done,
             consumer_done: state.consumer_done,
-            cause: state.cause.clone(),
+            cause: state.cause().cloned(),
         }
     }
 }
@@ -463,18 +514,23 @@ impl State {
         }
     }
 
-    fn keep_reader(&mut self, waker: &Waker) {
-        match &mut self.reader {
-            Some(kept) => kept.clone_from(waker),
-            None => self.reader = Some(waker.clone()),
+    /// Keeps whom to wake; returns the waker that was kept before, to be dropped unlocked.
+    fn keep_reader(&mut self, waker: &Waker) -> Option<Waker> {
+        match &self.reader {
+            Some(kept) if kept.will_wake(waker) => None,
+            _ => self.reader.replace(waker.clone()),
         }
     }
 
     fn take_reader(&mut self) -> Option<Waker> {
+        self.count_wait_for_source();
+        self.reader.take()
+    }
+
+    fn count_wait_for_source(&mut self) {
         if let Some(since) = self.reader_waits_since.take() {
             self.figures.blocked_on_source += since.elapsed();
         }
-        self.reader.take()
     }
 
     fn adapt_depth(&mut self) {
@@ -494,22 +550,39 @@ impl State {
         let tell = self.source_done && self.consumer_done && !self.done_told;
         self.done_told |= tell;
         tell.then(|| Done {
-            wakers: std::mem::take(&mut self.done_wakers),
+            wakers: [
+                std::mem::take(&mut self.done_wakers),
+                // Kept, they would hold whoever awaits the stop, and he the stream.
+                std::mem::take(&mut self.stop_wakers),
+            ],
             _callbacks: std::mem::take(&mut self.stop_callbacks),
         })
     }
 
+    /// `None` also while it is open whether the cause came too late: see `consumer_done`.
+    fn cause(&self) -> Option<&Error> {
+        let is_open = self.whole_taken && !self.consumer_done;
+        self.cause.as_ref().filter(|_| !is_open)
+    }
+
+    /// The consumer has asked, and there is nothing for it. In a pause it may have asked, too,
+    /// but takes nothing: then nobody waits for the source.
+    fn waits_for_source(&self) -> bool {
+        self.reader.is_some() && self.chunks.is_empty() && !self.paused
+    }
+
+    fn has_something_to_take(&self) -> bool {
+        self.pulled || self.live_bytes > 0 || self.end.is_some() || self.writers_waiting > 0
+    }
+
     fn consumer_owes(&self) -> bool {
-        let waits_for_source = self.reader.is_some() && self.chunks.is_empty();
-        let has_something_to_take =
-            self.pulled || self.live_bytes > 0 || self.end.is_some() || self.writers_waiting > 0;
-        !self.consumer_done && !waits_for_source && has_something_to_take
+        !self.consumer_done && !self.waits_for_source() && self.has_something_to_take()
     }
 
     fn blocked_on(&self) -> BlockedOn {
-        if self.writers_waiting > 0 || self.paused {
+        if self.writers_waiting > 0 || (self.paused && self.has_something_to_take()) {
             BlockedOn::Consumer
-        } else if self.reader.is_some() {
+        } else if self.waits_for_source() {
             BlockedOn::Source
         } else if (self.source_done || self.pulled) && !self.consumer_done {
             BlockedOn::Consumer
@@ -519,21 +592,22 @@ impl State {
     }
 }
 
-fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
-        waker.wake();
+/// A waker is the caller's own code: if it panics, that must not keep others from being woken, nor
+/// hurt the thread that wakes (a source's, the watchdog).
+fn wake(wakers: impl IntoIterator<Item = Waker>) {
+    for waker in wakers {
+        let _panicked = catch_unwind(AssertUnwindSafe(|| waker.wake()));
     }
 }
 
 /// Wakes who waits for the whole stream; says whether there was anything to tell.
 fn tell_done(done: Option<Done>) -> bool {
     let is_done = done.is_some();
-    let wakers = done.into_iter().flat_map(|done| done.wakers);
-    wakers.for_each(Waker::wake);
+    wake(done.into_iter().flat_map(|done| done.wakers).flatten());
     is_done
 }
 
-fn keep_waker(list: &mut Vec<Waker>, waker: &Waker) {
+pub(crate) fn keep_waker(list: &mut Vec<Waker>, waker: &Waker) {
     if !list.iter().any(|kept| kept.will_wake(waker)) {
         list.push(waker.clone());
     }
@@ -664,6 +738,22 @@ mod tests {
     }
 
     #[test]
+    fn a_consumer_that_stalls_instead_of_finishing_after_a_stop_is_aborted() {
+        let queue = Queue::new(Depth::fixed(10), OnStop::Finish);
+        let mut cx = Context::from_waker(Waker::noop());
+        queue.stop(&Error::of_kind(ErrorKind::Stopped));
+        assert!(queue.poll_broken_off(&mut cx).is_pending());
+        let told = queue.stop(&Error::of_kind(ErrorKind::ConsumerStalled));
+        assert!(told.is_none(), "the source knows already");
+        let Poll::Ready(Some(why)) = queue.poll_broken_off(&mut cx) else {
+            panic!("not broken off");
+        };
+        assert_eq!(why.kind(), ErrorKind::ConsumerStalled);
+        assert_eq!(take(&queue), Some(Some(Err(ErrorKind::ConsumerStalled))));
+        assert_eq!(queue.snapshot().cause.unwrap().kind(), ErrorKind::Stopped);
+    }
+
+    #[test]
     fn a_consumer_that_is_gone_gets_nothing_more_whatever_came_before() {
         let earlier: [&dyn Fn(&Queue); 4] = [
             &|_| {},
@@ -714,6 +804,61 @@ mod tests {
         assert_eq!(take(&queue), Some(None));
         queue.consumer_done();
         assert!(!owes());
+    }
+
+    #[test]
+    fn a_pause_is_no_wait_for_the_source_whatever_the_consumer_has_asked() {
+        let owes = |queue: &Queue| queue.snapshot().consumer_owes;
+        // It keeps its chunk, and pauses before the next one.
+        let held = queue(10);
+        put(&held, 10);
+        assert_eq!(take(&held), Some(Some(Ok(10))));
+        assert_eq!(take(&held), None);
+        assert!(!owes(&held), "it waits for more");
+        held.pause();
+        assert_eq!(take(&held), None);
+        assert!(owes(&held));
+        assert_eq!(held.snapshot().blocked_on, BlockedOn::Consumer);
+        // It pauses before the end.
+        let ended = queue(10);
+        ended.pause();
+        ended.end(End::Finish);
+        assert_eq!(take(&ended), None);
+        assert!(owes(&ended));
+        // Its source runs only when it polls.
+        #[cfg(feature = "futures")]
+        {
+            let pulled = queue(10);
+            pulled.note_pulled();
+            pulled.pause();
+            assert_eq!(take(&pulled), None);
+            assert!(owes(&pulled));
+        }
+        // Nothing is there: neither waits, and it is the source whose time runs.
+        let empty = queue(10);
+        empty.pause();
+        assert_eq!(take(&empty), None);
+        assert!(!owes(&empty));
+        assert_eq!(empty.snapshot().blocked_on, BlockedOn::Nobody);
+    }
+
+    #[test]
+    fn a_pause_is_not_counted_as_a_wait_for_the_source() {
+        let queue = queue(10);
+        let waited = || queue.snapshot().figures.blocked_on_source;
+        assert_eq!(take(&queue), None);
+        let nap = Duration::from_millis(2);
+        std::thread::sleep(nap);
+        queue.pause();
+        let before = waited();
+        assert!(before >= nap);
+        assert_eq!(take(&queue), None);
+        std::thread::sleep(nap);
+        assert_eq!(waited(), before);
+        queue.resume();
+        assert_eq!(take(&queue), None);
+        std::thread::sleep(nap);
+        assert!(waited() >= before + nap);
     }
 
     /// Not under miri: there no two wakers are known to be the same.

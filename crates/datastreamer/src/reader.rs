@@ -25,6 +25,19 @@ use crate::pulled::Pulled;
 /// What a stream delivers: chunks in order, then a clean end or an error. After either it yields
 /// nothing.
 ///
+/// ```
+/// let chunks = datastreamer::stream_out(|out| {
+///     out.write_slice(b"valid ")?;
+///     Err::<(), Box<dyn std::error::Error + Send + Sync>>("row 7: no such column".into())
+/// });
+/// for chunk in chunks {
+///     match chunk {
+///         Ok(bytes) => assert_eq!(bytes, "valid "),
+///         Err(error) => assert_eq!(error.to_string(), "the source failed: row 7: no such column"),
+///     }
+/// }
+/// ```
+///
 /// With features it is an `http_body::Body` (`http-body`), a `futures_core::Stream` (`futures`),
 /// a tokio `AsyncRead` (`tokio`) and an axum response (`axum`); without any, [`IntoIterator`]
 /// blocks for each chunk.
@@ -46,6 +59,8 @@ pub struct ChunkReader {
     bytes_taken: u64,
     /// The end has been handed out.
     over: bool,
+    /// The clean end was handed out and counts once the last chunk is read to its end.
+    end_is_due: bool,
     /// The caller says when the clean end counts: see `hold_verdict`.
     verdict_held: bool,
     /// The caller says when any end counts: see `hold_end`.
@@ -62,6 +77,7 @@ impl ChunkReader {
             partly_read: Bytes::new(),
             bytes_taken: 0,
             over: false,
+            end_is_due: false,
             verdict_held: false,
             end_held: false,
         }
@@ -78,6 +94,16 @@ impl ChunkReader {
     ///
     /// Chunks hold at most the stream's chunk size and are never empty. Never blocks.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        let next = ready!(self.poll_partly(cx));
+        self.put_back(Bytes::new());
+        Poll::Ready(next)
+    }
+
+    /// Polls for the next chunk; the caller has to say what it leaves of it: see `put_back`.
+    pub(crate) fn poll_partly(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Error>>> {
         if !self.partly_read.is_empty() {
             return Poll::Ready(Some(Ok(std::mem::take(&mut self.partly_read))));
         }
@@ -87,7 +113,7 @@ impl ChunkReader {
                     self.held_back = Some(chunk);
                 }
                 Some(Ok(chunk)) => return Poll::Ready(Some(Ok(self.hand_out(chunk)))),
-                Some(Err(error)) => match self.all_but_the_last_byte() {
+                Some(Err(error)) => match self.valid_before(&error) {
                     Some(valid) => return Poll::Ready(Some(Ok(self.hand_out(valid)))),
                     None => {
                         self.over = true;
@@ -100,9 +126,7 @@ impl ChunkReader {
                 None => {
                     let last = self.held_back.take();
                     self.over = true;
-                    if !self.verdict_held {
-                        self.end_consumer();
-                    }
+                    self.end_is_due = !self.verdict_held;
                     return Poll::Ready(last.map(|chunk| Ok(self.hand_out(chunk))));
                 }
             }
@@ -130,8 +154,10 @@ impl ChunkReader {
             .is_some_and(|length| self.bytes_taken + chunk.len() as u64 >= length)
     }
 
-    fn all_but_the_last_byte(&mut self) -> Option<Bytes> {
-        let mut held = self.held_back.take()?;
+    /// Returns all but the last byte of what is held back; nothing if the consumer is gone.
+    fn valid_before(&mut self, error: &Error) -> Option<Bytes> {
+        let held = self.held_back.take();
+        let mut held = held.filter(|_| !error.is_consumers_loss())?;
         held.truncate(held.len() - 1);
         (!held.is_empty()).then_some(held)
     }
@@ -144,6 +170,7 @@ impl ChunkReader {
     /// Says that the consumer is done with the end.
     pub(crate) fn end_consumer(&mut self) {
         self.verdict_held = false;
+        self.end_is_due = false;
         self.core.end_consumer();
     }
 
@@ -161,8 +188,9 @@ impl ChunkReader {
         self.verdict_held = !self.over;
     }
 
-    /// Says that the file has arrived whole. Does nothing before the clean end was handed out,
-    /// or without [`ChunkReader::hold_verdict`].
+    /// Says that the file has arrived whole: so it is, also if the stream was stopped since the
+    /// clean end was handed out. Does nothing before that, or without
+    /// [`ChunkReader::hold_verdict`].
     pub fn confirm(&mut self) {
         if self.over && self.verdict_held {
             self.end_consumer();
@@ -204,6 +232,7 @@ impl ChunkReader {
     /// Why the stream did not end well, or [`ErrorKind::ConsumerFailed`] with the consumer's own
     /// error, in which case the source is stopped with it.
     pub fn write_to(mut self, consumer: &mut impl Write) -> Result<u64, Error> {
+        self.hold_verdict();
         let mut bytes = 0;
         while let Some(chunk) = self.next_chunk_blocking() {
             let chunk = chunk?;
@@ -215,6 +244,7 @@ impl ChunkReader {
         consumer
             .flush()
             .map_err(|error| self.consumer_failed(error))?;
+        self.confirm();
         Ok(bytes)
     }
 
@@ -224,10 +254,13 @@ impl ChunkReader {
         error
     }
 
-    /// Keeps the rest of a chunk for the next poll.
-    #[cfg(feature = "tokio")]
+    /// Keeps the rest of a chunk for the next poll. Without a rest an end that was handed out
+    /// counts from now on.
     pub(crate) fn put_back(&mut self, rest: Bytes) {
         self.partly_read = rest;
+        if self.end_is_due && self.partly_read.is_empty() {
+            self.end_consumer();
+        }
     }
 
     /// Returns a handle: record, pause, resume, stop.
@@ -254,7 +287,7 @@ impl ChunkReader {
 
 impl Drop for ChunkReader {
     fn drop(&mut self) {
-        if !self.over || self.verdict_held {
+        if !self.over || self.verdict_held || self.end_is_due {
             self.core.stop(Error::of_kind(ErrorKind::HangUp));
             self.core.end_consumer();
         }

@@ -8,11 +8,13 @@ use std::{
     error::Error as StdError,
     fmt,
     future::{Future, poll_fn},
+    mem::take,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    task::{Context, Poll, Waker},
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -23,8 +25,8 @@ use crate::{
     consumer::Producer,
     depth::Depth,
     error::{Error, ErrorKind},
-    pool::{Job, Slot, StreamPool},
-    queue::{End, Queue, StopCallback},
+    pool::{Job, Slot, Source, StreamPool},
+    queue::{End, Queue, StopCallback, keep_waker},
     reader::{ChunkReader, block_on},
     record::{BlockedOn, Outcome, Record, StreamId},
     watchdog,
@@ -81,7 +83,7 @@ where
     ChunkReader::new(core)
 }
 
-/// Hands the source to the pool; a refusal becomes the stream's end.
+/// Hands the source to the pool, for one of its threads.
 pub(crate) fn start_source<F, T>(core: &Arc<StreamCore>, options: &StreamOptions, source: F)
 where
     F: FnOnce(&mut StreamWriter) -> T + Send + 'static,
@@ -89,18 +91,24 @@ where
 {
     let job = Job {
         core: Arc::clone(core),
-        source: {
+        source: Source::Thread({
             let core = Arc::clone(core);
             #[cfg(feature = "tracing")]
-            let span = tracing::Span::current();
+            let span = core.span();
             Box::new(move || {
                 #[cfg(feature = "tracing")]
                 let _entered = span.enter();
                 run(&core, source)
             })
-        },
+        }),
     };
-    match core.pool.submit(job, options.asks_for_admission()) {
+    submit(job, options);
+}
+
+/// Hands a stream to the pool; a refusal becomes its end.
+pub(crate) fn submit(job: Job, options: &StreamOptions) {
+    let core = &Arc::clone(&job.core);
+    match core.pool.submit(job, options.shares_place_of()) {
         Ok(()) => watchdog::watch(core),
         Err(error) => core.end_source(End::Abort(error)),
     }
@@ -116,8 +124,12 @@ where
     let mut writer = StreamWriter::new(Arc::clone(core));
     // Unwind safety: the writer is all that the source and we share, and every lock in it is
     // left whole by a panic (see sync.rs).
-    let returned = catch_unwind(AssertUnwindSafe(|| source(&mut writer).into_result()))
-        .unwrap_or_else(|payload| Err(panicked(payload.as_ref())));
+    let returned = catch_unwind(AssertUnwindSafe(|| {
+        // The stop may have come between the waiting room and this thread.
+        core.queue.check_open()?;
+        source(&mut writer).into_result()
+    }))
+    .unwrap_or_else(|payload| Err(panicked(payload.as_ref())));
     let closed = writer.close();
     match returned.and_then(|()| core.check_length(closed?)) {
         Ok(()) => End::Finish,
@@ -155,9 +167,23 @@ pub(crate) struct StreamCore {
     started_at: Instant,
     /// Set once source and consumer are done.
     duration: OnceLock<Duration>,
-    /// The stream's place in the pool; given back when both are done.
-    slot: Mutex<Option<Slot>>,
+    place: Mutex<Place>,
 }
+
+/// A stream's place in the pool, and who waits for it.
+#[derive(Default)]
+struct Place {
+    /// Given back when source and consumer are done, here and in the streams that share it.
+    slot: Option<Arc<Slot>>,
+    /// The stream has had its place, or will have none.
+    decided: bool,
+    wakers: Vec<Waker>,
+    sharing: Vec<Sharing>,
+}
+
+/// Runs once a place is there, or it is clear why there will be none. `None`: that of a stream
+/// which is over.
+pub(crate) type Sharing = Box<dyn FnOnce(Result<Option<Arc<Slot>>, Error>) + Send>;
 
 impl StreamCore {
     pub(crate) fn new(options: &StreamOptions) -> Arc<Self> {
@@ -177,7 +203,7 @@ impl StreamCore {
             started: SystemTime::now(),
             started_at: Instant::now(),
             duration: OnceLock::new(),
-            slot: Mutex::new(None),
+            place: Mutex::default(),
             settings,
         })
     }
@@ -193,15 +219,15 @@ impl StreamCore {
 
     /// Takes back what the consumer has let go of.
     pub(crate) fn release(&self, bytes: usize, chunk: Option<ChunkBuf>) {
-        if let Some(mut chunk) = chunk
-            && !self.source_ended.load(Ordering::Acquire)
-        {
+        if let Some(mut chunk) = chunk {
             chunk.clear();
             let depth_bytes = self.queue.depth_bytes();
             let mut spare = std_lock(&self.spare);
             // A consumer that collected chunks, or became slow, gives back more than the stream
-            // will need.
-            if spare.len() * chunk.capacity() < depth_bytes {
+            // will need; a source that has ended needs none. That is asked under the lock: its
+            // end takes away what is spare.
+            let needed = !self.source_ended.load(Ordering::Acquire);
+            if needed && spare.len() * chunk.capacity() < depth_bytes {
                 spare.push(chunk);
             }
         }
@@ -223,8 +249,13 @@ impl StreamCore {
     /// Ends the source's side.
     pub(crate) fn end_source(&self, end: End) {
         self.source_ended.store(true, Ordering::Release);
+        let no_place = match &end {
+            End::Finish => Ok(None),
+            End::Abort(error) => Err(error.clone()),
+        };
         let done = self.queue.end(end);
         std_lock(&self.spare).clear();
+        self.decide_place(no_place);
         if done {
             self.done();
         }
@@ -257,11 +288,17 @@ impl StreamCore {
 
     fn done(&self) {
         let _already_done = self.duration.set(self.started_at.elapsed());
-        let slot = std_lock(&self.slot).take();
+        let slot = std_lock(&self.place).slot.take();
         drop(slot);
         self.pool.forget(self.id);
         #[cfg(feature = "tracing")]
         self.log_end();
+    }
+
+    /// Inside the caller's span, so that the source's log lines carry both.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn span(&self) -> tracing::Span {
+        tracing::info_span!("stream", id = %self.id, context = %self.settings.context)
     }
 
     #[cfg(feature = "tracing")]
@@ -281,12 +318,64 @@ impl StreamCore {
         self.source_started.store(true, Ordering::Release);
     }
 
-    pub(crate) fn give_slot(&self, slot: Slot) {
-        *std_lock(&self.slot) = Some(slot);
+    // ---- the place in the pool ----
+
+    /// Gives the stream its place, or says why it gets none; what was said first counts.
+    pub(crate) fn decide_place(&self, slot: Result<Option<Arc<Slot>>, Error>) {
+        let mut place = std_lock(&self.place);
+        if place.decided {
+            return;
+        }
+        place.decided = true;
+        // Behind `done` nobody would give it back.
+        if self.duration.get().is_none() {
+            place.slot = slot.clone().ok().flatten();
+        }
+        let (wakers, sharing) = (take(&mut place.wakers), take(&mut place.sharing));
+        drop(place);
+        sharing.into_iter().for_each(|share| share(slot.clone()));
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Shares the place with another stream, now or when there is one.
+    pub(crate) fn share_place(&self, share: Sharing) {
+        let mut place = std_lock(&self.place);
+        if !place.decided {
+            place.sharing.push(share);
+            return;
+        }
+        let slot = place.slot.clone();
+        drop(place);
+        let refusal = match slot {
+            None => self.queue.snapshot().cause,
+            Some(_) => None,
+        };
+        share(refusal.map_or(Ok(slot), Err));
+    }
+
+    fn poll_admitted(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut place = std_lock(&self.place);
+        if place.decided {
+            return Poll::Ready(());
+        }
+        keep_waker(&mut place.wakers, cx.waker());
+        Poll::Pending
+    }
+
+    /// Says that there is a place: from now on the source runs when the reader polls.
+    #[cfg(feature = "futures")]
+    pub(crate) fn let_reader_poll(&self) {
+        // In this order: a reader that polls beside this sees the start, or is woken.
+        self.note_source_started();
+        self.queue.note_pulled();
+    }
+
+    pub(crate) fn source_has_started(&self) -> bool {
+        self.source_started.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_waiting_for_admission(&self) -> bool {
-        !self.source_started.load(Ordering::Acquire) && !self.queue.is_stopped()
+        !self.source_has_started() && !self.queue.is_stopped()
     }
 
     pub(crate) fn age(&self) -> Duration {
@@ -328,8 +417,8 @@ impl StreamCore {
     }
 }
 
-/// Callbacks may block, and a stop may come from an event loop: they get a thread. There is at
-/// most one such thread a stream.
+/// Callbacks may block, and a stop may come from an event loop: they get a thread, those of a stop
+/// together, and each that comes after it its own.
 fn run_callbacks(callbacks: Vec<StopCallback>, error: Error) {
     let shared = Arc::new(Mutex::new(Some(callbacks)));
     let run = {
@@ -358,6 +447,22 @@ pub(crate) fn std_lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// A handle on a stream: its record, and pause, resume and stop from anywhere. Dropping it does
 /// nothing.
+///
+/// ```
+/// use datastreamer::{Error, ErrorKind, Outcome, Producer, stream_out};
+/// let chunks = stream_out(|out| -> Result<(), Error> {
+///     loop {
+///         out.write_slice(b"for ever")?;
+///     }
+/// });
+/// let handle = chunks.handle();
+/// handle.pause_producing(); // the reader gets nothing,
+/// handle.resume_producing(); // and goes on where it was
+/// handle.stop(Error::new(ErrorKind::Stopped, "enough"));
+/// assert!(chunks.read_to_vec().is_err()); // what was written, then the abort
+/// let record = handle.wait();
+/// assert_eq!(record.outcome, Some(Outcome::Cancelled));
+/// ```
 #[derive(Clone)]
 pub struct StreamHandle {
     core: Arc<StreamCore>,
@@ -366,6 +471,10 @@ pub struct StreamHandle {
 impl StreamHandle {
     pub(crate) fn new(core: Arc<StreamCore>) -> Self {
         Self { core }
+    }
+
+    pub(crate) fn core(&self) -> &Arc<StreamCore> {
+        &self.core
     }
 
     /// Returns the stream's identity.
@@ -379,9 +488,18 @@ impl StreamHandle {
     }
 
     /// Stops the stream for a reason of the caller's: the source's next write fails with it, and
-    /// the consumer, if it is there, is aborted with it (or finished: [`crate::OnStop`]).
+    /// the consumer, if it is there, is aborted with it after what is queued. A reason of kind
+    /// [`ErrorKind::Stopped`] finishes it instead where [`crate::OnStop::Finish`] says so; of kind
+    /// [`ErrorKind::HangUp`] or [`ErrorKind::ConsumerFailed`] it gets nothing more.
     pub fn stop(&self, reason: Error) {
         self.core.stop(reason);
+    }
+
+    /// Says that the consumer got on with a chunk that it still holds: it has not stalled. Without
+    /// this a consumer that needs longer than [`crate::StreamOptions::consumer_stall`] for one
+    /// chunk passes for stalled. Costs one atomic addition.
+    pub fn note_progress(&self) {
+        self.core.queue.note_progress();
     }
 
     /// Returns a token that tells of the stop.
@@ -389,9 +507,24 @@ impl StreamHandle {
         StreamWriter::new(Arc::clone(&self.core)).stop_token()
     }
 
-    /// Polls for the stop; pending if the stream ends otherwise.
-    pub fn poll_stopped(&self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Error> {
+    /// Polls for the stop; `None`: source and consumer are done without one.
+    pub fn poll_stopped(&self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<Error>> {
         self.core.queue.poll_stopped(cx)
+    }
+
+    /// Resolves when the stream has its place in the pool, or is over without one.
+    pub fn admitted(&self) -> impl Future<Output = ()> + Send + use<> {
+        let core = Arc::clone(&self.core);
+        poll_fn(move |cx| core.poll_admitted(cx))
+    }
+
+    /// Resolves when a stop has made sure that the consumer will be aborted, with the reason: for
+    /// consumers that need not take what is queued before that. A stop that is to finish the
+    /// consumer ([`crate::OnStop::Finish`]) is none, unless it stalls over that. `None`: source and
+    /// consumer are done without one.
+    pub fn broken_off(&self) -> impl Future<Output = Option<Error>> + Send + use<> {
+        let core = Arc::clone(&self.core);
+        poll_fn(move |cx| core.queue.poll_broken_off(cx))
     }
 
     /// Resolves with the final record when source and consumer are both done.
@@ -400,7 +533,7 @@ impl StreamHandle {
         poll_fn(move |cx| handle.poll_ended(cx))
     }
 
-    pub(crate) fn poll_ended(&self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Record> {
+    pub(crate) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Record> {
         self.core.queue.poll_done(cx).map(|()| self.record())
     }
 
@@ -434,5 +567,33 @@ impl fmt::Debug for StreamHandle {
         f.debug_struct("StreamHandle")
             .field("record", &self.record())
             .finish()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_whose_stream_was_stopped_before_its_thread_ran_is_dropped_uncalled() {
+        let core = StreamCore::new(&StreamOptions::new());
+        core.stop(Error::of_kind(ErrorKind::ShutDown));
+        let held = Arc::new(());
+        let holds = Arc::clone(&held);
+        let end = run(&core, move |_: &mut StreamWriter| -> () {
+            unreachable!("called: {holds:?}")
+        });
+        assert!(matches!(end, End::Abort(error) if error.kind() == ErrorKind::ShutDown));
+        assert_eq!(Arc::strong_count(&held), 1);
+    }
+
+    #[test]
+    fn what_comes_home_after_the_sources_end_is_not_kept() {
+        let core = StreamCore::new(&StreamOptions::new());
+        core.release(1, Some(ChunkBuf::new(1)));
+        assert_eq!(std_lock(&core.spare).len(), 1);
+        core.end_source(End::Finish);
+        core.release(1, Some(ChunkBuf::new(1)));
+        assert!(std_lock(&core.spare).is_empty());
     }
 }

@@ -7,6 +7,7 @@
 use std::{
     cmp::Ordering,
     collections::BinaryHeap,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak},
     thread,
     time::{Duration, Instant},
@@ -91,7 +92,7 @@ fn run() {
             Some(_) => {
                 let entry = watched.pop();
                 drop(watched);
-                let entry = entry.and_then(|entry| entry.look(now));
+                let entry = entry.and_then(|entry| entry.look_unharmed(now));
                 watched = std_lock(&watchdog.watched);
                 watched.extend(entry);
             }
@@ -127,12 +128,22 @@ impl Watched {
         }
     }
 
-    /// Looks at the stream; `None` when it needs no more watching.
-    fn look(mut self, now: Instant) -> Option<Self> {
-        let core = self.core.upgrade()?;
+    /// Looks at the stream; `None` when it needs no more watching. A stop wakes and drops what is
+    /// others' own: its panic must not end the watch over all streams.
+    fn look_unharmed(mut self, now: Instant) -> Option<Self> {
+        let looked = catch_unwind(AssertUnwindSafe(|| self.look(now)));
+        looked.unwrap_or(true).then_some(self)
+    }
+
+    /// Looks at the stream; says whether it needs more watching.
+    fn look(&mut self, now: Instant) -> bool {
+        self.due = now + LOOK_MAX;
+        let Some(core) = self.core.upgrade() else {
+            return false;
+        };
         let snapshot = core.queue.snapshot();
         if snapshot.source_done && snapshot.consumer_done {
-            return None;
+            return false;
         }
         if core.is_waiting_for_admission() {
             self.source_moved = now;
@@ -142,7 +153,7 @@ impl Watched {
         }
         self.look_at_consumer(&core, &snapshot, now);
         self.due = now + interval(&core, snapshot.source_done);
-        Some(self)
+        true
     }
 
     fn look_at_source(&mut self, core: &Arc<StreamCore>, snapshot: &Snapshot, now: Instant) {
@@ -167,7 +178,10 @@ impl Watched {
 
     fn look_at_consumer(&mut self, core: &Arc<StreamCore>, snapshot: &Snapshot, now: Instant) {
         let figures = &snapshot.figures;
-        if figures.moves != self.moves || !snapshot.consumer_owes {
+        // Seen to owe for the first time, it may have owed for a moment only, however long ago the
+        // last look was: on a busy machine that is long.
+        let owes_already = snapshot.consumer_owes && self.owing.is_some();
+        if figures.moves != self.moves || !owes_already {
             self.consumer_moved = now;
         }
         self.moves = figures.moves;
@@ -209,8 +223,8 @@ fn refuse_if_late(core: &StreamCore) {
     }
 }
 
-/// A partial chunk is handed over when it is seen twice: two looks per flush delay. A stall is
-/// seen with a quarter of its length in error.
+/// A partial chunk is handed over when it is seen twice: two looks per flush delay, and a fifth of
+/// it is left for the way to the wire. A stall is seen with a quarter of its length in error.
 fn interval(core: &StreamCore, source_done: bool) -> Duration {
     let settings = &core.settings;
     let flush = settings.flush_after.filter(|_| !source_done);
@@ -218,7 +232,7 @@ fn interval(core: &StreamCore, source_done: bool) -> Duration {
         .is_waiting_for_admission()
         .then(|| core.pool.queue_timeout() / 4);
     [
-        flush.map(|delay| delay / 2),
+        flush.map(|delay| delay * 2 / 5),
         settings.consumer_stall.map(|stall| stall / 4),
         settings.source_stall.map(|stall| stall / 4),
         admission,

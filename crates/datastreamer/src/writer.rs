@@ -388,6 +388,21 @@ impl fmt::Debug for StreamWriter {
 }
 
 /// Tells of a stream's stop, from anywhere.
+///
+/// ```
+/// use std::{io, process::{Command, Stdio}};
+/// let chunks = datastreamer::stream_out(|out| -> io::Result<()> {
+///     let mut child = Command::new("sleep").arg("60").stdout(Stdio::piped()).spawn()?;
+///     let mut written = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+///     let stop = out.stop_token();
+///     stop.on_stop(move |_why| drop(child.kill())); // frees the read below, at once
+///     io::copy(&mut written, out)?;
+///     if stop.is_stopped() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
+/// });
+/// let handle = chunks.handle();
+/// drop(chunks); // the client left
+/// assert!(handle.wait().duration.as_secs() < 60);
+/// ```
 #[derive(Clone)]
 pub struct StopToken {
     core: Arc<StreamCore>,
@@ -399,15 +414,16 @@ impl StopToken {
         self.core.queue.is_stopped()
     }
 
-    /// Resolves when the stream is stopped, with the reason; stays pending if it ends otherwise.
-    pub fn stopped(&self) -> impl Future<Output = Error> + Send + use<> {
+    /// Resolves when the stream is stopped, with the reason; with `None` when source and consumer
+    /// are done without that.
+    pub fn stopped(&self) -> impl Future<Output = Option<Error>> + Send + use<> {
         let core = Arc::clone(&self.core);
         poll_fn(move |cx| core.queue.poll_stopped(cx))
     }
 
     /// Runs a callback once when the stream is stopped, at once if it was already; never if the
     /// stream ends otherwise. It runs on a thread made for it, so it may block (cancel a query,
-    /// kill a child).
+    /// kill a child); only where the system gives no thread, on that of who stops.
     pub fn on_stop(&self, callback: impl FnOnce(&Error) + Send + 'static) {
         self.core.on_stop(Box::new(callback));
     }

@@ -16,6 +16,7 @@ use std::ffi::{CStr, CString};
 use std::fmt;
 use std::fs::{File, Metadata};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
@@ -43,8 +44,9 @@ use super::tar::{self, MemberKind, TarWriter};
 /// - **Other file systems** that are mounted inside the tree are entered.
 ///
 /// The walk is strict: a member that cannot be read, vanishes after its
-/// directory was listed, changes its kind, or changes its size while it is
-/// copied, is an error that names it, and ends the archive.
+/// directory was listed, changes its kind, or changes its size or the time of
+/// its last change while it is copied, is an error that names it, and ends the
+/// archive.
 ///
 /// # Resources
 ///
@@ -145,6 +147,11 @@ pub enum Event<'a> {
         /// Why.
         reason: SkipReason,
     },
+    /// A member is in the archive, with all its content.
+    Archived {
+        /// Its name.
+        member: &'a [u8],
+    },
 }
 
 /// Why an entry is left out.
@@ -222,7 +229,8 @@ impl DirectoryTar {
             match found {
                 Found::Directory(metadata) => tar.append_directory(name_bytes, &metadata),
                 Found::File(file, metadata) => {
-                    tar.append_file(name_bytes, metadata.len(), &(&metadata).into(), file)
+                    tar.append_file(name_bytes, metadata.len(), &(&metadata).into(), &file)?;
+                    check_unchanged(name, &file, &metadata)
                 }
                 Found::Symlink(target, metadata) => {
                     tar.append_symlink(name_bytes, target.to_bytes(), &metadata)
@@ -233,9 +241,11 @@ impl DirectoryTar {
                 Found::Skipped(reason) => {
                     let member = name_bytes;
                     on_event(Event::Skipped { member, reason });
-                    Ok(())
+                    return Ok(());
                 }
-            }
+            }?;
+            on_event(Event::Archived { member: name_bytes });
+            Ok(())
         });
         match walked {
             Ok(()) => Ok(tally),
@@ -504,6 +514,18 @@ fn stat_open(file: &File, member: &MemberName) -> Result<Metadata, MemberError> 
         let attempt = "looking at";
         member.fails(MemberProblem::Unreadable { attempt, source })
     })
+}
+
+/// A file that was written to while it was copied may be half old, half new,
+/// with the size that it had. The system's clock for these times ticks every
+/// few milliseconds: a change within the tick of the one before is not seen.
+fn check_unchanged(member: &MemberName, file: &File, before: &Metadata) -> io::Result<()> {
+    let after = stat_open(file, member)?;
+    let changed = |metadata: &Metadata| (metadata.len(), metadata.mtime(), metadata.mtime_nsec());
+    match changed(&after) == changed(before) {
+        true => Ok(()),
+        false => Err(member.fails(MemberProblem::Rewritten).into()),
+    }
 }
 
 fn unreadable(member: &MemberName, attempt: &'static str, errno: Errno) -> MemberError {

@@ -62,6 +62,9 @@ pub enum MemberProblem {
         /// longer, it is not read further.
         seen_bytes: u64,
     },
+    /// The content was written to while it was copied: it may be half old, half
+    /// new. Kind: [`io::ErrorKind::InvalidData`].
+    Rewritten,
     /// Opening, listing or reading the member failed. The kind is the cause's,
     /// except that [`io::ErrorKind::BrokenPipe`] becomes
     /// [`io::ErrorKind::Other`]: a broken pipe means that the *consumer* left,
@@ -122,7 +125,9 @@ impl MemberError {
                 io::ErrorKind::InvalidInput
             }
             MemberProblem::EndedEarly { .. } => io::ErrorKind::UnexpectedEof,
-            MemberProblem::Grew { .. } | MemberProblem::Replaced => io::ErrorKind::InvalidData,
+            MemberProblem::Grew { .. } | MemberProblem::Rewritten | MemberProblem::Replaced => {
+                io::ErrorKind::InvalidData
+            }
             MemberProblem::ListingTooLarge { .. } => io::ErrorKind::OutOfMemory,
             MemberProblem::Unreadable { source, .. } => match source.kind() {
                 io::ErrorKind::BrokenPipe => io::ErrorKind::Other,
@@ -169,6 +174,7 @@ impl fmt::Display for MemberError {
             MemberProblem::Unreadable { attempt, source } => {
                 write!(f, "{attempt} it failed: {source}")
             }
+            MemberProblem::Rewritten => f.write_str("it was written to while it was copied"),
             MemberProblem::Replaced => {
                 f.write_str("it was replaced by another kind of file while it was archived")
             }

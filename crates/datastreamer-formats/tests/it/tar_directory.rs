@@ -291,6 +291,45 @@ fn a_file_that_grows_while_it_is_copied_is_named() {
 }
 
 #[test]
+fn a_file_that_is_rewritten_with_the_same_size_while_it_is_copied_is_named() {
+    let tree = tempdir().unwrap();
+    let path = tree.path().join("a");
+    fs::write(&path, vec![1; 500_000]).unwrap();
+    // Long ago: two changes within a tick of the clock are one.
+    set_mtime(&path, 1_000_000_000);
+    let rewrite = || {
+        let mut file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.write_all(b"other").unwrap();
+    };
+    let (kind, text) = failure_when(tree.path(), "t/a\0", rewrite);
+    assert_eq!(kind, ErrorKind::InvalidData);
+    assert_eq!(
+        text,
+        "archive member \"t/a\": it was written to while it was copied"
+    );
+}
+
+#[test]
+fn every_member_is_told_of_when_it_is_in_the_archive() {
+    let tree = rich_tree();
+    let mut told = Vec::new();
+    let mut tar = TarWriter::new(Vec::new());
+    let tree = DirectoryTar::open(tree.path(), "t").unwrap();
+    tree.write_to(&mut tar, |event| {
+        if let Event::Archived { member } = event {
+            told.push(String::from_utf8_lossy(member).into_owned());
+        }
+    })
+    .unwrap();
+    let names = names_in(&tar.finish().unwrap());
+    let names: Vec<_> = names
+        .iter()
+        .map(|name| name.trim_end_matches('/'))
+        .collect();
+    assert_eq!(told, names);
+}
+
+#[test]
 fn a_directory_that_is_replaced_by_a_symlink_does_not_lead_the_walk_elsewhere() {
     let tree = tempdir().unwrap();
     let at = |name: &str| tree.path().join(name);

@@ -11,10 +11,15 @@ use std::{
     time::Duration,
 };
 
+use datastreamer::Outcome;
 use datastreamer_http::{Armed, Download, Socket};
 use datastreamer_testkit::{endless, eventually, noise_source};
 use http::Request;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use http_body_util::BodyExt;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpListener,
+};
 
 use crate::support::{
     h2_client::Client,
@@ -169,6 +174,43 @@ impl AsyncWrite for Fake {
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.lock().unwrap().push(Event::ShutDown);
         Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_wrapped_socket_sends_small_chunks_at_once_and_knows_its_client() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let armed = Armed::new(listener.accept().await.unwrap().0);
+    assert!(armed.get_ref().nodelay().unwrap());
+    assert_eq!(armed.connection().peer(), client.local_addr().ok());
+}
+
+#[tokio::test]
+async fn a_kept_connection_keeps_no_stream_of_a_socket_that_is_gone() {
+    let armed = Armed::with_socket(Fake::default(), None);
+    let mut request = Request::new(());
+    request.extensions_mut().insert(armed.connection());
+    let mut streams = Vec::new();
+    let mut bodies = Vec::new();
+    for _ in 0..2 {
+        let response = Download::new("text/plain")
+            .respond(&request, |options| {
+                let chunks = options.stream_out(noise_source(1000, 1000));
+                streams.push(chunks.handle());
+                chunks
+            })
+            .await;
+        bodies.push(response.into_body());
+    }
+    // One has ended and is not flushed, one ends when the socket is gone.
+    let late = bodies.pop().unwrap();
+    bodies.pop().unwrap().collect().await.unwrap();
+    assert_eq!(streams[0].record().outcome, None);
+    drop(armed);
+    late.collect().await.unwrap();
+    for stream in streams {
+        assert_eq!(stream.record().outcome, Some(Outcome::ClientGone));
     }
 }
 

@@ -1,10 +1,17 @@
 //! `axum::serve` over an `ArmedListener`: what every connection promises holds there too.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fmt::Debug, net::SocketAddr, time::Duration};
 
-use axum::{Router, body::Body, extract::Request, response::Response, routing::get};
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    response::Response,
+    routing::get,
+    serve::{Listener, ListenerExt},
+};
 use datastreamer::Outcome;
-use datastreamer_http::{ArmedListener, Connection, Download};
+use datastreamer_http::{ArmedListener, Connection, Download, Socket};
 use datastreamer_testkit::{
     Probe, Source, endless, fails_after, noise, noise_source, panics_after,
 };
@@ -29,6 +36,13 @@ struct App {
 
 impl App {
     fn serve() -> Self {
+        Self::serve_over(ArmedListener::new)
+    }
+
+    fn serve_over<L>(arm: impl FnOnce(TcpListener) -> ArmedListener<L>) -> Self
+    where
+        L: Listener<Io: Socket, Addr: Debug>,
+    {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -44,11 +58,10 @@ impl App {
         let app = Router::new().route("/peer", get(peer)).fallback(answer);
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
+        let listener = arm(listener);
         runtime.spawn(async move {
             let service = app.into_make_service_with_connect_info::<Connection>();
-            axum::serve(ArmedListener::new(listener), service)
-                .await
-                .unwrap();
+            axum::serve(listener, service).await.unwrap();
         });
         Self {
             address,
@@ -74,6 +87,7 @@ fn respond(
     };
     let started = started.clone();
     let answer = Download::new("text/plain")
+        .compressible(true)
         .observe(move |stream| started.note(stream))
         .respond(request, |options| options.stream_out(source));
     async { answer.await.map(Body::new) }
@@ -136,6 +150,33 @@ fn a_failure_over_http_2_resets_its_stream_alone() {
         assert!(body == noise(BYTES), "{path}");
     }
     assert_eq!(client.ask("/good").read().1, h2_client::End::Whole);
+}
+
+#[test]
+fn head_says_no_length_that_is_not_known() {
+    let app = App::serve();
+    let mut client = Raw::connect(app.address);
+    for coding in ["", "Accept-Encoding: gzip\r\n"] {
+        client.send(&format!(
+            "HEAD /good HTTP/1.1\r\nHost: localhost\r\n{coding}\r\n"
+        ));
+        let head = client.read_head();
+        assert_eq!(head.get("content-encoding").is_some(), !coding.is_empty());
+        assert_eq!((head.status, head.content_length()), (200, None));
+    }
+    assert_eq!(client.get("/good").end, End::Whole, "and no body");
+}
+
+#[test]
+fn any_listener_will_do_and_has_its_deadline() {
+    let app = App::serve_over(|listener| {
+        ArmedListener::new(listener.tap_io(|_| {})).write_stall(Duration::from_millis(300))
+    });
+    let mut client = Raw::connect_narrow(app.address);
+    client.ask("/endless");
+    assert_eq!(app.started.record(0).outcome, Some(Outcome::ClientStalled));
+    let head = client.read_head();
+    assert_eq!(client.read_body(&head).1, End::Reset);
 }
 
 #[test]

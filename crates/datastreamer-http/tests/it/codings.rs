@@ -2,6 +2,7 @@
 //! none.
 
 use std::{
+    convert::Infallible,
     fs,
     io::{Read, Write},
     process::{Command, Stdio},
@@ -9,20 +10,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-use datastreamer::DEFAULT_FLUSH_AFTER;
+use bytes::Bytes;
+use datastreamer::{
+    DEFAULT_FLUSH_AFTER, ErrorKind, Outcome, PoolOptions, StreamOptions, StreamPool,
+};
 use datastreamer_http::Download;
 use datastreamer_testkit::{
-    Source, endless, fails_after, noise, noise_source, panics_after, silent_until_stopped,
+    Probe, Source, endless, eventually, fails_after, noise, noise_source, panics_after, promptly,
+    silent_until_stopped,
 };
 use http::Request;
 
 use crate::support::{
     raw::{End, Raw, Received},
     serving::{Serving, Setup},
-    streams::{Started, gate, incompressible, writes_then_waits},
+    streams::{A_WHILE, Started, gate, incompressible, writes_then_waits},
 };
 
 const CODINGS: [&str; 2] = ["gzip", "zstd"];
+/// From a hang-up until the source is told: a few wake-ups and a thread.
+const TOLD_WITHIN: Duration = Duration::from_millis(50);
 
 fn serve(source: impl Fn(&Request<()>) -> Source + Send + Sync + 'static) -> Serving {
     Setup::HTTP1.serve(move |request| {
@@ -233,8 +240,141 @@ fn a_client_that_leaves_stops_the_source_behind_the_coder() {
         let left = Instant::now();
         drop(client);
         let record = started.record(0);
-        assert_eq!(record.outcome, Some(datastreamer::Outcome::ClientGone));
+        assert_eq!(record.outcome, Some(Outcome::ClientGone));
         assert!(left.elapsed() < Duration::from_secs(1), "{coding}");
+    }
+}
+
+#[test]
+fn a_client_that_leaves_is_told_to_a_silent_source_behind_the_coder() {
+    for coding in CODINGS {
+        promptly("the source is told", TOLD_WITHIN, || {
+            let probe = Probe::new();
+            let its_probe = probe.clone();
+            let serving = Setup::HTTP1.serve(move |request| {
+                let source = its_probe.wrap(silent_until_stopped());
+                Download::new("text/csv")
+                    .compressible(true)
+                    .commit_after(Duration::from_millis(10))
+                    .respond(&request, |options| options.stream_out(source))
+            });
+            let mut client = Raw::connect(serving.address());
+            client.ask_with("/", &accept(coding));
+            client.read_head();
+            let left = Instant::now();
+            drop(client);
+            let (told, why) = probe.wait_told();
+            assert_eq!(why.kind(), ErrorKind::HangUp);
+            told - left
+        });
+    }
+}
+
+/// Serves coded files from a pool of one place.
+fn serve_from(
+    pool: &StreamPool,
+    started: &Started,
+    source: impl Fn() -> Source + Send + Sync + 'static,
+) -> Serving {
+    let (pool, started) = (pool.clone(), started.clone());
+    Setup::HTTP1.serve(move |request| {
+        let (started, source) = (started.clone(), source());
+        Download::new("text/csv")
+            .compressible(true)
+            .options(StreamOptions::new().pool(&pool))
+            .observe(move |stream| started.note(stream))
+            .respond(&request, |options| options.stream_out(source))
+    })
+}
+
+fn one_place() -> StreamPool {
+    StreamPool::new(PoolOptions {
+        max_active: 1,
+        ..PoolOptions::default()
+    })
+}
+
+#[test]
+fn a_coded_stream_that_waits_for_its_place_takes_no_thread_and_goes_with_its_client() {
+    for coding in CODINGS {
+        promptly("the waiting room is empty", TOLD_WITHIN, || {
+            let (pool, started) = (one_place(), Started::default());
+            let occupied = pool.stream_out(silent_until_stopped());
+            let serving = serve_from(&pool, &started, || noise_source(1000, 100));
+            let mut client = Raw::connect(serving.address());
+            client.ask_with("/", &accept(coding));
+            eventually("the stream waits", || pool.waiting() == 1);
+            thread::sleep(A_WHILE);
+            assert_eq!(pool.threads(), 1);
+            let left = Instant::now();
+            drop(client);
+            eventually("it is gone", || pool.waiting() == 0);
+            let waited = left.elapsed();
+            let record = started.record(0);
+            assert_eq!(record.outcome, Some(Outcome::ClientGone), "{coding}");
+            drop(occupied);
+            waited
+        });
+    }
+}
+
+#[test]
+fn a_coded_stream_has_its_place_until_its_client_has_all() {
+    const BYTES: usize = 400_000;
+    let (pool, started) = (one_place(), Started::default());
+    let serving = serve_from(&pool, &started, || {
+        Box::new(|out| Ok(out.write_slice(&incompressible(BYTES))?))
+    });
+    for (index, coding) in CODINGS.into_iter().enumerate() {
+        let mut client = Raw::connect_narrow(serving.address());
+        client.ask_with("/", &accept(coding));
+        let coded = started.handle(index);
+        eventually("all is coded", || {
+            coded.record().bytes_delivered >= BYTES as u64
+        });
+        thread::sleep(A_WHILE);
+        assert_eq!(pool.active(), 1, "{coding}");
+        assert_eq!(client.read_response().end, End::Whole);
+        eventually("the place is free", || pool.active() == 0);
+    }
+}
+
+#[test]
+fn the_record_of_a_coded_stream_tells_of_the_rows() {
+    let (pool, started) = (one_place(), Started::default());
+    let serving = serve_from(&pool, &started, || {
+        Box::new(|out| {
+            out.expect_rows(3);
+            for _ in 0..3 {
+                out.write_slice(b"a row\n")?;
+                out.add_rows(1);
+                out.flush_now()?;
+            }
+            Ok(())
+        })
+    });
+    for (index, coding) in CODINGS.into_iter().enumerate() {
+        assert_eq!(get(&serving, coding).end, End::Whole);
+        let record = started.record(index);
+        assert_eq!((record.rows, record.rows_expected), (3, Some(3)));
+    }
+}
+
+#[test]
+fn an_async_source_behind_the_coder_has_its_runtime() {
+    let serving = Setup::HTTP1.serve(|request| {
+        let rows = futures_util::stream::unfold(0, |row| async move {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            (row < 3).then(|| (Ok::<_, Infallible>(Bytes::from("a row\n")), row + 1))
+        });
+        Download::new("text/csv")
+            .compressible(true)
+            .respond(&request, |options| options.stream_out_async(rows))
+    });
+    for coding in CODINGS {
+        let received = get(&serving, coding);
+        assert_eq!(received.head.status, 200);
+        assert_eq!(decode(coding, &received.body).0, b"a row\n".repeat(3));
     }
 }
 

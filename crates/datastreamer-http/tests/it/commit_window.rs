@@ -94,6 +94,51 @@ fn a_promised_length_is_told_before_the_file_is_done() {
 }
 
 #[test]
+fn a_header_of_its_own_replaces_and_a_vary_adds() {
+    let serving = Setup::HTTP1.serve(|request| {
+        let header = |name| {
+            move |value| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            }
+        };
+        let (link, vary) = (header("link"), header("vary"));
+        let (ranges, length) = (header("accept-ranges"), header("content-length"));
+        let headers = [
+            link("</a>"),
+            link("</b>"),
+            vary("origin"),
+            ranges("bytes"),
+            length("7"),
+        ];
+        let download = Download::new("text/csv").compressible(true);
+        headers
+            .into_iter()
+            .fold(download, |download, (name, value)| {
+                download.header(name, value)
+            })
+            .respond(&request, |options| options.stream_out(noise_source(10, 10)))
+    });
+    let head = Raw::connect(serving.address()).get("/").head;
+    assert_eq!(head.all("link"), ["</a>", "</b>"]);
+    assert_eq!(head.all("vary"), ["accept-encoding", "origin"]);
+    assert_eq!(head.all("accept-ranges"), ["bytes"]);
+    assert_eq!(head.all("content-length"), ["10"]);
+}
+
+#[test]
+fn a_window_without_an_end_in_time_is_possible() {
+    let serving = Setup::HTTP1.serve(|request| {
+        Download::new("text/csv")
+            .commit_after(Duration::MAX)
+            .respond(&request, |options| options.stream_out(noise_source(10, 10)))
+    });
+    assert_eq!(Raw::connect(serving.address()).get("/").body, noise(10));
+}
+
+#[test]
 fn head_describes_the_file_and_never_starts_the_source() {
     let probe = Probe::new();
     let its_probe = probe.clone();

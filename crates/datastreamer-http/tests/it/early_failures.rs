@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use datastreamer::{PoolOptions, StreamPool};
+use datastreamer::{Outcome, PoolOptions, StreamOptions, StreamPool, stream_out};
 use datastreamer_http::{Download, StatusError};
 use datastreamer_testkit::{
     BoxError, Probe, Source, fails_after, noise_source, panics_after, silent_until_stopped,
@@ -13,6 +13,7 @@ use crate::support::{
     raw::{End, Raw, Received},
     serving::{Serving, Setup},
     spy::Event,
+    streams::Started,
 };
 
 fn serve(source: impl Fn() -> Source + Send + Sync + 'static) -> Serving {
@@ -114,6 +115,56 @@ fn a_full_pool_asks_the_client_to_come_again() {
     drop(occupied);
     datastreamer_testkit::eventually("the place is free", || pool.active() == 0);
     assert_eq!(client.get("/").body.len(), 10, "the same connection");
+}
+
+#[test]
+fn a_wait_for_a_place_in_vain_is_a_refusal_however_short_the_commit_window() {
+    let pool = StreamPool::new(PoolOptions {
+        max_active: 1,
+        queue_timeout: Duration::from_millis(400),
+        ..PoolOptions::default()
+    });
+    let _occupied = pool.stream_out(silent_until_stopped());
+    let serving = Setup::HTTP1.serve(move |request| {
+        Download::new("text/csv")
+            .compressible(true)
+            .commit_after(Duration::from_millis(50))
+            .options(StreamOptions::new().pool(&pool))
+            .respond(&request, |options| options.stream_out(noise_source(10, 10)))
+    });
+    for request in [
+        "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n",
+        "GET / HTTP/1.0\r\n\r\n",
+    ] {
+        let mut client = Raw::connect(serving.address());
+        client.send(request);
+        let received = client.read_response();
+        problem(&received, 503);
+        assert!(received.head.get("retry-after").is_some());
+    }
+}
+
+#[test]
+fn a_stream_without_the_promised_length_is_refused() {
+    for (bytes, coding) in [(999, ""), (1001, ""), (1001, "Accept-Encoding: gzip\r\n")] {
+        let started = Started::default();
+        let its_started = started.clone();
+        let serving = Setup::HTTP1.serve(move |request| {
+            let started = its_started.clone();
+            Download::new("text/csv")
+                .length(1000)
+                .compressible(true)
+                .observe(move |stream| started.note(stream))
+                .respond(&request, move |_| stream_out(noise_source(bytes, 10)))
+        });
+        let mut client = Raw::connect(serving.address());
+        client.ask_with("/", coding);
+        let detail = problem(&client.read_response(), 500);
+        assert!(detail.contains("promise of length"), "{detail}");
+        let record = started.record(0);
+        assert_eq!(record.outcome, Some(Outcome::SourceError));
+    }
 }
 
 #[test]

@@ -89,7 +89,10 @@ fn an_unknown_length_is_refused_and_its_source_stopped() {
     );
     assert_eq!(received.end, End::Whole);
     assert_eq!(close, End::Fin);
-    probe.wait_ended();
+    // It may have been stopped before its thread ran.
+    if probe.has_started() {
+        probe.wait_ended();
+    }
 }
 
 #[test]

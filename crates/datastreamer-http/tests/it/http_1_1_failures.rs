@@ -94,6 +94,31 @@ fn a_failure_before_the_first_byte_and_after_the_head_resets() {
 }
 
 #[test]
+fn where_the_connection_closes_anyway_a_failure_breaks_the_framing_too() {
+    // To node's fetch a reset alone is the end there: it has read `Connection: close`.
+    const VALID_BYTES: usize = 200_000;
+    for failure in FAILURES {
+        for (asked, spoilt) in [("", false), ("Connection: x, Close\r\n", true)] {
+            let serving = serve_failing(failure, VALID_BYTES, None);
+            let mut client = Raw::connect(serving.address());
+            client.ask_with("/", asked);
+            client.read_head();
+            assert!(client.read_at_least(VALID_BYTES) == noise(VALID_BYTES));
+            let (rest, end) = client.read_rest();
+            assert_eq!(end, End::Reset);
+            assert_eq!(rest.is_empty(), !spoilt, "{rest:?}");
+            let digits = String::from_utf8(rest).unwrap();
+            assert!(!spoilt || u64::from_str_radix(&digits, 16).is_err());
+        }
+        // Counted bytes are data: nothing is added to them.
+        let serving = serve_failing(failure, VALID_BYTES, Some(VALID_BYTES as u64 + 100));
+        let mut client = Raw::connect(serving.address());
+        client.ask_with("/", "Connection: close\r\n");
+        assert_fails_after(&client.read_response(), VALID_BYTES, "of known length");
+    }
+}
+
+#[test]
 fn a_failure_below_the_promised_length_gives_every_valid_byte_and_then_resets() {
     for failure in FAILURES {
         for after in OFFSETS.into_iter().filter(|&after| after > 0) {

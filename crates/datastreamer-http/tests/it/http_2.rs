@@ -1,11 +1,14 @@
 //! HTTP/2: a failed stream is reset with INTERNAL_ERROR, and its neighbours know nothing of it.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
-use datastreamer::{ErrorKind, Outcome, PoolOptions, StreamOptions, StreamPool};
+use datastreamer::{Error, ErrorKind, Outcome, PoolOptions, StreamOptions, StreamPool};
 use datastreamer_http::{DRAIN_MAX, Download};
 use datastreamer_testkit::{
-    Probe, Source, endless, eventually, fails_after, noise, noise_source, panics_after,
+    BoxError, Probe, Source, endless, eventually, fails_after, noise, noise_source, panics_after,
     silent_until_stopped,
 };
 use h2::Reason;
@@ -15,7 +18,7 @@ use crate::support::{
     h2_client::{Client, End},
     serving::{Serving, Setup},
     spy::Event,
-    streams::{Started, gate, writes_then_waits},
+    streams::{A_WHILE, Started, gate, write_noise, writes_then_waits},
 };
 
 const INTERNAL_ERROR: End = End::Reset(Reason::INTERNAL_ERROR);
@@ -78,6 +81,24 @@ fn a_failure_before_the_first_byte_and_after_the_head_resets() {
         assert_eq!(response.head.status, 200);
         drop(open);
         assert_eq!(response.read(), (Vec::new(), INTERNAL_ERROR));
+    }
+}
+
+#[test]
+fn a_failure_is_internal_whatever_a_source_hands_on_from_upstream() {
+    for reason in [Reason::NO_ERROR, Reason::CANCEL] {
+        let serving = Setup::HTTP2.serve(move |request| {
+            Download::new("text/plain")
+                .commit_bytes(1)
+                .respond(&request, move |options| {
+                    options.stream_out(move |out| {
+                        write_noise(out, 0, 200_000)?;
+                        Err::<(), BoxError>(h2::Error::from(reason).into())
+                    })
+                })
+        });
+        let (body, end) = Client::connect(serving.address()).ask("/").read();
+        assert_eq!((body.len(), end), (200_000, INTERNAL_ERROR), "{reason}");
     }
 }
 
@@ -183,6 +204,20 @@ fn a_stalled_stream_is_dropped_in_time_and_gives_its_place_back() {
 }
 
 #[test]
+fn a_stream_that_was_stopped_behind_a_closed_window_gives_its_place_back() {
+    let (started, pool) = (Started::default(), two_places());
+    let serving = serve_paths(&started, &pool, |_| endless(4096));
+    let client = Client::connect_with_window(serving.address(), 65_535);
+    let mut stalled = client.ask("/");
+    stalled.peek();
+    started
+        .handle(0)
+        .stop(Error::new(ErrorKind::ShutDown, "a test"));
+    assert_eq!(started.record(0).outcome, Some(Outcome::Cancelled));
+    eventually("the place is free", || pool.active() == 0);
+}
+
+#[test]
 fn a_stalled_stream_goes_when_its_last_neighbour_has_ended() {
     let started = Started::default();
     let serving = serve_paths(&started, &two_places(), |path| match path {
@@ -226,6 +261,35 @@ fn a_stream_that_stalls_on_its_last_bytes_gives_its_place_back() {
     let record = started.record(0);
     assert_eq!(record.outcome, Some(Outcome::ClientStalled));
     eventually("the place is free", || pool.active() == 0);
+}
+
+#[test]
+fn a_response_is_complete_only_when_the_client_has_let_its_last_byte_in() {
+    const BYTES: usize = 1000;
+    // Whole in the commit window, and with a promised length.
+    for (length, commit_bytes) in [(None, BYTES + 1), (Some(BYTES as u64), 1)] {
+        let (started, pool) = (Started::default(), two_places());
+        let (its_started, its_pool) = (started.clone(), pool.clone());
+        let serving = Setup::HTTP2.serve(move |request| {
+            let started = its_started.clone();
+            Download::new("text/plain")
+                .length(length)
+                .commit_bytes(commit_bytes)
+                .options(StreamOptions::new().pool(&its_pool))
+                .observe(move |stream| started.note(stream))
+                .respond(&request, |options| {
+                    options.stream_out(noise_source(BYTES as u64, BYTES))
+                })
+        });
+        let client = Client::connect_with_window(serving.address(), 1);
+        let response = client.ask("/");
+        thread::sleep(A_WHILE);
+        assert_eq!(started.handle(0).record().outcome, None);
+        assert_eq!(pool.active(), 1);
+        assert_eq!(response.read(), (noise(BYTES), End::Whole));
+        assert_eq!(started.record(0).outcome, Some(Outcome::Complete));
+        eventually("the place is free", || pool.active() == 0);
+    }
 }
 
 #[test]

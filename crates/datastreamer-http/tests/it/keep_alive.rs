@@ -1,8 +1,8 @@
 //! Many responses over one connection: each whole, and the connection at peace between them.
 
-use datastreamer_http::Download;
+use datastreamer_http::{Download, DownloadBody};
 use datastreamer_testkit::{fails_after, noise, noise_source};
-use http::Request;
+use http::{Request, StatusCode};
 
 use crate::support::{
     raw::{End, Raw},
@@ -119,6 +119,32 @@ fn pipelined_requests_are_answered_in_order() {
         assert!(received.body == noise(size));
     }
     serving.spy(0).wait_last(Event::Disarmed);
+}
+
+#[test]
+fn a_body_that_nobody_asked_for_anything_leaves_the_connection_at_peace() {
+    let serving = Setup::HTTP1.serve(|request: Request<()>| {
+        let source = noise_source(300_000, 4096);
+        let answer =
+            Download::new("text/plain").respond(&request, |options| options.stream_out(source));
+        async move {
+            let mut response = answer.await;
+            if request.uri().path() == "/unchanged" {
+                *response.status_mut() = StatusCode::NOT_MODIFIED;
+                *response.body_mut() = DownloadBody::empty();
+            }
+            response
+        }
+    });
+    let mut client = Raw::connect(serving.address());
+    for _ in 0..3 {
+        client.ask("/unchanged");
+        assert_eq!(client.read_head().status, 304);
+        assert_eq!(client.get("/").end, End::Whole);
+    }
+    serving.spy(0).wait_last(Event::Disarmed);
+    serving.close_gracefully();
+    assert_eq!(client.read_close(), End::Fin);
 }
 
 #[test]

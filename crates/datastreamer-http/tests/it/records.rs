@@ -94,7 +94,7 @@ fn a_client_that_leaves_before_the_last_byte_is_gone() {
 
 const WRITE_STALL: Duration = Duration::from_millis(600);
 const SHORT_STALL: Setup = Setup {
-    write_stall: WRITE_STALL,
+    write_stall: Some(WRITE_STALL),
     ..Setup::HTTP1
 };
 
@@ -115,6 +115,22 @@ fn a_client_that_takes_nothing_is_dropped_as_stalled() {
     let head = client.read_head();
     assert_stalled(&started.record(0), since);
     assert_eq!(client.read_body(&head).1, End::Reset);
+}
+
+#[test]
+fn without_a_deadline_a_client_may_take_nothing_for_long() {
+    for write_stall in [None, Some(Duration::MAX)] {
+        let started = Started::default();
+        let setup = Setup {
+            write_stall,
+            ..Setup::HTTP1
+        };
+        let serving = serve(setup, &started, || noise_source(STUCK_BYTES as u64, 4096));
+        let mut client = Raw::connect_narrow(serving.address());
+        client.ask("/");
+        wait_stuck(&started);
+        assert_eq!(client.read_response().end, End::Whole);
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Files that must not arrive.
 
-use datastreamer::{Error, ErrorKind, OnStop, Outcome, StreamOptions, StreamPool, stream_out};
+use std::time::Duration;
+
+use datastreamer::{Error, ErrorKind, OnStop, Outcome, StreamOptions, stream_out};
 use datastreamer_object_store::{PARTS_MAX, UploadOptions, upload};
 use datastreamer_testkit::{
     FAILURE, Probe, Source, endless, fails_after, noise, noise_source, panics_after,
@@ -190,6 +192,7 @@ async fn too_many_parts_are_refused_before_the_first_if_the_length_is_known() {
     let chunks = StreamOptions::new()
         .length(promised)
         .stream_out(probe.wrap(endless(100)));
+    probe.wait_started();
     let error = upload_to(&store, chunks).await.unwrap_err();
     assert_eq!(error.why().kind(), ErrorKind::ConsumerFailed);
     assert!(
@@ -248,17 +251,39 @@ async fn an_endless_stream_that_is_stopped_to_finish_is_an_object() {
 }
 
 #[tokio::test]
-async fn a_shutdown_breaks_an_upload_off_whose_store_hangs() {
+async fn a_stop_breaks_an_upload_off_whose_store_hangs() {
+    for kind in [ErrorKind::ShutDown, ErrorKind::Stopped] {
+        for place in Place::both() {
+            let store = Watched::new(place.store.clone(), Fails::Never).held_back();
+            let chunks = stream_out(endless(100));
+            let handle = chunks.handle();
+            let stop = async {
+                until(|| store.seen().in_flight > 0).await;
+                handle.stop(Error::new(kind, "a test"));
+            };
+            let (uploaded, ()) = tokio::join!(upload_to(&store, chunks), stop);
+            assert_eq!(uploaded.unwrap_err().why().kind(), kind);
+            place.assert_empty().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_is_stopped_to_finish_keeps_its_deadline() {
     for place in Place::both() {
         let store = Watched::new(place.store.clone(), Fails::Never).held_back();
-        let pool = StreamPool::new(datastreamer::PoolOptions::default());
-        let chunks = StreamOptions::new().pool(&pool).stream_out(endless(100));
-        let shut_down = async {
+        let chunks = StreamOptions::new()
+            .on_stop(OnStop::Finish)
+            .consumer_stall(Duration::from_millis(100))
+            .stream_out(endless(100));
+        let handle = chunks.handle();
+        let stop = async {
             until(|| store.seen().in_flight > 0).await;
-            pool.abort_all();
+            handle.stop(Error::new(ErrorKind::Stopped, "enough"));
         };
-        let (uploaded, ()) = tokio::join!(upload_to(&store, chunks), shut_down);
-        assert_eq!(uploaded.unwrap_err().why().kind(), ErrorKind::ShutDown);
+        let (uploaded, ()) = tokio::join!(upload_to(&store, chunks), stop);
+        let error = uploaded.unwrap_err();
+        assert_eq!(error.why().kind(), ErrorKind::ConsumerStalled);
         place.assert_empty().await;
     }
 }

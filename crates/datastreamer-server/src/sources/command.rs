@@ -2,14 +2,19 @@
 //!
 //! The program runs in a process group of its own. When the stream is stopped the whole group is
 //! ended, at once and not at the next write: a program may be silent for hours. Any exit but a
-//! clean one fails the stream.
+//! clean one fails the stream, and ends the group as well.
+//!
+//! What has left the group (`setsid`) may hold the pipes open for ever: no read waits for it.
 
 use std::{
     ffi::OsString,
-    io::{BufRead, BufReader, Read},
-    os::unix::{
-        fs::PermissionsExt,
-        process::{CommandExt, ExitStatusExt},
+    io::{self, Read},
+    os::{
+        fd::AsFd,
+        unix::{
+            fs::PermissionsExt,
+            process::{CommandExt, ExitStatusExt},
+        },
     },
     path::{Path, PathBuf},
     process::{self, ChildStderr, ExitStatus, Stdio},
@@ -19,7 +24,10 @@ use std::{
 };
 
 use datastreamer::{StreamId, StreamWriter};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid},
+};
 
 use super::{Prepared, SourceError};
 
@@ -31,7 +39,13 @@ const TERM_GRACE: Duration = Duration::from_secs(2);
 /// disk.
 const STDERR_LINES_MAX: usize = 100;
 /// A line of standard error is cut here.
-const STDERR_LINE_BYTES_MAX: u64 = 1000;
+const STDERR_LINE_BYTES_MAX: usize = 1000;
+/// How often a silent program is looked at: four wake-ups a second are nothing, and a stop that
+/// nobody in the program hears is heard soon enough.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long what a program leaves behind may be silent and hold its pipes: the last process of a
+/// pipeline has written by then, a daemon would hold them for ever.
+const REST_GRACE: Duration = Duration::from_secs(3);
 /// How often a program is looked at that has closed its output and not ended.
 const EXIT_LOOK: Duration = Duration::from_millis(20);
 
@@ -72,16 +86,16 @@ impl Command {
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let log = thread::Builder::new().name("stderr".into()).spawn({
             let id = out.id();
-            move || log_stderr(stderr, id)
+            let group = Arc::clone(&group);
+            move || log_stderr(stderr, &group, id)
         });
         out.on_stop({
             let group = Arc::clone(&group);
             move |_| group.end()
         });
-        let copied = stdout.map_or(Ok(()), |stdout| copy(stdout, out));
+        let copied = stdout.map_or(Ok(()), |stdout| copy(stdout, &group, out));
         let status = wait(&mut child, &group, || copied.is_err() || out.is_stopped());
-        group.forget();
-        // A grandchild may hold standard error open for ever: the log is not waited for.
+        // What it complains of may come late: the log is not waited for.
         drop(log);
         copied?;
         check(status?)
@@ -117,15 +131,60 @@ fn is_program(file: &Path) -> bool {
         .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
-fn copy(mut stdout: impl Read, out: &StreamWriter) -> Result<(), SourceError> {
+fn copy(
+    mut stdout: impl Read + AsFd,
+    group: &Group,
+    out: &StreamWriter,
+) -> Result<(), SourceError> {
     let mut buffer = vec![0; READ_BYTES];
+    let mut looked = Instant::now();
+    let mut written = Instant::now();
     loop {
-        match stdout.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(read) => out.write_slice(&buffer[..read])?,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
+        let readable = is_readable(&stdout)?;
+        if readable {
+            match stdout.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(read) => out.write_slice(&buffer[..read])?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+            written = Instant::now();
         }
+        if readable && looked.elapsed() < LOOK {
+            continue;
+        }
+        looked = Instant::now();
+        if out.is_stopped() {
+            return Err("the stream was stopped".into());
+        }
+        match group.leader()? {
+            Leader::Runs => written = looked,
+            Leader::Failed => {
+                group.signal(Signal::KILL); // Who is left of it must not write on.
+                if !readable {
+                    return Ok(()); // The exit says what was wrong.
+                }
+            }
+            Leader::EndedWell if written.elapsed() < REST_GRACE => {}
+            // Nobody knows whether more was to come.
+            Leader::EndedWell => {
+                return Err(
+                    "the program has ended, and a process that it has left behind keeps \
+                            its standard output open"
+                        .into(),
+                );
+            }
+        }
+    }
+}
+
+/// Waits for something to read, the end included, and no longer than [`LOOK`].
+fn is_readable(pipe: &impl AsFd) -> io::Result<bool> {
+    let timeout = Timespec::try_from(LOOK).map_err(io::Error::other)?;
+    match poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&timeout)) {
+        Ok(ready) => Ok(ready > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -138,11 +197,13 @@ fn wait(
 ) -> Result<ExitStatus, SourceError> {
     let mut ending_since = None;
     loop {
-        if let Some(status) = child.try_wait()? {
-            if unwanted() {
+        let leader = group.leader()?;
+        if leader != Leader::Runs {
+            if unwanted() || leader == Leader::Failed {
                 group.signal(Signal::KILL); // Whoever outlives the leader.
             }
-            return Ok(status);
+            group.forget();
+            return Ok(child.wait()?);
         }
         if unwanted() {
             let now = Instant::now();
@@ -165,6 +226,14 @@ fn check(status: ExitStatus) -> Result<(), SourceError> {
         (None, Some(signal)) => Err(format!("the program was killed by signal {signal}").into()),
         (None, None) => Err(format!("the program ended with {status}").into()),
     }
+}
+
+/// What has become of the program itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leader {
+    Runs,
+    EndedWell,
+    Failed,
 }
 
 /// A process group that may be signalled as long as its leader has not been waited for: after
@@ -202,6 +271,19 @@ impl Group {
         }
     }
 
+    /// Looks at the leader and does not wait for it: its number stays its own.
+    fn leader(&self) -> io::Result<Leader> {
+        let Some(pid) = self.pid() else {
+            return Ok(Leader::EndedWell);
+        };
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        Ok(match waitid(WaitId::Pid(pid), look)? {
+            None => Leader::Runs,
+            Some(status) if status.exit_status() == Some(0) => Leader::EndedWell,
+            Some(_) => Leader::Failed,
+        })
+    }
+
     fn pid(&self) -> Option<Pid> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -212,25 +294,69 @@ impl Group {
 }
 
 /// Reads all of standard error, so that the program never blocks on it, and logs its beginning.
-fn log_stderr(stderr: Option<ChildStderr>, id: StreamId) {
-    let Some(stderr) = stderr else { return };
-    let mut stderr = BufReader::new(stderr);
-    let mut lines = 0;
-    let mut line = Vec::new();
+fn log_stderr(stderr: Option<ChildStderr>, group: &Group, id: StreamId) {
+    let Some(mut stderr) = stderr else { return };
+    let mut buffer = vec![0; READ_BYTES];
+    let mut complaints = Complaints::new(id);
+    let mut over_since = None;
     loop {
-        line.clear();
-        let read = stderr
-            .by_ref()
-            .take(STDERR_LINE_BYTES_MAX)
-            .read_until(b'\n', &mut line);
-        if !matches!(read, Ok(1..)) {
+        if group.pid().is_none() {
+            let since = *over_since.get_or_insert_with(Instant::now);
+            if since.elapsed() > REST_GRACE {
+                break; // A daemon has it: its complaints are its own affair.
+            }
+        }
+        match is_readable(&stderr) {
+            Ok(false) => {}
+            Ok(true) => match stderr.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => complaints.add(&buffer[..read]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            },
+            Err(_) => break,
+        }
+    }
+    complaints.end_line();
+}
+
+/// The lines of standard error on their way to the log.
+struct Complaints {
+    id: StreamId,
+    line: Vec<u8>,
+    lines: usize,
+}
+
+impl Complaints {
+    fn new(id: StreamId) -> Self {
+        Self {
+            id,
+            line: Vec::new(),
+            lines: 0,
+        }
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let room = STDERR_LINE_BYTES_MAX - self.line.len();
+            self.line.extend_from_slice(&piece[..piece.len().min(room)]);
+            if piece.ends_with(b"\n") {
+                self.end_line();
+            }
+        }
+    }
+
+    fn end_line(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        if line.is_empty() {
             return;
         }
-        lines += 1;
-        if lines <= STDERR_LINES_MAX {
+        let id = self.id;
+        self.lines = self.lines.saturating_add(1);
+        if self.lines <= STDERR_LINES_MAX {
             let text = String::from_utf8_lossy(&line);
             tracing::warn!(%id, stderr = text.trim_end(), "the program says");
-        } else if lines == STDERR_LINES_MAX + 1 {
+        } else if self.lines == STDERR_LINES_MAX + 1 {
             tracing::warn!(%id, "the program says more; it is not logged");
         }
     }

@@ -40,16 +40,15 @@ impl Directory {
         let tree = DirectoryTar::open(&self.path, &self.prefix)?;
         let rows = out.clone();
         let mut tar = TarWriter::new(out);
-        let tally = tree.write_to(&mut tar, |event| note(&event))?;
+        tree.write_to(&mut tar, |event| match event {
+            Event::Archived { .. } => rows.add_rows(1),
+            Event::Skipped { member, reason } => {
+                let member = String::from_utf8_lossy(member);
+                tracing::warn!(%member, %reason, "left out of the archive");
+            }
+            _ => {}
+        })?;
         tar.finish()?;
-        rows.add_rows(tally.files + tally.directories + tally.symlinks + tally.hard_links);
         Ok(())
-    }
-}
-
-fn note(event: &Event<'_>) {
-    if let Event::Skipped { member, reason } = event {
-        let member = String::from_utf8_lossy(member);
-        tracing::warn!(%member, %reason, "left out of the archive");
     }
 }

@@ -2,7 +2,8 @@
 
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::support::program::{self, Said};
 use crate::support::scratch::Scratch;
@@ -94,7 +95,7 @@ fn a_reader_that_leaves_ends_it_without_a_word() {
 }
 
 #[test]
-fn an_output_that_takes_nothing_is_told() {
+fn a_disk_that_is_full_leaves_a_file_that_is_not_whole() {
     let mut command = program::command(&["cat", "noise.bin?n=1e6"]);
     command.stdin(Stdio::null()).stderr(Stdio::piped());
     let full = File::options()
@@ -102,7 +103,7 @@ fn an_output_that_takes_nothing_is_told() {
         .open("/dev/full")
         .expect("it is there");
     let output = command.stdout(full).output().expect("the program runs");
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(7));
     let stderr = String::from_utf8(output.stderr).expect("text");
     assert!(stderr.contains("standard output"), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
@@ -130,10 +131,71 @@ fn progress_is_shown_on_a_terminal_and_nowhere_else() {
     let paced = "noise.bin?n=500000&piece=50000&delay=50ms";
     let shown = on_terminal("", paced);
     assert!(shown.contains("/s"), "{shown:?}");
+    assert!(
+        !shown.contains('%') && !shown.contains("members"),
+        "{shown:?}"
+    );
     let known = on_terminal("", &format!("{paced}&length=known"));
-    assert!(known.contains(" of "), "{known:?}");
+    assert!(
+        known.contains("% of ") || known.contains("%, "),
+        "{known:?}"
+    );
+    assert!(known.contains(" of 488.28 KiB"), "{known:?}");
     assert_eq!(on_terminal("--quiet", paced), "");
     cat(paced).assert_good();
+}
+
+#[test]
+fn the_members_of_an_archive_are_counted_on_a_terminal() {
+    let scratch = Scratch::new("counted");
+    let tree = scratch.join("tree");
+    fs::create_dir(&tree).expect("directories can be made");
+    for name in ["a", "b", "c"] {
+        fs::write(tree.join(name), name).expect("files can be written");
+    }
+    let binary = program::command(&[]).get_program().to_owned();
+    let line = format!(
+        "{} cat tree.tar '{}' | (sleep 0.5; cat) > /dev/null",
+        binary.display(),
+        tree.display()
+    );
+    let mut script = tools::program("script");
+    script.args(["-qec", &line, "/dev/null"]);
+    let said = program::finish(script);
+    assert!(said.text().contains("4 members"), "{said:?}");
+}
+
+#[test]
+fn a_command_that_fails_is_exit_code_7() {
+    let scratch = Scratch::new("fails");
+    let file = scratch.join("datastreamer.toml");
+    let routes = "[routes.fails]\nkind = \"command\"\n\
+                  argv = [\"sh\", \"-c\", \"echo some; exit 3\"]\n\
+                  [routes.dies]\nkind = \"command\"\n\
+                  argv = [\"sh\", \"-c\", \"echo some; kill -9 $$\"]\n";
+    fs::write(&file, routes).expect("files can be written");
+    for (route, why) in [("fails.bin", "exit code 3"), ("dies.bin", "signal 9")] {
+        let config = file.to_str().expect("text");
+        let said = program::run(&["cat", route, "--config", config]);
+        said.assert_refused(7, &[route, why]);
+        assert_eq!(said.text(), "some\n");
+    }
+}
+
+#[test]
+fn an_interrupt_ends_it_at_once_while_its_output_is_blocked() {
+    let mut cat = program::command(&["cat", "--quiet", "noise.bin?n=1e9"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    // Long enough to fill the pipe.
+    thread::sleep(Duration::from_millis(500));
+    let told = Instant::now();
+    assert!(program::signal(cat.id(), "INT"));
+    let status = wait::for_exit(&mut cat, LIMIT).expect("it ends");
+    assert_eq!(status.code(), Some(130));
+    assert!(told.elapsed() < Duration::from_secs(1), "{told:?}");
 }
 
 #[test]

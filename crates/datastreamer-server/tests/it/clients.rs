@@ -1,12 +1,8 @@
 //! The promise of the program, kept to every client there is: what arrives is right, and what fails
 //! is seen to fail. Success is what the client's user sees, exit code 0, whatever was saved.
 //!
-//! One round of every failure takes about a minute. A long sweep by hand, with its tables:
-//!
-//! ```text
-//! DATASTREAMER_ABORT_ROUNDS=50 cargo test --release -p datastreamer-server --test it -- \
-//!     --nocapture no_client no_abort
-//! ```
+//! One round of every failure takes about a minute. CONTRIBUTING.md has the command of a long
+//! sweep, and of its report.
 //!
 //! Each test prints its `DATASTREAMER_ABORT_SEED`; with it in the environment the same offsets,
 //! pieces and moments come again.
@@ -22,7 +18,7 @@ use crate::support::rounds::{Chance, rounds};
 use crate::support::scratch::Scratch;
 use crate::support::server::Server;
 use crate::support::table::Table;
-use crate::support::{liar, noise, tools, wait};
+use crate::support::{http, liar, noise, tools, wait};
 
 // ---- What succeeds ----------------------------------------------------------------------------
 
@@ -34,7 +30,9 @@ fn every_client_gets_the_right_bytes_of_any_length() {
         let sha256 = noise::sha256(length);
         for framing in ["", "&length=known"] {
             let url = server.url(&format!("/noise.bin?n={length}&piece=10000{framing}"));
-            jobs.extend(Client::ALL.map(|client| (client, url.clone(), sha256.clone())));
+            jobs.extend(
+                Client::WHILE_THE_SERVER_LIVES.map(|client| (client, url.clone(), sha256.clone())),
+            );
         }
     }
     wait::for_all(jobs, |(client, url, sha256)| {
@@ -84,6 +82,54 @@ fn every_client_gets_what_a_command_prints() {
     });
 }
 
+/// Serves noise and text with content codings, and checks that both are coded for who asks.
+fn serve_coded(scratch: &Scratch) -> Server {
+    let mut configuration = String::from("[routes.noise]\nkind = \"noise\"\ncompress = true\n");
+    for (name, script) in [
+        ("text", "yes some text | head -n 400000"),
+        ("exit", "head -c 300000 /dev/urandom; sleep 0.1; exit 3"),
+        ("kill", "head -c 300000 /dev/urandom; sleep 0.1; kill -9 $$"),
+        ("kill-fast", "head -c 5000000 /dev/urandom; kill -9 $$"),
+    ] {
+        configuration += &command_route(name, script);
+        configuration += "compress = true\n";
+    }
+    let file = scratch.join("datastreamer.toml");
+    fs::write(&file, configuration).expect("files can be written");
+    let server = Server::start(["--config".into(), file]);
+    for path in ["/noise.bin", "/text.bin"] {
+        let mut client = http::Connection::open(server.port());
+        client.send(&format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n"
+        ));
+        let coding = client.read_response();
+        assert_eq!(coding.header("content-encoding"), Some("gzip"), "{path}");
+    }
+    server
+}
+
+#[test]
+fn every_client_that_decodes_gets_the_right_bytes() {
+    let scratch = Scratch::new("coded");
+    let server = serve_coded(&scratch);
+    let text = "some text\n".repeat(400_000);
+    let text_file = scratch.join("text");
+    fs::write(&text_file, &text).expect("files can be written");
+    let sha256 = noise::sha256_of_file(&text_file);
+    for client in Client::DECODING {
+        assert_downloads(client, &server.url("/text.bin"), &sha256);
+        // It has asked for a coding, or this would prove nothing.
+        let seen = &http::transfers(server.port())["recent"][0];
+        let bytes = seen["bytes"].as_u64().expect("a number");
+        assert!(bytes < text.len() as u64 / 2, "{client} got {bytes} bytes");
+    }
+    let sha256 = noise::sha256(3_000_000);
+    let url = server.url("/noise.bin?n=3000000&piece=10000");
+    wait::for_all(Client::DECODING, |client| {
+        assert_downloads(client, &url, &sha256);
+    });
+}
+
 // ---- What fails -------------------------------------------------------------------------------
 
 /// Before anything, in the first piece, at and beyond what buffers usually hold, far beyond it.
@@ -97,19 +143,21 @@ fn no_client_takes_a_source_that_fails_or_panics_for_a_finished_file() {
     let mut chance = Chance::new("failing sources");
     let server = Server::start(["--demo"]);
     let table = Table::new("sources that fail");
-    assert_all_get_noise(&server, &Client::ALL);
+    assert_all_get_noise(&server, &Client::WHILE_THE_SERVER_LIVES);
     for _ in 0..rounds() {
         let mut jobs = Vec::new();
         for (failure, path, fails_at) in failing_noise(&OFFSETS, &mut chance) {
             let url = server.url(&path);
             assert_fails_at(&probe(&url), fails_at, &url);
-            jobs.extend(Client::ALL.map(|client| (client, failure, url.clone())));
+            jobs.extend(
+                Client::WHILE_THE_SERVER_LIVES.map(|client| (client, failure, url.clone())),
+            );
         }
         wait::for_all(jobs, |(client, failure, url)| {
             try_once(&table, client, failure, &url);
         });
     }
-    assert_all_get_noise(&server, &Client::ALL);
+    assert_all_get_noise(&server, &Client::WHILE_THE_SERVER_LIVES);
     table.assert_every_failure_was_seen();
 }
 
@@ -155,12 +203,49 @@ fn no_client_takes_a_command_that_dies_for_a_finished_file() {
     }
     for _ in 0..rounds() {
         let jobs = endings.into_iter().flat_map(|(name, failure, _)| {
-            Client::ALL.map(|client| (client, failure, server.url(&format!("/{name}.bin"))))
+            Client::WHILE_THE_SERVER_LIVES
+                .map(|client| (client, failure, server.url(&format!("/{name}.bin"))))
         });
         wait::for_all(jobs, |(client, failure, url)| {
             try_once(&table, client, failure, &url);
         });
     }
+    table.assert_every_failure_was_seen();
+}
+
+#[test]
+fn no_client_that_decodes_takes_a_part_for_a_finished_file() {
+    let mut chance = Chance::new("coded streams that fail");
+    let scratch = Scratch::new("coded");
+    let server = serve_coded(&scratch);
+    let table = Table::new("coded streams that fail");
+    for _ in 0..rounds() {
+        let mut routes = vec![
+            ("command: exit 3", "/exit.bin".to_owned()),
+            ("command: kill -9", "/kill.bin".to_owned()),
+            (
+                "command: kill -9 at full speed",
+                "/kill-fast.bin".to_owned(),
+            ),
+        ];
+        for how in ["fail_after", "panic_after"] {
+            for fails_at in [1_000, 200_000, 5_000_000, chance.within(1..NOISE_BYTES)] {
+                let path = format!("/noise.bin?n={NOISE_BYTES}&piece=4096&{how}={fails_at}");
+                routes.push(("source fails or panics", path));
+            }
+        }
+        let jobs = routes.iter().flat_map(|(failure, path)| {
+            Client::DECODING.map(|client| (client, *failure, server.url(path)))
+        });
+        wait::for_all(jobs, |(client, failure, url)| {
+            try_once(&table, client, failure, &url);
+        });
+    }
+    let working = server.url("/noise.bin?n=1000000");
+    let sha256 = noise::sha256(1_000_000);
+    wait::for_all(Client::DECODING, |client| {
+        assert_downloads(client, &working, &sha256);
+    });
     table.assert_every_failure_was_seen();
 }
 
@@ -488,14 +573,18 @@ fn assert_all_get_noise(server: &Server, clients: &[Client]) {
 fn serve_commands(scratch: &Scratch, commands: &[(&str, &str)]) -> Server {
     let mut configuration = String::new();
     for (name, script) in commands {
-        configuration += &format!(
-            "[routes.{name}]\nkind = \"command\"\nargv = [\"sh\", \"-c\", \"{script}\"]\n\
-             suffix = \"bin\"\nmedia_type = \"application/octet-stream\"\n"
-        );
+        configuration += &command_route(name, script);
     }
     let file: PathBuf = scratch.join("datastreamer.toml");
     fs::write(&file, configuration).expect("files can be written");
     Server::start(["--config".into(), file])
+}
+
+fn command_route(name: &str, script: &str) -> String {
+    format!(
+        "[routes.{name}]\nkind = \"command\"\nargv = [\"sh\", \"-c\", \"{script}\"]\n\
+         suffix = \"bin\"\nmedia_type = \"application/octet-stream\"\n"
+    )
 }
 
 fn assert_unpacks_to(archive: &Path, directory: &Path) {

@@ -227,6 +227,93 @@ fn arguments_are_arguments() {
     );
 }
 
+/// Counts the threads and descriptors of the server.
+fn threads_and_descriptors(daemon: &Daemon) -> (usize, usize) {
+    let count = |what: &str| {
+        let entries = fs::read_dir(format!("/proc/{}/{what}", daemon.pid()));
+        entries.expect("a process of one's own").count()
+    };
+    (count("task"), count("fd"))
+}
+
+#[test]
+fn a_process_that_has_left_the_group_does_not_hold_the_place_of_a_client_that_has_left() {
+    let daemon = serve(&[(
+        "escapes",
+        "setsid sh -c 'echo $$ > escaped; exec sleep 1000' & echo $$ > leader; wait",
+    )]);
+    let (pids, left) = hang_up(&daemon, "escapes", &["leader", "escaped"]);
+    wait::until("the place is free", LIMIT, || {
+        http::transfers(daemon.port())["active"] == 0
+    });
+    assert!(left.elapsed() < Duration::from_secs(4), "{left:?}");
+    assert!(is_running(pids[1]), "it has escaped");
+    assert!(crate::support::program::signal(pids[1], "KILL"));
+}
+
+#[test]
+fn a_file_whose_output_a_daemon_keeps_open_is_not_passed_for_whole() {
+    let daemon = serve(&[(
+        "daemonises",
+        "head -c 300000 /dev/zero; setsid sh -c 'echo $$ > escaped; exec sleep 1000' &",
+    )]);
+    let asked = Instant::now();
+    let response = http::get(daemon.port(), "/daemonises.bin");
+    assert_eq!((response.body.len(), response.end), (300_000, End::Reset));
+    assert!(asked.elapsed() < Duration::from_secs(8));
+    let error = recent(daemon.port())["error"].to_string();
+    assert!(error.contains("standard output open"), "{error}");
+    let pid = pid_in(&daemon.folder().join("escaped"));
+    assert!(crate::support::program::signal(pid, "KILL"));
+}
+
+#[test]
+fn what_a_program_leaves_behind_may_write_the_rest() {
+    let daemon = serve(&[("rest", "(sleep 1; head -c 300000 /dev/zero) &")]);
+    let response = http::get(daemon.port(), "/rest.bin");
+    assert_eq!((response.body.len(), response.end), (300_000, End::Whole));
+}
+
+#[test]
+fn a_program_that_fails_takes_its_family_with_it() {
+    let family = "sleep 1000 & echo $! > silent; sh -c 'while :; do head -c 65536 /dev/zero; \
+                  done' & echo $! > writes; head -c 300000 /dev/zero; ";
+    for (name, end) in [("exits", "exit 3"), ("dies", "kill -SEGV $$")] {
+        let daemon = serve(&[(name, &format!("{family}{end}"))]);
+        let response = http::get(daemon.port(), &format!("/{name}.bin"));
+        assert_eq!((response.status, response.end), (200, End::Reset));
+        for file in ["silent", "writes"] {
+            let pid = pid_in(&daemon.folder().join(file));
+            wait::until("the family ends", LIMIT, || !is_running(pid));
+        }
+        let error = recent(daemon.port())["error"].to_string();
+        assert!(error.contains("exit code 3") || error.contains("signal 11"));
+    }
+}
+
+#[test]
+fn daemons_that_keep_standard_error_open_cost_no_thread_and_no_descriptor() {
+    let script = "echo data; setsid sleep 1000 > /dev/null & echo $! >> escaped";
+    let daemon = serve(&[("daemonises", script)]);
+    let get = || http::get(daemon.port(), "/daemonises.bin").end;
+    assert_eq!(get(), End::Whole);
+    let (threads, descriptors) = threads_and_descriptors(&daemon);
+    for _ in 0..10 {
+        assert_eq!(get(), End::Whole);
+    }
+    wait::until("they are let go", LIMIT, || {
+        let now = threads_and_descriptors(&daemon);
+        now.0 <= threads + 1 && now.1 <= descriptors + 1
+    });
+    let escaped = fs::read_to_string(daemon.folder().join("escaped")).expect("numbers");
+    for pid in escaped.lines() {
+        assert!(crate::support::program::signal(
+            pid.parse().expect("a number"),
+            "KILL"
+        ));
+    }
+}
+
 #[test]
 fn a_grandchild_that_keeps_standard_error_open_holds_nothing_up() {
     let daemon = serve(&[(

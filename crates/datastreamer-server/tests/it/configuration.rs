@@ -7,7 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::support::program::{self, Said};
+use crate::support::http::{self, End};
+use crate::support::program::{self, Daemon, Said};
 use crate::support::scratch::Scratch;
 
 /// Exit code 3: the configuration, a path, or the address to listen on.
@@ -133,17 +134,67 @@ fn sizes_and_durations_are_read_as_people_write_them() {
 fn sizes_that_do_not_fit_together_are_refused() {
     for (text, key) in [
         ("chunk_bytes = 0", "chunk_bytes"),
-        ("chunk_bytes = \"1MiB\"", "buffer_bytes"),
-        ("buffer_bytes = 1000", "buffer_bytes"),
+        ("chunk_bytes = \"1MiB\"", "chunk_bytes"),
+        ("buffer_bytes = 1", "buffer_bytes"),
+        ("fast_buffer_bytes = \"255KiB\"", "fast_buffer_bytes"),
+        ("commit_bytes = \"193KiB\"", "commit_bytes"),
+        // What the first stream could not be given.
         ("chunk_bytes = \"18446744073709551615\"", "chunk_bytes"),
+        ("chunk_bytes = \"65MiB\"", "chunk_bytes"),
+        ("buffer_bytes = \"1TiB\"", "buffer_bytes"),
+        ("fast_buffer_bytes = \"1TiB\"", "fast_buffer_bytes"),
     ] {
-        check(&format!("[stream]\n{text}\n")).assert_refused(CONFIGURATION, &[key]);
+        let place = format!("datastreamer.toml:2: stream.{key} ");
+        check(&format!("[stream]\n{text}\n")).assert_refused(CONFIGURATION, &[&place]);
+    }
+    // Both were written: the buffer is at fault, wherever it stands.
+    check("[stream]\nbuffer_bytes = 10\nchunk_bytes = 10\n")
+        .assert_refused(CONFIGURATION, &["datastreamer.toml:2: stream.buffer_bytes"]);
+    for (key, wrong) in [
+        ("max_connections", "9223372036854775807"),
+        ("queue_timeout", "0"),
+        ("header_timeout", "\"0s\""),
+        ("idle_timeout", "0"),
+        ("client_min_rate", "1\nclient_stall = 0"),
+    ] {
+        let place = format!("datastreamer.toml:2: limits.{key} ");
+        check(&format!("[limits]\n{key} = {wrong}\n")).assert_refused(CONFIGURATION, &[&place]);
     }
     for key in ["max_active", "max_connections"] {
         let said = check(&format!("[limits]\n{key} = 0\n"));
         said.assert_refused(CONFIGURATION, &["datastreamer.toml:2:"]);
     }
     check("[limits]\nmax_active = -1\n").assert_refused(CONFIGURATION, &[":2:"]);
+    check("[limits]\nreserve_bytes = \"much\"\n").assert_refused(CONFIGURATION, &[":2:"]);
+}
+
+#[test]
+fn whatever_the_check_takes_serves() {
+    for text in [
+        "[stream]\nchunk_bytes = 1\nbuffer_bytes = 2\n",
+        "[stream]\nchunk_bytes = \"32KiB\"\nbuffer_bytes = \"64KiB\"\n",
+        "[stream]\nchunk_bytes = \"64MiB\"\nbuffer_bytes = \"1GiB\"\n",
+        "[stream]\nfast_buffer_bytes = \"1GiB\"\n[limits]\nreserve_bytes = \"16EiB\"\n",
+        "[stream]\nfast_buffer_bytes = \"256KiB\"\ncommit_bytes = \"128KiB\"\n",
+        "[limits]\nreserve_bytes = 0\nmax_waiting = 0\nclient_stall = 0\nsource_stall = 0\n",
+        "[stream]\nflush_after = 0\ncommit_after = 0\ncommit_bytes = 0\n",
+        "[limits]\nmax_active = 9223372036854775807\nmax_waiting = 9223372036854775807\n\
+         max_connections = 2305843009213693951\n",
+        "[server]\ndrain = \"99years\"\n[stream]\nflush_after = \"99years\"\n\
+         commit_after = \"99years\"\n[limits]\nqueue_timeout = \"99years\"\n\
+         header_timeout = \"99years\"\nidle_timeout = \"99years\"\n\
+         client_stall = \"99years\"\nsource_stall = \"99years\"\n",
+    ] {
+        let text = text.replace("16EiB", "16777215TiB");
+        check(&text).assert_good();
+        let daemon = Daemon::start(&format!("{text}[routes.noise]\nkind = \"noise\"\n"));
+        let response = http::get(daemon.port(), "/noise.bin?n=3000&piece=1000&delay=10ms");
+        assert_eq!(
+            (response.body.len(), response.end),
+            (3000, End::Whole),
+            "{text}"
+        );
+    }
 }
 
 #[test]
@@ -244,7 +295,10 @@ fn two_routes_of_one_file_name_are_refused() {
         "[routes.a]\nkind = \"noise\"\nsuffix = \"b.c\"\n\
          [routes.\"a.b\"]\nkind = \"noise\"\nsuffix = \"c\"\n",
     );
-    said.assert_refused(CONFIGURATION, &["a.b.c"]);
+    said.assert_refused(
+        CONFIGURATION,
+        &["datastreamer.toml:4: ", "routes.a.b", "a.b.c"],
+    );
 
     let scratch = Scratch::new("twice");
     for folder in ["one/photos", "two/photos"] {
@@ -289,8 +343,10 @@ fn an_address_that_cannot_be_listened_on_is_named() {
     // An address of somebody else (RFC 5737).
     program::run(&["serve", "--demo", "--listen", "192.0.2.1:8080"])
         .assert_refused(CONFIGURATION, &["192.0.2.1:8080"]);
-    check("[server]\nlisten = \"nonsense\"\n")
-        .assert_refused(CONFIGURATION, &["server.listen", "nonsense"]);
+    check("[server]\n\nlisten = \"nonsense\"\n").assert_refused(
+        CONFIGURATION,
+        &["datastreamer.toml:3: server.listen", "nonsense"],
+    );
 }
 
 #[test]
@@ -308,14 +364,42 @@ fn the_environment_overrides_the_file() {
 }
 
 #[test]
+fn the_environment_names_the_file() {
+    let scratch = Scratch::new("named");
+    let file = write(&scratch, "[routes.mine]\nkind = \"noise\"\n");
+    let mut cat = program::command(&["cat", "--quiet", "mine.bin?n=10"]);
+    cat.env("DATASTREAMER_CONFIG", file);
+    let said = program::finish(cat);
+    said.assert_good();
+    assert_eq!(said.stdout.len(), 10);
+}
+
+#[test]
 fn what_is_wrong_in_the_environment_is_named() {
     for (name, value, words) in [
         ("DATASTREAMER_SERVER__DRAIN", "soon", &["250ms"][..]),
         ("DATASTREAMER_STREAM__CHUNK_BYTES", "many", &["64KiB"]),
         ("DATASTREAMER_LIMITS__MAX_ACTIVE", "0", &[]),
         ("DATASTREAMER_LIMITS__MAX_ACTIVE", "x", &[]),
-        ("DATASTREAMER_LIMITS__MAX_ACTIVES", "1", &["max_actives"]),
-        ("DATASTREAMER_LIMIT__MAX_ACTIVE", "1", &["limit"]),
+        ("DATASTREAMER_LIMITS__MAX_ACTIVES", "1", &["MAX_ACTIVE?"]),
+        (
+            "DATASTREAMER_LIMIT__MAX_ACTIVE",
+            "1",
+            &["DATASTREAMER_LIMITS__MAX_ACTIVE?"],
+        ),
+        (
+            "DATASTREAMER_SERVER_LISTEN",
+            "127.0.0.1:1",
+            &["DATASTREAMER_SERVER__LISTEN?"],
+        ),
+        ("DATASTREAMER_CONFIGURATION", "x", &["DATASTREAMER_CONFIG?"]),
+        (
+            "DATASTREAMER_STREAM__BUFFER_BYTES",
+            "1",
+            &["stream.buffer_bytes"],
+        ),
+        ("DATASTREAMER_LIMITS__RESERVE_BYTES", "much", &["64KiB"]),
+        ("DATASTREAMER_", "x", &[]),
         ("DATASTREAMER_ROUTES__A", "noise", &["file"]),
         ("DATASTREAMER_SERVER__", "x", &[]),
     ] {
@@ -329,7 +413,7 @@ fn what_is_wrong_in_the_environment_is_named() {
 
 #[test]
 fn an_environment_that_is_not_text_is_no_trouble() {
-    for name in ["SOMETHING", "DATASTREAMER_SOMETHING"] {
+    for name in ["SOMETHING", "DATASTREAMER_ABORT_SEED"] {
         let mut cat = program::command(&["cat", "--quiet", "noise.bin?n=10"]);
         cat.env(name, OsStr::from_bytes(b"\xff\xfe"));
         let said = program::finish(cat);

@@ -80,6 +80,11 @@ fn in_the_middle_of(large: &Path) -> (Server, Connection, http::Response) {
     client.ask("/tree.tar");
     let response = client.read_head();
     assert_eq!(response.status, 200);
+    // Beyond the small file: the large one has been opened.
+    wait::until("the large file", LIMIT, || {
+        let transfers = http::transfers(server.port());
+        transfers["running"][0]["bytes_written"].as_u64() > Some(200_000)
+    });
     (server, client, response)
 }
 
@@ -163,4 +168,25 @@ fn the_record_counts_the_members() {
     wait::until("the transfer is over", LIMIT, || {
         http::transfers(server.port())["recent"][0]["members"] == members
     });
+}
+
+#[test]
+fn the_members_are_counted_on_the_way_and_after_a_failure() {
+    let (_scratch, large) = tree();
+    let (server, client, _response) = in_the_middle_of(&large);
+    let mut seen = serde_json::Value::Null;
+    // The tree and the small file are in the archive, the large one is on its way.
+    wait::until("they are counted", LIMIT, || {
+        seen = http::transfers(server.port())["running"][0].clone();
+        seen["members"] == 2
+    });
+    drop(client);
+    wait::until("the transfer is over", LIMIT, || {
+        seen = http::transfers(server.port())["recent"][0].clone();
+        !seen.is_null()
+    });
+    assert_eq!(
+        (&seen["outcome"], &seen["members"]),
+        (&"client_gone".into(), &2.into())
+    );
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::support::h2;
 use crate::support::http::{self, Connection, End};
 use crate::support::program::Daemon;
 use crate::support::tools;
@@ -146,8 +147,41 @@ fn an_idle_http_2_connection_does_not_hold_its_place_for_ever() {
 }
 
 #[test]
+fn an_http_2_connection_that_has_asked_once_and_answers_pings_does_not_stay() {
+    let daemon = start("idle_timeout = \"500ms\"\nmax_connections = 1");
+    // Its driver acknowledges whatever the server sends.
+    let idle = h2::ask_and_stay(daemon.port(), "/healthz");
+    let asked = Instant::now();
+    assert_eq!(http::get(daemon.port(), "/healthz").status, 200);
+    assert!(asked.elapsed() < Duration::from_secs(10));
+    assert!(idle.has_ended_well(), "it is told to go, not cut off");
+}
+
+#[test]
+fn an_http_2_connection_that_never_takes_its_response_does_not_stay() {
+    let limits = "idle_timeout = \"500ms\"\nclient_stall = \"500ms\"\nmax_connections = 1";
+    for path in [
+        "/healthz",
+        "/noise.bin?n=1000",
+        "/noise.bin?n=many",
+        ENDLESS,
+    ] {
+        let daemon = start(limits);
+        let address = (Ipv4Addr::LOCALHOST, daemon.port());
+        let mut shut = TcpStream::connect(address).expect("it accepts");
+        // SETTINGS_INITIAL_WINDOW_SIZE (4) is 0: there is never room for a body.
+        let settings = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0";
+        shut.write_all(settings).expect("it reads");
+        shut.write_all(&http_2_get(path)).expect("it reads");
+        let asked = Instant::now();
+        assert_eq!(http::get(daemon.port(), "/healthz").status, 200, "{path}");
+        assert!(asked.elapsed() < Duration::from_secs(15), "{path}");
+    }
+}
+
+#[test]
 fn a_slow_source_is_not_an_idle_connection() {
-    let daemon = start("header_timeout = \"500ms\"");
+    let daemon = start("header_timeout = \"500ms\"\nidle_timeout = \"500ms\"");
     let response = http::get(
         daemon.port(),
         "/noise.bin?n=3000&piece=1000&delay=700ms&length=known",
@@ -183,18 +217,28 @@ fn a_client_that_takes_nothing_is_dropped_in_time() {
 }
 
 #[test]
+fn no_stall_is_too_long_where_none_is_set() {
+    let mut daemon = start("client_stall = 0\nsource_stall = 0");
+    let mut client = Connection::open_narrow(daemon.port());
+    client.ask(ENDLESS);
+    let mut silent = Connection::open(daemon.port());
+    silent.ask("/silent.bin");
+    client.read_head();
+    thread::sleep(Duration::from_millis(1500));
+    assert_eq!(http::transfers(daemon.port())["active"], 2);
+    // In order, so that the silent program ends with it.
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait(LIMIT).code(), Some(0));
+}
+
+#[test]
 fn a_client_that_takes_nothing_over_http_2_is_dropped_too() {
     let daemon = start("client_stall = \"600ms\"");
     let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, daemon.port())).expect("it accepts");
-    // The preface, an empty SETTINGS frame, and HEADERS of a GET that end stream 1: `:path` is
-    // literal with an indexed name (RFC 7541, 6.2.2). The window of 65,535 bytes stays as it is.
-    let path = ENDLESS.as_bytes();
-    let mut request = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
-    let path_bytes = u8::try_from(path.len()).expect("a short path");
-    request.extend([0, 0, 4 + path_bytes, 1, 5, 0, 0, 0, 1]);
-    request.extend([0x82, 0x86, 0x04, path_bytes]);
-    request.extend(path);
-    client.write_all(&request).expect("it reads");
+    // The preface and an empty SETTINGS frame: the window of 65,535 bytes stays as it is.
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    client.write_all(preface).expect("it reads");
+    client.write_all(&http_2_get(ENDLESS)).expect("it reads");
     let asked = Instant::now();
     let seen = recent(daemon.port());
     assert_eq!(seen["outcome"], "client_stalled", "{seen}");
@@ -202,6 +246,15 @@ fn a_client_that_takes_nothing_over_http_2_is_dropped_too() {
         http::transfers(daemon.port())["active"] == 0
     });
     assert!(asked.elapsed() < Duration::from_secs(8));
+}
+
+/// HEADERS of a GET that end stream 1: `:path` is literal with an indexed name (RFC 7541, 6.2.2).
+fn http_2_get(path: &str) -> Vec<u8> {
+    let path_bytes = u8::try_from(path.len()).expect("a short path");
+    let mut frame = vec![0, 0, 4 + path_bytes, 1, 5, 0, 0, 0, 1];
+    frame.extend([0x82, 0x86, 0x04, path_bytes]);
+    frame.extend(path.as_bytes());
+    frame
 }
 
 #[test]

@@ -18,5 +18,6 @@ mod connections;
 mod directories;
 mod limits;
 mod pages;
+mod settings;
 mod shutdown;
 mod support;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::support::h2;
 use crate::support::http::{self, Connection, End};
 use crate::support::program::Daemon;
 use crate::support::scratch::Scratch;
@@ -34,6 +35,33 @@ fn the_index_lists_the_routes_with_lines_to_copy() {
         assert!(text.contains(part), "no {part} in {text}");
     }
     assert_balanced(text);
+}
+
+#[test]
+fn the_index_tells_how_large_a_file_was_the_last_time() {
+    let scratch = Scratch::new("sizes");
+    let photos = scratch.join("photos");
+    fs::create_dir(&photos).expect("directories can be made");
+    let server = Server::start(["--demo".into(), photos]);
+    assert!(
+        !http::get(server.port(), "/")
+            .text()
+            .contains("the last time")
+    );
+    // A directory's head and the end of an archive: 3 blocks of 512 bytes.
+    assert_eq!(http::get(server.port(), "/photos.tar").body.len(), 1536);
+    http::get(server.port(), "/noise.bin?n=5000");
+    wait::until("both are over", LIMIT, || {
+        let transfers = http::transfers(server.port());
+        transfers["recent"].as_array().map(Vec::len) == Some(2)
+    });
+    let page = http::get(server.port(), "/");
+    assert!(
+        page.text().contains("1.50 KiB the last time"),
+        "{}",
+        page.text()
+    );
+    assert!(page.text().contains("as many bytes as n asks for"));
 }
 
 /// Names that mean something to HTML, to URLs and to shells.
@@ -311,6 +339,27 @@ fn a_transfer_that_is_over_is_remembered_with_its_outcome() {
 }
 
 #[test]
+fn a_request_is_shown_alike_whatever_the_protocol() {
+    let server = Server::start(["--demo"]);
+    h2::get_all(server.port(), &["/noise.bin?n=1000".into()]);
+    assert_eq!(recent(server.port())["request"], "/noise.bin?n=1000");
+}
+
+#[test]
+fn a_long_request_is_cut_before_it_is_kept_and_logged() {
+    let server = Server::start(["--demo"]);
+    // A million, and as many zeros before it as a head may hold.
+    let long = format!("/noise.bin?n={}1000000", "0".repeat(30_000));
+    assert_eq!(http::get(server.port(), &long).body.len(), 1_000_000);
+    let seen = recent(server.port());
+    let request = seen["request"].as_str().expect("text");
+    assert!(request.len() < 1100, "{}", request.len());
+    assert!(request.starts_with("/noise.bin?n=000") && request.ends_with("0…"));
+    wait::until("it is logged", LIMIT, || server.log().contains("transfer"));
+    assert!(server.log().len() < 3000);
+}
+
+#[test]
 fn nobody_needs_to_read_what_it_prints() {
     use std::process::Stdio;
     let mut server = crate::support::program::command(&["serve", "--demo"])
@@ -319,19 +368,8 @@ fn nobody_needs_to_read_what_it_prints() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program starts");
-    let first_line = {
-        use std::io::{BufRead, BufReader};
-        let stdout = BufReader::new(server.stdout.take().expect("a pipe"));
-        stdout.lines().next().expect("a line").expect("text")
-    };
+    let port = crate::support::program::port_of(&mut server).expect("a URL");
     drop(server.stderr.take());
-    let (_, rest) = first_line.split_once("127.0.0.1:").expect("an address");
-    let port = rest
-        .split('/')
-        .next()
-        .expect("a port")
-        .parse()
-        .expect("a number");
     // Each is a line in the log that nobody can read any more.
     for _ in 0..3 {
         assert_eq!(http::get(port, "/noise.bin").body.len(), 1_000_000);
@@ -343,4 +381,72 @@ fn nobody_needs_to_read_what_it_prints() {
     assert!(server.try_wait().expect("a child").is_none());
     server.kill().expect("a child can be killed");
     server.wait().expect("a child can be waited for");
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_nothing_up() {
+    use std::process::Stdio;
+    let scratch = Scratch::new("unread");
+    let file = scratch.join("datastreamer.toml");
+    fs::write(&file, "[routes.noise]\nkind = \"noise\"\n").expect("files can be written");
+    let mut server = crate::support::program::command(&["serve", "--listen", "127.0.0.1:0"])
+        .arg("--config")
+        .arg(&file)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let port = crate::support::program::port_of(&mut server).expect("a URL");
+    // More lines than a pipe (64 KiB) and the queue hold.
+    let mut client = Connection::open(port);
+    for _ in 0..2000 {
+        assert_eq!(client.get("/noise.bin?n=100").body.len(), 100);
+    }
+    assert!(server.try_wait().expect("a child").is_none());
+    let unread = server.stderr.take().expect("a pipe");
+    // Whoever reads again is told what is missing.
+    let lines = std::thread::spawn(move || {
+        use std::io::{BufRead, BufReader};
+        let lines = BufReader::new(unread).lines().map_while(Result::ok);
+        lines.collect::<Vec<_>>()
+    });
+    assert_eq!(http::get(port, "/noise.bin?n=100").body.len(), 100);
+    assert!(crate::support::program::signal(server.id(), "TERM"));
+    server.wait().expect("a child can be waited for");
+    let lines = lines.join().expect("no panic");
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("log lines were lost"))
+    );
+}
+
+#[test]
+fn the_log_is_json_where_that_is_asked_for() {
+    let server = Server::start(["--demo", "--log-format", "json"]);
+    assert_eq!(
+        http::get(server.port(), "/noise.bin?n=1000").body.len(),
+        1000
+    );
+    let lines = || -> Vec<Value> {
+        let log = server.log();
+        let whole = log
+            .split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'));
+        whole
+            .map(|line| serde_json::from_str(line).expect("each line is JSON"))
+            .collect()
+    };
+    let mut seen = Value::Null;
+    wait::until("the transfer is logged", LIMIT, || {
+        let transfer = lines()
+            .into_iter()
+            .find(|line| line["message"] == "transfer");
+        seen = transfer.unwrap_or_default();
+        !seen.is_null()
+    });
+    assert_eq!(seen["level"], "INFO", "{seen}");
+    assert_eq!(seen["outcome"], "complete", "{seen}");
+    assert_eq!(seen["bytes"], 1000, "{seen}");
+    assert_eq!(seen["request"], "/noise.bin?n=1000", "{seen}");
 }

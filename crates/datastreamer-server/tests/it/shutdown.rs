@@ -25,7 +25,7 @@ fn start(drain: &str) -> Daemon {
 
 #[test]
 fn a_running_transfer_may_end_and_is_whole() {
-    for signal in ["TERM", "INT"] {
+    for signal in ["TERM", "INT", "HUP"] {
         let mut daemon = start("20s");
         let mut client = Connection::open(daemon.port());
         client.ask(PACED);

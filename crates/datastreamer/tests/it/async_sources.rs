@@ -261,9 +261,42 @@ fn c20_a_failure_after_all_promised_bytes_is_not_whole() {
 }
 
 #[test]
+fn c24_an_async_source_waits_for_its_place_like_any_other() {
+    let pool = StreamPool::new(PoolOptions {
+        max_active: 1,
+        queue_timeout: Duration::from_millis(200),
+        ..PoolOptions::default()
+    });
+    let options = || small().pool(&pool);
+    let active = options().stream_out(silent_until_stopped());
+    let waiting = options().stream_out_async(items(1500, 10));
+    let reading = thread::spawn(move || read(waiting));
+    let (source, dropped) = Watched::new(false);
+    let leaving = options().stream_out_async(source);
+    assert_eq!((pool.active(), pool.waiting()), (1, 2));
+    drop(leaving);
+    assert!(dropped.load(Ordering::SeqCst));
+    assert_eq!((pool.active(), pool.waiting()), (1, 1));
+    drop(active);
+    let (bytes, error) = within("its turn", move || reading.join().unwrap());
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(bytes, noise(1500));
+    // And no longer than others.
+    let active = options().stream_out(silent_until_stopped());
+    let (source, dropped) = Watched::new(false);
+    let waiting = options().stream_out_async(source);
+    let (_, error) = within("the refusal", move || read(waiting));
+    assert_eq!(error.unwrap().kind(), ErrorKind::Busy);
+    assert!(dropped.load(Ordering::SeqCst));
+    drop(active);
+    eventually("an empty pool", || pool.streams().is_empty());
+}
+
+#[test]
 fn c24_without_a_place_an_async_source_is_refused_and_dropped() {
     let pool = StreamPool::new(PoolOptions {
         max_active: 1,
+        max_waiting: 0,
         ..PoolOptions::default()
     });
     let active = pool.stream_out(silent_until_stopped());
@@ -272,7 +305,7 @@ fn c24_without_a_place_an_async_source_is_refused_and_dropped() {
     assert_eq!(error.unwrap().kind(), ErrorKind::Busy);
     assert!(dropped.load(Ordering::SeqCst));
     // But one that transforms another stream needs no place of its own.
-    let options = small().pool(&pool).within_admitted_stream();
+    let options = small().pool(&pool).within_admitted_stream(&active.handle());
     assert!(read(options.stream_out_async(items(10, 1))).1.is_none());
     drop(active);
     eventually("an empty pool", || {
@@ -307,6 +340,16 @@ fn c25_a_consumer_that_does_not_poll_stalls_and_its_source_does_not() {
     eventually("the verdict", || handle.record().outcome.is_some());
     assert_eq!(handle.record().outcome, Some(Outcome::ClientStalled));
     let (_, error) = read(chunks);
+    assert_eq!(error.unwrap().kind(), ErrorKind::ConsumerStalled);
+}
+
+#[test]
+fn c25_a_consumer_that_pauses_an_async_source_for_too_long_stalls() {
+    let (source, _dropped) = Watched::new(false);
+    let options = small().consumer_stall(Duration::from_millis(100));
+    let chunks = options.stream_out_async(source);
+    chunks.handle().pause_producing();
+    let (_, error) = within("the drop", || read(chunks));
     assert_eq!(error.unwrap().kind(), ErrorKind::ConsumerStalled);
 }
 
@@ -467,6 +510,34 @@ mod with_tokio {
         });
         assert_eq!(ended.await.outcome, Some(Outcome::Complete));
         reading.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn c18_a_flush_or_a_last_write_that_fails_is_on_record() {
+        for length in [None, Some(100)] {
+            let (pipe, peer) = tokio::io::duplex(64);
+            drop(peer);
+            let mut pipe =
+                tokio::io::BufWriter::with_capacity(if length.is_some() { 0 } else { 1000 }, pipe);
+            let chunks = small().length(length).stream_out_async(items(100, 10));
+            let handle = chunks.handle();
+            let error = chunks.write_to_async(&mut pipe).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConsumerFailed);
+            let record = handle.ended().await;
+            assert_eq!(record.outcome, Some(Outcome::ClientGone));
+            assert_eq!(record.error.unwrap().kind(), ErrorKind::ConsumerFailed);
+        }
+    }
+
+    #[tokio::test]
+    async fn c26_a_file_is_complete_only_when_its_last_byte_was_read() {
+        for (reads, outcome) in [(99, Outcome::ClientGone), (100, Outcome::Complete)] {
+            let mut chunks = small().length(100).stream_out_async(items(100, 10));
+            let handle = chunks.handle();
+            chunks.read_exact(&mut vec![0; reads]).await.unwrap();
+            drop(chunks);
+            assert_eq!(handle.ended().await.outcome, Some(outcome));
+        }
     }
 
     #[tokio::test]

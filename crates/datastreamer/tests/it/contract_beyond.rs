@@ -86,6 +86,32 @@ fn c25_a_paused_push_consumer_stalls_too() {
 }
 
 #[test]
+fn c25_a_consumer_that_pauses_with_nothing_queued_stalls_too() {
+    let asks_in_vain: [(&str, Source, usize); 2] = [
+        // It holds all that the buffer may hold, so the source waits.
+        ("with its hands full", endless(100), 3),
+        ("before the end", writes(vec!["small"]), 0),
+    ];
+    for (what, source, pauses_at) in asks_in_vain {
+        let (consumer, _log) = Recorder::new();
+        let consumer = consumer.keeps_chunks().on_write(move |log, index| {
+            if index == pauses_at {
+                log.producer().pause_producing();
+            }
+            Ok(())
+        });
+        let context = EventLoop::start();
+        let streamer = DataStreamer::new(source, consumer).options(small().consumer_stall(STALL));
+        let handle = streamer.start().unwrap().run_in(context.call_later());
+        assert_eq!(
+            ended(&handle).outcome,
+            Some(Outcome::ClientStalled),
+            "{what}"
+        );
+    }
+}
+
+#[test]
 fn c25_a_consumer_that_is_stuck_in_its_write_stalls_too() {
     let (go_on, proceed) = channel::<()>();
     let (consumer, _log) = Recorder::new();
@@ -138,6 +164,24 @@ fn c25_deadlines_are_of_progress_not_of_duration() {
     });
     let chunks = small().consumer_stall(STALL / 2).stream_out(slow);
     assert_eq!(within("the end", || chunks.read_to_vec()).unwrap(), b"xxxx");
+}
+
+#[test]
+fn c25_a_consumer_that_gets_on_with_one_large_chunk_has_not_stalled() {
+    // Six naps for one chunk are more than the deadline, each of them is less.
+    let stall = Duration::from_secs(1);
+    for (says_so, outcome) in [(true, None), (false, Some(Outcome::ClientStalled))] {
+        let mut chunks = small().consumer_stall(stall).stream_out(endless(100));
+        let handle = chunks.handle();
+        let _slowly_sent = chunks.next_chunk_blocking().unwrap().unwrap();
+        for _ in 0..6 {
+            thread::sleep(stall / 4);
+            if says_so {
+                handle.note_progress();
+            }
+        }
+        assert_eq!(handle.record().outcome, outcome);
+    }
 }
 
 #[test]
@@ -586,7 +630,7 @@ fn c26_the_writer_carries_identity_and_context() {
 #[test]
 fn c26_an_error_in_an_io_error_is_found_again() {
     let (tell, told) = channel();
-    let chunks = stream_out(move |out| -> io::Result<()> {
+    let mut chunks = stream_out(move |out| -> io::Result<()> {
         loop {
             if let Err(error) = io::Write::write_all(out, &[7; 1000]) {
                 tell.send(io::Error::new(error.kind(), error.to_string()))
@@ -596,6 +640,7 @@ fn c26_an_error_in_an_io_error_is_found_again() {
         }
     });
     let handle = chunks.handle();
+    chunks.next_chunk_blocking().unwrap().unwrap();
     drop(chunks);
     assert_eq!(told.recv().unwrap().kind(), io::ErrorKind::BrokenPipe);
     assert_eq!(ended(&handle).error.unwrap().kind(), ErrorKind::HangUp);

@@ -13,7 +13,7 @@ use std::{
 
 use datastreamer::{
     ChunkReader, DataStreamer, Error, ErrorKind, OnStop, Outcome, PoolOptions, Record,
-    StreamHandle, StreamOptions, StreamPool, StreamWriter, stream_out,
+    StreamHandle, StreamOptions, StreamPool, StreamWriter, WriteConsumer, stream_out,
 };
 use datastreamer_testkit::{
     BoxError, Call, EventLoop, FAILURE, Log, Probe, Recorder, Source, deaf, endless, eventually,
@@ -93,6 +93,35 @@ fn c14_a_paused_consumer_gets_the_end_only_after_the_resume() {
     log.producer().resume_producing();
     assert_eq!(ended(&handle).outcome, Some(Outcome::Complete));
     assert_eq!(end_calls(&log), [Call::Unregister, Call::Finish]);
+}
+
+#[test]
+fn c14_a_stop_that_comes_after_the_whole_file_was_taken_changes_nothing() {
+    for length in [None, Some(100)] {
+        let (consumer, log) = Recorder::new();
+        let stops = log.clone();
+        let consumer = consumer.on_unregister(move || stops.producer().stop_producing());
+        let options = small().length(length);
+        let (_context, handle) = push(options, noise_source(100, 10), consumer);
+        let record = ended(&handle);
+        assert_eq!(record.outcome, Some(Outcome::Complete));
+        assert!(record.error.is_none());
+        assert_eq!(end_calls(&log), [Call::Unregister, Call::Finish]);
+    }
+    // Nor if it comes before a reader's own verdict: but without that nothing is whole.
+    for (confirms, outcome) in [(true, Outcome::Complete), (false, Outcome::Cancelled)] {
+        let mut chunks = stream_out(noise_source(10, 10));
+        chunks.hold_verdict();
+        let handle = chunks.handle();
+        while chunks.next_chunk_blocking().is_some() {}
+        handle.stop(Error::new(ErrorKind::Stopped, "a test"));
+        assert_eq!(handle.record().outcome, None, "it is still open");
+        if confirms {
+            chunks.confirm();
+        }
+        drop(chunks);
+        assert_eq!(ended(&handle).outcome, Some(outcome));
+    }
 }
 
 // ---- late writers ----
@@ -276,7 +305,7 @@ fn c17_a_hang_up_is_told_now_to_a_source_that_does_not_write() {
             let (stopped, tell) = (token.stopped(), told.clone());
             thread::spawn(move || {
                 let why = pollster(stopped);
-                assert_eq!(why.kind(), ErrorKind::HangUp);
+                assert_eq!(why.unwrap().kind(), ErrorKind::HangUp);
                 tell.send(("future", Instant::now()))
             });
             // a callback to run.
@@ -355,6 +384,26 @@ fn c17_after_a_hang_up_no_call_reaches_the_dead_consumer() {
     ended(&handle);
     thread::sleep(A_WHILE);
     assert_eq!(log.calls(), [Call::Register, Call::NotifyHangUp]);
+}
+
+#[test]
+fn c17_nor_what_was_held_back_of_a_promised_length() {
+    let (consumer, log) = Recorder::new();
+    let (go_on, proceed) = channel::<()>();
+    let source: Source = Box::new(move |out| {
+        out.write_slice(&noise(1500))?;
+        out.flush_now()?;
+        Ok(proceed.recv()?)
+    });
+    let (context, handle) = push(small().length(1500), source, consumer);
+    log.wait_bytes(1000);
+    eventually("the last chunk", || handle.record().bytes_delivered == 1500);
+    log.hang_up().notify("gone");
+    drop(go_on);
+    ended(&handle);
+    context.run(|| {});
+    let calls = [Call::Register, Call::NotifyHangUp, Call::Write(1000)];
+    assert_eq!(log.calls(), calls);
 }
 
 #[test]
@@ -576,6 +625,47 @@ fn c18_nothing_is_written_after_a_write_that_failed() {
 }
 
 #[test]
+fn c18_a_consumer_whose_last_write_fails_is_aborted_whatever_the_source_says() {
+    // With a promised length the clean end comes with the last chunk.
+    let (consumer, log) = Recorder::new();
+    let consumer = consumer.on_write(|_, _| Err(full_disk()));
+    let (_context, handle) = push(small().length(100), noise_source(100, 10), consumer);
+    let record = ended(&handle);
+    assert_eq!(record.outcome, Some(Outcome::ClientGone));
+    assert_eq!(record.error.unwrap().kind(), ErrorKind::ConsumerFailed);
+    assert_eq!(
+        end_calls(&log),
+        [Call::Unregister, Call::Abort(ErrorKind::ConsumerFailed)]
+    );
+}
+
+#[test]
+fn c18_a_consumer_that_is_another_streams_writer_fails_for_its_own_reason() {
+    // The inner stream is stopped, which the outer one may not take for a stop of its own: it
+    // would be finished.
+    let (tell, told) = channel();
+    let (_go_on, proceed) = channel::<()>();
+    let inner = stream_out(move |out| -> Result<(), BoxError> {
+        tell.send(out.clone())?;
+        Ok(proceed.recv()?)
+    });
+    let relay = WriteConsumer::new(told.recv().unwrap());
+    inner
+        .handle()
+        .stop(Error::new(ErrorKind::Stopped, "the inner one"));
+    let options = small().on_stop(OnStop::Finish);
+    let outer = DataStreamer::new(endless(100), relay).options(options);
+    let delivery = outer.start().unwrap();
+    let (record, relay) = within("the end", || delivery.wait_for_consumer());
+    let error = record.error.unwrap();
+    assert_eq!(error.kind(), ErrorKind::ConsumerFailed);
+    assert_eq!(record.outcome, Some(Outcome::ClientGone));
+    let text = "the consumer failed: the stream was stopped: the inner one";
+    assert_eq!(error.to_string(), text);
+    assert!(relay.into_whole().is_none());
+}
+
+#[test]
 fn c18_a_consumer_that_cannot_finish_is_on_record() {
     let (consumer, log) = Recorder::new();
     let (_context, handle) = push(small(), noise_source(100, 10), consumer.finish_fails());
@@ -606,6 +696,18 @@ fn c18_write_to_passes_the_consumers_error_on_and_stops_the_source_with_it() {
         "the consumer failed: the disk is full"
     );
     assert_eq!(probe.wait_told().1.kind(), ErrorKind::ConsumerFailed);
+    // Also if only the flush fails, or only the write that comes with the clean end.
+    let mut buffered = io::BufWriter::new(Full(0));
+    let consumers: [(Option<u64>, &mut dyn io::Write); 2] =
+        [(None, &mut buffered), (Some(100), &mut Full(0))];
+    for (length, mut consumer) in consumers {
+        let chunks = small().length(length).stream_out(noise_source(100, 10));
+        let handle = chunks.handle();
+        chunks.write_to(&mut consumer).unwrap_err();
+        let record = ended(&handle);
+        assert_eq!(record.outcome, Some(Outcome::ClientGone));
+        assert_eq!(record.error.unwrap().kind(), ErrorKind::ConsumerFailed);
+    }
 }
 
 // ---- the source ----
@@ -870,6 +972,20 @@ fn c22_whatever_ends_the_stream_the_sources_guards_run_and_the_thread_ends() {
 }
 
 #[test]
+fn c22_whoever_awaits_a_stop_that_does_not_come_is_let_go() {
+    let (consumer, log) = Recorder::new();
+    let streamer = DataStreamer::new(noise_source(10, 10), consumer);
+    let delivery = streamer.start().unwrap();
+    let stopped = delivery.handle().stop_token().stopped();
+    let awaiting = thread::spawn(|| pollster(stopped));
+    thread::sleep(Duration::from_millis(10));
+    assert!(!awaiting.is_finished(), "before the end");
+    assert_eq!(delivery.wait().outcome, Some(Outcome::Complete));
+    let why = within("the answer", move || awaiting.join().unwrap());
+    assert!(why.is_none() && log.bytes() == noise(10));
+}
+
+#[test]
 fn c22_a_source_that_never_ran_is_dropped() {
     let pool = StreamPool::new(PoolOptions {
         max_active: 1,
@@ -1024,8 +1140,10 @@ fn c22_an_event_loop_that_goes_away_ends_the_stream() {
     let probe = Probe::new();
     let (consumer, log) = Recorder::new();
     let streamer = DataStreamer::new(probe.wrap(endless(100)), consumer).options(small());
+    let delivery = streamer.start().unwrap();
+    probe.wait_started();
     // This loop is closed: it drops every job.
-    let handle = streamer.start().unwrap().run_in(drop);
+    let handle = delivery.run_in(drop);
     assert_eq!(ended(&handle).outcome, Some(Outcome::Cancelled));
     probe.wait_ended();
     assert_eq!(

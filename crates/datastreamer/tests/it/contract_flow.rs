@@ -318,6 +318,33 @@ fn c09_five_byte_writes_cost_a_buffer_copy_and_no_more() {
     assert!(handle.record().chunks_delivered <= chunks + flushed);
 }
 
+#[test]
+fn c09_a_five_byte_write_takes_no_longer_than_a_few_copies_into_a_vector() {
+    const WRITES: u32 = 200_000;
+    let piece = std::hint::black_box(*b"12345");
+    let mut vector = Vec::with_capacity(WRITES as usize * piece.len());
+    let start = Instant::now();
+    for _ in 0..WRITES {
+        std::hint::black_box(&mut vector).extend_from_slice(&piece);
+    }
+    let copy = start.elapsed() / WRITES;
+    // Unoptimised, a write takes some 4 such copies, and with a message to the reader 30 and more.
+    promptly("a write of 5 bytes", 9 * copy, || {
+        // Room for all: what is measured is the writing, not the wait for the reader.
+        let options = StreamOptions::new().buffer_bytes(2 * vector.len());
+        let (tell, told) = channel();
+        let chunks = options.stream_out(move |out| -> Result<(), BoxError> {
+            let start = Instant::now();
+            for _ in 0..WRITES {
+                out.write_slice(&piece)?;
+            }
+            Ok(tell.send(start.elapsed() / WRITES)?)
+        });
+        assert!(chunks.read_to_vec().unwrap() == vector);
+        told.recv().unwrap()
+    });
+}
+
 /// The time of one write of so many bytes, from the start to the last chunk.
 fn time_of_one_write(bytes: usize, owned: bool) -> Duration {
     // Fresh zeroes: the system hands out one page for all of them, so this costs no memory.

@@ -4,7 +4,7 @@
 use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc::channel},
     time::{Duration, Instant},
 };
 
@@ -14,9 +14,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use datastreamer::{ErrorKind, StreamOptions};
+use datastreamer::{ErrorKind, Outcome, PoolOptions, StreamOptions, StreamPool};
 use datastreamer_testkit::{
-    DEADLINE, Probe, Source, endless, fails_after, noise, noise_source, panics_after, writes,
+    DEADLINE, Probe, Source, endless, eventually, fails_after, noise, noise_source, panics_after,
+    within, writes,
 };
 
 /// Serves a source once, at `/`; returns where.
@@ -141,25 +142,57 @@ fn c20_over_http_1_a_failure_is_a_connection_without_the_last_chunk() {
 
 #[test]
 fn c20_over_http_1_with_a_length_a_failure_leaves_the_body_short() {
+    // So much that the head must go out before the failure is known.
+    let promised = 3_000_000;
     for (bytes, source) in [
-        (99_999, noise_source(99_999, 500)),
-        (100_000, fails_after(100_000, 500)),
-        (100_001, noise_source(100_001, 500)),
+        (promised - 1, noise_source(promised - 1, 5000)),
+        (promised, fails_after(promised, 5000)),
+        (promised + 1, noise_source(promised + 1, 5000)),
     ] {
-        let mut socket = ask(serve(StreamOptions::new().length(100_000), source));
+        let mut socket = ask(serve(StreamOptions::new().length(promised), source));
         let mut raw = Vec::new();
         // Either end of the connection is fine, as long as it comes.
         drop(socket.read_to_end(&mut raw));
         let end = raw.windows(4).position(|window| window == b"\r\n\r\n");
-        let Some(end) = end else { continue };
+        let end = end.expect("no head came");
         let body = &raw[end + 4..];
         let head = String::from_utf8(raw[..end].to_vec())
             .unwrap()
             .to_lowercase();
-        assert!(head.contains("content-length: 100000"), "{head}");
         assert!(
-            body.len() < 100_000,
+            head.contains(&format!("content-length: {promised}")),
+            "{head}"
+        );
+        assert!(
+            (body.len() as u64) < promised,
             "{bytes} bytes: the client counted a whole file"
+        );
+    }
+}
+
+#[test]
+fn c20_an_empty_file_of_known_length_waits_for_the_verdict_too() {
+    for (source, outcome) in [
+        (writes::<&str>(vec![]), Outcome::Complete),
+        (fails_after(0, 1), Outcome::SourceError),
+    ] {
+        let pool = StreamPool::new(PoolOptions::default());
+        let (go_on, proceed) = channel::<()>();
+        let source: Source = Box::new(move |out| {
+            proceed.recv()?;
+            source(out)
+        });
+        let options = StreamOptions::new().pool(&pool).length(0);
+        let socket = ask(serve(options, source));
+        eventually("the stream", || pool.active() == 1);
+        let handle = pool.streams().remove(0);
+        go_on.send(()).unwrap();
+        let wire = read_chunked(socket);
+        assert_eq!(wire.last_chunk, outcome == Outcome::Complete);
+        assert_eq!(wire.body, b"");
+        assert_eq!(
+            within("the end", move || handle.wait()).outcome,
+            Some(outcome)
         );
     }
 }

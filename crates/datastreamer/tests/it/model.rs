@@ -3,11 +3,11 @@
 //!
 //! The model of a stream is one byte string. `PROPTEST_CASES` sets how many streams are tried.
 
-use std::{io, thread, time::Duration};
+use std::{io, sync::Arc, thread, time::Duration};
 
 use bytes::Bytes;
 use datastreamer::{
-    DataStreamer, Error, ErrorKind, OnStop, Outcome, Record, StreamOptions, StreamWriter,
+    DataStreamer, Error, ErrorKind, OnStop, Outcome, Producer, Record, StreamOptions, StreamWriter,
 };
 use datastreamer_testkit::{BoxError, Recorder, noise, within};
 use proptest::prelude::*;
@@ -170,6 +170,12 @@ struct Seen {
     record: Record,
 }
 
+/// Pauses; another thread resumes.
+fn pause_for_a_moment(producer: Arc<dyn Producer>) {
+    producer.pause_producing();
+    thread::spawn(move || producer.resume_producing());
+}
+
 fn pull(plan: &Plan) -> Seen {
     let source = plan.clone();
     let mut chunks = plan.options().stream_out(move |out| source.run_source(out));
@@ -182,6 +188,7 @@ fn pull(plan: &Plan) -> Seen {
                 handle.stop(Error::new(ErrorKind::Stopped, "a test"));
             }
             Behaviour::Naps if taken % 8 == 0 => thread::sleep(Duration::from_millis(1)),
+            Behaviour::Pauses if taken % 2 == 0 => pause_for_a_moment(Arc::new(handle.clone())),
             _ => {}
         }
         match chunks.next_chunk_blocking() {
@@ -223,11 +230,7 @@ fn push(plan: &Plan) -> Seen {
                 return Err(io::Error::other("a test"));
             }
             Behaviour::Naps if index % 8 == 0 => thread::sleep(Duration::from_millis(1)),
-            Behaviour::Pauses if index % 2 == 0 => {
-                let producer = log.producer();
-                producer.pause_producing();
-                thread::spawn(move || producer.resume_producing());
-            }
+            Behaviour::Pauses if index % 2 == 0 => pause_for_a_moment(log.producer()),
             _ => {}
         }
         Ok(())

@@ -2,23 +2,27 @@
 
 use std::{
     collections::HashSet,
+    pin::pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
         mpsc::channel,
     },
+    task::{Context, Waker},
     thread,
     time::{Duration, Instant},
 };
 
 use datastreamer::{
-    BlockedOn, ChunkReader, DataStreamer, Error, ErrorKind, Outcome, PoolOptions, StreamOptions,
-    StreamPool,
+    BlockedOn, ChunkReader, DataStreamer, Error, ErrorKind, Outcome, PoolOptions, StreamHandle,
+    StreamOptions, StreamPool,
 };
 use datastreamer_testkit::{
     BoxError, Call, Probe, Recorder, Source, endless, eventually, noise, noise_source, promptly,
     silent_until_stopped, within, writes,
 };
+
+use crate::ways_out::block_on;
 
 fn pool(max_active: usize, max_waiting: usize) -> StreamPool {
     StreamPool::new(PoolOptions {
@@ -214,23 +218,114 @@ fn c24_a_consumer_that_stops_inside_its_registration_takes_no_place() {
 fn c24_a_transforming_stream_needs_no_place_of_its_own() {
     // Otherwise a full pool of compressed downloads would wait for itself.
     let pool = pool(1, 0);
-    let plain = pool.stream_out(noise_source(10_000, 100));
-    let shouted = StreamOptions::new()
-        .pool(&pool)
-        .within_admitted_stream()
-        .stream_out(move |out| -> Result<(), Error> {
+    let passed_on = pass_on(
+        &pool,
+        &Probe::new(),
+        pool.stream_out(noise_source(10_000, 100)),
+    );
+    assert_eq!(
+        within("both streams", || passed_on.read_to_vec()).unwrap(),
+        noise(10_000)
+    );
+    assert_empties(&pool);
+}
+
+/// Passes a stream on through another one that shares its place.
+fn pass_on(pool: &StreamPool, probe: &Probe, plain: ChunkReader) -> ChunkReader {
+    StreamOptions::new()
+        .pool(pool)
+        .within_admitted_stream(&plain.handle())
+        .stream_out(probe.wrap(|out| {
             for chunk in plain {
                 out.write_bytes(chunk?)?;
             }
             Ok(())
-        });
-    assert_eq!(
-        within("both streams", || shouted.read_to_vec()).unwrap(),
-        noise(10_000)
-    );
+        }))
+}
+
+fn assert_empties(pool: &StreamPool) {
     eventually("an empty pool", || {
-        pool.active() == 0 && pool.streams().is_empty()
+        (pool.active(), pool.waiting(), pool.streams().len()) == (0, 0, 0)
     });
+}
+
+fn is_admitted(stream: &StreamHandle) -> bool {
+    let cx = &mut Context::from_waker(Waker::noop());
+    pin!(stream.admitted()).poll(cx).is_ready()
+}
+
+#[test]
+fn c24_a_shared_place_is_passed_on_when_both_streams_are_done() {
+    let pool = pool(1, 1);
+    let plain = pool.stream_out(noise_source(10_000, 100));
+    let first = plain.handle();
+    let passed_on = pass_on(&pool, &Probe::new(), plain);
+    within("the end of the plain stream", move || first.wait());
+    let probe = Probe::new();
+    let next = pool.stream_out(probe.wrap(noise_source(1, 1)));
+    assert_eq!((pool.active(), pool.waiting()), (1, 1));
+    assert!(!probe.has_started());
+    assert_eq!(passed_on.read_to_vec().unwrap(), noise(10_000));
+    probe.wait_started();
+    drop(next);
+    assert_empties(&pool);
+}
+
+#[test]
+fn c24_a_stream_that_shares_a_place_starts_when_it_is_there() {
+    let pool = pool(1, 1);
+    let occupied = pool.stream_out(silent_until_stopped());
+    assert!(is_admitted(&occupied.handle()));
+    let probe = Probe::new();
+    let passed_on = pass_on(&pool, &probe, pool.stream_out(noise_source(10, 10)));
+    let handle = passed_on.handle();
+    assert!(!is_admitted(&handle));
+    assert_eq!(handle.record().blocked_on, BlockedOn::Admission);
+    assert!(!probe.has_started());
+    assert_eq!(pool.threads(), 1);
+    let admitted = thread::spawn(move || block_on(handle.admitted()));
+    drop(occupied);
+    within("admission", || admitted.join().unwrap());
+    assert_eq!(passed_on.read_to_vec().unwrap(), noise(10));
+    assert_empties(&pool);
+}
+
+#[test]
+fn c24_a_stream_that_shares_a_place_is_refused_with_the_other() {
+    let probe = Probe::new();
+    // At once, after a wait, by a stop, by a shutdown.
+    type Refuse = fn(&StreamPool, &StreamHandle);
+    let refusals: [(usize, Refuse, ErrorKind); 4] = [
+        (0, |_, _| {}, ErrorKind::Busy),
+        (1, |_, _| {}, ErrorKind::Busy),
+        (
+            1,
+            |_, other| other.stop(Error::new(ErrorKind::HangUp, "a test")),
+            ErrorKind::HangUp,
+        ),
+        (1, |pool, _| pool.refuse_new(), ErrorKind::ShutDown),
+    ];
+    for (max_waiting, refuse, kind) in refusals {
+        let pool = StreamPool::new(PoolOptions {
+            max_active: 1,
+            max_waiting,
+            queue_timeout: Duration::from_millis(200),
+            ..PoolOptions::default()
+        });
+        let occupied = pool.stream_out(silent_until_stopped());
+        let plain = pool.stream_out(endless(1));
+        let other = plain.handle();
+        let passed_on = pass_on(&pool, &probe, plain);
+        let handle = passed_on.handle();
+        refuse(&pool, &other);
+        assert_eq!(refusal(passed_on).kind(), kind);
+        within("it is over", move || {
+            block_on(handle.admitted());
+        });
+        drop(occupied);
+        assert_empties(&pool);
+    }
+    assert!(!probe.has_started());
 }
 
 #[test]
@@ -347,6 +442,84 @@ fn c24_a_panicking_source_does_not_cost_its_thread() {
         b"alive"
     );
     assert!(pool.threads() <= 2);
+}
+
+/// Panics without a word when it is dropped.
+struct Panics;
+
+impl Drop for Panics {
+    fn drop(&mut self) {
+        std::panic::resume_unwind(Box::new("quiet"));
+    }
+}
+
+#[test]
+fn c24_a_waker_that_panics_costs_neither_the_place_nor_the_thread() {
+    struct PanicsWhenWoken;
+    impl std::task::Wake for PanicsWhenWoken {
+        fn wake(self: Arc<Self>) {
+            drop(Panics);
+        }
+    }
+    let pool = pool(1, 100);
+    for _ in 0..3 {
+        let (go_on, proceed) = channel::<()>();
+        let chunks = pool.stream_out(move |_| proceed.recv().unwrap_or_default());
+        let mut ended = Box::pin(chunks.handle().ended());
+        let waker = Arc::new(PanicsWhenWoken).into();
+        let mut cx = std::task::Context::from_waker(&waker);
+        assert!(ended.as_mut().poll(&mut cx).is_pending());
+        // So that the end of the source is the end of the stream, and its thread wakes.
+        drop(chunks);
+        drop(go_on);
+        eventually("the free place", || pool.active() == 0);
+    }
+    let alive = pool.stream_out(writes(vec!["alive"]));
+    assert_eq!(
+        within("its turn", || alive.read_to_vec()).unwrap(),
+        b"alive"
+    );
+    assert!(pool.threads() <= 2, "{} threads", pool.threads());
+}
+
+#[test]
+fn c24_a_refused_source_that_panics_when_it_is_dropped_harms_nobody() {
+    let pool = StreamPool::new(PoolOptions {
+        max_active: 1,
+        queue_timeout: Duration::from_millis(50),
+        ..PoolOptions::default()
+    });
+    let active = pool.stream_out(silent_until_stopped());
+    // The second shows that the watchdog has survived the first.
+    for _ in 0..2 {
+        let held = Panics;
+        let waiting = pool.stream_out(move |_| drop(held));
+        assert_eq!(refusal(waiting).kind(), ErrorKind::Busy);
+    }
+    drop(active);
+    eventually("an empty pool", || pool.streams().is_empty());
+}
+
+#[test]
+fn c24_no_limit_of_time_is_too_long() {
+    let pool = StreamPool::new(PoolOptions {
+        queue_timeout: Duration::MAX,
+        idle_thread: Duration::MAX,
+        ..PoolOptions::default()
+    });
+    let options = StreamOptions::new()
+        .pool(&pool)
+        .flush_after(Duration::MAX)
+        .consumer_stall(Duration::MAX)
+        .source_stall(Duration::MAX);
+    for _ in 0..2 {
+        let chunks = options.clone().stream_out(writes(vec!["x"]));
+        let handle = chunks.handle();
+        assert_eq!(within("its turn", || chunks.read_to_vec()).unwrap(), b"x");
+        handle.wait();
+        assert!(pool.wait_until_empty(Duration::MAX));
+    }
+    assert!((1..=2).contains(&pool.threads()));
 }
 
 #[test]

@@ -2,16 +2,18 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt,
     sync::{
         Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
         mpsc::channel,
     },
+    task::Poll,
 };
 
-use datastreamer::{StreamOptions, stream_out};
+use bytes::Bytes;
+use datastreamer::StreamOptions;
 use datastreamer_testkit::{BoxError, eventually, fails_after, noise, noise_source};
 use futures_util::stream;
 use tracing::{
@@ -23,11 +25,27 @@ use tracing_core::span::Current;
 
 type Fields = HashMap<String, String>;
 
-/// The least subscriber that knows which span a thread is in, and keeps all events.
+/// The least subscriber that knows which spans a thread is in, and keeps all events.
 #[derive(Default)]
 struct Keeping {
     spans: AtomicU64,
     known: Mutex<HashMap<u64, &'static Metadata<'static>>>,
+}
+
+/// A span that was made, and the one that it was made in.
+#[derive(Clone, Debug)]
+struct Made {
+    name: &'static str,
+    fields: Fields,
+    parent: Option<u64>,
+}
+
+static SPANS: Mutex<BTreeMap<u64, Made>> = Mutex::new(BTreeMap::new());
+
+/// The span that this thread is in.
+fn span_here() -> Option<Made> {
+    let id = INSIDE.with_borrow(|inside| inside.last().copied())?;
+    Some(SPANS.lock().unwrap()[&id].clone())
 }
 
 thread_local! {
@@ -49,6 +67,15 @@ impl Subscriber for Keeping {
     fn new_span(&self, span: &Attributes<'_>) -> Id {
         let id = self.spans.fetch_add(1, Ordering::Relaxed) + 1;
         self.known.lock().unwrap().insert(id, span.metadata());
+        let mut fields = Gather(Fields::new());
+        span.record(&mut fields);
+        let parent = INSIDE.with_borrow(|inside| inside.last().copied());
+        let made = Made {
+            name: span.metadata().name(),
+            fields: fields.0,
+            parent: parent.filter(|_| span.is_contextual()),
+        };
+        SPANS.lock().unwrap().insert(id, made);
         Id::from_u64(id)
     }
 
@@ -91,22 +118,31 @@ impl Visit for Gather {
 }
 
 #[test]
-fn c26_the_source_runs_inside_its_callers_span() {
+fn c26_the_source_runs_in_its_streams_span_inside_its_callers() {
     subscribe();
     let (tell, told) = channel();
-    let span = tracing::info_span!("request");
-    let chunks = span.in_scope(|| {
-        stream_out(move |_| {
-            let here = tracing::Span::current()
-                .metadata()
-                .map(|metadata| metadata.name());
-            tell.send((here, std::thread::current().id())).unwrap();
-        })
+    let tell_too = tell.clone();
+    let options = || StreamOptions::new().context("/tables/gaia");
+    let pulled = stream::poll_fn(move |_| {
+        tell_too.send(span_here()).unwrap();
+        Poll::Ready(None::<Result<Bytes, BoxError>>)
     });
-    chunks.read_to_vec().unwrap();
-    let (name, thread) = told.recv().unwrap();
-    assert_eq!(name, Some("request"));
-    assert_ne!(thread, std::thread::current().id());
+    let span = tracing::info_span!("request");
+    let (threaded, pulled) = span.in_scope(|| {
+        let threaded = options().stream_out(move |_| tell.send(span_here()).unwrap());
+        (threaded, options().stream_out_async(pulled))
+    });
+    for chunks in [threaded, pulled] {
+        let id = chunks.handle().id().to_string();
+        chunks.read_to_vec().unwrap();
+        let here = told.recv().unwrap().unwrap();
+        assert_eq!(here.name, "stream");
+        assert_eq!(here.fields["id"], id);
+        assert_eq!(here.fields["context"], "/tables/gaia");
+        let around = SPANS.lock().unwrap()[&here.parent.unwrap()].clone();
+        assert_eq!(around.name, "request");
+    }
+    assert!(span_here().is_none(), "the poll has left the span");
 }
 
 #[test]

@@ -243,13 +243,12 @@ fn agrees(record: &Record, whole: bool) {
     );
 }
 
-// ---- behind features ----
-
-#[cfg(feature = "tokio")]
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread();
     { runtime }.enable_all().build().unwrap().block_on(future)
 }
+
+// ---- behind features ----
 
 #[cfg(feature = "tokio")]
 #[test]

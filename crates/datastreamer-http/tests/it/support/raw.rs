@@ -47,6 +47,12 @@ impl Head {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// Returns all values of a header.
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
+        let found = self.headers.iter().filter(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str()).collect()
+    }
+
     pub(crate) fn content_length(&self) -> Option<usize> {
         self.get("content-length")
             .map(|length| length.parse().unwrap())
@@ -180,6 +186,16 @@ impl Raw {
             self.read_chunk(&mut body).expect("a chunk");
         }
         body
+    }
+
+    /// Reads whatever still comes, as it is.
+    pub(crate) fn read_rest(&mut self) -> (Vec<u8>, End) {
+        let mut rest = Vec::new();
+        let end = match self.input.read_to_end(&mut rest) {
+            Ok(_) => End::Fin,
+            Err(error) => end_of(&error),
+        };
+        (rest, end)
     }
 
     /// Reads what comes after a response: how the server closes the connection.

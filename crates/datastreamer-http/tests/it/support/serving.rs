@@ -40,7 +40,7 @@ type Service = Arc<dyn Fn(Request<()>) -> Answer + Send + Sync>;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {
     pub(crate) http2: bool,
-    pub(crate) write_stall: Duration,
+    pub(crate) write_stall: Option<Duration>,
     /// What hyper may hold of an HTTP/1.1 response; `None`: its default.
     pub(crate) http1_buffer_bytes: Option<usize>,
 }
@@ -48,7 +48,7 @@ pub(crate) struct Setup {
 impl Setup {
     pub(crate) const HTTP1: Self = Self {
         http2: false,
-        write_stall: DEFAULT_WRITE_STALL,
+        write_stall: Some(DEFAULT_WRITE_STALL),
         http1_buffer_bytes: None,
     };
     pub(crate) const HTTP2: Self = Self {
@@ -158,7 +158,6 @@ async fn serve_one(
     service: Service,
     mut close: watch::Receiver<()>,
 ) {
-    tcp.set_nodelay(true).unwrap();
     let io = Armed::with_socket(spy.wrap(tcp), Some(peer)).write_stall(setup.write_stall);
     let connection = io.connection();
     let service = service_fn(move |request: Request<Incoming>| {

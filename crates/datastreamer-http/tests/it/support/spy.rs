@@ -122,8 +122,12 @@ impl Socket for Spied {
         self.tcp.is_sent()
     }
 
-    fn bound_unsent(&self) {
-        self.tcp.bound_unsent();
+    fn poll_hung_up(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.tcp.poll_hung_up(cx)
+    }
+
+    fn prepare(&self) {
+        self.tcp.prepare();
     }
 }
 

@@ -24,9 +24,14 @@ pub(crate) enum Client {
     HttpxHttp2,
     Urllib,
     NodeFetch,
+    NodeFetchClosing,
     Java,
     ChromiumDownload,
     ChromiumFetch,
+    CurlDecoding,
+    CurlHttp2Decoding,
+    WgetDecoding,
+    Aria2Decoding,
 }
 
 /// What a client told its user in the end.
@@ -74,6 +79,38 @@ impl Client {
         Self::ChromiumFetch,
     ];
 
+    /// All, and node's fetch with `Connection: close`: it takes a reset for the end of a file of
+    /// unknown length, and so sees every failure but the server's own death.
+    pub(crate) const WHILE_THE_SERVER_LIVES: [Self; 13] = [
+        Self::Curl,
+        Self::CurlHttp2,
+        Self::Wget,
+        Self::Aria2,
+        Self::Requests,
+        Self::Httpx,
+        Self::HttpxHttp2,
+        Self::Urllib,
+        Self::NodeFetch,
+        Self::NodeFetchClosing,
+        Self::Java,
+        Self::ChromiumDownload,
+        Self::ChromiumFetch,
+    ];
+
+    /// Those that ask for a content coding and decode it: some do by themselves.
+    pub(crate) const DECODING: [Self; 10] = [
+        Self::CurlDecoding,
+        Self::CurlHttp2Decoding,
+        Self::WgetDecoding,
+        Self::Aria2Decoding,
+        Self::Requests,
+        Self::Httpx,
+        Self::HttpxHttp2,
+        Self::NodeFetch,
+        Self::ChromiumDownload,
+        Self::ChromiumFetch,
+    ];
+
     /// Says whether the client speaks HTTP/2 from the first byte.
     pub(crate) fn is_http2(self) -> bool {
         matches!(self, Self::CurlHttp2 | Self::HttpxHttp2)
@@ -96,8 +133,15 @@ impl Client {
         match self {
             Self::Curl => curl(&[], url, file),
             Self::CurlHttp2 => curl(&["--http2-prior-knowledge"], url, file),
-            Self::Wget => {
+            Self::CurlDecoding => curl(&["--compressed"], url, file),
+            Self::CurlHttp2Decoding => {
+                curl(&["--compressed", "--http2-prior-knowledge"], url, file)
+            }
+            Self::Wget | Self::WgetDecoding => {
                 let mut wget = tools::program("wget");
+                if self == Self::WgetDecoding {
+                    wget.arg("--compression=auto");
+                }
                 wget.args([
                     "--no-config",
                     "--no-verbose",
@@ -107,8 +151,11 @@ impl Client {
                 wget.arg(file).arg(url);
                 wget
             }
-            Self::Aria2 => {
+            Self::Aria2 | Self::Aria2Decoding => {
                 let mut aria2 = tools::program("aria2c");
+                if self == Self::Aria2Decoding {
+                    aria2.arg("--http-accept-gzip=true");
+                }
                 aria2.args([
                     "--no-conf",
                     "--quiet",
@@ -128,11 +175,14 @@ impl Client {
             Self::Httpx => python("get_httpx.py", &["http1"], url, file),
             Self::HttpxHttp2 => python("get_httpx.py", &["http2"], url, file),
             Self::Urllib => python("get_urllib.py", &[], url, file),
-            Self::NodeFetch => {
+            Self::NodeFetch | Self::NodeFetchClosing => {
                 let mut node = tools::program("node");
                 node.arg(tools::client_script("get_fetch.mjs"))
                     .arg(url)
                     .arg(file);
+                if self == Self::NodeFetchClosing {
+                    node.arg("close");
+                }
                 node
             }
             Self::Java => {
@@ -164,9 +214,14 @@ impl fmt::Display for Client {
             Self::HttpxHttp2 => "httpx over HTTP/2",
             Self::Urllib => "Python urllib",
             Self::NodeFetch => "node fetch",
+            Self::NodeFetchClosing => "node fetch, Connection: close",
             Self::Java => "Java HttpClient",
             Self::ChromiumDownload => "Chromium download",
             Self::ChromiumFetch => "Chromium fetch",
+            Self::CurlDecoding => "curl --compressed",
+            Self::CurlHttp2Decoding => "curl HTTP/2 --compressed",
+            Self::WgetDecoding => "wget --compression",
+            Self::Aria2Decoding => "aria2c, gzip",
         })
     }
 }

@@ -16,6 +16,8 @@ use super::{tools, wait};
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// Returns a command for the program without any setting of the outside.
+///
+/// `DATASTREAMER_TEST_BINARY` names another program to test, for example an installed one.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let binary = std::env::var_os("DATASTREAMER_TEST_BINARY")
         .unwrap_or_else(|| env!("CARGO_BIN_EXE_datastreamer").into());
@@ -144,6 +146,15 @@ pub(crate) fn pid_in(file: &Path) -> u32 {
     written().trim().parse().expect("a number")
 }
 
+/// Returns the port that a server says it listens on, and lets nobody read what else it prints.
+pub(crate) fn port_of(server: &mut Child) -> Option<u16> {
+    let stdout = BufReader::new(server.stdout.take().expect("stdout is a pipe"));
+    stdout.lines().map_while(Result::ok).find_map(|line| {
+        let (_, rest) = line.split_once("http://127.0.0.1:")?;
+        rest.split('/').next()?.parse().ok()
+    })
+}
+
 /// A server that can be signalled; dropping it kills it.
 pub(crate) struct Daemon {
     child: Child,
@@ -154,21 +165,23 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts a server with a configuration file of this text, on a free port.
     pub(crate) fn start(configuration: &str) -> Self {
+        Self::start_with(configuration, &[])
+    }
+
+    /// Starts it with settings in its environment, too.
+    pub(crate) fn start_with(configuration: &str, environment: &[(&str, &str)]) -> Self {
         let scratch = Scratch::new("daemon");
         let file = scratch.join("datastreamer.toml");
         fs::write(&file, configuration).expect("files can be written");
         let log = File::create(scratch.join("stderr")).expect("files can be made");
         let mut child = command(&["serve", "--listen", "127.0.0.1:0", "--config"])
             .arg(file)
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
             .expect("the program starts");
-        let stdout = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
-        let port = stdout.lines().map_while(Result::ok).find_map(|line| {
-            let (_, rest) = line.split_once("http://127.0.0.1:")?;
-            rest.split('/').next()?.parse().ok()
-        });
+        let port = port_of(&mut child);
         let log = fs::read_to_string(scratch.join("stderr")).unwrap_or_default();
         Self {
             port: port.unwrap_or_else(|| panic!("no URL; on standard error: {log}")),
@@ -179,6 +192,10 @@ impl Daemon {
 
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Returns the directory of its configuration, which is also that of its commands.

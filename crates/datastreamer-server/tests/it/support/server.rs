@@ -4,13 +4,13 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
-use std::{env, thread};
 
 use super::scratch::Scratch;
-use super::{tools, wait};
+use super::{program, tools, wait};
 
 const START_LIMIT: Duration = Duration::from_secs(20);
 
@@ -25,20 +25,14 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `datastreamer serve ARGUMENTS --listen 127.0.0.1:0` and waits until it listens.
     ///
-    /// `DATASTREAMER_TEST_BINARY` names another program to test, for example an installed one.
-    ///
     /// # Panics
     /// When it ends, or has printed no URL after 20 seconds; with what it wrote to standard error.
     pub(crate) fn start(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
         let scratch = Scratch::new("server");
         let log_file = scratch.join("stderr");
-        let binary = env::var_os("DATASTREAMER_TEST_BINARY")
-            .unwrap_or_else(|| env!("CARGO_BIN_EXE_datastreamer").into());
-        let mut child = Command::new(binary)
-            .arg("serve")
+        let mut child = program::command(&["serve"])
             .args(arguments.into_iter().map(Into::into))
             .args(["--listen", "127.0.0.1:0"])
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&log_file).expect("the log can be made"))
             .spawn()

@@ -1,10 +1,18 @@
 //! The count of attempts and of failures that a client took for success: client × failure.
+//!
+//! With `DATASTREAMER_ABORT_REPORT` in the environment each table is appended to that file as
+//! Markdown; a relative path starts at the checkout.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::fmt::Write;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
 use std::sync::Mutex;
 
 use super::clients::{Client, Report};
+use super::tools;
 
 #[derive(Default)]
 struct Tally {
@@ -70,9 +78,12 @@ impl Table {
         (sum(|tally| tally.tried), sum(|tally| tally.undetected))
     }
 
-    /// Prints the table, and panics unless every client reported every failure.
+    /// Prints and reports the table, and panics unless every client reported every failure.
     pub(crate) fn assert_every_failure_was_seen(&self) {
         println!("{}", self.render());
+        if let Some(file) = env::var_os("DATASTREAMER_ABORT_REPORT") {
+            self.append_to(&tools::checkout().join(file));
+        }
         let counts = self
             .counts
             .lock()
@@ -89,6 +100,40 @@ impl Table {
             counts.wrong.len(),
             counts.wrong.join("\n")
         );
+    }
+
+    /// Appends the table as Markdown, in one write: other processes may do the same now.
+    fn append_to(&self, file: &Path) {
+        let report = File::options().create(true).append(true).open(file);
+        let written = report.and_then(|mut report| report.write_all(self.markdown().as_bytes()));
+        written.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    }
+
+    /// One row for each client and way of failing.
+    fn markdown(&self) -> String {
+        let (tried, undetected) = self.tried_and_undetected();
+        let counts = self
+            .counts
+            .lock()
+            .expect("nobody panics with the table locked");
+        let mut text = format!(
+            "## {}\n{tried} tried, {undetected} undetected.\n\n\
+             | client | way | tried | undetected | hung |\n|---|---|---:|---:|---:|\n",
+            self.title
+        );
+        for ((client, failure), tally) in &counts.tallies {
+            let Tally {
+                tried,
+                undetected,
+                hung,
+            } = tally;
+            let _ = writeln!(
+                text,
+                "| {client} | {failure} | {tried} | {undetected} | {hung} |"
+            );
+        }
+        text.push('\n');
+        text
     }
 
     /// Renders one row per client, one column per failure, `tried/undetected` in each cell.
@@ -132,4 +177,22 @@ impl Table {
         }
         text
     }
+}
+
+#[test]
+fn the_report_has_a_row_for_each_client_and_way() {
+    let table = Table::new("sources that fail");
+    let failed = Report::Failure("exit code 1".into());
+    table.record(Client::Curl, "panic", &failed, "");
+    table.record(Client::Curl, "panic", &Report::Success, "");
+    table.record(Client::Wget, "panic", &Report::Nothing, "");
+    let scratch = super::scratch::Scratch::new("report");
+    let file = scratch.join("aborts.md");
+    table.append_to(&file);
+    table.append_to(&file);
+    let report = std::fs::read_to_string(file).expect("a report");
+    assert_eq!(report.matches("## sources that fail").count(), 2);
+    assert!(report.contains("3 tried, 1 undetected."), "{report}");
+    assert!(report.contains("| curl | panic | 2 | 1 | 0 |"), "{report}");
+    assert!(report.contains("| wget | panic | 1 | 0 | 1 |"), "{report}");
 }

@@ -53,7 +53,8 @@ pub(crate) fn existing(what: &str, path: PathBuf) -> PathBuf {
     path
 }
 
-fn checkout() -> &'static Path {
+/// Returns the root of the checkout.
+pub(crate) fn checkout() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
