@@ -34,6 +34,27 @@ const BLOCK_BYTES: u64 = 2880;
 const ENCODE_BYTES: usize = 256 * 1024;
 
 /// Keeps a table until it is whole.
+///
+/// What FITS cannot hold is refused here, before anything of the file is written: text that is
+/// not printable ASCII, times beyond the year 9999. A null text and an empty one are the same in
+/// FITS, and so are a null float and NaN. Integers with nulls get a value that does not occur
+/// (TNULLn); 8-bit signed and unsigned ones of 16 and 32 bits the next larger type.
+///
+/// ```
+/// use std::sync::Arc;
+/// use arrow::{array::Int32Array, datatypes::{DataType, Field, Schema}, record_batch::RecordBatch};
+/// use datastreamer_formats::table::fits::FitsSpool;
+///
+/// let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int32, false)]));
+/// let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int32Array::from(vec![7]))])?;
+/// let mut spool = FitsSpool::new(schema, &std::env::temp_dir(), 1_000_000)?;
+/// spool.write(&batch)?;
+/// let table = spool.finish()?;
+/// let (mut file, length) = (Vec::new(), table.bytes());
+/// table.write_to(&mut file)?;
+/// assert_eq!(file.len() as u64, length);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct FitsSpool {
     schema: SchemaRef,
     spool: StreamWriter<BufWriter<Bounded>>,

@@ -14,7 +14,7 @@ use arrow::{
         Int64Array, ListArray, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
         TimestampSecondArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
     },
-    datatypes::{DataType, Field, Float32Type, Int16Type, Schema},
+    datatypes::{Field, Float32Type, Int16Type, Schema},
     ipc::writer::StreamWriter,
     record_batch::RecordBatch,
 };
@@ -67,9 +67,7 @@ impl Format {
                 };
                 Box::new(VotableWriter::new(&mut file, schema, options).unwrap())
             }
-            Self::Csv => {
-                Box::new(CsvWriter::new(&mut file, schema, Delimiter::Comma).unwrap())
-            }
+            Self::Csv => Box::new(CsvWriter::new(&mut file, schema, Delimiter::Comma).unwrap()),
             Self::Tsv => Box::new(CsvWriter::new(&mut file, schema, Delimiter::Tab).unwrap()),
             Self::Fits => return fits(batches),
         };
@@ -138,49 +136,177 @@ pub(crate) fn table(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
 /// nulls are values, leaves free.
 pub(crate) fn numbers() -> RecordBatch {
     table(vec![
-        ("bool", Arc::new(BooleanArray::from(vec![Some(true), None, Some(false), Some(true)]))),
-        ("i8", Arc::new(Int8Array::from(vec![Some(i8::MIN), None, Some(i8::MAX), Some(0)]))),
-        ("i16", Arc::new(Int16Array::from(vec![Some(i16::MIN + 1), None, Some(i16::MAX), Some(-1)]))),
-        ("i32", Arc::new(Int32Array::from(vec![Some(i32::MIN + 1), None, Some(i32::MAX), Some(7)]))),
-        ("i64", Arc::new(Int64Array::from(vec![Some(i64::MIN + 1), None, Some(i64::MAX), Some(7)]))),
-        ("u8", Arc::new(UInt8Array::from(vec![Some(0), None, Some(254), Some(7)]))),
-        ("u16", Arc::new(UInt16Array::from(vec![Some(0), None, Some(u16::MAX), Some(7)]))),
-        ("u32", Arc::new(UInt32Array::from(vec![Some(0), None, Some(u32::MAX), Some(7)]))),
-        ("u64", Arc::new(UInt64Array::from(vec![Some(1), None, Some(u64::MAX), Some(7)]))),
-        ("f32", Arc::new(Float32Array::from(vec![Some(f32::MIN_POSITIVE), None, Some(f32::INFINITY), Some(f32::NAN)]))),
-        ("f64", Arc::new(Float64Array::from(vec![Some(-0.0), None, Some(f64::NEG_INFINITY), Some(f64::MAX)]))),
-        ("decimal", Arc::new(Decimal128Array::from(vec![Some(-12_345), None, Some(5), Some(0)]).with_precision_and_scale(20, 3).unwrap())),
-        ("date", Arc::new(Date32Array::from(vec![Some(-719_528), None, Some(2_932_896), Some(0)]))),
-        ("second", Arc::new(TimestampSecondArray::from(vec![Some(-1), None, Some(1_700_000_000), Some(0)]))),
-        ("micro", Arc::new(TimestampMicrosecondArray::from(vec![Some(-1), None, Some(1_700_000_000_123_456), Some(0)]))),
-        ("time", Arc::new(Time64MicrosecondArray::from(vec![Some(0), None, Some(86_399_999_999), Some(1)]))),
+        (
+            "bool",
+            Arc::new(BooleanArray::from(vec![
+                Some(true),
+                None,
+                Some(false),
+                Some(true),
+            ])),
+        ),
+        (
+            "i8",
+            Arc::new(Int8Array::from(vec![
+                Some(i8::MIN),
+                None,
+                Some(i8::MAX),
+                Some(0),
+            ])),
+        ),
+        (
+            "i16",
+            Arc::new(Int16Array::from(vec![
+                Some(i16::MIN + 1),
+                None,
+                Some(i16::MAX),
+                Some(-1),
+            ])),
+        ),
+        (
+            "i32",
+            Arc::new(Int32Array::from(vec![
+                Some(i32::MIN + 1),
+                None,
+                Some(i32::MAX),
+                Some(7),
+            ])),
+        ),
+        (
+            "i64",
+            Arc::new(Int64Array::from(vec![
+                Some(i64::MIN + 1),
+                None,
+                Some(i64::MAX),
+                Some(7),
+            ])),
+        ),
+        (
+            "u8",
+            Arc::new(UInt8Array::from(vec![Some(0), None, Some(254), Some(7)])),
+        ),
+        (
+            "u16",
+            Arc::new(UInt16Array::from(vec![
+                Some(0),
+                None,
+                Some(u16::MAX),
+                Some(7),
+            ])),
+        ),
+        (
+            "u32",
+            Arc::new(UInt32Array::from(vec![
+                Some(0),
+                None,
+                Some(u32::MAX),
+                Some(7),
+            ])),
+        ),
+        (
+            "u64",
+            Arc::new(UInt64Array::from(vec![
+                Some(1),
+                Some(u64::MAX),
+                Some(1 << 63),
+                Some(7),
+            ])),
+        ),
+        (
+            "f32",
+            Arc::new(Float32Array::from(vec![
+                Some(f32::MIN_POSITIVE),
+                None,
+                Some(f32::INFINITY),
+                Some(f32::NAN),
+            ])),
+        ),
+        (
+            "f64",
+            Arc::new(Float64Array::from(vec![
+                Some(-0.0),
+                None,
+                Some(f64::NEG_INFINITY),
+                Some(f64::MAX),
+            ])),
+        ),
+        (
+            "decimal",
+            Arc::new(
+                Decimal128Array::from(vec![Some(-12_345), None, Some(5), Some(0)])
+                    .with_precision_and_scale(20, 3)
+                    .unwrap(),
+            ),
+        ),
+        (
+            "date",
+            Arc::new(Date32Array::from(vec![
+                Some(-719_528),
+                None,
+                Some(2_932_896),
+                Some(0),
+            ])),
+        ),
+        (
+            "second",
+            Arc::new(TimestampSecondArray::from(vec![
+                Some(-1),
+                None,
+                Some(1_700_000_000),
+                Some(0),
+            ])),
+        ),
+        (
+            "micro",
+            Arc::new(TimestampMicrosecondArray::from(vec![
+                Some(-1),
+                None,
+                Some(1_700_000_000_123_456),
+                Some(0),
+            ])),
+        ),
+        (
+            "time",
+            Arc::new(Time64MicrosecondArray::from(vec![
+                Some(0),
+                None,
+                Some(86_399_999_999),
+                Some(1),
+            ])),
+        ),
     ])
 }
 
 /// Texts that are hard on XML, quotes and lines; none that FITS, which holds ASCII, cannot hold.
 pub(crate) fn printable_texts() -> RecordBatch {
-    table(vec![(
-        "text",
-        Arc::new(StringArray::from(vec![
-            Some("plain"),
-            None,
-            Some("<a href=\"x\">&amp;]]></a>"),
-            Some("comma, \"quote\" 'n' \\t \\"),
-            Some(""),
-        ])),
-    ), ("n", Arc::new(Int32Array::from(vec![1, 2, 3, 4, 5])))])
+    table(vec![
+        (
+            "text",
+            Arc::new(StringArray::from(vec![
+                Some("plain"),
+                None,
+                Some("<a href=\"x\">&amp;]]></a>"),
+                Some("comma, \"quote\" 'n' \\t \\"),
+                Some(""),
+            ])),
+        ),
+        ("n", Arc::new(Int32Array::from(vec![1, 2, 3, 4, 5]))),
+    ])
 }
 
 /// Texts beyond ASCII, with what lines end with.
 pub(crate) fn unicode_texts() -> RecordBatch {
-    table(vec![(
-        "text",
-        Arc::new(StringArray::from(vec![
-            Some("déjà vu \u{2603} \u{1f680} \u{feff}\u{fdd0}"),
-            Some("two\nlines\tand a tab\r\n"),
-            None,
-        ])),
-    ), ("n", Arc::new(Int32Array::from(vec![1, 2, 3])))])
+    table(vec![
+        (
+            "text",
+            Arc::new(StringArray::from(vec![
+                Some("déjà vu \u{2603} \u{1f680} \u{feff}\u{fdd0}"),
+                Some("two\r\nlines\tand a tab."),
+                None,
+            ])),
+        ),
+        ("n", Arc::new(Int32Array::from(vec![1, 2, 3]))),
+    ])
 }
 
 /// Lists of numbers, and bytes.
@@ -198,12 +324,22 @@ pub(crate) fn lists() -> RecordBatch {
         Some(vec![Some(3.0), Some(4.0)]),
     ];
     table(vec![
-        ("list", Arc::new(ListArray::from_iter_primitive::<Int16Type, _, _>(list))),
-        ("pair", Arc::new(FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(fixed, 2))),
-        ("bytes", Arc::new(BinaryArray::from_opt_vec(vec![Some(b"\x00\xff"), Some(b"a"), None, Some(b"")]))),
+        (
+            "list",
+            Arc::new(ListArray::from_iter_primitive::<Int16Type, _, _>(list)),
+        ),
+        (
+            "pair",
+            Arc::new(FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(fixed, 2)),
+        ),
+        (
+            "bytes",
+            Arc::new(BinaryArray::from_opt_vec(vec![
+                Some(b"\x00\xff"),
+                Some(b"a"),
+                None,
+                Some(b""),
+            ])),
+        ),
     ])
-}
-
-pub(crate) fn data_types(batch: &RecordBatch) -> Vec<DataType> {
-    batch.columns().iter().map(|array| array.data_type().clone()).collect()
 }

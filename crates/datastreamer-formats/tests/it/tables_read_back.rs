@@ -9,9 +9,7 @@ use datastreamer_formats::table::{
     votable::{Serialization, VotableOptions, VotableWriter},
 };
 
-use crate::tables::{
-    ALL, Format, lists, numbers, printable_texts, table, unicode_texts,
-};
+use crate::tables::{ALL, Format, lists, numbers, printable_texts, table, unicode_texts};
 
 #[test]
 fn numbers_and_times_read_back_in_every_format() {
@@ -59,7 +57,9 @@ fn a_table_of_999_columns_reads_back_and_fits_refuses_one_more() {
     let wide = |columns: usize| {
         let names: Vec<String> = (0..columns).map(|column| format!("c{column}")).collect();
         let array = Arc::new(Int32Array::from(vec![Some(1), None]));
-        let columns = names.iter().map(|name| (name.as_str(), Arc::clone(&array) as _));
+        let columns = names
+            .iter()
+            .map(|name| (name.as_str(), Arc::clone(&array) as _));
         table(columns.collect())
     };
     for format in ALL {
@@ -67,7 +67,10 @@ fn a_table_of_999_columns_reads_back_and_fits_refuses_one_more() {
     }
     let refused = FitsSpool::new(wide(1000).schema(), &std::env::temp_dir(), 1 << 20);
     let text = refused.err().unwrap().to_string();
-    assert_eq!(text, "column \"c999\": FITS holds 999 columns at most, the table has 1000");
+    assert_eq!(
+        text,
+        "column \"c999\": FITS holds 999 columns at most, the table has 1000"
+    );
 }
 
 #[test]
@@ -75,7 +78,10 @@ fn what_fits_cannot_hold_is_refused_with_its_row_and_column() {
     let batch = unicode_texts();
     let mut spool = FitsSpool::new(batch.schema(), &std::env::temp_dir(), 1 << 20).unwrap();
     let error = spool.write(&batch).unwrap_err();
-    assert_eq!(error.to_string(), "row 0, column \"text\": FITS holds printable ASCII only");
+    assert_eq!(
+        error.to_string(),
+        "row 0, column \"text\": FITS holds printable ASCII only"
+    );
 }
 
 #[test]
@@ -84,12 +90,18 @@ fn a_spool_that_is_full_is_an_error_of_its_own() {
     let mut spool = FitsSpool::new(batch.schema(), &std::env::temp_dir(), 4096).unwrap();
     let error = (0..100).find_map(|_| spool.write(&batch).err()).unwrap();
     assert!(matches!(error, TableError::Output(_)), "{error}");
-    assert!(error.to_string().contains("larger than its temporary file"), "{error}");
+    assert!(
+        error.to_string().contains("larger than its temporary file"),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_value_that_stands_for_null_fails_binary_with_its_row_and_column() {
-    let batch = table(vec![("n", Arc::new(Int32Array::from(vec![Some(1), Some(i32::MIN)])))]);
+    let batch = table(vec![(
+        "n",
+        Arc::new(Int32Array::from(vec![Some(1), Some(i32::MIN)])),
+    )]);
     let options = VotableOptions {
         serialization: Serialization::Binary,
         ..VotableOptions::default()
@@ -97,7 +109,10 @@ fn a_value_that_stands_for_null_fails_binary_with_its_row_and_column() {
     let mut file = Vec::new();
     let mut writer = VotableWriter::new(&mut file, batch.schema(), options).unwrap();
     let error = writer.write(&batch).unwrap_err().to_string();
-    assert!(error.starts_with("row 1, column \"n\": the value is the one that stands for null"), "{error}");
+    assert!(
+        error.starts_with("row 1, column \"n\": the value is the one that stands for null"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -131,5 +146,8 @@ fn what_xml_has_no_character_for_is_replaced_and_counted() {
     let text = String::from_utf8(file).unwrap();
     assert!(text.contains("<TD>a\u{fffd}b\u{fffd}</TD>"), "{text}");
     assert!(text.contains("<TD>\u{fffd}\u{fffd}</TD>"), "{text}");
-    assert!(text.contains("value=\"3 characters that XML cannot hold were replaced"), "{text}");
+    assert!(
+        text.contains("value=\"3 characters that XML cannot hold were replaced"),
+        "{text}"
+    );
 }

@@ -5,7 +5,7 @@ use arrow::{
     record_batch::RecordBatch,
 };
 
-use super::layout::{FitsColumn, Kind, Layout, append_digits, stored_integer};
+use super::layout::{FitsColumn, Kind, Layout, append_digits, integer, stored_integer};
 use crate::table::column::{Cells, Column};
 
 /// Appends the rows of a batch. `heap_bytes` counts what the rows so far have in the heap.
@@ -92,6 +92,17 @@ fn put_column(mut rows: Rows<'_>, column: &FitsColumn, cells: &Column<'_>, array
             };
             rows.put_all(all.map(stored));
         }};
+    }
+    if column.widened && !matches!(cells.cells, Cells::List(..)) {
+        let width = column.kind.bytes();
+        for row in all {
+            let value = match cells.is_null(row) {
+                true => null,
+                false => integer(&cells.cells, row).unwrap_or_default(),
+            };
+            rows.put(row, 0, &value.to_be_bytes()[8 - width..]);
+        }
+        return;
     }
     match &cells.cells {
         Cells::Bool(values) => rows.put_all(all.map(|row| match cells.is_null(row) {
@@ -186,6 +197,9 @@ fn append_element(out: &mut Vec<u8>, column: &FitsColumn, elements: &Column<'_>,
         Cells::Bool(values) => out.push(logical(values.value(row))),
         Cells::F32(values) => out.extend_from_slice(&values[row].to_be_bytes()),
         Cells::F64(values) => out.extend_from_slice(&values[row].to_be_bytes()),
+        cells if column.widened => {
+            append_integer(out, column, integer(cells, row).unwrap_or_default());
+        }
         cells => append_integer(out, column, stored_integer(cells, row).unwrap_or_default()),
     }
 }

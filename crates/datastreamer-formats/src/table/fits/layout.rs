@@ -28,6 +28,8 @@ pub(super) struct FitsColumn {
     /// Elements in the row; of a column in the heap the most that any row has there.
     pub(super) repeat: usize,
     pub(super) in_heap: bool,
+    /// Stored as the next larger signed type, as it is: see [`Seen::widened`].
+    pub(super) widened: bool,
     /// What is stored for an integer that is null (TNULLn).
     pub(super) null: Option<i64>,
     /// Where in the row it begins, in bytes.
@@ -91,6 +93,21 @@ impl Kind {
         }
     }
 
+    /// Values that may stand for null when the extremes may not: 256, evenly spread over the
+    /// range, which for bytes are all. Says which of them a stored value is.
+    #[inline]
+    fn candidate(self, stored: i64) -> Option<usize> {
+        let (lowest, _) = self.range()?;
+        let above = stored.wrapping_sub(lowest) as u64;
+        let shift = self.candidate_shift();
+        let place = above >> shift;
+        (place << shift == above && place < 256).then_some(place as usize)
+    }
+
+    fn candidate_shift(self) -> u32 {
+        8 * (self.bytes() as u32 - 1)
+    }
+
     /// The least and the greatest that can be stored, of integers.
     fn range(self) -> Option<(i64, i64)> {
         match self {
@@ -146,6 +163,8 @@ struct Seen {
     has_nulls: bool,
     /// The least and the greatest stored integer.
     extremes: Option<(i64, i64)>,
+    /// Which of 256 candidates for null are stored: see [`Kind::candidate`].
+    candidates: [bool; 256],
     /// The most elements of a row.
     longest: usize,
     /// The elements of all rows.
@@ -190,6 +209,7 @@ impl Survey {
                 shape,
                 has_nulls: false,
                 extremes: None,
+                candidates: [false; 256],
                 longest: 0,
                 elements: 0,
             })
@@ -228,7 +248,7 @@ impl Survey {
             .columns
             .iter()
             .filter(|seen| in_heap(seen))
-            .map(|seen| seen.elements * seen.kind.bytes() as u64)
+            .map(|seen| seen.elements * seen.stored_kind().bytes() as u64)
             .sum();
         let mut layout = Layout {
             columns: Vec::new(),
@@ -238,7 +258,8 @@ impl Survey {
         };
         for (seen, field) in self.columns.iter().zip(schema.fields()) {
             let column = FitsColumn {
-                kind: seen.kind,
+                kind: seen.stored_kind(),
+                widened: seen.widened().is_some(),
                 repeat: match seen.shape {
                     Shape::Fixed(repeat) => repeat,
                     Shape::Widest if !in_heap(seen) => seen.longest.max(1),
@@ -314,7 +335,8 @@ impl Seen {
         let Some(column) = Column::of(array) else {
             return Ok(());
         };
-        self.has_nulls |= array.null_count() > 0;
+        // In the heap a row that is null is an empty one.
+        self.has_nulls |= array.null_count() > 0 && self.shape != Shape::Variable;
         match &column.cells {
             Cells::Text(texts) => {
                 for row in (0..array.len()).filter(|row| !column.is_null(*row)) {
@@ -362,6 +384,9 @@ impl Seen {
         } else if let Some(stored) = stored_integer(&column.cells, row) {
             let (least, greatest) = self.extremes.unwrap_or((stored, stored));
             self.extremes = Some((least.min(stored), greatest.max(stored)));
+            if let Some(candidate) = self.kind.candidate(stored) {
+                self.candidates[candidate] = true;
+            }
         }
     }
 
@@ -381,8 +406,30 @@ impl Seen {
         }
     }
 
+    fn stored_kind(&self) -> Kind {
+        self.widened().unwrap_or(self.kind)
+    }
+
+    /// The next larger signed type for integers with nulls that would be stored with an offset:
+    /// astropy (8.0) takes TNULL for the value after the offset, and fails or is wrong. There is
+    /// none beyond 64 bits.
+    fn widened(&self) -> Option<Kind> {
+        match self.kind {
+            _ if !self.has_nulls => None,
+            Kind::Byte { signed: true } => Some(Kind::Short { unsigned: false }),
+            Kind::Short { unsigned: true } => Some(Kind::Int { unsigned: false }),
+            Kind::Int { unsigned: true } => Some(Kind::Long { unsigned: false }),
+            _ => None,
+        }
+    }
+
     /// The value that stands for null: the column's own, or one next to those that occur.
     fn null_value(&self, field: &Field) -> Result<Option<i64>, String> {
+        if let Some((lowest, _)) = self.widened().and_then(Kind::range) {
+            let own = meta::of_column(field, meta::NULL).and_then(|text| text.parse().ok());
+            let is_free = |value: &i64| !self.may_occur(*value);
+            return Ok(own.filter(is_free).or(Some(lowest)));
+        }
         let Some((lowest, highest)) = self.kind.range() else {
             return Ok(None);
         };
@@ -404,16 +451,25 @@ impl Seen {
                 )),
             };
         }
-        if least > lowest {
-            Ok(Some(lowest))
-        } else if greatest < highest {
-            Ok(Some(highest))
-        } else {
-            Err(
-                "no value is left to stand for null: give one in the column's metadata (null)"
-                    .into(),
-            )
-        }
+        let free_between = || {
+            let free = self.candidates.iter().position(|stored| !stored)?;
+            Some(lowest.wrapping_add(((free as u64) << self.kind.candidate_shift()) as i64))
+        };
+        let free = match (least > lowest, greatest < highest) {
+            (true, _) => Some(lowest),
+            (false, true) => Some(highest),
+            (false, false) => free_between(),
+        };
+        free.map(Some).ok_or_else(|| {
+            "no value is left to stand for null: give one in the column's metadata (null)".into()
+        })
+    }
+
+    /// Says whether a value is between those that occur.
+    fn may_occur(&self, value: i64) -> bool {
+        let stored = self.stored(value);
+        self.extremes
+            .is_some_and(|(least, greatest)| (least..=greatest).contains(&stored))
     }
 
     /// How an integer is stored.
@@ -425,6 +481,17 @@ impl Seen {
             Kind::Long { unsigned: true } => value ^ i64::MIN,
             _ => value,
         }
+    }
+}
+
+/// An integer as it is, where 64 bits with a sign hold it; `None` for other cells.
+#[inline]
+pub(super) fn integer(cells: &Cells<'_>, row: usize) -> Option<i64> {
+    match cells {
+        Cells::I8(values) => Some(values[row].into()),
+        Cells::U16(values) => Some(values[row].into()),
+        Cells::U32(values) => Some(values[row].into()),
+        _ => None,
     }
 }
 

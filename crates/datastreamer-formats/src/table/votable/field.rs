@@ -127,7 +127,12 @@ fn of_column(
         primitive,
         size: size.unwrap_or(own_size),
         xtype,
-        null: null_value(field, primitive, is_list, serialization)?,
+        null: null_value(
+            field,
+            primitive,
+            is_list || own_size != Size::One,
+            serialization,
+        )?,
     })
 }
 
@@ -170,11 +175,12 @@ fn primitive(
     }
 }
 
-/// BINARY has no other way to say null; elsewhere only a list's elements have not.
+/// BINARY has no other way to say null of a single value; elsewhere, and of arrays, only elements
+/// have not.
 fn null_value(
     field: &Field,
     primitive: Primitive,
-    is_list: bool,
+    is_array: bool,
     serialization: Serialization,
 ) -> Result<Option<i64>, String> {
     let Some(default) = primitive.default_null() else {
@@ -190,7 +196,7 @@ fn null_value(
             )),
         };
     }
-    let needed = field.is_nullable() && !is_list && serialization == Serialization::Binary;
+    let needed = field.is_nullable() && !is_array && serialization == Serialization::Binary;
     Ok(needed.then_some(default))
 }
 
