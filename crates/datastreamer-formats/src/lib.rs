@@ -6,5 +6,7 @@
 //! long as the writer that it was given blocks.
 //!
 //! - [`archive`]: members (files, directories, links) into one archive.
+//! - [`table`]: rows into VOTable, CSV and the other formats of tables.
 
 pub mod archive;
+pub mod table;

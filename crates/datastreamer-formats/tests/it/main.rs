@@ -8,6 +8,8 @@
 
 mod readers;
 mod round_trip;
+mod tables;
+mod tables_read_back;
 mod tar_directory;
 mod tar_failures;
 mod tar_format;

@@ -1,0 +1,234 @@
+//! Typed access to the cells of a batch: what kinds of columns there are, and how one is read.
+//!
+//! Kinds that add nothing for a writer are cast away first: dictionaries become their values,
+//! half floats floats, a column of nothing but nulls text.
+
+use arrow::{
+    array::{
+        Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, BooleanArray, FixedSizeBinaryArray,
+        FixedSizeListArray, LargeBinaryArray, LargeListArray, LargeStringArray, ListArray,
+        StringArray, StringViewArray,
+    },
+    buffer::NullBuffer,
+    compute::cast,
+    datatypes::{
+        DataType, Date32Type, Date64Type, Decimal128Type, Float32Type, Float64Type, Int8Type,
+        Int16Type, Int32Type, Int64Type, Schema, Time32MillisecondType, Time32SecondType,
+        Time64MicrosecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType,
+        TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type,
+        UInt16Type, UInt32Type, UInt64Type,
+    },
+    record_batch::RecordBatch,
+};
+
+use super::TableError;
+
+/// The type that a column's cells have once it is cast; `None`: as it is.
+fn cast_type(data_type: &DataType) -> Option<DataType> {
+    match data_type {
+        DataType::Dictionary(_, values) => {
+            Some(cast_type(values).unwrap_or_else(|| values.as_ref().clone()))
+        }
+        DataType::Float16 => Some(DataType::Float32),
+        DataType::Null => Some(DataType::Utf8),
+        _ => None,
+    }
+}
+
+/// The types of a table's columns after the casts.
+pub(super) fn cell_types(schema: &Schema) -> Vec<DataType> {
+    let of = |data_type: &DataType| cast_type(data_type).unwrap_or_else(|| data_type.clone());
+    schema
+        .fields()
+        .iter()
+        .map(|field| of(field.data_type()))
+        .collect()
+}
+
+/// The columns of a batch, cast.
+pub(super) fn cast_columns(batch: &RecordBatch) -> Result<Vec<ArrayRef>, TableError> {
+    let schema = batch.schema_ref();
+    let columns = batch.columns().iter().zip(schema.fields());
+    columns
+        .map(|(column, field)| match cast_type(column.data_type()) {
+            Some(data_type) => cast(column, &data_type).map_err(|error| TableError::Column {
+                column: field.name().clone(),
+                problem: error.to_string(),
+            }),
+            None => Ok(ArrayRef::clone(column)),
+        })
+        .collect()
+}
+
+/// A column of a batch.
+pub(super) struct Column<'a> {
+    pub(super) cells: Cells<'a>,
+    nulls: Option<&'a NullBuffer>,
+}
+
+/// The cells of a column, by what they are.
+pub(super) enum Cells<'a> {
+    Bool(&'a BooleanArray),
+    I8(&'a [i8]),
+    I16(&'a [i16]),
+    I32(&'a [i32]),
+    I64(&'a [i64]),
+    U8(&'a [u8]),
+    U16(&'a [u16]),
+    U32(&'a [u32]),
+    U64(&'a [u64]),
+    F32(&'a [f32]),
+    F64(&'a [f64]),
+    Decimal(&'a [i128], i8),
+    Date32(&'a [i32]),
+    /// Milliseconds since 1970, at midnight.
+    Date64(&'a [i64]),
+    Timestamp(&'a [i64], TimeUnit),
+    Time32(&'a [i32], TimeUnit),
+    Time64(&'a [i64], TimeUnit),
+    Text(Texts<'a>),
+    Bytes(ByteTexts<'a>),
+    List(Lists<'a>, Box<Column<'a>>),
+}
+
+/// Texts, however they are stored.
+pub(super) enum Texts<'a> {
+    Utf8(&'a StringArray),
+    Large(&'a LargeStringArray),
+    View(&'a StringViewArray),
+}
+
+/// Byte strings, however they are stored.
+pub(super) enum ByteTexts<'a> {
+    Binary(&'a BinaryArray),
+    Large(&'a LargeBinaryArray),
+    View(&'a BinaryViewArray),
+    Fixed(&'a FixedSizeBinaryArray),
+}
+
+/// Where each row's elements are.
+pub(super) enum Lists<'a> {
+    List(&'a ListArray),
+    Large(&'a LargeListArray),
+    Fixed(&'a FixedSizeListArray),
+}
+
+impl Texts<'_> {
+    #[inline]
+    pub(super) fn get(&self, row: usize) -> &str {
+        match self {
+            Self::Utf8(array) => array.value(row),
+            Self::Large(array) => array.value(row),
+            Self::View(array) => array.value(row),
+        }
+    }
+}
+
+impl ByteTexts<'_> {
+    #[inline]
+    pub(super) fn get(&self, row: usize) -> &[u8] {
+        match self {
+            Self::Binary(array) => array.value(row),
+            Self::Large(array) => array.value(row),
+            Self::View(array) => array.value(row),
+            Self::Fixed(array) => array.value(row),
+        }
+    }
+}
+
+impl Lists<'_> {
+    /// The elements of a row, as rows of the inner column.
+    #[inline]
+    pub(super) fn range(&self, row: usize) -> std::ops::Range<usize> {
+        match self {
+            Self::List(array) => {
+                let offsets = array.value_offsets();
+                offsets[row] as usize..offsets[row + 1] as usize
+            }
+            Self::Large(array) => {
+                let offsets = array.value_offsets();
+                offsets[row] as usize..offsets[row + 1] as usize
+            }
+            Self::Fixed(array) => {
+                let length = array.value_length() as usize;
+                row * length..(row + 1) * length
+            }
+        }
+    }
+}
+
+impl<'a> Column<'a> {
+    /// Reads an array; `None` if there is no such kind of column. Which kinds a format holds was
+    /// decided when its writer was made.
+    pub(super) fn of(array: &'a dyn Array) -> Option<Self> {
+        macro_rules! cells {
+            ($kind:ident, $primitive:ty $(, $more:expr)*) => {
+                Cells::$kind(array.as_primitive::<$primitive>().values() $(, $more)*)
+            };
+        }
+        let cells = match array.data_type() {
+            DataType::Boolean => Cells::Bool(array.as_boolean()),
+            DataType::Int8 => cells!(I8, Int8Type),
+            DataType::Int16 => cells!(I16, Int16Type),
+            DataType::Int32 => cells!(I32, Int32Type),
+            DataType::Int64 => cells!(I64, Int64Type),
+            DataType::UInt8 => cells!(U8, UInt8Type),
+            DataType::UInt16 => cells!(U16, UInt16Type),
+            DataType::UInt32 => cells!(U32, UInt32Type),
+            DataType::UInt64 => cells!(U64, UInt64Type),
+            DataType::Float32 => cells!(F32, Float32Type),
+            DataType::Float64 => cells!(F64, Float64Type),
+            DataType::Decimal128(_, scale) => cells!(Decimal, Decimal128Type, *scale),
+            DataType::Date32 => cells!(Date32, Date32Type),
+            DataType::Date64 => cells!(Date64, Date64Type),
+            DataType::Timestamp(unit, _) => {
+                let unit_too = *unit;
+                match unit {
+                    TimeUnit::Second => cells!(Timestamp, TimestampSecondType, unit_too),
+                    TimeUnit::Millisecond => cells!(Timestamp, TimestampMillisecondType, unit_too),
+                    TimeUnit::Microsecond => cells!(Timestamp, TimestampMicrosecondType, unit_too),
+                    TimeUnit::Nanosecond => cells!(Timestamp, TimestampNanosecondType, unit_too),
+                }
+            }
+            DataType::Time32(TimeUnit::Second) => {
+                cells!(Time32, Time32SecondType, TimeUnit::Second)
+            }
+            DataType::Time32(unit) => cells!(Time32, Time32MillisecondType, *unit),
+            DataType::Time64(TimeUnit::Microsecond) => {
+                cells!(Time64, Time64MicrosecondType, TimeUnit::Microsecond)
+            }
+            DataType::Time64(unit) => cells!(Time64, Time64NanosecondType, *unit),
+            DataType::Utf8 => Cells::Text(Texts::Utf8(array.as_string())),
+            DataType::LargeUtf8 => Cells::Text(Texts::Large(array.as_string())),
+            DataType::Utf8View => Cells::Text(Texts::View(array.as_string_view())),
+            DataType::Binary => Cells::Bytes(ByteTexts::Binary(array.as_binary())),
+            DataType::LargeBinary => Cells::Bytes(ByteTexts::Large(array.as_binary())),
+            DataType::BinaryView => Cells::Bytes(ByteTexts::View(array.as_binary_view())),
+            DataType::FixedSizeBinary(_) => {
+                Cells::Bytes(ByteTexts::Fixed(array.as_fixed_size_binary()))
+            }
+            DataType::List(_) => {
+                let list = array.as_list();
+                Cells::List(Lists::List(list), Box::new(Self::of(list.values())?))
+            }
+            DataType::LargeList(_) => {
+                let list = array.as_list();
+                Cells::List(Lists::Large(list), Box::new(Self::of(list.values())?))
+            }
+            DataType::FixedSizeList(_, _) => {
+                let list = array.as_fixed_size_list();
+                Cells::List(Lists::Fixed(list), Box::new(Self::of(list.values())?))
+            }
+            _ => return None,
+        };
+        Some(Self {
+            cells,
+            nulls: array.nulls(),
+        })
+    }
+
+    #[inline]
+    pub(super) fn is_null(&self, row: usize) -> bool {
+        self.nulls.is_some_and(|nulls| nulls.is_null(row))
+    }
+}

@@ -1,0 +1,238 @@
+//! CSV (RFC 4180) and TSV.
+//!
+//! [`CsvWriter`] writes a header and a line a row. In CSV a text is quoted where it must be, and an
+//! empty text always: an empty field is a null. In TSV tab, line breaks and backslash are written
+//! as `\t`, `\n`, `\r` and `\\`, and null as an empty field too.
+
+use std::{io::Write, sync::Arc};
+
+use arrow::{
+    datatypes::{DataType, SchemaRef},
+    record_batch::RecordBatch,
+};
+
+use super::{
+    TableEnd, TableError, TableWriter,
+    column::{Cells, Column, cell_types},
+    gather::{BadCell, Gather},
+    text::{self, BeyondYears, Specials},
+};
+
+/// What pandas, DuckDB, polars and astropy all read.
+const SPECIALS: Specials = Specials {
+    nan: "NaN",
+    infinity: "inf",
+    minus_infinity: "-inf",
+};
+
+/// How fields are set apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delimiter {
+    /// CSV: lines end with CR LF (RFC 4180, 2.1).
+    Comma,
+    /// TSV: lines end with LF (IANA, text/tab-separated-values).
+    Tab,
+}
+
+/// Writes one table as CSV or TSV.
+///
+/// Booleans are `true` and `false`, times ISO 8601, binary values hexadecimal. Lists are refused:
+/// no two readers agree on them.
+///
+/// ```
+/// use std::sync::Arc;
+/// use arrow::{array::StringArray, datatypes::{DataType, Field, Schema}, record_batch::RecordBatch};
+/// use datastreamer_formats::table::{TableEnd, TableWriter, csv::{CsvWriter, Delimiter}};
+///
+/// let schema = Arc::new(Schema::new(vec![Field::new("name", DataType::Utf8, true)]));
+/// let names = StringArray::from(vec![Some("a,b"), Some(""), None]);
+/// let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(names)])?;
+/// let mut file = Vec::new();
+/// let mut table = Box::new(CsvWriter::new(&mut file, schema, Delimiter::Comma)?);
+/// table.write(&batch)?;
+/// table.finish(TableEnd::Complete)?;
+/// assert_eq!(file, b"name\r\n\"a,b\"\r\n\"\"\r\n\r\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct CsvWriter<W> {
+    rows: Gather<W>,
+    delimiter: Delimiter,
+}
+
+impl<W: Write> CsvWriter<W> {
+    /// Writes the header.
+    ///
+    /// # Errors
+    /// A column that the format cannot hold, before anything is written; what the output says.
+    pub fn new(out: W, schema: SchemaRef, delimiter: Delimiter) -> Result<Self, TableError> {
+        let refused = cell_types(&schema)
+            .into_iter()
+            .position(|data_type| !holds(&data_type));
+        if let Some(place) = refused {
+            let field = schema.field(place);
+            return Err(TableError::Column {
+                column: field.name().clone(),
+                problem: format!("{} cannot hold {}", delimiter.name(), field.data_type()),
+            });
+        }
+        let header = Arc::clone(&schema);
+        let mut rows = Gather::new(out, schema);
+        for (place, field) in header.fields().iter().enumerate() {
+            if place > 0 {
+                rows.bytes.push(delimiter.byte());
+            }
+            delimiter.append_text(&mut rows.bytes, field.name());
+        }
+        rows.bytes.extend_from_slice(delimiter.line_end());
+        rows.hand_over()?;
+        Ok(Self { rows, delimiter })
+    }
+}
+
+fn append_row(
+    out: &mut Vec<u8>,
+    delimiter: Delimiter,
+    columns: &[Column<'_>],
+    row: usize,
+) -> Result<(), BadCell> {
+    for (place, column) in columns.iter().enumerate() {
+        if place > 0 {
+            out.push(delimiter.byte());
+        }
+        if !column.is_null(row) {
+            append_cell(out, delimiter, column, row)
+                .map_err(|BeyondYears| (place, BeyondYears::PROBLEM))?;
+        }
+    }
+    out.extend_from_slice(delimiter.line_end());
+    Ok(())
+}
+
+impl<W: Write> TableWriter for CsvWriter<W> {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), TableError> {
+        let delimiter = self.delimiter;
+        let append = |out: &mut Vec<u8>, columns: &[Column<'_>], row| {
+            append_row(out, delimiter, columns, row)
+        };
+        self.rows.write_rows(batch, append)
+    }
+
+    /// Neither format has a place to say that a limit cut the table.
+    fn finish(self: Box<Self>, _end: TableEnd) -> Result<(), TableError> {
+        self.rows.end()
+    }
+
+    fn abort(self: Box<Self>, _reason: &str) -> Result<(), TableError> {
+        self.rows.end()
+    }
+}
+
+impl Delimiter {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Comma => "CSV",
+            Self::Tab => "TSV",
+        }
+    }
+
+    fn byte(self) -> u8 {
+        match self {
+            Self::Comma => b',',
+            Self::Tab => b'\t',
+        }
+    }
+
+    fn line_end(self) -> &'static [u8] {
+        match self {
+            Self::Comma => b"\r\n",
+            Self::Tab => b"\n",
+        }
+    }
+
+    fn append_text(self, out: &mut Vec<u8>, text: &str) {
+        match self {
+            Self::Comma => append_quoted(out, text.as_bytes()),
+            Self::Tab => append_escaped(out, text.as_bytes()),
+        }
+    }
+}
+
+fn holds(data_type: &DataType) -> bool {
+    use DataType as T;
+    data_type.is_integer()
+        || matches!(
+            data_type,
+            T::Boolean | T::Float32 | T::Float64 | T::Decimal128(_, _)
+        )
+        || matches!(
+            data_type,
+            T::Utf8 | T::LargeUtf8 | T::Utf8View | T::Binary | T::LargeBinary | T::BinaryView
+        )
+        || matches!(
+            data_type,
+            T::FixedSizeBinary(_)
+                | T::Timestamp(_, _)
+                | T::Date32
+                | T::Date64
+                | T::Time32(_)
+                | T::Time64(_)
+        )
+}
+
+#[inline]
+fn append_cell(
+    out: &mut Vec<u8>,
+    delimiter: Delimiter,
+    column: &Column<'_>,
+    row: usize,
+) -> Result<(), BeyondYears> {
+    match &column.cells {
+        Cells::Bool(array) => text::boolean(out, array.value(row)),
+        Cells::I8(values) => text::integer(out, values[row]),
+        Cells::I16(values) => text::integer(out, values[row]),
+        Cells::I32(values) => text::integer(out, values[row]),
+        Cells::I64(values) => text::integer(out, values[row]),
+        Cells::U8(values) => text::integer(out, values[row]),
+        Cells::U16(values) => text::integer(out, values[row]),
+        Cells::U32(values) => text::integer(out, values[row]),
+        Cells::U64(values) => text::integer(out, values[row]),
+        Cells::F32(values) => text::float(out, values[row], SPECIALS),
+        Cells::F64(values) => text::float(out, values[row], SPECIALS),
+        Cells::Decimal(values, scale) => text::decimal(out, values[row], *scale),
+        Cells::Text(texts) => delimiter.append_text(out, texts.get(row)),
+        Cells::Bytes(bytes) => bytes.get(row).iter().for_each(|byte| text::hex(out, *byte)),
+        cells => text::time(out, cells, row)?,
+    }
+    Ok(())
+}
+
+#[inline]
+fn append_quoted(out: &mut Vec<u8>, text: &[u8]) {
+    let must_quote = |byte: &u8| matches!(byte, b',' | b'"' | b'\r' | b'\n');
+    if !text.is_empty() && !text.iter().any(must_quote) {
+        out.extend_from_slice(text);
+        return;
+    }
+    out.push(b'"');
+    let mut rest = text;
+    while let Some(at) = memchr::memchr(b'"', rest) {
+        out.extend_from_slice(&rest[..=at]);
+        out.push(b'"');
+        rest = &rest[at + 1..];
+    }
+    out.extend_from_slice(rest);
+    out.push(b'"');
+}
+
+#[inline]
+fn append_escaped(out: &mut Vec<u8>, text: &[u8]) {
+    for byte in text {
+        match byte {
+            b'\t' => out.extend_from_slice(b"\\t"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            byte => out.push(*byte),
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The error that names the column, and the row, at fault.
+
+use std::{error::Error, fmt, io};
+
+/// Why a table could not be written.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TableError {
+    /// The format cannot hold a column; found before anything was written.
+    Column {
+        /// The column's name.
+        column: String,
+        /// What it cannot hold.
+        problem: String,
+    },
+    /// The format cannot hold a value.
+    Value {
+        /// The row, counted from 0 over the whole table.
+        row: u64,
+        /// The column's name.
+        column: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A batch has another schema than the writer was made with.
+    Schema(String),
+    /// The output failed.
+    Output(io::Error),
+}
+
+impl fmt::Display for TableError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Column { column, problem } => write!(f, "column {column:?}: {problem}"),
+            Self::Value {
+                row,
+                column,
+                problem,
+            } => write!(f, "row {row}, column {column:?}: {problem}"),
+            Self::Schema(problem) => f.write_str(problem),
+            Self::Output(error) => write!(f, "the table's output failed: {error}"),
+        }
+    }
+}
+
+impl Error for TableError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Output(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for TableError {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}

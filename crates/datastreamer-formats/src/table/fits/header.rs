@@ -1,0 +1,132 @@
+//! The two headers: an empty primary array, then the binary table (FITS 4.0, 4 and 7.3).
+
+use arrow::datatypes::Schema;
+
+use super::{
+    BLOCK_BYTES,
+    layout::{FitsColumn, Layout},
+};
+use crate::table::meta;
+
+/// A card (FITS 4.0, 4.1).
+const CARD_BYTES: usize = 80;
+
+/// What a text on a card of its own may take, without the quotes (FITS 4.0, 4.2.1).
+const CARD_TEXT_BYTES: usize = 68;
+
+pub(super) fn header(schema: &Schema, layout: &Layout) -> Vec<u8> {
+    let mut out = Vec::new();
+    logical(&mut out, "SIMPLE", true);
+    number(&mut out, "BITPIX", 8);
+    number(&mut out, "NAXIS", 0);
+    logical(&mut out, "EXTEND", true);
+    end(&mut out);
+
+    text(&mut out, "XTENSION", "BINTABLE");
+    number(&mut out, "BITPIX", 8);
+    number(&mut out, "NAXIS", 2);
+    number(&mut out, "NAXIS1", layout.row_bytes as u64);
+    number(&mut out, "NAXIS2", layout.rows);
+    number(&mut out, "PCOUNT", layout.heap_bytes);
+    number(&mut out, "GCOUNT", 1);
+    number(&mut out, "TFIELDS", layout.columns.len() as u64);
+    if let Some(name) = meta::of_table(schema, meta::NAME) {
+        text(&mut out, "EXTNAME", name);
+    }
+    for (place, (field, column)) in schema.fields().iter().zip(&layout.columns).enumerate() {
+        let number = place + 1;
+        let key = |name: &str| format!("{name}{number}");
+        text(&mut out, &key("TTYPE"), field.name());
+        text(&mut out, &key("TFORM"), &form(column, layout));
+        if let Some(zero) = column.kind.zero() {
+            fixed(&mut out, &key("TSCAL"), "1");
+            fixed(&mut out, &key("TZERO"), zero);
+        }
+        if let Some(null) = column.null {
+            fixed(&mut out, &key("TNULL"), &null.to_string());
+        }
+        for (name, key_of_meta) in [
+            ("TUNIT", meta::UNIT),
+            ("TUCD", meta::UCD),
+            ("TUTYP", meta::UTYPE),
+            ("TXTYP", meta::XTYPE),
+            ("TCOMM", meta::DESCRIPTION),
+        ] {
+            if let Some(value) = meta::of_column(field, key_of_meta) {
+                text(&mut out, &key(name), value);
+            }
+        }
+    }
+    end(&mut out);
+    out
+}
+
+fn form(column: &FitsColumn, layout: &Layout) -> String {
+    let code = column.kind.code();
+    match (column.in_heap, layout.has_wide_descriptors()) {
+        (false, _) => format!("{}{code}", column.repeat),
+        (true, false) => format!("1P{code}({})", column.repeat),
+        (true, true) => format!("1Q{code}({})", column.repeat),
+    }
+}
+
+fn logical(out: &mut Vec<u8>, key: &str, value: bool) {
+    fixed(out, key, if value { "T" } else { "F" });
+}
+
+fn number(out: &mut Vec<u8>, key: &str, value: u64) {
+    fixed(out, key, &value.to_string());
+}
+
+/// A value that ends in column 30 (FITS 4.0, 4.2.2 and 4.2.3).
+fn fixed(out: &mut Vec<u8>, key: &str, value: &str) {
+    card(out, format!("{key:<8}= {value:>20}").as_bytes());
+}
+
+/// A text, on as many cards as it takes (FITS 4.0, 4.2.1.2: CONTINUE).
+fn text(out: &mut Vec<u8>, key: &str, value: &str) {
+    // What a header cannot hold becomes a question mark: it describes, it is no data.
+    let printable = value.chars().map(|character| match character {
+        ' '..='~' => character,
+        _ => '?',
+    });
+    let escaped = printable.collect::<String>().replace('\'', "''");
+    let mut rest = escaped.as_str();
+    let mut start = format!("{key:<8}= ");
+    loop {
+        let fits = rest.len() <= CARD_TEXT_BYTES;
+        let mut length = if fits {
+            rest.len()
+        } else {
+            CARD_TEXT_BYTES - 1
+        };
+        // Not between the two halves of an escaped quote.
+        let quotes_before = rest.as_bytes()[..length]
+            .iter()
+            .rev()
+            .take_while(|byte| **byte == b'\'');
+        if !fits && quotes_before.count() % 2 == 1 {
+            length -= 1;
+        }
+        let (now, later) = rest.split_at(length);
+        let mark = if fits { "" } else { "&" };
+        card(out, format!("{start}'{now:<8}{mark}'").as_bytes());
+        if fits {
+            return;
+        }
+        rest = later;
+        start = format!("{:<10}", "CONTINUE");
+    }
+}
+
+fn end(out: &mut Vec<u8>) {
+    card(out, b"END");
+    let length = (out.len() as u64).next_multiple_of(BLOCK_BYTES);
+    out.resize(length as usize, b' ');
+}
+
+fn card(out: &mut Vec<u8>, text: &[u8]) {
+    let begun = out.len();
+    out.extend_from_slice(text);
+    out.resize(begun + CARD_BYTES, b' ');
+}

@@ -1,0 +1,47 @@
+//! What is known of a table and its columns beyond names and types: the keys of Arrow's metadata
+//! under which the writers look for it.
+//!
+//! The keys of columns are those of VOTable's FIELD (VOTable 1.5, 4.1); time and coordinate
+//! systems stand with each column and are gathered by the writers that have a place for them.
+
+use arrow::datatypes::{Field, Schema};
+
+/// Column: what it is, for people. Schema: what the table is.
+pub const DESCRIPTION: &str = "description";
+/// Schema: the table's name.
+pub const NAME: &str = "name";
+/// Column: the unit, in VOUnits syntax.
+pub const UNIT: &str = "unit";
+/// Column: the unified content descriptor (UCD 1+).
+pub const UCD: &str = "ucd";
+/// Column: the place in a data model.
+pub const UTYPE: &str = "utype";
+/// Column: what the type means (DALI 1.2, 3.3), as `timestamp` or `point`.
+pub const XTYPE: &str = "xtype";
+/// Column of integers: the value that stands for null in formats without a null of their own.
+pub const NULL: &str = "null";
+/// Column of text: `ascii` promises that all values are, so that formats which distinguish may
+/// use their simple type. A value that is not fails the write.
+pub const CHARSET: &str = "charset";
+/// Column: the coordinate system, as `ICRS`.
+pub const COOSYS: &str = "coosys";
+/// Column with [`COOSYS`]: the epoch of positions, as `J2016.0`.
+pub const EPOCH: &str = "epoch";
+/// Column: the time scale, as `TCB`.
+pub const TIMESCALE: &str = "timescale";
+/// Column with [`TIMESCALE`]: where the clock stands, as `BARYCENTER`.
+pub const REFPOSITION: &str = "refposition";
+/// Column of numbers with [`TIMESCALE`]: the Julian date of 0.
+pub const TIMEORIGIN: &str = "timeorigin";
+
+/// Returns what a column's metadata says under a key; nothing for an empty text.
+pub fn of_column<'a>(field: &'a Field, key: &str) -> Option<&'a str> {
+    let text = field.metadata().get(key)?.as_str();
+    (!text.is_empty()).then_some(text)
+}
+
+/// Returns what a table's metadata says under a key; nothing for an empty text.
+pub fn of_table<'a>(schema: &'a Schema, key: &str) -> Option<&'a str> {
+    let text = schema.metadata().get(key)?.as_str();
+    (!text.is_empty()).then_some(text)
+}

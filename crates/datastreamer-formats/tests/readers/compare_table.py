@@ -1,0 +1,182 @@
+"""Reads a table with other people's readers and compares it, value by value, with its source.
+
+usage: compare_table.py SOURCE.arrows FORMAT FILE
+
+SOURCE is an Arrow IPC stream, read by pyarrow; FILE is read by astropy (VOTable, FITS) or Python's
+csv (CSV, TSV). Ends with 1 and names column and row where they differ.
+"""
+
+import csv
+import io
+import math
+import sys
+import warnings
+
+import numpy as np
+import pyarrow as pa
+
+
+def main(source, format, path):
+    expected = pa.ipc.open_stream(source).read_all()
+    read = {"votable": read_votable, "fits": read_fits, "csv": read_csv, "tsv": read_tsv}
+    found = read[format.split("-")[0]](path)
+    if found["names"] != expected.column_names:
+        fail(f"names: {found['names']}")
+    for place, name in enumerate(expected.column_names):
+        column = expected.column(place)
+        if len(found["columns"][place]) != len(column):
+            fail(f"{name}: {len(found['columns'][place])} rows instead of {len(column)}")
+        for row, value in enumerate(column):
+            want = plain(value, format)
+            have = found["columns"][place][row]
+            if not same(want, have, format):
+                fail(f"{name}, row {row}: {have!r} instead of {want!r}")
+
+
+def fail(text):
+    sys.exit(f"{text}")
+
+
+def plain(scalar, format):
+    """A value as the format's reader should give it."""
+    kind = scalar.type
+    if not scalar.is_valid:
+        return None
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        # numpy's text has as many digits as the unit.
+        text = str(np.datetime64(scalar.value, unit(kind)))
+        return text[:10] if pa.types.is_date(kind) else text
+    if pa.types.is_time(kind):
+        return str(np.datetime64(scalar.value, kind.unit)).split("T")[1]
+    if pa.types.is_decimal(kind):
+        return str(scalar.as_py())
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        return [plain(element, format) for element in scalar]
+    if pa.types.is_uint64(kind) and format.startswith("votable"):
+        return str(scalar.as_py())
+    if pa.types.is_float32(kind) and format in ("csv", "tsv"):
+        return np.float32(scalar.as_py())
+    if pa.types.is_binary(kind):
+        return scalar.as_py().hex() if format in ("csv", "tsv") else list(scalar.as_py())
+    return scalar.as_py()
+
+
+def unit(kind):
+    if pa.types.is_date32(kind):
+        return "D"
+    return "ms" if pa.types.is_date64(kind) else kind.unit
+
+
+def same(want, have, format):
+    if format in ("csv", "tsv"):
+        return same_text(want, have)
+    if have is np.ma.masked:
+        have = None
+    if isinstance(want, list):
+        have = [] if have is None else list(have)
+        return len(want) == len(have) and all(same(w, h, format) for w, h in zip(want, have))
+    if want is None:
+        # What has no null of its own: NaN, an empty text, an empty list; a FITS logical.
+        empty = have is None or is_nan(have) or (hasattr(have, "__len__") and len(have) == 0)
+        return empty or (format == "fits" and isinstance(have, np.bool_) and not have)
+    if have is None:
+        return is_nan(want) or want == "" or want == []
+    if isinstance(want, float):
+        return is_nan(want) and is_nan(have) or want == float(have)
+    if isinstance(want, bool):
+        return want == bool(have)
+    if isinstance(want, int):
+        return want == int(have)
+    # FITS: blanks at the end of a text mean nothing.
+    return (want.rstrip(" ") == str(have).rstrip(" ")) if format == "fits" else want == str(have)
+
+
+def is_nan(value):
+    return isinstance(value, (float, np.floating)) and math.isnan(value)
+
+
+def same_text(want, have):
+    if want is None:
+        return have == ""
+    if isinstance(want, bool):
+        return have == ("true" if want else "false")
+    if isinstance(want, (float, np.floating)):
+        return is_nan(want) and have == "NaN" or want == type(want)(have)
+    if isinstance(want, int):
+        return want == int(have)
+    return want == have
+
+
+def read_votable(path):
+    from astropy.io.votable import parse
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # The recommendation's names of UTF-16, which readers warn of.
+        warnings.filterwarnings("ignore", message=".*W4[69].*")
+        document = parse(path, verify="exception")
+    table = document.get_first_table()
+    columns = []
+    for field in table.fields:
+        values, mask = table.array[field.ID].data, table.array[field.ID].mask
+        columns.append([unmasked(v, m) for v, m in zip(values, mask)])
+    return {"names": [field.name for field in table.fields], "columns": columns}
+
+
+def unmasked(value, mask):
+    if np.ndim(mask) == 0:
+        return None if mask else value
+    if np.size(mask) and np.all(mask):
+        return None
+    return value
+
+
+def read_fits(path):
+    from astropy.io import fits
+    from astropy.table import Table
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # A logical that is null: the table has no mask for it.
+        warnings.filterwarnings("ignore", message=".*contains NULL.*")
+        with fits.open(path) as hdus:
+            hdus.verify("exception")
+            names = [hdus[1].header[f"TTYPE{i + 1}"] for i in range(hdus[1].header["TFIELDS"])]
+        table = Table.read(path, hdu=1, character_as_bytes=False)
+    columns = []
+    for column in table.itercols():
+        mask = getattr(column, "mask", np.zeros(len(column), bool))
+        columns.append([unmasked(v, m) for v, m in zip(column, mask)])
+    return {"names": names, "columns": columns}
+
+
+def read_csv(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file, strict=True))
+    return by_column(rows)
+
+
+def read_tsv(path):
+    text = open(path, newline="", encoding="utf-8").read()
+    assert text.endswith("\n")
+    escapes = {"\\t": "\t", "\\n": "\n", "\\r": "\r", "\\\\": "\\"}
+
+    def unescaped(field):
+        out, at = io.StringIO(), 0
+        while at < len(field):
+            pair = field[at : at + 2]
+            out.write(escapes.get(pair, field[at]))
+            at += 2 if pair in escapes else 1
+        return out.getvalue()
+
+    rows = [[unescaped(field) for field in line.split("\t")] for line in text[:-1].split("\n")]
+    return by_column(rows)
+
+
+def by_column(rows):
+    names, rows = rows[0], rows[1:]
+    return {"names": names, "columns": [[row[i] for row in rows] for i in range(len(names))]}
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
