@@ -169,14 +169,20 @@ fn c08_a_fast_consumer_gets_a_deeper_buffer_within_the_pools_reserve() {
             out.write_slice(&[7; 1000])?;
             Ok(1000)
         });
+        let doubles = bound >= 2 * BUFFER_BYTES;
         let mut taken = 0;
-        while taken < 50_000_000 {
-            taken += stream.chunks.next_chunk_blocking().unwrap().unwrap().len() as u64;
+        // On a busy machine every consumer is slow at times.
+        for attempt in 1..=10 {
+            while taken < attempt * 50_000_000 {
+                taken += stream.chunks.next_chunk_blocking().unwrap().unwrap().len() as u64;
+            }
+            let live = stream.stalled_at() - taken;
+            assert!(live <= bound, "{live} bytes are live, {bound} may be");
+            if doubles == (live > BUFFER_BYTES) {
+                break;
+            }
+            assert!(attempt < 10, "{live} bytes are live");
         }
-        let live = stream.stalled_at() - taken;
-        assert!(live <= bound, "{live} bytes are live, {bound} may be");
-        let doubled = bound >= 2 * BUFFER_BYTES;
-        assert_eq!(live > BUFFER_BYTES, doubled, "{live} bytes are live");
         // What was borrowed comes back with the stream: the next one gets as much.
         drop(stream);
         eventually("an empty pool", || pool.active() == 0);
