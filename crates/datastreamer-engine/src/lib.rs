@@ -1,0 +1,1 @@
+//! The query engine: SQL over registered tables, by DataFusion, within bounds.
