@@ -199,9 +199,11 @@ impl Download {
             Ok(window) => window,
             Err(error) => return Problem::from(&error).into_response(),
         };
+        // A source may have promised its length since it runs: before the first byte.
+        let promised = reader.bytes_left().map(|left| left + window.bytes as u64);
         let length = match window.whole {
             true => Some(window.bytes as u64),
-            false => plain_length,
+            false => promised,
         };
         if asked.version < Version::HTTP_11 && length.is_none() {
             reader.hang_up("HTTP/1.0 needs a length");

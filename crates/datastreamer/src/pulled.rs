@@ -176,7 +176,7 @@ impl Pulled {
 
     fn check_length(&mut self, core: &StreamCore, bytes: usize) -> Result<(), Error> {
         self.written += bytes as u64;
-        match core.settings.length {
+        match core.length() {
             Some(length) if self.written > length => Err(Error::new(
                 ErrorKind::LengthMismatch,
                 format!("more than the promised {length} bytes"),

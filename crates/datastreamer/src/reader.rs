@@ -149,8 +149,7 @@ impl ChunkReader {
 
     fn is_last_of_promised(&self, chunk: &Bytes) -> bool {
         self.core
-            .settings
-            .length
+            .length()
             .is_some_and(|length| self.bytes_taken + chunk.len() as u64 >= length)
     }
 
@@ -271,7 +270,7 @@ impl ChunkReader {
     /// Says how many bytes are still to come, where the length was promised.
     pub fn bytes_left(&self) -> Option<u64> {
         let taken = self.bytes_taken - self.partly_read.len() as u64;
-        self.core.settings.length.map(|length| length - taken)
+        self.core.length().map(|length| length - taken)
     }
 
     /// Says whether the end, clean or not, has been handed out.

@@ -156,6 +156,8 @@ pub(crate) struct StreamCore {
     /// The writer's chunk; see `writer.rs`.
     pub(crate) pending: Pending,
     pub(crate) pool: StreamPool,
+    /// The promised length, in bytes: set before the first byte or never.
+    length: OnceLock<u64>,
     pub(crate) rows: AtomicU64,
     /// `u64::MAX`: unknown.
     pub(crate) rows_expected: AtomicU64,
@@ -194,6 +196,7 @@ impl StreamCore {
             id: StreamId::next(),
             queue: Queue::new(depth, settings.on_stop),
             pending: Pending::new(settings.length),
+            length: settings.length.map_or_else(OnceLock::new, OnceLock::from),
             pool,
             rows: AtomicU64::new(0),
             rows_expected: AtomicU64::new(u64::MAX),
@@ -236,8 +239,17 @@ impl StreamCore {
 
     // ---- endings ----
 
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.length.get().copied()
+    }
+
+    /// Sets the promised length; says whether there was none.
+    pub(crate) fn set_length(&self, bytes: u64) -> bool {
+        self.length.set(bytes).is_ok()
+    }
+
     pub(crate) fn check_length(&self, written: u64) -> Result<(), Error> {
-        match self.settings.length {
+        match self.length() {
             Some(length) if written != length => Err(Error::new(
                 ErrorKind::LengthMismatch,
                 format!("{written} of the promised {length} bytes"),
@@ -398,7 +410,7 @@ impl StreamCore {
             bytes_written: figures.bytes_pushed,
             bytes_delivered: figures.bytes_delivered,
             chunks_delivered: figures.chunks_delivered,
-            bytes_expected: self.settings.length,
+            bytes_expected: self.length(),
             rows: self.rows.load(Ordering::Relaxed),
             rows_expected: (rows_expected != u64::MAX).then_some(rows_expected),
             time_to_first_byte: figures

@@ -18,6 +18,7 @@ use bytes::Bytes;
 
 use crate::{
     chunk::{self, ChunkBuf},
+    config::OnStop,
     error::{Error, ErrorKind},
     record::StreamId,
     streamer::StreamCore,
@@ -286,6 +287,35 @@ impl StreamWriter {
         self.core.rows_expected.store(rows, Ordering::Relaxed);
     }
 
+    /// Promises the exact number of bytes, as [`StreamOptions::length`](crate::StreamOptions::length)
+    /// does, for a source that knows it only once it runs; before the first byte. A consumer that
+    /// waits for the first byte knows it, too.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LengthMismatch`] if a byte was written, another length promised, or the stream
+    /// is one of [`OnStop::Finish`](crate::OnStop::Finish);
+    /// [`ErrorKind::Ended`] after the source's return; why the stream was stopped.
+    pub fn promise_length(&self, bytes: u64) -> Result<(), Error> {
+        let _turn = self.begin(0)?;
+        if self.core.settings.on_stop == OnStop::Finish {
+            let text = "a stream that may be stopped in good order has no promised length";
+            return Err(Error::new(ErrorKind::LengthMismatch, text));
+        }
+        let mut filling = self.core.pending.filling.lock();
+        if filling.written > 0 {
+            return Err(Error::new(
+                ErrorKind::LengthMismatch,
+                "a length was promised after the first byte",
+            ));
+        }
+        if !self.core.set_length(bytes) && self.core.length() != Some(bytes) {
+            let text = format!("{bytes} bytes were promised after {}", filling.written_max);
+            return Err(Error::new(ErrorKind::LengthMismatch, text));
+        }
+        filling.written_max = bytes;
+        Ok(())
+    }
+
     /// Names the stream for logs.
     pub fn id(&self) -> StreamId {
         self.core.id
@@ -505,6 +535,26 @@ mod tests {
         writer.set_chunk_bytes(0);
         writer.write_slice(b"lm").unwrap();
         assert_eq!(chunks(&mut reader), [b"l", b"m"]);
+    }
+
+    #[test]
+    fn a_length_can_be_promised_until_the_first_byte() {
+        let (writer, mut reader) = stream(StreamOptions::new().chunk_bytes(4));
+        assert_eq!(reader.bytes_left(), None);
+        writer.promise_length(5).unwrap();
+        writer.promise_length(5).unwrap();
+        let kind = |result: Result<(), Error>| result.unwrap_err().kind();
+        assert_eq!(kind(writer.promise_length(6)), ErrorKind::LengthMismatch);
+        assert_eq!(reader.bytes_left(), Some(5));
+        writer.write_slice(b"12345").unwrap();
+        assert_eq!(kind(writer.promise_length(5)), ErrorKind::LengthMismatch);
+        let chunk = reader.next_chunk_blocking().unwrap().unwrap();
+        assert_eq!((&chunk[..], reader.bytes_left()), (&b"1234"[..], Some(1)));
+        assert_eq!(kind(writer.write_slice(b"6")), ErrorKind::LengthMismatch);
+
+        let (writer, _reader) = stream(StreamOptions::new());
+        writer.write_slice(b"1").unwrap();
+        assert_eq!(kind(writer.promise_length(1)), ErrorKind::LengthMismatch);
     }
 
     #[test]

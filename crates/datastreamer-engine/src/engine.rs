@@ -1,0 +1,368 @@
+//! The engine: its threads, its bounds, its tables, and the plans that it runs.
+//!
+//! Called by who serves; calls `files.rs` and `narrow.rs` for what is read, and gives
+//! [`Rows`](crate::Rows).
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+    thread,
+    time::Duration,
+};
+
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::{
+    catalog::TableProvider,
+    common::stats::Precision,
+    dataframe::DataFrame,
+    execution::{
+        context::SessionContext,
+        disk_manager::{DiskManagerBuilder, DiskManagerMode},
+        memory_pool::FairSpillPool,
+        runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
+    },
+    physical_plan::{
+        ExecutionPlan, execute_stream,
+        statistics::{StatisticsArgs, StatisticsContext},
+    },
+    prelude::SessionConfig,
+};
+use tokio::runtime::{Handle, Runtime};
+
+use crate::{
+    error::EngineError,
+    files::{FileKind, TableFiles},
+    narrow::Narrowing,
+    notes::Notes,
+    pinned::pin_files,
+    rows::Rows,
+    sql::Query,
+};
+
+/// 512 MiB for sorts, joins and groups of all queries together: a small server's share. Scans
+/// need none of it.
+pub const DEFAULT_MEMORY_BYTES: usize = 512 * 1024 * 1024;
+/// 20 GiB of temporary files: sorts of some hundred million rows.
+pub const DEFAULT_SPILL_BYTES: u64 = 20 * 1024 * 1024 * 1024;
+/// Ten minutes of waiting for rows in one query; what a slow client takes does not count.
+pub const DEFAULT_TIME_LIMIT: Duration = Duration::from_secs(600);
+/// Rows of a batch: DataFusion's own default. 8192 rows of 100 bytes fit a core's cache.
+const BATCH_ROWS: usize = 8192;
+/// How long the list of a directory's files may be old: a request sees what was there a second
+/// ago, and a thousand requests list it once.
+const LISTING_AGE: Duration = Duration::from_secs(1);
+/// 16 MiB of files' footers, so that the next request need not read them: enough for some hundred
+/// files.
+const FOOTERS_BYTES: usize = 16 * 1024 * 1024;
+
+/// What bounds an engine.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// Memory of sorts, joins and groups, of all queries together, in bytes. Beyond it they spill.
+    pub memory_bytes: usize,
+    /// Temporary files of all queries together, in bytes; 0: none.
+    pub spill_bytes: u64,
+    /// Where they are; `None`: the system's folder for temporary files.
+    pub spill_folder: Option<PathBuf>,
+    /// How long one query may take, without the time that its reader takes.
+    pub time_limit: Duration,
+    /// Threads of the engine's own; `None`: one a core.
+    pub threads: Option<usize>,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            memory_bytes: DEFAULT_MEMORY_BYTES,
+            spill_bytes: DEFAULT_SPILL_BYTES,
+            spill_folder: None,
+            time_limit: DEFAULT_TIME_LIMIT,
+            threads: None,
+        }
+    }
+}
+
+/// A query engine with registered tables.
+///
+/// Clones are the same engine. The last one to be dropped stops its threads, without waiting.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// For scans: one partition, so that rows come in the files' order, on the reader's thread.
+    scans: SessionContext,
+    /// For queries: as many partitions as there are threads.
+    queries: SessionContext,
+    tables: RwLock<BTreeMap<String, TableInfo>>,
+    time_limit: Duration,
+    threads: Arc<OwnThreads>,
+}
+
+/// What is known of a registered table.
+#[derive(Clone, Debug)]
+pub struct TableInfo {
+    schema: SchemaRef,
+    rows: Option<u64>,
+}
+
+impl TableInfo {
+    /// Returns the columns with their metadata.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// Returns the number of rows, where the files said it when the table was registered.
+    pub fn rows(&self) -> Option<u64> {
+        self.rows
+    }
+}
+
+impl Engine {
+    /// Starts an engine without tables.
+    ///
+    /// # Errors
+    /// The threads cannot be started, or the folder for temporary files is none.
+    pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
+        let threads = options
+            .threads
+            .or_else(|| thread::available_parallelism().ok().map(Into::into))
+            .unwrap_or(1);
+        let environment = environment(&options)?;
+        let session = |partitions: usize| {
+            SessionContext::new_with_config_rt(config(partitions), Arc::clone(&environment))
+        };
+        Ok(Self {
+            shared: Arc::new(Shared {
+                scans: session(1),
+                queries: session(threads),
+                tables: RwLock::default(),
+                time_limit: options.time_limit,
+                threads: Arc::new(OwnThreads::start(threads)?),
+            }),
+        })
+    }
+
+    /// Registers files as a table. Their schemas are read, and the number of their rows where
+    /// they say it; rows are not.
+    ///
+    /// # Errors
+    /// Files that cannot be read or have different columns; notes on a column that is not there.
+    pub async fn register(
+        &self,
+        name: &str,
+        files: TableFiles,
+        notes: &Notes,
+    ) -> Result<TableInfo, EngineError> {
+        let (engine, name, notes) = (self.clone(), name.to_owned(), notes.clone());
+        self.on_own_threads(async move { engine.shared.register(&name, &files, &notes).await })
+            .await
+    }
+
+    /// Returns what is known of a table.
+    pub fn table(&self, name: &str) -> Option<TableInfo> {
+        let tables = self.shared.tables.read();
+        let tables = tables.unwrap_or_else(PoisonError::into_inner);
+        tables.get(name).cloned()
+    }
+
+    /// Plans the rows of a table, narrowed. With a limit the rows are at most one more than it:
+    /// whoever reads them can tell a table that was cut from one that fits.
+    ///
+    /// # Errors
+    /// There is no such table; the plan cannot be made.
+    pub async fn scan(&self, table: &str, narrowing: &Narrowing) -> Result<Rows, EngineError> {
+        let (engine, table, narrowing) = (self.clone(), table.to_owned(), narrowing.clone());
+        self.on_own_threads(async move {
+            let shared = &engine.shared;
+            let info = engine
+                .table(&table)
+                .ok_or_else(|| EngineError::bad(format!("there is no table {table:?}")))?;
+            let provider = shared.scans.table_provider(table.as_str()).await?;
+            let frame = narrowing.apply(shared.scans.read_table(provider)?)?;
+            let frame = limit(frame, narrowing.offset, narrowing.limit)?;
+            shared.run(frame, Some(&info.schema)).await
+        })
+        .await
+    }
+
+    /// Plans the rows of a query: one SELECT over the registered tables. With a limit, as
+    /// [`scan`](Self::scan) does.
+    ///
+    /// # Errors
+    /// It is no SELECT, or cannot be planned: the error has its position where it is known.
+    pub async fn query(&self, query: &Query, rows_max: Option<u64>) -> Result<Rows, EngineError> {
+        let (engine, query) = (self.clone(), query.clone());
+        self.on_own_threads(async move {
+            let shared = &engine.shared;
+            let state = shared.queries.state();
+            let plan = query.plan(&state).await?;
+            let frame = limit(DataFrame::new(state, plan), 0, rows_max)?;
+            shared.run(frame, None).await
+        })
+        .await
+    }
+
+    /// Runs a future on the engine's threads: planning computes, and must not block the caller's.
+    async fn on_own_threads<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = Result<T, EngineError>> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let task = self.shared.threads.handle.spawn(future);
+        task.await
+            .unwrap_or_else(|error| Err(EngineError::data(format!("the engine failed: {error}"))))
+    }
+}
+
+impl Shared {
+    async fn register(
+        &self,
+        name: &str,
+        files: &TableFiles,
+        notes: &Notes,
+    ) -> Result<TableInfo, EngineError> {
+        let scans = self.provider(&self.scans, files, notes).await?;
+        let queries = self.provider(&self.queries, files, notes).await?;
+        let schema = scans.schema();
+        let rows = known_rows(&self.scans, &scans).await;
+        self.scans.register_table(name, scans)?;
+        self.queries.register_table(name, queries)?;
+        let info = TableInfo { schema, rows };
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        tables.insert(name.to_owned(), info.clone());
+        Ok(info)
+    }
+
+    async fn provider(
+        &self,
+        context: &SessionContext,
+        files: &TableFiles,
+        notes: &Notes,
+    ) -> Result<Arc<dyn TableProvider>, EngineError> {
+        match files.kind() {
+            FileKind::Fits => Err(EngineError::data("FITS is not read yet")),
+            _ => {
+                let table = files
+                    .listing_table(&context.state(), |schema| notes.dress(&schema))
+                    .await?;
+                let cache = context
+                    .runtime_env()
+                    .cache_manager
+                    .get_file_statistic_cache();
+                Ok(Arc::new(table.with_cache(cache)))
+            }
+        }
+    }
+
+    /// Starts a plan. `dress` has the metadata of a table's columns.
+    async fn run(&self, frame: DataFrame, dress: Option<&Schema>) -> Result<Rows, EngineError> {
+        let task = Arc::new(frame.task_ctx());
+        let plan = frame.create_physical_plan().await?;
+        let known = known_rows_of(plan.as_ref());
+        let pinned = pin_files(plan.as_ref())?;
+        let mut schema = plan.schema();
+        if let Some(table) = dress {
+            let fields = schema.fields().clone();
+            schema = Arc::new(Schema::new_with_metadata(fields, table.metadata().clone()));
+        }
+        let stream = execute_stream(plan, task)?;
+        let threads = Arc::clone(&self.threads);
+        Ok(Rows::new(
+            schema,
+            known,
+            stream,
+            pinned,
+            threads,
+            self.time_limit,
+        ))
+    }
+}
+
+/// One row more than the limit, so that a cut shows.
+fn limit(frame: DataFrame, offset: u64, rows_max: Option<u64>) -> Result<DataFrame, EngineError> {
+    if offset == 0 && rows_max.is_none() {
+        return Ok(frame);
+    }
+    let count = |rows: u64| usize::try_from(rows).unwrap_or(usize::MAX);
+    let fetch = rows_max.map(|rows| count(rows.saturating_add(1)));
+    Ok(frame.limit(count(offset), fetch)?)
+}
+
+async fn known_rows(context: &SessionContext, table: &Arc<dyn TableProvider>) -> Option<u64> {
+    let plan = table.scan(&context.state(), None, &[], None).await.ok()?;
+    known_rows_of(plan.as_ref())
+}
+
+fn known_rows_of(plan: &dyn ExecutionPlan) -> Option<u64> {
+    let whole = StatisticsArgs::new();
+    let statistics = StatisticsContext::new().compute(plan, &whole).ok()?;
+    match statistics.num_rows {
+        Precision::Exact(rows) => u64::try_from(rows).ok(),
+        _ => None,
+    }
+}
+
+fn config(partitions: usize) -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_target_partitions(partitions)
+        .with_batch_size(BATCH_ROWS)
+        .with_information_schema(true);
+    let options = config.options_mut();
+    // Columns are called as in the file, `RA` and `ra` being two.
+    options.sql_parser.enable_ident_normalization = false;
+    // Errors have positions.
+    options.sql_parser.collect_spans = true;
+    options.execution.listing_table_ignore_subdirectory = false;
+    config
+}
+
+fn environment(options: &EngineOptions) -> Result<Arc<RuntimeEnv>, EngineError> {
+    let mode = match (&options.spill_folder, options.spill_bytes) {
+        (_, 0) => DiskManagerMode::Disabled,
+        (Some(folder), _) => DiskManagerMode::Directories(vec![folder.clone()]),
+        (None, _) => DiskManagerMode::OsTmpDirectory,
+    };
+    let spill = DiskManagerBuilder::default()
+        .with_mode(mode)
+        .with_max_temp_directory_size(options.spill_bytes);
+    let environment = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_bytes)))
+        .with_disk_manager_builder(spill)
+        .with_object_list_cache_ttl(Some(LISTING_AGE))
+        .with_metadata_cache_limit(FOOTERS_BYTES)
+        .build_arc()?;
+    Ok(environment)
+}
+
+/// Threads of the engine's own. A runtime must not be dropped where futures run: this one is let
+/// go without waiting.
+pub(crate) struct OwnThreads {
+    pub(crate) handle: Handle,
+    runtime: Option<Runtime>,
+}
+
+impl OwnThreads {
+    fn start(threads: usize) -> Result<Self, EngineError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name("engine")
+            .enable_time()
+            .build()
+            .map_err(|error| EngineError::data(format!("no threads: {error}")))?;
+        Ok(Self {
+            handle: runtime.handle().clone(),
+            runtime: Some(runtime),
+        })
+    }
+}
+
+impl Drop for OwnThreads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The error that says who has to act: who asked, who runs the server, or nobody but the data.
+
+use std::{error::Error as StdError, fmt};
+
+use datafusion::{common::DataFusionError, sql::sqlparser::parser::ParserError};
+
+/// Why there are no rows, or no more.
+#[derive(Debug)]
+pub struct EngineError {
+    kind: EngineErrorKind,
+    text: String,
+    position: Option<Position>,
+    cause: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// Who has to act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EngineErrorKind {
+    /// Who asked: the query is wrong, or a value in it.
+    BadQuery,
+    /// The query needs more memory or spill space than it may have.
+    Exhausted,
+    /// The query took longer than it may.
+    TimedOut,
+    /// The query fails on its data: a division by zero, a number that is none.
+    Computation,
+    /// The data cannot be read, or changed while it was.
+    Data,
+    /// Somebody stopped the rows.
+    Stopped,
+}
+
+/// Where in a query's text an error is: counted from 1, columns in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The line.
+    pub line: u64,
+    /// The column.
+    pub column: u64,
+}
+
+impl EngineError {
+    pub(crate) fn new(kind: EngineErrorKind, text: impl Into<String>) -> Self {
+        Self {
+            kind,
+            text: text.into(),
+            position: None,
+            cause: None,
+        }
+    }
+
+    pub(crate) fn bad(text: impl Into<String>) -> Self {
+        Self::new(EngineErrorKind::BadQuery, text)
+    }
+
+    pub(crate) fn data(text: impl Into<String>) -> Self {
+        Self::new(EngineErrorKind::Data, text)
+    }
+
+    /// Says who has to act.
+    pub fn kind(&self) -> EngineErrorKind {
+        self.kind
+    }
+
+    /// Returns where in the query's text the error is, if it is known.
+    pub fn position(&self) -> Option<Position> {
+        self.position
+    }
+
+    /// Places an error of the parser that has no place: the text has ended too early.
+    pub(crate) fn at_the_end_of(mut self, text: &str) -> Self {
+        let text = text.trim_end();
+        self.position.get_or_insert_with(|| Position {
+            line: text.lines().count().max(1) as u64,
+            column: text.lines().last().map_or(0, |line| line.chars().count()) as u64 + 1,
+        });
+        self
+    }
+
+    pub(crate) fn about(mut self, what: &str) -> Self {
+        self.text = format!("{what}: {}", self.text);
+        self
+    }
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl StdError for EngineError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.cause.as_deref().map(|cause| cause as _)
+    }
+}
+
+impl From<DataFusionError> for EngineError {
+    fn from(error: DataFusionError) -> Self {
+        if let Some(ours) = find_ours(&error) {
+            return ours;
+        }
+        let diagnostic = error.diagnostic();
+        let span = diagnostic.and_then(|diagnostic| diagnostic.span);
+        let root = error.find_root();
+        let text = match root {
+            DataFusionError::SQL(error, _) => error.to_string(),
+            root => root.message().into_owned(),
+        };
+        let text = text.trim().to_owned();
+        let position = span
+            .map(|span| Position {
+                line: span.start.line,
+                column: span.start.column,
+            })
+            .or_else(|| position_in(&text));
+        Self {
+            kind: kind_of(root),
+            text,
+            position,
+            cause: Some(Box::new(error)),
+        }
+    }
+}
+
+/// Finds an error of this crate that went through DataFusion (from the FITS reader).
+fn find_ours(error: &DataFusionError) -> Option<EngineError> {
+    let DataFusionError::External(cause) = error.find_root() else {
+        return None;
+    };
+    let ours = cause.downcast_ref::<EngineError>()?;
+    Some(EngineError::new(ours.kind, ours.text.clone()))
+}
+
+fn kind_of(root: &DataFusionError) -> EngineErrorKind {
+    use datafusion::arrow::error::ArrowError as A;
+    match root {
+        DataFusionError::SQL(..)
+        | DataFusionError::Plan(_)
+        | DataFusionError::Configuration(_)
+        | DataFusionError::SchemaError(..)
+        | DataFusionError::NotImplemented(_) => EngineErrorKind::BadQuery,
+        DataFusionError::ResourcesExhausted(_) => EngineErrorKind::Exhausted,
+        DataFusionError::ArrowError(error, _) => match **error {
+            A::DivideByZero
+            | A::ArithmeticOverflow(_)
+            | A::ComputeError(_)
+            | A::CastError(_)
+            | A::InvalidArgumentError(_) => EngineErrorKind::Computation,
+            _ => EngineErrorKind::Data,
+        },
+        DataFusionError::Execution(_) => EngineErrorKind::Computation,
+        _ => EngineErrorKind::Data,
+    }
+}
+
+/// Reads the place that the parser names in its text only: `... at Line: 1, Column: 8`.
+fn position_in(text: &str) -> Option<Position> {
+    let (_, place) = text.rsplit_once("at Line: ")?;
+    let (line, column) = place.split_once(", Column: ")?;
+    let digits = column.split(|c: char| !c.is_ascii_digit()).next()?;
+    Some(Position {
+        line: line.parse().ok()?,
+        column: digits.parse().ok()?,
+    })
+}
+
+impl From<ParserError> for EngineError {
+    fn from(error: ParserError) -> Self {
+        DataFusionError::from(error).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parser_s_place_is_read_from_its_text() {
+        let text = "Expected: an expression, found: FROM at Line: 2, Column: 14";
+        let place = Position {
+            line: 2,
+            column: 14,
+        };
+        assert_eq!(position_in(text), Some(place));
+        assert_eq!(position_in("no place"), None);
+    }
+}

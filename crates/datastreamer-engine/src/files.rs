@@ -1,0 +1,385 @@
+//! Which files a table is made of: one file, a glob, or a directory with or without hive
+//! partitions.
+//!
+//! The kind follows from the names' suffixes. Finding **blocks**: it walks directories.
+
+use std::{
+    collections::BTreeSet,
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+};
+
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::{
+    datasource::{
+        file_format::{
+            FileFormat, arrow::ArrowFormat, csv::CsvFormat,
+            file_compression_type::FileCompressionType, json::JsonFormat, parquet::ParquetFormat,
+        },
+        listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl},
+    },
+    execution::context::SessionState,
+};
+use url::Url;
+
+use crate::error::EngineError;
+
+/// Files that are looked at in one directory: what has more is listed in seconds by no system.
+const FILES_MAX: usize = 100_000;
+/// Rows from which the types of a CSV or NDJSON file are inferred: some megabytes, so that most
+/// columns show what they are, and a start-up is no full read.
+const INFER_ROWS: usize = 50_000;
+
+/// Where a table's rows are.
+#[derive(Clone, Debug)]
+pub struct TableFiles {
+    place: Place,
+    kind: FileKind,
+    /// How the names end, from the dot: `.csv.gz`.
+    suffix: String,
+    /// Hive partitions, outermost first: `year=2026/` is a column `year`.
+    partitions: Vec<(String, DataType)>,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    File(PathBuf),
+    Directory(PathBuf),
+    Glob(String),
+}
+
+/// How a file's bytes are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum FileKind {
+    Parquet,
+    Csv(Packing),
+    Tsv(Packing),
+    Ndjson(Packing),
+    Arrow,
+    Fits,
+}
+
+/// How a text file is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Packing {
+    Plain,
+    Gzip,
+    Zstd,
+}
+
+const SUFFIXES: &str = "parquet, csv, tsv, ndjson, jsonl, arrow, fits (csv, tsv and ndjson also \
+                        with .gz or .zst)";
+
+impl TableFiles {
+    /// Finds the files of a path: a file, a directory, or a glob such as `data/*.parquet`.
+    /// What exists under the name as it stands is no glob.
+    ///
+    /// # Errors
+    /// There is no such file; a suffix that no reader knows; files of several kinds.
+    pub fn find(path: &Path) -> Result<Self, EngineError> {
+        let refuse = |text: String| EngineError::data(format!("{}: {text}", path.display()));
+        if path.is_file() {
+            let (kind, suffix) = FileKind::of(path).ok_or_else(|| {
+                refuse(format!("is no table by its suffix: known are {SUFFIXES}"))
+            })?;
+            return Ok(Self {
+                place: Place::File(absolute(path)?),
+                kind,
+                suffix,
+                partitions: Vec::new(),
+            });
+        }
+        if path.is_dir() {
+            let root = absolute(path)?;
+            let mut files = Vec::new();
+            walk(&root, &mut files)?;
+            let (kind, suffix) = one_kind(&files).map_err(refuse)?;
+            files.retain(|file| FileKind::of(file).is_some());
+            let partitions = hive_partitions(&root, &files).map_err(refuse)?;
+            return Ok(Self {
+                place: Place::Directory(root),
+                kind,
+                suffix,
+                partitions,
+            });
+        }
+        let text = path.to_str().filter(|text| text.contains(['*', '?', '[']));
+        let Some(text) = text else {
+            return Err(refuse("no such file or directory".into()));
+        };
+        let pattern = absolute(Path::new(text))?.to_string_lossy().into_owned();
+        let files = expand(&pattern)?;
+        if files.is_empty() {
+            return Err(refuse("matches no file".into()));
+        }
+        let (kind, suffix) = one_kind(&files).map_err(refuse)?;
+        Ok(Self {
+            place: Place::Glob(pattern),
+            kind,
+            suffix,
+            partitions: Vec::new(),
+        })
+    }
+
+    /// Says whether a file would be a table by its name.
+    pub fn is_table(path: &Path) -> bool {
+        FileKind::of(path).is_some()
+    }
+
+    pub(crate) fn kind(&self) -> FileKind {
+        self.kind
+    }
+
+    /// Lists the files as they are now, in the order of their names.
+    pub(crate) fn list(&self) -> Result<Vec<PathBuf>, EngineError> {
+        let mut files = match &self.place {
+            Place::File(path) => vec![path.clone()],
+            Place::Directory(root) => {
+                let mut files = Vec::new();
+                walk(root, &mut files)?;
+                files.retain(|file| FileKind::of(file).is_some());
+                files
+            }
+            Place::Glob(pattern) => expand(pattern)?,
+        };
+        files.sort();
+        Ok(files)
+    }
+
+    fn url(&self) -> Result<ListingTableUrl, EngineError> {
+        let no_url = |path: &Path| EngineError::data(format!("{}: no URL", path.display()));
+        Ok(match &self.place {
+            Place::Glob(pattern) => ListingTableUrl::parse(pattern)?,
+            Place::File(path) => {
+                let url = Url::from_file_path(path).map_err(|()| no_url(path))?;
+                ListingTableUrl::try_new(url, None)?
+            }
+            Place::Directory(path) => {
+                let url = Url::from_directory_path(path).map_err(|()| no_url(path))?;
+                ListingTableUrl::try_new(url, None)?
+            }
+        })
+    }
+
+    fn options(&self) -> ListingOptions {
+        let options = ListingOptions::new(self.kind.reader())
+            .with_table_partition_cols(self.partitions.clone());
+        match self.place {
+            Place::Directory(_) => options.with_file_extension(&self.suffix),
+            // The name, or the glob, has decided.
+            _ => options.with_file_extension(""),
+        }
+    }
+
+    /// Makes the provider of what DataFusion reads itself, after reading the files' schemas.
+    /// `dress` adds what is known of the columns.
+    pub(crate) async fn listing_table(
+        &self,
+        state: &SessionState,
+        dress: impl FnOnce(SchemaRef) -> Result<SchemaRef, EngineError>,
+    ) -> Result<ListingTable, EngineError> {
+        let url = self.url()?;
+        let options = self.options();
+        let schema = options.infer_schema(state, &url).await?;
+        let config = ListingTableConfig::new(url)
+            .with_listing_options(options)
+            .with_schema(dress(schema)?);
+        Ok(ListingTable::try_new(config)?)
+    }
+}
+
+impl FileKind {
+    /// Tells a file's kind, and how its name ends.
+    fn of(path: &Path) -> Option<(Self, String)> {
+        let name = path.file_name()?.to_str()?;
+        let (stem, packing) = match name.rsplit_once('.') {
+            Some((stem, "gz")) => (stem, Packing::Gzip),
+            Some((stem, "zst")) => (stem, Packing::Zstd),
+            _ => (name, Packing::Plain),
+        };
+        let (before, suffix) = stem.rsplit_once('.')?;
+        let kind = match suffix.to_ascii_lowercase().as_str() {
+            "parquet" | "parq" | "pq" => Self::Parquet,
+            "csv" => Self::Csv(packing),
+            "tsv" | "tab" => Self::Tsv(packing),
+            "ndjson" | "jsonl" => Self::Ndjson(packing),
+            "arrow" | "arrows" | "feather" | "ipc" => Self::Arrow,
+            "fits" | "fit" | "fts" => Self::Fits,
+            _ => return None,
+        };
+        let packs = matches!(kind, Self::Csv(_) | Self::Tsv(_) | Self::Ndjson(_));
+        (packs || packing == Packing::Plain).then(|| (kind, name[before.len()..].to_owned()))
+    }
+
+    /// What DataFusion reads it with.
+    fn reader(self) -> Arc<dyn FileFormat> {
+        let csv = |delimiter, packing: Packing| {
+            CsvFormat::default()
+                .with_has_header(true)
+                .with_delimiter(delimiter)
+                .with_newlines_in_values(true)
+                .with_schema_infer_max_rec(INFER_ROWS)
+                .with_file_compression_type(packing.datafusion())
+        };
+        match self {
+            // FITS has a provider of its own, and never comes here.
+            Self::Parquet | Self::Fits => Arc::new(ParquetFormat::default()),
+            Self::Csv(packing) => Arc::new(csv(b',', packing)),
+            Self::Tsv(packing) => Arc::new(csv(b'\t', packing)),
+            Self::Ndjson(packing) => Arc::new(
+                JsonFormat::default()
+                    .with_schema_infer_max_rec(INFER_ROWS)
+                    .with_file_compression_type(packing.datafusion()),
+            ),
+            Self::Arrow => Arc::new(ArrowFormat),
+        }
+    }
+}
+
+impl Packing {
+    fn datafusion(self) -> FileCompressionType {
+        match self {
+            Self::Plain => FileCompressionType::UNCOMPRESSED,
+            Self::Gzip => FileCompressionType::GZIP,
+            Self::Zstd => FileCompressionType::ZSTD,
+        }
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, EngineError> {
+    std::path::absolute(path)
+        .map_err(|error| EngineError::data(format!("{}: {error}", path.display())))
+}
+
+/// Gathers the files below a directory, without hidden ones.
+fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), EngineError> {
+    let refuse = |error| EngineError::data(format!("{}: {error}", folder.display()));
+    for entry in folder.read_dir().map_err(refuse)? {
+        let path = entry.map_err(refuse)?.path();
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if hidden {
+            continue;
+        }
+        if path.is_dir() {
+            walk(&path, files)?;
+        } else {
+            files.push(path);
+        }
+        if files.len() > FILES_MAX {
+            let text = format!("{}: more than {FILES_MAX} files", folder.display());
+            return Err(EngineError::data(text));
+        }
+    }
+    Ok(())
+}
+
+fn expand(pattern: &str) -> Result<Vec<PathBuf>, EngineError> {
+    let paths =
+        glob::glob(pattern).map_err(|error| EngineError::data(format!("{pattern}: {error}")))?;
+    let files: Result<Vec<_>, _> = paths
+        .filter(|path| !matches!(path, Ok(path) if path.is_dir()))
+        .collect();
+    files.map_err(|error| EngineError::data(error.to_string()))
+}
+
+/// Finds the one kind that all files have which are tables.
+fn one_kind(files: &[PathBuf]) -> Result<(FileKind, String), String> {
+    let kinds: BTreeSet<_> = files.iter().filter_map(|file| FileKind::of(file)).collect();
+    let mut kinds = kinds.into_iter();
+    match (kinds.next(), kinds.next()) {
+        (Some(kind), None) => Ok(kind),
+        (None, _) => Err(format!("no file has a suffix of a table: {SUFFIXES}")),
+        (Some((_, one)), Some((_, other))) => {
+            Err(format!("has files of several kinds, *{one} and *{other}"))
+        }
+    }
+}
+
+/// Reads the names of the partitions from the folders: all files must be equally deep in folders
+/// `name=value`, or none. A column all of whose values are integers is one of integers.
+fn hive_partitions(root: &Path, files: &[PathBuf]) -> Result<Vec<(String, DataType)>, String> {
+    let mut names: Option<Vec<String>> = None;
+    let mut all_integers: Vec<bool> = Vec::new();
+    for file in files {
+        let folders = folders_of(root, file);
+        let pairs: Vec<_> = folders
+            .iter()
+            .filter_map(|folder| folder.split_once('='))
+            .collect();
+        let here: Vec<_> = pairs.iter().map(|(name, _)| (*name).to_owned()).collect();
+        match &names {
+            None => {
+                all_integers = vec![true; here.len()];
+                names = Some(here);
+            }
+            Some(names) if *names != here => {
+                return Err(format!(
+                    "the partitions of {} are {here:?}, those of other files {names:?}",
+                    file.display()
+                ));
+            }
+            Some(_) => {}
+        }
+        for (all, (_, value)) in all_integers.iter_mut().zip(&pairs) {
+            *all &= value.parse::<i64>().is_ok();
+        }
+    }
+    let types = all_integers.into_iter().map(|all| match all {
+        true => DataType::Int64,
+        false => DataType::Utf8,
+    });
+    Ok(names.unwrap_or_default().into_iter().zip(types).collect())
+}
+
+fn folders_of(root: &Path, file: &Path) -> Vec<String> {
+    let below = file.strip_prefix(root).unwrap_or(file);
+    let folders = below.parent().unwrap_or(Path::new(""));
+    folders
+        .components()
+        .filter_map(|part| match part {
+            Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
+            _ => None,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_s_kind_is_in_its_name() {
+        let kind = |name: &str| FileKind::of(Path::new(name));
+        assert_eq!(
+            kind("a.b.parquet"),
+            Some((FileKind::Parquet, ".parquet".into()))
+        );
+        assert_eq!(
+            kind("a.CSV.gz"),
+            Some((FileKind::Csv(Packing::Gzip), ".CSV.gz".into()))
+        );
+        assert_eq!(
+            kind("a.jsonl"),
+            Some((FileKind::Ndjson(Packing::Plain), ".jsonl".into()))
+        );
+        for name in ["a.txt", "parquet", "a.parquet.gz", "a.fits.gz", "a.gz"] {
+            assert_eq!(kind(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn partitions_are_integers_if_all_their_values_are() {
+        let root = Path::new("/t");
+        let files = |names: &[&str]| names.iter().map(|name| root.join(name)).collect::<Vec<_>>();
+        let found = hive_partitions(root, &files(&["y=1/b=x/f.csv", "y=2/b=3/f.csv"]));
+        let wanted = vec![("y".into(), DataType::Int64), ("b".into(), DataType::Utf8)];
+        assert_eq!(found, Ok(wanted));
+        assert_eq!(
+            hive_partitions(root, &files(&["a/f.csv", "f.csv"])),
+            Ok(Vec::new())
+        );
+        assert!(hive_partitions(root, &files(&["y=1/f.csv", "f.csv"])).is_err());
+    }
+}

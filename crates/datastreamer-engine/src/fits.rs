@@ -1,0 +1,1 @@
+//! FITS tables as tables of the engine.

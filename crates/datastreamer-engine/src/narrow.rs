@@ -1,0 +1,314 @@
+//! A table narrowed by a URL's parameters, in PostgREST's convention
+//! (<https://docs.postgrest.org/en/v13/references/api/tables_views.html>):
+//! `select=a,b:c`, `COLUMN=op.value`, `order=a.desc.nullslast`, `limit=`, `offset=`.
+//!
+//! Values are parsed by the column's type and bound as values.
+
+use arrow::datatypes::{DataType, Schema};
+use datafusion::{
+    common::{Column, ScalarValue},
+    dataframe::DataFrame,
+    logical_expr::{Expr, SortExpr, expr::InList, lit, not},
+};
+
+use crate::{error::EngineError, notes::column_names};
+
+/// The operators of `COLUMN=op.value`; each may have `not.` before it.
+pub const OPERATORS: [&str; 10] = [
+    "eq", "neq", "gt", "gte", "lt", "lte", "like", "ilike", "in", "is",
+];
+/// Conditions on one request: more are no query that a person makes, and each costs every row.
+const FILTERS_MAX: usize = 100;
+/// Values of one `in`: likewise.
+const IN_MAX: usize = 10_000;
+
+/// Which of a table's columns and rows are wanted, and in which order.
+#[derive(Clone, Debug, Default)]
+pub struct Narrowing {
+    /// Column, and name in the result; empty: all.
+    select: Vec<(String, String)>,
+    filters: Vec<Expr>,
+    order: Vec<SortExpr>,
+    /// At most so many rows.
+    pub limit: Option<u64>,
+    /// Rows to leave out at the start.
+    pub offset: u64,
+}
+
+impl Narrowing {
+    /// Reads a request's parameters, decoded, against a table's columns.
+    ///
+    /// # Errors
+    /// A column, an operator or a value that is none, with what there is.
+    pub fn parse(parameters: &[(String, String)], schema: &Schema) -> Result<Self, EngineError> {
+        let mut narrowing = Self::default();
+        let mut seen = Vec::new();
+        for (name, value) in parameters {
+            let about = |error: EngineError| error.about(&format!("parameter `{name}`"));
+            let once = matches!(name.as_str(), "select" | "order" | "limit" | "offset");
+            if once && seen.contains(&name) {
+                return Err(EngineError::bad(format!(
+                    "parameter `{name}` is given twice"
+                )));
+            }
+            seen.push(name);
+            match name.as_str() {
+                "select" => narrowing.select = parse_select(value, schema).map_err(about)?,
+                "order" => narrowing.order = parse_order(value, schema).map_err(about)?,
+                "limit" => narrowing.limit = Some(parse_count(value).map_err(about)?),
+                "offset" => narrowing.offset = parse_count(value).map_err(about)?,
+                column => {
+                    let data_type = type_of(column, schema)?;
+                    let filter = parse_filter(column, data_type, value).map_err(about)?;
+                    narrowing.filters.push(filter);
+                }
+            }
+        }
+        if narrowing.filters.len() > FILTERS_MAX {
+            let text = format!("more than {FILTERS_MAX} conditions");
+            return Err(EngineError::bad(text));
+        }
+        Ok(narrowing)
+    }
+
+    /// Says whether the rows are those of the table, all and in its order (columns may lack).
+    pub fn keeps_all_rows(&self) -> bool {
+        self.filters.is_empty() && self.order.is_empty() && self.limit.is_none() && self.offset == 0
+    }
+
+    /// Narrows a table. The limit is left to the caller, who may want to know of one row more.
+    pub(crate) fn apply(&self, mut table: DataFrame) -> Result<DataFrame, EngineError> {
+        for filter in &self.filters {
+            table = table.filter(filter.clone())?;
+        }
+        if !self.order.is_empty() {
+            table = table.sort(self.order.clone())?;
+        }
+        if !self.select.is_empty() {
+            let columns = self
+                .select
+                .iter()
+                .map(|(column, name)| match column == name {
+                    true => column_of(column),
+                    false => column_of(column).alias(name),
+                });
+            table = table.select(columns.collect::<Vec<_>>())?;
+        }
+        Ok(table)
+    }
+}
+
+/// A column by its exact name, dots and capitals included.
+fn column_of(name: &str) -> Expr {
+    Expr::Column(Column::from_name(name))
+}
+
+fn type_of<'a>(column: &str, schema: &'a Schema) -> Result<&'a DataType, EngineError> {
+    match schema.column_with_name(column) {
+        Some((_, field)) => Ok(field.data_type()),
+        None => {
+            let there = column_names(schema);
+            let text = format!(
+                "there is no column `{column}`; there are {there} (and select, order, limit, offset)"
+            );
+            Err(EngineError::bad(text))
+        }
+    }
+}
+
+fn parse_count(text: &str) -> Result<u64, EngineError> {
+    text.parse()
+        .map_err(|_| EngineError::bad(format!("`{text}` is no number of rows")))
+}
+
+fn parse_select(text: &str, schema: &Schema) -> Result<Vec<(String, String)>, EngineError> {
+    let mut columns: Vec<(String, String)> = Vec::new();
+    for part in split(text)? {
+        if part == "*" {
+            let all = schema.fields().iter().map(|field| field.name().clone());
+            columns.extend(all.map(|name| (name.clone(), name)));
+            continue;
+        }
+        // `name:column`, unless a column is called so.
+        let (name, column) = match part.split_once(':') {
+            Some((name, column)) if schema.column_with_name(&part).is_none() => (name, column),
+            _ => (part.as_str(), part.as_str()),
+        };
+        type_of(column, schema)?;
+        columns.push((column.to_owned(), name.to_owned()));
+    }
+    for (at, (_, name)) in columns.iter().enumerate() {
+        if columns[..at].iter().any(|(_, other)| other == name) {
+            return Err(EngineError::bad(format!("`{name}` is selected twice")));
+        }
+    }
+    if columns.is_empty() {
+        return Err(EngineError::bad("selects no column"));
+    }
+    Ok(columns)
+}
+
+fn parse_order(text: &str, schema: &Schema) -> Result<Vec<SortExpr>, EngineError> {
+    split(text)?
+        .iter()
+        .map(|part| {
+            let mut column = part.as_str();
+            let (mut ascending, mut nulls_first) = (true, None);
+            // From the right: a column's name may have dots.
+            while schema.column_with_name(column).is_none()
+                && let Some((before, word)) = column.rsplit_once('.')
+            {
+                match word {
+                    "asc" => ascending = true,
+                    "desc" => ascending = false,
+                    "nullsfirst" => nulls_first = Some(true),
+                    "nullslast" => nulls_first = Some(false),
+                    _ => break,
+                }
+                column = before;
+            }
+            type_of(column, schema)?;
+            // PostgreSQL's default: nulls are larger than everything.
+            let nulls_first = nulls_first.unwrap_or(!ascending);
+            Ok(column_of(column).sort(ascending, nulls_first))
+        })
+        .collect()
+}
+
+fn parse_filter(column: &str, data_type: &DataType, text: &str) -> Result<Expr, EngineError> {
+    let (negated, condition) = match text.strip_prefix("not.") {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let (operator, value) = condition.split_once('.').unwrap_or((condition, ""));
+    let filter = match operator {
+        "is" => parse_is(column, data_type, value)?,
+        "in" => parse_in(column, data_type, value)?,
+        "like" | "ilike" => parse_like(column, data_type, operator, value)?,
+        _ => parse_comparison(column, data_type, operator, value)?,
+    };
+    Ok(if negated { not(filter) } else { filter })
+}
+
+fn parse_comparison(
+    column: &str,
+    data_type: &DataType,
+    operator: &str,
+    value: &str,
+) -> Result<Expr, EngineError> {
+    let column = column_of(column);
+    let compare = match operator {
+        "eq" => Expr::eq,
+        "neq" => Expr::not_eq,
+        "gt" => Expr::gt,
+        "gte" => Expr::gt_eq,
+        "lt" => Expr::lt,
+        "lte" => Expr::lt_eq,
+        _ => {
+            let there = OPERATORS.join(", ");
+            let text = format!(
+                "there is no operator `{operator}`; there are {there}, each with `not.` before it \
+                 if you like: write for example gte.10"
+            );
+            return Err(EngineError::bad(text));
+        }
+    };
+    Ok(compare(column, lit(parse_value(value, data_type)?)))
+}
+
+fn parse_is(column: &str, data_type: &DataType, value: &str) -> Result<Expr, EngineError> {
+    let column = column_of(column);
+    let truth = |filter: Expr| match data_type {
+        DataType::Boolean => Ok(filter),
+        _ => Err(EngineError::bad(format!("`is.{value}` is for booleans"))),
+    };
+    match value {
+        "null" => Ok(column.is_null()),
+        "not_null" => Ok(column.is_not_null()),
+        "true" => truth(column.is_true()),
+        "false" => truth(column.is_false()),
+        "unknown" => truth(column.is_unknown()),
+        _ => Err(EngineError::bad(format!(
+            "`is.{value}`: there are null, not_null, true, false, unknown"
+        ))),
+    }
+}
+
+fn parse_in(column: &str, data_type: &DataType, value: &str) -> Result<Expr, EngineError> {
+    let inner = value
+        .strip_prefix('(')
+        .and_then(|value| value.strip_suffix(')'))
+        .ok_or_else(|| EngineError::bad("`in` takes a list: write for example in.(1,2,3)"))?;
+    let values = split(inner)?;
+    if values.len() > IN_MAX {
+        return Err(EngineError::bad(format!("more than {IN_MAX} values")));
+    }
+    let values: Result<Vec<_>, _> = values
+        .iter()
+        .map(|value| parse_value(value, data_type).map(lit))
+        .collect();
+    Ok(Expr::InList(InList {
+        expr: Box::new(column_of(column)),
+        list: values?,
+        negated: false,
+    }))
+}
+
+/// `*` stands for `%`, which a URL would have to encode.
+fn parse_like(
+    column: &str,
+    data_type: &DataType,
+    operator: &str,
+    value: &str,
+) -> Result<Expr, EngineError> {
+    if !is_text(data_type) {
+        let text = format!("`{operator}` is for texts, and this column has {data_type}");
+        return Err(EngineError::bad(text));
+    }
+    let pattern = lit(value.replace('*', "%"));
+    Ok(match operator {
+        "ilike" => column_of(column).ilike(pattern),
+        _ => column_of(column).like(pattern),
+    })
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    )
+}
+
+fn parse_value(text: &str, data_type: &DataType) -> Result<ScalarValue, EngineError> {
+    if data_type.is_nested() {
+        let text = format!("a column of {data_type} cannot be compared");
+        return Err(EngineError::bad(text));
+    }
+    let wrong = || EngineError::bad(format!("`{text}` is no value of type {data_type}"));
+    let value = ScalarValue::try_from_string(text.to_owned(), data_type).map_err(|_| wrong())?;
+    if value.is_null() {
+        return Err(wrong());
+    }
+    Ok(value)
+}
+
+/// Splits at commas; a part in double quotes may have them, `\"` and `\\` within.
+fn split(text: &str) -> Result<Vec<String>, EngineError> {
+    let mut parts = Vec::new();
+    let mut part = String::new();
+    let mut characters = text.chars();
+    let mut quoted = false;
+    while let Some(character) = characters.next() {
+        match character {
+            '"' if quoted || part.is_empty() => quoted = !quoted,
+            '\\' if quoted => part.extend(characters.next()),
+            ',' if !quoted => parts.push(std::mem::take(&mut part)),
+            character => part.push(character),
+        }
+    }
+    if quoted {
+        return Err(EngineError::bad("a quote is not closed"));
+    }
+    parts.push(part);
+    Ok(parts)
+}

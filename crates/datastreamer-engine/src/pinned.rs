@@ -1,0 +1,85 @@
+//! Whether the files that a plan reads are still what they were when it was made.
+//!
+//! DataFusion opens a file anew for each piece: without this check a table that is replaced on
+//! the way would be half the old and half the new one.
+
+use std::{fs::Metadata, path::PathBuf, time::SystemTime};
+
+use datafusion::{
+    datasource::{physical_plan::FileScanConfig, source::DataSourceExec},
+    physical_plan::ExecutionPlan,
+};
+
+use crate::error::EngineError;
+
+/// A file, and what `stat` said of it.
+#[derive(Debug)]
+pub(crate) struct PinnedFile {
+    path: PathBuf,
+    seen: Seen,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    bytes: u64,
+    modified: Option<SystemTime>,
+    #[cfg(unix)]
+    inode: u64,
+}
+
+impl Seen {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            bytes: metadata.len(),
+            modified: metadata.modified().ok(),
+            #[cfg(unix)]
+            inode: std::os::unix::fs::MetadataExt::ino(metadata),
+        }
+    }
+}
+
+impl PinnedFile {
+    pub(crate) fn pin(path: PathBuf) -> Result<Self, EngineError> {
+        let metadata = path
+            .metadata()
+            .map_err(|error| EngineError::data(format!("{}: {error}", path.display())))?;
+        let seen = Seen::of(&metadata);
+        Ok(Self { path, seen })
+    }
+
+    /// Fails if the file is another one by now.
+    pub(crate) fn check(&self) -> Result<(), EngineError> {
+        let now = self.path.metadata().map(|metadata| Seen::of(&metadata));
+        match now {
+            Ok(now) if now == self.seen => Ok(()),
+            Ok(_) => Err(EngineError::data(format!(
+                "{} changed while it was read",
+                self.path.display()
+            ))),
+            Err(error) => Err(EngineError::data(format!(
+                "{}: {error}",
+                self.path.display()
+            ))),
+        }
+    }
+}
+
+/// Pins the files of a plan's scans. Blocks for a `stat` a file.
+pub(crate) fn pin_files(plan: &dyn ExecutionPlan) -> Result<Vec<PinnedFile>, EngineError> {
+    let mut pinned = Vec::new();
+    let mut plans = vec![plan];
+    while let Some(plan) = plans.pop() {
+        plans.extend(plan.children().into_iter().map(AsRef::as_ref));
+        let Some(source) = plan.downcast_ref::<DataSourceExec>() else {
+            continue;
+        };
+        let Some(files) = source.data_source().downcast_ref::<FileScanConfig>() else {
+            continue;
+        };
+        for file in files.file_groups.iter().flat_map(|group| group.files()) {
+            let path = PathBuf::from(format!("/{}", file.object_meta.location));
+            pinned.push(PinnedFile::pin(path)?);
+        }
+    }
+    Ok(pinned)
+}

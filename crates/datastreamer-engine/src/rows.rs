@@ -1,0 +1,193 @@
+//! Rows on their way from the engine to a blocking reader.
+
+use std::{
+    future::Future,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    engine::OwnThreads,
+    error::{EngineError, EngineErrorKind},
+    pinned::PinnedFile,
+};
+use arrow::{
+    datatypes::SchemaRef,
+    error::ArrowError,
+    record_batch::{RecordBatch, RecordBatchOptions, RecordBatchReader},
+};
+use datafusion::execution::SendableRecordBatchStream;
+use futures_util::{StreamExt, task::AtomicWaker};
+
+/// The rows of one query or scan.
+///
+/// `next` **blocks** its thread, which computes what the plan does not give to the engine's own
+/// threads; it must not be called from a future. Dropping the rows stops the query.
+///
+/// The time limit counts what the reader has waited for rows, and never what a slow client takes.
+pub struct Rows {
+    schema: SchemaRef,
+    known: Option<u64>,
+    stream: Option<SendableRecordBatchStream>,
+    pinned: Vec<PinnedFile>,
+    /// The engine's threads, which live as long as there are rows to come.
+    threads: Arc<OwnThreads>,
+    stopper: RowsStopper,
+    time_left: Duration,
+    time_limit: Duration,
+}
+
+/// Stops rows from any thread: a `next` that blocks returns at once, with an error.
+#[derive(Clone, Debug, Default)]
+pub struct RowsStopper(Arc<Stop>);
+
+#[derive(Debug, Default)]
+struct Stop {
+    is_set: AtomicBool,
+    /// The reader that waits.
+    reader: AtomicWaker,
+}
+
+impl RowsStopper {
+    /// Stops the rows; never blocks.
+    pub fn stop(&self) {
+        self.0.is_set.store(true, Ordering::Release);
+        self.0.reader.wake();
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.is_set.load(Ordering::Acquire)
+    }
+}
+
+impl Rows {
+    pub(crate) fn new(
+        schema: SchemaRef,
+        known: Option<u64>,
+        stream: SendableRecordBatchStream,
+        pinned: Vec<PinnedFile>,
+        threads: Arc<OwnThreads>,
+        time_limit: Duration,
+    ) -> Self {
+        Self {
+            schema,
+            known,
+            stream: Some(stream),
+            pinned,
+            threads,
+            stopper: RowsStopper::default(),
+            time_left: time_limit,
+            time_limit,
+        }
+    }
+
+    /// Returns how many rows there will be, where the files say so.
+    pub fn known_rows(&self) -> Option<u64> {
+        self.known
+    }
+
+    /// Gives a handle that stops these rows.
+    pub fn stopper(&self) -> RowsStopper {
+        self.stopper.clone()
+    }
+
+    fn read(&mut self) -> Option<Result<RecordBatch, EngineError>> {
+        let stream = self.stream.as_mut()?;
+        let began = Instant::now();
+        // What the plan spawns or sleeps for is the engine's.
+        let entered = self.threads.handle.enter();
+        let next = wait_for(stream.next(), began + self.time_left, &self.stopper);
+        drop(entered);
+        self.time_left = self.time_left.saturating_sub(began.elapsed());
+        match next {
+            Waited::Ready(Some(Ok(batch))) => Some(self.dress(batch)),
+            // A file that was replaced looks corrupt: that it was tells more.
+            Waited::Ready(Some(Err(error))) => {
+                Some(Err(self.changed_file().unwrap_or_else(|| error.into())))
+            }
+            Waited::Ready(None) => self.changed_file().map(Err),
+            Waited::Stopped => {
+                let text = "the rows were stopped";
+                Some(Err(EngineError::new(EngineErrorKind::Stopped, text)))
+            }
+            Waited::TooLong => {
+                let text = format!("the query took longer than {:?}", self.time_limit);
+                Some(Err(EngineError::new(EngineErrorKind::TimedOut, text)))
+            }
+        }
+    }
+
+    fn changed_file(&self) -> Option<EngineError> {
+        self.pinned.iter().find_map(|file| file.check().err())
+    }
+
+    /// Batches come without the metadata that the table's columns have.
+    fn dress(&self, batch: RecordBatch) -> Result<RecordBatch, EngineError> {
+        let columns = batch.columns().to_vec();
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
+            .map_err(|error| EngineError::data(error.to_string()))
+    }
+}
+
+enum Waited<T> {
+    Ready(T),
+    Stopped,
+    TooLong,
+}
+
+/// Drives a future on this thread. Neither the stop nor the deadline needs a timer of the
+/// runtime's, whose threads may all be computing.
+fn wait_for<F: Future>(future: F, deadline: Instant, stopper: &RowsStopper) -> Waited<F::Output> {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    stopper.0.reader.register(&waker);
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        if stopper.is_set() {
+            return Waited::Stopped;
+        }
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return Waited::Ready(output);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Waited::TooLong;
+        }
+        thread::park_timeout(left);
+    }
+}
+
+/// Wakes a thread that is parked.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+impl Iterator for Rows {
+    type Item = Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.read();
+        if !matches!(next, Some(Ok(_))) {
+            // The plan's memory is free at once.
+            self.stream = None;
+        }
+        next.map(|batch| batch.map_err(|error| ArrowError::ExternalError(Box::new(error))))
+    }
+}
+
+impl RecordBatchReader for Rows {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}

@@ -1,0 +1,188 @@
+//! Files of all kinds as tables.
+
+use std::{collections::BTreeMap, fs};
+
+use arrow::{datatypes::DataType, record_batch::RecordBatchReader};
+use datastreamer_engine::{EngineErrorKind, Notes, TableFiles};
+
+use crate::support::{
+    block_on, collect, engine, engine_of, ids, scan, stars, texts, write_parquet,
+};
+
+#[test]
+fn a_parquet_file_comes_whole_and_in_its_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("stars.parquet");
+    let batch = stars(0, 25_000);
+    write_parquet(&file, &batch);
+    let engine = engine_of(&file);
+    assert_eq!(engine.table("stars").unwrap().rows(), Some(25_000));
+    let rows = scan(&engine, &[]).unwrap();
+    assert_eq!(rows.known_rows(), Some(25_000));
+    let read = collect(rows);
+    assert_eq!(ids(&read), ids(&batch));
+    assert_eq!(texts(&read, "name"), texts(&batch, "name"));
+}
+
+#[test]
+fn text_files_are_tables_too() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("t.csv", "id,RA,name\n1,0.5,\"a,b\"\n2,1.5,\n"),
+        ("t.tsv", "id\tRA\tname\n1\t0.5\ta,b\n2\t1.5\t\n"),
+        (
+            "t.ndjson",
+            "{\"id\":1,\"RA\":0.5,\"name\":\"a,b\"}\n{\"id\":2,\"RA\":1.5}\n",
+        ),
+    ] {
+        let file = folder.path().join(name);
+        fs::write(&file, text).unwrap();
+        let read = collect(scan(&engine_of(&file), &[("select", "id,RA,name")]).unwrap());
+        assert_eq!(ids(&read), [1, 2], "{name}");
+        assert_eq!(texts(&read, "name"), [Some("a,b".into()), None], "{name}");
+        assert_eq!(
+            read.schema().field(1).data_type(),
+            &DataType::Float64,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn files_of_a_glob_come_in_the_order_of_their_names() {
+    let folder = tempfile::tempdir().unwrap();
+    for part in [2, 0, 1] {
+        let file = folder.path().join(format!("part {part}.parquet"));
+        write_parquet(&file, &stars(part * 1500, 1500));
+    }
+    fs::write(folder.path().join("notes.txt"), "no table").unwrap();
+    let engine = engine_of(&folder.path().join("*.parquet"));
+    assert_eq!(engine.table("stars").unwrap().rows(), Some(4500));
+    let read = collect(scan(&engine, &[]).unwrap());
+    assert_eq!(ids(&read), (0..4500).collect::<Vec<_>>());
+}
+
+#[test]
+fn hive_partitions_are_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    for (year, band) in [(2025, "g"), (2026, "g"), (2026, "i")] {
+        let file = folder
+            .path()
+            .join(format!("year={year}/band={band}/a.parquet"));
+        write_parquet(&file, &stars(i64::from(year), 3));
+    }
+    let engine = engine_of(folder.path());
+    let read = collect(scan(&engine, &[("year", "gt.2025"), ("select", "band,year,id")]).unwrap());
+    let bands: Vec<_> = texts(&read, "band").into_iter().flatten().collect();
+    assert_eq!(bands, ["g", "g", "g", "i", "i", "i"]);
+    assert_eq!(read.schema().field(1).data_type(), &DataType::Int64);
+}
+
+#[test]
+fn a_file_that_comes_later_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    write_parquet(&folder.path().join("a.parquet"), &stars(0, 10));
+    let engine = engine_of(folder.path());
+    assert_eq!(collect(scan(&engine, &[]).unwrap()).num_rows(), 10);
+    write_parquet(&folder.path().join("b.parquet"), &stars(10, 10));
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert_eq!(collect(scan(&engine, &[]).unwrap()).num_rows(), 20);
+}
+
+#[test]
+fn notes_are_the_columns_metadata() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("stars.parquet");
+    write_parquet(&file, &stars(0, 10));
+    let note = |key: &str, text: &str| BTreeMap::from([(key.to_owned(), text.to_owned())]);
+    let notes = Notes {
+        table: note("description", "invented"),
+        columns: BTreeMap::from([("RA".into(), note("unit", "deg"))]),
+    };
+    let engine = engine();
+    let files = TableFiles::find(&file).unwrap();
+    block_on(engine.register("stars", files.clone(), &notes)).unwrap();
+    for select in [vec![], vec![("select", "name,RA"), ("RA", "lt.1")]] {
+        let rows = scan(&engine, &select).unwrap();
+        let schema = rows.schema();
+        assert_eq!(schema.metadata()["description"], "invented");
+        assert_eq!(
+            schema.field_with_name("RA").unwrap().metadata()["unit"],
+            "deg"
+        );
+        assert_eq!(collect(rows).schema(), schema);
+    }
+    let notes = Notes {
+        columns: BTreeMap::from([("ra".into(), note("unit", "deg"))]),
+        ..Notes::default()
+    };
+    let refused = block_on(engine.register("other", files, &notes))
+        .unwrap_err()
+        .to_string();
+    assert_eq!(refused, "no column \"ra\"; there are id, RA, name");
+}
+
+#[test]
+fn a_file_that_is_replaced_on_the_way_is_no_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("stars.parquet");
+    write_parquet(&file, &stars(0, 100_000));
+    let mut rows = scan(&engine_of(&file), &[]).unwrap();
+    rows.next().unwrap().unwrap();
+    let other = folder.path().join("other.parquet");
+    write_parquet(&other, &stars(7, 100_000));
+    fs::rename(other, &file).unwrap();
+    let error = rows.find_map(Result::err).expect("the change is seen");
+    assert!(
+        error.to_string().contains("changed while it was read"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_corrupt_row_group_fails_after_the_rows_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("stars.parquet");
+    write_parquet(&file, &stars(0, 50_000));
+    let mut bytes = fs::read(&file).unwrap();
+    let late = bytes.len() * 9 / 10;
+    let footer = bytes.len() - 8;
+    let footer_bytes = u32::from_le_bytes(bytes[footer..footer + 4].try_into().unwrap()) as usize;
+    let end = (footer - footer_bytes).min(late + 4000);
+    let start = end - 4000;
+    bytes[start..end].fill(0xAA);
+    fs::write(&file, bytes).unwrap();
+    let mut rows = scan(&engine_of(&file), &[]).unwrap();
+    let good = rows
+        .by_ref()
+        .map_while(Result::ok)
+        .map(|batch| batch.num_rows())
+        .sum::<usize>();
+    assert!(good > 0 && good < 50_000, "{good}");
+    assert!(rows.next().is_none(), "nothing follows the error");
+}
+
+#[test]
+fn what_is_no_table_is_refused_with_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("a.txt"), "x").unwrap();
+    fs::write(path("b.parquet"), "x").unwrap();
+    fs::create_dir(path("mixed")).unwrap();
+    fs::write(path("mixed/a.csv"), "x").unwrap();
+    fs::write(path("mixed/b.parquet"), "x").unwrap();
+    for (name, text) in [
+        ("a.txt", "no table by its suffix"),
+        ("none.parquet", "no such file"),
+        ("none*.parquet", "matches no file"),
+        ("mixed", "several kinds, *.parquet and *.csv"),
+    ] {
+        let error = TableFiles::find(&path(name)).unwrap_err();
+        assert_eq!(error.kind(), EngineErrorKind::Data);
+        let told = error.to_string();
+        assert!(told.contains(name) || name == "mixed", "{told}");
+        assert!(told.contains(text), "{told}");
+    }
+    let files = TableFiles::find(&path("b.parquet")).unwrap();
+    assert!(block_on(engine().register("b", files, &Notes::default())).is_err());
+}

@@ -1,0 +1,102 @@
+//! Tables to query.
+
+use std::{fs::File, path::Path, sync::Arc};
+
+use arrow::{
+    array::{Array, ArrayRef, Float64Array, Int64Array, StringArray, cast::AsArray},
+    compute::{cast, concat_batches},
+    datatypes::{DataType, Field, Schema},
+    record_batch::{RecordBatch, RecordBatchReader},
+};
+use datastreamer_engine::{Engine, EngineError, EngineOptions, Narrowing, Notes, Rows, TableFiles};
+use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
+
+/// `id` counts up from `first`, `RA` is id / 8, `name` is `star ID`, null for every tenth.
+pub(crate) fn stars(first: i64, rows: i64) -> RecordBatch {
+    let ids = || first..first + rows;
+    let name = |id: i64| (id % 10 != 0).then(|| format!("star {id}"));
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("id", Arc::new(ids().collect::<Int64Array>())),
+        (
+            "RA",
+            Arc::new(
+                ids()
+                    .map(|id| Some(id as f64 / 8.0))
+                    .collect::<Float64Array>(),
+            ),
+        ),
+        ("name", Arc::new(ids().map(name).collect::<StringArray>())),
+    ];
+    let fields = columns
+        .iter()
+        .map(|(name, values)| Field::new(*name, values.data_type().clone(), *name == "name"));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    RecordBatch::try_new(
+        schema,
+        columns.into_iter().map(|(_, values)| values).collect(),
+    )
+    .unwrap()
+}
+
+/// Writes a Parquet file with row groups of 1000 rows.
+pub(crate) fn write_parquet(path: &Path, batch: &RecordBatch) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(1000));
+    let file = File::create(path).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties.build())).unwrap();
+    writer.write(batch).unwrap();
+    writer.close().unwrap();
+}
+
+/// The tests' runtime: what a server's event loop would be.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(future)
+}
+
+pub(crate) fn engine() -> Engine {
+    Engine::new(EngineOptions::default()).unwrap()
+}
+
+/// An engine with one table, `stars`.
+pub(crate) fn engine_of(path: &Path) -> Engine {
+    let engine = engine();
+    let files = TableFiles::find(path).unwrap();
+    block_on(engine.register("stars", files, &Notes::default())).unwrap();
+    engine
+}
+
+pub(crate) fn scan(engine: &Engine, parameters: &[(&str, &str)]) -> Result<Rows, EngineError> {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let parameters: Vec<_> = parameters.iter().map(owned).collect();
+    let table = engine.table("stars").unwrap();
+    let narrowing = Narrowing::parse(&parameters, table.schema())?;
+    block_on(engine.scan("stars", &narrowing))
+}
+
+/// All rows, texts as plain strings.
+pub(crate) fn collect(rows: Rows) -> RecordBatch {
+    let schema = rows.schema();
+    let batches: Vec<_> = rows.map(Result::unwrap).collect();
+    concat_batches(&schema, &batches).unwrap()
+}
+
+pub(crate) fn ids(batch: &RecordBatch) -> Vec<i64> {
+    batch
+        .column_by_name("id")
+        .unwrap()
+        .as_primitive::<arrow::datatypes::Int64Type>()
+        .values()
+        .to_vec()
+}
+
+pub(crate) fn texts(batch: &RecordBatch, column: &str) -> Vec<Option<String>> {
+    let column = cast(batch.column_by_name(column).unwrap(), &DataType::Utf8).unwrap();
+    column
+        .as_string::<i32>()
+        .iter()
+        .map(|text| text.map(Into::into))
+        .collect()
+}
