@@ -39,6 +39,7 @@ use crate::{
     pinned::pin_files,
     rows::Rows,
     sql::Query,
+    stoppable::{Wanted, stoppable},
 };
 
 /// 512 MiB for sorts, joins and groups of all queries together: a small server's share. Scans
@@ -268,13 +269,15 @@ impl Shared {
             let fields = schema.fields().clone();
             schema = Arc::new(Schema::new_with_metadata(fields, table.metadata().clone()));
         }
-        let stream = execute_stream(plan, task)?;
+        let wanted = Wanted::default();
+        let stream = execute_stream(stoppable(plan, &wanted)?, task)?;
         let threads = Arc::clone(&self.threads);
         Ok(Rows::new(
             schema,
             known,
             stream,
             pinned,
+            wanted,
             threads,
             self.time_limit,
         ))

@@ -34,6 +34,7 @@ mod notes;
 mod pinned;
 mod rows;
 mod sql;
+mod stoppable;
 
 pub use engine::{
     DEFAULT_MEMORY_BYTES, DEFAULT_SPILL_BYTES, DEFAULT_TIME_LIMIT, Engine, EngineOptions, TableInfo,

@@ -16,6 +16,7 @@ use crate::{
     engine::OwnThreads,
     error::{EngineError, EngineErrorKind},
     pinned::PinnedFile,
+    stoppable::Wanted,
 };
 use arrow::{
     datatypes::SchemaRef,
@@ -36,6 +37,7 @@ pub struct Rows {
     known: Option<u64>,
     stream: Option<SendableRecordBatchStream>,
     pinned: Vec<PinnedFile>,
+    wanted: Wanted,
     /// The engine's threads, which live as long as there are rows to come.
     threads: Arc<OwnThreads>,
     stopper: RowsStopper,
@@ -72,6 +74,7 @@ impl Rows {
         known: Option<u64>,
         stream: SendableRecordBatchStream,
         pinned: Vec<PinnedFile>,
+        wanted: Wanted,
         threads: Arc<OwnThreads>,
         time_limit: Duration,
     ) -> Self {
@@ -80,6 +83,7 @@ impl Rows {
             known,
             stream: Some(stream),
             pinned,
+            wanted,
             threads,
             stopper: RowsStopper::default(),
             time_left: time_limit,
@@ -180,9 +184,16 @@ impl Iterator for Rows {
         let next = self.read();
         if !matches!(next, Some(Ok(_))) {
             // The plan's memory is free at once.
+            self.wanted.end();
             self.stream = None;
         }
         next.map(|batch| batch.map_err(|error| ArrowError::ExternalError(Box::new(error))))
+    }
+}
+
+impl Drop for Rows {
+    fn drop(&mut self) {
+        self.wanted.end();
     }
 }
 

@@ -1,6 +1,6 @@
 //! Errors that come before the head: `application/problem+json` (RFC 9457) with a real status.
 
-use std::{error::Error as StdError, fmt};
+use std::{collections::BTreeMap, error::Error as StdError, fmt};
 
 use datastreamer::{Error, ErrorKind};
 use http::{HeaderValue, Response, StatusCode, header};
@@ -63,6 +63,8 @@ pub struct Problem {
     pub status: StatusCode,
     /// What this occurrence is about, for people.
     pub detail: String,
+    /// Members beyond those of RFC 9457, 3.1, for programs: see [`Problem::member`].
+    pub members: BTreeMap<String, serde_json::Value>,
 }
 
 impl Problem {
@@ -71,18 +73,29 @@ impl Problem {
         Self {
             status,
             detail: detail.into(),
+            members: BTreeMap::new(),
         }
+    }
+
+    /// Adds a member of one's own (RFC 9457, 3.2), for example a position.
+    #[must_use]
+    pub fn member(mut self, name: &str, value: impl Into<serde_json::Value>) -> Self {
+        self.members.insert(name.to_owned(), value.into());
+        self
     }
 
     /// Makes the response; 503 carries `Retry-After`.
     pub fn into_response<B: From<String>>(self) -> Response<B> {
         let title = self.status.canonical_reason().unwrap_or("Error");
-        let body = serde_json::json!({
+        let mut body = serde_json::json!({
             "type": "about:blank",
             "title": title,
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
+        for (name, value) in self.members {
+            body[name] = value;
+        }
         let mut response = Response::new(B::from(format!("{body}\n")));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();

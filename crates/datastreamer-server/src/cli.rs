@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use datastreamer_formats::table::Format;
 
 /// Streams out large files that are produced on the fly.
 #[derive(Debug, Parser)]
@@ -25,15 +26,18 @@ pub(crate) enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serves directories and configured routes over HTTP.
+    /// Serves tables, directories and configured routes over HTTP.
     ///
-    /// A directory PATH becomes /NAME.tar. Without any PATH or route the built-in demo is served:
-    /// /noise.bin?n=1e6.
+    /// A table PATH (Parquet, CSV, NDJSON, Arrow, FITS) becomes /NAME.vot, /NAME.fits, /NAME.csv
+    /// and so on, a directory PATH /NAME.tar. Without any PATH or route the built-in demo is
+    /// served: /stars.vot?rows=1e6 and /noise.bin?n=1e6.
     Serve(Serve),
-    /// Writes a route's bytes to standard output, without a server.
+    /// Writes a table or a route's bytes to standard output, without a server.
     ///
     /// Exit code 0: the file is whole. 7: it is not.
     Cat(Cat),
+    /// Lists the formats of tables.
+    Formats,
     /// Checks a configuration file and says what it would serve.
     Check(Check),
 }
@@ -49,9 +53,14 @@ pub(crate) struct Serve {
 
 #[derive(Debug, Args)]
 pub(crate) struct Cat {
-    /// What to write: a route as in its URL, for example 'noise.bin?n=1e6' or photos.tar.
-    #[arg(value_name = "ROUTE")]
+    /// What to write: a table's file, for example stars.parquet or 'stars.parquet?dec=gt.30', or a
+    /// route as in its URL, for example 'stars.vot?rows=1e6' or photos.tar.
+    #[arg(value_name = "FILE|ROUTE")]
     pub(crate) target: String,
+    /// The format of a table [default: what the route's suffix says, or votable]; `datastreamer
+    /// formats` lists them.
+    #[arg(long, short, value_name = "FORMAT", value_parser = parse_format)]
+    pub(crate) format: Option<Format>,
     #[command(flatten)]
     pub(crate) routes: Routes,
     /// Shows no progress line.
@@ -69,13 +78,23 @@ pub(crate) struct Check {
 /// What says which files there are.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Routes {
-    /// Directories to serve.
+    /// Tables and directories to serve.
     #[arg(value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
+    /// A directory of files, hive partitions or a quoted glob that is one table.
+    #[arg(long = "table", value_name = "PATH")]
+    pub(crate) tables: Vec<PathBuf>,
     /// Configuration file (TOML).
     #[arg(long, value_name = "FILE", env = "DATASTREAMER_CONFIG")]
     pub(crate) config: Option<PathBuf>,
-    /// Serves the built-in demo as well: /noise.bin.
+    /// Serves the built-in demo as well: /stars.vot and /noise.bin.
     #[arg(long)]
     pub(crate) demo: bool,
+}
+
+fn parse_format(text: &str) -> Result<Format, String> {
+    Format::from_name(text).ok_or_else(|| {
+        let names: Vec<_> = Format::ALL.iter().map(|format| format.name()).collect();
+        format!("there are {}", names.join(", "))
+    })
 }

@@ -25,7 +25,10 @@ use crate::{
     cli,
     error::Fatal,
     routes::{Route, RouteTable},
-    sources::{Command, Directory, Noise, Source},
+    sources::{
+        Command, Directory, Noise, RowRoute, RowSource, Source,
+        rows::{ClientSql, RowSettings, SqlQuery, Stars, Table as TableSource},
+    },
     units::{ByteSize, Span},
 };
 
@@ -49,7 +52,7 @@ const BUFFER_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// Variables begin with this; `DATASTREAMER_SERVER__LISTEN` is `server.listen`.
 const ENV_PREFIX: &str = "DATASTREAMER_";
 /// What the environment may set: all but the routes.
-const SETTINGS: [(&str, &[&str]); 3] = [
+const SETTINGS: [(&str, &[&str]); 5] = [
     ("server", &["listen", "drain"]),
     (
         "stream",
@@ -77,6 +80,18 @@ const SETTINGS: [(&str, &[&str]); 3] = [
             "source_stall",
         ],
     ),
+    (
+        "tables",
+        &[
+            "memory_bytes",
+            "spill_bytes",
+            "spill_folder",
+            "time_limit",
+            "threads",
+            "length_wait",
+        ],
+    ),
+    ("sql", &["enabled", "max_rows"]),
 ];
 /// Variables of others: the command line's (see `cli.rs`) and, behind them, the test suite's.
 const NO_SETTINGS: [&str; 6] = [
@@ -95,6 +110,8 @@ struct Raw {
     server: RawServer,
     stream: RawStream,
     limits: RawLimits,
+    tables: RawTables,
+    sql: RawSql,
     routes: BTreeMap<String, Spanned<RawRoute>>,
 }
 
@@ -131,6 +148,24 @@ struct RawLimits {
     source_stall: Option<Span>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawTables {
+    memory_bytes: Option<ByteSize>,
+    spill_bytes: Option<ByteSize>,
+    spill_folder: Option<PathBuf>,
+    time_limit: Option<Span>,
+    threads: Option<NonZeroUsize>,
+    length_wait: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawSql {
+    enabled: bool,
+    max_rows: Option<u64>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawRoute {
@@ -141,6 +176,10 @@ struct RawRoute {
     compress: Option<bool>,
     path: Option<PathBuf>,
     argv: Option<Vec<String>>,
+    sql: Option<String>,
+    parameters: Option<Vec<RawParameter>>,
+    columns: Option<BTreeMap<String, BTreeMap<String, String>>>,
+    max_rows: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -149,6 +188,9 @@ enum Kind {
     Noise,
     Directory,
     Command,
+    Table,
+    Query,
+    Stars,
 }
 
 /// What the program runs on.
@@ -159,6 +201,7 @@ pub(crate) struct Config {
     pub(crate) drain: Duration,
     pub(crate) stream: StreamConfig,
     pub(crate) limits: Limits,
+    pub(crate) tables: Tables,
     pub(crate) routes: RouteTable,
 }
 
@@ -233,11 +276,21 @@ pub(crate) fn load(routes: &cli::Routes, listen: Option<&str>) -> Result<Config,
     }
     for path in &routes.paths {
         let refuse = |text: String| Fatal::Config(format!("{}: {text}", path.display()));
-        let route = directory_route(path).map_err(refuse)?;
+        let route = match path.is_dir() {
+            true => directory_route(path),
+            false => config.tables.route(path),
+        };
+        config.routes.add(route.map_err(refuse)?).map_err(refuse)?;
+    }
+    for path in &routes.tables {
+        let refuse = |text: String| Fatal::Config(format!("--table {}: {text}", path.display()));
+        let route = config.tables.route(path).map_err(refuse)?;
         config.routes.add(route).map_err(refuse)?;
     }
     if config.routes.is_empty() || routes.demo {
-        config.routes.add_missing(Route::demo());
+        for route in demo_routes(&config.tables) {
+            config.routes.add_missing(route);
+        }
     }
     Ok(config)
 }
@@ -400,11 +453,22 @@ fn environment_value(text: &str) -> Value {
 
 fn resolve(raw: Raw, origin: &Origin<'_>) -> Result<Config, Fatal> {
     let mut routes = RouteTable::default();
-    for (name, route) in raw.routes {
-        let resolved = resolve_route(&name, &route, origin)?;
+    let tables = Tables::resolve(&raw.tables, origin)?;
+    // Tables first: queries are checked against them.
+    let (queries, others): (Vec<_>, Vec<_>) = raw
+        .routes
+        .iter()
+        .partition(|(_, route)| route.get_ref().kind == Kind::Query);
+    for (name, route) in others.into_iter().chain(queries) {
+        let resolved = resolve_route(name, route, &tables, origin)?;
         routes
             .add(resolved)
-            .map_err(|text| origin.error_at(&route, &format!("routes.{name}: {text}")))?;
+            .map_err(|text| origin.error_at(route, &format!("routes.{name}: {text}")))?;
+    }
+    if raw.sql.enabled {
+        let route = tables.sql_route(raw.sql.max_rows);
+        let added = route.and_then(|route| routes.add(route));
+        added.map_err(|text| origin.refuse("sql", "enabled", &text))?;
     }
     let listen = raw.server.listen.as_deref().unwrap_or(DEFAULT_LISTEN);
     Ok(Config {
@@ -412,6 +476,7 @@ fn resolve(raw: Raw, origin: &Origin<'_>) -> Result<Config, Fatal> {
         drain: duration(raw.server.drain, DEFAULT_DRAIN),
         stream: resolve_stream(&raw.stream, origin)?,
         limits: resolve_limits(&raw.limits, origin)?,
+        tables,
         routes,
     })
 }
@@ -516,36 +581,33 @@ fn resolve_limits(raw: &RawLimits, origin: &Origin<'_>) -> Result<Limits, Fatal>
 fn resolve_route(
     name: &str,
     spanned: &Spanned<RawRoute>,
+    tables: &Tables,
     origin: &Origin<'_>,
 ) -> Result<Route, Fatal> {
     let raw = spanned.get_ref();
     let refuse = |text: String| origin.error_at(spanned, &format!("routes.{name}: {text}"));
-    for (key, is_there, kind) in [
-        ("path", raw.path.is_some(), Kind::Directory),
-        ("argv", raw.argv.is_some(), Kind::Command),
-    ] {
-        if is_there && raw.kind != kind {
-            return Err(refuse(format!(
-                "`{key}` belongs to kind \"{}\"",
-                kind.name()
-            )));
-        }
-        if !is_there && raw.kind == kind {
-            return Err(refuse(format!("`{key}` is missing")));
-        }
-    }
+    check_keys(raw).map_err(refuse)?;
+    let path = origin.folder.join(raw.path.as_deref().unwrap_or(Path::new("")));
     let source = match raw.kind {
         Kind::Noise => Source::Noise(Noise),
-        Kind::Directory => {
-            let path = origin
-                .folder
-                .join(raw.path.as_deref().unwrap_or(Path::new("")));
-            Source::Directory(Directory::open(&path, name).map_err(refuse)?)
-        }
+        Kind::Directory => Source::Directory(Directory::open(&path, name).map_err(refuse)?),
         Kind::Command => {
             let argv = raw.argv.clone().unwrap_or_default();
             Source::Command(Command::new(argv, &origin.folder).map_err(refuse)?)
         }
+        Kind::Table => {
+            let notes = notes(raw);
+            let table = tables.register(name, &path, &notes).map_err(refuse)?;
+            tables.source(RowSource::Table(table), raw.max_rows)
+        }
+        Kind::Query => {
+            let sql = raw.sql.clone().unwrap_or_default();
+            let parameters = resolve_parameters(raw.parameters.as_deref().unwrap_or_default());
+            let parameters = parameters.map_err(refuse)?;
+            let query = tables.query(sql, parameters, notes(raw)).map_err(refuse)?;
+            tables.source(RowSource::Query(query), raw.max_rows)
+        }
+        Kind::Stars => tables.source(RowSource::Stars(Stars::new()), raw.max_rows),
     };
     let mut route = Route::new(name, source).map_err(refuse)?;
     if let Some(suffix) = &raw.suffix {
@@ -559,14 +621,59 @@ fn resolve_route(
     Ok(route)
 }
 
+/// Refuses keys that belong to another kind of route, and finds those that lack.
+fn check_keys(raw: &RawRoute) -> Result<(), String> {
+    use Kind as K;
+    /// A key, whether it is there, whose it is, and whether that cannot do without it.
+    type Key<'a> = (&'a str, bool, &'a [Kind], bool);
+    let keys: [Key<'_>; 8] = [
+        ("path", raw.path.is_some(), &[K::Directory, K::Table], true),
+        ("argv", raw.argv.is_some(), &[K::Command], true),
+        ("sql", raw.sql.is_some(), &[K::Query], true),
+        ("parameters", raw.parameters.is_some(), &[K::Query], false),
+        ("columns", raw.columns.is_some(), &[K::Table, K::Query], false),
+        ("max_rows", raw.max_rows.is_some(), &[K::Table, K::Query, K::Stars], false),
+        ("suffix", raw.suffix.is_some(), &[K::Noise, K::Directory, K::Command], false),
+        ("media_type", raw.media_type.is_some(), &[K::Noise, K::Directory, K::Command], false),
+    ];
+    for (key, is_there, owners, is_needed) in keys {
+        let is_owner = owners.contains(&raw.kind);
+        if is_there && !is_owner {
+            let owners: Vec<_> = owners.iter().map(|kind| format!("\"{}\"", kind.name())).collect();
+            return Err(format!("`{key}` belongs to kind {}", owners.join(", ")));
+        }
+        if is_needed && is_owner && !is_there {
+            return Err(format!("`{key}` is missing"));
+        }
+    }
+    Ok(())
+}
+
 impl Kind {
     fn name(self) -> &'static str {
         match self {
             Self::Noise => "noise",
             Self::Directory => "directory",
             Self::Command => "command",
+            Self::Table => "table",
+            Self::Query => "query",
+            Self::Stars => "stars",
         }
     }
+}
+
+/// What the built-in demo serves.
+fn demo_routes(tables: &Tables) -> impl Iterator<Item = Route> {
+    let stars = tables.source(RowSource::Stars(Stars::new()), None);
+    let routes = [
+        ("noise", Source::Noise(Noise), "test bytes, as many as you ask for"),
+        ("stars", stars, "an invented catalogue, as many rows as you ask for"),
+    ];
+    routes.into_iter().filter_map(|(name, source, description)| {
+        let mut route = Route::new(name, source).ok()?;
+        route.description = Some(description.into());
+        Some(route)
+    })
 }
 
 /// A directory named on the command line.

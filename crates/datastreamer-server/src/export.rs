@@ -1,11 +1,13 @@
-//! From a target (`noise.bin?n=1e6`) to a source that is ready to write: the blocking half.
+//! From a target (`stars.vot?dec=gt.30`) to a source that is ready to write: the blocking half.
 //!
 //! Called by `respond.rs` and `cat.rs`; nothing runs yet.
 
+use http::StatusCode;
+
 use crate::{
     config::Config,
-    routes::Route,
-    sources::{Prepared, Query},
+    routes::{Found, Route},
+    sources::{Prepared, Query, Wanted},
 };
 
 /// A file that was asked for, checked.
@@ -15,32 +17,81 @@ pub(crate) struct Export<'a> {
 }
 
 /// Why there is no such file.
-pub(crate) enum Refusal {
-    /// No route has this name.
-    NotFound(String),
-    /// A parameter is wrong.
-    BadParameter(String),
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    pub(crate) text: String,
+    /// Line and column in a query's text, counted from 1.
+    pub(crate) position: Option<(u64, u64)>,
 }
 
 impl Refusal {
-    pub(crate) fn into_text(self) -> String {
-        match self {
-            Self::NotFound(text) | Self::BadParameter(text) => text,
+    pub(crate) fn new(status: StatusCode, text: impl Into<String>) -> Self {
+        Self {
+            status,
+            text: text.into(),
+            position: None,
         }
     }
+
+    /// A parameter is wrong.
+    pub(crate) fn bad_parameter(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, text)
+    }
+}
+
+/// Finds the route of `file_name`, or says which there are.
+pub(crate) fn find_route<'a>(config: &'a Config, file_name: &str) -> Result<Found<'a>, Refusal> {
+    config.routes.find(file_name).ok_or_else(|| {
+        let names = config.routes.names();
+        let text = format!("there is no /{file_name}; there are {names}");
+        Refusal::new(StatusCode::NOT_FOUND, text)
+    })
 }
 
 impl<'a> Export<'a> {
     /// Finds the route of `file_name` (decoded, without a slash) and checks the parameters.
-    pub(crate) fn find(config: &'a Config, file_name: &str, query: &str) -> Result<Self, Refusal> {
-        let route = config.routes.find(file_name).ok_or_else(|| {
-            let names = config.routes.names();
-            Refusal::NotFound(format!("there is no /{file_name}; there are {names}"))
+    pub(crate) async fn find(
+        config: &'a Config,
+        file_name: &str,
+        query: &Query,
+        accept: Option<&str>,
+    ) -> Result<Self, Refusal> {
+        let Found { route, format } = find_route(config, file_name)?;
+        let wanted = Wanted {
+            suffix: format,
+            accept,
+        };
+        let prepared = route.source.prepare(query, wanted).await;
+        let prepared = prepared.map_err(|refusal| Refusal {
+            text: format!("/{file_name}: {}", refusal.text),
+            ..refusal
         })?;
-        let prepared = route
-            .source
-            .prepare(&Query::parse(query))
-            .map_err(|text| Refusal::BadParameter(format!("/{file_name}: {text}")))?;
         Ok(Self { route, prepared })
+    }
+
+    /// Returns what the file is: of a table, what was asked for.
+    pub(crate) fn media_type(&self) -> &str {
+        match &self.prepared.rows {
+            Some(rows) => rows.format.media_type(),
+            None => self.route.media_type(),
+        }
+    }
+
+    /// Returns the name of the saved file.
+    pub(crate) fn file_name(&self) -> String {
+        match &self.prepared.rows {
+            Some(rows) => format!("{}.{}", self.route.name(), rows.format.suffix()),
+            None => self.route.file_name(),
+        }
+    }
+
+    /// Says whether clients that accept a content coding get one.
+    pub(crate) fn is_compressible(&self) -> bool {
+        let allowed = self.route.compress;
+        match &self.prepared.rows {
+            Some(rows) => allowed && rows.format.is_compressible(),
+            None => allowed,
+        }
     }
 }

@@ -7,6 +7,7 @@ mod connection;
 mod error;
 mod export;
 mod index;
+mod posted;
 mod respond;
 mod routes;
 mod serve;

@@ -13,7 +13,7 @@ use axum::{
     Json, Router,
     body::{Body, Bytes, HttpBody},
     extract::{Request, State},
-    http::{HeaderValue, Method, Response, StatusCode, header},
+    http::{HeaderName, HeaderValue, Method, Response, StatusCode, header},
     response::{Html, IntoResponse},
     routing::get,
 };
@@ -24,10 +24,15 @@ use serde_json::json;
 use crate::{
     config::Config,
     connection::Open,
-    export::{Export, Refusal},
-    index,
+    export::{Export, Refusal, find_route},
+    index, posted,
+    sources::Query,
     transfers::{Asked, Transfers, uptime},
 };
+
+/// Tells that no more rows than so many are sent; whether there are more shows at the end.
+static ROW_LIMIT: HeaderName = HeaderName::from_static("datastreamer-row-limit");
+const ONLY_GET: &str = "only GET and HEAD";
 
 /// What every request needs.
 pub(crate) struct App {
@@ -42,7 +47,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/", get(show_index))
         .route("/healthz", get(show_health))
         .route("/transfers", get(show_transfers))
-        .method_not_allowed_fallback(async || method_not_allowed())
+        .method_not_allowed_fallback(async || {
+            refuse(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, ONLY_GET))
+        })
         .fallback(stream)
         .with_state(app)
 }
@@ -77,34 +84,70 @@ async fn show_transfers(State(app): State<Arc<App>>) -> Json<serde_json::Value> 
 
 /// Streams a route's file.
 async fn stream(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return method_not_allowed();
-    }
+    let (head, body) = request.into_parts();
+    let request = Request::from_parts(head, ());
     let file_name = decode(request.uri().path().trim_start_matches('/'));
-    let query = request.uri().query().unwrap_or_default();
-    let Export { route, prepared } = match Export::find(&app.config, &file_name, query) {
-        Ok(export) => export,
-        Err(Refusal::NotFound(text)) => return problem(StatusCode::NOT_FOUND, text),
-        Err(Refusal::BadParameter(text)) => return problem(StatusCode::BAD_REQUEST, text),
+    match find(&app.config, &request, body, &file_name).await {
+        Ok(export) => send(&app, &request, &file_name, export).await,
+        Err(refusal) => refuse(refusal),
+    }
+}
+
+/// Finds what was asked for, and checks the parameters.
+async fn find<'a>(
+    config: &'a Config,
+    request: &Request<()>,
+    body: Body,
+    file_name: &str,
+) -> Result<Export<'a>, Refusal> {
+    let in_url = request.uri().query().unwrap_or_default();
+    let query = match *request.method() {
+        Method::GET | Method::HEAD => Query::parse(in_url),
+        Method::POST if find_route(config, file_name)?.route.source.takes_posts() => {
+            posted::read(request.headers(), body, in_url).await?
+        }
+        _ => return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, ONLY_GET)),
     };
+    let accept = request.headers().get(header::ACCEPT);
+    let accept = accept.and_then(|accept| accept.to_str().ok());
+    Export::find(config, file_name, &query, accept).await
+}
+
+/// Starts a file's stream and answers with it.
+async fn send(
+    app: &App,
+    request: &Request<()>,
+    file_name: &str,
+    export: Export<'_>,
+) -> Response<Body> {
     let peer = Connection::of(request.extensions()).and_then(|connection| connection.peer());
     // On HTTP/2 the whole URI names the host as well.
     let target = request.uri().path_and_query();
     let target = target.map_or(request.uri().path(), |target| target.as_str());
-    let asked = Asked::new(&file_name, target, peer);
+    let mut asked = Asked::new(file_name, target, peer);
+    let mut download = Download::new(export.media_type())
+        .file_name(&export.file_name())
+        .length(export.prepared.length)
+        .compressible(export.is_compressible())
+        .commit_after(app.config.stream.commit_after)
+        .commit_bytes(app.config.stream.commit_bytes);
+    if let Some(rows) = &export.prepared.rows {
+        asked.capped = Some(Arc::clone(&rows.capped));
+        if let Some(most) = rows.rows_max {
+            download = download.header(ROW_LIMIT.clone(), most.into());
+        }
+        if let Some(wait) = rows.length_wait {
+            download = download.commit_after(wait);
+        }
+    }
     let open = request.extensions().get::<Open>().cloned();
     let span = tracing::info_span!("stream", route = file_name);
     let transfers = app.transfers.clone();
-    let response = Download::new(route.media_type())
-        .file_name(&route.file_name())
-        .length(prepared.length)
-        .compressible(route.compress)
-        .commit_after(app.config.stream.commit_after)
-        .commit_bytes(app.config.stream.commit_bytes)
+    let response = download
         .options(app.config.stream_options().pool(transfers.pool()))
         .observe(move |stream| transfers.follow(stream, asked.clone()))
-        .respond(&request, |options| {
-            span.in_scope(|| options.stream_out(prepared.write))
+        .respond(request, |options| {
+            span.in_scope(|| options.stream_out(export.prepared.write))
         })
         .await;
     // What is no stream has none of its deadlines.
@@ -138,18 +181,17 @@ impl HttpBody for Counted {
     }
 }
 
-fn method_not_allowed() -> Response<Body> {
-    let text = "only GET and HEAD";
-    let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, text.into());
-    let allow = HeaderValue::from_static("GET, HEAD");
-    response.headers_mut().insert(header::ALLOW, allow);
+fn refuse(refusal: Refusal) -> Response<Body> {
+    let mut problem = Problem::new(refusal.status, refusal.text);
+    if let Some((line, column)) = refusal.position {
+        problem = problem.member("position", json!({ "line": line, "column": column }));
+    }
+    let mut response = problem.into_response::<Body>().into_response();
+    if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
+        let allow = HeaderValue::from_static("GET, HEAD");
+        response.headers_mut().insert(header::ALLOW, allow);
+    }
     response
-}
-
-fn problem(status: StatusCode, detail: String) -> Response<Body> {
-    Problem::new(status, detail)
-        .into_response::<Body>()
-        .into_response()
 }
 
 /// Percent-decodes a path; what is not UTF-8 finds no route.

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use datastreamer_formats::table::Format;
 use http::HeaderValue;
 
-use crate::sources::{Noise, Source};
+use crate::sources::Source;
 
-/// One file that is produced on the fly, under `/NAME.SUFFIX`.
+/// One file that is produced on the fly, under `/NAME.SUFFIX`; or rows, under `/NAME` and with the
+/// suffix of every format.
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
     name: String,
@@ -44,18 +46,12 @@ impl Route {
         })
     }
 
-    /// The built-in demo.
-    pub(crate) fn demo() -> Self {
-        let source = Source::Noise(Noise);
-        let (suffix, media_type) = source.usual_form();
-        Self {
-            name: "noise".into(),
-            suffix: suffix.into(),
-            media_type: media_type.into(),
-            source,
-            description: Some("test bytes, as many as you ask for".into()),
-            compress: false,
-        }
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn gives_rows(&self) -> bool {
+        matches!(self.source, Source::Rows(_))
     }
 
     pub(crate) fn set_suffix(&mut self, suffix: &str) -> Result<(), String> {
@@ -79,9 +75,18 @@ impl Route {
         Ok(())
     }
 
-    /// The last part of the URL, and the name of the saved file.
+    /// The last part of the URL, and the name of the saved file: of rows, in their usual format.
     pub(crate) fn file_name(&self) -> String {
         format!("{}.{}", self.name, self.suffix)
+    }
+
+    /// All last parts of URLs under which it is found.
+    fn file_names(&self) -> Vec<String> {
+        if !self.gives_rows() {
+            return vec![self.file_name()];
+        }
+        let suffixes = suffixes().map(|suffix| format!("{}.{suffix}", self.name));
+        std::iter::once(self.name.clone()).chain(suffixes).collect()
     }
 
     pub(crate) fn media_type(&self) -> &str {
@@ -89,25 +94,62 @@ impl Route {
     }
 }
 
+/// A route, and of rows the format that the URL names.
+pub(crate) struct Found<'a> {
+    pub(crate) route: &'a Route,
+    pub(crate) format: Option<Format>,
+}
+
+/// The suffixes of the formats of tables, each once.
+pub(crate) fn suffixes() -> impl Iterator<Item = &'static str> {
+    let formats = Format::ALL.into_iter();
+    let first = formats.filter(|format| Format::from_suffix(format.suffix()) == Some(*format));
+    first.map(Format::suffix)
+}
+
 impl RouteTable {
     /// Adds a route; two of one name are an error.
     pub(crate) fn add(&mut self, route: Route) -> Result<(), String> {
-        let file_name = route.file_name();
-        if self.by_file_name.contains_key(&file_name) {
+        let taken = route.file_names().into_iter().find(|name| self.find(name).is_some());
+        if let Some(file_name) = taken {
             return Err(format!("two routes would be /{file_name}"));
         }
-        self.by_file_name.insert(file_name, route);
+        self.by_file_name.insert(route.file_name(), route);
         Ok(())
     }
 
     /// Adds a route unless its name is taken.
     pub(crate) fn add_missing(&mut self, route: Route) {
-        self.by_file_name.entry(route.file_name()).or_insert(route);
+        // The other one has the name: that is what was asked for.
+        let _ = self.add(route);
     }
 
     /// Finds a route by the last part of its URL, percent-decoded.
-    pub(crate) fn find(&self, file_name: &str) -> Option<&Route> {
-        self.by_file_name.get(file_name)
+    pub(crate) fn find(&self, file_name: &str) -> Option<Found<'_>> {
+        if let Some(route) = self.by_file_name.get(file_name) {
+            let format = route.gives_rows().then_some(Format::Votable);
+            return Some(Found { route, format });
+        }
+        if let Some((name, suffix)) = file_name.rsplit_once('.')
+            && let Some(format) = Format::from_suffix(suffix)
+            && let Some(route) = self.rows(name)
+        {
+            let format = Some(format);
+            return Some(Found { route, format });
+        }
+        let route = self.rows(file_name)?;
+        Some(Found {
+            route,
+            format: None,
+        })
+    }
+
+    /// Finds rows by their bare name.
+    fn rows(&self, name: &str) -> Option<&Route> {
+        let usual = format!("{name}.{}", Format::Votable.suffix());
+        self.by_file_name
+            .get(&usual)
+            .filter(|route| route.gives_rows() && route.name == name)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -124,8 +166,11 @@ impl RouteTable {
     pub(crate) fn names(&self) -> String {
         let names: Vec<_> = self
             .by_file_name
-            .keys()
-            .map(|name| format!("/{name}"))
+            .iter()
+            .map(|(file_name, route)| match route.gives_rows() {
+                true => format!("/{} (and .csv, .fits, ...)", file_name),
+                false => format!("/{file_name}"),
+            })
             .collect();
         names.join(", ")
     }

@@ -1,17 +1,30 @@
 //! What writes the files: each source in a room of its own.
 //!
 //! A source checks a request's parameters before anything runs and then gives the function that
-//! writes. To add one: a file here, a variant of [`Source`], a kind in `config.rs`.
+//! writes. To add one: a file here, a variant of [`Source`] (or of [`RowSource`], if it gives rows
+//! that any format can be made of), a kind in `config.rs`.
 
 mod command;
 mod directory;
 mod noise;
+pub(crate) mod rows;
 
-use std::error::Error as StdError;
+use std::{
+    error::Error as StdError,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use datastreamer::StreamWriter;
+use datastreamer_formats::table::Format;
 
-pub(crate) use self::{command::Command, directory::Directory, noise::Noise};
+pub(crate) use self::{
+    command::Command,
+    directory::Directory,
+    noise::Noise,
+    rows::{RowRoute, RowSource},
+};
+use crate::export::Refusal;
 
 /// What a source's function may fail with.
 pub(crate) type SourceError = Box<dyn StdError + Send + Sync>;
@@ -24,6 +37,31 @@ pub(crate) struct Prepared {
     /// Exact length in bytes, where the source knows it.
     pub(crate) length: Option<u64>,
     pub(crate) write: WriteStream,
+    /// What is known of a file of rows.
+    pub(crate) rows: Option<PreparedRows>,
+}
+
+/// What a file of rows is, beyond its route.
+pub(crate) struct PreparedRows {
+    pub(crate) format: Format,
+    /// No more rows than this are sent.
+    pub(crate) rows_max: Option<u64>,
+    /// Set when there were more rows than that.
+    pub(crate) capped: Arc<AtomicBool>,
+    /// How long the response's head waits for the first byte, where that is when the length is
+    /// known.
+    pub(crate) length_wait: Option<Duration>,
+}
+
+impl Prepared {
+    /// Bytes of which nothing more is known.
+    pub(crate) fn bytes(length: Option<u64>, write: WriteStream) -> Self {
+        Self {
+            length,
+            write,
+            rows: None,
+        }
+    }
 }
 
 /// Where a route's bytes come from.
@@ -32,21 +70,35 @@ pub(crate) enum Source {
     Noise(Noise),
     Directory(Directory),
     Command(Command),
+    Rows(RowRoute),
+}
+
+/// Which of several formats a request is for, beside its parameters.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wanted<'a> {
+    /// That of the URL's suffix.
+    pub(crate) suffix: Option<Format>,
+    pub(crate) accept: Option<&'a str>,
 }
 
 impl Source {
-    /// Checks a request's parameters; the error is for the client, and names the parameter.
-    pub(crate) fn prepare(&self, query: &Query) -> Result<Prepared, String> {
+    /// Checks a request's parameters; the refusal is for the client, and names the parameter.
+    pub(crate) async fn prepare(
+        &self,
+        query: &Query,
+        wanted: Wanted<'_>,
+    ) -> Result<Prepared, Refusal> {
         match self {
-            Self::Noise(noise) => noise.prepare(query),
+            Self::Noise(noise) => noise.prepare(query).map_err(Refusal::bad_parameter),
             Self::Directory(directory) => {
-                query.allow(&[])?;
+                query.allow(&[]).map_err(Refusal::bad_parameter)?;
                 Ok(directory.prepare())
             }
             Self::Command(command) => {
-                query.allow(&[])?;
+                query.allow(&[]).map_err(Refusal::bad_parameter)?;
                 Ok(command.prepare())
             }
+            Self::Rows(rows) => rows.prepare(query, wanted).await,
         }
     }
 
@@ -55,32 +107,39 @@ impl Source {
         match self {
             Self::Noise(_) | Self::Command(_) => ("bin", "application/octet-stream"),
             Self::Directory(_) => ("tar", "application/x-tar"),
+            Self::Rows(_) => (Format::Votable.suffix(), Format::Votable.media_type()),
         }
+    }
+
+    /// Says whether a request may carry a query in its body.
+    pub(crate) fn takes_posts(&self) -> bool {
+        matches!(self, Self::Rows(rows) if matches!(rows.source, RowSource::Sql(_)))
     }
 
     /// Says whether the client decides the size: what others got is no hint then.
     pub(crate) fn is_as_long_as_asked(&self) -> bool {
-        matches!(self, Self::Noise(_))
+        matches!(self, Self::Noise(_) | Self::Rows(_))
     }
 
     /// What the index says of a size that nobody has seen yet.
-    pub(crate) fn size_hint(&self) -> &'static str {
+    pub(crate) fn size_hint(&self) -> String {
         match self {
-            Self::Noise(_) => "as many bytes as n asks for",
-            Self::Directory(_) => "the tree, as it is when you ask",
-            Self::Command(_) => "whatever the program writes",
+            Self::Noise(_) => "as many bytes as n asks for".into(),
+            Self::Directory(_) => "the tree, as it is when you ask".into(),
+            Self::Command(_) => "whatever the program writes".into(),
+            Self::Rows(rows) => rows.size_hint(),
         }
     }
 
     /// A query that shows what the route can do.
-    pub(crate) fn example_query(&self) -> &'static str {
+    pub(crate) fn example_query(&self) -> String {
         match self {
-            Self::Noise(_) => "?n=1e6",
-            Self::Directory(_) | Self::Command(_) => "",
+            Self::Noise(_) => "?n=1e6".into(),
+            Self::Directory(_) | Self::Command(_) => String::new(),
+            Self::Rows(rows) => rows.example_query(),
         }
     }
 }
-
 /// A request's parameters, decoded.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Query(Vec<(String, String)>);
@@ -92,6 +151,34 @@ impl Query {
                 .into_owned()
                 .collect(),
         )
+    }
+
+    /// Adds a parameter.
+    pub(crate) fn add(&mut self, name: &str, value: String) {
+        self.0.push((name.to_owned(), value));
+    }
+
+    /// Adds those of a form, as it is posted.
+    pub(crate) fn add_form(&mut self, form: &[u8]) {
+        self.0.extend(form_urlencoded::parse(form).into_owned());
+    }
+
+    /// All of them, in the order that they were given in.
+    pub(crate) fn pairs(&self) -> &[(String, String)] {
+        &self.0
+    }
+
+    /// Takes the only parameter of these names out, whatever their case.
+    pub(crate) fn take(&mut self, names: &[&str]) -> Result<Option<String>, String> {
+        let is_meant = |name: &str| names.iter().any(|other| other.eq_ignore_ascii_case(name));
+        let mut taken = self.0.extract_if(.., |(name, _)| is_meant(name));
+        let first = taken.next();
+        match taken.next() {
+            Some((name, value)) if first.as_ref().is_some_and(|(_, other)| *other != value) => {
+                Err(format!("parameter `{name}` is given twice"))
+            }
+            _ => Ok(first.map(|(_, value)| value)),
+        }
     }
 
     /// Refuses every parameter that is not in the list, and doubles.

@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -39,6 +42,8 @@ pub(crate) struct Asked {
     /// Cut: see [`Asked::new`].
     target: String,
     peer: Option<SocketAddr>,
+    /// Set by who writes rows when a limit has cut them.
+    pub(crate) capped: Option<Arc<AtomicBool>>,
 }
 
 impl Asked {
@@ -48,6 +53,26 @@ impl Asked {
             route: route.to_owned(),
             target: cut(target),
             peer,
+            capped: None,
+        }
+    }
+
+    /// Names how a transfer ended. A table that its limit has cut is `capped`: whole as a file,
+    /// and not all that there is.
+    fn outcome_of(&self, record: &Record) -> Option<&'static str> {
+        let capped = self.capped.as_ref();
+        let is_capped = capped.is_some_and(|capped| capped.load(Ordering::Relaxed));
+        match record.outcome? {
+            Outcome::Complete if is_capped => Some("capped"),
+            outcome => Some(outcome.as_str()),
+        }
+    }
+
+    /// What the stream counts beside bytes.
+    fn counted(&self) -> &'static str {
+        match self.capped {
+            Some(_) => "rows",
+            None => "members",
         }
     }
 }
@@ -139,19 +164,21 @@ fn show(record: &Record, asked: &Asked) -> Value {
         "bytes_written": record.bytes_written,
         "bytes_expected": record.bytes_expected,
         "chunks": record.chunks_delivered,
-        "members": (record.rows > 0).then_some(record.rows),
+        asked.counted(): (record.rows > 0).then_some(record.rows),
+        "rows_expected": record.rows_expected,
         "bytes_per_second": rate(record).round(),
         "first_byte_seconds": record.time_to_first_byte.map(seconds),
         "blocked_on": record.outcome.is_none().then(|| record.blocked_on.as_str()),
         "blocked_on_source_seconds": seconds(record.blocked_on_source),
         "blocked_on_consumer_seconds": seconds(record.blocked_on_consumer),
-        "outcome": record.outcome.map(Outcome::as_str),
+        "outcome": asked.outcome_of(record),
         "error": record.error.as_ref().map(|error| cut(&error.to_string())),
     })
 }
 
 fn log(record: &Record, asked: &Asked) {
-    let outcome = record.outcome.map_or("unknown", Outcome::as_str);
+    let outcome = asked.outcome_of(record).unwrap_or("unknown");
+    let rows = (record.rows > 0).then_some(record.rows);
     let error = record.error.as_ref().map(|error| cut(&error.to_string()));
     let error = error.as_ref().map(tracing::field::display);
     let peer = asked.peer.map(tracing::field::display);
@@ -164,6 +191,7 @@ fn log(record: &Record, asked: &Asked) {
                 outcome,
                 error,
                 bytes = record.bytes_delivered,
+                rows,
                 seconds = seconds(record.duration),
                 bytes_per_second = rate(record).round(),
                 waited_for_source = seconds(record.blocked_on_source),

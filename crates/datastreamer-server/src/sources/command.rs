@@ -74,10 +74,8 @@ impl Command {
 
     pub(crate) fn prepare(&self) -> Prepared {
         let command = self.clone();
-        Prepared {
-            length: None,
-            write: Box::new(move |out| command.write(out)),
-        }
+        let write = Box::new(move |out: &mut StreamWriter| command.write(out));
+        Prepared::bytes(None, write)
     }
 
     fn write(&self, out: &mut StreamWriter) -> Result<(), SourceError> {

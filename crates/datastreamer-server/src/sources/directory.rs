@@ -30,10 +30,8 @@ impl Directory {
 
     pub(crate) fn prepare(&self) -> Prepared {
         let directory = self.clone();
-        Prepared {
-            length: None,
-            write: Box::new(move |out| directory.write(out)),
-        }
+        let write = Box::new(move |out: &mut StreamWriter| directory.write(out));
+        Prepared::bytes(None, write)
     }
 
     fn write(&self, out: &mut StreamWriter) -> Result<(), SourceError> {

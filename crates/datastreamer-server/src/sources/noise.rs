@@ -45,10 +45,9 @@ impl Noise {
             panic_after: query.get("panic_after", parse_bytes)?,
         };
         let length_known = query.get("length", parse_length)?.unwrap_or(false);
-        Ok(Prepared {
-            length: length_known.then_some(wishes.length),
-            write: Box::new(move |out| wishes.write(out)),
-        })
+        let length = length_known.then_some(wishes.length);
+        let write = Box::new(move |out: &mut StreamWriter| wishes.write(out));
+        Ok(Prepared::bytes(length, write))
     }
 }
 

@@ -1,0 +1,223 @@
+//! What the configuration says of tables: their files, their queries, and what bounds them.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    future::Future,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use datastreamer_engine::{Engine, EngineOptions, Notes, TableFiles};
+use datastreamer_formats::table::{WriterOptions, meta};
+use datastreamer_rows::parameters::{Parameter, ParameterKind, Parameters, Value};
+use serde::Deserialize;
+
+use super::{ClientSql, Origin, RawRoute, RawTables, RowSettings, SqlQuery, TableSource, duration};
+use crate::{
+    error::Fatal,
+    routes::Route,
+    sources::{RowRoute, RowSource, Source},
+};
+
+/// Below the 30 to 60 s after which browsers and proxies give up on a head: what is not spooled
+/// by then goes without a length.
+const DEFAULT_LENGTH_WAIT: Duration = Duration::from_secs(25);
+
+/// A parameter of a query, as written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawParameter {
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    default: Option<RawValue>,
+    min: Option<RawValue>,
+    max: Option<RawValue>,
+    max_length: Option<usize>,
+    description: Option<String>,
+}
+
+/// A value as TOML has it: numbers and booleans bare, dates as text.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum RawValue {
+    Bool(bool),
+    Integer(i64),
+    Float(f64),
+    Text(String),
+}
+
+impl fmt::Display for RawValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(value) => value.fmt(f),
+            Self::Integer(value) => value.fmt(f),
+            Self::Float(value) => value.fmt(f),
+            Self::Text(value) => value.fmt(f),
+        }
+    }
+}
+
+/// The engine, which starts with the first table, and how rows become files.
+#[derive(Clone)]
+pub(crate) struct Tables {
+    options: EngineOptions,
+    engine: Arc<Mutex<Option<Engine>>>,
+    settings: Arc<RowSettings>,
+}
+
+impl Tables {
+    pub(super) fn resolve(raw: &RawTables, origin: &Origin<'_>) -> Result<Self, Fatal> {
+        let defaults = EngineOptions::default();
+        let spill_folder = raw.spill_folder.as_ref().map(|folder| origin.folder.join(folder));
+        if let Some(folder) = spill_folder.as_ref().filter(|folder| !folder.is_dir()) {
+            let text = format!("({}) is no directory", folder.display());
+            return Err(origin.refuse("tables", "spill_folder", &text));
+        }
+        let mut writer = WriterOptions::default();
+        if let Some(folder) = &spill_folder {
+            writer.spool_directory.clone_from(folder);
+        }
+        let bytes = |size: crate::units::ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
+        let time_limit = duration(raw.time_limit, defaults.time_limit);
+        if time_limit.is_zero() {
+            return Err(origin.refuse("tables", "time_limit", "must not be 0"));
+        }
+        Ok(Self {
+            options: EngineOptions {
+                memory_bytes: raw.memory_bytes.map_or(defaults.memory_bytes, bytes),
+                spill_bytes: raw.spill_bytes.map_or(defaults.spill_bytes, |size| size.0),
+                spill_folder,
+                time_limit,
+                threads: raw.threads.map(Into::into),
+            },
+            engine: Arc::default(),
+            settings: Arc::new(RowSettings {
+                writer,
+                length_wait: duration(raw.length_wait, DEFAULT_LENGTH_WAIT),
+            }),
+        })
+    }
+
+    /// Makes a source of rows a route's source.
+    pub(super) fn source(&self, source: RowSource, rows_max: Option<u64>) -> Source {
+        Source::Rows(RowRoute {
+            source,
+            rows_max,
+            settings: Arc::clone(&self.settings),
+        })
+    }
+
+    /// A table named on the command line, called as its file without the suffix.
+    pub(crate) fn route(&self, path: &Path) -> Result<Route, String> {
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let name = real.file_name().and_then(|name| name.to_str()).unwrap_or("table");
+        let name = match path.is_dir() {
+            true => name,
+            false => name.split(['.', '*', '?']).next().unwrap_or_default(),
+        };
+        let name = if name.is_empty() { "table" } else { name };
+        let table = self.register(name, path, &Notes::default())?;
+        Route::new(name, self.source(RowSource::Table(table), None))
+    }
+
+    /// Registers files as a table; blocks.
+    pub(super) fn register(
+        &self,
+        name: &str,
+        path: &Path,
+        notes: &Notes,
+    ) -> Result<TableSource, String> {
+        let files = TableFiles::find(path).map_err(|error| error.to_string())?;
+        let engine = self.engine()?;
+        let info = block_on(engine.register(name, files, notes));
+        let info = info?.map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(TableSource::new(engine, name, info))
+    }
+
+    /// Plans a query once, so that what is wrong with it shows at the start.
+    pub(super) fn query(
+        &self,
+        sql: String,
+        parameters: Parameters,
+        notes: Notes,
+    ) -> Result<SqlQuery, String> {
+        let engine = self.engine()?;
+        let query = SqlQuery::new(engine, sql, parameters, notes);
+        block_on(query.check())?.map_err(|refusal| match refusal.position {
+            Some((line, column)) => {
+                format!("sql, line {line}, column {column}: {}", refusal.text)
+            }
+            None => format!("sql: {}", refusal.text),
+        })?;
+        Ok(query)
+    }
+
+    pub(super) fn sql_route(&self, rows_max: Option<u64>) -> Result<Route, String> {
+        let sql = RowSource::Sql(ClientSql::new(self.engine()?));
+        let mut route = Route::new("sql", self.source(sql, rows_max))?;
+        route.description = Some("one SELECT over the tables here".into());
+        Ok(route)
+    }
+
+    fn engine(&self) -> Result<Engine, String> {
+        let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = engine.as_ref() {
+            return Ok(engine.clone());
+        }
+        let started = Engine::new(self.options.clone()).map_err(|error| error.to_string())?;
+        Ok(engine.insert(started).clone())
+    }
+}
+
+impl fmt::Debug for Tables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tables")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a route says of its table and columns.
+pub(super) fn notes(raw: &RawRoute) -> Notes {
+    let description = raw.description.clone();
+    let description = description.map(|text| (meta::DESCRIPTION.to_owned(), text));
+    Notes {
+        table: BTreeMap::from_iter(description),
+        columns: raw.columns.clone().unwrap_or_default(),
+    }
+}
+
+pub(super) fn resolve_parameters(raw: &[RawParameter]) -> Result<Parameters, String> {
+    let resolved: Result<Vec<_>, String> = raw.iter().map(resolve_parameter).collect();
+    Parameters::new(resolved?).map_err(|error| error.to_string())
+}
+
+fn resolve_parameter(raw: &RawParameter) -> Result<Parameter, String> {
+    let about = |text: String| format!("parameter {}: {text}", raw.name);
+    let kind = ParameterKind::ALL.iter().find(|kind| kind.name() == raw.kind);
+    let kind = *kind.ok_or_else(|| {
+        let names: Vec<_> = ParameterKind::ALL.iter().map(|kind| kind.name()).collect();
+        about(format!("there is no type `{}`; there are {}", raw.kind, names.join(", ")))
+    })?;
+    let value = |raw: &Option<RawValue>| -> Result<Option<Value>, String> {
+        let value = raw.as_ref().map(|raw| Value::parse(kind, &raw.to_string()));
+        value.transpose().map_err(about)
+    };
+    let mut parameter = Parameter::new(&raw.name, kind);
+    parameter.default = value(&raw.default)?;
+    parameter.minimum = value(&raw.min)?;
+    parameter.maximum = value(&raw.max)?;
+    parameter.max_characters = raw.max_length;
+    parameter.description = raw.description.clone().unwrap_or_default();
+    Ok(parameter)
+}
+
+/// Waits for the engine: before the server runs there is no event loop that this could block.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
+    Ok(runtime.block_on(future))
+}

@@ -1,0 +1,40 @@
+//! A query that comes in a request's body: what does not fit into a URL.
+
+use axum::body::{Body, to_bytes};
+use http::{HeaderMap, StatusCode, header};
+
+use crate::{
+    export::Refusal,
+    sources::{Query, rows::ClientSql},
+};
+
+/// The longest query, in bytes: a list of some ten thousand identifiers.
+const QUERY_BYTES_MAX: usize = 1024 * 1024;
+
+/// Adds a body to the parameters of the URL: a form as parameters, a text as the query.
+pub(crate) async fn read(headers: &HeaderMap, body: Body, url: &str) -> Result<Query, Refusal> {
+    let body = to_bytes(body, QUERY_BYTES_MAX).await.map_err(|_| {
+        let text = format!("the query must come whole, and have at most {QUERY_BYTES_MAX} bytes");
+        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+    })?;
+    let media_type = headers.get(header::CONTENT_TYPE);
+    let media_type = media_type.and_then(|value| value.to_str().ok());
+    let essence = media_type.and_then(|value| value.split(';').next());
+    let mut query = Query::parse(url);
+    match essence.unwrap_or("text/plain").trim() {
+        "application/x-www-form-urlencoded" => query.add_form(&body),
+        "text/plain" | "application/sql" => {
+            let text = String::from_utf8(body.into())
+                .map_err(|_| Refusal::bad_parameter("the query is no UTF-8"))?;
+            query.add(ClientSql::PARAMETER, text);
+        }
+        other => {
+            let text = format!(
+                "a query is posted as text/plain, application/sql or \
+                 application/x-www-form-urlencoded, and not as {other}"
+            );
+            return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+        }
+    }
+    Ok(query)
+}

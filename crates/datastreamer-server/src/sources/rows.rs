@@ -1,0 +1,144 @@
+//! Sources of rows: whatever gives rows can be had in every format of tables.
+//!
+//! [`RowRoute`] reads the parameters that all of them share (format, limit); each [`RowSource`]
+//! plans one run; `rows/write.rs` writes it.
+
+mod query;
+mod stars;
+mod table;
+mod write;
+
+use std::{sync::Arc, time::Duration};
+
+use arrow::{datatypes::Schema, record_batch::RecordBatchReader};
+use datastreamer_formats::table::{Format, WriterOptions};
+
+pub(crate) use self::{query::{ClientSql, SqlQuery}, stars::Stars, table::Table, write::engine_refusal};
+use super::{Prepared, Query, Wanted};
+use crate::export::Refusal;
+
+/// The format of who says nothing: what astronomers' programs expect.
+const DEFAULT_FORMAT: Format = Format::Votable;
+/// Parameters that say how many rows are wanted at most: MAXREC is DALI's (1.1, 3.4.4).
+const LIMITS: [&str; 2] = ["limit", "MAXREC"];
+/// Parameters that name the format: RESPONSEFORMAT is DALI's (1.1, 3.4.3).
+const FORMATS: [&str; 2] = ["format", "RESPONSEFORMAT"];
+
+/// A route of rows.
+#[derive(Clone, Debug)]
+pub(crate) struct RowRoute {
+    pub(crate) source: RowSource,
+    /// Nobody gets more rows than this.
+    pub(crate) rows_max: Option<u64>,
+    pub(crate) settings: Arc<RowSettings>,
+}
+
+/// Where rows come from.
+#[derive(Clone, Debug)]
+pub(crate) enum RowSource {
+    Table(Table),
+    Query(SqlQuery),
+    /// Whatever the client asks for.
+    Sql(ClientSql),
+    Stars(Stars),
+}
+
+/// How rows become files: the same for all routes.
+#[derive(Clone, Debug)]
+pub(crate) struct RowSettings {
+    pub(crate) writer: WriterOptions,
+    /// How long a head waits for a length that is known once the rows are there (FITS).
+    pub(crate) length_wait: Duration,
+}
+
+/// Rows that were planned: nothing has run yet.
+pub(crate) struct Run {
+    pub(crate) reader: Box<dyn RecordBatchReader + Send>,
+    /// How many there will be, where it is known.
+    pub(crate) rows_known: Option<u64>,
+    /// Stops a reader that blocks, from another thread.
+    pub(crate) stop: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl RowRoute {
+    pub(crate) async fn prepare(
+        &self,
+        query: &Query,
+        wanted: Wanted<'_>,
+    ) -> Result<Prepared, Refusal> {
+        let mut query = query.clone();
+        let format = take_format(&mut query, wanted)?;
+        let limit = take_limit(&mut query)?;
+        let rows_max = [limit, self.rows_max].into_iter().flatten().min();
+        let run = self.source.plan(&query, rows_max).await?;
+        write::prepare(run, format, rows_max, &self.settings)
+    }
+
+    pub(crate) fn size_hint(&self) -> String {
+        match self.source.rows_known() {
+            Some(rows) => format!("{rows} rows"),
+            None => "as many rows as there are".into(),
+        }
+    }
+
+    pub(crate) fn example_query(&self) -> String {
+        match &self.source {
+            RowSource::Table(_) => String::new(),
+            RowSource::Query(query) => query.example_query(),
+            RowSource::Sql(_) => "?query=SELECT+1".into(),
+            RowSource::Stars(_) => "?rows=1e6".into(),
+        }
+    }
+}
+
+impl RowSource {
+    async fn plan(&self, query: &Query, rows_max: Option<u64>) -> Result<Run, Refusal> {
+        match self {
+            Self::Table(table) => table.plan(query, rows_max).await,
+            Self::Query(sql) => sql.plan(query, rows_max).await,
+            Self::Sql(sql) => sql.plan(query, rows_max).await,
+            Self::Stars(stars) => stars.plan(query),
+        }
+    }
+
+    fn rows_known(&self) -> Option<u64> {
+        match self {
+            Self::Table(table) => table.info().rows(),
+            Self::Query(_) | Self::Sql(_) | Self::Stars(_) => None,
+        }
+    }
+
+    /// What the columns are, where that is known before a run.
+    pub(crate) fn columns(&self) -> Option<&Schema> {
+        match self {
+            Self::Table(table) => Some(table.info().schema()),
+            Self::Query(_) | Self::Sql(_) => None,
+            Self::Stars(stars) => Some(stars.columns()),
+        }
+    }
+}
+
+/// Finds the format: a parameter goes before the suffix, and that before `Accept`.
+pub(crate) fn take_format(query: &mut Query, wanted: Wanted<'_>) -> Result<Format, Refusal> {
+    if let Some(name) = query.take(&FORMATS).map_err(Refusal::bad_parameter)? {
+        return Format::parse(&name).ok_or_else(|| {
+            let names: Vec<_> = Format::ALL.iter().map(|format| format.name()).collect();
+            let names = names.join(", ");
+            Refusal::bad_parameter(format!("there is no format `{name}`; there are {names}"))
+        });
+    }
+    let accepted = || wanted.accept.and_then(Format::from_accept);
+    Ok(wanted.suffix.or_else(accepted).unwrap_or(DEFAULT_FORMAT))
+}
+
+/// Takes the number of rows that are wanted at most.
+pub(crate) fn take_limit(query: &mut Query) -> Result<Option<u64>, Refusal> {
+    let limit = query.take(&LIMITS).map_err(Refusal::bad_parameter)?;
+    limit
+        .map(|text| {
+            text.parse().map_err(|_| {
+                Refusal::bad_parameter(format!("limit: `{text}` is no number of rows"))
+            })
+        })
+        .transpose()
+}

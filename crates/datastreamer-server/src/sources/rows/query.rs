@@ -1,0 +1,111 @@
+//! SQL over the registered tables: written in the configuration, with parameters that are bound
+//! as values; or a client's own, where that is allowed.
+
+use datastreamer_engine::{Engine, Notes, Query as EngineQuery};
+use datastreamer_rows::parameters::{Bound, Parameters};
+
+use super::{Run, engine_refusal};
+use crate::{export::Refusal, sources::Query};
+
+/// A query with typed parameters.
+#[derive(Clone)]
+pub(crate) struct SqlQuery {
+    engine: Engine,
+    sql: String,
+    parameters: Parameters,
+    notes: Notes,
+}
+
+impl SqlQuery {
+    pub(crate) fn new(engine: Engine, sql: String, parameters: Parameters, notes: Notes) -> Self {
+        Self {
+            engine,
+            sql,
+            parameters,
+            notes,
+        }
+    }
+
+    pub(crate) fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    pub(super) async fn plan(&self, query: &Query, rows_max: Option<u64>) -> Result<Run, Refusal> {
+        let bound = bind(&self.parameters, query)?;
+        let query = EngineQuery::new(&self.sql)
+            .bind(&bound)
+            .notes(self.notes.clone());
+        let rows = self.engine.query(&query, rows_max).await;
+        Ok(rows.map_err(engine_refusal)?.into())
+    }
+
+    /// Shows the parameters that must be given.
+    pub(super) fn example_query(&self) -> String {
+        example_query(&self.parameters)
+    }
+}
+
+/// Reads a request's parameters as what the query declares.
+pub(super) fn bind(parameters: &Parameters, query: &Query) -> Result<Bound, Refusal> {
+    let given = query.pairs().iter();
+    let given = given.map(|(name, value)| (name.as_str(), value.as_str()));
+    let bound = parameters.bind(given);
+    bound.map_err(|error| Refusal::bad_parameter(error.to_string()))
+}
+
+/// A query string with each parameter: its default, or what it should be.
+pub(super) fn example_query(parameters: &Parameters) -> String {
+    let mut query = String::new();
+    for parameter in parameters.declared() {
+        let value = match &parameter.default {
+            Some(value) => value.to_string(),
+            None => parameter.kind.name().to_uppercase(),
+        };
+        let separator = if query.is_empty() { '?' } else { '&' };
+        query.push(separator);
+        query.push_str(&parameter.name);
+        query.push('=');
+        query.extend(form_urlencoded::byte_serialize(value.as_bytes()));
+    }
+    query
+}
+
+impl std::fmt::Debug for SqlQuery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqlQuery")
+            .field("sql", &self.sql)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A client's own query: one SELECT over the registered tables, as the parameter `query`.
+#[derive(Clone)]
+pub(crate) struct ClientSql {
+    engine: Engine,
+}
+
+impl ClientSql {
+    pub(crate) fn new(engine: Engine) -> Self {
+        Self { engine }
+    }
+
+    pub(super) async fn plan(&self, query: &Query, rows_max: Option<u64>) -> Result<Run, Refusal> {
+        let mut query = query.clone();
+        let sql = query.take(&[ClientSql::PARAMETER]).map_err(Refusal::bad_parameter)?;
+        query.allow(&[]).map_err(Refusal::bad_parameter)?;
+        let sql = sql.ok_or_else(|| {
+            Refusal::bad_parameter("parameter `query` is missing: a SELECT over the tables here")
+        })?;
+        let rows = self.engine.query(&EngineQuery::new(sql), rows_max).await;
+        Ok(rows.map_err(engine_refusal)?.into())
+    }
+
+    /// What the text of the query is called in a request.
+    pub(crate) const PARAMETER: &str = "query";
+}
+
+impl std::fmt::Debug for ClientSql {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ClientSql")
+    }
+}

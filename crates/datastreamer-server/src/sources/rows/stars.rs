@@ -1,0 +1,43 @@
+//! The demo's catalogue, invented on the fly.
+
+use arrow::{
+    datatypes::{Schema, SchemaRef},
+    record_batch::RecordBatchReader,
+};
+use datastreamer_rows::stars::Stars as Catalogue;
+
+use super::Run;
+use crate::{export::Refusal, sources::Query, units::parse_bytes};
+
+/// What `rows` is if it is not given: a file of some megabytes.
+const DEFAULT_ROWS: u64 = 100_000;
+
+/// A catalogue of as many stars as are asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Stars {
+    columns: SchemaRef,
+}
+
+impl Stars {
+    pub(crate) fn new() -> Self {
+        Self {
+            columns: Catalogue::new(0).schema(),
+        }
+    }
+
+    pub(super) fn columns(&self) -> &Schema {
+        &self.columns
+    }
+
+    pub(super) fn plan(&self, query: &Query) -> Result<Run, Refusal> {
+        query.allow(&["rows"]).map_err(Refusal::bad_parameter)?;
+        // Counts are written like sizes: 1e6.
+        let rows = query.get("rows", parse_bytes).map_err(Refusal::bad_parameter)?;
+        let rows = rows.unwrap_or(DEFAULT_ROWS);
+        Ok(Run {
+            reader: Box::new(Catalogue::new(rows)),
+            rows_known: Some(rows),
+            stop: None,
+        })
+    }
+}
