@@ -5,3 +5,7 @@
 //!
 //! This crate refuses to own what queries them (`datastreamer-engine`) and what writes them
 //! (`datastreamer-formats`).
+//!
+//! - [`stars`]: an invented catalogue, made while it is read.
+
+pub mod stars;
