@@ -6,6 +6,8 @@
 //! This crate refuses to own what queries them (`datastreamer-engine`) and what writes them
 //! (`datastreamer-formats`).
 //!
+//! - [`fits`]: binary tables of FITS files.
 //! - [`stars`]: an invented catalogue, made while it is read.
 
+pub mod fits;
 pub mod stars;

@@ -3,4 +3,5 @@
 // What tests call may fail as tests do; clippy knows only the test functions.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod fits_astropy;
 mod stars;
