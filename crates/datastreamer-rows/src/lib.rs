@@ -8,6 +8,8 @@
 //!
 //! - [`fits`]: binary tables of FITS files.
 //! - [`stars`]: an invented catalogue, made while it is read.
+//! - [`votable_head`]: what a VOTable without data says of columns.
 
 pub mod fits;
 pub mod stars;
+pub mod votable_head;

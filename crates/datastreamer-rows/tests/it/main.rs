@@ -4,4 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod fits_astropy;
+mod fits_failures;
+mod fits_round_trip;
 mod stars;
+mod votable_head;
