@@ -170,6 +170,10 @@ impl Values {
         }
         match &mut self.elements {
             Elements::I8(out) => extend(out, cells, |[byte]| (byte ^ 0x80) as i8),
+            // Nothing is to be done with many bytes but to copy them.
+            Elements::U8(out) if cells.bytes > 1 => {
+                cells.iter().for_each(|cell| out.extend_from_slice(cell));
+            }
             Elements::U8(out) => extend(out, cells, |[byte]| byte),
             Elements::I16(out) => extend(out, cells, i16::from_be_bytes),
             Elements::U16(out) => extend(out, cells, |b| u16::from_be_bytes(b) ^ (1 << 15)),
