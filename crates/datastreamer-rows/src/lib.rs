@@ -5,3 +5,11 @@
 //!
 //! This crate refuses to own what queries them (`datastreamer-engine`) and what writes them
 //! (`datastreamer-formats`).
+//!
+//! - [`fits`]: binary tables of FITS files.
+//! - [`stars`]: an invented catalogue, made while it is read.
+//! - [`votable_head`]: what a VOTable without data says of columns.
+
+pub mod fits;
+pub mod stars;
+pub mod votable_head;

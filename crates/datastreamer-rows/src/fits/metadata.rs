@@ -1,0 +1,87 @@
+//! What the header says of the table and its columns, under the keys of
+//! [`datastreamer_formats::table::meta`].
+
+use std::collections::HashSet;
+
+use arrow::datatypes::{Metadata, Schema};
+use datastreamer_formats::table::meta;
+
+use super::{TDIM, TTYPE, column::Column, form::Stored, header::Header};
+
+/// Comments that libraries write whatever the column is: they describe nothing.
+const EMPTY_COMMENTS: [&str; 2] = ["label for ", "data format of "];
+
+/// The names of a table's columns, each once: one that is missing becomes `colN`, one that comes
+/// again has `_2`, `_3`... behind it.
+pub(super) fn names(header: &Header, columns: usize) -> Vec<String> {
+    let mut taken = HashSet::with_capacity(columns);
+    let own = |number: usize| match header.text(&format!("TTYPE{number}")) {
+        Some(name) if !name.trim().is_empty() => name.trim().to_owned(),
+        _ => format!("col{number}"),
+    };
+    let mut unique = |name: String| {
+        let mut candidate = name.clone();
+        let mut again = 2;
+        while !taken.insert(candidate.clone()) {
+            candidate = format!("{name}_{again}");
+            again += 1;
+        }
+        candidate
+    };
+    (1..=columns).map(|number| unique(own(number))).collect()
+}
+
+pub(super) fn schema(header: &Header, columns: &[Column]) -> Schema {
+    let fields = columns
+        .iter()
+        .map(|column| column.field().with_metadata(of_column(header, column)));
+    let mut known = Metadata::default();
+    if let Some(name) = text(header, "EXTNAME") {
+        known.insert(meta::NAME, name);
+    }
+    Schema::new_with_metadata(fields.collect::<Vec<_>>(), known)
+}
+
+fn of_column(header: &Header, column: &Column) -> Metadata {
+    let number = column.number;
+    let get = |keyword: &str| text(header, &format!("{keyword}{number}"));
+    let ucd = get("TUCD");
+    let is_place = ucd.is_some_and(|ucd| ucd.starts_with("pos.eq."));
+    let name = get("TTYPE");
+    let known = [
+        (meta::UNIT, get("TUNIT")),
+        (meta::UCD, ucd),
+        (meta::UTYPE, get("TUTYP")),
+        (meta::XTYPE, get("TXTYP")),
+        (meta::DESCRIPTION, get("TCOMM").or(comment(header, number))),
+        (TDIM, get("TDIM")),
+        (TTYPE, name.filter(|name| *name != column.name)),
+        (meta::COOSYS, text(header, "RADESYS").filter(|_| is_place)),
+        (
+            meta::CHARSET,
+            (column.element.stored == Stored::Text).then_some("ascii"),
+        ),
+    ];
+    let mut known: Metadata = known
+        .into_iter()
+        .filter_map(|(key, text)| Some((key, text?)))
+        .collect();
+    if let Some(null) = column.element.null_value() {
+        known.insert(meta::NULL, null.to_string());
+    }
+    known
+}
+
+fn text<'a>(header: &'a Header, keyword: &str) -> Option<&'a str> {
+    let text = header.text(keyword)?.trim();
+    (!text.is_empty()).then_some(text)
+}
+
+/// What stands behind the column's name.
+fn comment(header: &Header, number: usize) -> Option<&str> {
+    let comment = header.comment(&format!("TTYPE{number}"))?;
+    let says_something = !EMPTY_COMMENTS
+        .iter()
+        .any(|empty| comment.starts_with(empty));
+    (says_something && !comment.is_empty()).then_some(comment)
+}

@@ -1,0 +1,10 @@
+//! The promises of this crate, checked through its public interface.
+
+// What tests call may fail as tests do; clippy knows only the test functions.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod fits_astropy;
+mod fits_failures;
+mod fits_round_trip;
+mod stars;
+mod votable_head;
