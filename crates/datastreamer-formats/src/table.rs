@@ -13,7 +13,9 @@ pub mod csv;
 mod error;
 pub mod fits;
 mod gather;
+pub mod json;
 pub mod meta;
+mod scalar;
 mod text;
 pub mod votable;
 

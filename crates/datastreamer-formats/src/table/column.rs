@@ -7,7 +7,7 @@ use arrow::{
     array::{
         Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, BooleanArray, FixedSizeBinaryArray,
         FixedSizeListArray, LargeBinaryArray, LargeListArray, LargeStringArray, ListArray,
-        StringArray, StringViewArray,
+        StringArray, StringViewArray, new_empty_array,
     },
     buffer::NullBuffer,
     compute::cast,
@@ -43,6 +43,22 @@ pub(super) fn cell_types(schema: &Schema) -> Vec<DataType> {
         .iter()
         .map(|field| of(field.data_type()))
         .collect()
+}
+
+/// Refuses columns of which there is no kind.
+///
+/// # Errors
+/// The first such column, which `format` cannot hold.
+pub(super) fn check_kinds(schema: &Schema, format: &str) -> Result<(), TableError> {
+    for (field, data_type) in schema.fields().iter().zip(cell_types(schema)) {
+        if Column::of(&new_empty_array(&data_type)).is_none() {
+            return Err(TableError::Column {
+                column: field.name().clone(),
+                problem: format!("{format} cannot hold {}", field.data_type()),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The columns of a batch, cast.
