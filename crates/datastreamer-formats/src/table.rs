@@ -13,11 +13,14 @@ pub mod csv;
 mod error;
 pub mod fits;
 mod gather;
+pub mod html;
 pub mod ipc;
 pub mod json;
 pub mod meta;
 pub mod parquet;
+pub mod plain;
 mod scalar;
+mod shown;
 mod text;
 pub mod votable;
 
@@ -35,6 +38,12 @@ pub trait TableWriter {
     /// # Errors
     /// A value that the format cannot hold, with its row and column, or what the output says.
     fn write(&mut self, batch: &RecordBatch) -> Result<(), TableError>;
+
+    /// Says that no further row will be written, so that the source may stop. What is written
+    /// nevertheless is left out.
+    fn is_full(&self) -> bool {
+        false
+    }
 
     /// Ends the table: what is still buffered is written, and what the format has to say at its
     /// end.
