@@ -12,6 +12,7 @@ mod column;
 pub mod csv;
 mod error;
 pub mod fits;
+pub mod format;
 mod gather;
 pub mod html;
 pub mod ipc;
@@ -27,6 +28,7 @@ pub mod votable;
 use arrow::record_batch::RecordBatch;
 
 pub use error::TableError;
+pub use format::{Format, WriterOptions};
 
 /// What a table's rows are written to: one format, over one [`std::io::Write`].
 ///
