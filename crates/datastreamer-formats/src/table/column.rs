@@ -61,6 +61,28 @@ pub(super) fn check_kinds(schema: &Schema, format: &str) -> Result<(), TableErro
     Ok(())
 }
 
+/// Whether a type, or one within it, is of some kind.
+pub(super) fn contains(data_type: &DataType, is: &impl Fn(&DataType) -> bool) -> bool {
+    if is(data_type) {
+        return true;
+    }
+    match data_type {
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::ListView(field)
+        | DataType::LargeListView(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::Map(field, _)
+        | DataType::RunEndEncoded(_, field) => contains(field.data_type(), is),
+        DataType::Struct(fields) => fields.iter().any(|field| contains(field.data_type(), is)),
+        DataType::Union(fields, _) => fields
+            .iter()
+            .any(|(_, field)| contains(field.data_type(), is)),
+        DataType::Dictionary(_, values) => contains(values, is),
+        _ => false,
+    }
+}
+
 /// The columns of a batch, cast.
 pub(super) fn cast_columns(batch: &RecordBatch) -> Result<Vec<ArrayRef>, TableError> {
     let schema = batch.schema_ref();

@@ -12,13 +12,13 @@ use std::{
 use arrow::{
     array::ArrayRef,
     compute::cast,
-    datatypes::{DataType, Field, Schema, SchemaRef},
+    datatypes::{DataType, Schema, SchemaRef},
     error::ArrowError,
     ipc::writer::{FileWriter, StreamWriter},
     record_batch::{RecordBatch, RecordBatchOptions},
 };
 
-use super::{TableEnd, TableError, TableWriter};
+use super::{TableEnd, TableError, TableWriter, column::contains};
 
 /// Messages are many small pieces: gathered, in bytes, as the other formats gather rows.
 const GATHER_BYTES: usize = 64 * 1024;
@@ -158,24 +158,13 @@ fn check(schema: &Schema, framing: Framing) -> Result<(), TableError> {
     Ok(())
 }
 
+/// A column that is a dictionary becomes its values; those within others do not.
 fn has_inner_dictionary(data_type: &DataType) -> bool {
-    let has = |field: &Field| {
-        matches!(field.data_type(), DataType::Dictionary(_, _))
-            || has_inner_dictionary(field.data_type())
+    let outer = match data_type {
+        DataType::Dictionary(_, values) => values,
+        data_type => data_type,
     };
-    match data_type {
-        DataType::List(field)
-        | DataType::LargeList(field)
-        | DataType::ListView(field)
-        | DataType::LargeListView(field)
-        | DataType::FixedSizeList(field, _)
-        | DataType::Map(field, _)
-        | DataType::RunEndEncoded(_, field) => has(field),
-        DataType::Struct(fields) => fields.iter().any(|field| has(field)),
-        DataType::Union(fields, _) => fields.iter().any(|(_, field)| has(field)),
-        DataType::Dictionary(_, values) => has_inner_dictionary(values),
-        _ => false,
-    }
+    contains(outer, &|inner| matches!(inner, DataType::Dictionary(_, _)))
 }
 
 fn without_dictionaries(schema: &Schema) -> SchemaRef {

@@ -29,7 +29,7 @@ use parquet::{
 };
 
 use self::stored::Stored;
-use super::{TableEnd, TableError, TableWriter, votable};
+use super::{TableEnd, TableError, TableWriter, column::contains, votable};
 
 /// A row group is held in memory until it is whole: so much of it, in bytes. With what compresses
 /// it a stream of some ten columns stays under 32 MB.
@@ -177,17 +177,30 @@ impl<W: Write + Send> TableWriter for ParquetWriter<W> {
 fn check(schema: &Schema, stored: &Stored) -> Result<(), TableError> {
     let fields = schema.fields().iter().zip(stored.schema().fields());
     for (field, stored) in fields {
+        let refused = |problem: &str| TableError::Column {
+            column: field.name().clone(),
+            problem: format!("Parquet cannot hold {}{problem}", field.data_type()),
+        };
+        if contains(stored.data_type(), &is_refused) {
+            return Err(refused(""));
+        }
         let stored = stored.as_ref().clone().with_nullable(true);
         let null = new_null_array(stored.data_type(), 1);
         let alone = Arc::new(Schema::new(vec![stored]));
         let tried = ArrowWriter::try_new(io::sink(), Arc::clone(&alone), None)
             .and_then(|mut file| file.write(&RecordBatch::try_new(alone, vec![null])?));
-        tried.map_err(|error| TableError::Column {
-            column: field.name().clone(),
-            problem: format!("Parquet cannot hold {}: {error}", field.data_type()),
-        })?;
+        tried.map_err(|error| refused(&format!(": {error}")))?;
     }
     Ok(())
+}
+
+/// What the writer does not refuse: it panics on the first two, and writes times that Parquet has no
+/// type for, here those within lists and the like, as bare integers.
+fn is_refused(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Union(_, _) | DataType::FixedSizeBinary(0)
+    ) || stored::stored_type(data_type).is_some()
 }
 
 fn properties(

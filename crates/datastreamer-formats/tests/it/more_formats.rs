@@ -8,9 +8,12 @@ use arrow::{
         ArrayRef, BinaryViewArray, Date64Array, DictionaryArray, FixedSizeBinaryArray,
         FixedSizeListArray, Float32Array, Float64Array, Int8Array, Int32Array, Int64Array,
         LargeBinaryArray, LargeStringArray, ListArray, NullArray, StringArray, StringViewArray,
-        StructArray, Time32SecondArray, TimestampSecondArray, UInt64Array,
+        StructArray, Time32SecondArray, TimestampSecondArray, UInt64Array, new_null_array,
     },
-    datatypes::{DataType, Field, Float64Type, Int32Type, Schema},
+    datatypes::{
+        DataType, Field, Fields, Float64Type, Int32Type, IntervalUnit, Schema, TimeUnit,
+        UnionFields, UnionMode,
+    },
     record_batch::RecordBatch,
 };
 use datastreamer_formats::table::{
@@ -588,4 +591,63 @@ fn a_batch_of_another_schema_is_an_error_in_every_format() {
         let error = writer.write(&other).unwrap_err();
         assert!(matches!(error, TableError::Schema(_)), "{format}: {error}");
     }
+}
+
+#[test]
+fn a_type_that_passes_the_check_can_be_written_whatever_it_is() {
+    let field = |data_type| Arc::new(Field::new("item", data_type, true));
+    let dictionary = |values| DataType::Dictionary(Box::new(DataType::Int8), Box::new(values));
+    let entries = DataType::Struct(Fields::from(vec![
+        Field::new("key", DataType::Utf8, false),
+        Field::new("value", DataType::Int8, true),
+    ]));
+    let entries = Arc::new(Field::new("entries", entries, false));
+    let ends = Arc::new(Field::new("run_ends", DataType::Int32, false));
+    let union = UnionFields::try_new([0], [Field::new("n", DataType::Int32, true)]).unwrap();
+    for data_type in [
+        DataType::Interval(IntervalUnit::MonthDayNano),
+        DataType::Interval(IntervalUnit::DayTime),
+        DataType::Duration(TimeUnit::Second),
+        DataType::Float16,
+        DataType::Decimal32(5, 2),
+        DataType::Decimal256(60, 2),
+        DataType::Decimal128(5, -2),
+        DataType::Time32(TimeUnit::Second),
+        DataType::Timestamp(TimeUnit::Second, Some("+02:00".into())),
+        DataType::Map(entries, false),
+        DataType::RunEndEncoded(ends, field(DataType::Utf8)),
+        DataType::Union(union, UnionMode::Sparse),
+        DataType::ListView(field(DataType::Int8)),
+        DataType::List(field(DataType::List(field(DataType::Utf8)))),
+        DataType::List(field(DataType::Timestamp(TimeUnit::Second, None))),
+        DataType::FixedSizeList(field(DataType::Int8), 0),
+        DataType::FixedSizeBinary(0),
+        DataType::Struct(Fields::empty()),
+        dictionary(DataType::Float64),
+        dictionary(dictionary(DataType::Utf8)),
+        DataType::List(field(dictionary(DataType::Utf8))),
+    ] {
+        let batch = table(vec![("odd", new_null_array(&data_type, 2))]);
+        for format in Format::ALL {
+            match format.check(&batch.schema()) {
+                Ok(()) => drop(encode(format, std::slice::from_ref(&batch))),
+                Err(error) => assert!(
+                    matches!(&error, TableError::Column { column, .. } if column == "odd"),
+                    "{format}, {data_type}: {error}"
+                ),
+            }
+        }
+    }
+}
+
+#[test]
+fn parquet_refuses_times_within_lists_that_it_has_no_type_for() {
+    let item = Arc::new(Field::new("item", DataType::Date64, true));
+    let batch = table(vec![("days", new_null_array(&DataType::List(item), 1))]);
+    let error = Format::Parquet.check(&batch.schema()).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.starts_with("column \"days\": Parquet cannot hold List"),
+        "{text}"
+    );
 }

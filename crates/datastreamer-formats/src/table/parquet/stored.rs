@@ -76,7 +76,7 @@ const STRICT: CastOptions<'static> = CastOptions {
 };
 
 /// What a column is stored as; `None`: as it is.
-fn stored_type(data_type: &DataType) -> Option<DataType> {
+pub(super) fn stored_type(data_type: &DataType) -> Option<DataType> {
     match data_type {
         DataType::Timestamp(TimeUnit::Second, zone) => Some(DataType::Timestamp(
             TimeUnit::Millisecond,
