@@ -12,14 +12,23 @@ mod column;
 pub mod csv;
 mod error;
 pub mod fits;
+pub mod format;
 mod gather;
+pub mod html;
+pub mod ipc;
+pub mod json;
 pub mod meta;
+pub mod parquet;
+pub mod plain;
+mod scalar;
+mod shown;
 mod text;
 pub mod votable;
 
 use arrow::record_batch::RecordBatch;
 
 pub use error::TableError;
+pub use format::{Format, WriterOptions};
 
 /// What a table's rows are written to: one format, over one [`std::io::Write`].
 ///
@@ -31,6 +40,12 @@ pub trait TableWriter {
     /// # Errors
     /// A value that the format cannot hold, with its row and column, or what the output says.
     fn write(&mut self, batch: &RecordBatch) -> Result<(), TableError>;
+
+    /// Says that no further row will be written, so that the source may stop. What is written
+    /// nevertheless is left out.
+    fn is_full(&self) -> bool {
+        false
+    }
 
     /// Ends the table: what is still buffered is written, and what the format has to say at its
     /// end.

@@ -7,7 +7,7 @@ use arrow::{
     array::{
         Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, BooleanArray, FixedSizeBinaryArray,
         FixedSizeListArray, LargeBinaryArray, LargeListArray, LargeStringArray, ListArray,
-        StringArray, StringViewArray,
+        StringArray, StringViewArray, new_empty_array,
     },
     buffer::NullBuffer,
     compute::cast,
@@ -43,6 +43,44 @@ pub(super) fn cell_types(schema: &Schema) -> Vec<DataType> {
         .iter()
         .map(|field| of(field.data_type()))
         .collect()
+}
+
+/// Refuses columns of which there is no kind.
+///
+/// # Errors
+/// The first such column, which `format` cannot hold.
+pub(super) fn check_kinds(schema: &Schema, format: &str) -> Result<(), TableError> {
+    for (field, data_type) in schema.fields().iter().zip(cell_types(schema)) {
+        if Column::of(&new_empty_array(&data_type)).is_none() {
+            return Err(TableError::Column {
+                column: field.name().clone(),
+                problem: format!("{format} cannot hold {}", field.data_type()),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Whether a type, or one within it, is of some kind.
+pub(super) fn contains(data_type: &DataType, is: &impl Fn(&DataType) -> bool) -> bool {
+    if is(data_type) {
+        return true;
+    }
+    match data_type {
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::ListView(field)
+        | DataType::LargeListView(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::Map(field, _)
+        | DataType::RunEndEncoded(_, field) => contains(field.data_type(), is),
+        DataType::Struct(fields) => fields.iter().any(|field| contains(field.data_type(), is)),
+        DataType::Union(fields, _) => fields
+            .iter()
+            .any(|(_, field)| contains(field.data_type(), is)),
+        DataType::Dictionary(_, values) => contains(values, is),
+        _ => false,
+    }
 }
 
 /// The columns of a batch, cast.

@@ -19,7 +19,7 @@ use std::{
 };
 
 use arrow::{
-    datatypes::SchemaRef,
+    datatypes::{Schema, SchemaRef},
     ipc::{reader::StreamReader, writer::StreamWriter},
     record_batch::RecordBatch,
 };
@@ -118,6 +118,14 @@ impl FitsSpool {
             header,
         })
     }
+}
+
+/// Refuses what FITS cannot hold, by its type.
+///
+/// # Errors
+/// The first such column, or the one after the 999th.
+pub(super) fn check(schema: &Schema) -> Result<(), TableError> {
+    Survey::new(schema).map(drop)
 }
 
 impl FitsTable {

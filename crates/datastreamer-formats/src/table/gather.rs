@@ -67,6 +67,10 @@ impl<W: Write> Gather<W> {
         Ok(())
     }
 
+    pub(super) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
     /// Writes what was gathered.
     pub(super) fn hand_over(&mut self) -> Result<(), TableError> {
         self.out.write_all(&self.bytes)?;

@@ -13,7 +13,10 @@ mod tabledata;
 
 use std::{io::Write, sync::Arc};
 
-use arrow::{datatypes::SchemaRef, record_batch::RecordBatch};
+use arrow::{
+    datatypes::{Schema, SchemaRef},
+    record_batch::RecordBatch,
+};
 
 use self::{binary::Base64Lines, field::VotableField};
 use super::{TableEnd, TableError, TableWriter, gather::Gather};
@@ -145,6 +148,35 @@ impl<W: Write> VotableWriter<W> {
     }
 }
 
+/// A document that describes a table and has none of its rows: what other formats keep beside
+/// theirs (VOParquet 1.0, 2.1).
+///
+/// # Errors
+/// A column that VOTable cannot hold.
+pub(super) fn without_rows(
+    schema: &Schema,
+    version: Version,
+    end: TableEnd,
+) -> Result<Vec<u8>, TableError> {
+    let mut fields = field::fields(schema, Serialization::Binary2)?;
+    // The other format has nulls of its own.
+    fields.iter_mut().for_each(|field| field.null = None);
+    let mut document = Vec::new();
+    head::append_table(&mut document, schema, &fields, version);
+    document.extend_from_slice(b"</TABLE>\n");
+    document.extend_from_slice(status(end));
+    document.extend_from_slice(b"</RESOURCE>\n</VOTABLE>\n");
+    Ok(document)
+}
+
+/// What stands behind a table's rows.
+fn status(end: TableEnd) -> &'static [u8] {
+    match end {
+        TableEnd::Complete => b"",
+        TableEnd::Overflow => b"<INFO name=\"QUERY_STATUS\" value=\"OVERFLOW\"/>\n",
+    }
+}
+
 impl<W: Write> TableWriter for VotableWriter<W> {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), TableError> {
         let (fields, replaced) = (&self.fields, &mut self.replaced);
@@ -166,10 +198,7 @@ impl<W: Write> TableWriter for VotableWriter<W> {
     }
 
     fn finish(self: Box<Self>, end: TableEnd) -> Result<(), TableError> {
-        self.end(match end {
-            TableEnd::Complete => b"",
-            TableEnd::Overflow => b"<INFO name=\"QUERY_STATUS\" value=\"OVERFLOW\"/>\n",
-        })
+        self.end(status(end))
     }
 
     /// The document is closed with QUERY_STATUS ERROR and the reason.

@@ -6,6 +6,7 @@
 // What tests call may fail as tests do; clippy knows only the test functions.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod more_formats;
 mod readers;
 mod round_trip;
 mod tables;

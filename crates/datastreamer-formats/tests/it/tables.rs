@@ -80,24 +80,29 @@ impl Format {
 
     /// Encodes a table and has others compare it with its source, value by value.
     pub(crate) fn reads_back(self, batches: &[RecordBatch]) {
-        let directory = tempfile::tempdir().unwrap();
-        let source = directory.path().join("source.arrows");
-        let mut writer =
-            StreamWriter::try_new(File::create(&source).unwrap(), &batches[0].schema()).unwrap();
-        for batch in batches {
-            writer.write(batch).unwrap();
-        }
-        writer.finish().unwrap();
-        let file = directory.path().join("table");
-        fs::write(&file, self.encode(batches)).unwrap();
-        let output = Command::new(python())
-            .arg(manifest().join("tests/readers/compare_table.py"))
-            .args([&source, Path::new(self.name()), &file])
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{self:?}: {said}");
+        compare(self.name(), batches, &self.encode(batches));
     }
+}
+
+/// Has others read a file and compare it with its source, value by value.
+pub(crate) fn compare(format: &str, batches: &[RecordBatch], file: &[u8]) {
+    let directory = tempfile::tempdir().unwrap();
+    let source = directory.path().join("source.arrows");
+    let mut writer =
+        StreamWriter::try_new(File::create(&source).unwrap(), &batches[0].schema()).unwrap();
+    for batch in batches {
+        writer.write(batch).unwrap();
+    }
+    writer.finish().unwrap();
+    let path = directory.path().join("table");
+    fs::write(&path, file).unwrap();
+    let output = Command::new(python())
+        .arg(manifest().join("tests/readers/compare_table.py"))
+        .args([&source, Path::new(format), &path])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{format}: {said}");
 }
 
 fn fits(batches: &[RecordBatch]) -> Vec<u8> {
@@ -118,7 +123,7 @@ fn manifest() -> PathBuf {
 }
 
 /// The Python that `scripts/install-test-tools` has set up.
-fn python() -> PathBuf {
+pub(crate) fn python() -> PathBuf {
     manifest().join("../../.tools/venv/bin/python")
 }
 

@@ -2,24 +2,39 @@
 
 usage: compare_table.py SOURCE.arrows FORMAT FILE
 
-SOURCE is an Arrow IPC stream, read by pyarrow; FILE is read by astropy (VOTable, FITS) or Python's
-csv (CSV, TSV). Ends with 1 and names column and row where they differ.
+SOURCE is an Arrow IPC stream, read by pyarrow; FILE is read by astropy (VOTable, FITS), pyarrow
+(Parquet, Arrow) or Python's csv (CSV, TSV), json (JSON, NDJSON) and html.parser (HTML). Ends with 1 and names column and row where they differ.
 """
 
 import csv
 import io
+import json
 import math
 import sys
 import warnings
+from html.parser import HTMLParser
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet
+
+# What has no types of its own.
+TEXTS = ("csv", "tsv", "json", "ndjson", "html")
+# What has a null that nothing else is.
+STRICT = ("json", "ndjson", "html", "parquet", "arrow", "arrow-file")
 
 
 def main(source, format, path):
     expected = pa.ipc.open_stream(source).read_all()
-    read = {"votable": read_votable, "fits": read_fits, "csv": read_csv, "tsv": read_tsv}
-    found = read[format.split("-")[0]](path)
+    if format in ("parquet", "arrow", "arrow-file"):
+        found = read_arrow(path, format, expected.schema)
+    else:
+        read = {"votable": read_votable, "fits": read_fits, "csv": read_csv, "tsv": read_tsv}
+        read |= {"json": read_json, "ndjson": read_ndjson, "html": read_html}
+        found = read[format.split("-")[0]](path)
+    if found["names"] is None and len(expected) == 0:
+        # JSON names columns with its rows.
+        return
     if found["names"] != expected.column_names:
         fail(f"names: {found['names']}")
     for place, name in enumerate(expected.column_names):
@@ -54,11 +69,23 @@ def plain(scalar, format):
         return [plain(element, format) for element in scalar]
     if pa.types.is_uint64(kind) and format.startswith("votable"):
         return str(scalar.as_py())
-    if pa.types.is_float32(kind) and format in ("csv", "tsv"):
+    if pa.types.is_float32(kind) and format in TEXTS:
         return np.float32(scalar.as_py())
-    if pa.types.is_binary(kind):
-        return scalar.as_py().hex() if format in ("csv", "tsv") else list(scalar.as_py())
+    if is_bytes(kind):
+        return scalar.as_py().hex() if format in TEXTS else list(scalar.as_py())
     return scalar.as_py()
+
+
+def is_bytes(kind):
+    return any(
+        check(kind)
+        for check in (
+            pa.types.is_binary,
+            pa.types.is_large_binary,
+            pa.types.is_fixed_size_binary,
+            pa.types.is_binary_view,
+        )
+    )
 
 
 def unit(kind):
@@ -68,8 +95,12 @@ def unit(kind):
 
 
 def same(want, have, format):
-    if format in ("csv", "tsv"):
+    if format in STRICT and (want is None or have is None):
+        return have is None and (want is None or format.endswith("json") and is_nan(want))
+    if format in ("csv", "tsv", "html"):
         return same_text(want, have)
+    if format in STRICT:
+        return same_exactly(want, have, format)
     if have is np.ma.masked:
         have = None
     if isinstance(want, list):
@@ -93,6 +124,19 @@ def same(want, have, format):
 
 def is_nan(value):
     return isinstance(value, (float, np.floating)) and math.isnan(value)
+
+
+def same_exactly(want, have, format):
+    if isinstance(want, list):
+        return (
+            isinstance(have, list)
+            and len(want) == len(have)
+            and all(same(w, h, format) for w, h in zip(want, have))
+        )
+    if isinstance(want, (float, np.floating)):
+        have = type(want)(have)
+        return is_nan(want) and is_nan(have) or str(want) == str(have)
+    return type(want) is type(have) and want == have
 
 
 def same_text(want, have):
@@ -171,6 +215,86 @@ def read_tsv(path):
 
     rows = [[unescaped(field) for field in line.split("\t")] for line in text[:-1].split("\n")]
     return by_column(rows)
+
+
+def read_json(path):
+    return by_key(json.load(open(path, encoding="utf-8"), **JSON_OPTIONS))
+
+
+def read_ndjson(path):
+    text = open(path, newline="", encoding="utf-8").read()
+    assert text == "" or text.endswith("\n")
+    return by_key([json.loads(line, **JSON_OPTIONS) for line in text.split("\n")[:-1]])
+
+
+def no_constant(text):
+    raise ValueError(f"{text} is no JSON")
+
+
+# Numbers with a point as they stand; no NaN, which Python would read.
+JSON_OPTIONS = {"parse_float": str, "parse_constant": no_constant}
+
+
+def by_key(records):
+    names = list(records[0]) if records else None
+    assert all(list(record) == names for record in records), "keys differ"
+    return {"names": names, "columns": [[r[name] for r in records] for name in names or []]}
+
+
+def read_html(path):
+    page = Page()
+    page.feed(open(path, newline="", encoding="utf-8").read())
+    page.close()
+    assert page.open == [], f"left open: {page.open}"
+    return by_column(page.rows)
+
+
+class Page(HTMLParser):
+    """The rows of a page's only table; an empty cell of the class null is None."""
+
+    def __init__(self):
+        super().__init__(convert_charrefs=True)
+        self.rows, self.open, self.cell = [], [], None
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.cell = None if ("class", "null") in attributes else ""
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+        if tag in ("td", "th"):
+            self.rows[-1].append(self.cell)
+
+    def handle_data(self, data):
+        # Not the unit of a column, which is small.
+        if self.open and self.open[-1] in ("td", "th"):
+            self.cell += data
+
+
+def read_arrow(path, format, schema):
+    if format == "parquet":
+        table = pyarrow.parquet.read_table(path)
+    elif format == "arrow":
+        table = pa.ipc.open_stream(path).read_all()
+    else:
+        table = pa.ipc.open_file(path).read_all()
+    assert table.schema.metadata is None or schema.metadata is None or (
+        table.schema.metadata.items() >= schema.metadata.items()
+    ), "the table's metadata"
+    columns = []
+    for have, want in zip(table.schema, schema):
+        kept = {key: have.metadata.get(key) for key in want.metadata or {}} if have.metadata else {}
+        assert kept == (want.metadata or {}), f"metadata of {have.name}: {have.metadata}"
+        column = table.column(have.name)
+        # Seconds come back as milliseconds from Parquet, dictionaries as values from a file.
+        if column.type != want.type:
+            column = column.cast(want.type)
+        columns.append([plain(value, format) for value in column])
+    return {"names": table.column_names, "columns": columns}
 
 
 def by_column(rows):

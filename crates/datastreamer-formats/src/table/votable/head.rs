@@ -8,13 +8,29 @@ use super::{
 };
 use crate::table::meta;
 
+/// Appends everything before the rows.
 pub(super) fn append(
     out: &mut Vec<u8>,
     schema: &Schema,
     fields: &[VotableField],
     options: &VotableOptions,
 ) {
-    let version = match options.version {
+    append_table(out, schema, fields, options.version);
+    out.extend_from_slice(match options.serialization {
+        Serialization::Tabledata => b"<DATA>\n<TABLEDATA>\n".as_slice(),
+        Serialization::Binary => b"<DATA>\n<BINARY><STREAM encoding=\"base64\">\n",
+        Serialization::Binary2 => b"<DATA>\n<BINARY2><STREAM encoding=\"base64\">\n",
+    });
+}
+
+/// Appends the document up to the last field.
+pub(super) fn append_table(
+    out: &mut Vec<u8>,
+    schema: &Schema,
+    fields: &[VotableField],
+    version: Version,
+) {
+    let version = match version {
         Version::V1_4 => "1.4",
         Version::V1_5 => "1.5",
     };
@@ -33,11 +49,6 @@ pub(super) fn append(
     for (column, field) in schema.fields().iter().zip(fields) {
         append_field(out, column, field, systems.reference(column));
     }
-    out.extend_from_slice(match options.serialization {
-        Serialization::Tabledata => b"<DATA>\n<TABLEDATA>\n".as_slice(),
-        Serialization::Binary => b"<DATA>\n<BINARY><STREAM encoding=\"base64\">\n",
-        Serialization::Binary2 => b"<DATA>\n<BINARY2><STREAM encoding=\"base64\">\n",
-    });
 }
 
 fn append_field(out: &mut Vec<u8>, column: &Field, field: &VotableField, system: Option<String>) {
