@@ -34,6 +34,8 @@ use tokio::runtime::{Handle, Runtime};
 use crate::{
     error::EngineError,
     files::{FileKind, TableFiles},
+    fits::FitsTable,
+    footer,
     narrow::Narrowing,
     notes::Notes,
     pinned::pin_files,
@@ -202,7 +204,9 @@ impl Engine {
             let state = shared.queries.state();
             let plan = query.plan(&state).await?;
             let frame = limit(DataFrame::new(state, plan), 0, rows_max)?;
-            shared.run(frame, None).await
+            let mut rows = shared.run(frame, None).await?;
+            rows.lay_over(query.notes_of_result())?;
+            Ok(rows)
         })
         .await
     }
@@ -243,19 +247,20 @@ impl Shared {
         files: &TableFiles,
         notes: &Notes,
     ) -> Result<Arc<dyn TableProvider>, EngineError> {
-        match files.kind() {
-            FileKind::Fits => Err(EngineError::data("FITS is not read yet")),
-            _ => {
-                let table = files
-                    .listing_table(&context.state(), |schema| notes.dress(&schema))
-                    .await?;
-                let cache = context
-                    .runtime_env()
-                    .cache_manager
-                    .get_file_statistic_cache();
-                Ok(Arc::new(table.with_cache(cache)))
-            }
+        if files.kind() == FileKind::Fits {
+            let table = FitsTable::open(files.clone())?;
+            let schema = notes.dress(&table.schema())?;
+            return Ok(Arc::new(table.with_schema(schema)));
         }
+        let first = files.list()?.into_iter().next();
+        let dress = |schema| match (files.kind(), &first) {
+            (FileKind::Parquet, Some(path)) => notes.dress(&footer::dress(schema, path)),
+            _ => notes.dress(&schema),
+        };
+        let table = files.listing_table(&context.state(), dress).await?;
+        let environment = context.runtime_env();
+        let cache = environment.cache_manager.get_file_statistic_cache();
+        Ok(Arc::new(table.with_cache(cache)))
     }
 
     /// Starts a plan. `dress` has the metadata of a table's columns.

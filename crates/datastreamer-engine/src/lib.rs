@@ -29,6 +29,7 @@ mod engine;
 mod error;
 mod files;
 mod fits;
+mod footer;
 mod narrow;
 mod notes;
 mod pinned;

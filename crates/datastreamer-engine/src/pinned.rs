@@ -10,7 +10,7 @@ use datafusion::{
     physical_plan::ExecutionPlan,
 };
 
-use crate::error::EngineError;
+use crate::{error::EngineError, fits::FitsScan};
 
 /// A file, and what `stat` said of it.
 #[derive(Debug)]
@@ -70,6 +70,9 @@ pub(crate) fn pin_files(plan: &dyn ExecutionPlan) -> Result<Vec<PinnedFile>, Eng
     let mut plans = vec![plan];
     while let Some(plan) = plans.pop() {
         plans.extend(plan.children().into_iter().map(AsRef::as_ref));
+        if let Some(scan) = plan.downcast_ref::<FitsScan>() {
+            pinned.extend(scan.pin()?);
+        }
         let Some(source) = plan.downcast_ref::<DataSourceExec>() else {
             continue;
         };

@@ -15,6 +15,7 @@ use std::{
 use crate::{
     engine::OwnThreads,
     error::{EngineError, EngineErrorKind},
+    notes::Notes,
     pinned::PinnedFile,
     stoppable::Wanted,
 };
@@ -125,6 +126,12 @@ impl Rows {
                 Some(Err(EngineError::new(EngineErrorKind::TimedOut, text)))
             }
         }
+    }
+
+    /// Lays metadata over the columns.
+    pub(crate) fn lay_over(&mut self, notes: &Notes) -> Result<(), EngineError> {
+        self.schema = notes.dress(&self.schema)?;
+        Ok(())
     }
 
     fn changed_file(&self) -> Option<EngineError> {

@@ -8,13 +8,16 @@ use datafusion::{
     sql::{parser::Statement, sqlparser::ast},
 };
 
-use crate::error::EngineError;
+use datastreamer_rows::parameters::{Bound, Value};
+
+use crate::{error::EngineError, notes::Notes};
 
 /// A SELECT with the values of its `$name` placeholders.
 #[derive(Clone, Debug)]
 pub struct Query {
     text: String,
     values: Vec<(String, ScalarValue)>,
+    notes: Notes,
 }
 
 impl Query {
@@ -23,7 +26,29 @@ impl Query {
         Self {
             text: text.into(),
             values: Vec::new(),
+            notes: Notes::default(),
         }
+    }
+
+    /// Binds values to the placeholders of their names.
+    #[must_use]
+    pub fn bind(mut self, bound: &Bound) -> Self {
+        let values = bound.iter();
+        self.values = values
+            .map(|(name, value)| (name.to_owned(), scalar(value)))
+            .collect();
+        self
+    }
+
+    /// Says what the columns of the result are.
+    #[must_use]
+    pub fn notes(mut self, notes: Notes) -> Self {
+        self.notes = notes;
+        self
+    }
+
+    pub(crate) fn notes_of_result(&self) -> &Notes {
+        &self.notes
     }
 
     /// Plans it: the text is never changed, values are bound.
@@ -50,5 +75,18 @@ fn only_a_query(statement: &Statement) -> Result<(), EngineError> {
             Ok(())
         }
         _ => Err(EngineError::bad("only one SELECT is allowed here")),
+    }
+}
+
+fn scalar(value: &Value) -> ScalarValue {
+    match value {
+        Value::Bool(value) => (*value).into(),
+        Value::Integer(value) => (*value).into(),
+        Value::Float(value) => (*value).into(),
+        Value::Text(value) => value.as_str().into(),
+        Value::Date(days) => ScalarValue::Date32(Some(*days)),
+        Value::Timestamp(microseconds) => {
+            ScalarValue::TimestampMicrosecond(Some(*microseconds), None)
+        }
     }
 }

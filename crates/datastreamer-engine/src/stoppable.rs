@@ -19,6 +19,7 @@ use datafusion::{
     execution::{SendableRecordBatchStream, TaskContext},
     physical_plan::{
         DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties,
+        execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions},
         joins::{CrossJoinExec, NestedLoopJoinExec},
         stream::RecordBatchStreamAdapter,
     },
@@ -61,7 +62,10 @@ pub(crate) fn stoppable(
             }) as Arc<dyn ExecutionPlan>
         });
         let children = children.collect();
-        Ok(Transformed::yes(plan.with_new_children(children)?))
+        let recompute = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+        Ok(Transformed::yes(
+            plan.replace_children(children, recompute)?,
+        ))
     };
     Ok(plan.transform_up(ask)?.data)
 }

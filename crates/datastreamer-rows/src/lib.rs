@@ -11,5 +11,9 @@
 //! - [`votable_head`]: what a VOTable without data says of columns.
 
 pub mod fits;
+pub mod parameters;
 pub mod stars;
 pub mod votable_head;
+
+/// Metadata of a table or a column, as Arrow's schemas and fields have it.
+type Metadata = std::collections::HashMap<String, String>;

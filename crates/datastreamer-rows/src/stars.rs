@@ -13,13 +13,14 @@ use arrow::{
         TimestampMicrosecondArray,
     },
     buffer::{NullBuffer, OffsetBuffer, ScalarBuffer},
-    datatypes::{DataType, Field, Metadata, Schema, SchemaRef, TimeUnit},
+    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
     error::ArrowError,
     record_batch::{RecordBatch, RecordBatchReader},
 };
 use datastreamer_formats::table::meta;
 
 use self::draw::Draw;
+use crate::Metadata;
 
 /// Rows of a batch: about half a megabyte, which stays in a core's cache.
 const BATCH_ROWS: u64 = 8192;
@@ -279,12 +280,13 @@ fn schema() -> SchemaRef {
         column("name", DataType::Utf8, true, &name),
         column("epoch", micros, true, &epoch),
     ];
-    let known = Metadata::from([
+    let known = [
         (meta::NAME, "stars"),
         (
             meta::DESCRIPTION,
             "An invented catalogue of stars: no row is real",
         ),
-    ]);
-    Arc::new(Schema::new_with_metadata(fields, known))
+    ];
+    let known = known.map(|(key, text)| (key.to_owned(), text.to_owned()));
+    Arc::new(Schema::new_with_metadata(fields, Metadata::from(known)))
 }

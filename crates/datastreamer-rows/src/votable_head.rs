@@ -5,9 +5,11 @@
 
 use std::{collections::HashMap, error::Error, fmt};
 
-use arrow::datatypes::{Field, Metadata, Schema};
+use arrow::datatypes::{Field, Schema};
 use datastreamer_formats::table::meta;
 use roxmltree::{Document, Node, ParsingOptions};
+
+use crate::Metadata;
 
 /// A document of 1000 columns with long descriptions has about 1 MB.
 const DOCUMENT_BYTES_MAX: usize = 16 << 20;
@@ -96,12 +98,12 @@ impl VotableHead {
     }
 
     /// What is known of the table.
-    pub fn table(&self) -> &Metadata {
+    pub fn table(&self) -> &HashMap<String, String> {
         &self.table
     }
 
     /// What is known of a column; `None` if the document does not name it.
-    pub fn column(&self, name: &str) -> Option<&Metadata> {
+    pub fn column(&self, name: &str) -> Option<&HashMap<String, String>> {
         self.columns.get(name)
     }
 
@@ -202,5 +204,7 @@ fn description(node: Node<'_, '_>) -> Option<String> {
 
 fn gathered<const N: usize>(known: [(&str, Option<String>); N]) -> Metadata {
     let known = known.into_iter();
-    known.filter_map(|(key, text)| Some((key, text?))).collect()
+    known
+        .filter_map(|(key, text)| Some((key.to_owned(), text?)))
+        .collect()
 }

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     io::{self, IsTerminal},
+    path::Path,
     process,
     sync::mpsc::{self, Receiver, Sender},
     thread,
@@ -21,6 +22,7 @@ use crate::{
     config::{self, Config},
     error::Fatal,
     export::Export,
+    sources::Query,
 };
 
 /// How often the progress line is drawn anew.
@@ -29,10 +31,14 @@ const REDRAW: Duration = Duration::from_millis(100);
 const CLEANUP: Duration = Duration::from_secs(3);
 
 pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
-    let config = config::load(&cat.routes, None)?;
+    let mut config = config::load(&cat.routes, None)?;
+    let mut cat = cat.clone();
+    if let Some(target) = route_of_file(&mut config, &cat)? {
+        cat.target = target;
+    }
     // Before the source runs: a program that has started must be ended.
     let signals = Signals::catch()?;
-    let (reader, source) = start(&config, &cat.target)?;
+    let (reader, source) = start(&config, &cat)?;
     signals.stop(reader.handle(), source)?;
     let progress = progress_line(&reader, cat.quiet);
     let written = reader.write_to(&mut progress.wrap_write(io::stdout().lock()));
@@ -54,10 +60,16 @@ pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
 }
 
 /// Starts the source; the receiver is disconnected when it is done.
-fn start(config: &Config, target: &str) -> Result<(ChunkReader, Receiver<()>), Fatal> {
-    let target = target.trim_start_matches('/');
+fn start(config: &Config, cat: &Cat) -> Result<(ChunkReader, Receiver<()>), Fatal> {
+    let target = cat.target.trim_start_matches('/');
     let (file_name, query) = target.split_once('?').unwrap_or((target, ""));
-    let export = Export::find(config, file_name, query)
+    let mut query = Query::parse(query);
+    if let Some(format) = cat.format {
+        query.add("format", format.name().into());
+    }
+    let found = config::block_on(Export::find(config, file_name, &query, None));
+    let export = found
+        .map_err(Fatal::Other)?
         .map_err(|refusal| Fatal::Config(refusal.into_text()))?;
     let (runs, done) = mpsc::channel();
     let write = export.prepared.write;
@@ -72,6 +84,25 @@ fn start(config: &Config, target: &str) -> Result<(ChunkReader, Receiver<()>), F
             write(out)
         });
     Ok((reader, done))
+}
+
+/// Makes a file that is named like a route a route: `cat stars.parquet`. The target is then that
+/// route, and its query.
+fn route_of_file(config: &mut Config, cat: &Cat) -> Result<Option<String>, Fatal> {
+    let (path, query) = match Path::new(&cat.target).exists() {
+        true => (cat.target.as_str(), ""),
+        false => cat.target.split_once('?').unwrap_or((&cat.target, "")),
+    };
+    let named = config.routes.find(path.trim_start_matches('/')).is_some();
+    let is_file = Path::new(path).exists() || path.contains('*');
+    if named || !is_file {
+        return Ok(None);
+    }
+    let refuse = |text: String| Fatal::Config(text);
+    let route = config.tables.route(Path::new(path)).map_err(refuse)?;
+    let name = route.name().to_owned();
+    config.routes.add(route).map_err(refuse)?;
+    Ok(Some(format!("{name}?{query}")))
 }
 
 /// The signals that end the process: caught, because the source may have a program to end, which

@@ -51,7 +51,7 @@ pub(crate) struct Serve {
     pub(crate) listen: Option<String>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Cat {
     /// What to write: a table's file, for example stars.parquet or 'stars.parquet?dec=gt.30', or a
     /// route as in its URL, for example 'stars.vot?rows=1e6' or photos.tar.
@@ -76,7 +76,7 @@ pub(crate) struct Check {
 }
 
 /// What says which files there are.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Routes {
     /// Tables and directories to serve.
     #[arg(value_name = "PATH")]

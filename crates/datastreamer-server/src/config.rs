@@ -3,6 +3,8 @@
 //! [`Raw`] is what was written; [`resolve`] either refuses with one clear line or makes the
 //! [`Config`] that needs no check after.
 
+mod tables;
+
 use std::{
     collections::BTreeMap,
     net::{SocketAddr, ToSocketAddrs},
@@ -21,12 +23,14 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 use toml::{Spanned, Table, Value, de::DeTable};
 
+use self::tables::{RawParameter, notes, resolve_parameters};
+pub(crate) use self::tables::{Tables, block_on};
 use crate::{
     cli,
     error::Fatal,
     routes::{Route, RouteTable},
     sources::{
-        Command, Directory, Noise, RowRoute, RowSource, Source,
+        Command, Directory, Noise, RowSource, Source,
         rows::{ClientSql, RowSettings, SqlQuery, Stars, Table as TableSource},
     },
     units::{ByteSize, Span},
@@ -587,7 +591,9 @@ fn resolve_route(
     let raw = spanned.get_ref();
     let refuse = |text: String| origin.error_at(spanned, &format!("routes.{name}: {text}"));
     check_keys(raw).map_err(refuse)?;
-    let path = origin.folder.join(raw.path.as_deref().unwrap_or(Path::new("")));
+    let path = origin
+        .folder
+        .join(raw.path.as_deref().unwrap_or(Path::new("")));
     let source = match raw.kind {
         Kind::Noise => Source::Noise(Noise),
         Kind::Directory => Source::Directory(Directory::open(&path, name).map_err(refuse)?),
@@ -631,15 +637,38 @@ fn check_keys(raw: &RawRoute) -> Result<(), String> {
         ("argv", raw.argv.is_some(), &[K::Command], true),
         ("sql", raw.sql.is_some(), &[K::Query], true),
         ("parameters", raw.parameters.is_some(), &[K::Query], false),
-        ("columns", raw.columns.is_some(), &[K::Table, K::Query], false),
-        ("max_rows", raw.max_rows.is_some(), &[K::Table, K::Query, K::Stars], false),
-        ("suffix", raw.suffix.is_some(), &[K::Noise, K::Directory, K::Command], false),
-        ("media_type", raw.media_type.is_some(), &[K::Noise, K::Directory, K::Command], false),
+        (
+            "columns",
+            raw.columns.is_some(),
+            &[K::Table, K::Query],
+            false,
+        ),
+        (
+            "max_rows",
+            raw.max_rows.is_some(),
+            &[K::Table, K::Query, K::Stars],
+            false,
+        ),
+        (
+            "suffix",
+            raw.suffix.is_some(),
+            &[K::Noise, K::Directory, K::Command],
+            false,
+        ),
+        (
+            "media_type",
+            raw.media_type.is_some(),
+            &[K::Noise, K::Directory, K::Command],
+            false,
+        ),
     ];
     for (key, is_there, owners, is_needed) in keys {
         let is_owner = owners.contains(&raw.kind);
         if is_there && !is_owner {
-            let owners: Vec<_> = owners.iter().map(|kind| format!("\"{}\"", kind.name())).collect();
+            let owners: Vec<_> = owners
+                .iter()
+                .map(|kind| format!("\"{}\"", kind.name()))
+                .collect();
             return Err(format!("`{key}` belongs to kind {}", owners.join(", ")));
         }
         if is_needed && is_owner && !is_there {
@@ -666,14 +695,24 @@ impl Kind {
 fn demo_routes(tables: &Tables) -> impl Iterator<Item = Route> {
     let stars = tables.source(RowSource::Stars(Stars::new()), None);
     let routes = [
-        ("noise", Source::Noise(Noise), "test bytes, as many as you ask for"),
-        ("stars", stars, "an invented catalogue, as many rows as you ask for"),
+        (
+            "noise",
+            Source::Noise(Noise),
+            "test bytes, as many as you ask for",
+        ),
+        (
+            "stars",
+            stars,
+            "an invented catalogue, as many rows as you ask for",
+        ),
     ];
-    routes.into_iter().filter_map(|(name, source, description)| {
-        let mut route = Route::new(name, source).ok()?;
-        route.description = Some(description.into());
-        Some(route)
-    })
+    routes
+        .into_iter()
+        .filter_map(|(name, source, description)| {
+            let mut route = Route::new(name, source).ok()?;
+            route.description = Some(description.into());
+            Some(route)
+        })
 }
 
 /// A directory named on the command line.

@@ -34,6 +34,14 @@ impl Refusal {
         }
     }
 
+    /// For who reads no JSON.
+    pub(crate) fn into_text(self) -> String {
+        match self.position {
+            Some((line, column)) => format!("{} (line {line}, column {column})", self.text),
+            None => self.text,
+        }
+    }
+
     /// A parameter is wrong.
     pub(crate) fn bad_parameter(text: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, text)

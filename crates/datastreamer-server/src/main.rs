@@ -22,6 +22,7 @@ use std::{
 };
 
 use clap::Parser;
+use datastreamer_formats::table::Format;
 
 use crate::{
     cli::{Check, Cli, Command},
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
     let quieter = matches!(cli.command, Command::Cat(_)).then_some(CAT_LOG_FILTER);
     let pace = match cli.command {
         Command::Serve(_) => Pace::OfTheProgram,
-        Command::Cat(_) | Command::Check(_) => Pace::OfTheReader,
+        Command::Cat(_) | Command::Check(_) | Command::Formats => Pace::OfTheReader,
     };
     let log = telemetry::start(cli.log_format, quieter, pace);
     let done = match &cli.command {
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         }
         Command::Cat(cat) => cat::run(cat),
         Command::Check(check) => run_check(check),
+        Command::Formats => list_formats().map_err(|_| Fatal::OutputClosed),
     };
     drop(log);
     match done {
@@ -60,6 +62,20 @@ fn main() -> ExitCode {
     }
 }
 
+fn list_formats() -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for format in Format::ALL {
+        let (name, suffix) = (format.name(), format.suffix());
+        let description = format.description();
+        writeln!(
+            out,
+            "{name:<16} .{suffix:<8} {description} ({})",
+            format.media_type()
+        )?;
+    }
+    out.flush()
+}
+
 fn run_check(check: &Check) -> Result<(), Fatal> {
     let config = config::load_file(&check.file)?;
     say_good(check, &config).map_err(|_| Fatal::OutputClosed)
@@ -70,7 +86,11 @@ fn say_good(check: &Check, config: &Config) -> io::Result<()> {
     writeln!(out, "{} is good", check.file.display())?;
     writeln!(out, "listen {}", config::show(&config.listen))?;
     for (file_name, route) in config.routes.iter() {
-        writeln!(out, "/{file_name} ({})", route.media_type())?;
+        let forms = match route.gives_rows() {
+            true => routes::other_suffixes(),
+            false => String::new(),
+        };
+        writeln!(out, "/{file_name}{forms} ({})", route.media_type())?;
     }
     out.flush()
 }

@@ -107,10 +107,22 @@ pub(crate) fn suffixes() -> impl Iterator<Item = &'static str> {
     first.map(Format::suffix)
 }
 
+/// Says under which other suffixes rows can be had, for people.
+pub(crate) fn other_suffixes() -> String {
+    let others: Vec<_> = suffixes()
+        .skip(1)
+        .map(|suffix| format!(".{suffix}"))
+        .collect();
+    format!("  (or {})", others.join(" "))
+}
+
 impl RouteTable {
     /// Adds a route; two of one name are an error.
     pub(crate) fn add(&mut self, route: Route) -> Result<(), String> {
-        let taken = route.file_names().into_iter().find(|name| self.find(name).is_some());
+        let taken = route
+            .file_names()
+            .into_iter()
+            .find(|name| self.find(name).is_some());
         if let Some(file_name) = taken {
             return Err(format!("two routes would be /{file_name}"));
         }

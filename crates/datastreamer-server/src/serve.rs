@@ -28,6 +28,7 @@ use crate::{
     error::Fatal,
     index,
     respond::{App, router},
+    routes,
     transfers::Transfers,
 };
 
@@ -94,7 +95,15 @@ fn print_urls(config: &Config, address: SocketAddr) -> io::Result<()> {
     let mut out = io::stdout().lock();
     for (file_name, route) in config.routes.iter() {
         let query = route.source.example_query();
-        writeln!(out, "http://{address}/{}{query}", index::encode(file_name))?;
+        let forms = match route.gives_rows() {
+            true => routes::other_suffixes(),
+            false => String::new(),
+        };
+        writeln!(
+            out,
+            "http://{address}/{}{query}{forms}",
+            index::encode(file_name)
+        )?;
     }
     writeln!(out, "http://{address}/ lists them")?;
     out.flush()

@@ -34,6 +34,23 @@ pub const REFPOSITION: &str = "refposition";
 /// Column of numbers with [`TIMESCALE`]: the Julian date of 0.
 pub const TIMEORIGIN: &str = "timeorigin";
 
+/// All keys.
+pub const KEYS: [&str; 13] = [
+    DESCRIPTION,
+    NAME,
+    UNIT,
+    UCD,
+    UTYPE,
+    XTYPE,
+    NULL,
+    CHARSET,
+    COOSYS,
+    EPOCH,
+    TIMESCALE,
+    REFPOSITION,
+    TIMEORIGIN,
+];
+
 /// Returns what a column's metadata says under a key; nothing for an empty text.
 pub fn of_column<'a>(field: &'a Field, key: &str) -> Option<&'a str> {
     let text = field.metadata().get(key)?.as_str();

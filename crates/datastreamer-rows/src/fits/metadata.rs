@@ -3,8 +3,10 @@
 
 use std::collections::HashSet;
 
-use arrow::datatypes::{Metadata, Schema};
+use arrow::datatypes::Schema;
 use datastreamer_formats::table::meta;
+
+use crate::Metadata;
 
 use super::{TDIM, TTYPE, column::Column, form::Stored, header::Header};
 
@@ -37,7 +39,7 @@ pub(super) fn schema(header: &Header, columns: &[Column]) -> Schema {
         .map(|column| column.field().with_metadata(of_column(header, column)));
     let mut known = Metadata::default();
     if let Some(name) = text(header, "EXTNAME") {
-        known.insert(meta::NAME, name);
+        known.insert(meta::NAME.to_owned(), name.to_owned());
     }
     Schema::new_with_metadata(fields.collect::<Vec<_>>(), known)
 }
@@ -64,10 +66,10 @@ fn of_column(header: &Header, column: &Column) -> Metadata {
     ];
     let mut known: Metadata = known
         .into_iter()
-        .filter_map(|(key, text)| Some((key, text?)))
+        .filter_map(|(key, text)| Some((key.to_owned(), text?.to_owned())))
         .collect();
     if let Some(null) = column.element.null_value() {
-        known.insert(meta::NULL, null.to_string());
+        known.insert(meta::NULL.to_owned(), null.to_string());
     }
     known
 }

@@ -1,5 +1,7 @@
 //! Metadata of columns from VOTables without data.
 
+use std::collections::HashMap;
+
 use std::sync::Arc;
 
 use arrow::{
@@ -38,7 +40,10 @@ const DOCUMENT: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 #[test]
 fn everything_that_a_field_says_reaches_its_column() {
     let column = |name| Field::new(name, DataType::Float64, true);
-    let kept = column("t").with_metadata([(meta::UCD, "time"), (meta::UNIT, "h")]);
+    let kept = column("t").with_metadata(HashMap::from(
+        [(meta::UCD, "time"), (meta::UNIT, "h")]
+            .map(|(key, text)| (key.to_owned(), text.to_owned())),
+    ));
     let schema = Schema::new(vec![column("n"), kept, column("ra"), column("other")]);
     let head = VotableHead::parse(DOCUMENT).unwrap();
     let schema = head.apply(&schema);

@@ -71,7 +71,10 @@ pub(crate) struct Tables {
 impl Tables {
     pub(super) fn resolve(raw: &RawTables, origin: &Origin<'_>) -> Result<Self, Fatal> {
         let defaults = EngineOptions::default();
-        let spill_folder = raw.spill_folder.as_ref().map(|folder| origin.folder.join(folder));
+        let spill_folder = raw
+            .spill_folder
+            .as_ref()
+            .map(|folder| origin.folder.join(folder));
         if let Some(folder) = spill_folder.as_ref().filter(|folder| !folder.is_dir()) {
             let text = format!("({}) is no directory", folder.display());
             return Err(origin.refuse("tables", "spill_folder", &text));
@@ -113,7 +116,10 @@ impl Tables {
     /// A table named on the command line, called as its file without the suffix.
     pub(crate) fn route(&self, path: &Path) -> Result<Route, String> {
         let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let name = real.file_name().and_then(|name| name.to_str()).unwrap_or("table");
+        let name = real
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or("table");
         let name = match path.is_dir() {
             true => name,
             false => name.split(['.', '*', '?']).next().unwrap_or_default(),
@@ -197,10 +203,16 @@ pub(super) fn resolve_parameters(raw: &[RawParameter]) -> Result<Parameters, Str
 
 fn resolve_parameter(raw: &RawParameter) -> Result<Parameter, String> {
     let about = |text: String| format!("parameter {}: {text}", raw.name);
-    let kind = ParameterKind::ALL.iter().find(|kind| kind.name() == raw.kind);
+    let kind = ParameterKind::ALL
+        .iter()
+        .find(|kind| kind.name() == raw.kind);
     let kind = *kind.ok_or_else(|| {
         let names: Vec<_> = ParameterKind::ALL.iter().map(|kind| kind.name()).collect();
-        about(format!("there is no type `{}`; there are {}", raw.kind, names.join(", ")))
+        about(format!(
+            "there is no type `{}`; there are {}",
+            raw.kind,
+            names.join(", ")
+        ))
     })?;
     let value = |raw: &Option<RawValue>| -> Result<Option<Value>, String> {
         let value = raw.as_ref().map(|raw| Value::parse(kind, &raw.to_string()));

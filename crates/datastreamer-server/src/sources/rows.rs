@@ -13,7 +13,12 @@ use std::{sync::Arc, time::Duration};
 use arrow::{datatypes::Schema, record_batch::RecordBatchReader};
 use datastreamer_formats::table::{Format, WriterOptions};
 
-pub(crate) use self::{query::{ClientSql, SqlQuery}, stars::Stars, table::Table, write::engine_refusal};
+pub(crate) use self::{
+    query::{ClientSql, SqlQuery},
+    stars::Stars,
+    table::Table,
+    write::engine_refusal,
+};
 use super::{Prepared, Query, Wanted};
 use crate::export::Refusal;
 

@@ -2,7 +2,7 @@
 //! as values; or a client's own, where that is allowed.
 
 use datastreamer_engine::{Engine, Notes, Query as EngineQuery};
-use datastreamer_rows::parameters::{Bound, Parameters};
+use datastreamer_rows::parameters::{Bound, Parameters, placeholders};
 
 use super::{Run, engine_refusal};
 use crate::{export::Refusal, sources::Query};
@@ -26,8 +26,23 @@ impl SqlQuery {
         }
     }
 
-    pub(crate) fn parameters(&self) -> &Parameters {
-        &self.parameters
+    /// Plans it with values of no meaning: an error is one of the text's.
+    pub(crate) async fn check(&self) -> Result<(), Refusal> {
+        for (name, place) in placeholders(&self.sql) {
+            if self.parameters.index(name).is_none() {
+                let text = format!("${name} is no parameter");
+                let position = Some((place.line as u64, place.column as u64));
+                return Err(Refusal {
+                    position,
+                    ..Refusal::bad_parameter(text)
+                });
+            }
+        }
+        let query = EngineQuery::new(&self.sql)
+            .bind(&self.parameters.probe())
+            .notes(self.notes.clone());
+        let planned = self.engine.query(&query, Some(0)).await;
+        planned.map(drop).map_err(engine_refusal)
     }
 
     pub(super) async fn plan(&self, query: &Query, rows_max: Option<u64>) -> Result<Run, Refusal> {
@@ -91,7 +106,9 @@ impl ClientSql {
 
     pub(super) async fn plan(&self, query: &Query, rows_max: Option<u64>) -> Result<Run, Refusal> {
         let mut query = query.clone();
-        let sql = query.take(&[ClientSql::PARAMETER]).map_err(Refusal::bad_parameter)?;
+        let sql = query
+            .take(&[ClientSql::PARAMETER])
+            .map_err(Refusal::bad_parameter)?;
         query.allow(&[]).map_err(Refusal::bad_parameter)?;
         let sql = sql.ok_or_else(|| {
             Refusal::bad_parameter("parameter `query` is missing: a SELECT over the tables here")

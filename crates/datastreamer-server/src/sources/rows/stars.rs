@@ -32,7 +32,9 @@ impl Stars {
     pub(super) fn plan(&self, query: &Query) -> Result<Run, Refusal> {
         query.allow(&["rows"]).map_err(Refusal::bad_parameter)?;
         // Counts are written like sizes: 1e6.
-        let rows = query.get("rows", parse_bytes).map_err(Refusal::bad_parameter)?;
+        let rows = query
+            .get("rows", parse_bytes)
+            .map_err(Refusal::bad_parameter)?;
         let rows = rows.unwrap_or(DEFAULT_ROWS);
         Ok(Run {
             reader: Box::new(Catalogue::new(rows)),

@@ -13,9 +13,7 @@ use std::{
 use arrow::{error::ArrowError, record_batch::RecordBatch};
 use datastreamer::StreamWriter;
 use datastreamer_engine::{EngineError, EngineErrorKind, Rows};
-use datastreamer_formats::table::{
-    Format, TableEnd, TableError, TableWriter, WriterOptions, fits::FitsSpool,
-};
+use datastreamer_formats::table::{Format, TableEnd, TableError, WriterOptions, fits::FitsSpool};
 use datastreamer_http::StatusError;
 use http::StatusCode;
 
@@ -33,7 +31,9 @@ pub(super) fn prepare(
     settings: &RowSettings,
 ) -> Result<Prepared, Refusal> {
     format.check(&run.reader.schema()).map_err(|error| {
-        Refusal::bad_parameter(format!("the format {format} cannot hold this table: {error}"))
+        Refusal::bad_parameter(format!(
+            "the format {format} cannot hold this table: {error}"
+        ))
     })?;
     let capped = Arc::new(AtomicBool::new(false));
     let file = TableFile {
@@ -69,7 +69,10 @@ impl TableFile {
         if let Some(stop) = self.run.stop.take() {
             out.on_stop(move |_| stop());
         }
-        let expected = [self.run.rows_known, self.rows_max].into_iter().flatten().min();
+        let expected = [self.run.rows_known, self.rows_max]
+            .into_iter()
+            .flatten()
+            .min();
         if let Some(rows) = expected {
             out.expect_rows(rows);
         }
@@ -100,14 +103,18 @@ impl TableFile {
     /// length is known.
     fn write_spooled(mut self, out: &StreamWriter) -> Result<(), SourceError> {
         let schema = self.run.reader.schema();
-        let mut spool = FitsSpool::new(schema, &self.options.spool_directory)?;
+        let mut spool = FitsSpool::new(
+            schema,
+            &self.options.spool_directory,
+            self.options.spool_bytes_max,
+        )?;
         self.copy(out, |batch| {
             spool.write(batch)?;
             Ok(true)
         })?;
         let table = spool.finish()?;
         out.promise_length(table.bytes())?;
-        Ok(table.write_to(out.clone())?)
+        Ok(table.write_to(&mut out.clone())?)
     }
 
     /// Hands each batch to `write`, until that wants no more or the limit is reached.

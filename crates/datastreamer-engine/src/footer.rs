@@ -1,0 +1,37 @@
+//! What a Parquet file's footer tells of its table and columns: Arrow's own metadata, and the
+//! VOTable of VOParquet 1.0.
+
+use std::{fs::File, path::Path};
+
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::parquet::arrow::arrow_reader::ArrowReaderMetadata;
+use datastreamer_rows::votable_head::VotableHead;
+
+use crate::notes::Notes;
+
+/// The key of the footer under which a VOTable without data stands (VOParquet 1.0, 3).
+const VOTABLE_KEY: &str = "IVOA.VOTable-Parquet.content";
+
+/// Lays what a file's footer says over a table's schema. A footer that says nothing, or nothing
+/// that can be read, changes nothing: the rows are what counts.
+pub(crate) fn dress(schema: SchemaRef, path: &Path) -> SchemaRef {
+    let Some(metadata) = read(path) else {
+        return schema;
+    };
+    let notes = Notes::of_schema(metadata.schema());
+    let mut dressed = notes.lay_over(&schema);
+    let footer = metadata.metadata().file_metadata().key_value_metadata();
+    let entry = footer.and_then(|pairs| pairs.iter().find(|pair| pair.key == VOTABLE_KEY));
+    if let Some(document) = entry.and_then(|pair| pair.value.as_deref()) {
+        match VotableHead::parse(document) {
+            Ok(head) => dressed = Schema::clone(&head.apply(&dressed)).into(),
+            Err(error) => tracing::warn!(path = %path.display(), %error, "metadata not read"),
+        }
+    }
+    dressed
+}
+
+fn read(path: &Path) -> Option<ArrowReaderMetadata> {
+    let file = File::open(path).ok()?;
+    ArrowReaderMetadata::load(&file, Default::default()).ok()
+}
