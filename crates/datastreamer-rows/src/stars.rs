@@ -207,31 +207,6 @@ fn append_name(out: &mut Vec<u8>, drawn: u64) {
 }
 
 fn schema() -> SchemaRef {
-    let column = |name: &str, data_type, nullable, known: &[(&str, &str)]| {
-        let known = known
-            .iter()
-            .map(|(key, text)| ((*key).to_owned(), (*text).to_owned()));
-        Field::new(name, data_type, nullable).with_metadata(known.collect::<Metadata>())
-    };
-    let position = [(meta::COOSYS, "ICRS"), (meta::EPOCH, "J2016.0")];
-    let place = |name, ucd, description| {
-        let known = [
-            (meta::UNIT, "deg"),
-            (meta::UCD, ucd),
-            (meta::DESCRIPTION, description),
-            position[0],
-            position[1],
-        ];
-        column(name, DataType::Float64, false, &known)
-    };
-    let value = |name, data_type, nullable, unit, ucd, description| {
-        let known = [
-            (meta::UNIT, unit),
-            (meta::UCD, ucd),
-            (meta::DESCRIPTION, description),
-        ];
-        column(name, data_type, nullable, &known)
-    };
     let id = [
         (meta::UCD, "meta.id;meta.main"),
         (meta::DESCRIPTION, "Identifier, invented"),
@@ -247,35 +222,29 @@ fn schema() -> SchemaRef {
         (meta::TIMESCALE, "TCB"),
         (meta::REFPOSITION, "BARYCENTER"),
     ];
+    let motion = "Proper motion in right ascension, times the cosine of the declination";
     let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
-    let (double, float) = (DataType::Float64, DataType::Float32);
     let fields = vec![
         column("source_id", DataType::Int64, false, &id),
         place("ra", "pos.eq.ra;meta.main", "Right ascension"),
         place("dec", "pos.eq.dec;meta.main", "Declination"),
-        value(
+        column(
             "parallax",
-            double.clone(),
+            DataType::Float64,
             false,
-            "mas",
-            "pos.parallax",
-            "Parallax",
+            &measured("mas", "pos.parallax", "Parallax"),
         ),
-        value(
+        column(
             "pmra",
-            double,
+            DataType::Float64,
             true,
-            "mas/yr",
-            "pos.pm;pos.eq.ra",
-            "Proper motion in right ascension, times the cosine of the declination",
+            &measured("mas/yr", "pos.pm;pos.eq.ra", motion),
         ),
-        value(
+        column(
             "g_mag",
-            float,
+            DataType::Float32,
             true,
-            "mag",
-            "phot.mag;em.opt",
-            "Magnitude in G",
+            &measured("mag", "phot.mag;em.opt", "Magnitude in G"),
         ),
         column("name", DataType::Utf8, true, &name),
         column("epoch", micros, true, &epoch),
@@ -289,4 +258,24 @@ fn schema() -> SchemaRef {
     ];
     let known = known.map(|(key, text)| (key.to_owned(), text.to_owned()));
     Arc::new(Schema::new_with_metadata(fields, Metadata::from(known)))
+}
+
+/// A coordinate.
+fn place(name: &str, ucd: &str, description: &str) -> Field {
+    let mut known = measured("deg", ucd, description).to_vec();
+    known.extend([(meta::COOSYS, "ICRS"), (meta::EPOCH, "J2016.0")]);
+    column(name, DataType::Float64, false, &known)
+}
+
+fn measured<'a>(unit: &'a str, ucd: &'a str, description: &'a str) -> [(&'a str, &'a str); 3] {
+    [
+        (meta::UNIT, unit),
+        (meta::UCD, ucd),
+        (meta::DESCRIPTION, description),
+    ]
+}
+
+fn column(name: &str, data_type: DataType, nullable: bool, known: &[(&str, &str)]) -> Field {
+    let known: Metadata = known.iter().copied().collect();
+    Field::new(name, data_type, nullable).with_metadata(known)
 }
