@@ -276,6 +276,9 @@ fn measured<'a>(unit: &'a str, ucd: &'a str, description: &'a str) -> [(&'a str,
 }
 
 fn column(name: &str, data_type: DataType, nullable: bool, known: &[(&str, &str)]) -> Field {
-    let known: Metadata = known.iter().copied().collect();
+    let known = known
+        .iter()
+        .map(|(key, text)| (String::from(*key), String::from(*text)));
+    let known: Metadata = known.collect();
     Field::new(name, data_type, nullable).with_metadata(known)
 }

@@ -86,22 +86,21 @@ fn start(config: &Config, cat: &Cat) -> Result<(ChunkReader, Receiver<()>), Fata
     Ok((reader, done))
 }
 
-/// Makes a file that is named like a route a route: `cat stars.parquet`. The target is then that
-/// route, and its query.
+/// Makes a table's file a route: `cat stars.parquet`. What exists as a file is meant as one, also
+/// if a route has its name. The target is then that route, and its query.
 fn route_of_file(config: &mut Config, cat: &Cat) -> Result<Option<String>, Fatal> {
     let (path, query) = match Path::new(&cat.target).exists() {
         true => (cat.target.as_str(), ""),
         false => cat.target.split_once('?').unwrap_or((&cat.target, "")),
     };
-    let named = config.routes.find(path.trim_start_matches('/')).is_some();
-    let is_file = Path::new(path).exists() || path.contains('*');
-    if named || !is_file {
+    let is_directory = Path::new(path).is_dir() && cat.format.is_some();
+    if !(Path::new(path).is_file() || is_directory || path.contains('*')) {
         return Ok(None);
     }
     let refuse = |text: String| Fatal::Config(text);
     let route = config.tables.route(Path::new(path)).map_err(refuse)?;
     let name = route.name().to_owned();
-    config.routes.add(route).map_err(refuse)?;
+    config.routes.put(route);
     Ok(Some(format!("{name}?{query}")))
 }
 

@@ -130,6 +130,14 @@ impl RouteTable {
         Ok(())
     }
 
+    /// Adds a route in the place of those that have one of its names.
+    pub(crate) fn put(&mut self, route: Route) {
+        let names = route.file_names();
+        self.by_file_name
+            .retain(|_, other| !other.file_names().iter().any(|name| names.contains(name)));
+        self.by_file_name.insert(route.file_name(), route);
+    }
+
     /// Adds a route unless its name is taken.
     pub(crate) fn add_missing(&mut self, route: Route) {
         // The other one has the name: that is what was asked for.
