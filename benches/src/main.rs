@@ -29,6 +29,7 @@ mod memory;
 mod pattern;
 mod peer;
 mod process;
+mod quiet;
 mod report;
 mod side_by_side;
 mod stats;
