@@ -11,7 +11,7 @@ use crate::cli::Program;
 use crate::contender;
 
 /// The scripts of the peers.
-pub(super) const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/tables");
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/tables");
 
 /// What `benches/peers/tables/install` makes.
 pub(super) const PYTHON: &str = concat!(
@@ -67,16 +67,16 @@ pub(super) struct Contender {
 /// Everybody who writes a format; ours come first.
 pub(super) const fn of(format: TableFormat) -> &'static [Contender] {
     match format {
-        TableFormat::Votable => const { &VOTABLE },
-        TableFormat::VotableBinary2 => const { &VOTABLE_BINARY2 },
-        TableFormat::Fits => const { &FITS },
-        TableFormat::Csv => const { &CSV },
-        TableFormat::Tsv => const { &TSV },
-        TableFormat::Ndjson => const { &NDJSON },
-        TableFormat::Json => const { &JSON },
-        TableFormat::ParquetSnappy => const { &PARQUET_SNAPPY },
-        TableFormat::ParquetZstd => const { &PARQUET_ZSTD },
-        TableFormat::Arrow => const { &ARROW },
+        TableFormat::Votable => &VOTABLE,
+        TableFormat::VotableBinary2 => &VOTABLE_BINARY2,
+        TableFormat::Fits => &FITS,
+        TableFormat::Csv => &CSV,
+        TableFormat::Tsv => &TSV,
+        TableFormat::Ndjson => &NDJSON,
+        TableFormat::Json => &JSON,
+        TableFormat::ParquetSnappy => &PARQUET_SNAPPY,
+        TableFormat::ParquetZstd => &PARQUET_ZSTD,
+        TableFormat::Arrow => &ARROW,
     }
 }
 
