@@ -1,9 +1,12 @@
 //! What can be typed on the command line. Owns names, defaults and help texts;
 //! what they mean is decided by the measurements.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::tables::TableFormat;
 
 /// `SO_SNDBUF` of the magnified side-by-side run: small enough that the kernel
 /// stays in the second-level cache, so that the designs of bodies separate.
@@ -21,6 +24,12 @@ pub(crate) struct Options {
     #[command(flatten)]
     pub(crate) scale: Scale,
 }
+
+/// Rows of the table that the bars are stated for.
+const TABLE_ROWS: u64 = 5_000_000;
+
+/// Enough to see that everything runs; starting dominates.
+const TABLE_ROWS_QUICK: u64 = 200_000;
 
 /// How long to measure.
 #[derive(Args, Debug, Clone, Copy)]
@@ -43,10 +52,17 @@ pub(crate) enum Command {
     Linear,
     /// Time until bytes are on the wire when the source goes silent.
     Flush,
-    /// Everything, as one Markdown document.
+    /// Tables from a Parquet file to nowhere, in every format, against other programs.
+    Tables(Tables),
+    /// Tables over HTTP: the first byte, and memory with slow and fast readers.
+    TablesHttp(TablesHttp),
+    /// Everything about streams, as one Markdown document.
     All(All),
     /// Runs one of the servers that are measured.
     Peer(Peer),
+    /// Runs a command and prints what it cost.
+    #[command(hide = true)]
+    Meter(Meter),
 }
 
 /// What to put side by side.
@@ -81,6 +97,55 @@ pub(crate) struct Program {
     /// Its configuration file.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+}
+
+/// Which tables to write.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Tables {
+    /// Rows of the table (default: 5,000,000, with --quick 200,000).
+    #[arg(long)]
+    pub(crate) rows: Option<u64>,
+    /// Rounds per format, in each of which every contender runs once (default: 7, with --quick 1).
+    #[arg(long, value_name = "N")]
+    pub(crate) pairs: Option<usize>,
+    /// Only these formats (default: all).
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) formats: Vec<TableFormat>,
+    /// Seconds per format to wait for other processes to keep quiet.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub(crate) patience: u64,
+    /// Write the document there instead of to stdout.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) program: Program,
+}
+
+/// Which tables to download.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct TablesHttp {
+    /// Rows of the table (default: 5,000,000, with --quick 200,000).
+    #[arg(long)]
+    pub(crate) rows: Option<u64>,
+    /// Only these paths under the table's name, such as `.vot` (default: all).
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) paths: Vec<String>,
+    /// Write the document there instead of to stdout.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) program: Program,
+}
+
+/// A command whose cost is wanted.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Meter {
+    /// Where its stdout goes.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// The command and its arguments.
+    #[arg(last = true, required = true)]
+    pub(crate) command: Vec<OsString>,
 }
 
 /// Everything, as one document.
@@ -133,6 +198,17 @@ impl Mode {
             Self::Ours => "ours",
             Self::OursBytes => "ours-bytes",
             Self::OursArmed => "ours-armed",
+        }
+    }
+}
+
+impl Scale {
+    /// How many rows a table has, unless told.
+    pub(crate) const fn table_rows(self) -> u64 {
+        if self.quick {
+            TABLE_ROWS_QUICK
+        } else {
+            TABLE_ROWS
         }
     }
 }

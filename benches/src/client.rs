@@ -24,6 +24,8 @@ pub(crate) struct Response {
     framing: Framing,
     /// Body bytes that came with the head, still in their framing.
     early: Vec<u8>,
+    /// [`Response::read_some`] has come to the body's end.
+    ended: bool,
 }
 
 /// Connects, sends one request, reads the head and no more than came with it.
@@ -63,6 +65,7 @@ fn read_head(mut stream: TcpStream) -> io::Result<Response> {
         stream,
         framing,
         early,
+        ended: false,
     })
 }
 
@@ -89,8 +92,12 @@ impl Response {
     }
 
     /// Reads at most `read_bytes` at a time until `payload_bytes` of payload or
-    /// the body's end arrived; returns how many did. May be called again.
+    /// the body's end arrived; returns how many did: none after the end. May be
+    /// called again.
     pub(crate) fn read_some(&mut self, payload_bytes: u64, read_bytes: usize) -> io::Result<u64> {
+        if self.ended {
+            return Ok(0);
+        }
         let early = std::mem::take(&mut self.early);
         let mut step = self.framing.take(&early, &mut |_| ())?;
         let mut arrived_bytes = step.payload_bytes;
@@ -100,6 +107,7 @@ impl Response {
             step = self.framing.take(&buffer[..count], &mut |_| ())?;
             arrived_bytes += step.payload_bytes;
         }
+        self.ended = step.ended;
         Ok(arrived_bytes)
     }
 

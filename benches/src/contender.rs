@@ -152,7 +152,7 @@ pub(crate) fn program_command(program: &Program) -> io::Result<Vec<OsString>> {
 
 /// Where the program is: as told, or next to this one, built afresh when cargo
 /// runs this one, so that no stale program is measured.
-fn program_path(program: &Program) -> io::Result<PathBuf> {
+pub(crate) fn program_path(program: &Program) -> io::Result<PathBuf> {
     static BESIDE: LazyLock<Result<PathBuf, String>> =
         LazyLock::new(|| program_beside().map_err(|error| error.to_string()));
     match &program.program {

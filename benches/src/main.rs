@@ -3,18 +3,19 @@
 //! when a bar is missed. It measures nothing itself.
 //!
 //! Reading order: [`cli`] (what can be asked for), [`side_by_side`],
-//! [`memory`], [`hangup`], [`linear`] and [`flush`] (one measurement each),
-//! [`peer`] (the servers that are measured), then the tools: [`contender`],
-//! [`process`], [`client`], [`report`].
+//! [`memory`], [`hangup`], [`linear`], [`flush`], [`tables`] and [`tables_http`]
+//! (one measurement each), [`peer`] (the servers that are measured), then the
+//! tools: [`contender`], [`process`], [`client`], [`quiet`], [`report`].
 
 #![forbid(unsafe_code)]
 
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Command, Options};
+use crate::cli::{Command, Options, Scale};
 use crate::report::Report;
 
 mod cli;
@@ -29,9 +30,12 @@ mod memory;
 mod pattern;
 mod peer;
 mod process;
+mod quiet;
 mod report;
 mod side_by_side;
 mod stats;
+mod tables;
+mod tables_http;
 
 fn main() -> ExitCode {
     match run(Options::parse()) {
@@ -57,6 +61,15 @@ fn run(options: Options) -> io::Result<bool> {
         Command::Hangup => show(hangup::measure(scale)?),
         Command::Linear => show(linear::measure(scale)?),
         Command::Flush => show(flush::measure(scale)?),
+        Command::Tables(wanted) => {
+            let reports = tables::measure(&wanted, scale)?;
+            finish("tables", wanted.out.as_deref(), scale, &reports)
+        }
+        Command::TablesHttp(wanted) => {
+            let reports = tables_http::measure(&wanted, scale)?;
+            finish("tables-http", wanted.out.as_deref(), scale, &reports)
+        }
+        Command::Meter(wanted) => tables::meter::serve(&wanted),
         Command::All(wanted) => {
             process::raise_own_descriptor_limit()?;
             all(&wanted, scale)
@@ -71,7 +84,7 @@ fn show(report: Report) -> io::Result<bool> {
 }
 
 /// Runs every measurement and writes one document.
-fn all(wanted: &cli::All, scale: cli::Scale) -> io::Result<bool> {
+fn all(wanted: &cli::All, scale: Scale) -> io::Result<bool> {
     // Found missing now rather than after half an hour.
     contender::program_command(&wanted.side_by_side.program)?;
     let reports = [
@@ -82,8 +95,13 @@ fn all(wanted: &cli::All, scale: cli::Scale) -> io::Result<bool> {
         linear::measure(scale)?,
         flush::measure(scale)?,
     ];
-    let document = report::document(&machine::facts(), scale, &reports);
-    match &wanted.out {
+    finish("all", wanted.out.as_deref(), scale, &reports)
+}
+
+/// Writes one document of all reports and tells whether every bar was met.
+fn finish(command: &str, out: Option<&Path>, scale: Scale, reports: &[Report]) -> io::Result<bool> {
+    let document = report::document(command, &machine::facts(), scale, reports);
+    match out {
         Some(path) => std::fs::write(path, document)?,
         None => println!("{document}"),
     }

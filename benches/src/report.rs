@@ -130,13 +130,18 @@ impl Table {
     }
 }
 
-/// One document out of all reports.
-pub(crate) fn document(facts: &[(&str, String)], scale: Scale, reports: &[Report]) -> String {
+/// One document out of all reports of a command.
+pub(crate) fn document(
+    command: &str,
+    facts: &[(&str, String)],
+    scale: Scale,
+    reports: &[Report],
+) -> String {
     let mut text = String::from("# Benchmarks\n\n");
-    let command = if scale.quick { "all --quick" } else { "all" };
+    let quick = if scale.quick { " --quick" } else { "" };
     let _ = writeln!(
         text,
-        "Written by `cargo run --release -p datastreamer-bench -- {command}`.\n"
+        "Written by `cargo run --release -p datastreamer-bench -- {command}{quick}`.\n"
     );
     for (name, value) in facts {
         let _ = writeln!(text, "- {name}: {value}");
@@ -156,11 +161,13 @@ pub(crate) fn document(facts: &[(&str, String)], scale: Scale, reports: &[Report
     text
 }
 
-/// Three significant digits or all before the point, and the unit.
+/// Three significant digits or all before the point, at most three after it, and
+/// the unit.
 pub(crate) fn quantity(figure: f64, unit: &str) -> String {
     let decimals = match figure.abs() {
         size if size >= 100.0 => 0,
         size if size >= 10.0 => 1,
+        size if size > 0.0 && size < 0.1 => 3,
         _ => 2,
     };
     let number = format!("{figure:.decimals$}");
@@ -192,6 +199,12 @@ mod tests {
         };
         assert!(!report.passed());
         assert_eq!(report.missed(), ["speed: 1.99, ≥ 2.00: **missed**"]);
+    }
+
+    #[test]
+    fn small_figures_keep_two_digits() {
+        assert_eq!(quantity(0.034, ""), "0.034");
+        assert_eq!(quantity(0.0, "s"), "0.00 s");
     }
 
     #[test]

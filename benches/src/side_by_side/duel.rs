@@ -10,16 +10,9 @@ use std::time::{Duration, Instant};
 use crate::cli::{Scale, SideBySide};
 use crate::client;
 use crate::contender::{Contender, Setup};
-use crate::machine;
 use crate::process::{self, Server};
+use crate::quiet::{self, Watched};
 use crate::stats::Sample;
-
-/// A pair during which others used more of the machine than this is repeated:
-/// a criterion that does not look at the pair's own figures.
-pub(super) const FOREIGN_CPU_SHARE_MAX: f64 = 0.10;
-
-/// Long enough for 20 ticks a core.
-const QUIET_WINDOW: Duration = Duration::from_millis(200);
 
 /// The end of a stream is charged to it: threads that end, chunks that are freed.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -75,7 +68,7 @@ impl Effort {
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) comparison: Comparison,
-    pub(super) pairs: Vec<Pair>,
+    pub(super) pairs: Vec<Watched<Pair>>,
     /// Pairs not counted because others used the machine.
     pub(super) repeated: usize,
     pub(super) peak_baseline_bytes: u64,
@@ -107,8 +100,6 @@ impl Run {
 pub(super) struct Pair {
     pub(super) baseline: Run,
     pub(super) candidate: Run,
-    /// Share of the machine that was used by neither server nor the client.
-    pub(super) foreign_cpu_share: f64,
 }
 
 /// Starts both, checks their bytes, warms them up, then runs the pairs.
@@ -142,7 +133,7 @@ pub(super) fn compare(
             ))
         })
     };
-    let (pairs, repeated) = undisturbed(effort, one_pair)?;
+    let (pairs, repeated) = quiet::undisturbed(effort.pairs, effort.patience, one_pair)?;
     Ok(Outcome {
         comparison,
         pairs,
@@ -168,53 +159,12 @@ fn run_lengths(baseline: Run, candidate: Run, effort: Effort) -> (u64, u64) {
     }
 }
 
-/// Runs pairs until there are enough during which others kept quiet, or until
-/// twice as many were run; the quieter ones are kept. Also returns how many
-/// were dropped.
-fn undisturbed(
-    effort: Effort,
-    one_pair: impl Fn() -> io::Result<Pair>,
-) -> io::Result<(Vec<Pair>, usize)> {
-    let wanted = effort.pairs;
-    let mut patience = effort.patience;
-    let mut pairs: Vec<Pair> = Vec::new();
-    let quiet = |pair: &&Pair| pair.foreign_cpu_share <= FOREIGN_CPU_SHARE_MAX;
-    while pairs.iter().filter(quiet).count() < wanted && pairs.len() < 2 * wanted {
-        patience -= wait_for_quiet(patience)?;
-        pairs.push(one_pair()?);
-    }
-    let dropped = pairs.len() - wanted;
-    pairs.sort_by(|a, b| a.foreign_cpu_share.total_cmp(&b.foreign_cpu_share));
-    pairs.truncate(wanted);
-    Ok((pairs, dropped))
-}
-
-/// Waits while others use the machine, `most` at the longest; returns how long.
-fn wait_for_quiet(most: Duration) -> io::Result<Duration> {
-    let mut waited = Duration::ZERO;
-    while waited + QUIET_WINDOW <= most {
-        let before = process::machine_cpu_seconds()?;
-        thread::sleep(QUIET_WINDOW);
-        let used = process::machine_cpu_seconds()? - before;
-        if used <= FOREIGN_CPU_SHARE_MAX * capacity(QUIET_WINDOW) {
-            break;
-        }
-        waited += QUIET_WINDOW;
-    }
-    Ok(waited)
-}
-
-/// The CPU seconds that the machine has to give.
-fn capacity(duration: Duration) -> f64 {
-    duration.as_secs_f64() * machine::cores() as f64
-}
-
 /// Runs a pair and works out how much of the machine others used meanwhile.
 fn watched(
     one: &Server,
     other: &Server,
     pair: impl Fn() -> io::Result<(Run, Run)>,
-) -> io::Result<Pair> {
+) -> io::Result<Watched<Pair>> {
     let concerned = || -> io::Result<f64> {
         Ok(one.cpu_seconds()? + other.cpu_seconds()? + process::own_cpu_seconds()?)
     };
@@ -224,11 +174,12 @@ fn watched(
     );
     let (baseline, candidate) = pair()?;
     let foreign = process::machine_cpu_seconds()? - concerned()? - before;
-    let capacity = started.elapsed().as_secs_f64() * machine::cores() as f64;
-    Ok(Pair {
-        baseline,
-        candidate,
-        foreign_cpu_share: foreign / capacity,
+    Ok(Watched {
+        found: Pair {
+            baseline,
+            candidate,
+        },
+        foreign_cpu_share: foreign / quiet::capacity(started.elapsed()),
     })
 }
 
@@ -255,7 +206,7 @@ fn download(contender: Contender, server: &Server, bytes: u64, piece: u64) -> io
 
 impl Outcome {
     pub(super) fn sample(&self, figure: impl Fn(&Pair) -> f64) -> Sample {
-        Sample::new(self.pairs.iter().map(figure))
+        Sample::new(self.pairs.iter().map(|pair| figure(&pair.found)))
     }
 
     pub(super) fn rate_ratio(&self) -> Sample {
@@ -263,7 +214,8 @@ impl Outcome {
     }
 
     pub(super) fn foreign_cpu_share(&self) -> f64 {
-        self.sample(|pair| pair.foreign_cpu_share).median().max(0.0)
+        let shares = self.pairs.iter().map(|pair| pair.foreign_cpu_share);
+        Sample::new(shares).median().max(0.0)
     }
 
     pub(super) fn cpu_ratio(&self) -> Sample {

@@ -6,9 +6,10 @@ use std::io;
 
 use crate::cli::{Mode, Scale, SideBySide};
 use crate::contender::{Contender, Setup};
+use crate::quiet::FOREIGN_CPU_SHARE_MAX;
 use crate::report::{Bar, Limit, Report, Table, quantity};
 use crate::stats::Sample;
-use duel::{Comparison, Effort, FOREIGN_CPU_SHARE_MAX, Outcome};
+use duel::{Comparison, Effort, Outcome};
 
 mod duel;
 
@@ -191,10 +192,9 @@ fn row(outcome: &Outcome, bars: &[Bar]) -> Vec<String> {
         spread(sample, low, high)
     };
     let megabytes = |bytes: u64| short(bytes as f64 / 1e6);
-    let lengths = outcome
-        .pairs
-        .first()
-        .map_or((0, 0), |p| (p.candidate.bytes, p.baseline.bytes));
+    let lengths = outcome.pairs.first().map_or((0, 0), |p| {
+        (p.found.candidate.bytes, p.found.baseline.bytes)
+    });
     vec![
         format!("{piece_bytes} B"),
         candidate.name().into(),
