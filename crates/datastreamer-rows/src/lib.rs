@@ -5,3 +5,5 @@
 //!
 //! This crate refuses to own what queries them (`datastreamer-engine`) and what writes them
 //! (`datastreamer-formats`).
+
+pub mod parameters;
