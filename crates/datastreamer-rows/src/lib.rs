@@ -7,3 +7,5 @@
 //! (`datastreamer-formats`).
 
 pub mod parameters;
+#[cfg(feature = "postgres")]
+pub mod postgres;

@@ -4,3 +4,5 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod parameters;
+#[cfg(feature = "postgres")]
+mod postgres;
