@@ -47,7 +47,7 @@ pub struct PostgresOptions {
     /// How long a query may run, **including the time that a slow client takes** for its rows;
     /// without one, the server's default for the role counts.
     pub statement_timeout: Option<Duration>,
-    /// After how long an unused connection is closed; looked at when a query begins or ends.
+    /// After how long an unused connection is closed; looked at when a query begins.
     pub idle_timeout: Duration,
     /// What the server calls the connections, in `pg_stat_activity`.
     pub application_name: String,
