@@ -7,11 +7,15 @@
 //! (`datastreamer-formats`).
 //!
 //! - [`fits`]: binary tables of FITS files.
+//! - [`parameters`]: the typed parameters of a query.
+//! - `postgres`, behind the feature of that name: a query's rows from a PostgreSQL server.
 //! - [`stars`]: an invented catalogue, made while it is read.
 //! - [`votable_head`]: what a VOTable without data says of columns.
 
 pub mod fits;
 pub mod parameters;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod stars;
 pub mod votable_head;
 

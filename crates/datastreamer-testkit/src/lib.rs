@@ -1,5 +1,5 @@
 //! What the tests of the streaming crates share: sources that misbehave, consumers that watch or
-//! stall, and the contract that every way out of a stream has to keep.
+//! stall, the contract that every way out of a stream has to keep, a PostgreSQL server.
 //!
 //! A new consumer (an upload, a spool, another body) implements [`WayOut`] and calls
 //! [`consumer_contract`]; then it adds the cases that only it has.
@@ -16,6 +16,7 @@
 mod contract;
 mod event_loop;
 mod noise;
+mod postgres;
 mod probe;
 mod recorder;
 mod sources;
@@ -25,6 +26,7 @@ mod ways;
 pub use contract::{Received, WayOut, consumer_contract};
 pub use event_loop::EventLoop;
 pub use noise::{NOISE_PERIOD, NoiseCheck, fill_noise, noise, noise_at};
+pub use postgres::Postgres;
 pub use probe::Probe;
 pub use recorder::{Call, Log, Recorder};
 pub use sources::{

@@ -1,4 +1,4 @@
-//! The promises of this crate, checked through its public interface.
+//! The promises of this crate, checked through its public interface and against real servers.
 
 // What tests call may fail as tests do; clippy knows only the test functions.
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -6,5 +6,8 @@
 mod fits_astropy;
 mod fits_failures;
 mod fits_round_trip;
+mod parameters;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod stars;
 mod votable_head;

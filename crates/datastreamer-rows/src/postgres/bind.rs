@@ -1,0 +1,117 @@
+//! Values as PostgreSQL's parameters.
+//!
+//! A value is sent as text, of the type that the server has inferred from where the parameter
+//! stands: an integer beside an `int4` column is an `int4`. Where the inferred type cannot hold
+//! every value of the kind exactly, the kind's own type is asked for instead.
+
+use std::error::Error;
+
+use bytes::BytesMut;
+use tokio_postgres::types::{Format, IsNull, Kind, ToSql, Type, to_sql_checked};
+
+use super::{PostgresError, PostgresErrorKind};
+use crate::parameters::{ParameterKind, Value};
+
+/// The types of their own of some kinds.
+pub(super) fn own_types(kinds: &[ParameterKind]) -> Vec<Type> {
+    kinds.iter().copied().map(own_type).collect()
+}
+
+/// The types to ask for, after the server has inferred some; `None`: they are good.
+pub(super) fn types_to_ask(inferred: &[Type], kinds: &[ParameterKind]) -> Option<Vec<Type>> {
+    let pairs = || inferred.iter().zip(kinds);
+    if pairs().all(|(inferred, kind)| holds(inferred, *kind)) {
+        return None;
+    }
+    let asked = pairs().map(|(inferred, kind)| {
+        if holds(inferred, *kind) {
+            inferred.clone()
+        } else {
+            own_type(*kind)
+        }
+    });
+    Some(asked.collect())
+}
+
+/// A value that the driver can send.
+#[derive(Debug)]
+pub(super) struct Text(String);
+
+impl Text {
+    pub(super) fn new(name: &str, value: &Value) -> Result<Self, PostgresError> {
+        let text = value.to_string();
+        // PostgreSQL 17, 8.3: "the characters that can be stored ... not code zero".
+        if text.contains('\0') {
+            return Err(PostgresError::new(
+                PostgresErrorKind::BadValue,
+                format!("parameter {name}: PostgreSQL's texts have no zero byte"),
+            ));
+        }
+        Ok(Self(text))
+    }
+}
+
+impl ToSql for Text {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        out.extend_from_slice(self.0.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        Format::Text
+    }
+
+    to_sql_checked!();
+}
+
+/// Whether a type takes the values of a kind as they are, or says that they are out of range.
+fn holds(inferred: &Type, kind: ParameterKind) -> bool {
+    match kind {
+        ParameterKind::Bool => *inferred == Type::BOOL,
+        ParameterKind::Integer => [
+            Type::INT2,
+            Type::INT4,
+            Type::INT8,
+            Type::OID,
+            Type::NUMERIC,
+            Type::FLOAT8,
+        ]
+        .contains(inferred),
+        ParameterKind::Float => *inferred == Type::FLOAT8,
+        ParameterKind::Text => is_text(inferred),
+        ParameterKind::Date => [Type::DATE, Type::TIMESTAMP, Type::TIMESTAMPTZ].contains(inferred),
+        ParameterKind::Timestamp => [Type::TIMESTAMP, Type::TIMESTAMPTZ].contains(inferred),
+    }
+}
+
+/// What people write as text: enumerations and identifiers as well.
+fn is_text(inferred: &Type) -> bool {
+    let texts = [
+        Type::TEXT,
+        Type::VARCHAR,
+        Type::BPCHAR,
+        Type::NAME,
+        Type::UUID,
+        Type::JSON,
+        Type::JSONB,
+        Type::XML,
+        Type::INET,
+        Type::CIDR,
+    ];
+    texts.contains(inferred) || matches!(inferred.kind(), Kind::Enum(_))
+}
+
+fn own_type(kind: ParameterKind) -> Type {
+    match kind {
+        ParameterKind::Bool => Type::BOOL,
+        ParameterKind::Integer => Type::INT8,
+        ParameterKind::Float => Type::FLOAT8,
+        ParameterKind::Text => Type::TEXT,
+        ParameterKind::Date => Type::DATE,
+        ParameterKind::Timestamp => Type::TIMESTAMP,
+    }
+}

@@ -1,0 +1,229 @@
+//! The connections to one server, and how a query gets one.
+
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use deadpool::{
+    Runtime,
+    managed::{Object, Pool, PoolError, TimeoutType},
+};
+use tokio::{runtime::Handle, time::timeout};
+use tokio_postgres::{Statement, error::SqlState};
+
+use super::{
+    PostgresCanceller, PostgresError, PostgresErrorKind, PostgresOptions, PostgresRows, bind,
+    rows::Prepared,
+    schema::{self, Columns},
+    session::{Session, Sessions},
+};
+use crate::parameters::{Bound, ParameterKind, PositionalQuery};
+
+/// A connection that is in nobody else's hands.
+pub(super) type Connection = Object<Sessions>;
+
+/// The connections to one server: at most so many, made when they are needed.
+///
+/// Clones share the connections.
+#[derive(Clone)]
+pub struct PostgresPool {
+    connections: Pool<Sessions>,
+    options: PostgresOptions,
+    handle: Handle,
+}
+
+impl PostgresPool {
+    /// Checks the options. Connects to nothing yet.
+    ///
+    /// `handle` is of a tokio runtime with I/O and time enabled, which runs by itself.
+    ///
+    /// # Errors
+    /// [`PostgresErrorKind::BadOptions`]; also for a `password_file` that cannot be read.
+    pub fn new(options: PostgresOptions, handle: Handle) -> Result<Self, PostgresError> {
+        let sessions = Sessions {
+            config: options.resolve()?,
+        };
+        let connections = Pool::builder(sessions)
+            .max_size(options.max_connections)
+            .wait_timeout(Some(options.acquire_timeout))
+            .create_timeout(Some(options.connect_timeout))
+            .runtime(Runtime::Tokio1)
+            .build()
+            .map_err(|error| {
+                PostgresError::new(PostgresErrorKind::BadOptions, error.to_string())
+            })?;
+        Ok(Self {
+            connections,
+            options,
+            handle,
+        })
+    }
+
+    /// Takes a connection, begins a snapshot in it, and prepares a query. Blocks for at most the
+    /// timeouts of the options.
+    ///
+    /// `bound` are values of the parameters that `query` was made for.
+    ///
+    /// # Errors
+    /// [`Busy`](PostgresErrorKind::Busy) if no connection became free,
+    /// [`Unavailable`](PostgresErrorKind::Unavailable) if none can be made,
+    /// [`BadQuery`](PostgresErrorKind::BadQuery) with the place if the server does not understand
+    /// the query, or a column's type is not supported.
+    ///
+    /// # Panics
+    /// On a thread that drives tasks of a tokio runtime (`Handle::block_on`).
+    pub fn query(
+        &self,
+        query: &PositionalQuery,
+        bound: &Bound,
+    ) -> Result<PostgresRows, PostgresError> {
+        let parameters = self.parameters(query, bound)?;
+        let mut connection = self.handle.block_on(self.begun())?;
+        let kinds: Vec<_> = parameters.iter().map(|(kind, _)| *kind).collect();
+        let preparing = async {
+            let prepared = self.prepare(&mut connection, query, &kinds).await?;
+            let columns = schema::columns(&connection, &prepared, query).await?;
+            Ok((prepared, columns))
+        };
+        let prepared = self.handle.block_on(self.in_time("to prepare", preparing));
+        let (statement, columns): (Statement, Columns) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                self.handle.block_on(give_back(connection));
+                return Err(error);
+            }
+        };
+        let canceller = PostgresCanceller::new(&connection, &self.handle);
+        let prepared = Prepared {
+            statement,
+            values: parameters.into_iter().map(|(_, value)| value).collect(),
+        };
+        Ok(PostgresRows::new(
+            connection,
+            canceller,
+            prepared,
+            columns,
+            query.clone(),
+            &self.options,
+            self.handle.clone(),
+        ))
+    }
+
+    /// Returns how many connections are open now, in use or not.
+    pub fn open_connections(&self) -> usize {
+        self.connections.status().size
+    }
+
+    /// The values in the order of the query's numbers.
+    fn parameters(
+        &self,
+        query: &PositionalQuery,
+        bound: &Bound,
+    ) -> Result<Vec<(ParameterKind, bind::Text)>, PostgresError> {
+        let parameter = |index: &usize| {
+            let (name, value) = bound.iter().nth(*index).ok_or_else(|| {
+                PostgresError::new(
+                    PostgresErrorKind::BadQuery,
+                    "PostgreSQL: the values are of another query's parameters",
+                )
+            })?;
+            Ok((value.kind(), bind::Text::new(name, value)?))
+        };
+        query.order().iter().map(parameter).collect()
+    }
+
+    /// A connection with a fresh snapshot. One from the pool may have died unseen: then the next.
+    async fn begun(&self) -> Result<Connection, PostgresError> {
+        let idle_timeout = self.options.idle_timeout;
+        self.connections
+            .retain(|_, metrics| metrics.last_used() < idle_timeout);
+        let started = Instant::now();
+        loop {
+            let mut connection = self.connections.get().await.map_err(of_pool)?;
+            let is_new = Object::metrics(&connection).recycle_count == 0;
+            let statement_timeout = self.options.statement_timeout;
+            let beginning = timeout(
+                self.options.connect_timeout,
+                connection.begin(statement_timeout),
+            );
+            let failure = match beginning.await {
+                Ok(Ok(())) => return Ok(connection),
+                Ok(Err(error)) => PostgresError::of_connecting(error),
+                Err(_) => PostgresError::too_slow("to begin a transaction"),
+            };
+            drop(Object::take(connection));
+            if is_new || started.elapsed() > self.options.acquire_timeout {
+                return Err(failure);
+            }
+        }
+    }
+
+    /// Prepares a query with the types that the server infers for its parameters, and where those
+    /// do not fit, with the types of their kinds.
+    async fn prepare(
+        &self,
+        session: &mut Session,
+        query: &PositionalQuery,
+        kinds: &[ParameterKind],
+    ) -> Result<Statement, PostgresError> {
+        let refused = |error| PostgresError::of_preparing(error, query);
+        let types = match session.client.prepare(query.sql()).await {
+            Ok(statement) => match bind::types_to_ask(statement.params(), kinds) {
+                None => return Ok(statement),
+                Some(types) => types,
+            },
+            Err(error) if error.code().is_some_and(is_undecided) => {
+                // An error has ended the transaction.
+                session.end().await.map_err(refused)?;
+                let statement_timeout = self.options.statement_timeout;
+                session.begin(statement_timeout).await.map_err(refused)?;
+                bind::own_types(kinds)
+            }
+            Err(error) => return Err(refused(error)),
+        };
+        let asked = session.client.prepare_typed(query.sql(), &types).await;
+        asked.map_err(refused)
+    }
+
+    async fn in_time<T>(
+        &self,
+        what: &str,
+        work: impl Future<Output = Result<T, PostgresError>>,
+    ) -> Result<T, PostgresError> {
+        timeout(self.options.prepare_timeout, work)
+            .await
+            .unwrap_or_else(|_| Err(PostgresError::too_slow(what)))
+    }
+}
+
+/// So long a server may take to end a transaction that only reads.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Ends the snapshot, so that the connection is free; closes it if that does not work.
+pub(super) async fn give_back(mut connection: Connection) {
+    if !matches!(timeout(END_TIMEOUT, connection.end()).await, Ok(Ok(()))) {
+        drop(Object::take(connection));
+    }
+}
+
+/// The server cannot infer a parameter's type from where it stands.
+fn is_undecided(code: &SqlState) -> bool {
+    [
+        SqlState::INDETERMINATE_DATATYPE,
+        SqlState::AMBIGUOUS_PARAMETER,
+        SqlState::AMBIGUOUS_FUNCTION,
+    ]
+    .contains(code)
+}
+
+fn of_pool(error: PoolError<tokio_postgres::Error>) -> PostgresError {
+    match error {
+        PoolError::Timeout(TimeoutType::Wait) => PostgresError::new(
+            PostgresErrorKind::Busy,
+            "PostgreSQL: all connections are in use",
+        ),
+        PoolError::Backend(error) => PostgresError::of_connecting(error),
+        _ => PostgresError::too_slow("to connect"),
+    }
+}

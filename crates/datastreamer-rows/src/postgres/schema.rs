@@ -1,0 +1,217 @@
+//! What a query's columns are in Arrow, and what the server's catalogue says about them.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datastreamer_formats::table::meta;
+use tokio_postgres::{
+    Column, Statement,
+    types::{Kind, Type},
+};
+
+use super::{PostgresError, PostgresErrorKind, session::Session};
+use crate::parameters::PositionalQuery;
+
+/// What the values of a column are, and so how they are decoded.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Cell {
+    Bool,
+    Int2,
+    Int4,
+    Int8,
+    Oid,
+    Float4,
+    Float8,
+    /// Exact numbers of a declared precision and scale.
+    Decimal {
+        precision: u8,
+        scale: i8,
+    },
+    /// Exact numbers of any size, as text.
+    Numeric,
+    /// UTF-8 as it comes.
+    Text,
+    /// One byte, PostgreSQL's `"char"`.
+    Char,
+    /// A version byte, then UTF-8.
+    Jsonb,
+    Uuid,
+    Bytea,
+    Date,
+    Time,
+    Timestamp,
+    Timestamptz,
+    /// One-dimensional.
+    Array(Box<Cell>),
+}
+
+/// The columns of a query's result.
+#[derive(Debug)]
+pub(super) struct Columns {
+    pub(super) schema: SchemaRef,
+    pub(super) cells: Vec<Cell>,
+}
+
+/// The most digits of a decimal of 128 bits.
+const DECIMAL_DIGITS: u8 = 38;
+/// PostgreSQL adds the length of a header to the modifier of `numeric` (`numeric.c`, `VARHDRSZ`).
+const MODIFIER_OFFSET: i32 = 4;
+
+/// Decides for each column; asks the catalogue for comments.
+pub(super) async fn columns(
+    session: &Session,
+    statement: &Statement,
+    query: &PositionalQuery,
+) -> Result<Columns, PostgresError> {
+    let columns = statement.columns();
+    if columns.is_empty() {
+        return Err(bad_query("it gives no columns"));
+    }
+    let mut names = HashSet::new();
+    let mut cells = Vec::with_capacity(columns.len());
+    for column in columns {
+        let name = column.name();
+        if !names.insert(name) {
+            return Err(bad_query(&format!(
+                "two columns are called {name:?}: name one of them with AS"
+            )));
+        }
+        let cell = cell(column.type_(), column.type_modifier()).ok_or_else(|| {
+            bad_query(&format!(
+                "column {name:?} is of type {}, which is not supported: cast it, as with {name}::text",
+                column.type_().name()
+            ))
+        })?;
+        cells.push(cell);
+    }
+    let comments = comments(session, columns)
+        .await
+        .map_err(|error| PostgresError::of_preparing(error, query))?;
+    let fields = columns.iter().zip(&cells).map(|(column, cell)| {
+        let field = Field::new(column.name(), data_type(cell), true);
+        match place(column).and_then(|place| comments.get(&place)) {
+            Some(comment) => {
+                let description = (meta::DESCRIPTION.to_owned(), comment.clone());
+                field.with_metadata(HashMap::from([description]))
+            }
+            None => field,
+        }
+    });
+    Ok(Columns {
+        schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+        cells,
+    })
+}
+
+fn bad_query(problem: &str) -> PostgresError {
+    PostgresError::new(PostgresErrorKind::BadQuery, format!("the query: {problem}"))
+}
+
+/// How a type's values are decoded; `None` if they are not.
+fn cell(kind: &Type, modifier: i32) -> Option<Cell> {
+    match kind.kind() {
+        Kind::Domain(base) => return cell(base, modifier),
+        Kind::Enum(_) => return Some(Cell::Text),
+        Kind::Array(element) => {
+            return match cell(element, modifier)? {
+                Cell::Array(_) => None,
+                element => Some(Cell::Array(Box::new(element))),
+            };
+        }
+        _ => {}
+    }
+    Some(match *kind {
+        Type::BOOL => Cell::Bool,
+        Type::INT2 => Cell::Int2,
+        Type::INT4 => Cell::Int4,
+        Type::INT8 => Cell::Int8,
+        Type::OID => Cell::Oid,
+        Type::FLOAT4 => Cell::Float4,
+        Type::FLOAT8 => Cell::Float8,
+        Type::NUMERIC => numeric(modifier),
+        Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::JSON | Type::XML => {
+            Cell::Text
+        }
+        Type::CHAR => Cell::Char,
+        Type::JSONB => Cell::Jsonb,
+        Type::UUID => Cell::Uuid,
+        Type::BYTEA => Cell::Bytea,
+        Type::DATE => Cell::Date,
+        Type::TIME => Cell::Time,
+        Type::TIMESTAMP => Cell::Timestamp,
+        Type::TIMESTAMPTZ => Cell::Timestamptz,
+        _ => return None,
+    })
+}
+
+/// `numeric(9,2)` is a decimal; `numeric` alone, and what Arrow's decimals cannot hold, is text.
+fn numeric(modifier: i32) -> Cell {
+    // Since PostgreSQL 15 the scale has 11 bits, with a sign (`numeric.c`, `make_numeric_typmod`).
+    let packed = modifier - MODIFIER_OFFSET;
+    let (precision, scale) = (packed >> 16 & 0xFFFF, ((packed & 0x7FF) ^ 1024) - 1024);
+    match (u8::try_from(precision), i8::try_from(scale)) {
+        (Ok(precision @ 1..=DECIMAL_DIGITS), Ok(scale @ 0..))
+            if packed >= 0 && i32::from(scale) <= i32::from(precision) =>
+        {
+            Cell::Decimal { precision, scale }
+        }
+        _ => Cell::Numeric,
+    }
+}
+
+fn data_type(cell: &Cell) -> DataType {
+    match cell {
+        Cell::Bool => DataType::Boolean,
+        Cell::Int2 => DataType::Int16,
+        Cell::Int4 => DataType::Int32,
+        Cell::Int8 => DataType::Int64,
+        Cell::Oid => DataType::UInt32,
+        Cell::Float4 => DataType::Float32,
+        Cell::Float8 => DataType::Float64,
+        Cell::Decimal { precision, scale } => DataType::Decimal128(*precision, *scale),
+        Cell::Numeric | Cell::Text | Cell::Char | Cell::Jsonb | Cell::Uuid => DataType::Utf8,
+        Cell::Bytea => DataType::Binary,
+        Cell::Date => DataType::Date32,
+        Cell::Time => DataType::Time64(TimeUnit::Microsecond),
+        Cell::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
+        Cell::Timestamptz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        Cell::Array(element) => DataType::List(element_field(element)),
+    }
+}
+
+/// The field of a list's elements.
+pub(super) fn element_field(element: &Cell) -> Arc<Field> {
+    Arc::new(Field::new_list_field(data_type(element), true))
+}
+
+/// A column of a table, as the catalogue knows it.
+type Place = (u32, i32);
+
+fn place(column: &Column) -> Option<Place> {
+    Some((column.table_oid()?, i32::from(column.column_id()?)))
+}
+
+/// The comments of the columns that are plain columns of tables.
+async fn comments(
+    session: &Session,
+    columns: &[Column],
+) -> Result<HashMap<Place, String>, tokio_postgres::Error> {
+    const COMMENTS: &str = "SELECT objoid, objsubid, description FROM pg_catalog.pg_description \
+        WHERE classoid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+        AND objoid = ANY ($1) AND objsubid > 0";
+    let tables: HashSet<u32> = columns.iter().filter_map(Column::table_oid).collect();
+    if tables.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let tables: Vec<u32> = tables.into_iter().collect();
+    let rows = session
+        .client
+        .query_typed(COMMENTS, &[(&tables, Type::OID_ARRAY)])
+        .await?;
+    rows.iter()
+        .map(|row| Ok(((row.try_get(0)?, row.try_get(1)?), row.try_get(2)?)))
+        .collect()
+}
