@@ -21,7 +21,7 @@ use arrow::{
 use datastreamer_formats::table::{
     TableEnd, TableWriter,
     csv::{CsvWriter, Delimiter},
-    fits::FitsSpool,
+    fits::{FitsSpool, FitsSurvey, FitsWriter},
     votable::{Serialization, VotableOptions, VotableWriter},
 };
 use rustix::time::{ClockId, clock_gettime};
@@ -33,7 +33,7 @@ const BATCHES: usize = 25;
 /// Of so many runs the median counts.
 const RUNS: usize = 9;
 
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 9] = [
     "tabledata",
     "binary",
     "binary2",
@@ -41,6 +41,8 @@ const NAMES: [&str; 7] = [
     "tsv",
     "fits-spool",
     "fits-write",
+    "fits-survey",
+    "fits-stream",
 ];
 
 fn main() {
@@ -79,10 +81,25 @@ fn run(name: &str, batches: &[RecordBatch]) -> (f64, u64) {
         ..VotableOptions::default()
     };
     if let "fits-spool" | "fits-write" = name {
-        return run_fits(name, batches);
+        return run_spool(name, batches);
+    }
+    let shape = name.starts_with("fits-").then(|| {
+        let before = cpu_seconds();
+        let mut survey = FitsSurvey::new(batches[0].schema()).unwrap();
+        for batch in batches {
+            survey.look_at(batch).unwrap();
+        }
+        (survey.finish().unwrap(), cpu_seconds() - before)
+    });
+    if let ("fits-survey", Some((shape, seconds))) = (name, &shape) {
+        return (*seconds, shape.bytes());
     }
     let before = cpu_seconds();
     let mut writer: Box<dyn TableWriter + '_> = match name {
+        "fits-stream" => {
+            let (shape, _) = shape.unwrap();
+            Box::new(FitsWriter::new(&mut out, schema, shape).unwrap())
+        }
         "tabledata" | "binary" | "binary2" => {
             let serialization = match name {
                 "tabledata" => Serialization::Tabledata,
@@ -101,7 +118,7 @@ fn run(name: &str, batches: &[RecordBatch]) -> (f64, u64) {
     (cpu_seconds() - before, out.0)
 }
 
-fn run_fits(name: &str, batches: &[RecordBatch]) -> (f64, u64) {
+fn run_spool(name: &str, batches: &[RecordBatch]) -> (f64, u64) {
     let before = cpu_seconds();
     let directory = std::env::temp_dir();
     let mut spool = FitsSpool::new(batches[0].schema(), &directory, 1 << 30).unwrap();

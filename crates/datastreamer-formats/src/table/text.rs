@@ -78,6 +78,17 @@ impl Marks {
         Self(marks)
     }
 
+    /// All bytes but those from the first to the last.
+    pub(super) const fn but(first: u8, last: u8) -> Self {
+        let mut marks = [true; 256];
+        let mut byte = first as usize;
+        while byte <= last as usize {
+            marks[byte] = false;
+            byte += 1;
+        }
+        Self(marks)
+    }
+
     /// Looks at every byte: most texts are short and have no mark, so that an early end is late.
     #[inline]
     pub(super) fn are_in(&self, text: &[u8]) -> bool {
@@ -135,6 +146,15 @@ macro_rules! float {
     )*};
 }
 float!(f32, f64);
+
+/// The most bytes that [`decimal`] appends for a value of this precision.
+pub(super) fn decimal_bytes_max(precision: u8, scale: i8) -> usize {
+    let (sign_and_point, digits) = (2, usize::from(precision));
+    match usize::try_from(scale) {
+        Ok(places) => sign_and_point + digits.max(places + 1),
+        Err(_) => sign_and_point + digits + usize::from(scale.unsigned_abs()),
+    }
+}
 
 /// Appends a decimal: `value` times 10 to the minus `scale`.
 pub(super) fn decimal(out: &mut Vec<u8>, value: i128, scale: i8) {

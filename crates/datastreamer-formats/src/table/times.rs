@@ -39,10 +39,11 @@ impl Room for &mut [u8] {
 
 const SECONDS_PER_DAY: i64 = 86_400;
 
-/// `2016-01-31`, and `2016-01-31T12:30:00`, which a fraction may follow.
+/// `2016-01-31`
 const DATE_BYTES: usize = 10;
+/// `2016-01-31T12:30:00`, which a fraction may follow.
 const TIMESTAMP_BYTES: usize = 19;
-/// `12:30:00`
+/// `12:30:00`, which a fraction may follow.
 const TIME_BYTES: usize = 8;
 
 /// How long the texts of a column of times are; `None` for other types.
@@ -71,6 +72,35 @@ pub(super) fn time(to: &mut impl Room, cells: &Cells<'_>, row: usize) -> Result<
         Cells::Time32(values, unit) => time_of_day(to, values[row].into(), *unit),
         Cells::Time64(values, unit) => time_of_day(to, values[row], *unit),
         _ => Ok(()),
+    }
+}
+
+/// Says whether [`time`] has a text for a cell.
+#[inline]
+pub(super) fn check_time(cells: &Cells<'_>, row: usize) -> Result<(), BeyondYears> {
+    let is_day = |days: i64| (FIRST_DAY..DAY_AFTER_LAST).contains(&days);
+    let is_of_day = |value: i64, unit: &TimeUnit| {
+        (0..SECONDS_PER_DAY * units_per_second(unit)).contains(&value)
+    };
+    let has_text = match cells {
+        Cells::Date32(values) => is_day(values[row].into()),
+        Cells::Date64(values) => is_day(values[row].div_euclid(1000 * SECONDS_PER_DAY)),
+        Cells::Timestamp(values, unit) => {
+            is_day(values[row].div_euclid(SECONDS_PER_DAY * units_per_second(unit)))
+        }
+        Cells::Time32(values, unit) => is_of_day(values[row].into(), unit),
+        Cells::Time64(values, unit) => is_of_day(values[row], unit),
+        _ => true,
+    };
+    has_text.then_some(()).ok_or(BeyondYears)
+}
+
+fn units_per_second(unit: &TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Second => 1,
+        TimeUnit::Millisecond => 1_000,
+        TimeUnit::Microsecond => 1_000_000,
+        TimeUnit::Nanosecond => 1_000_000_000,
     }
 }
 
