@@ -1,8 +1,8 @@
 //! Tables: record batches of one schema into one stream of bytes.
 //!
 //! This module owns what all table formats share: the metadata of columns ([`meta`]), typed access
-//! to cells (`column.rs`), numbers and times as text (`text.rs`), and the error that names row and
-//! column. Each format has a file of its own.
+//! to cells (`column.rs`), numbers and times as text (`text.rs`, `numbers.rs`, `times.rs`), and the
+//! error that names row and column. Each format has a file of its own.
 //!
 //! Every writer works in constant memory whatever the row count, and refuses what its format
 //! cannot hold when it is made, before a byte is written; a value that cannot be held (a date
@@ -18,11 +18,13 @@ pub mod html;
 pub mod ipc;
 pub mod json;
 pub mod meta;
+mod numbers;
 pub mod parquet;
 pub mod plain;
 mod scalar;
 mod shown;
 mod text;
+mod times;
 pub mod votable;
 
 use arrow::record_batch::RecordBatch;

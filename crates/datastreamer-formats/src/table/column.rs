@@ -98,6 +98,25 @@ pub(super) fn cast_columns(batch: &RecordBatch) -> Result<Vec<ArrayRef>, TableEr
         .collect()
 }
 
+/// The columns of a batch, which must have the types of the table.
+///
+/// # Errors
+/// A batch of another schema.
+pub(super) fn typed_columns<'a>(
+    arrays: &'a [ArrayRef],
+    types: &[DataType],
+) -> Result<Vec<Column<'a>>, TableError> {
+    let other = || TableError::Schema("a batch has another schema than its table".into());
+    if arrays.len() != types.len() {
+        return Err(other());
+    }
+    let columns = arrays.iter().zip(types).map(|(array, data_type)| {
+        let same = array.data_type().equals_datatype(data_type);
+        same.then(|| Column::of(array)).flatten()
+    });
+    columns.collect::<Option<_>>().ok_or_else(other)
+}
+
 /// A column of a batch.
 pub(super) struct Column<'a> {
     pub(super) cells: Cells<'a>,
@@ -127,6 +146,26 @@ pub(super) enum Cells<'a> {
     Text(Texts<'a>),
     Bytes(ByteTexts<'a>),
     List(Lists<'a>, Box<Column<'a>>),
+}
+
+impl Cells<'_> {
+    /// Whether they are integers or floats.
+    #[inline]
+    pub(super) fn are_numbers(&self) -> bool {
+        matches!(
+            self,
+            Self::I8(_)
+                | Self::I16(_)
+                | Self::I32(_)
+                | Self::I64(_)
+                | Self::U8(_)
+                | Self::U16(_)
+                | Self::U32(_)
+                | Self::U64(_)
+                | Self::F32(_)
+                | Self::F64(_)
+        )
+    }
 }
 
 /// Texts, however they are stored.
@@ -261,8 +300,12 @@ impl<'a> Column<'a> {
         };
         Some(Self {
             cells,
-            nulls: array.nulls(),
+            nulls: array.nulls().filter(|nulls| nulls.null_count() > 0),
         })
+    }
+
+    pub(super) fn has_nulls(&self) -> bool {
+        self.nulls.is_some()
     }
 
     #[inline]

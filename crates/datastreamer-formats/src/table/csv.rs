@@ -15,7 +15,8 @@ use super::{
     TableEnd, TableError, TableWriter,
     column::{Cells, Column, cell_types},
     gather::{BadCell, Gather},
-    text::{self, BeyondYears, Specials},
+    numbers::Rendered,
+    text::{self, BeyondYears, Marks, Specials},
 };
 
 /// What pandas, DuckDB, polars and astropy all read.
@@ -89,20 +90,28 @@ impl<W: Write> CsvWriter<W> {
     }
 }
 
+/// Each field with a delimiter behind it, of which the last gives way to the line's end.
 fn append_row(
     out: &mut Vec<u8>,
     delimiter: Delimiter,
     columns: &[Column<'_>],
+    numbers: &Rendered<'_>,
     row: usize,
 ) -> Result<(), BadCell> {
+    let behind = [delimiter.byte()];
     for (place, column) in columns.iter().enumerate() {
-        if place > 0 {
+        if column.is_null(row) {
             out.push(delimiter.byte());
-        }
-        if !column.is_null(row) {
+        } else if column.cells.are_numbers() {
+            text::short_between(out, b"", numbers.get(place, row), &behind);
+        } else {
             append_cell(out, delimiter, column, row)
                 .map_err(|BeyondYears| (place, BeyondYears::PROBLEM))?;
+            out.push(delimiter.byte());
         }
+    }
+    if !columns.is_empty() {
+        out.pop();
     }
     out.extend_from_slice(delimiter.line_end());
     Ok(())
@@ -111,10 +120,10 @@ fn append_row(
 impl<W: Write> TableWriter for CsvWriter<W> {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), TableError> {
         let delimiter = self.delimiter;
-        let append = |out: &mut Vec<u8>, columns: &[Column<'_>], row| {
-            append_row(out, delimiter, columns, row)
-        };
-        self.rows.write_rows(batch, append)
+        self.rows
+            .write_text_rows(batch, SPECIALS, |out, columns, numbers, row| {
+                append_row(out, delimiter, columns, numbers, row)
+            })
     }
 
     /// Neither format has a place to say that a limit cut the table.
@@ -179,6 +188,7 @@ fn holds(data_type: &DataType) -> bool {
         )
 }
 
+/// A cell that is no number.
 #[inline]
 fn append_cell(
     out: &mut Vec<u8>,
@@ -188,16 +198,6 @@ fn append_cell(
 ) -> Result<(), BeyondYears> {
     match &column.cells {
         Cells::Bool(array) => text::boolean(out, array.value(row)),
-        Cells::I8(values) => text::integer(out, values[row]),
-        Cells::I16(values) => text::integer(out, values[row]),
-        Cells::I32(values) => text::integer(out, values[row]),
-        Cells::I64(values) => text::integer(out, values[row]),
-        Cells::U8(values) => text::integer(out, values[row]),
-        Cells::U16(values) => text::integer(out, values[row]),
-        Cells::U32(values) => text::integer(out, values[row]),
-        Cells::U64(values) => text::integer(out, values[row]),
-        Cells::F32(values) => text::float(out, values[row], SPECIALS),
-        Cells::F64(values) => text::float(out, values[row], SPECIALS),
         Cells::Decimal(values, scale) => text::decimal(out, values[row], *scale),
         Cells::Text(texts) => delimiter.append_text(out, texts.get(row)),
         Cells::Bytes(bytes) => bytes.get(row).iter().for_each(|byte| text::hex(out, *byte)),
@@ -206,11 +206,16 @@ fn append_cell(
     Ok(())
 }
 
+/// What a field with quotes around it may have.
+const QUOTED: Marks = Marks::of(b",\"\r\n");
+
+/// What TSV has an escape for.
+const ESCAPED: Marks = Marks::of(b"\t\n\r\\");
+
 #[inline]
 fn append_quoted(out: &mut Vec<u8>, text: &[u8]) {
-    let must_quote = |byte: &u8| matches!(byte, b',' | b'"' | b'\r' | b'\n');
-    if !text.is_empty() && !text.iter().any(must_quote) {
-        out.extend_from_slice(text);
+    if !text.is_empty() && !QUOTED.are_in(text) {
+        text::short(out, text);
         return;
     }
     out.push(b'"');
@@ -226,6 +231,10 @@ fn append_quoted(out: &mut Vec<u8>, text: &[u8]) {
 
 #[inline]
 fn append_escaped(out: &mut Vec<u8>, text: &[u8]) {
+    if !ESCAPED.are_in(text) {
+        text::short(out, text);
+        return;
+    }
     for byte in text {
         match byte {
             b'\t' => out.extend_from_slice(b"\\t"),

@@ -22,6 +22,13 @@ pub enum TableError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The table has fewer rows than were announced, or, where as many were written, more.
+    Rows {
+        /// How many were announced.
+        announced: u64,
+        /// How many were written.
+        written: u64,
+    },
     /// A batch has another schema than the writer was made with.
     Schema(String),
     /// The output failed.
@@ -37,6 +44,16 @@ impl fmt::Display for TableError {
                 column,
                 problem,
             } => write!(f, "row {row}, column {column:?}: {problem}"),
+            Self::Rows { announced, written } if written < announced => write!(
+                f,
+                "the table ended after {written} of the {announced} rows that were announced"
+            ),
+            Self::Rows { announced, .. } => {
+                write!(
+                    f,
+                    "the table has more than the {announced} rows that were announced"
+                )
+            }
             Self::Schema(problem) => f.write_str(problem),
             Self::Output(error) => write!(f, "the table's output failed: {error}"),
         }

@@ -17,7 +17,7 @@ use self::spooled::FitsWriter;
 use super::{
     TableError, TableWriter,
     csv::{CsvWriter, Delimiter},
-    fits,
+    fits::{FitsSurvey, SPOOL_BYTES_MAX},
     html::{self, HtmlWriter},
     ipc::{self, IpcWriter},
     json::{self, JsonWriter},
@@ -25,10 +25,6 @@ use super::{
     plain::PlainWriter,
     votable::{Serialization, Version, VotableOptions, VotableWriter},
 };
-
-/// A FITS table waits in a temporary file until it is whole, which may be so large: 64 GiB is
-/// above most tables and below most disks.
-const SPOOL_BYTES_MAX: u64 = 64 << 30;
 
 /// A format of tables.
 ///
@@ -244,7 +240,7 @@ impl Format {
     pub fn check(self, schema: &SchemaRef) -> Result<(), TableError> {
         match self {
             // Its writer would make a file.
-            Self::Fits => fits::check(schema),
+            Self::Fits => FitsSurvey::new(schema.clone()).map(drop),
             _ => {
                 let options = WriterOptions::default();
                 self.writer(io::sink(), schema.clone(), &options).map(drop)

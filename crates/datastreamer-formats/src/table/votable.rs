@@ -181,9 +181,14 @@ impl<W: Write> TableWriter for VotableWriter<W> {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), TableError> {
         let (fields, replaced) = (&self.fields, &mut self.replaced);
         match &mut self.encoder {
-            Encoder::Tabledata => self.rows.write_rows(batch, |out, columns, row| {
-                tabledata::append_row(out, replaced, fields.iter().zip(columns), row)
-            }),
+            Encoder::Tabledata => self.rows.write_text_rows(
+                batch,
+                tabledata::SPECIALS,
+                |out, columns, numbers, row| {
+                    let cells = fields.iter().zip(columns);
+                    tabledata::append_row(out, replaced, cells, numbers, row)
+                },
+            ),
             Encoder::Binary(lines) => self.rows.write_rows(batch, |out, columns, row| {
                 binary::append_row(&mut lines.raw, fields.iter().zip(columns), row)?;
                 lines.encode(out);

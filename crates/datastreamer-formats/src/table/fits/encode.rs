@@ -1,221 +1,386 @@
 //! Rows of a binary table, big-endian, column by column into rows of equal width; and the heap.
 
-use arrow::{
-    array::{Array, ArrayRef},
-    record_batch::RecordBatch,
+use std::ops::Range;
+
+use super::{
+    NOT_PRINTABLE, is_fits_text,
+    layout::{FitsColumn, Kind, Layout},
+};
+use crate::table::{
+    column::{Cells, Column},
+    text::{self, copy_short},
+    times::{self, BeyondYears},
 };
 
-use super::layout::{FitsColumn, Kind, Layout, append_digits, integer, stored_integer};
-use crate::table::column::{Cells, Column};
+const TOO_LONG: &str = "the value is longer than the table's shape says";
+const NULL: &str = "the value is null, and the table's shape has no value that stands for it";
+const IS_NULL_VALUE: &str = "the value is the one that stands for null in the table's shape";
 
-/// Appends the rows of a batch. `heap_bytes` counts what the rows so far have in the heap.
+/// A value that has no place in the rows.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct BadValue {
+    /// Counted from the first of the rows that are encoded.
+    pub(super) row: usize,
+    /// The column's place.
+    pub(super) place: usize,
+    pub(super) problem: &'static str,
+}
+
+/// A row, counted from the first of the batch, and what is wrong with its value.
+type BadRow = (usize, &'static str);
+
+/// Appends rows of a batch. `heap_bytes` counts what the rows so far have in the heap.
+///
+/// # Errors
+/// The first value that has no place; the rows before it were appended.
 pub(super) fn append_rows(
     out: &mut Vec<u8>,
     layout: &Layout,
-    batch: &RecordBatch,
+    columns: &[Column<'_>],
+    rows: Range<usize>,
     heap_bytes: &mut u64,
-) {
-    out.resize(layout.row_bytes * batch.num_rows(), 0);
-    for (column, array) in layout.columns.iter().zip(batch.columns()) {
-        let Some(cells) = Column::of(array) else {
-            continue;
+) -> Result<(), BadValue> {
+    let begun = out.len();
+    out.resize(begun + layout.row_bytes * rows.len(), 0);
+    let mut first_bad: Option<BadValue> = None;
+    for (place, (column, cells)) in layout.columns.iter().zip(columns).enumerate() {
+        let mut slots = Slots {
+            bytes: &mut out[begun..],
+            // Rows of nothing are no rows to be filled.
+            row_bytes: layout.row_bytes.max(1),
+            column,
+            rows: rows.clone(),
         };
-        let rows = Rows {
-            bytes: out,
-            row_bytes: layout.row_bytes,
-            offset: column.offset,
+        let put = match column.in_heap {
+            true => slots.put_descriptors(layout, cells, heap_bytes),
+            false => slots.put_column(cells),
         };
-        if column.in_heap {
-            put_descriptors(rows, layout, column, &cells, array.len(), heap_bytes);
-        } else {
-            put_column(rows, column, &cells, array);
-        }
-    }
-}
-
-/// Appends what a batch has in the heap, in the order of the descriptors.
-pub(super) fn append_heap(out: &mut Vec<u8>, layout: &Layout, batch: &RecordBatch) {
-    for (column, array) in layout.columns.iter().zip(batch.columns()) {
-        let Some(cells) = Column::of(array).filter(|_| column.in_heap) else {
-            continue;
-        };
-        for row in (0..array.len()).filter(|row| !cells.is_null(*row)) {
-            match &cells.cells {
-                Cells::Text(texts) => out.extend_from_slice(texts.get(row).as_bytes()),
-                Cells::Bytes(bytes) => out.extend_from_slice(bytes.get(row)),
-                Cells::List(lists, elements) => {
-                    for row in lists.range(row) {
-                        append_element(out, column, elements, row);
-                    }
-                }
-                digits => {
-                    // Looked at when it was spooled: it can be held.
-                    let _held = append_digits(out, digits, row);
-                }
+        if let Err((row, problem)) = put {
+            let row = row - rows.start;
+            if first_bad.as_ref().is_none_or(|first| row < first.row) {
+                first_bad = Some(BadValue {
+                    row,
+                    place,
+                    problem,
+                });
             }
         }
     }
+    let Some(bad) = first_bad else {
+        return Ok(());
+    };
+    out.truncate(begun + layout.row_bytes * bad.row);
+    Err(bad)
 }
 
-/// A column's places in rows that are being filled.
-struct Rows<'a> {
-    bytes: &'a mut [u8],
-    row_bytes: usize,
-    offset: usize,
-}
-
-impl Rows<'_> {
-    #[inline]
-    fn put(&mut self, row: usize, at: usize, value: &[u8]) {
-        let from = row * self.row_bytes + self.offset + at;
-        self.bytes[from..from + value.len()].copy_from_slice(value);
-    }
-
-    /// Fills the column of a fixed width from an iterator over its rows.
-    #[inline]
-    fn put_all<const N: usize>(&mut self, values: impl Iterator<Item = [u8; N]>) {
-        let rows = self.bytes.chunks_exact_mut(self.row_bytes);
-        for (row, value) in rows.zip(values) {
-            row[self.offset..self.offset + N].copy_from_slice(&value);
-        }
-    }
-}
-
-fn put_column(mut rows: Rows<'_>, column: &FitsColumn, cells: &Column<'_>, array: &ArrayRef) {
-    let all = 0..array.len();
-    let null = column.null.unwrap_or_default();
-    macro_rules! integers {
-        ($values:expr, $store:expr, $null:expr) => {{
-            let stored = |row: usize| match cells.is_null(row) {
-                true => $null.to_be_bytes(),
-                false => $store($values[row]).to_be_bytes(),
-            };
-            rows.put_all(all.map(stored));
-        }};
-    }
-    if column.widened && !matches!(cells.cells, Cells::List(..)) {
-        let width = column.kind.bytes();
-        for row in all {
-            let value = match cells.is_null(row) {
-                true => null,
-                false => integer(&cells.cells, row).unwrap_or_default(),
-            };
-            rows.put(row, 0, &value.to_be_bytes()[8 - width..]);
-        }
-        return;
-    }
-    match &cells.cells {
-        Cells::Bool(values) => rows.put_all(all.map(|row| match cells.is_null(row) {
-            true => [0],
-            false => [logical(values.value(row))],
-        })),
-        Cells::U8(values) => integers!(values, |value: u8| value, null as u8),
-        Cells::I8(values) => integers!(values, |value: i8| value as u8 ^ 0x80, null as u8),
-        Cells::I16(values) => integers!(values, |value: i16| value, null as i16),
-        Cells::U16(values) => integers!(values, |value: u16| value ^ 0x8000, null as u16),
-        Cells::I32(values) => integers!(values, |value: i32| value, null as i32),
-        Cells::U32(values) => integers!(values, |value: u32| value ^ (1 << 31), null as u32),
-        Cells::I64(values) => integers!(values, |value: i64| value, null),
-        Cells::U64(values) => integers!(values, |value: u64| value ^ (1 << 63), null),
-        Cells::F32(values) => integers!(values, |value: f32| value, f32::NAN),
-        Cells::F64(values) => integers!(values, |value: f64| value, f64::NAN),
-        Cells::Text(texts) => {
-            for row in all.filter(|row| !cells.is_null(*row)) {
-                rows.put(row, 0, texts.get(row).as_bytes());
-            }
-        }
-        Cells::Bytes(bytes) => {
-            for row in all.filter(|row| !cells.is_null(*row)) {
-                rows.put(row, 0, bytes.get(row));
-            }
-        }
-        Cells::List(lists, elements) => {
-            let mut element = Vec::new();
-            for row in all {
-                element.clear();
-                if cells.is_null(row) {
-                    (0..column.repeat).for_each(|_| append_null(&mut element, column));
-                } else {
-                    for row in lists.range(row) {
-                        append_element(&mut element, column, elements, row);
-                    }
-                }
-                rows.put(row, 0, &element);
-            }
-        }
-        digits => {
-            let mut text = Vec::new();
-            for row in all.filter(|row| !cells.is_null(*row)) {
-                text.clear();
-                // Looked at when it was spooled: it can be held.
-                let _held = append_digits(&mut text, digits, row);
-                rows.put(row, 0, &text);
-            }
-        }
-    }
-}
-
-/// Length and place of each row's elements in the heap (FITS 4.0, 7.3.5).
-fn put_descriptors(
-    mut rows: Rows<'_>,
+/// Appends what rows of a batch have in the heap, in the order of the descriptors.
+pub(super) fn append_heap(
+    out: &mut Vec<u8>,
     layout: &Layout,
+    columns: &[Column<'_>],
+    rows: Range<usize>,
+) -> Result<(), BadValue> {
+    for (place, (column, cells)) in layout.columns.iter().zip(columns).enumerate() {
+        if !column.in_heap {
+            continue;
+        }
+        for row in rows.clone().filter(|row| !cells.is_null(*row)) {
+            append_to_heap(out, column, cells, row).map_err(|problem| BadValue {
+                row: row - rows.start,
+                place,
+                problem,
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn append_to_heap(
+    out: &mut Vec<u8>,
     column: &FitsColumn,
     cells: &Column<'_>,
-    count: usize,
-    heap_bytes: &mut u64,
-) {
-    let mut text = Vec::new();
-    for row in 0..count {
-        let length = match &cells.cells {
-            _ if cells.is_null(row) => 0,
-            Cells::Text(texts) => texts.get(row).len(),
-            Cells::Bytes(bytes) => bytes.get(row).len(),
-            Cells::List(lists, _) => lists.range(row).len(),
-            digits => {
-                text.clear();
-                let _held = append_digits(&mut text, digits, row);
-                text.len()
+    row: usize,
+) -> Result<(), &'static str> {
+    match &cells.cells {
+        Cells::Text(texts) => out.extend_from_slice(texts.get(row).as_bytes()),
+        Cells::Bytes(bytes) => out.extend_from_slice(bytes.get(row)),
+        Cells::Decimal(values, scale) => text::decimal(out, values[row], *scale),
+        Cells::List(lists, elements) => {
+            for row in lists.range(row) {
+                append_element(out, column, elements, row)?;
             }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The places of a column in rows that are being filled with zeros so far.
+struct Slots<'a> {
+    bytes: &'a mut [u8],
+    row_bytes: usize,
+    column: &'a FitsColumn,
+    /// Of the batch, which are those of `bytes`.
+    rows: Range<usize>,
+}
+
+impl Slots<'_> {
+    /// Each row, and the column's place in it.
+    #[inline]
+    fn each(&mut self, width: usize) -> impl Iterator<Item = (usize, &mut [u8])> {
+        let (from, offset) = (self.rows.start, self.column.offset);
+        let rows = self.bytes.chunks_exact_mut(self.row_bytes).enumerate();
+        rows.map(move |(place, row)| (from + place, &mut row[offset..offset + width]))
+    }
+
+    fn put_column(&mut self, cells: &Column<'_>) -> Result<(), BadRow> {
+        let wide = self.column.widened;
+        match &cells.cells {
+            Cells::Bool(values) => {
+                for (row, slot) in self.each(1).filter(|(row, _)| !cells.is_null(*row)) {
+                    slot[0] = logical(values.value(row));
+                }
+                Ok(())
+            }
+            Cells::U8(values) => self.put_integers(cells, values, u8::to_be_bytes),
+            Cells::I8(values) if wide => {
+                self.put_integers(cells, values, |value| i16::from(value).to_be_bytes())
+            }
+            Cells::I8(values) => self.put_integers(cells, values, |value| [value as u8 ^ 0x80]),
+            Cells::I16(values) => self.put_integers(cells, values, i16::to_be_bytes),
+            Cells::U16(values) if wide => {
+                self.put_integers(cells, values, |value| i32::from(value).to_be_bytes())
+            }
+            Cells::U16(values) => {
+                self.put_integers(cells, values, |value| (value ^ 0x8000).to_be_bytes())
+            }
+            Cells::I32(values) => self.put_integers(cells, values, i32::to_be_bytes),
+            Cells::U32(values) if wide => {
+                self.put_integers(cells, values, |value| i64::from(value).to_be_bytes())
+            }
+            Cells::U32(values) => {
+                self.put_integers(cells, values, |value| (value ^ (1 << 31)).to_be_bytes())
+            }
+            Cells::I64(values) => self.put_integers(cells, values, i64::to_be_bytes),
+            Cells::U64(values) => {
+                self.put_integers(cells, values, |value| (value ^ (1 << 63)).to_be_bytes())
+            }
+            Cells::F32(values) => {
+                self.put_floats(cells, values, f32::to_be_bytes, f32::NAN.to_be_bytes());
+                Ok(())
+            }
+            Cells::F64(values) => {
+                self.put_floats(cells, values, f64::to_be_bytes, f64::NAN.to_be_bytes());
+                Ok(())
+            }
+            Cells::Text(_) | Cells::Bytes(_) => self.put_strings(cells),
+            Cells::Decimal(..) | Cells::List(..) => self.put_gathered(cells),
+            times => {
+                let width = self.column.bytes();
+                for (row, mut slot) in self.each(width).filter(|(row, _)| !cells.is_null(*row)) {
+                    times::time(&mut slot, times, row)
+                        .map_err(|BeyondYears| (row, BeyondYears::PROBLEM))?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Puts every value, and what stands for null over those of rows that are null.
+    #[inline]
+    fn put_integers<T: Copy, const N: usize>(
+        &mut self,
+        cells: &Column<'_>,
+        values: &[T],
+        store: impl Fn(T) -> [u8; N],
+    ) -> Result<(), BadRow> {
+        self.put_values(values, store);
+        let Some(null) = self.column.null else {
+            let first_null = self.rows.clone().find(|row| cells.is_null(*row));
+            return match first_null.filter(|_| cells.has_nulls()) {
+                Some(row) => Err((row, NULL)),
+                None => Ok(()),
+            };
         };
-        if layout.has_wide_descriptors() {
-            rows.put(row, 0, &(length as i64).to_be_bytes());
-            rows.put(row, 8, &heap_bytes.to_be_bytes());
-        } else {
-            rows.put(row, 0, &(length as i32).to_be_bytes());
-            rows.put(row, 4, &(*heap_bytes as i32).to_be_bytes());
+        let null = null.to_be_bytes();
+        let null = null.last_chunk::<N>().copied().unwrap_or([0; N]);
+        for (row, slot) in self.each(N) {
+            if cells.is_null(row) {
+                slot.copy_from_slice(&null);
+            } else if *slot == null {
+                return Err((row, IS_NULL_VALUE));
+            }
         }
-        *heap_bytes += (length * column.kind.bytes()) as u64;
+        Ok(())
+    }
+
+    #[inline]
+    fn put_floats<T: Copy, const N: usize>(
+        &mut self,
+        cells: &Column<'_>,
+        values: &[T],
+        store: impl Fn(T) -> [u8; N],
+        null: [u8; N],
+    ) {
+        self.put_values(values, store);
+        if cells.has_nulls() {
+            for (_, slot) in self.each(N).filter(|(row, _)| cells.is_null(*row)) {
+                slot.copy_from_slice(&null);
+            }
+        }
+    }
+
+    #[inline]
+    fn put_values<T: Copy, const N: usize>(&mut self, values: &[T], store: impl Fn(T) -> [u8; N]) {
+        let values = &values[self.rows.clone()];
+        for ((_, slot), value) in self.each(N).zip(values) {
+            slot.copy_from_slice(&store(*value));
+        }
+    }
+
+    /// Texts and bytes. Those that are null are left zeros (FITS 4.0, 7.3.3.1).
+    fn put_strings(&mut self, cells: &Column<'_>) -> Result<(), BadRow> {
+        let width = self.column.bytes();
+        for (row, slot) in self.each(width) {
+            let string = match &cells.cells {
+                Cells::Bytes(_) if cells.is_null(row) => return Err((row, NULL)),
+                _ if cells.is_null(row) => continue,
+                Cells::Bytes(bytes) => bytes.get(row),
+                Cells::Text(texts) if is_fits_text(texts.get(row)) => texts.get(row).as_bytes(),
+                _ => return Err((row, NOT_PRINTABLE)),
+            };
+            let room = slot.get_mut(..string.len()).ok_or((row, TOO_LONG))?;
+            copy_short(room, string);
+        }
+        Ok(())
+    }
+
+    /// What is put together before its length is known: lists, decimals.
+    fn put_gathered(&mut self, cells: &Column<'_>) -> Result<(), BadRow> {
+        let (column, width) = (self.column, self.column.bytes());
+        let mut gathered = Vec::with_capacity(width);
+        for (row, slot) in self.each(width) {
+            gathered.clear();
+            match &cells.cells {
+                Cells::Decimal(values, scale) if !cells.is_null(row) => {
+                    text::decimal(&mut gathered, values[row], *scale);
+                }
+                Cells::List(..) if cells.is_null(row) => {
+                    for _ in 0..column.repeat {
+                        append_null(&mut gathered, column).map_err(|problem| (row, problem))?;
+                    }
+                }
+                Cells::List(lists, elements) => {
+                    for element in lists.range(row) {
+                        append_element(&mut gathered, column, elements, element)
+                            .map_err(|problem| (row, problem))?;
+                    }
+                }
+                _ => {}
+            }
+            let room = slot.get_mut(..gathered.len()).ok_or((row, TOO_LONG))?;
+            room.copy_from_slice(&gathered);
+        }
+        Ok(())
+    }
+
+    /// Length and place of each row's elements in the heap (FITS 4.0, 7.3.5).
+    fn put_descriptors(
+        &mut self,
+        layout: &Layout,
+        cells: &Column<'_>,
+        heap_bytes: &mut u64,
+    ) -> Result<(), BadRow> {
+        let element_bytes = self.column.kind.bytes();
+        let mut digits = Vec::new();
+        for (row, slot) in self.each(layout.descriptor_bytes()) {
+            let length = match &cells.cells {
+                _ if cells.is_null(row) => 0,
+                Cells::Text(texts) => texts.get(row).len(),
+                Cells::Bytes(bytes) => bytes.get(row).len(),
+                Cells::List(lists, _) => lists.range(row).len(),
+                Cells::Decimal(values, scale) => {
+                    digits.clear();
+                    text::decimal(&mut digits, values[row], *scale);
+                    digits.len()
+                }
+                _ => 0,
+            };
+            if layout.has_wide_descriptors() {
+                slot[..8].copy_from_slice(&(length as i64).to_be_bytes());
+                slot[8..].copy_from_slice(&heap_bytes.to_be_bytes());
+            } else {
+                slot[..4].copy_from_slice(&(length as i32).to_be_bytes());
+                slot[4..].copy_from_slice(&(*heap_bytes as i32).to_be_bytes());
+            }
+            *heap_bytes += (length * element_bytes) as u64;
+        }
+        Ok(())
     }
 }
 
-fn append_element(out: &mut Vec<u8>, column: &FitsColumn, elements: &Column<'_>, row: usize) {
+fn append_element(
+    out: &mut Vec<u8>,
+    column: &FitsColumn,
+    elements: &Column<'_>,
+    row: usize,
+) -> Result<(), &'static str> {
     if elements.is_null(row) {
-        append_null(out, column);
-        return;
+        return append_null(out, column);
     }
-    match &elements.cells {
-        Cells::Bool(values) => out.push(logical(values.value(row))),
-        Cells::F32(values) => out.extend_from_slice(&values[row].to_be_bytes()),
-        Cells::F64(values) => out.extend_from_slice(&values[row].to_be_bytes()),
-        cells if column.widened => {
-            append_integer(out, column, integer(cells, row).unwrap_or_default());
+    let stored = match &elements.cells {
+        Cells::Bool(values) => {
+            out.push(logical(values.value(row)));
+            return Ok(());
         }
-        cells => append_integer(out, column, stored_integer(cells, row).unwrap_or_default()),
+        Cells::F32(values) => {
+            out.extend_from_slice(&values[row].to_be_bytes());
+            return Ok(());
+        }
+        Cells::F64(values) => {
+            out.extend_from_slice(&values[row].to_be_bytes());
+            return Ok(());
+        }
+        cells => stored_integer(cells, row, column.widened).unwrap_or_default(),
+    };
+    if column.null == Some(stored) {
+        return Err(IS_NULL_VALUE);
     }
+    append_integer(out, column, stored);
+    Ok(())
 }
 
-fn append_null(out: &mut Vec<u8>, column: &FitsColumn) {
+fn append_null(out: &mut Vec<u8>, column: &FitsColumn) -> Result<(), &'static str> {
     match column.kind {
         Kind::Logical | Kind::Text => out.push(0),
         Kind::Float => out.extend_from_slice(&f32::NAN.to_be_bytes()),
         Kind::Double => out.extend_from_slice(&f64::NAN.to_be_bytes()),
-        _ => append_integer(out, column, column.null.unwrap_or_default()),
+        _ => append_integer(out, column, column.null.ok_or(NULL)?),
     }
+    Ok(())
 }
 
 fn append_integer(out: &mut Vec<u8>, column: &FitsColumn, stored: i64) {
     let bytes = stored.to_be_bytes();
     out.extend_from_slice(&bytes[bytes.len() - column.kind.bytes()..]);
+}
+
+/// What is stored for an integer: unless it is widened, less the offset of its kind. `None` for
+/// other cells.
+#[inline]
+pub(super) fn stored_integer(cells: &Cells<'_>, row: usize, widened: bool) -> Option<i64> {
+    let offset = |offset: i64| if widened { 0 } else { offset };
+    match cells {
+        Cells::I8(values) => Some(i64::from(values[row]) + offset(128)),
+        Cells::U8(values) => Some(values[row].into()),
+        Cells::I16(values) => Some(values[row].into()),
+        Cells::U16(values) => Some(i64::from(values[row]) - offset(1 << 15)),
+        Cells::I32(values) => Some(values[row].into()),
+        Cells::U32(values) => Some(i64::from(values[row]) - offset(1 << 31)),
+        Cells::I64(values) => Some(values[row]),
+        Cells::U64(values) => Some(values[row] as i64 ^ i64::MIN),
+        _ => None,
+    }
 }
 
 fn logical(value: bool) -> u8 {

@@ -10,35 +10,50 @@ use crate::table::{
 /// A line of 76 characters (RFC 2045, 6.8) holds so many bytes.
 const LINE_BYTES: usize = 57;
 
+/// So many bytes are encoded at a time: a row alone is seldom a line, and the encoder is the
+/// faster the more it is given.
+const BLOCK_BYTES: usize = 64 * LINE_BYTES;
+
+/// Its line of base64.
+const LINE_CHARACTERS: usize = LINE_BYTES / 3 * 4;
+
 /// Bytes that wait for their line to be full.
 #[derive(Default)]
 pub(super) struct Base64Lines {
     /// What rows are appended to.
     pub(super) raw: Vec<u8>,
+    /// What is encoded, before it is cut into lines.
+    encoded: Vec<u8>,
 }
 
 impl Base64Lines {
-    /// Appends all lines that are full.
+    /// Appends lines once there are many.
+    #[inline]
     pub(super) fn encode(&mut self, out: &mut Vec<u8>) {
-        // A block of lines at a time: a row alone is seldom one.
-        if self.raw.len() >= 64 * LINE_BYTES {
-            let full = self.raw.len() / LINE_BYTES * LINE_BYTES;
-            encode_lines(&self.raw[..full], out);
-            self.raw.drain(..full);
+        if self.raw.len() >= BLOCK_BYTES {
+            self.encode_full_lines(out);
         }
     }
 
     /// Appends everything.
     pub(super) fn encode_rest(&mut self, out: &mut Vec<u8>) {
-        encode_lines(&self.raw, out);
+        self.encode_full_lines(out);
+        base64_simd::STANDARD.encode_append(&self.raw, out);
+        if !self.raw.is_empty() {
+            out.push(b'\n');
+        }
         self.raw.clear();
     }
-}
 
-fn encode_lines(raw: &[u8], out: &mut Vec<u8>) {
-    for line in raw.chunks(LINE_BYTES) {
-        base64_simd::STANDARD.encode_append(line, out);
-        out.push(b'\n');
+    fn encode_full_lines(&mut self, out: &mut Vec<u8>) {
+        let full = self.raw.len() / LINE_BYTES * LINE_BYTES;
+        self.encoded.clear();
+        base64_simd::STANDARD.encode_append(&self.raw[..full], &mut self.encoded);
+        for line in self.encoded.as_chunks::<LINE_CHARACTERS>().0 {
+            out.extend_from_slice(line);
+            out.push(b'\n');
+        }
+        self.raw.drain(..full);
     }
 }
 
@@ -50,7 +65,11 @@ pub(super) fn append_row<'a>(
 ) -> Result<(), BadCell> {
     let kept = raw.len();
     for (place, (field, column)) in cells.enumerate() {
-        if let Err(problem) = append_field(raw, field, column, row) {
+        let appended = match column.is_null(row) {
+            true => append_null(raw, field),
+            false => append_value(raw, field, column, row),
+        };
+        if let Err(problem) = appended {
             raw.truncate(kept);
             return Err((place, problem));
         }
@@ -67,10 +86,13 @@ pub(super) fn append_row_with_mask<'a>(
     let mask_from = raw.len();
     raw.resize(mask_from + cells.len().div_ceil(8), 0);
     for (place, (field, column)) in cells.enumerate() {
-        if column.is_null(row) {
+        let appended = if column.is_null(row) {
             raw[mask_from + place / 8] |= 0x80 >> (place % 8);
-        }
-        if let Err(problem) = append_field(raw, field, column, row) {
+            append_null(raw, field)
+        } else {
+            append_value(raw, field, column, row)
+        };
+        if let Err(problem) = appended {
             raw.truncate(mask_from);
             return Err((place, problem));
         }
@@ -79,28 +101,23 @@ pub(super) fn append_row_with_mask<'a>(
 }
 
 #[inline]
-fn append_field(
+fn append_value(
     raw: &mut Vec<u8>,
     field: &VotableField,
     column: &Column<'_>,
     row: usize,
 ) -> Result<(), &'static str> {
-    if column.is_null(row) {
-        return append_null(raw, field);
+    let Cells::List(lists, elements) = &column.cells else {
+        return append_cell(raw, field, column, row);
+    };
+    let range = lists.range(row);
+    if field.size == Size::Variable {
+        append_length(raw, range.len())?;
     }
-    match &column.cells {
-        Cells::List(lists, elements) => {
-            let range = lists.range(row);
-            if field.size == Size::Variable {
-                append_length(raw, range.len())?;
-            }
-            for row in range {
-                append_element(raw, field, elements, row)?;
-            }
-            Ok(())
-        }
-        _ => append_cell(raw, field, column, row),
+    for row in range {
+        append_element(raw, field, elements, row)?;
     }
+    Ok(())
 }
 
 /// A null: nothing where the length varies, a filler elsewhere.
@@ -226,13 +243,25 @@ fn append_text(raw: &mut Vec<u8>, field: &VotableField, text: &str) -> Result<()
     let length_at = raw.len();
     append_length(raw, 0)?;
     if text.is_ascii() {
-        raw.extend(text.bytes().flat_map(|byte| [0, byte]));
+        append_wide(raw, text.as_bytes());
     } else {
         raw.extend(text.encode_utf16().flat_map(u16::to_be_bytes));
     }
     let units = u32::try_from((raw.len() - length_at - 4) / 2).map_err(|_| TOO_LONG)?;
     raw[length_at..length_at + 4].copy_from_slice(&units.to_be_bytes());
     Ok(())
+}
+
+/// ASCII in UTF-16, eight characters at a time.
+#[inline]
+fn append_wide(raw: &mut Vec<u8>, ascii: &[u8]) {
+    let (eights, rest) = ascii.as_chunks::<8>();
+    for eight in eights {
+        raw.extend_from_slice(eight.map(|byte| [0, byte]).as_flattened());
+    }
+    for byte in rest {
+        raw.extend_from_slice(&[0, *byte]);
+    }
 }
 
 const TOO_LONG: &str = "the value is longer than 4 GB";

@@ -4,11 +4,12 @@ use super::field::{Primitive, VotableField};
 use crate::table::{
     column::{Cells, Column},
     gather::BadCell,
-    text::{self, BeyondYears, Specials},
+    numbers::Rendered,
+    text::{self, BeyondYears, Marks, Specials},
 };
 
 /// VOTable 1.5, 6: `NaN`, `+Inf`, `-Inf`.
-const SPECIALS: Specials = Specials {
+pub(super) const SPECIALS: Specials = Specials {
     nan: "NaN",
     infinity: "+Inf",
     minus_infinity: "-Inf",
@@ -20,17 +21,20 @@ pub(super) fn append_row<'a>(
     out: &mut Vec<u8>,
     replaced: &mut u64,
     cells: impl Iterator<Item = (&'a VotableField, &'a Column<'a>)>,
+    numbers: &Rendered<'_>,
     row: usize,
 ) -> Result<(), BadCell> {
     out.extend_from_slice(b"<TR>");
     for (place, (field, column)) in cells.enumerate() {
         if column.is_null(row) {
             out.extend_from_slice(b"<TD/>");
-            continue;
+        } else if column.cells.are_numbers() && field.null.is_none() {
+            text::short_between(out, b"<TD>", numbers.get(place, row), b"</TD>");
+        } else {
+            out.extend_from_slice(b"<TD>");
+            append_cell(out, replaced, field, column, row).map_err(|problem| (place, problem))?;
+            out.extend_from_slice(b"</TD>");
         }
-        out.extend_from_slice(b"<TD>");
-        append_cell(out, replaced, field, column, row).map_err(|problem| (place, problem))?;
-        out.extend_from_slice(b"</TD>");
     }
     out.extend_from_slice(b"</TR>\n");
     Ok(())
@@ -114,6 +118,13 @@ fn append_element(
     Ok(())
 }
 
+/// What may not stand in an element as it is; 0xef leads U+FFFE and U+FFFF, the only characters
+/// beyond the controls that XML 1.0 forbids (2.2).
+const MARKED: Marks = Marks::of(
+    b"\x00\x01\x02\x03\x04\x05\x06\x07\x08\x0b\x0c\r\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\
+      \x19\x1a\x1b\x1c\x1d\x1e\x1f&<>\xef",
+);
+
 /// Most texts need no escape, and are appended at once.
 #[inline]
 fn append_text(
@@ -125,13 +136,17 @@ fn append_text(
     if field.primitive == Primitive::Char && !text.is_ascii() {
         return Err(super::field::NOT_ASCII);
     }
-    let bytes = text.as_bytes();
+    if MARKED.are_in(text.as_bytes()) {
+        append_escaped(out, replaced, text.as_bytes());
+    } else {
+        text::short(out, text.as_bytes());
+    }
+    Ok(())
+}
+
+fn append_escaped(out: &mut Vec<u8>, replaced: &mut u64, bytes: &[u8]) {
     let mut plain_from = 0;
     for (at, byte) in bytes.iter().enumerate() {
-        // The lead byte of U+FFFE and U+FFFF, the only forbidden ones beyond the controls.
-        if *byte >= b' ' && !matches!(byte, b'&' | b'<' | b'>' | 0xef) {
-            continue;
-        }
         let (escape, length) = match (byte, &bytes[at..]) {
             (b'&', _) => ("&amp;", 1),
             (b'<', _) => ("&lt;", 1),
@@ -139,14 +154,13 @@ fn append_text(
             (b'\r', _) => ("&#13;", 1),
             (b'\t' | b'\n', _) => continue,
             (0xef, [_, 0xbf, 0xbe | 0xbf, ..]) => ("\u{fffd}", 3),
-            (0xef, _) => continue,
-            _ => ("\u{fffd}", 1),
+            (0..b' ', _) => ("\u{fffd}", 1),
+            _ => continue,
         };
         *replaced += u64::from(escape == "\u{fffd}");
-        out.extend_from_slice(&bytes[plain_from..at]);
+        text::short(out, &bytes[plain_from..at]);
         out.extend_from_slice(escape.as_bytes());
         plain_from = at + length;
     }
-    out.extend_from_slice(&bytes[plain_from..]);
-    Ok(())
+    text::short(out, &bytes[plain_from..]);
 }

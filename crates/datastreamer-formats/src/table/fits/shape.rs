@@ -1,0 +1,93 @@
+//! What a binary table's header says of its rows.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+
+use super::{FitsSurvey, header, layout::Layout, padded};
+use crate::table::TableError;
+
+/// What must be known of a table before the first byte of its FITS file: the number of rows, the
+/// widths of texts, what stands for null among integers.
+///
+/// It is made from the schema, by a [`FitsSurvey`] or by a [`FitsSpool`](super::FitsSpool), and
+/// may be kept: the same table is streamed with it again by a [`FitsWriter`](super::FitsWriter).
+///
+/// ```
+/// use std::sync::Arc;
+/// use arrow::datatypes::{DataType, Field, Schema};
+/// use datastreamer_formats::table::fits::FitsShape;
+///
+/// let schema = |nullable| Schema::new(vec![Field::new("n", DataType::Int32, nullable)]);
+/// let shape = FitsShape::of_schema(Arc::new(schema(false)), 1_000)?;
+/// assert_eq!(shape.map(|shape| shape.bytes()), Some(4 * 2880));
+/// // Which value is free to stand for null, only the values say.
+/// assert_eq!(FitsShape::of_schema(Arc::new(schema(true)), 1_000)?, None);
+/// # Ok::<(), datastreamer_formats::table::TableError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FitsShape {
+    schema: SchemaRef,
+    /// Of the columns, cast.
+    pub(super) types: Vec<DataType>,
+    pub(super) layout: Layout,
+    pub(super) header: Arc<[u8]>,
+}
+
+impl FitsShape {
+    pub(super) fn new(schema: SchemaRef, types: Vec<DataType>, layout: Layout) -> Self {
+        Self {
+            header: header::header(&schema, &layout).into(),
+            schema,
+            types,
+            layout,
+        }
+    }
+
+    /// Makes the shape of a table of so many rows, where the schema says the rest: where there
+    /// are no texts, no lists or bytes of varying length, and integers that may be null have a
+    /// value that stands for it ([`NULL`](crate::table::meta::NULL)) or are stored as a larger
+    /// type. `None`: the values must be seen.
+    ///
+    /// # Errors
+    /// A column that FITS cannot hold, or more than 999 of them.
+    pub fn of_schema(schema: SchemaRef, rows: u64) -> Result<Option<Self>, TableError> {
+        FitsSurvey::without_values(schema, rows)
+    }
+
+    /// The schema of the table.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// How many rows there are.
+    pub fn rows(&self) -> u64 {
+        self.layout.rows
+    }
+
+    /// The exact length of the file, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.header.len() as u64 + padded(self.data_bytes())
+    }
+
+    /// Says whether the rows can be streamed: nothing stands behind them. Lists and bytes of
+    /// varying length do, and texts of which few are very long.
+    pub fn is_streamable(&self) -> bool {
+        self.column_in_heap().is_none()
+    }
+
+    /// The place of the first column whose values stand behind the rows.
+    pub(super) fn column_in_heap(&self) -> Option<usize> {
+        self.layout.columns.iter().position(|column| column.in_heap)
+    }
+
+    /// Rows and heap.
+    pub(super) fn data_bytes(&self) -> u64 {
+        self.layout.table_bytes() + self.layout.heap_bytes
+    }
+
+    /// How many rows are encoded at a time.
+    pub(super) fn block_rows(&self) -> usize {
+        (super::ENCODE_BYTES / self.layout.row_bytes.max(1)).max(1)
+    }
+}
