@@ -29,6 +29,7 @@ use datafusion::{
     },
     prelude::SessionConfig,
 };
+use datastreamer_rows::notes::Notes;
 use tokio::runtime::{Handle, Runtime};
 
 use crate::{
@@ -37,7 +38,6 @@ use crate::{
     fits::FitsTable,
     footer,
     narrow::Narrowing,
-    notes::Notes,
     pinned::pin_files,
     rows::Rows,
     sql::Query,
@@ -253,9 +253,12 @@ impl Shared {
             return Ok(Arc::new(table.with_schema(schema)));
         }
         let first = files.list()?.into_iter().next();
-        let dress = |schema| match (files.kind(), &first) {
-            (FileKind::Parquet, Some(path)) => notes.dress(&footer::dress(schema, path)),
-            _ => notes.dress(&schema),
+        let dress = |schema: SchemaRef| {
+            let schema = match (files.kind(), &first) {
+                (FileKind::Parquet, Some(path)) => footer::dress(schema, path),
+                _ => schema,
+            };
+            Ok(notes.dress(&schema)?)
         };
         let table = files.listing_table(&context.state(), dress).await?;
         let environment = context.runtime_env();

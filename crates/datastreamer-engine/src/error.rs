@@ -3,6 +3,7 @@
 use std::{error::Error as StdError, fmt};
 
 use datafusion::{common::DataFusionError, sql::sqlparser::parser::ParserError};
+use datastreamer_rows::notes::NotesError;
 
 /// Why there are no rows, or no more.
 #[derive(Debug)]
@@ -164,6 +165,12 @@ fn position_in(text: &str) -> Option<Position> {
         line: line.parse().ok()?,
         column: digits.parse().ok()?,
     })
+}
+
+impl From<NotesError> for EngineError {
+    fn from(error: NotesError) -> Self {
+        Self::data(error.to_string())
+    }
 }
 
 impl From<ParserError> for EngineError {

@@ -31,7 +31,6 @@ mod files;
 mod fits;
 mod footer;
 mod narrow;
-mod notes;
 mod pinned;
 mod rows;
 mod sql;
@@ -43,6 +42,5 @@ pub use engine::{
 pub use error::{EngineError, EngineErrorKind, Position};
 pub use files::TableFiles;
 pub use narrow::{Narrowing, OPERATORS};
-pub use notes::Notes;
 pub use rows::{Rows, RowsStopper};
 pub use sql::Query;

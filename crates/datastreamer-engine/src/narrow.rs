@@ -11,7 +11,9 @@ use datafusion::{
     logical_expr::{Expr, SortExpr, expr::InList, lit, not},
 };
 
-use crate::{error::EngineError, notes::column_names};
+use datastreamer_rows::notes::column_names;
+
+use crate::error::EngineError;
 
 /// The operators of `COLUMN=op.value`; each may have `not.` before it.
 pub const OPERATORS: [&str; 10] = [
@@ -71,9 +73,13 @@ impl Narrowing {
         Ok(narrowing)
     }
 
-    /// Says whether the rows are those of the table, all and in its order (columns may lack).
-    pub fn keeps_all_rows(&self) -> bool {
-        self.filters.is_empty() && self.order.is_empty() && self.limit.is_none() && self.offset == 0
+    /// Says whether this is the whole table, as it stands.
+    pub fn is_whole(&self) -> bool {
+        self.select.is_empty()
+            && self.filters.is_empty()
+            && self.order.is_empty()
+            && self.limit.is_none()
+            && self.offset == 0
     }
 
     /// Narrows a table. The limit is left to the caller, who may want to know of one row more.

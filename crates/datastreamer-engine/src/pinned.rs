@@ -3,7 +3,13 @@
 //! DataFusion opens a file anew for each piece: without this check a table that is replaced on
 //! the way would be half the old and half the new one.
 
-use std::{fs::Metadata, path::PathBuf, time::SystemTime};
+use std::{
+    fs::Metadata,
+    hash::{BuildHasher, RandomState},
+    path::PathBuf,
+    sync::LazyLock,
+    time::SystemTime,
+};
 
 use datafusion::{
     datasource::{physical_plan::FileScanConfig, source::DataSourceExec},
@@ -13,13 +19,13 @@ use datafusion::{
 use crate::{error::EngineError, fits::FitsScan};
 
 /// A file, and what `stat` said of it.
-#[derive(Debug)]
+#[derive(Debug, Hash)]
 pub(crate) struct PinnedFile {
     path: PathBuf,
     seen: Seen,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct Seen {
     bytes: u64,
     modified: Option<SystemTime>,
@@ -62,6 +68,12 @@ impl PinnedFile {
             ))),
         }
     }
+}
+
+/// Tells one state of the files from another, within this process; `None` of no files.
+pub(crate) fn version(pinned: &[PinnedFile]) -> Option<u64> {
+    static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    (!pinned.is_empty()).then(|| KEYS.hash_one(pinned))
 }
 
 /// Pins the files of a plan's scans. Blocks for a `stat` a file.

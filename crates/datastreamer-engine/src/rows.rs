@@ -15,16 +15,16 @@ use std::{
 use crate::{
     engine::OwnThreads,
     error::{EngineError, EngineErrorKind},
-    notes::Notes,
-    pinned::PinnedFile,
+    pinned::{self, PinnedFile},
     stoppable::Wanted,
 };
 use arrow::{
     datatypes::SchemaRef,
     error::ArrowError,
-    record_batch::{RecordBatch, RecordBatchOptions, RecordBatchReader},
+    record_batch::{RecordBatch, RecordBatchReader},
 };
 use datafusion::execution::SendableRecordBatchStream;
+use datastreamer_rows::notes::{self, Notes};
 use futures_util::{StreamExt, task::AtomicWaker};
 
 /// The rows of one query or scan.
@@ -97,6 +97,12 @@ impl Rows {
         self.known
     }
 
+    /// Tells one state of the files that are read from another, within this process: what was
+    /// learnt of their rows holds as long as it is the same. `None` where no file is read.
+    pub fn version(&self) -> Option<u64> {
+        pinned::version(&self.pinned)
+    }
+
     /// Gives a handle that stops these rows.
     pub fn stopper(&self) -> RowsStopper {
         self.stopper.clone()
@@ -111,7 +117,7 @@ impl Rows {
         drop(entered);
         self.time_left = self.time_left.saturating_sub(began.elapsed());
         match next {
-            Waited::Ready(Some(Ok(batch))) => Some(self.dress(batch)),
+            Waited::Ready(Some(Ok(batch))) => Some(self.dressed(&batch)),
             // A file that was replaced looks corrupt: that it was tells more.
             Waited::Ready(Some(Err(error))) => {
                 Some(Err(self.changed_file().unwrap_or_else(|| error.into())))
@@ -134,16 +140,13 @@ impl Rows {
         Ok(())
     }
 
-    fn changed_file(&self) -> Option<EngineError> {
-        self.pinned.iter().find_map(|file| file.check().err())
+    /// Batches come without the metadata that the table's columns have.
+    fn dressed(&self, batch: &RecordBatch) -> Result<RecordBatch, EngineError> {
+        notes::dress(batch, &self.schema).map_err(|error| EngineError::data(error.to_string()))
     }
 
-    /// Batches come without the metadata that the table's columns have.
-    fn dress(&self, batch: RecordBatch) -> Result<RecordBatch, EngineError> {
-        let columns = batch.columns().to_vec();
-        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
-            .map_err(|error| EngineError::data(error.to_string()))
+    fn changed_file(&self) -> Option<EngineError> {
+        self.pinned.iter().find_map(|file| file.check().err())
     }
 }
 

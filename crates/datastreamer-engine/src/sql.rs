@@ -8,9 +8,12 @@ use datafusion::{
     sql::{parser::Statement, sqlparser::ast},
 };
 
-use datastreamer_rows::parameters::{Bound, Value};
+use datastreamer_rows::{
+    notes::Notes,
+    parameters::{Bound, Value},
+};
 
-use crate::{error::EngineError, notes::Notes};
+use crate::error::EngineError;
 
 /// A SELECT with the values of its `$name` placeholders.
 #[derive(Clone, Debug)]

@@ -7,12 +7,14 @@
 //! (`datastreamer-formats`).
 //!
 //! - [`fits`]: binary tables of FITS files.
+//! - [`notes`]: what is told of columns beyond names and types.
 //! - [`parameters`]: the typed parameters of a query.
 //! - `postgres`, behind the feature of that name: a query's rows from a PostgreSQL server.
 //! - [`stars`]: an invented catalogue, made while it is read.
 //! - [`votable_head`]: what a VOTable without data says of columns.
 
 pub mod fits;
+pub mod notes;
 pub mod parameters;
 #[cfg(feature = "postgres")]
 pub mod postgres;

@@ -23,7 +23,9 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 use toml::{Spanned, Table, Value, de::DeTable};
 
-use self::tables::{RawParameter, notes, resolve_parameters};
+use self::tables::{
+    Databases, RawDatabase, RawParameter, notes, resolve_databases, resolve_parameters,
+};
 pub(crate) use self::tables::{Tables, block_on};
 use crate::{
     cli,
@@ -31,7 +33,7 @@ use crate::{
     routes::{Route, RouteTable},
     sources::{
         Command, Directory, Noise, RowSource, Source,
-        rows::{ClientSql, RowSettings, SqlQuery, Stars, Table as TableSource},
+        rows::{ClientSql, PostgresQuery, RowSettings, SqlQuery, Stars, Table as TableSource},
     },
     units::{ByteSize, Span},
 };
@@ -116,6 +118,7 @@ struct Raw {
     limits: RawLimits,
     tables: RawTables,
     sql: RawSql,
+    databases: BTreeMap<String, Spanned<RawDatabase>>,
     routes: BTreeMap<String, Spanned<RawRoute>>,
 }
 
@@ -181,6 +184,7 @@ struct RawRoute {
     path: Option<PathBuf>,
     argv: Option<Vec<String>>,
     sql: Option<String>,
+    database: Option<String>,
     parameters: Option<Vec<RawParameter>>,
     columns: Option<BTreeMap<String, BTreeMap<String, String>>>,
     max_rows: Option<u64>,
@@ -194,6 +198,7 @@ enum Kind {
     Command,
     Table,
     Query,
+    Postgres,
     Stars,
 }
 
@@ -458,13 +463,14 @@ fn environment_value(text: &str) -> Value {
 fn resolve(raw: Raw, origin: &Origin<'_>) -> Result<Config, Fatal> {
     let mut routes = RouteTable::default();
     let tables = Tables::resolve(&raw.tables, origin)?;
+    let databases = resolve_databases(&raw.databases, &tables, origin)?;
     // Tables first: queries are checked against them.
     let (queries, others): (Vec<_>, Vec<_>) = raw
         .routes
         .iter()
         .partition(|(_, route)| route.get_ref().kind == Kind::Query);
     for (name, route) in others.into_iter().chain(queries) {
-        let resolved = resolve_route(name, route, &tables, origin)?;
+        let resolved = resolve_route(name, route, &tables, &databases, origin)?;
         routes
             .add(resolved)
             .map_err(|text| origin.error_at(route, &format!("routes.{name}: {text}")))?;
@@ -586,6 +592,7 @@ fn resolve_route(
     name: &str,
     spanned: &Spanned<RawRoute>,
     tables: &Tables,
+    databases: &Databases,
     origin: &Origin<'_>,
 ) -> Result<Route, Fatal> {
     let raw = spanned.get_ref();
@@ -613,6 +620,14 @@ fn resolve_route(
             let query = tables.query(sql, parameters, notes(raw)).map_err(refuse)?;
             tables.source(RowSource::Query(query), raw.max_rows)
         }
+        Kind::Postgres => {
+            let sql = raw.sql.as_deref().unwrap_or_default();
+            let parameters = resolve_parameters(raw.parameters.as_deref().unwrap_or_default());
+            let parameters = parameters.map_err(refuse)?;
+            let database = raw.database.as_deref();
+            let query = Tables::postgres(databases, database, sql, parameters, notes(raw));
+            tables.source(RowSource::Postgres(query.map_err(refuse)?), raw.max_rows)
+        }
         Kind::Stars => tables.source(RowSource::Stars(Stars::new()), raw.max_rows),
     };
     let mut route = Route::new(name, source).map_err(refuse)?;
@@ -632,35 +647,20 @@ fn check_keys(raw: &RawRoute) -> Result<(), String> {
     use Kind as K;
     /// A key, whether it is there, whose it is, and whether that cannot do without it.
     type Key<'a> = (&'a str, bool, &'a [Kind], bool);
-    let keys: [Key<'_>; 8] = [
+    let files: &[Kind] = &[K::Noise, K::Directory, K::Command];
+    let queries: &[Kind] = &[K::Query, K::Postgres];
+    let described: &[Kind] = &[K::Table, K::Query, K::Postgres];
+    let rows: &[Kind] = &[K::Table, K::Query, K::Postgres, K::Stars];
+    let keys: [Key<'_>; 9] = [
         ("path", raw.path.is_some(), &[K::Directory, K::Table], true),
         ("argv", raw.argv.is_some(), &[K::Command], true),
-        ("sql", raw.sql.is_some(), &[K::Query], true),
-        ("parameters", raw.parameters.is_some(), &[K::Query], false),
-        (
-            "columns",
-            raw.columns.is_some(),
-            &[K::Table, K::Query],
-            false,
-        ),
-        (
-            "max_rows",
-            raw.max_rows.is_some(),
-            &[K::Table, K::Query, K::Stars],
-            false,
-        ),
-        (
-            "suffix",
-            raw.suffix.is_some(),
-            &[K::Noise, K::Directory, K::Command],
-            false,
-        ),
-        (
-            "media_type",
-            raw.media_type.is_some(),
-            &[K::Noise, K::Directory, K::Command],
-            false,
-        ),
+        ("sql", raw.sql.is_some(), queries, true),
+        ("database", raw.database.is_some(), &[K::Postgres], false),
+        ("parameters", raw.parameters.is_some(), queries, false),
+        ("columns", raw.columns.is_some(), described, false),
+        ("max_rows", raw.max_rows.is_some(), rows, false),
+        ("suffix", raw.suffix.is_some(), files, false),
+        ("media_type", raw.media_type.is_some(), files, false),
     ];
     for (key, is_there, owners, is_needed) in keys {
         let is_owner = owners.contains(&raw.kind);
@@ -686,6 +686,7 @@ impl Kind {
             Self::Command => "command",
             Self::Table => "table",
             Self::Query => "query",
+            Self::Postgres => "postgres",
             Self::Stars => "stars",
         }
     }

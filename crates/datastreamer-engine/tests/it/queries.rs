@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use datastreamer_engine::{
-    Engine, EngineError, EngineErrorKind, EngineOptions, Notes, Position, Query, TableFiles,
+    Engine, EngineError, EngineErrorKind, EngineOptions, Position, Query, TableFiles,
 };
+use datastreamer_rows::notes::Notes;
 use tempfile::TempDir;
 
 use crate::support::{block_on, collect, engine_of, ids, stars, write_parquet};

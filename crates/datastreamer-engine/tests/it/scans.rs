@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, fs};
 
 use arrow::{datatypes::DataType, record_batch::RecordBatchReader};
-use datastreamer_engine::{EngineErrorKind, Notes, TableFiles};
+use datastreamer_engine::{EngineErrorKind, TableFiles};
+use datastreamer_rows::notes::Notes;
 
 use crate::support::{
     block_on, collect, engine, engine_of, ids, scan, stars, texts, write_parquet,

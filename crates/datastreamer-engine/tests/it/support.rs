@@ -8,7 +8,8 @@ use arrow::{
     datatypes::{DataType, Field, Schema},
     record_batch::{RecordBatch, RecordBatchReader},
 };
-use datastreamer_engine::{Engine, EngineError, EngineOptions, Narrowing, Notes, Rows, TableFiles};
+use datastreamer_engine::{Engine, EngineError, EngineOptions, Narrowing, Rows, TableFiles};
+use datastreamer_rows::notes::Notes;
 use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
 
 /// `id` counts up from `first`, `RA` is id / 8, `name` is `star ID`, null for every tenth.

@@ -4,26 +4,92 @@ use std::{
     collections::BTreeMap,
     fmt,
     future::Future,
-    path::Path,
+    mem::ManuallyDrop,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use datastreamer_engine::{Engine, EngineOptions, Notes, TableFiles};
+use datastreamer_engine::{Engine, EngineOptions, TableFiles};
 use datastreamer_formats::table::{WriterOptions, meta};
-use datastreamer_rows::parameters::{Parameter, ParameterKind, Parameters, Value};
+use datastreamer_rows::{
+    notes::Notes,
+    parameters::{Parameter, ParameterKind, Parameters, Value},
+    postgres::{PostgresOptions, PostgresPool},
+};
 use serde::Deserialize;
+use tokio::runtime::{Handle, Runtime};
+use toml::Spanned;
 
-use super::{ClientSql, Origin, RawRoute, RawTables, RowSettings, SqlQuery, TableSource, duration};
+use super::{
+    ClientSql, Origin, PostgresQuery, RawRoute, RawTables, RowSettings, SqlQuery, TableSource,
+    duration,
+};
 use crate::{
     error::Fatal,
     routes::Route,
     sources::{RowRoute, RowSource, Source},
+    units::Span,
 };
 
 /// Below the 30 to 60 s after which browsers and proxies give up on a head: what is not spooled
 /// by then goes without a length.
 const DEFAULT_LENGTH_WAIT: Duration = Duration::from_secs(25);
+
+/// Threads that read from databases: decoding some million rows a second needs one, and a second
+/// one goes on when that is busy.
+const DATABASE_THREADS: usize = 2;
+
+/// A PostgreSQL server, as written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDatabase {
+    url: String,
+    password_file: Option<PathBuf>,
+    max_connections: Option<NonZeroUsize>,
+    acquire_timeout: Option<Span>,
+    statement_timeout: Option<Span>,
+}
+
+/// The connections of each database, by its name.
+pub(super) type Databases = BTreeMap<String, PostgresPool>;
+
+/// Makes the pools; connects to nothing yet. `handle` drives the connections.
+pub(super) fn resolve_databases(
+    raw: &BTreeMap<String, Spanned<RawDatabase>>,
+    tables: &Tables,
+    origin: &Origin<'_>,
+) -> Result<Databases, Fatal> {
+    let mut databases = Databases::new();
+    for (name, spanned) in raw {
+        let raw = spanned.get_ref();
+        let refuse = |text: String| {
+            let line = origin.line_of(spanned.span().start);
+            Fatal::Config(format!("{}:{line}: databases.{name}: {text}", origin.file))
+        };
+        let defaults = PostgresOptions::new(&raw.url);
+        let options = PostgresOptions {
+            password_file: raw
+                .password_file
+                .as_ref()
+                .map(|file| origin.folder.join(file)),
+            max_connections: raw
+                .max_connections
+                .map_or(defaults.max_connections, Into::into),
+            acquire_timeout: duration(raw.acquire_timeout, defaults.acquire_timeout),
+            statement_timeout: raw.statement_timeout.map(|span| span.0),
+            ..defaults
+        };
+        let handle = tables.io().map_err(refuse)?;
+        let pool = PostgresPool::new(options, handle);
+        databases.insert(
+            name.clone(),
+            pool.map_err(|error| refuse(error.to_string()))?,
+        );
+    }
+    Ok(databases)
+}
 
 /// A parameter of a query, as written.
 #[derive(Clone, Debug, Deserialize)]
@@ -65,6 +131,8 @@ impl fmt::Display for RawValue {
 pub(crate) struct Tables {
     options: EngineOptions,
     engine: Arc<Mutex<Option<Engine>>>,
+    /// Lives as long as the process: it must not be dropped where futures run.
+    io: Arc<Mutex<Option<ManuallyDrop<Runtime>>>>,
     settings: Arc<RowSettings>,
 }
 
@@ -97,6 +165,7 @@ impl Tables {
                 threads: raw.threads.map(Into::into),
             },
             engine: Arc::default(),
+            io: Arc::default(),
             settings: Arc::new(RowSettings {
                 writer,
                 length_wait: duration(raw.length_wait, DEFAULT_LENGTH_WAIT),
@@ -143,6 +212,22 @@ impl Tables {
         Ok(TableSource::new(engine, name, info))
     }
 
+    /// Where connections to databases are driven: not on the event loop of the server, which
+    /// starts later.
+    fn io(&self) -> Result<Handle, String> {
+        let mut io = self.io.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = io.as_ref() {
+            return Ok(runtime.handle().clone());
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(DATABASE_THREADS)
+            .thread_name("database")
+            .enable_all()
+            .build();
+        let runtime = runtime.map_err(|error| format!("no threads: {error}"))?;
+        Ok(io.insert(ManuallyDrop::new(runtime)).handle().clone())
+    }
+
     /// Plans a query once, so that what is wrong with it shows at the start.
     pub(super) fn query(
         &self,
@@ -159,6 +244,27 @@ impl Tables {
             None => format!("sql: {}", refusal.text),
         })?;
         Ok(query)
+    }
+
+    pub(super) fn postgres(
+        databases: &Databases,
+        name: Option<&str>,
+        sql: &str,
+        parameters: Parameters,
+        notes: Notes,
+    ) -> Result<PostgresQuery, String> {
+        let names: Vec<_> = databases.keys().map(String::as_str).collect();
+        let pool = match (name, databases.first_key_value()) {
+            (Some(name), _) => databases.get(name),
+            // The only one need not be named.
+            (None, Some((_, only))) if databases.len() == 1 => Some(only),
+            (None, _) => None,
+        };
+        let pool = pool.ok_or_else(|| {
+            let there = names.join(", ");
+            format!("`database` must be one of [databases]; there are: {there}")
+        })?;
+        PostgresQuery::new(pool.clone(), sql, parameters, notes)
     }
 
     pub(super) fn sql_route(&self, rows_max: Option<u64>) -> Result<Route, String> {

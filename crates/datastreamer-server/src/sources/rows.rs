@@ -3,6 +3,7 @@
 //! [`RowRoute`] reads the parameters that all of them share (format, limit); each [`RowSource`]
 //! plans one run; `rows/write.rs` writes it.
 
+mod postgres;
 mod query;
 mod stars;
 mod table;
@@ -11,15 +12,16 @@ mod write;
 use std::{sync::Arc, time::Duration};
 
 use arrow::{datatypes::Schema, record_batch::RecordBatchReader};
-use datastreamer_formats::table::{Format, WriterOptions};
+use datastreamer_formats::table::{Format, WriterOptions, fits::FitsShape};
 
 pub(crate) use self::{
+    postgres::PostgresQuery,
     query::{ClientSql, SqlQuery},
     stars::Stars,
     table::Table,
     write::engine_refusal,
 };
-use super::{Prepared, Query, Wanted};
+use super::{Prepared, Query, SourceError, Wanted};
 use crate::export::Refusal;
 
 /// The format of who says nothing: what astronomers' programs expect.
@@ -45,6 +47,7 @@ pub(crate) enum RowSource {
     Query(SqlQuery),
     /// Whatever the client asks for.
     Sql(ClientSql),
+    Postgres(PostgresQuery),
     Stars(Stars),
 }
 
@@ -56,6 +59,16 @@ pub(crate) struct RowSettings {
     pub(crate) length_wait: Duration,
 }
 
+/// A run of a source of rows.
+pub(crate) enum Plan {
+    Now(Run),
+    /// One that is begun only once its stream has a place: it costs somebody else a connection.
+    Later(StartRun),
+}
+
+/// Begins a run; may block.
+pub(crate) type StartRun = Box<dyn FnOnce() -> Result<Run, SourceError> + Send>;
+
 /// Rows that were planned: nothing has run yet.
 pub(crate) struct Run {
     pub(crate) reader: Box<dyn RecordBatchReader + Send>,
@@ -63,6 +76,22 @@ pub(crate) struct Run {
     pub(crate) rows_known: Option<u64>,
     /// Stops a reader that blocks, from another thread.
     pub(crate) stop: Option<Box<dyn FnOnce() + Send>>,
+    /// What these rows are like in FITS, if they were written so before.
+    pub(crate) shape: Option<FitsShape>,
+    /// Is told so.
+    pub(crate) learn: Option<Box<dyn FnOnce(FitsShape) + Send>>,
+}
+
+impl Run {
+    pub(crate) fn new(reader: impl RecordBatchReader + Send + 'static) -> Self {
+        Self {
+            reader: Box::new(reader),
+            rows_known: None,
+            stop: None,
+            shape: None,
+            learn: None,
+        }
+    }
 }
 
 impl RowRoute {
@@ -75,8 +104,13 @@ impl RowRoute {
         let format = take_format(&mut query, wanted)?;
         let limit = take_limit(&mut query)?;
         let rows_max = [limit, self.rows_max].into_iter().flatten().min();
-        let run = self.source.plan(&query, rows_max).await?;
-        write::prepare(run, format, rows_max, &self.settings)
+        match self.source.plan(&query, rows_max).await? {
+            Plan::Now(run) => write::prepare(run, format, rows_max, &self.settings),
+            Plan::Later(start) => {
+                let prepared = write::prepare_later(start, format, rows_max, &self.settings);
+                Ok(prepared)
+            }
+        }
     }
 
     pub(crate) fn size_hint(&self) -> String {
@@ -89,7 +123,8 @@ impl RowRoute {
     pub(crate) fn example_query(&self) -> String {
         match &self.source {
             RowSource::Table(_) => String::new(),
-            RowSource::Query(query) => query.example_query(),
+            RowSource::Query(sql) => query::example_query(sql.parameters()),
+            RowSource::Postgres(sql) => query::example_query(sql.parameters()),
             RowSource::Sql(_) => "?query=SELECT+1".into(),
             RowSource::Stars(_) => "?rows=1e6".into(),
         }
@@ -97,19 +132,21 @@ impl RowRoute {
 }
 
 impl RowSource {
-    async fn plan(&self, query: &Query, rows_max: Option<u64>) -> Result<Run, Refusal> {
-        match self {
-            Self::Table(table) => table.plan(query, rows_max).await,
-            Self::Query(sql) => sql.plan(query, rows_max).await,
-            Self::Sql(sql) => sql.plan(query, rows_max).await,
-            Self::Stars(stars) => stars.plan(query),
-        }
+    async fn plan(&self, query: &Query, rows_max: Option<u64>) -> Result<Plan, Refusal> {
+        let run = match self {
+            Self::Table(table) => table.plan(query, rows_max).await?,
+            Self::Query(sql) => sql.plan(query, rows_max).await?,
+            Self::Sql(sql) => sql.plan(query, rows_max).await?,
+            Self::Postgres(postgres) => return Ok(Plan::Later(postgres.plan(query)?)),
+            Self::Stars(stars) => stars.plan(query)?,
+        };
+        Ok(Plan::Now(run))
     }
 
     fn rows_known(&self) -> Option<u64> {
         match self {
             Self::Table(table) => table.info().rows(),
-            Self::Query(_) | Self::Sql(_) | Self::Stars(_) => None,
+            Self::Query(_) | Self::Sql(_) | Self::Postgres(_) | Self::Stars(_) => None,
         }
     }
 
@@ -117,7 +154,7 @@ impl RowSource {
     pub(crate) fn columns(&self) -> Option<&Schema> {
         match self {
             Self::Table(table) => Some(table.info().schema()),
-            Self::Query(_) | Self::Sql(_) => None,
+            Self::Query(_) | Self::Sql(_) | Self::Postgres(_) => None,
             Self::Stars(stars) => Some(stars.columns()),
         }
     }

@@ -1,8 +1,11 @@
 //! SQL over the registered tables: written in the configuration, with parameters that are bound
 //! as values; or a client's own, where that is allowed.
 
-use datastreamer_engine::{Engine, Notes, Query as EngineQuery};
-use datastreamer_rows::parameters::{Bound, Parameters, placeholders};
+use datastreamer_engine::{Engine, Query as EngineQuery};
+use datastreamer_rows::{
+    notes::Notes,
+    parameters::{Bound, Parameters, placeholders},
+};
 
 use super::{Run, engine_refusal};
 use crate::{export::Refusal, sources::Query};
@@ -54,9 +57,8 @@ impl SqlQuery {
         Ok(rows.map_err(engine_refusal)?.into())
     }
 
-    /// Shows the parameters that must be given.
-    pub(super) fn example_query(&self) -> String {
-        example_query(&self.parameters)
+    pub(super) fn parameters(&self) -> &Parameters {
+        &self.parameters
     }
 }
 

@@ -37,9 +37,8 @@ impl Stars {
             .map_err(Refusal::bad_parameter)?;
         let rows = rows.unwrap_or(DEFAULT_ROWS);
         Ok(Run {
-            reader: Box::new(Catalogue::new(rows)),
             rows_known: Some(rows),
-            stop: None,
+            ..Run::new(Catalogue::new(rows))
         })
     }
 }

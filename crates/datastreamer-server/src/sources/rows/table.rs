@@ -1,6 +1,9 @@
 //! A registered table, narrowed by the request's parameters.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use datastreamer_engine::{Engine, Narrowing, TableInfo};
+use datastreamer_formats::table::fits::FitsShape;
 
 use super::{Run, engine_refusal};
 use crate::{export::Refusal, sources::Query};
@@ -11,6 +14,14 @@ pub(crate) struct Table {
     engine: Engine,
     name: String,
     info: TableInfo,
+    /// What the whole table is like in FITS, once it was written so.
+    shape: Arc<Mutex<Option<Learnt>>>,
+}
+
+/// What holds of one state of the files.
+struct Learnt {
+    version: u64,
+    shape: FitsShape,
 }
 
 impl Table {
@@ -19,6 +30,7 @@ impl Table {
             engine,
             name: name.to_owned(),
             info,
+            shape: Arc::default(),
         }
     }
 
@@ -31,7 +43,26 @@ impl Table {
             Narrowing::parse(query.pairs(), self.info.schema()).map_err(engine_refusal)?;
         narrowing.limit = rows_max;
         let rows = self.engine.scan(&self.name, &narrowing).await;
-        Ok(rows.map_err(engine_refusal)?.into())
+        let rows = rows.map_err(engine_refusal)?;
+        let version = rows.version().filter(|_| narrowing.is_whole());
+        let mut run = Run::from(rows);
+        if let Some(version) = version {
+            run.shape = self.shape_of(version);
+            let table = self.clone();
+            run.learn = Some(Box::new(move |shape| table.learn(version, shape)));
+        }
+        Ok(run)
+    }
+
+    fn shape_of(&self, version: u64) -> Option<FitsShape> {
+        let learnt = self.shape.lock().unwrap_or_else(PoisonError::into_inner);
+        let learnt = learnt.as_ref().filter(|learnt| learnt.version == version);
+        learnt.map(|learnt| learnt.shape.clone())
+    }
+
+    fn learn(&self, version: u64, shape: FitsShape) {
+        let mut learnt = self.shape.lock().unwrap_or_else(PoisonError::into_inner);
+        *learnt = Some(Learnt { version, shape });
     }
 }
 

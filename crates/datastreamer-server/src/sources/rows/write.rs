@@ -13,11 +13,14 @@ use std::{
 use arrow::{error::ArrowError, record_batch::RecordBatch};
 use datastreamer::StreamWriter;
 use datastreamer_engine::{EngineError, EngineErrorKind, Rows};
-use datastreamer_formats::table::{Format, TableEnd, TableError, WriterOptions, fits::FitsSpool};
+use datastreamer_formats::table::{
+    Format, TableEnd, TableError, TableWriter, WriterOptions,
+    fits::{FitsShape, FitsSpool, FitsWriter},
+};
 use datastreamer_http::StatusError;
 use http::StatusCode;
 
-use super::{RowSettings, Run};
+use super::{RowSettings, Run, StartRun, postgres};
 use crate::{
     export::Refusal,
     sources::{Prepared, PreparedRows, SourceError},
@@ -30,34 +33,71 @@ pub(super) fn prepare(
     rows_max: Option<u64>,
     settings: &RowSettings,
 ) -> Result<Prepared, Refusal> {
-    format.check(&run.reader.schema()).map_err(|error| {
-        Refusal::bad_parameter(format!(
-            "the format {format} cannot hold this table: {error}"
-        ))
-    })?;
+    check(format, &run).map_err(|error| Refusal::bad_parameter(error.to_string()))?;
     let capped = Arc::new(AtomicBool::new(false));
     let file = TableFile {
-        run,
         format,
         rows_max,
         options: settings.writer.clone(),
         capped: Arc::clone(&capped),
     };
+    let shape = match format {
+        Format::Fits => file.known_shape(&run)?,
+        _ => None,
+    };
+    let length = shape.as_ref().map(FitsShape::bytes);
+    let must_wait = format == Format::Fits && length.is_none();
     Ok(Prepared {
+        length,
+        write: Box::new(move |out| file.write(run, shape, out)),
+        rows: Some(PreparedRows {
+            format,
+            rows_max,
+            capped,
+            length_wait: must_wait.then_some(settings.length_wait),
+        }),
+    })
+}
+
+/// Prepares the file of a run that begins only once the stream has its place.
+pub(super) fn prepare_later(
+    start: StartRun,
+    format: Format,
+    rows_max: Option<u64>,
+    settings: &RowSettings,
+) -> Prepared {
+    let capped = Arc::new(AtomicBool::new(false));
+    let file = TableFile {
+        format,
+        rows_max,
+        options: settings.writer.clone(),
+        capped: Arc::clone(&capped),
+    };
+    Prepared {
         length: None,
-        write: Box::new(move |out| file.write(out)),
+        write: Box::new(move |out| {
+            let run = start()?;
+            check(format, &run)?;
+            file.write(run, None, out)
+        }),
         rows: Some(PreparedRows {
             format,
             rows_max,
             capped,
             length_wait: (format == Format::Fits).then_some(settings.length_wait),
         }),
+    }
+}
+
+fn check(format: Format, run: &Run) -> Result<(), StatusError> {
+    format.check(&run.reader.schema()).map_err(|error| {
+        let text = format!("the format {format} cannot hold this table: {error}");
+        StatusError::new(StatusCode::BAD_REQUEST, text)
     })
 }
 
 /// One table that is to be written.
 struct TableFile {
-    run: Run,
     format: Format,
     rows_max: Option<u64>,
     options: WriterOptions,
@@ -65,27 +105,59 @@ struct TableFile {
 }
 
 impl TableFile {
-    fn write(mut self, out: &StreamWriter) -> Result<(), SourceError> {
-        if let Some(stop) = self.run.stop.take() {
+    fn rows_expected(&self, run: &Run) -> Option<u64> {
+        let known = run.rows_known?;
+        Some(self.rows_max.map_or(known, |most| known.min(most)))
+    }
+
+    /// What a FITS file of these rows is like, where that is known before they are: its length is
+    /// told, and it is streamed.
+    fn known_shape(&self, run: &Run) -> Result<Option<FitsShape>, Refusal> {
+        let Some(rows) = self.rows_expected(run) else {
+            return Ok(None);
+        };
+        let learnt = run.shape.clone().filter(|shape| shape.rows() == rows);
+        let shape = match learnt {
+            Some(shape) => Some(shape),
+            None => FitsShape::of_schema(run.reader.schema(), rows)
+                .map_err(|error| Refusal::bad_parameter(error.to_string()))?,
+        };
+        Ok(shape.filter(FitsShape::is_streamable))
+    }
+
+    fn write(
+        &self,
+        mut run: Run,
+        shape: Option<FitsShape>,
+        out: &StreamWriter,
+    ) -> Result<(), SourceError> {
+        if let Some(stop) = run.stop.take() {
             out.on_stop(move |_| stop());
         }
-        let expected = [self.run.rows_known, self.rows_max]
-            .into_iter()
-            .flatten()
-            .min();
-        if let Some(rows) = expected {
+        if let Some(rows) = self.rows_expected(&run) {
             out.expect_rows(rows);
         }
-        match self.format {
-            Format::Fits => self.write_spooled(out),
-            _ => self.write_through(out),
+        let schema = run.reader.schema();
+        match (self.format, shape) {
+            (Format::Fits, Some(shape)) => {
+                let table = FitsWriter::new(out.clone(), schema, shape)?;
+                self.write_through(run, Box::new(table), out)
+            }
+            (Format::Fits, None) => self.write_spooled(run, out),
+            (format, _) => {
+                let table = format.writer(out.clone(), schema, &self.options)?;
+                self.write_through(run, table, out)
+            }
         }
     }
 
-    fn write_through(mut self, out: &StreamWriter) -> Result<(), SourceError> {
-        let schema = self.run.reader.schema();
-        let mut table = self.format.writer(out.clone(), schema, &self.options)?;
-        let copied = self.copy(out, |batch| {
+    fn write_through(
+        &self,
+        mut run: Run,
+        mut table: Box<dyn TableWriter + Send>,
+        out: &StreamWriter,
+    ) -> Result<(), SourceError> {
+        let copied = self.copy(&mut run, out, |batch| {
             table.write(batch)?;
             Ok(!table.is_full())
         });
@@ -101,25 +173,27 @@ impl TableFile {
 
     /// The header of a FITS table tells what comes, so the rows wait on the disk; and then the
     /// length is known.
-    fn write_spooled(mut self, out: &StreamWriter) -> Result<(), SourceError> {
-        let schema = self.run.reader.schema();
-        let mut spool = FitsSpool::new(
-            schema,
-            &self.options.spool_directory,
-            self.options.spool_bytes_max,
-        )?;
-        self.copy(out, |batch| {
+    fn write_spooled(&self, mut run: Run, out: &StreamWriter) -> Result<(), SourceError> {
+        let options = &self.options;
+        let directory = &options.spool_directory;
+        let schema = run.reader.schema();
+        let mut spool = FitsSpool::new(schema, directory, options.spool_bytes_max)?;
+        self.copy(&mut run, out, |batch| {
             spool.write(batch)?;
             Ok(true)
         })?;
         let table = spool.finish()?;
+        if let Some(learn) = run.learn.take() {
+            learn(table.shape().clone());
+        }
         out.promise_length(table.bytes())?;
         Ok(table.write_to(&mut out.clone())?)
     }
 
     /// Hands each batch to `write`, until that wants no more or the limit is reached.
     fn copy(
-        &mut self,
+        &self,
+        run: &mut Run,
         out: &StreamWriter,
         mut write: impl FnMut(&RecordBatch) -> Result<bool, TableError>,
     ) -> Result<TableEnd, SourceError> {
@@ -129,7 +203,7 @@ impl TableFile {
             return Ok(TableEnd::Overflow);
         }
         let mut rows = 0;
-        for batch in &mut self.run.reader {
+        for batch in &mut run.reader {
             let mut batch = batch.map_err(|error| reader_failed(&error, rows))?;
             let left = self.rows_max.map_or(u64::MAX, |most| most - rows);
             let is_cut = batch.num_rows() as u64 > left;
@@ -153,11 +227,11 @@ impl TableFile {
 
 impl From<Rows> for Run {
     fn from(rows: Rows) -> Self {
-        let stopper = rows.stopper();
+        let (stopper, rows_known) = (rows.stopper(), rows.known_rows());
         Self {
-            rows_known: rows.known_rows(),
-            reader: Box::new(rows),
+            rows_known,
             stop: Some(Box::new(move || stopper.stop())),
+            ..Self::new(rows)
         }
     }
 }
@@ -169,9 +243,10 @@ fn reader_failed(error: &ArrowError, rows: u64) -> SourceError {
         ArrowError::ExternalError(cause) => cause.as_ref(),
         error => error,
     };
-    let status = cause
-        .downcast_ref()
-        .map_or(StatusCode::INTERNAL_SERVER_ERROR, status_of);
+    let engine = cause.downcast_ref().map(status_of);
+    let status = engine
+        .or_else(|| cause.downcast_ref().map(postgres::status_of))
+        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let text = match rows {
         0 => cause.to_string(),
         rows => format!("after {rows} rows: {cause}"),

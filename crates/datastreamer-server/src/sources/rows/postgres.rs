@@ -1,0 +1,95 @@
+//! A query against a PostgreSQL server, with parameters that are bound as values.
+
+use std::{error::Error as StdError, fmt, sync::Arc};
+
+use datastreamer_http::StatusError;
+use datastreamer_rows::{
+    notes::{Dressed, Notes},
+    parameters::{Parameters, PositionalQuery},
+    postgres::{PostgresError, PostgresErrorKind, PostgresPool},
+};
+use http::StatusCode;
+
+use super::{Run, StartRun, query};
+use crate::{
+    export::Refusal,
+    sources::{Query, SourceError},
+};
+
+/// A query with typed parameters, and the connections that it may take.
+#[derive(Clone)]
+pub(crate) struct PostgresQuery {
+    pool: PostgresPool,
+    query: Arc<PositionalQuery>,
+    parameters: Parameters,
+    notes: Notes,
+}
+
+impl PostgresQuery {
+    /// # Errors
+    /// A placeholder that is no parameter, with its place.
+    pub(crate) fn new(
+        pool: PostgresPool,
+        sql: &str,
+        parameters: Parameters,
+        notes: Notes,
+    ) -> Result<Self, String> {
+        let query = PositionalQuery::new(sql, &parameters).map_err(|error| error.to_string())?;
+        Ok(Self {
+            pool,
+            query: Arc::new(query),
+            parameters,
+            notes,
+        })
+    }
+
+    pub(crate) fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// Checks the parameters. The function that is returned blocks, takes a connection, and has it
+    /// back as soon as the last row is read.
+    pub(super) fn plan(&self, query: &Query) -> Result<StartRun, Refusal> {
+        let bound = query::bind(&self.parameters, query)?;
+        let (pool, query, notes) = (self.pool.clone(), self.query.clone(), self.notes.clone());
+        Ok(Box::new(move || {
+            let rows = pool.query(&query, &bound).map_err(told)?;
+            let canceller = rows.canceller();
+            let rows = Dressed::new(rows, &notes)?;
+            Ok(Run {
+                stop: Some(Box::new(move || canceller.cancel())),
+                ..Run::new(rows)
+            })
+        }))
+    }
+}
+
+/// An error as the client is told it.
+fn told(error: PostgresError) -> SourceError {
+    let text = match error.position() {
+        Some(place) => format!("{error} (line {}, column {})", place.line, place.column),
+        None => error.to_string(),
+    };
+    if let Some(cause) = error.source() {
+        tracing::warn!(%error, cause, "PostgreSQL");
+    }
+    Box::new(StatusError::new(status_of(&error), text))
+}
+
+/// Says who has to act: the query is the operator's, its values are the client's.
+pub(super) fn status_of(error: &PostgresError) -> StatusCode {
+    match error.kind() {
+        PostgresErrorKind::BadValue => StatusCode::BAD_REQUEST,
+        PostgresErrorKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        PostgresErrorKind::Unavailable => StatusCode::BAD_GATEWAY,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+impl fmt::Debug for PostgresQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresQuery")
+            .field("sql", &self.query.sql())
+            .finish_non_exhaustive()
+    }
+}
