@@ -10,8 +10,8 @@ use std::{
     time::Duration,
 };
 
-use datastreamer::{ChunkReader, Error, ErrorKind, StreamHandle, StreamPool};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use datastreamer::{ChunkReader, Error, ErrorKind, Record, StreamHandle, StreamPool};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::{
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
@@ -32,15 +32,18 @@ const CLEANUP: Duration = Duration::from_secs(3);
 
 pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
     let mut config = config::load(&cat.routes, None)?;
+    if let Some(compression) = cat.parquet_compression {
+        config.tables.set_parquet_compression(compression);
+    }
     let mut cat = cat.clone();
     if let Some(target) = route_of_file(&mut config, &cat)? {
         cat.target = target;
     }
     // Before the source runs: a program that has started must be ended.
     let signals = Signals::catch()?;
-    let (reader, source) = start(&config, &cat)?;
+    let (reader, counts_rows, source) = start(&config, &cat)?;
     signals.stop(reader.handle(), source)?;
-    let progress = progress_line(&reader, cat.quiet);
+    let progress = progress_line(&reader, counts_rows, cat.quiet);
     let written = reader.write_to(&mut progress.wrap_write(io::stdout().lock()));
     StreamPool::global().wait_until_empty(CLEANUP);
     match written {
@@ -59,8 +62,9 @@ pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
     }
 }
 
-/// Starts the source; the receiver is disconnected when it is done.
-fn start(config: &Config, cat: &Cat) -> Result<(ChunkReader, Receiver<()>), Fatal> {
+/// Starts the source; says whether it counts rows (or members); the receiver is disconnected when
+/// it is done.
+fn start(config: &Config, cat: &Cat) -> Result<(ChunkReader, bool, Receiver<()>), Fatal> {
     let target = cat.target.trim_start_matches('/');
     let (file_name, query) = target.split_once('?').unwrap_or((target, ""));
     let mut query = Query::parse(query);
@@ -72,6 +76,7 @@ fn start(config: &Config, cat: &Cat) -> Result<(ChunkReader, Receiver<()>), Fata
         .map_err(Fatal::Other)?
         .map_err(|refusal| Fatal::Config(refusal.into_text()))?;
     let (runs, done) = mpsc::channel();
+    let counts_rows = export.prepared.rows.is_some();
     let write = export.prepared.write;
     let reader = config
         .stream_options()
@@ -83,7 +88,7 @@ fn start(config: &Config, cat: &Cat) -> Result<(ChunkReader, Receiver<()>), Fata
             let _runs: Sender<()> = runs;
             write(out)
         });
-    Ok((reader, done))
+    Ok((reader, counts_rows, done))
 }
 
 /// Makes a table's file a route: `cat stars.parquet`. What exists as a file is meant as one, also
@@ -180,15 +185,40 @@ fn failed(target: &str, error: &Error) -> Fatal {
     Fatal::Incomplete(format!("{target} is not whole: {error}"))
 }
 
-fn progress_line(reader: &ChunkReader, quiet: bool) -> ProgressBar {
+/// Draws how many rows there are, of how many and how fast; or how many members.
+fn draw_counted(
+    record: &Record,
+    counts_rows: bool,
+    elapsed: Duration,
+    line: &mut dyn fmt::Write,
+) -> fmt::Result {
+    let rows = record.rows;
+    if rows == 0 {
+        return Ok(());
+    }
+    if !counts_rows {
+        return write!(line, ", {rows} members");
+    }
+    write!(line, ", {}", HumanCount(rows))?;
+    if let Some(expected) = record.rows_expected.filter(|expected| *expected > 0) {
+        let percent = rows * 100 / expected;
+        write!(line, " of {} rows ({percent}%)", HumanCount(expected))?;
+    } else {
+        line.write_str(" rows")?;
+    }
+    let rate = rows as f64 / elapsed.as_secs_f64().max(1e-3);
+    write!(line, ", {} rows/s", HumanCount(rate as u64))
+}
+
+fn progress_line(reader: &ChunkReader, counts_rows: bool, quiet: bool) -> ProgressBar {
     if quiet || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let template = match reader.bytes_left() {
         Some(_) => {
-            "{bar:30} {percent}%, {bytes} of {total_bytes}, {bytes_per_sec}{members}, {eta} left"
+            "{bar:30} {percent}%, {bytes} of {total_bytes}, {bytes_per_sec}{counted}, {eta} left"
         }
-        None => "{spinner} {bytes}, {bytes_per_sec}{members}, {elapsed}",
+        None => "{spinner} {bytes}, {bytes_per_sec}{counted}, {elapsed}",
     };
     let progress = match reader.bytes_left() {
         Some(length) => ProgressBar::new(length),
@@ -197,14 +227,11 @@ fn progress_line(reader: &ChunkReader, quiet: bool) -> ProgressBar {
     progress.set_draw_target(ProgressDrawTarget::stderr());
     if let Ok(style) = ProgressStyle::with_template(template) {
         let stream = reader.handle();
-        let members = move |_: &ProgressState, line: &mut dyn fmt::Write| {
-            let rows = stream.record().rows;
-            if rows > 0 {
-                // A line that cannot be drawn is drawn again.
-                let _ = write!(line, ", {rows} members");
-            }
+        let counted = move |state: &ProgressState, line: &mut dyn fmt::Write| {
+            // A line that cannot be drawn is drawn again.
+            let _ = draw_counted(&stream.record(), counts_rows, state.elapsed(), line);
         };
-        progress.set_style(style.with_key("members", members));
+        progress.set_style(style.with_key("counted", counted));
     }
     progress.enable_steady_tick(REDRAW);
     progress

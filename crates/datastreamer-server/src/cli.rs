@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use datastreamer_formats::table::Format;
+use datastreamer_formats::table::{Format, parquet::ParquetCompression};
 
 /// Streams out large files that are produced on the fly.
 #[derive(Debug, Parser)]
@@ -63,6 +63,9 @@ pub(crate) struct Cat {
     pub(crate) format: Option<Format>,
     #[command(flatten)]
     pub(crate) routes: Routes,
+    /// How a Parquet file is compressed [default: zstd].
+    #[arg(long, value_name = "zstd|snappy|none", value_parser = parse_compression)]
+    pub(crate) parquet_compression: Option<ParquetCompression>,
     /// Shows no progress line.
     #[arg(long, short)]
     pub(crate) quiet: bool,
@@ -97,4 +100,14 @@ fn parse_format(text: &str) -> Result<Format, String> {
         let names: Vec<_> = Format::ALL.iter().map(|format| format.name()).collect();
         format!("there are {}", names.join(", "))
     })
+}
+
+/// The names of Parquet's compressions, on the command line and in the configuration.
+pub(crate) fn parse_compression(text: &str) -> Result<ParquetCompression, String> {
+    match text {
+        "zstd" => Ok(ParquetCompression::Zstd),
+        "snappy" => Ok(ParquetCompression::Snappy),
+        "none" => Ok(ParquetCompression::None),
+        _ => Err("there are zstd, snappy, none".into()),
+    }
 }

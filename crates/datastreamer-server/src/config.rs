@@ -95,6 +95,10 @@ const SETTINGS: [(&str, &[&str]); 5] = [
             "time_limit",
             "threads",
             "length_wait",
+            "spool_bytes",
+            "parquet_compression",
+            "votable_version",
+            "html_rows",
         ],
     ),
     ("sql", &["enabled", "max_rows"]),
@@ -164,6 +168,10 @@ struct RawTables {
     time_limit: Option<Span>,
     threads: Option<NonZeroUsize>,
     length_wait: Option<Span>,
+    spool_bytes: Option<ByteSize>,
+    parquet_compression: Option<String>,
+    votable_version: Option<String>,
+    html_rows: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -2,9 +2,14 @@
 
 use std::fmt::Write;
 
+use arrow::datatypes::Schema;
+use datastreamer_formats::table::meta;
 use indicatif::HumanBytes;
 
-use crate::routes::{Route, RouteTable};
+use crate::{
+    routes::{Route, RouteTable, suffixes},
+    sources::Source,
+};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1b1f24;--soft:#5b6572;--line:#d9dee5;--card:#fff;--page:#f5f7f9;--mark:#0b66c3}\
@@ -16,6 +21,9 @@ li{background:var(--card);border:1px solid var(--line);border-radius:10px;paddin
 a{color:var(--mark);text-decoration:none}a:hover{text-decoration:underline}li>a{font-size:1.15rem;font-weight:600}\
 .hint{color:var(--soft);margin:.15rem 0 .6rem}code{display:block;overflow-x:auto;white-space:pre;\
 background:var(--page);border-radius:6px;padding:.5rem .75rem;font:.85rem/1.5 ui-monospace,monospace}\
+details{margin-top:.6rem;overflow-x:auto}summary{color:var(--soft);cursor:pointer}\
+table{border-collapse:collapse;font-size:.9rem;margin-top:.4rem}\
+th,td{text-align:left;padding:.15rem .9rem .15rem 0;border-bottom:1px solid var(--line)}\
 footer{color:var(--soft);font-size:.9rem;margin-top:2rem}";
 
 /// Makes the page; `host` is how the client names this server, `last_bytes` what a file had when
@@ -64,14 +72,49 @@ fn push_item(
         Some(bytes) => format!("{} the last time", HumanBytes(bytes)),
         None => route.source.size_hint().to_owned(),
     };
+    let kind = match route.gives_rows() {
+        true => format!("as {}", forms(route)),
+        false => escape(route.media_type()),
+    };
+    let columns = match &route.source {
+        Source::Rows(rows) => rows.source.columns().map(columns).unwrap_or_default(),
+        _ => String::new(),
+    };
     // Writing to a String cannot fail.
     let _ = writeln!(
         items,
-        "<li><a href=\"/{link}\">{name}</a><div class=\"hint\">{hint}{} · {}</div>\
-         <code>curl -fOJ 'http://{host}/{link}'</code></li>",
-        size,
-        escape(route.media_type()),
+        "<li><a href=\"/{link}\">{name}</a><div class=\"hint\">{hint}{size} · {kind}</div>\
+         <code>curl -fOJ 'http://{host}/{link}'</code>{columns}</li>",
     );
+}
+
+/// Links to a table in each format.
+fn forms(route: &Route) -> String {
+    let query = escape(&route.source.example_query());
+    let name = escape(&encode(route.name()));
+    let link = |suffix| format!("<a href=\"/{name}.{suffix}{query}\">{suffix}</a>");
+    suffixes().map(link).collect::<Vec<_>>().join(" ")
+}
+
+/// What a table's columns are.
+fn columns(schema: &Schema) -> String {
+    let mut rows = String::new();
+    for field in schema.fields() {
+        let text = |key| escape(meta::of_column(field, key).unwrap_or_default());
+        let _ = write!(
+            rows,
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            escape(field.name()),
+            escape(&field.data_type().to_string()),
+            text(meta::UNIT),
+            text(meta::DESCRIPTION),
+        );
+    }
+    format!(
+        "<details><summary>{} columns</summary><table><thead><tr><th>name</th><th>type</th>\
+         <th>unit</th><th>description</th></tr></thead><tbody>{rows}</tbody></table></details>",
+        schema.fields().len()
+    )
 }
 
 /// Percent-encodes what a path segment cannot hold, quotes included, for the shell's sake.

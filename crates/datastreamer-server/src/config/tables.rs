@@ -12,7 +12,9 @@ use std::{
 };
 
 use datastreamer_engine::{Engine, EngineOptions, TableFiles};
-use datastreamer_formats::table::{WriterOptions, meta};
+use datastreamer_formats::table::{
+    WriterOptions, meta, parquet::ParquetCompression, votable::Version,
+};
 use datastreamer_rows::{
     notes::Notes,
     parameters::{Parameter, ParameterKind, Parameters, Value},
@@ -27,6 +29,7 @@ use super::{
     duration,
 };
 use crate::{
+    cli::parse_compression,
     error::Fatal,
     routes::Route,
     sources::{RowRoute, RowSource, Source},
@@ -148,6 +151,25 @@ impl Tables {
             return Err(origin.refuse("tables", "spill_folder", &text));
         }
         let mut writer = WriterOptions::default();
+        if let Some(text) = &raw.parquet_compression {
+            let compression = parse_compression(text);
+            let refuse = |text: String| origin.refuse("tables", "parquet_compression", &text);
+            writer.parquet_compression = compression.map_err(refuse)?;
+        }
+        writer.votable_version = match raw.votable_version.as_deref() {
+            None | Some("1.4") => Version::V1_4,
+            Some("1.5") => Version::V1_5,
+            Some(_) => {
+                let text = "must be \"1.4\" or \"1.5\"";
+                return Err(origin.refuse("tables", "votable_version", text));
+            }
+        };
+        if let Some(rows) = raw.html_rows {
+            writer.html_rows_max = rows;
+        }
+        if let Some(size) = raw.spool_bytes {
+            writer.spool_bytes_max = size.0;
+        }
         if let Some(folder) = &spill_folder {
             writer.spool_directory.clone_from(folder);
         }
@@ -171,6 +193,13 @@ impl Tables {
                 length_wait: duration(raw.length_wait, DEFAULT_LENGTH_WAIT),
             }),
         })
+    }
+
+    /// Sets how Parquet files are compressed from here on.
+    pub(crate) fn set_parquet_compression(&mut self, compression: ParquetCompression) {
+        let mut settings = RowSettings::clone(&self.settings);
+        settings.writer.parquet_compression = compression;
+        self.settings = Arc::new(settings);
     }
 
     /// Makes a source of rows a route's source.
