@@ -48,15 +48,6 @@ impl Refusal {
     }
 }
 
-/// Finds the route of `file_name`, or says which there are.
-pub(crate) fn find_route<'a>(config: &'a Config, file_name: &str) -> Result<Found<'a>, Refusal> {
-    config.routes.find(file_name).ok_or_else(|| {
-        let names = config.routes.names();
-        let text = format!("there is no /{file_name}; there are {names}");
-        Refusal::new(StatusCode::NOT_FOUND, text)
-    })
-}
-
 impl<'a> Export<'a> {
     /// Finds the route of `file_name` (decoded, without a slash) and checks the parameters.
     pub(crate) async fn find(
@@ -65,7 +56,11 @@ impl<'a> Export<'a> {
         query: &Query,
         accept: Option<&str>,
     ) -> Result<Self, Refusal> {
-        let Found { route, format } = find_route(config, file_name)?;
+        let Found { route, format } = config.routes.find(file_name).ok_or_else(|| {
+            let names = config.routes.names();
+            let text = format!("there is no /{file_name}; there are {names}");
+            Refusal::new(StatusCode::NOT_FOUND, text)
+        })?;
         let wanted = Wanted {
             suffix: format,
             accept,

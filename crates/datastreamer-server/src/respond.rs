@@ -24,7 +24,7 @@ use serde_json::json;
 use crate::{
     config::Config,
     connection::Open,
-    export::{Export, Refusal, find_route},
+    export::{Export, Refusal},
     index, posted,
     sources::Query,
     transfers::{Asked, Transfers, uptime},
@@ -103,7 +103,7 @@ async fn find<'a>(
     let in_url = request.uri().query().unwrap_or_default();
     let query = match *request.method() {
         Method::GET | Method::HEAD => Query::parse(in_url),
-        Method::POST if find_route(config, file_name)?.route.source.takes_posts() => {
+        Method::POST if takes_posts(config, file_name) => {
             posted::read(request.headers(), body, in_url).await?
         }
         _ => return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, ONLY_GET)),
@@ -111,6 +111,11 @@ async fn find<'a>(
     let accept = request.headers().get(header::ACCEPT);
     let accept = accept.and_then(|accept| accept.to_str().ok());
     Export::find(config, file_name, &query, accept).await
+}
+
+fn takes_posts(config: &Config, file_name: &str) -> bool {
+    let found = config.routes.find(file_name);
+    found.is_some_and(|found| found.route.source.takes_posts())
 }
 
 /// Starts a file's stream and answers with it.
