@@ -6,9 +6,13 @@
 // What tests call may fail as tests do; clippy knows only the test functions.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod escapes;
+mod escaping;
+mod fits_streams;
 mod readers;
 mod round_trip;
 mod tables;
+mod tables_random;
 mod tables_read_back;
 mod tar_directory;
 mod tar_failures;

@@ -46,9 +46,11 @@ pub(crate) const ALL: [Format; 6] = [
 ];
 
 impl Format {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Votable(_) => "votable",
+            Self::Votable(Serialization::Tabledata) => "votable-tabledata",
+            Self::Votable(Serialization::Binary) => "votable-binary",
+            Self::Votable(Serialization::Binary2) => "votable-binary2",
             Self::Fits => "fits",
             Self::Csv => "csv",
             Self::Tsv => "tsv",
@@ -80,24 +82,34 @@ impl Format {
 
     /// Encodes a table and has others compare it with its source, value by value.
     pub(crate) fn reads_back(self, batches: &[RecordBatch]) {
-        let directory = tempfile::tempdir().unwrap();
-        let source = directory.path().join("source.arrows");
-        let mut writer =
-            StreamWriter::try_new(File::create(&source).unwrap(), &batches[0].schema()).unwrap();
-        for batch in batches {
-            writer.write(batch).unwrap();
-        }
-        writer.finish().unwrap();
-        let file = directory.path().join("table");
-        fs::write(&file, self.encode(batches)).unwrap();
-        let output = Command::new(python())
-            .arg(manifest().join("tests/readers/compare_table.py"))
-            .args([&source, Path::new(self.name()), &file])
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{self:?}: {said}");
+        reads_back(self, batches, &self.encode(batches));
     }
+}
+
+/// Has others compare a file with its source, value by value.
+pub(crate) fn reads_back(format: Format, batches: &[RecordBatch], encoded: &[u8]) {
+    let directory = tempfile::tempdir().unwrap();
+    let source = directory.path().join("source.arrows");
+    write_source(&source, batches);
+    let file = directory.path().join("table");
+    fs::write(&file, encoded).unwrap();
+    let output = Command::new(python())
+        .arg(manifest().join("tests/readers/compare_table.py"))
+        .args([&source, Path::new(format.name()), &file])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{format:?}: {said}");
+}
+
+/// Writes what a table is compared with.
+pub(crate) fn write_source(path: &Path, batches: &[RecordBatch]) {
+    let file = File::create(path).unwrap();
+    let mut writer = StreamWriter::try_new(file, &batches[0].schema()).unwrap();
+    for batch in batches {
+        writer.write(batch).unwrap();
+    }
+    writer.finish().unwrap();
 }
 
 fn fits(batches: &[RecordBatch]) -> Vec<u8> {
@@ -113,12 +125,12 @@ fn fits(batches: &[RecordBatch]) -> Vec<u8> {
     file
 }
 
-fn manifest() -> PathBuf {
+pub(crate) fn manifest() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// The Python that `scripts/install-test-tools` has set up.
-fn python() -> PathBuf {
+pub(crate) fn python() -> PathBuf {
     manifest().join("../../.tools/venv/bin/python")
 }
 
