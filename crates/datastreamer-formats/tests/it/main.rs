@@ -14,6 +14,7 @@ mod round_trip;
 mod tables;
 mod tables_random;
 mod tables_read_back;
+mod tables_stilts;
 mod tar_directory;
 mod tar_failures;
 mod tar_format;
