@@ -1,13 +1,13 @@
 //! CSV (RFC 4180) and TSV.
 //!
-//! [`CsvWriter`] writes a header and a line a row. In CSV a text is quoted where it must be, and an
-//! empty text always: an empty field is a null. In TSV tab, line breaks and backslash are written
+//! [`CsvWriter`] writes a header and a line a row. In CSV a text is quoted where it must be, and one
+//! that is empty, or empty bytes, always: an empty field is a null. In TSV tab, line breaks and backslash are written
 //! as `\t`, `\n`, `\r` and `\\`, and null as an empty field too.
 
 use std::{io::Write, sync::Arc};
 
 use arrow::{
-    datatypes::{DataType, SchemaRef},
+    datatypes::{DataType, Field, SchemaRef},
     record_batch::RecordBatch,
 };
 
@@ -25,6 +25,9 @@ const SPECIALS: Specials = Specials {
     infinity: "inf",
     minus_infinity: "-inf",
 };
+
+/// At the beginning of a file readers take it for no part of the text.
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// How fields are set apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,11 +85,23 @@ impl<W: Write> CsvWriter<W> {
             if place > 0 {
                 rows.bytes.push(delimiter.byte());
             }
-            delimiter.append_text(&mut rows.bytes, field.name());
+            match (place, delimiter, field.name().strip_prefix(BYTE_ORDER_MARK)) {
+                (0, Delimiter::Comma, Some(_)) => append_in_quotes(&mut rows.bytes, field.name()),
+                (0, Delimiter::Tab, Some(_)) => return Err(begins_with_mark(field)),
+                _ => delimiter.append_text(&mut rows.bytes, field.name()),
+            }
         }
         rows.bytes.extend_from_slice(delimiter.line_end());
         rows.hand_over()?;
         Ok(Self { rows, delimiter })
+    }
+}
+
+/// TSV has no quotes to hide it behind.
+fn begins_with_mark(field: &Field) -> TableError {
+    TableError::Column {
+        column: field.name().clone(),
+        problem: "readers take U+FEFF at the beginning of a file for a byte order mark".into(),
     }
 }
 
@@ -160,7 +175,7 @@ impl Delimiter {
 
     fn append_text(self, out: &mut Vec<u8>, text: &str) {
         match self {
-            Self::Comma => append_quoted(out, text.as_bytes()),
+            Self::Comma => append_quoted(out, text),
             Self::Tab => append_escaped(out, text.as_bytes()),
         }
     }
@@ -200,6 +215,7 @@ fn append_cell(
         Cells::Bool(array) => text::boolean(out, array.value(row)),
         Cells::Decimal(values, scale) => text::decimal(out, values[row], *scale),
         Cells::Text(texts) => delimiter.append_text(out, texts.get(row)),
+        Cells::Bytes(bytes) if bytes.get(row).is_empty() => delimiter.append_text(out, ""),
         Cells::Bytes(bytes) => bytes.get(row).iter().for_each(|byte| text::hex(out, *byte)),
         cells => text::time(out, cells, row)?,
     }
@@ -213,13 +229,17 @@ const QUOTED: Marks = Marks::of(b",\"\r\n");
 const ESCAPED: Marks = Marks::of(b"\t\n\r\\");
 
 #[inline]
-fn append_quoted(out: &mut Vec<u8>, text: &[u8]) {
-    if !text.is_empty() && !QUOTED.are_in(text) {
-        text::short(out, text);
-        return;
+fn append_quoted(out: &mut Vec<u8>, text: &str) {
+    if text.is_empty() || QUOTED.are_in(text.as_bytes()) {
+        append_in_quotes(out, text);
+    } else {
+        text::short(out, text.as_bytes());
     }
+}
+
+fn append_in_quotes(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
-    let mut rest = text;
+    let mut rest = text.as_bytes();
     while let Some(at) = memchr::memchr(b'"', rest) {
         out.extend_from_slice(&rest[..=at]);
         out.push(b'"');

@@ -6,11 +6,16 @@
 // What tests call may fail as tests do; clippy knows only the test functions.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod escapes;
+mod escaping;
+mod fits_streams;
 mod more_formats;
 mod readers;
 mod round_trip;
 mod tables;
+mod tables_random;
 mod tables_read_back;
+mod tables_stilts;
 mod tar_directory;
 mod tar_failures;
 mod tar_format;

@@ -46,9 +46,11 @@ pub(crate) const ALL: [Format; 6] = [
 ];
 
 impl Format {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Votable(_) => "votable",
+            Self::Votable(Serialization::Tabledata) => "votable-tabledata",
+            Self::Votable(Serialization::Binary) => "votable-binary",
+            Self::Votable(Serialization::Binary2) => "votable-binary2",
             Self::Fits => "fits",
             Self::Csv => "csv",
             Self::Tsv => "tsv",
@@ -84,25 +86,35 @@ impl Format {
     }
 }
 
-/// Has others read a file and compare it with its source, value by value.
-pub(crate) fn compare(format: &str, batches: &[RecordBatch], file: &[u8]) {
+/// Has others compare a file with its source, value by value.
+pub(crate) fn reads_back(format: Format, batches: &[RecordBatch], encoded: &[u8]) {
+    compare(format.name(), batches, encoded);
+}
+
+/// The same, of a format that only has its name.
+pub(crate) fn compare(format: &str, batches: &[RecordBatch], encoded: &[u8]) {
     let directory = tempfile::tempdir().unwrap();
     let source = directory.path().join("source.arrows");
-    let mut writer =
-        StreamWriter::try_new(File::create(&source).unwrap(), &batches[0].schema()).unwrap();
-    for batch in batches {
-        writer.write(batch).unwrap();
-    }
-    writer.finish().unwrap();
-    let path = directory.path().join("table");
-    fs::write(&path, file).unwrap();
+    write_source(&source, batches);
+    let file = directory.path().join("table");
+    fs::write(&file, encoded).unwrap();
     let output = Command::new(python())
         .arg(manifest().join("tests/readers/compare_table.py"))
-        .args([&source, Path::new(format), &path])
+        .args([&source, Path::new(format), &file])
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{format}: {said}");
+}
+
+/// Writes what a table is compared with.
+pub(crate) fn write_source(path: &Path, batches: &[RecordBatch]) {
+    let file = File::create(path).unwrap();
+    let mut writer = StreamWriter::try_new(file, &batches[0].schema()).unwrap();
+    for batch in batches {
+        writer.write(batch).unwrap();
+    }
+    writer.finish().unwrap();
 }
 
 fn fits(batches: &[RecordBatch]) -> Vec<u8> {
@@ -118,7 +130,7 @@ fn fits(batches: &[RecordBatch]) -> Vec<u8> {
     file
 }
 
-fn manifest() -> PathBuf {
+pub(crate) fn manifest() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 

@@ -201,8 +201,8 @@ fn whatever_the_check_takes_serves() {
 fn kinds_and_their_fields_go_together() {
     for (route, words) in [
         (
-            "kind = \"table\"",
-            &["table", "noise", "directory", "command"][..],
+            "kind = \"tables\"",
+            &["tables", "noise", "directory", "command"][..],
         ),
         ("path = \".\"", &["kind"]),
         ("kind = \"noise\"\npath = \".\"", &["path", "directory"]),

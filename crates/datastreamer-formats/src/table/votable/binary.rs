@@ -1,6 +1,8 @@
 //! Rows of BINARY and BINARY2 (VOTable 1.5, 5.3 and 5.4): big-endian bytes, then base64 in lines.
 
-use super::field::{IS_NULL_VALUE, NOT_ASCII, NULL_ELEMENT, Primitive, Size, VotableField};
+use super::field::{
+    IS_NULL_VALUE, NOT_ASCII, NULL_ELEMENT, NULL_ROW, Primitive, Size, VotableField,
+};
 use crate::table::{
     column::{Cells, Column},
     gather::BadCell,
@@ -66,6 +68,7 @@ pub(super) fn append_row<'a>(
     let kept = raw.len();
     for (place, (field, column)) in cells.enumerate() {
         let appended = match column.is_null(row) {
+            true if !has_null_element(field) && field.size != Size::Variable => Err(NULL_ROW),
             true => append_null(raw, field),
             false => append_value(raw, field, column, row),
         };
@@ -150,6 +153,14 @@ fn append_filler(raw: &mut Vec<u8>, field: &VotableField) {
     }
 }
 
+/// Whether a value stands for null among a column's elements.
+fn has_null_element(field: &VotableField) -> bool {
+    match field.primitive {
+        Primitive::Boolean | Primitive::Float | Primitive::Double => true,
+        _ => field.null.is_some(),
+    }
+}
+
 fn append_element(
     raw: &mut Vec<u8>,
     field: &VotableField,
@@ -159,11 +170,7 @@ fn append_element(
     if !elements.is_null(row) {
         return append_cell(raw, field, elements, row);
     }
-    let is_integer = !matches!(
-        field.primitive,
-        Primitive::Boolean | Primitive::Float | Primitive::Double
-    );
-    if is_integer && field.null.is_none() {
+    if !has_null_element(field) {
         return Err(NULL_ELEMENT);
     }
     append_filler(raw, field);

@@ -9,6 +9,8 @@ use crate::table::{TableError, column::cell_types, meta};
 pub(super) const IS_NULL_VALUE: &str =
     "the value is the one that stands for null: give the column another in its metadata (null)";
 pub(super) const NULL_ELEMENT: &str = "a list's element is null, and no value stands for it: give one in the column's metadata (null)";
+pub(super) const NULL_ROW: &str =
+    "the value is null, and none stands for it: give one in the column's metadata (null)";
 pub(super) const NOT_ASCII: &str = "the text is not ASCII, as the column's metadata says (charset)";
 
 /// A column as VOTable has it.
