@@ -15,6 +15,7 @@ mod clients;
 mod commands;
 mod configuration;
 mod connections;
+mod databases;
 mod directories;
 mod limits;
 mod pages;

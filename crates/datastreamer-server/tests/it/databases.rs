@@ -1,0 +1,177 @@
+//! Queries against a real PostgreSQL, through the program.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use datastreamer_testkit::Postgres;
+
+use crate::support::{
+    http::{self, Connection, End},
+    program::{Daemon, command, finish},
+    wait,
+};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// `/rows` gives `rows` rows, and fails at row `bad`; `/named` is of a text.
+fn start(database: &Postgres) -> Daemon {
+    let configuration = format!(
+        "[databases.archive]\nurl = \"{}\"\nmax_connections = 2\n\
+         [routes.rows]\nkind = \"postgres\"\n\
+         sql = \"SELECT i, i / 8.0::float8 AS ra, 'star ' || i AS name, 1 / (i - $bad) AS x \
+         FROM generate_series(1, $rows) AS i\"\n\
+         parameters = [{{ name = \"rows\", type = \"integer\", default = 1000, min = 0 }}, \
+         {{ name = \"bad\", type = \"integer\", default = -1 }}]\n\
+         [routes.rows.columns.ra]\nunit = \"deg\"\n\
+         [routes.named]\nkind = \"postgres\"\nsql = \"SELECT $name::text AS name\"\n\
+         parameters = [{{ name = \"name\", type = \"text\" }}]\n\
+         [routes.none]\nkind = \"postgres\"\nsql = \"SELECT * FROM nowhere\"\n",
+        database.url()
+    );
+    Daemon::start(&configuration)
+}
+
+#[test]
+fn a_query_is_a_table_in_every_format() {
+    let database = Postgres::start();
+    let daemon = start(&database);
+    let csv = http::get(daemon.port(), "/rows.csv?rows=3");
+    assert_eq!(
+        csv.text(),
+        "i,ra,name,x\r\n1,0.125,star 1,0\r\n2,0.25,star 2,0\r\n3,0.375,star 3,0\r\n"
+    );
+    let votable = http::get(daemon.port(), "/rows.vot?MAXREC=2");
+    assert!(
+        votable
+            .text()
+            .contains("name=\"ra\" datatype=\"double\" unit=\"deg\""),
+        "{}",
+        votable.text()
+    );
+    assert!(votable.text().contains("OVERFLOW"));
+    let fits = http::get(daemon.port(), "/rows.fits?rows=100000");
+    assert!(fits.header("content-length").is_some());
+    assert!(fits.body.starts_with(b"SIMPLE  ="));
+}
+
+#[test]
+fn values_are_bound_and_never_text_of_the_query() {
+    let database = Postgres::start();
+    let daemon = start(&database);
+    let hostile = http::get(daemon.port(), "/named.csv?name=%27%3B+DROP+TABLE+x%3B+--");
+    assert_eq!(hostile.text(), "name\r\n'; DROP TABLE x; --\r\n");
+    let missing = http::get(daemon.port(), "/named.csv").problem(400);
+    assert!(missing.contains("name"), "{missing}");
+    let range = http::get(daemon.port(), "/rows.csv?rows=-1").problem(400);
+    assert!(range.contains("at least 0"), "{range}");
+    let unknown = http::get(daemon.port(), "/rows.csv?row=1").problem(400);
+    assert!(
+        unknown.contains("rows") && unknown.contains("bad"),
+        "{unknown}"
+    );
+}
+
+#[test]
+fn an_early_failure_has_a_status() {
+    let mut database = Postgres::start();
+    let daemon = start(&database);
+    let none = http::get(daemon.port(), "/none.csv").problem(500);
+    assert!(none.contains("nowhere"), "{none}");
+    let zero = http::get(daemon.port(), "/rows.csv?bad=2").problem(500);
+    assert!(zero.contains("division by zero"), "{zero}");
+    database.stop();
+    let down = http::get(daemon.port(), "/rows.csv").problem(502);
+    assert!(!down.contains(database.password()), "{down}");
+}
+
+#[test]
+fn a_client_that_leaves_ends_the_statement() {
+    let database = Postgres::start();
+    let daemon = start(&database);
+    let mut client = Connection::open_narrow(daemon.port());
+    client.ask("/rows.csv?rows=1000000000");
+    client.read_head();
+    assert_eq!(database.active_statements("datastreamer"), 1);
+    drop(client);
+    let left = Instant::now();
+    wait::until("the statement is over", LIMIT, || {
+        database.active_statements("datastreamer") == 0
+    });
+    // 250 ms, and what a busy machine and psql's start take.
+    assert!(
+        left.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        left.elapsed()
+    );
+    wait::until("it is on record", LIMIT, || {
+        http::transfers(daemon.port())["recent"][0]["outcome"] == "client_gone"
+    });
+}
+
+#[test]
+fn a_backend_that_is_ended_in_mid_stream_aborts_the_file() {
+    let database = Postgres::start();
+    let daemon = start(&database);
+    let mut client = Connection::open_narrow(daemon.port());
+    client.ask("/rows.vot?rows=1000000000");
+    let mut response = client.read_head();
+    database.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE application_name = 'datastreamer'",
+    );
+    assert_eq!(client.read_body(&mut response), Err(End::Reset));
+    let text = response.text();
+    assert!(
+        text.contains("value=\"ERROR\""),
+        "{}",
+        &text[text.len().saturating_sub(400)..]
+    );
+
+    let url = format!(
+        "http://127.0.0.1:{}/rows.csv?rows=1000000000",
+        daemon.port()
+    );
+    let mut curl = std::process::Command::new("curl");
+    curl.args(["-sS", "-o", "/dev/null", "--limit-rate", "1M", &url]);
+    let terminating = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(1500));
+        database.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE application_name = 'datastreamer'",
+        );
+        database
+    });
+    let said = finish(curl);
+    assert!(said.code != Some(0), "{}", said.text());
+    drop(terminating.join());
+}
+
+#[test]
+fn connections_are_bounded_and_given_back_at_the_last_row() {
+    let database = Postgres::start();
+    let daemon = start(&database);
+    // More than there are connections, one after the other, none of them waited for.
+    for _ in 0..8 {
+        assert_eq!(http::get(daemon.port(), "/rows.csv").status, 200);
+    }
+    assert!(
+        database
+            .sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'datastreamer'")
+            .trim()
+            .parse::<u32>()
+            .is_ok_and(|open| open <= 2)
+    );
+}
+
+#[test]
+fn a_database_that_is_not_declared_is_named() {
+    let scratch = crate::support::scratch::Scratch::new("databases");
+    let file = scratch.join("datastreamer.toml");
+    let text = "[routes.rows]\nkind = \"postgres\"\ndatabase = \"other\"\nsql = \"SELECT 1\"\n";
+    std::fs::write(&file, text).expect("files can be written");
+    let file = file.to_string_lossy().into_owned();
+    let said = finish(command(&["check", &file]));
+    said.assert_refused(3, &["routes.rows", "[databases]", ":1:"]);
+}
