@@ -21,3 +21,6 @@ mod pages;
 mod settings;
 mod shutdown;
 mod support;
+mod tables_asked;
+mod tables_readers;
+mod tables_sql;
