@@ -11,6 +11,7 @@ use std::{
 };
 
 use datastreamer::{ChunkReader, Error, ErrorKind, StreamHandle, StreamPool};
+use datastreamer_formats::table::Format;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::{
     runtime::Runtime,
@@ -32,15 +33,17 @@ const CLEANUP: Duration = Duration::from_secs(3);
 
 pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
     let mut config = config::load(&cat.routes, None)?;
-    let mut cat = cat.clone();
-    if let Some(target) = route_of_file(&mut config, &cat)? {
-        cat.target = target;
-    }
+    let target = route_of_file(&mut config, cat)?;
+    let target = target.as_deref().unwrap_or(&cat.target);
     // Before the source runs: a program that has started must be ended.
     let signals = Signals::catch()?;
-    let (reader, source) = start(&config, &cat)?;
+    let Started {
+        reader,
+        counted,
+        source,
+    } = start(&config, target, cat.format)?;
     signals.stop(reader.handle(), source)?;
-    let progress = progress_line(&reader, cat.quiet);
+    let progress = progress_line(&reader, counted, cat.quiet);
     let written = reader.write_to(&mut progress.wrap_write(io::stdout().lock()));
     StreamPool::global().wait_until_empty(CLEANUP);
     match written {
@@ -59,12 +62,21 @@ pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
     }
 }
 
-/// Starts the source; the receiver is disconnected when it is done.
-fn start(config: &Config, cat: &Cat) -> Result<(ChunkReader, Receiver<()>), Fatal> {
-    let target = cat.target.trim_start_matches('/');
+/// A source under way.
+struct Started {
+    reader: ChunkReader,
+    /// What it counts beside bytes.
+    counted: &'static str,
+    /// Disconnected when it is done.
+    source: Receiver<()>,
+}
+
+/// Starts a route's source.
+fn start(config: &Config, target: &str, format: Option<Format>) -> Result<Started, Fatal> {
+    let target = target.trim_start_matches('/');
     let (file_name, query) = target.split_once('?').unwrap_or((target, ""));
     let mut query = Query::parse(query);
-    if let Some(format) = cat.format {
+    if let Some(format) = format {
         query.add("format", format.name().into());
     }
     let found = config::block_on(Export::find(config, file_name, &query, None));
@@ -72,6 +84,10 @@ fn start(config: &Config, cat: &Cat) -> Result<(ChunkReader, Receiver<()>), Fata
         .map_err(Fatal::Other)?
         .map_err(|refusal| Fatal::Config(refusal.into_text()))?;
     let (runs, done) = mpsc::channel();
+    let counted = match export.prepared.rows {
+        Some(_) => "rows",
+        None => "members",
+    };
     let write = export.prepared.write;
     let reader = config
         .stream_options()
@@ -83,7 +99,11 @@ fn start(config: &Config, cat: &Cat) -> Result<(ChunkReader, Receiver<()>), Fata
             let _runs: Sender<()> = runs;
             write(out)
         });
-    Ok((reader, done))
+    Ok(Started {
+        reader,
+        counted,
+        source: done,
+    })
 }
 
 /// Makes a table's file a route: `cat stars.parquet`. What exists as a file is meant as one, also
@@ -180,15 +200,15 @@ fn failed(target: &str, error: &Error) -> Fatal {
     Fatal::Incomplete(format!("{target} is not whole: {error}"))
 }
 
-fn progress_line(reader: &ChunkReader, quiet: bool) -> ProgressBar {
+fn progress_line(reader: &ChunkReader, counted: &'static str, quiet: bool) -> ProgressBar {
     if quiet || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let template = match reader.bytes_left() {
         Some(_) => {
-            "{bar:30} {percent}%, {bytes} of {total_bytes}, {bytes_per_sec}{members}, {eta} left"
+            "{bar:30} {percent}%, {bytes} of {total_bytes}, {bytes_per_sec}{counted}, {eta} left"
         }
-        None => "{spinner} {bytes}, {bytes_per_sec}{members}, {elapsed}",
+        None => "{spinner} {bytes}, {bytes_per_sec}{counted}, {elapsed}",
     };
     let progress = match reader.bytes_left() {
         Some(length) => ProgressBar::new(length),
@@ -197,14 +217,14 @@ fn progress_line(reader: &ChunkReader, quiet: bool) -> ProgressBar {
     progress.set_draw_target(ProgressDrawTarget::stderr());
     if let Ok(style) = ProgressStyle::with_template(template) {
         let stream = reader.handle();
-        let members = move |_: &ProgressState, line: &mut dyn fmt::Write| {
+        let count = move |_: &ProgressState, line: &mut dyn fmt::Write| {
             let rows = stream.record().rows;
             if rows > 0 {
                 // A line that cannot be drawn is drawn again.
-                let _ = write!(line, ", {rows} members");
+                let _ = write!(line, ", {rows} {counted}");
             }
         };
-        progress.set_style(style.with_key("members", members));
+        progress.set_style(style.with_key("counted", count));
     }
     progress.enable_steady_tick(REDRAW);
     progress
