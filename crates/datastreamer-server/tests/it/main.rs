@@ -22,5 +22,6 @@ mod settings;
 mod shutdown;
 mod support;
 mod tables_asked;
+mod tables_failures;
 mod tables_readers;
 mod tables_sql;

@@ -64,7 +64,8 @@ fn votlint_finds_no_error_and_fitsverify_no_warning() {
     for form in ["votable", "votable-binary", "votable-binary2"] {
         let mut votlint = tools::program("stilts");
         votlint.arg("votlint");
-        votlint.arg(server.url(&format!("/stars?format={form}")));
+        let url = server.url(&format!("/stars?format={form}"));
+        votlint.arg(format!("votable={url}"));
         let said = program::finish(votlint);
         let complaints = format!("{}{}", said.text(), said.stderr);
         assert_eq!(said.code, Some(0), "{complaints}");
