@@ -23,5 +23,6 @@ mod shutdown;
 mod support;
 mod tables_asked;
 mod tables_failures;
+mod tables_named;
 mod tables_readers;
 mod tables_sql;
