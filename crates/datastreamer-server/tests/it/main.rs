@@ -22,6 +22,7 @@ mod settings;
 mod shutdown;
 mod support;
 mod tables_asked;
+mod tables_bounds;
 mod tables_failures;
 mod tables_named;
 mod tables_readers;

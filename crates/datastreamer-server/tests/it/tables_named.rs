@@ -332,7 +332,8 @@ fn what_a_format_cannot_hold_is_refused_with_its_column() {
 fn the_index_lists_tables_with_links_that_work() {
     let scratch = Scratch::new("index");
     let stars = tables::stars(scratch.path(), "stars", 12_345);
-    let server = Server::start([&stars]);
+    let odd = tables::stars(scratch.path(), "two words & <é>", 10);
+    let server = Server::start([&stars, &odd]);
     let page = http::get(server.port(), "/");
     let page = page.text();
     assert!(page.contains("12345 rows"), "{page}");
@@ -345,5 +346,84 @@ fn the_index_lists_tables_with_links_that_work() {
     for link in links {
         let response = http::get(server.port(), &link.replace("&amp;", "&"));
         assert_eq!(response.status, 200, "{link}");
+    }
+}
+
+#[test]
+fn what_is_known_of_columns_goes_from_file_to_file_and_the_configuration_says_more() {
+    let scratch = Scratch::new("known");
+    let stars = tables::stars(scratch.path(), "stars", 10);
+    let fits = scratch.join("copy.fits");
+    let said = program::run(&["cat", text(&stars), "--format", "fits"]);
+    fs::write(&fits, said.stdout).expect("files can be written");
+    for file in [&stars, &fits] {
+        let votable = program::run(&["cat", text(file), "--format", "votable"]);
+        let field = field_of(&votable.text(), "dec");
+        for known in [
+            "unit=\"deg\"",
+            "ucd=\"pos.eq.dec;meta.main\"",
+            ">Declination<",
+        ] {
+            assert!(field.contains(known), "no {known} in {field}");
+        }
+    }
+    let config = scratch.join("datastreamer.toml");
+    let routes = "[routes.mine]\nkind = \"table\"\npath = \"stars.parquet\"\n\
+                  description = \"Stars & <more>\"\n\
+                  [routes.mine.columns.dec]\nunit = \"arcmin\"\nucd = \"pos.other\"\n";
+    fs::write(&config, routes).expect("files can be written");
+    let said = program::run(&["cat", "mine.vot", "--config", text(&config)]);
+    said.assert_good();
+    let field = field_of(&said.text(), "dec");
+    for known in ["unit=\"arcmin\"", "ucd=\"pos.other\"", ">Declination<"] {
+        assert!(field.contains(known), "no {known} in {field}");
+    }
+    assert!(field_of(&said.text(), "ra").contains("unit=\"deg\""));
+    let described = "<DESCRIPTION>Stars &amp; &lt;more&gt;</DESCRIPTION>";
+    assert!(said.text().contains(described), "{}", said.text());
+}
+
+/// Returns a column's element in a VOTable.
+fn field_of(votable: &str, column: &str) -> String {
+    let begin = format!("<FIELD name=\"{column}\"");
+    let (_, field) = votable.split_once(&begin).expect("the column is there");
+    let (field, _) = field.split_once("</FIELD>").expect("it ends");
+    field.to_owned()
+}
+
+#[test]
+fn two_tables_of_one_name_are_refused() {
+    let scratch = Scratch::new("twins");
+    let files = ["one", "two"].map(|folder| {
+        fs::create_dir(scratch.join(folder)).expect("directories can be made");
+        tables::stars(&scratch.join(folder), "stars", 10)
+    });
+    let paths = files.each_ref().map(|file| text(file));
+    let said = program::run(&["serve", paths[0], paths[1], "--listen", "127.0.0.1:0"]);
+    said.assert_refused(CONFIGURATION, &["two", "stars"]);
+}
+
+#[test]
+fn the_environment_opens_sql_and_bounds_tables() {
+    let scratch = Scratch::new("environment");
+    let stars = tables::stars(scratch.path(), "stars", 10);
+    let query = "sql.csv?query=SELECT count(*) AS n FROM stars";
+    let run = |variables: &[(&str, &str)]| {
+        let mut cat = program::command(&["cat", query, text(&stars)]);
+        cat.envs(variables.iter().copied());
+        program::finish(cat)
+    };
+    let opened = run(&[("DATASTREAMER_SQL__ENABLED", "true")]);
+    opened.assert_good();
+    assert_eq!(opened.text(), "n\r\n10\r\n");
+    run(&[]).assert_refused(CONFIGURATION, &["sql.csv"]);
+    for (name, value) in [
+        ("DATASTREAMER_TABLES__TIME_LIMIT", "soon"),
+        ("DATASTREAMER_TABLES__MEMORY_BYTES", "much"),
+        ("DATASTREAMER_TABLES__THREADS", "0"),
+        ("DATASTREAMER_SQL__ENABLED", "perhaps"),
+        ("DATASTREAMER_SQL__MAX_ROWS", "-1"),
+    ] {
+        run(&[(name, value)]).assert_refused(CONFIGURATION, &[name]);
     }
 }
