@@ -11,6 +11,7 @@ use std::{
 };
 
 use datastreamer::{ChunkReader, Error, ErrorKind, Record, StreamHandle, StreamPool};
+use datastreamer_formats::table::Format;
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::{
     runtime::Runtime,
@@ -35,15 +36,17 @@ pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
     if let Some(compression) = cat.parquet_compression {
         config.tables.set_parquet_compression(compression);
     }
-    let mut cat = cat.clone();
-    if let Some(target) = route_of_file(&mut config, &cat)? {
-        cat.target = target;
-    }
+    let target = route_of_file(&mut config, cat)?;
+    let target = target.as_deref().unwrap_or(&cat.target);
     // Before the source runs: a program that has started must be ended.
     let signals = Signals::catch()?;
-    let (reader, counts_rows, source) = start(&config, &cat)?;
+    let Started {
+        reader,
+        counted,
+        source,
+    } = start(&config, target, cat.format)?;
     signals.stop(reader.handle(), source)?;
-    let progress = progress_line(&reader, counts_rows, cat.quiet);
+    let progress = progress_line(&reader, counted, cat.quiet);
     let written = reader.write_to(&mut progress.wrap_write(io::stdout().lock()));
     StreamPool::global().wait_until_empty(CLEANUP);
     match written {
@@ -62,13 +65,21 @@ pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
     }
 }
 
-/// Starts the source; says whether it counts rows (or members); the receiver is disconnected when
-/// it is done.
-fn start(config: &Config, cat: &Cat) -> Result<(ChunkReader, bool, Receiver<()>), Fatal> {
-    let target = cat.target.trim_start_matches('/');
+/// A source under way.
+struct Started {
+    reader: ChunkReader,
+    /// What it counts beside bytes.
+    counted: &'static str,
+    /// Disconnected when it is done.
+    source: Receiver<()>,
+}
+
+/// Starts a route's source.
+fn start(config: &Config, target: &str, format: Option<Format>) -> Result<Started, Fatal> {
+    let target = target.trim_start_matches('/');
     let (file_name, query) = target.split_once('?').unwrap_or((target, ""));
     let mut query = Query::parse(query);
-    if let Some(format) = cat.format {
+    if let Some(format) = format {
         query.add("format", format.name().into());
     }
     let found = config::block_on(Export::find(config, file_name, &query, None));
@@ -76,7 +87,10 @@ fn start(config: &Config, cat: &Cat) -> Result<(ChunkReader, bool, Receiver<()>)
         .map_err(Fatal::Other)?
         .map_err(|refusal| Fatal::Config(refusal.into_text()))?;
     let (runs, done) = mpsc::channel();
-    let counts_rows = export.prepared.rows.is_some();
+    let counted = match export.prepared.rows {
+        Some(_) => "rows",
+        None => "members",
+    };
     let write = export.prepared.write;
     let reader = config
         .stream_options()
@@ -88,7 +102,11 @@ fn start(config: &Config, cat: &Cat) -> Result<(ChunkReader, bool, Receiver<()>)
             let _runs: Sender<()> = runs;
             write(out)
         });
-    Ok((reader, counts_rows, done))
+    Ok(Started {
+        reader,
+        counted,
+        source: done,
+    })
 }
 
 /// Makes a table's file a route: `cat stars.parquet`. What exists as a file is meant as one, also
@@ -188,7 +206,7 @@ fn failed(target: &str, error: &Error) -> Fatal {
 /// Draws how many rows there are, of how many and how fast; or how many members.
 fn draw_counted(
     record: &Record,
-    counts_rows: bool,
+    counted: &str,
     elapsed: Duration,
     line: &mut dyn fmt::Write,
 ) -> fmt::Result {
@@ -196,8 +214,8 @@ fn draw_counted(
     if rows == 0 {
         return Ok(());
     }
-    if !counts_rows {
-        return write!(line, ", {rows} members");
+    if counted != "rows" {
+        return write!(line, ", {rows} {counted}");
     }
     write!(line, ", {}", HumanCount(rows))?;
     if let Some(expected) = record.rows_expected.filter(|expected| *expected > 0) {
@@ -210,7 +228,7 @@ fn draw_counted(
     write!(line, ", {} rows/s", HumanCount(rate as u64))
 }
 
-fn progress_line(reader: &ChunkReader, counts_rows: bool, quiet: bool) -> ProgressBar {
+fn progress_line(reader: &ChunkReader, counted: &'static str, quiet: bool) -> ProgressBar {
     if quiet || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
@@ -227,11 +245,11 @@ fn progress_line(reader: &ChunkReader, counts_rows: bool, quiet: bool) -> Progre
     progress.set_draw_target(ProgressDrawTarget::stderr());
     if let Ok(style) = ProgressStyle::with_template(template) {
         let stream = reader.handle();
-        let counted = move |state: &ProgressState, line: &mut dyn fmt::Write| {
+        let count = move |state: &ProgressState, line: &mut dyn fmt::Write| {
             // A line that cannot be drawn is drawn again.
-            let _ = draw_counted(&stream.record(), counts_rows, state.elapsed(), line);
+            let _ = draw_counted(&stream.record(), counted, state.elapsed(), line);
         };
-        progress.set_style(style.with_key("counted", counted));
+        progress.set_style(style.with_key("counted", count));
     }
     progress.enable_steady_tick(REDRAW);
     progress

@@ -125,7 +125,7 @@ impl Client {
         match self {
             Self::ChromiumDownload => Chromium::running().get(Way::Download, url, file),
             Self::ChromiumFetch => Chromium::running().get(Way::Fetch, url, file),
-            _ => run(self.command(url, file)),
+            _ => report_of(self.command(url, file)),
         }
     }
 
@@ -252,7 +252,7 @@ pub(crate) fn probe(url: &str) -> Probe {
     ]);
     curl.arg(&body_file).arg(url);
     curl.stdout(File::create(&status_file).expect("a file can be made"));
-    let report = run(curl);
+    let report = report_of(curl);
     let status = fs::read_to_string(&status_file).expect("curl wrote the status");
     let status = status.parse().expect("the status is a number");
     Probe {
@@ -295,7 +295,8 @@ fn python(script: &str, options: &[&str], url: &str, file: &Path) -> Command {
     python
 }
 
-fn run(mut command: Command) -> Report {
+/// Runs a client to its end and returns what it reports.
+pub(crate) fn report_of(mut command: Command) -> Report {
     let scratch = Scratch::new("client");
     let said_file = scratch.join("stderr");
     let said = File::create(&said_file).expect("a file can be made");

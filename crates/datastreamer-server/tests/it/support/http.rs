@@ -206,6 +206,38 @@ pub(crate) fn get(port: u16, path: &str) -> Response {
     Connection::open(port).get(path)
 }
 
+/// Gets a path with one more header.
+pub(crate) fn get_with(port: u16, path: &str, header: &str) -> Response {
+    let mut connection = Connection::open(port);
+    connection.send(&format!(
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\n{header}\r\n\r\n"
+    ));
+    connection.read_response()
+}
+
+/// Asks for the head of a path's response alone.
+pub(crate) fn head(port: u16, path: &str) -> Response {
+    let mut connection = Connection::open(port);
+    connection.send(&format!("HEAD {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    connection.read_head()
+}
+
+/// Sends a body with a method, for example `POST`.
+pub(crate) fn send(port: u16, method: &str, path: &str, media_type: &str, body: &str) -> Response {
+    let mut connection = Connection::open(port);
+    connection.send(&format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media_type}\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    connection.read_response()
+}
+
+/// Percent-encodes a parameter's value.
+pub(crate) fn encode(value: &str) -> String {
+    value.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
 /// Returns what the server tells of its transfers.
 pub(crate) fn transfers(port: u16) -> Value {
     get(port, "/transfers").json()

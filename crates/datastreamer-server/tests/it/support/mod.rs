@@ -12,5 +12,6 @@ pub(crate) mod rounds;
 pub(crate) mod scratch;
 pub(crate) mod server;
 pub(crate) mod table;
+pub(crate) mod tables;
 pub(crate) mod tools;
 pub(crate) mod wait;

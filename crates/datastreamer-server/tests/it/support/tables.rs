@@ -1,0 +1,131 @@
+//! Tables to serve: made by the program itself from its invented catalogue, or by pyarrow where
+//! types matter.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{self, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::scratch::{self, Scratch};
+use super::{http, program, tools, wait};
+
+/// What takes milliseconds on an idle machine.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What few enough rows are read by every reader within a second, and need more than one of the
+/// engine's batches (8192).
+pub(crate) const STARS: u64 = 9000;
+/// A file of 53 MB in 14 row groups: what is wrong at its end is far behind the first byte that a
+/// client gets.
+pub(crate) const BIG: u64 = 1_000_000;
+/// Before the footer of the large table: within its last row group, which has 2.2 MB, and in each
+/// of its columns, of which a reader may want only one.
+const DAMAGED_BYTES: std::ops::Range<usize> = 50_000..2_200_000;
+
+/// Makes `DIRECTORY/NAME.parquet` with so many stars.
+pub(crate) fn stars(directory: &Path, name: &str, rows: u64) -> PathBuf {
+    let file = directory.join(format!("{name}.parquet"));
+    write_stars(&file, rows);
+    file
+}
+
+/// Makes `DIRECTORY/NAME.parquet` as the large table, which is made once for all tests.
+pub(crate) fn big(directory: &Path, name: &str) -> PathBuf {
+    let file = directory.join(format!("{name}.parquet"));
+    // A hard link: another test process may put a new file in the kept one's place.
+    fs::hard_link(kept_big(), &file).expect("links can be made");
+    file
+}
+
+/// Makes `DIRECTORY/NAME.parquet`: the large table with a damage in its last row group.
+pub(crate) fn corrupt_at_its_end(directory: &Path, name: &str) -> PathBuf {
+    let file = directory.join(format!("{name}.parquet"));
+    let mut bytes = fs::read(kept_big()).expect("it was made");
+    let end = footer_at(&bytes);
+    bytes[end - DAMAGED_BYTES.end..end - DAMAGED_BYTES.start].fill(0);
+    fs::write(&file, bytes).expect("files can be written");
+    file
+}
+
+/// Returns where a Parquet file's footer begins: its length and `PAR1` are the last 8 bytes.
+pub(crate) fn footer_at(bytes: &[u8]) -> usize {
+    let (rest, tail) = bytes.split_at(bytes.len() - 8);
+    let length = tail.first_chunk::<4>().expect("four of eight");
+    rest.len() - u32::from_le_bytes(*length) as usize
+}
+
+/// Makes `DIRECTORY/hard.parquet`: extreme numbers, nulls, and texts that formats trip over.
+pub(crate) fn hard(directory: &Path) -> PathBuf {
+    let file = directory.join("hard.parquet");
+    let made = tools::python()
+        .arg(tools::client_script("make_hard_table.py"))
+        .arg(&file)
+        .status();
+    assert!(made.expect("Python runs").success(), "no hard table");
+    file
+}
+
+/// Makes what lacks, aside and renamed: other test processes may do the same now.
+fn kept_big() -> PathBuf {
+    let kept = scratch::root().join("stars-1e6.parquet");
+    let age = |file: &Path| fs::metadata(file).and_then(|metadata| metadata.modified());
+    let binary = program::command(&[]).get_program().to_owned();
+    let made_by_this = age(&kept).is_ok_and(|kept| kept > age(binary.as_ref()).expect("it is"));
+    if !made_by_this {
+        let aside = scratch::root().join(format!("stars-1e6-{}.parquet", process::id()));
+        write_stars(&aside, BIG);
+        fs::rename(&aside, &kept).expect("files can be renamed");
+    }
+    kept
+}
+
+fn write_stars(file: &Path, rows: u64) {
+    let route = format!("stars.parquet?rows={rows}");
+    let written = program::command(&["cat", "--quiet", &route])
+        .stdout(File::create(file).expect("files can be made"))
+        .stderr(Stdio::inherit())
+        .status();
+    assert!(written.expect("the program starts").success(), "{route}");
+}
+
+/// Runs `tests/clients/read_tables.py`: a reader of tables gets every format that it reads from a
+/// route, and compares each value with the route's Parquet file, which pyarrow reads.
+///
+/// # Panics
+/// With what the reader said, when anything differs or it compared nothing.
+pub(crate) fn assert_reads(reader: &str, route: &str, source: &Path) {
+    let scratch = Scratch::new("reader");
+    let mut python = tools::python();
+    python
+        .arg(tools::client_script("read_tables.py"))
+        .args([reader, route])
+        .arg(source)
+        .current_dir(scratch.path())
+        // Their caches and settings are those of whoever runs the tests.
+        .env("HOME", scratch.path())
+        .env("XDG_CACHE_HOME", scratch.path());
+    let said = program::finish(python);
+    assert_eq!(said.code, Some(0), "{}\n{}", said.text(), said.stderr);
+    let compared = said.text();
+    assert!(compared.contains(" values are equal"), "{compared}");
+    println!("{compared}");
+}
+
+/// Returns the records of an array of JSON.
+pub(crate) fn records(json: &[u8]) -> Vec<Value> {
+    serde_json::from_slice(json).expect("an array of records")
+}
+
+/// Waits for the newest transfer of a server to be over, and returns what is told of it.
+pub(crate) fn last_transfer(port: u16) -> Value {
+    let mut recent = Value::Null;
+    wait::until("no transfer is under way", LIMIT, || {
+        let transfers = http::transfers(port);
+        let is_over = transfers["running"].as_array().is_some_and(Vec::is_empty);
+        recent = transfers["recent"][0].clone();
+        is_over && !recent.is_null()
+    });
+    recent
+}

@@ -1,0 +1,370 @@
+//! Tables as they are asked for: the format, the columns and rows, and how many of them.
+
+use serde_json::Value;
+
+use crate::support::http::{self, End, Response};
+use crate::support::program::{self, Daemon};
+use crate::support::scratch::Scratch;
+use crate::support::server::Server;
+use crate::support::tables::{self, STARS, last_transfer, records};
+
+/// Name, suffix and media type of every format.
+const FORMATS: [(&str, &str, &str); 13] = [
+    (
+        "votable",
+        "vot",
+        "application/x-votable+xml;serialization=tabledata",
+    ),
+    (
+        "votable-binary",
+        "vot",
+        "application/x-votable+xml;serialization=BINARY",
+    ),
+    (
+        "votable-binary2",
+        "vot",
+        "application/x-votable+xml;serialization=BINARY2",
+    ),
+    ("fits", "fits", "application/fits"),
+    ("csv", "csv", "text/csv;header=present"),
+    ("tsv", "tsv", "text/tab-separated-values;charset=utf-8"),
+    ("ndjson", "ndjson", "application/x-ndjson"),
+    ("json", "json", "application/json"),
+    ("parquet", "parquet", "application/vnd.apache.parquet"),
+    ("arrow", "arrow", "application/vnd.apache.arrow.stream"),
+    ("arrow-file", "arrow", "application/vnd.apache.arrow.file"),
+    ("html", "html", "text/html;charset=utf-8"),
+    ("text", "txt", "text/plain;charset=utf-8"),
+];
+
+/// A server of `/stars`, and where its file is.
+struct Stars {
+    server: Server,
+    scratch: Scratch,
+}
+
+impl Stars {
+    fn serve() -> Self {
+        let scratch = Scratch::new("stars");
+        let server = Server::start([tables::stars(scratch.path(), "stars", STARS)]);
+        Self { server, scratch }
+    }
+
+    fn get(&self, path: &str) -> Response {
+        http::get(self.server.port(), path)
+    }
+
+    /// Gets what must be there, whole.
+    #[track_caller]
+    fn get_good(&self, path: &str) -> Response {
+        let response = self.get(path);
+        assert_eq!((response.status, response.end), (200, End::Whole), "{path}");
+        response
+    }
+
+    #[track_caller]
+    fn refused(&self, path: &str, words: &[&str]) {
+        let detail = self.get(path).problem(400);
+        for word in words {
+            assert!(detail.contains(word), "{path}: no {word:?} in: {detail}");
+        }
+    }
+}
+
+#[test]
+fn every_format_has_its_media_type_and_its_file_name() {
+    let stars = Stars::serve();
+    for (name, suffix, media_type) in FORMATS {
+        let response = stars.get_good(&format!("/stars?format={name}"));
+        assert_eq!(response.header("content-type"), Some(media_type), "{name}");
+        let saved_as = format!("attachment; filename=\"stars.{suffix}\"");
+        let disposition = response.header("content-disposition");
+        assert_eq!(disposition, Some(saved_as.as_str()), "{name}");
+        assert!(!response.body.is_empty(), "{name}");
+    }
+    let listed = program::run(&["formats"]);
+    listed.assert_good();
+    assert_eq!(listed.text().lines().count(), FORMATS.len());
+    for ((name, suffix, media_type), line) in FORMATS.iter().zip(listed.text().lines()) {
+        for word in [name, suffix, media_type] {
+            assert!(line.contains(word), "no {word} in: {line}");
+        }
+    }
+}
+
+#[test]
+fn cat_writes_the_bytes_that_the_server_sends() {
+    let stars = Stars::serve();
+    let file = stars.scratch.join("stars.parquet");
+    let file = file.to_str().expect("text");
+    for (name, ..) in FORMATS {
+        let sent = stars.get_good(&format!("/stars?format={name}")).body;
+        let said = program::run(&["cat", file, "--format", name]);
+        said.assert_good();
+        assert!(said.stdout == sent, "{name}");
+    }
+    // Narrowed, and by the suffix of a route.
+    let narrowed = "dec=gt.30&select=source_id,name&order=source_id";
+    let sent = stars.get_good(&format!("/stars.csv?{narrowed}")).body;
+    let by_file = program::run(&["cat", &format!("{file}?{narrowed}"), "--format", "csv"]);
+    let by_route = program::run(&["cat", &format!("stars.csv?{narrowed}"), file]);
+    for said in [by_file, by_route] {
+        said.assert_good();
+        assert!(said.stdout == sent);
+    }
+}
+
+#[test]
+fn fits_has_a_length_and_is_padded_to_blocks() {
+    let fits = Stars::serve().get_good("/stars.fits");
+    let length = fits.header("content-length").expect("a length");
+    assert_eq!(length, fits.body.len().to_string());
+    assert_eq!(fits.body.len() % 2880, 0);
+    let header = String::from_utf8_lossy(&fits.body[2880..5760]).into_owned();
+    assert!(
+        header.contains(&format!("NAXIS2  = {STARS:>20}")),
+        "{header}"
+    );
+}
+
+#[test]
+fn a_head_runs_nothing() {
+    let stars = Stars::serve();
+    let before = stars.server.bytes_read();
+    for (name, _, media_type) in FORMATS {
+        let head = http::head(stars.server.port(), &format!("/stars?format={name}"));
+        assert_eq!(head.status, 200);
+        assert_eq!(head.header("content-type"), Some(media_type));
+    }
+    let transfers = http::transfers(stars.server.port());
+    assert_eq!(transfers["recent"], Value::Array(Vec::new()));
+    let read = stars.server.bytes_read() - before;
+    assert!(read < 100_000, "{read} bytes were read for heads");
+    let refused = http::head(stars.server.port(), "/stars?format=nope");
+    assert_eq!(refused.status, 400);
+}
+
+#[test]
+fn a_parameter_goes_before_the_suffix_and_that_before_accept() {
+    let stars = Stars::serve();
+    let port = stars.server.port();
+    let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    for (path, accept, given) in [
+        ("/stars.fits?format=csv", "application/json", "text/csv"),
+        (
+            "/stars.fits?RESPONSEFORMAT=csv",
+            "application/json",
+            "text/csv",
+        ),
+        ("/stars.fits?responseformat=text/csv", "*/*", "text/csv"),
+        (
+            "/stars.tsv",
+            "application/json",
+            "text/tab-separated-values",
+        ),
+        ("/stars", "application/json", "application/json"),
+        (
+            "/stars",
+            "text/csv;q=0.5, application/json;q=0.9",
+            "application/json",
+        ),
+        (
+            "/stars",
+            "text/csv;q=0.9, application/json;q=0.5",
+            "text/csv",
+        ),
+        ("/stars", browser, "text/html"),
+        ("/stars", "*/*", "application/x-votable+xml"),
+        ("/stars", "image/png", "application/x-votable+xml"),
+        ("/stars.vot", browser, "application/x-votable+xml"),
+    ] {
+        let response = http::get_with(port, path, &format!("Accept: {accept}"));
+        assert_eq!(response.status, 200, "{path} {accept}");
+        let media_type = response.header("content-type").expect("a type");
+        assert!(
+            media_type.starts_with(given),
+            "{path} {accept}: {media_type}"
+        );
+    }
+    assert!(stars.get_good("/stars").text().contains("<VOTABLE"));
+}
+
+#[test]
+fn an_unknown_format_is_refused_with_all_that_there_are() {
+    let names = FORMATS.map(|(name, ..)| name);
+    let stars = Stars::serve();
+    stars.refused("/stars.csv?format=xlsx", &["`xlsx`"]);
+    stars.refused("/stars?RESPONSEFORMAT=application/pdf", &names);
+    stars.refused("/stars?format=xlsx", &names);
+    stars.refused("/stars?format=csv&format=tsv", &["`format`", "twice"]);
+    stars.refused("/stars?format=csv&RESPONSEFORMAT=tsv", &["twice"]);
+    let detail = stars.get("/stars.xlsx").problem(404);
+    assert!(detail.contains("/stars.vot"), "{detail}");
+    let said = program::run(&["cat", "stars.vot", "--format", "xlsx"]);
+    assert_eq!(said.code, Some(2));
+    for name in names {
+        assert!(said.stderr.contains(name), "{}", said.stderr);
+    }
+}
+
+#[test]
+fn what_is_narrowed_by_a_column_that_is_not_there_is_refused_with_those_that_are() {
+    let stars = Stars::serve();
+    let columns = [
+        "source_id",
+        "ra",
+        "dec",
+        "parallax",
+        "pmra",
+        "g_mag",
+        "name",
+        "epoch",
+    ];
+    for path in [
+        "nope=eq.1",
+        "select=ra,nope",
+        "order=nope.desc",
+        "select=x:nope",
+    ] {
+        let path = format!("/stars.csv?{path}");
+        stars.refused(&path, &["nope"]);
+        stars.refused(&path, &columns);
+    }
+    stars.refused(
+        "/stars.csv?ra=between.1",
+        &["`between`", "eq, neq, gt, gte, lt, lte, like"],
+    );
+    stars.refused("/stars.csv?ra=10", &["`10`", "gte.10"]);
+    stars.refused("/stars.csv?ra=gt.many", &["`ra`", "`many`", "Float64"]);
+    stars.refused("/stars.csv?source_id=eq.1.5", &["`1.5`", "Int64"]);
+    stars.refused("/stars.csv?ra=like.1*", &["texts"]);
+    stars.refused("/stars.csv?name=in.GAL", &["in.(1,2,3)"]);
+    stars.refused("/stars.csv?name=is.true", &["booleans"]);
+    stars.refused("/stars.csv?limit=few", &["few"]);
+    stars.refused("/stars.csv?offset=-1", &["`offset`", "-1"]);
+    stars.refused("/stars.csv?select=ra,ra", &["`ra`", "twice"]);
+}
+
+#[test]
+fn rows_and_columns_are_those_that_were_asked_for() {
+    let stars = Stars::serve();
+    let all = records(&stars.get_good("/stars.json").body);
+    assert_eq!(all.len() as u64, STARS);
+    let number = |row: &Value, column: &str| row[column].as_f64();
+    let keep = |wanted: &dyn Fn(&Value) -> bool| -> Vec<Value> {
+        all.iter().filter(|row| wanted(row)).cloned().collect()
+    };
+    let north = |row: &Value| number(row, "dec") >= Some(30.0);
+    let has_name = |row: &Value, part: &str| {
+        row["name"]
+            .as_str()
+            .is_some_and(|name| name.starts_with(part))
+    };
+    for (query, expected) in [
+        ("dec=gte.30", keep(&north)),
+        ("dec=not.gte.30", keep(&|row| !north(row))),
+        (
+            "dec=gte.30&ra=lt.180",
+            keep(&|row| north(row) && number(row, "ra") < Some(180.0)),
+        ),
+        ("g_mag=is.null", keep(&|row| row["g_mag"].is_null())),
+        ("name=like.QSO*", keep(&|row| has_name(row, "QSO"))),
+        (
+            "name=ilike.qso*&g_mag=is.not_null",
+            keep(&|row| has_name(row, "QSO") && !row["g_mag"].is_null()),
+        ),
+        (
+            "name=like.%3CUV%26X%3E*",
+            keep(&|row| has_name(row, "<UV&X>")),
+        ),
+        (
+            "epoch=lt.2016-01-01T00:00:00",
+            keep(&|row| row["epoch"].as_str().is_some_and(|epoch| epoch < "2016")),
+        ),
+    ] {
+        let found = records(&stars.get_good(&format!("/stars.json?{query}")).body);
+        assert!(
+            !expected.is_empty() && expected.len() < all.len(),
+            "{query}"
+        );
+        assert!(
+            found == expected,
+            "{query}: {} rows, not {}",
+            found.len(),
+            expected.len()
+        );
+    }
+    let mut sorted = keep(&north);
+    sorted.sort_by(|one, other| {
+        other["ra"]
+            .as_f64()
+            .partial_cmp(&one["ra"].as_f64())
+            .expect("numbers")
+    });
+    let expected: Vec<Value> = sorted[5..12]
+        .iter()
+        .map(|row| serde_json::json!({ "id": row["source_id"], "ra": row["ra"] }))
+        .collect();
+    let query = "/stars.json?dec=gte.30&order=ra.desc&offset=5&limit=7&select=id:source_id,ra";
+    assert_eq!(records(&stars.get_good(query).body), expected);
+}
+
+#[test]
+fn a_limit_is_told_and_overflow_only_where_rows_were_cut() {
+    let stars = Stars::serve();
+    for (limit, rows, is_cut) in [
+        (0, 0, true),
+        (1, 1, true),
+        (STARS - 1, STARS - 1, true),
+        (STARS, STARS, false),
+        (STARS + 1, STARS, false),
+    ] {
+        for name in ["MAXREC", "limit", "maxrec"] {
+            let path = format!("/stars.vot?{name}={limit}");
+            let table = stars.get_good(&path);
+            let announced = table.header("datastreamer-row-limit");
+            assert_eq!(announced, Some(limit.to_string().as_str()), "{path}");
+            let text = table.text();
+            assert_eq!(text.matches("<TR>").count() as u64, rows, "{path}");
+            assert_eq!(text.contains("value=\"OVERFLOW\""), is_cut, "{path}");
+            assert!(text.contains("<FIELD name=\"ra\""), "{path}");
+            let told = last_transfer(stars.server.port());
+            let outcome = if is_cut { "capped" } else { "complete" };
+            assert_eq!(told["outcome"], outcome, "{path}: {told}");
+            // Of nothing there is no count.
+            let counted = told["rows"].as_u64().unwrap_or_default();
+            assert_eq!(counted, rows, "{path}: {told}");
+        }
+    }
+    let whole = stars.get_good("/stars.vot");
+    assert_eq!(whole.header("datastreamer-row-limit"), None);
+    assert!(!whole.text().contains("OVERFLOW"));
+    // The order and the limit together: the first rows in the order.
+    let cut = records(&stars.get_good("/stars.json?order=ra&MAXREC=3").body);
+    let all = records(&stars.get_good("/stars.json?order=ra").body);
+    assert_eq!(cut, all[..3]);
+}
+
+#[test]
+fn a_route_s_own_limit_holds_for_everybody() {
+    let scratch = Scratch::new("limited");
+    let file = tables::stars(scratch.path(), "stars", STARS);
+    let server = Daemon::start(&format!(
+        "[routes.few]\nkind = \"table\"\npath = \"{}\"\nmax_rows = 100\n",
+        file.display()
+    ));
+    for (query, rows, limit) in [
+        ("", 100, "100"),
+        ("?limit=1000", 100, "100"),
+        ("?MAXREC=10", 10, "10"),
+        ("?order=ra", 100, "100"),
+    ] {
+        let table = http::get(server.port(), &format!("/few.json{query}"));
+        assert_eq!(records(&table.body).len(), rows, "{query}");
+        assert_eq!(table.header("datastreamer-row-limit"), Some(limit));
+        assert_eq!(last_transfer(server.port())["outcome"], "capped");
+    }
+    let few = http::get(server.port(), "/few.json?ra=lt.1");
+    assert!(records(&few.body).len() < 100);
+    assert_eq!(last_transfer(server.port())["outcome"], "complete");
+}

@@ -1,0 +1,130 @@
+//! What bounds a query: memory, spill space and time; and what bounds none.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use crate::support::http::{self, Connection, End, Response, encode};
+use crate::support::program::Daemon;
+use crate::support::scratch::Scratch;
+use crate::support::tables::{self, last_transfer};
+use crate::support::wait;
+
+/// What takes a second or two on an idle machine.
+const LIMIT: Duration = Duration::from_secs(40);
+
+/// More than 48 MiB, before it is sorted.
+const SORTED: &str =
+    "SELECT source_id, name, ra, dec, parallax FROM big WHERE ra < 180 ORDER BY name, source_id";
+
+/// A server of the large table and `/sql`, with these lines in its section `tables`.
+fn serve_big(scratch: &Scratch, settings: &str) -> Daemon {
+    let big = tables::big(scratch.path(), "big");
+    Daemon::start(&format!(
+        "[sql]\nenabled = true\n[tables]\nthreads = 2\n{settings}\n\
+         [routes.big]\nkind = \"table\"\npath = \"{}\"\n",
+        big.display()
+    ))
+}
+
+fn ask(server: &Daemon, sql: &str) -> Response {
+    http::get(server.port(), &format!("/sql.csv?query={}", encode(sql)))
+}
+
+#[test]
+fn a_sort_beyond_its_memory_spills_to_disk() {
+    let scratch = Scratch::new("spills");
+    let folder = scratch.join("spill");
+    fs::create_dir(&folder).expect("directories can be made");
+    let settings = format!(
+        "memory_bytes = \"32MiB\"\nspill_folder = \"{}\"",
+        folder.display()
+    );
+    let server = serve_big(&scratch, &settings);
+    let spilled = || {
+        let inner = fs::read_dir(&folder).expect("it is there").flatten();
+        let files = inner.filter_map(|entry| fs::read_dir(entry.path()).ok());
+        files.map(Iterator::count).sum::<usize>()
+    };
+    let sorted = thread::scope(|scope| {
+        let asked = scope.spawn(|| ask(&server, SORTED));
+        wait::until("something is spilled", LIMIT, || spilled() > 0);
+        asked.join().expect("nobody panics")
+    });
+    assert_eq!((sorted.status, sorted.end), (200, End::Whole));
+    let rows: Vec<(&str, u64)> = sorted.text().lines().skip(1).map(key).collect();
+    assert!(rows.is_sorted_by(|one, other| is_in_order(*one, *other)));
+    let filtered = http::get(server.port(), "/big.csv?ra=lt.180&select=ra");
+    assert_eq!(rows.len(), filtered.text().lines().count() - 1);
+    wait::until("what was spilled is gone", LIMIT, || spilled() == 0);
+}
+
+/// Returns name and identifier of a line of the sorted table.
+fn key(line: &str) -> (&str, u64) {
+    let mut fields = line.split(',');
+    let id = fields.next().expect("an identifier").parse();
+    (fields.next().expect("a name"), id.expect("a number"))
+}
+
+/// Nulls, here empty, are last.
+fn is_in_order(one: (&str, u64), other: (&str, u64)) -> bool {
+    let rank = |(name, id): (&str, u64)| (name.is_empty(), name.to_owned(), id);
+    rank(one) <= rank(other)
+}
+
+#[test]
+fn a_sort_that_may_neither_remember_nor_spill_is_503() {
+    let scratch = Scratch::new("no-spill");
+    let server = serve_big(&scratch, "memory_bytes = \"32MiB\"\nspill_bytes = 0");
+    let detail = ask(&server, SORTED).problem(503);
+    assert!(detail.to_lowercase().contains("memory"), "{detail}");
+    // Others are served: the memory is free again.
+    let few = ask(&server, "SELECT ra FROM big ORDER BY ra LIMIT 3");
+    assert_eq!(few.text().lines().count(), 4);
+}
+
+#[test]
+fn a_slow_client_does_not_use_up_the_query_s_time() {
+    let scratch = Scratch::new("slow");
+    let stars = tables::stars(scratch.path(), "stars", 60_000);
+    let server = Daemon::start(&format!(
+        "[tables]\ntime_limit = \"2s\"\n[routes.stars]\nkind = \"table\"\npath = \"{}\"\n",
+        stars.display()
+    ));
+    let mut client = Connection::open_narrow(server.port());
+    client.ask("/stars.vot");
+    thread::sleep(Duration::from_secs(3));
+    let table = client.read_response();
+    assert_eq!((table.status, table.end), (200, End::Whole));
+    let told = last_transfer(server.port());
+    assert_eq!(told["outcome"], "complete");
+    let waited = told["blocked_on_consumer_seconds"].as_f64();
+    assert!(waited.is_some_and(|seconds| seconds > 2.0), "{told}");
+}
+
+#[test]
+fn texts_are_compressed_where_that_is_wanted_and_binary_formats_never() {
+    let scratch = Scratch::new("compressed");
+    let stars = tables::stars(scratch.path(), "stars", 20_000);
+    let server = Daemon::start(&format!(
+        "[routes.plain]\nkind = \"table\"\npath = \"{0}\"\n\
+         [routes.stars]\nkind = \"table\"\npath = \"{0}\"\ncompress = true\n",
+        stars.display()
+    ));
+    let coding = |path: &str| {
+        let response = http::get_with(server.port(), path, "Accept-Encoding: gzip");
+        assert_eq!((response.status, response.end), (200, End::Whole));
+        response.header("content-encoding").map(str::to_owned)
+    };
+    for form in ["vot", "csv", "tsv", "ndjson", "json", "html", "txt"] {
+        assert_eq!(
+            coding(&format!("/stars.{form}")).as_deref(),
+            Some("gzip"),
+            "{form}"
+        );
+        assert_eq!(coding(&format!("/plain.{form}")), None, "{form}");
+    }
+    for form in ["fits", "parquet", "arrow"] {
+        assert_eq!(coding(&format!("/stars.{form}")), None, "{form}");
+    }
+}
