@@ -102,6 +102,9 @@ struct Shared {
     queries: SessionContext,
     tables: RwLock<BTreeMap<String, TableInfo>>,
     time_limit: Duration,
+    /// Where plans are made: those that compute may each be in the midst of a join for seconds.
+    planner: Arc<OwnThreads>,
+    /// Where plans run.
     threads: Arc<OwnThreads>,
 }
 
@@ -144,7 +147,8 @@ impl Engine {
                 queries: session(threads),
                 tables: RwLock::default(),
                 time_limit: options.time_limit,
-                threads: Arc::new(OwnThreads::start(threads)?),
+                planner: Arc::new(OwnThreads::start("planner", 1)?),
+                threads: Arc::new(OwnThreads::start("engine", threads)?),
             }),
         })
     }
@@ -161,7 +165,7 @@ impl Engine {
         notes: &Notes,
     ) -> Result<TableInfo, EngineError> {
         let (engine, name, notes) = (self.clone(), name.to_owned(), notes.clone());
-        self.on_own_threads(async move { engine.shared.register(&name, &files, &notes).await })
+        self.on_planner(async move { engine.shared.register(&name, &files, &notes).await })
             .await
     }
 
@@ -179,7 +183,7 @@ impl Engine {
     /// There is no such table; the plan cannot be made.
     pub async fn scan(&self, table: &str, narrowing: &Narrowing) -> Result<Rows, EngineError> {
         let (engine, table, narrowing) = (self.clone(), table.to_owned(), narrowing.clone());
-        self.on_own_threads(async move {
+        self.on_planner(async move {
             let shared = &engine.shared;
             let info = engine
                 .table(&table)
@@ -199,7 +203,7 @@ impl Engine {
     /// It is no SELECT, or cannot be planned: the error has its position where it is known.
     pub async fn query(&self, query: &Query, rows_max: Option<u64>) -> Result<Rows, EngineError> {
         let (engine, query) = (self.clone(), query.clone());
-        self.on_own_threads(async move {
+        self.on_planner(async move {
             let shared = &engine.shared;
             let state = shared.queries.state();
             let plan = query.plan(&state).await?;
@@ -211,12 +215,12 @@ impl Engine {
         .await
     }
 
-    /// Runs a future on the engine's threads: planning computes, and must not block the caller's.
-    async fn on_own_threads<T: Send + 'static>(
+    /// Runs a future on the planner's thread: planning computes, and must not block the caller's.
+    async fn on_planner<T: Send + 'static>(
         &self,
         future: impl Future<Output = Result<T, EngineError>> + Send + 'static,
     ) -> Result<T, EngineError> {
-        let task = self.shared.threads.handle.spawn(future);
+        let task = self.shared.planner.handle.spawn(future);
         task.await
             .unwrap_or_else(|error| Err(EngineError::data(format!("the engine failed: {error}"))))
     }
@@ -278,6 +282,8 @@ impl Shared {
             schema = Arc::new(Schema::new_with_metadata(fields, table.metadata().clone()));
         }
         let wanted = Wanted::default();
+        // What the plan spawns is for the threads that compute.
+        let _entered = self.threads.handle.enter();
         let stream = execute_stream(stoppable(plan, &wanted)?, task)?;
         let threads = Arc::clone(&self.threads);
         Ok(Rows::new(
@@ -356,10 +362,10 @@ pub(crate) struct OwnThreads {
 }
 
 impl OwnThreads {
-    fn start(threads: usize) -> Result<Self, EngineError> {
+    fn start(name: &str, threads: usize) -> Result<Self, EngineError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads)
-            .thread_name("engine")
+            .thread_name(name)
             .enable_time()
             .build()
             .map_err(|error| EngineError::data(format!("no threads: {error}")))?;

@@ -82,6 +82,9 @@ impl TableFiles {
             let (kind, suffix) = FileKind::of(path).ok_or_else(|| {
                 refuse(format!("is no table by its suffix: known are {SUFFIXES}"))
             })?;
+            if path.metadata().is_ok_and(|metadata| metadata.len() == 0) {
+                return Err(refuse("is empty".into()));
+            }
             return Ok(Self {
                 place: Place::File(absolute(path)?),
                 kind,

@@ -294,13 +294,14 @@ pub(crate) fn load(routes: &cli::Routes, listen: Option<&str>) -> Result<Config,
     for path in &routes.paths {
         let refuse = |text: String| Fatal::Config(format!("{}: {text}", path.display()));
         let route = match path.is_dir() {
-            true => directory_route(path),
-            false => config.tables.route(path),
+            true => directory_route(path).map_err(refuse)?,
+            // What is wrong with a table's files names them.
+            false => config.tables.route(path).map_err(Fatal::Config)?,
         };
-        config.routes.add(route.map_err(refuse)?).map_err(refuse)?;
+        config.routes.add(route).map_err(refuse)?;
     }
     for path in &routes.tables {
-        let refuse = |text: String| Fatal::Config(format!("--table {}: {text}", path.display()));
+        let refuse = |text: String| Fatal::Config(format!("--table: {text}"));
         let route = config.tables.route(path).map_err(refuse)?;
         config.routes.add(route).map_err(refuse)?;
     }
@@ -329,7 +330,9 @@ fn resolve_with_environment(text: &str, mut origin: Origin<'_>) -> Result<Config
     // Once for its errors, which name the line; the environment has no lines.
     let raw: Raw = toml::from_str(text).map_err(|error| origin.error(&error))?;
     let mut table: Table = toml::from_str(text).map_err(|error| origin.error(&error))?;
-    table.remove("routes"); // They keep their lines.
+    for keeps_its_lines in ["routes", "databases"] {
+        table.remove(keeps_its_lines);
+    }
     for variable in read_environment()? {
         variable.lay_over(&mut table);
         let setting = (variable.section, variable.key);
@@ -338,6 +341,7 @@ fn resolve_with_environment(text: &str, mut origin: Origin<'_>) -> Result<Config
     let mut overridden =
         Raw::deserialize(table).map_err(|error| Fatal::Config(error.message().to_owned()))?;
     overridden.routes = raw.routes;
+    overridden.databases = raw.databases;
     resolve(overridden, &origin)
 }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::support::http::{self, End};
 use crate::support::program::{self, Daemon, Said};
 use crate::support::scratch::Scratch;
+use crate::support::tables;
 
 /// Exit code 3: the configuration, a path, or the address to listen on.
 const CONFIGURATION: i32 = 3;
@@ -470,6 +471,9 @@ fn the_documented_example_is_good() {
     let example = documented_example();
     let file = write(&scratch, &example);
     fs::create_dir(scratch.join("photos")).expect("directories can be made");
+    fs::create_dir(scratch.join("stars")).expect("directories can be made");
+    tables::stars(&scratch.join("stars"), "part 1", 10);
+    fs::write(scratch.join("archive.password"), "secret\n").expect("files can be written");
     fs::create_dir(scratch.join("bin")).expect("directories can be made");
     write_program(&scratch.join("bin/pg_dump"), "#!/bin/sh\necho \"$1\"\n");
     let mut command = program::command(&["check"]);

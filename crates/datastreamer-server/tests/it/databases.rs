@@ -15,13 +15,13 @@ use crate::support::{
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// `/rows` gives `rows` rows, and fails at row `bad`; `/named` is of a text.
+/// `/rows` gives `rows` rows, one after the other (a series behind FROM would be stored first), and fails at row `bad`; `/named` is of a text.
 fn start(database: &Postgres) -> Daemon {
     let configuration = format!(
         "[databases.archive]\nurl = \"{}\"\nmax_connections = 2\n\
          [routes.rows]\nkind = \"postgres\"\n\
          sql = \"SELECT i, i / 8.0::float8 AS ra, 'star ' || i AS name, 1 / (i - $bad) AS x \
-         FROM generate_series(1, $rows) AS i\"\n\
+         FROM (SELECT generate_series(1, $rows) AS i) AS numbers\"\n\
          parameters = [{{ name = \"rows\", type = \"integer\", default = 1000, min = 0 }}, \
          {{ name = \"bad\", type = \"integer\", default = -1 }}]\n\
          [routes.rows.columns.ra]\nunit = \"deg\"\n\

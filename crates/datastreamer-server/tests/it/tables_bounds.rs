@@ -128,3 +128,22 @@ fn texts_are_compressed_where_that_is_wanted_and_binary_formats_never() {
         assert_eq!(coding(&format!("/stars.{form}")), None, "{form}");
     }
 }
+
+#[test]
+fn joins_that_compute_for_long_do_not_keep_others_waiting() {
+    let scratch = Scratch::new("joins");
+    // More joins than threads, each in the midst of a batch against a million rows.
+    let server = serve_big(&scratch, "time_limit = \"2s\"");
+    let join = "SELECT count(*) FROM big a, big b WHERE a.ra < b.ra";
+    thread::scope(|scope| {
+        let joins: Vec<_> = (0..3).map(|_| scope.spawn(|| ask(&server, join))).collect();
+        wait::until("all joins run", LIMIT, || {
+            http::transfers(server.port())["active"] == 3
+        });
+        for join in joins {
+            join.join().expect("nobody panics").problem(504);
+        }
+    });
+    let few = http::get(server.port(), "/big.csv?limit=3");
+    assert_eq!((few.status, few.text().lines().count()), (200, 4));
+}

@@ -134,7 +134,7 @@ fn a_file_that_is_corrupt_at_its_end_is_no_whole_table() {
     assert_eq!(told["outcome"], "source_error", "{told}");
     let rows = told["rows"].as_u64().expect("a number");
     assert!((900_000..BIG).contains(&rows), "{told}");
-    http::get(server.port(), "/corrupt.fits?select=source_id").problem(500);
+    http::get(server.port(), "/corrupt.fits?select=name").problem(500);
 }
 
 #[test]
@@ -341,7 +341,7 @@ fn cat_of_a_table_that_fails_late_is_exit_code_7_and_one_line() {
         let mut said = program::run(&["cat", &target, "--format", form]);
         let written = std::mem::take(&mut said.stdout);
         said.assert_refused(7, &["corrupt", "is not whole", "after "]);
-        assert_eq!(written.is_empty(), form == "fits");
+        assert!(!written.is_empty(), "{form}: what came before is valid");
         if form == "votable" {
             assert_reason(&written, "Parquet");
         }

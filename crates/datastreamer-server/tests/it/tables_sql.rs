@@ -57,7 +57,7 @@ fn sql_is_not_there_unless_it_is_enabled() {
             sql.get(path).problem(404);
         }
         let posted = http::send(sql.server.port(), "POST", "/sql", "text/plain", "SELECT 1");
-        posted.problem(404);
+        posted.problem(405);
     }
 }
 
