@@ -70,7 +70,7 @@ pub(crate) enum Source {
     Noise(Noise),
     Directory(Directory),
     Command(Command),
-    Rows(RowRoute),
+    Rows(Box<RowRoute>),
 }
 
 /// Which of several formats a request is for, beside its parameters.

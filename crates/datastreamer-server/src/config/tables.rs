@@ -204,11 +204,11 @@ impl Tables {
 
     /// Makes a source of rows a route's source.
     pub(super) fn source(&self, source: RowSource, rows_max: Option<u64>) -> Source {
-        Source::Rows(RowRoute {
+        Source::Rows(Box::new(RowRoute {
             source,
             rows_max,
             settings: Arc::clone(&self.settings),
-        })
+        }))
     }
 
     /// A table named on the command line, called as its file without the suffix.
