@@ -233,21 +233,20 @@ impl Shared {
         files: &TableFiles,
         notes: &Notes,
     ) -> Result<TableInfo, EngineError> {
-        let scans = self.provider(&self.scans, files, notes).await?;
-        let queries = self.provider(&self.queries, files, notes).await?;
-        let schema = scans.schema();
-        let rows = known_rows(&self.scans, &scans).await;
-        self.scans.register_table(name, scans)?;
-        self.queries.register_table(name, queries)?;
+        let table = self.provider(files, notes).await?;
+        let schema = table.schema();
+        let rows = known_rows(&self.scans, &table).await;
+        self.scans.register_table(name, Arc::clone(&table))?;
+        self.queries.register_table(name, table)?;
         let info = TableInfo { schema, rows };
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         tables.insert(name.to_owned(), info.clone());
         Ok(info)
     }
 
+    /// Reads the files' schemas: what scans and queries share does not depend on either.
     async fn provider(
         &self,
-        context: &SessionContext,
         files: &TableFiles,
         notes: &Notes,
     ) -> Result<Arc<dyn TableProvider>, EngineError> {
@@ -264,8 +263,8 @@ impl Shared {
             };
             Ok(notes.dress(&schema)?)
         };
-        let table = files.listing_table(&context.state(), dress).await?;
-        let environment = context.runtime_env();
+        let table = files.listing_table(&self.scans.state(), dress).await?;
+        let environment = self.scans.runtime_env();
         let cache = environment.cache_manager.get_file_statistic_cache();
         Ok(Arc::new(table.with_cache(cache)))
     }

@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, fmt};
 
-use datafusion::{common::DataFusionError, sql::sqlparser::parser::ParserError};
+use datafusion::common::DataFusionError;
 use datastreamer_rows::notes::NotesError;
 
 /// Why there are no rows, or no more.
@@ -170,12 +170,6 @@ fn position_in(text: &str) -> Option<Position> {
 impl From<NotesError> for EngineError {
     fn from(error: NotesError) -> Self {
         Self::data(error.to_string())
-    }
-}
-
-impl From<ParserError> for EngineError {
-    fn from(error: ParserError) -> Self {
-        DataFusionError::from(error).into()
     }
 }
 

@@ -124,11 +124,6 @@ impl TableFiles {
         })
     }
 
-    /// Says whether a file would be a table by its name.
-    pub fn is_table(path: &Path) -> bool {
-        FileKind::of(path).is_some()
-    }
-
     pub(crate) fn kind(&self) -> FileKind {
         self.kind
     }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use datastreamer_formats::table::{Format, parquet::ParquetCompression};
 
+use crate::sources::rows::format_names;
+
 /// Streams out large files that are produced on the fly.
 #[derive(Debug, Parser)]
 #[command(name = "datastreamer", version, max_term_width = 100)]
@@ -96,10 +98,7 @@ pub(crate) struct Routes {
 }
 
 fn parse_format(text: &str) -> Result<Format, String> {
-    Format::from_name(text).ok_or_else(|| {
-        let names: Vec<_> = Format::ALL.iter().map(|format| format.name()).collect();
-        format!("there are {}", names.join(", "))
-    })
+    Format::from_name(text).ok_or_else(|| format!("there are {}", format_names()))
 }
 
 /// The names of Parquet's compressions, on the command line and in the configuration.

@@ -627,15 +627,13 @@ fn resolve_route(
         }
         Kind::Query => {
             let sql = raw.sql.clone().unwrap_or_default();
-            let parameters = resolve_parameters(raw.parameters.as_deref().unwrap_or_default());
-            let parameters = parameters.map_err(refuse)?;
+            let parameters = resolve_parameters(raw).map_err(refuse)?;
             let query = tables.query(sql, parameters, notes(raw)).map_err(refuse)?;
             tables.source(RowSource::Query(query), raw.max_rows)
         }
         Kind::Postgres => {
             let sql = raw.sql.as_deref().unwrap_or_default();
-            let parameters = resolve_parameters(raw.parameters.as_deref().unwrap_or_default());
-            let parameters = parameters.map_err(refuse)?;
+            let parameters = resolve_parameters(raw).map_err(refuse)?;
             let database = raw.database.as_deref();
             let query = Tables::postgres(databases, database, sql, parameters, notes(raw));
             tables.source(RowSource::Postgres(query.map_err(refuse)?), raw.max_rows)

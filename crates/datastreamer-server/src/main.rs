@@ -86,10 +86,7 @@ fn say_good(check: &Check, config: &Config) -> io::Result<()> {
     writeln!(out, "{} is good", check.file.display())?;
     writeln!(out, "listen {}", config::show(&config.listen))?;
     for (file_name, route) in config.routes.iter() {
-        let forms = match route.gives_rows() {
-            true => routes::other_suffixes(),
-            false => String::new(),
-        };
+        let forms = route.other_suffixes();
         writeln!(out, "/{file_name}{forms} ({})", route.media_type())?;
     }
     out.flush()

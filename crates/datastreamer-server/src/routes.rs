@@ -89,6 +89,18 @@ impl Route {
         std::iter::once(self.name.clone()).chain(suffixes).collect()
     }
 
+    /// Says under which other suffixes rows can be had, for people; nothing of other files.
+    pub(crate) fn other_suffixes(&self) -> String {
+        if !self.gives_rows() {
+            return String::new();
+        }
+        let others: Vec<_> = suffixes()
+            .skip(1)
+            .map(|suffix| format!(".{suffix}"))
+            .collect();
+        format!("  (or {})", others.join(" "))
+    }
+
     pub(crate) fn media_type(&self) -> &str {
         &self.media_type
     }
@@ -105,15 +117,6 @@ pub(crate) fn suffixes() -> impl Iterator<Item = &'static str> {
     let formats = Format::ALL.into_iter();
     let first = formats.filter(|format| Format::from_suffix(format.suffix()) == Some(*format));
     first.map(Format::suffix)
-}
-
-/// Says under which other suffixes rows can be had, for people.
-pub(crate) fn other_suffixes() -> String {
-    let others: Vec<_> = suffixes()
-        .skip(1)
-        .map(|suffix| format!(".{suffix}"))
-        .collect();
-    format!("  (or {})", others.join(" "))
 }
 
 impl RouteTable {

@@ -28,7 +28,6 @@ use crate::{
     error::Fatal,
     index,
     respond::{App, router},
-    routes,
     transfers::Transfers,
 };
 
@@ -95,10 +94,7 @@ fn print_urls(config: &Config, address: SocketAddr) -> io::Result<()> {
     let mut out = io::stdout().lock();
     for (file_name, route) in config.routes.iter() {
         let query = route.source.example_query();
-        let forms = match route.gives_rows() {
-            true => routes::other_suffixes(),
-            false => String::new(),
-        };
+        let forms = route.other_suffixes();
         writeln!(
             out,
             "http://{address}/{}{query}{forms}",

@@ -331,8 +331,9 @@ pub(super) fn notes(raw: &RawRoute) -> Notes {
     }
 }
 
-pub(super) fn resolve_parameters(raw: &[RawParameter]) -> Result<Parameters, String> {
-    let resolved: Result<Vec<_>, String> = raw.iter().map(resolve_parameter).collect();
+pub(super) fn resolve_parameters(raw: &RawRoute) -> Result<Parameters, String> {
+    let raw = raw.parameters.iter().flatten();
+    let resolved: Result<Vec<_>, String> = raw.map(resolve_parameter).collect();
     Parameters::new(resolved?).map_err(|error| error.to_string())
 }
 

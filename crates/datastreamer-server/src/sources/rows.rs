@@ -164,13 +164,17 @@ impl RowSource {
 pub(crate) fn take_format(query: &mut Query, wanted: Wanted<'_>) -> Result<Format, Refusal> {
     if let Some(name) = query.take(&FORMATS).map_err(Refusal::bad_parameter)? {
         return Format::parse(&name).ok_or_else(|| {
-            let names: Vec<_> = Format::ALL.iter().map(|format| format.name()).collect();
-            let names = names.join(", ");
+            let names = format_names();
             Refusal::bad_parameter(format!("there is no format `{name}`; there are {names}"))
         });
     }
     let accepted = || wanted.accept.and_then(Format::from_accept);
     Ok(wanted.suffix.or_else(accepted).unwrap_or(DEFAULT_FORMAT))
+}
+
+/// Names all formats, for who asked for another one.
+pub(crate) fn format_names() -> String {
+    Format::ALL.map(Format::name).join(", ")
 }
 
 /// Takes the number of rows that are wanted at most.

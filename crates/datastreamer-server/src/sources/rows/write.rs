@@ -34,28 +34,18 @@ pub(super) fn prepare(
     settings: &RowSettings,
 ) -> Result<Prepared, Refusal> {
     check(format, &run).map_err(|error| Refusal::bad_parameter(error.to_string()))?;
-    let capped = Arc::new(AtomicBool::new(false));
-    let file = TableFile {
-        format,
-        rows_max,
-        options: settings.writer.clone(),
-        capped: Arc::clone(&capped),
-    };
+    let file = TableFile::new(format, rows_max, settings);
     let shape = match format {
         Format::Fits => file.known_shape(&run)?,
         _ => None,
     };
     let length = shape.as_ref().map(FitsShape::bytes);
-    let must_wait = format == Format::Fits && length.is_none();
+    let rows = file.rows(length, settings);
+    let write = Box::new(move |out: &mut StreamWriter| file.write(run, shape, out));
     Ok(Prepared {
         length,
-        write: Box::new(move |out| file.write(run, shape, out)),
-        rows: Some(PreparedRows {
-            format,
-            rows_max,
-            capped,
-            length_wait: must_wait.then_some(settings.length_wait),
-        }),
+        write,
+        rows: Some(rows),
     })
 }
 
@@ -66,26 +56,17 @@ pub(super) fn prepare_later(
     rows_max: Option<u64>,
     settings: &RowSettings,
 ) -> Prepared {
-    let capped = Arc::new(AtomicBool::new(false));
-    let file = TableFile {
-        format,
-        rows_max,
-        options: settings.writer.clone(),
-        capped: Arc::clone(&capped),
-    };
+    let file = TableFile::new(format, rows_max, settings);
+    let rows = file.rows(None, settings);
+    let write = Box::new(move |out: &mut StreamWriter| {
+        let run = start()?;
+        check(format, &run)?;
+        file.write(run, None, out)
+    });
     Prepared {
         length: None,
-        write: Box::new(move |out| {
-            let run = start()?;
-            check(format, &run)?;
-            file.write(run, None, out)
-        }),
-        rows: Some(PreparedRows {
-            format,
-            rows_max,
-            capped,
-            length_wait: (format == Format::Fits).then_some(settings.length_wait),
-        }),
+        write,
+        rows: Some(rows),
     }
 }
 
@@ -105,6 +86,26 @@ struct TableFile {
 }
 
 impl TableFile {
+    fn new(format: Format, rows_max: Option<u64>, settings: &RowSettings) -> Self {
+        Self {
+            format,
+            rows_max,
+            options: settings.writer.clone(),
+            capped: Arc::default(),
+        }
+    }
+
+    /// What is told of the file; a FITS file's head waits for a length that is not known yet.
+    fn rows(&self, length: Option<u64>, settings: &RowSettings) -> PreparedRows {
+        let must_wait = self.format == Format::Fits && length.is_none();
+        PreparedRows {
+            format: self.format,
+            rows_max: self.rows_max,
+            capped: Arc::clone(&self.capped),
+            length_wait: must_wait.then_some(settings.length_wait),
+        }
+    }
+
     fn rows_expected(&self, run: &Run) -> Option<u64> {
         let known = run.rows_known?;
         Some(self.rows_max.map_or(known, |most| known.min(most)))
