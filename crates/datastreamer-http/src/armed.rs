@@ -12,10 +12,11 @@
 //!
 //! One client needs more: node's fetch takes a reset for the end of a chunked body when the
 //! response said `Connection: close`, which hyper does when the request did. There a failure
-//! breaks the chunked framing as well. That takes a frame's boundary, so it cannot be done after
-//! a `kill -9`, nor for a client that took nothing until the drain's time was up: there such a
-//! client (its user asked for the header) does not see that a chunked file is cut. One of known
-//! length it does, and without the header it sees both.
+//! breaks the chunked framing first, and the reset waits until the client has closed, at most
+//! [`DRAIN_MAX`]. That takes a frame's boundary, so it cannot be done after a `kill -9`, nor for
+//! a client that took nothing until the drain's time was up: there such a client (its user asked
+//! for the header) does not see that a chunked file is cut. One of known length it does, and
+//! without the header it sees both.
 //!
 //! RST throws away what the kernel has not sent. Before an abort on an error the body waits, at
 //! most [`DRAIN_MAX`], until everything is on the wire.
@@ -250,11 +251,13 @@ impl Connection {
         state.drained
     }
 
-    /// Has the chunked framing broken before the reset, if all of it is sent so far: behind a
-    /// part of a chunk it would be taken for data.
-    pub(crate) fn spoil_framing(&self) {
+    /// Has the chunked framing broken with the next flush, well before the reset: node's fetch
+    /// may have read the reset before it looks at what came in front of it. `false` unless all
+    /// is sent so far: behind a part of a chunk it would be taken for data.
+    pub(crate) fn spoil_framing(&self) -> bool {
         let mut state = self.state();
         state.spoil = state.drained;
+        state.spoil
     }
 
     /// Returns how many bytes the socket has taken, and whether it would take more.
@@ -295,6 +298,8 @@ pub struct Armed<S: Socket> {
     socket: S,
     connection: Connection,
     armed: bool,
+    /// The [`SPOILT_CHUNK`] was sent.
+    spoilt: bool,
     /// `None`: never.
     write_stall: Option<Duration>,
     /// Since when the socket has taken nothing.
@@ -324,6 +329,7 @@ impl<S: Socket> Armed<S> {
                 peer,
             },
             armed: false,
+            spoilt: false,
             write_stall: Some(DEFAULT_WRITE_STALL),
             stalled_since: None,
             over_since: None,
@@ -371,6 +377,11 @@ impl<S: Socket> Armed<S> {
         let mut state = self.connection.state();
         if state.drain_wanted && !state.drained {
             state.drained = self.socket.is_sent();
+        }
+        if state.spoil && !self.spoilt {
+            self.spoilt = true;
+            let cx = &mut Context::from_waker(Waker::noop());
+            let _best_effort = Pin::new(&mut self.socket).poll_write(cx, SPOILT_CHUNK);
         }
         let confirmed = std::mem::take(&mut state.unflushed);
         let at_rest = state.active.is_empty() && !state.failed && !state.multiplexed;
@@ -573,10 +584,6 @@ impl<S: Socket> Drop for Armed<S> {
     fn drop(&mut self) {
         let mut state = self.connection.state();
         state.gone = true;
-        if state.spoil {
-            let cx = &mut Context::from_waker(Waker::noop());
-            let _best_effort = Pin::new(&mut self.socket).poll_write(cx, SPOILT_CHUNK);
-        }
         let left = (
             std::mem::take(&mut state.active),
             std::mem::take(&mut state.unflushed),

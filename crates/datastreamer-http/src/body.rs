@@ -111,6 +111,8 @@ struct Streaming {
     connection: Option<Connection>,
     /// What the socket had taken when the response began.
     written_before: u64,
+    /// A failure must show in the chunked framing as well: see [`Connection::spoil_framing`].
+    spoils: bool,
     /// The failure that waits for the valid bytes before it.
     failing: Option<Draining>,
 }
@@ -118,6 +120,8 @@ struct Streaming {
 struct Draining {
     error: Error,
     until: Instant,
+    /// When a client that has not found the framing spoilt is reset.
+    refused_until: Option<Instant>,
     next_look: Pin<Box<Sleep>>,
     /// What the socket had taken at the last look.
     written: u64,
@@ -157,6 +161,7 @@ impl DownloadBody {
                 reader: Some(reader),
                 connection,
                 written_before,
+                spoils: carrier == Carrier::Http1Closing && length.is_none(),
                 failing: None,
             }),
             left: length,
@@ -178,18 +183,6 @@ impl DownloadBody {
             self.first.push_front(chunk.split_off(chunk.len() - 1));
         }
         chunk
-    }
-
-    /// Has a chunked body of a connection that closes anyway broken off visibly.
-    fn spoil_framing(&self) {
-        let chunked = self.carrier == Carrier::Http1Closing && self.left.is_none();
-        let connection = self
-            .stream
-            .as_ref()
-            .and_then(|stream| stream.connection.as_ref());
-        if let Some(connection) = connection.filter(|_| chunked) {
-            connection.spoil_framing();
-        }
     }
 
     /// Ends the response once nothing is left of it.
@@ -222,7 +215,13 @@ impl Streaming {
         let Some(draining) = &mut self.failing else {
             return Poll::Ready(None);
         };
-        ready!(draining.poll(self.connection.as_ref(), cx));
+        let connection = self.connection.as_ref();
+        ready!(draining.poll(connection, cx));
+        if let Some(connection) = connection.filter(|_| self.spoils)
+            && connection.spoil_framing()
+        {
+            ready!(draining.poll_refused(cx));
+        }
         let error = BodyError(draining.error.clone());
         if let (Some(reader), Some(connection)) = (self.reader.take(), &self.connection) {
             connection.fail(&reader.handle());
@@ -236,6 +235,7 @@ impl Draining {
         Self {
             error,
             until: Instant::now() + DRAIN_MAX,
+            refused_until: None,
             next_look: Box::pin(sleep(DRAIN_LOOK)),
             written: u64::MAX,
             quiet_looks: 0,
@@ -262,6 +262,18 @@ impl Draining {
             }
             self.next_look.as_mut().reset(Instant::now() + DRAIN_LOOK);
         }
+    }
+
+    /// Ready when the client had the time of a drain to find the spoilt framing. One that does
+    /// closes, and the connection ends then.
+    fn poll_refused(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let until = *self.refused_until.get_or_insert_with(|| {
+            // For one more flush: hyper may have asked behind the last.
+            cx.waker().wake_by_ref();
+            Instant::now() + DRAIN_MAX
+        });
+        self.next_look.as_mut().reset(until);
+        self.next_look.as_mut().poll(cx)
     }
 
     /// HTTP/2: one stream's bytes cannot be told from another's; quiet must do.
@@ -298,9 +310,6 @@ impl Body for DownloadBody {
             && let Some(left) = &mut this.left
         {
             *left -= chunk.len() as u64;
-        }
-        if let Some(Err(_)) = &next {
-            this.spoil_framing();
         }
         // HTTP/1: the flush tells when the last chunk is out. HTTP/2: that hyper asks again.
         if next.is_none() || this.carrier != Carrier::Http2 {
