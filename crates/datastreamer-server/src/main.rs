@@ -31,6 +31,11 @@ use crate::{
     telemetry::Pace,
 };
 
+/// Gives back what a query no longer needs after seconds, and so neither at once nor never.
+#[cfg(unix)]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// What `cat` logs: its output and its exit code say the rest.
 const CAT_LOG_FILTER: &str = "warn";
 
