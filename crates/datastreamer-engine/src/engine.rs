@@ -113,6 +113,7 @@ struct Shared {
 pub struct TableInfo {
     schema: SchemaRef,
     rows: Option<u64>,
+    is_binary: bool,
 }
 
 impl TableInfo {
@@ -124,6 +125,12 @@ impl TableInfo {
     /// Returns the number of rows, where the files said it when the table was registered.
     pub fn rows(&self) -> Option<u64> {
         self.rows
+    }
+
+    /// Says whether some columns are read without the others, and nothing is parsed: Parquet,
+    /// Arrow, FITS. To read them twice costs less than to keep the rows.
+    pub fn is_binary(&self) -> bool {
+        self.is_binary
     }
 }
 
@@ -238,7 +245,12 @@ impl Shared {
         let rows = known_rows(&self.scans, &table).await;
         self.scans.register_table(name, Arc::clone(&table))?;
         self.queries.register_table(name, table)?;
-        let info = TableInfo { schema, rows };
+        let is_binary = files.kind().is_binary();
+        let info = TableInfo {
+            schema,
+            rows,
+            is_binary,
+        };
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         tables.insert(name.to_owned(), info.clone());
         Ok(info)
@@ -332,6 +344,8 @@ fn config(partitions: usize) -> SessionConfig {
     // Errors have positions.
     options.sql_parser.collect_spans = true;
     options.execution.listing_table_ignore_subdirectory = false;
+    // Columns keep the types that they have in the file.
+    options.execution.parquet.schema_force_view_types = false;
     config
 }
 

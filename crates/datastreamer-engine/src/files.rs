@@ -46,6 +46,8 @@ enum Place {
     File(PathBuf),
     Directory(PathBuf),
     Glob(String),
+    /// A glob over hive partitions, which takes all of them: the folder they are in.
+    GlobOfPartitions(String, PathBuf),
 }
 
 /// How a file's bytes are to be read.
@@ -116,11 +118,22 @@ impl TableFiles {
             return Err(refuse("matches no file".into()));
         }
         let (kind, suffix) = one_kind(&files).map_err(refuse)?;
+        let (root, folders) = folders_of_glob(&pattern);
+        let partitions = hive_partitions(&root, &files).map_err(refuse)?;
+        let takes_all = |folder: &&str| matches!(*folder, "*" | "**") || folder.ends_with("=*");
+        let place = match partitions.is_empty() {
+            true => Place::Glob(pattern),
+            false if folders.iter().all(takes_all) => Place::GlobOfPartitions(pattern, root),
+            false => {
+                let text = "takes some partitions only: name their folder, and narrow the table";
+                return Err(refuse(text.into()));
+            }
+        };
         Ok(Self {
-            place: Place::Glob(pattern),
+            place,
             kind,
             suffix,
-            partitions: Vec::new(),
+            partitions,
         })
     }
 
@@ -138,7 +151,7 @@ impl TableFiles {
                 files.retain(|file| FileKind::of(file).is_some());
                 files
             }
-            Place::Glob(pattern) => expand(pattern)?,
+            Place::Glob(pattern) | Place::GlobOfPartitions(pattern, _) => expand(pattern)?,
         };
         files.sort();
         Ok(files)
@@ -155,6 +168,13 @@ impl TableFiles {
             Place::Directory(path) => {
                 let url = Url::from_directory_path(path).map_err(|()| no_url(path))?;
                 ListingTableUrl::try_new(url, None)?
+            }
+            // DataFusion matches what is left of a path without its partitions.
+            Place::GlobOfPartitions(pattern, root) => {
+                let url = Url::from_directory_path(root).map_err(|()| no_url(root))?;
+                let name = pattern.rsplit('/').next().unwrap_or_default();
+                let name = glob::Pattern::new(name).map_err(|error| bad_glob(pattern, &error))?;
+                ListingTableUrl::try_new(url, Some(name))?
             }
         })
     }
@@ -205,8 +225,12 @@ impl FileKind {
             "fits" | "fit" | "fts" => Self::Fits,
             _ => return None,
         };
-        let packs = matches!(kind, Self::Csv(_) | Self::Tsv(_) | Self::Ndjson(_));
-        (packs || packing == Packing::Plain).then(|| (kind, name[before.len()..].to_owned()))
+        let may_be = packing == Packing::Plain || !kind.is_binary();
+        may_be.then(|| (kind, name[before.len()..].to_owned()))
+    }
+
+    pub(crate) fn is_binary(self) -> bool {
+        matches!(self, Self::Parquet | Self::Arrow | Self::Fits)
     }
 
     /// What DataFusion reads it with.
@@ -273,9 +297,22 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), EngineError> {
     Ok(())
 }
 
+fn bad_glob(pattern: &str, error: &glob::PatternError) -> EngineError {
+    EngineError::data(format!("{pattern}: {error}"))
+}
+
+/// The folder before the first one that a glob leaves open, and the folders below it.
+fn folders_of_glob(pattern: &str) -> (PathBuf, Vec<&str>) {
+    let parts: Vec<_> = pattern.split('/').collect();
+    let (folders, _name) = parts.split_at(parts.len() - 1);
+    let is_open = |part: &&str| part.contains(['*', '?', '[']);
+    let from = folders.iter().position(is_open).unwrap_or(folders.len());
+    let root = format!("{}/", folders[..from].join("/"));
+    (PathBuf::from(root), folders[from..].to_vec())
+}
+
 fn expand(pattern: &str) -> Result<Vec<PathBuf>, EngineError> {
-    let paths =
-        glob::glob(pattern).map_err(|error| EngineError::data(format!("{pattern}: {error}")))?;
+    let paths = glob::glob(pattern).map_err(|error| bad_glob(pattern, &error))?;
     let files: Result<Vec<_>, _> = paths
         .filter(|path| !matches!(path, Ok(path) if path.is_dir()))
         .collect();

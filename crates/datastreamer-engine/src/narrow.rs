@@ -82,6 +82,29 @@ impl Narrowing {
             && self.offset == 0
     }
 
+    /// Says whether the rows come in the table's own order, and so each time in the same.
+    pub fn keeps_order(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// The same rows with only some of the columns: those at these places of the result, whose
+    /// schema is given; the first one if there is no place.
+    pub fn some_columns(&self, places: &[usize], result: &Schema) -> Self {
+        let first = [0];
+        let places = if places.is_empty() { &first } else { places };
+        let select = places.iter().map(|place| match self.select.get(*place) {
+            Some(selected) => selected.clone(),
+            None => {
+                let name = result.field(*place).name();
+                (name.clone(), name.clone())
+            }
+        });
+        Self {
+            select: select.collect(),
+            ..self.clone()
+        }
+    }
+
     /// Narrows a table. The limit is left to the caller, who may want to know of one row more.
     pub(crate) fn apply(&self, mut table: DataFrame) -> Result<DataFrame, EngineError> {
         for filter in &self.filters {

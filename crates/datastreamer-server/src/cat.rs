@@ -12,6 +12,7 @@ use std::{
 
 use datastreamer::{ChunkReader, Error, ErrorKind, Record, StreamHandle, StreamPool};
 use datastreamer_formats::table::Format;
+use http::StatusCode;
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::{
     runtime::Runtime,
@@ -83,9 +84,13 @@ fn start(config: &Config, target: &str, format: Option<Format>) -> Result<Starte
         query.add("format", format.name().into());
     }
     let found = config::block_on(Export::find(config, file_name, &query, None));
-    let export = found
-        .map_err(Fatal::Other)?
-        .map_err(|refusal| Fatal::Config(refusal.into_text()))?;
+    let export = found.map_err(Fatal::Other)?.map_err(|refusal| {
+        let before = match refusal.status {
+            StatusCode::NOT_FOUND => format!("there is no file {file_name}, and no route: "),
+            _ => String::new(),
+        };
+        Fatal::Config(before + &refusal.into_text())
+    })?;
     let (runs, done) = mpsc::channel();
     let counted = match export.prepared.rows {
         Some(_) => "rows",

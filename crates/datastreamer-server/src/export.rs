@@ -23,6 +23,8 @@ pub(crate) struct Refusal {
     pub(crate) text: String,
     /// Line and column in a query's text, counted from 1.
     pub(crate) position: Option<(u64, u64)>,
+    /// The methods that there are, if it is for the method.
+    pub(crate) methods: Option<&'static str>,
 }
 
 impl Refusal {
@@ -31,6 +33,7 @@ impl Refusal {
             status,
             text: text.into(),
             position: None,
+            methods: None,
         }
     }
 

@@ -32,7 +32,9 @@ use crate::{
 
 /// Tells that no more rows than so many are sent; whether there are more shows at the end.
 static ROW_LIMIT: HeaderName = HeaderName::from_static("datastreamer-row-limit");
-const ONLY_GET: &str = "only GET and HEAD";
+/// The methods of a file; those of a query that may be posted.
+const READING: &str = "GET, HEAD";
+const READING_OR_POSTING: &str = "GET, HEAD, POST";
 
 /// What every request needs.
 pub(crate) struct App {
@@ -47,9 +49,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/", get(show_index))
         .route("/healthz", get(show_health))
         .route("/transfers", get(show_transfers))
-        .method_not_allowed_fallback(async || {
-            refuse(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, ONLY_GET))
-        })
+        .method_not_allowed_fallback(async || refuse(only(READING)))
         .fallback(stream)
         .with_state(app)
 }
@@ -106,7 +106,8 @@ async fn find<'a>(
         Method::POST if takes_posts(config, file_name) => {
             posted::read(request.headers(), body, in_url).await?
         }
-        _ => return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, ONLY_GET)),
+        _ if takes_posts(config, file_name) => return Err(only(READING_OR_POSTING)),
+        _ => return Err(only(READING)),
     };
     let accept = request.headers().get(header::ACCEPT);
     let accept = accept.and_then(|accept| accept.to_str().ok());
@@ -186,14 +187,25 @@ impl HttpBody for Counted {
     }
 }
 
+/// Refuses a method: these are the ones there are.
+fn only(methods: &'static str) -> Refusal {
+    Refusal {
+        methods: Some(methods),
+        ..Refusal::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            format!("the methods here are {methods}"),
+        )
+    }
+}
+
 fn refuse(refusal: Refusal) -> Response<Body> {
     let mut problem = Problem::new(refusal.status, refusal.text);
     if let Some((line, column)) = refusal.position {
         problem = problem.member("position", json!({ "line": line, "column": column }));
     }
     let mut response = problem.into_response::<Body>().into_response();
-    if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
-        let allow = HeaderValue::from_static("GET, HEAD");
+    if let Some(methods) = refusal.methods {
+        let allow = HeaderValue::from_static(methods);
         response.headers_mut().insert(header::ALLOW, allow);
     }
     response

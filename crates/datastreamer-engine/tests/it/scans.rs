@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fs};
 
-use arrow::{datatypes::DataType, record_batch::RecordBatchReader};
+use arrow::{
+    datatypes::DataType,
+    record_batch::{RecordBatch, RecordBatchReader},
+};
 use datastreamer_engine::{EngineErrorKind, TableFiles};
 use datastreamer_rows::notes::Notes;
 
@@ -72,11 +75,57 @@ fn hive_partitions_are_columns() {
             .join(format!("year={year}/band={band}/a.parquet"));
         write_parquet(&file, &stars(i64::from(year), 3));
     }
-    let engine = engine_of(folder.path());
-    let read = collect(scan(&engine, &[("year", "gt.2025"), ("select", "band,year,id")]).unwrap());
-    let bands: Vec<_> = texts(&read, "band").into_iter().flatten().collect();
-    assert_eq!(bands, ["g", "g", "g", "i", "i", "i"]);
-    assert_eq!(read.schema().field(1).data_type(), &DataType::Int64);
+    for glob in [
+        "",
+        "*/*/*.parquet",
+        "**/a.parquet",
+        "year=*/band=*/?.parquet",
+    ] {
+        let engine = engine_of(&folder.path().join(glob));
+        let narrowed = [("year", "gt.2025"), ("select", "band,year,id")];
+        let read = collect(scan(&engine, &narrowed).unwrap());
+        let bands: Vec<_> = texts(&read, "band").into_iter().flatten().collect();
+        assert_eq!(bands, ["g", "g", "g", "i", "i", "i"], "{glob}");
+        assert_eq!(read.schema().field(1).data_type(), &DataType::Int64);
+    }
+    let some = TableFiles::find(&folder.path().join("year=202*/*/*.parquet")).unwrap_err();
+    assert!(some.to_string().contains("some partitions only"), "{some}");
+}
+
+#[test]
+fn a_glob_reaches_into_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    for (part, place) in [(0, "a/b/t.parquet"), (1, "c/t.parquet"), (2, "t.parquet")] {
+        write_parquet(&folder.path().join(place), &stars(part * 10, 10));
+    }
+    for (glob, expected) in [
+        ("*/t.parquet", 10..20),
+        ("*/b/t.parquet", 0..10),
+        ("*.parquet", 20..30),
+        ("**/*.parquet", 0..30),
+    ] {
+        let engine = engine_of(&folder.path().join(glob));
+        let read = collect(scan(&engine, &[]).unwrap());
+        assert_eq!(ids(&read), expected.collect::<Vec<_>>(), "{glob}");
+    }
+}
+
+#[test]
+fn columns_keep_the_types_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("stars.parquet");
+    let batch = stars(0, 10);
+    write_parquet(&file, &batch);
+    let read = collect(scan(&engine_of(&file), &[]).unwrap());
+    let types = |batch: &RecordBatch| {
+        let fields = batch.schema().fields().clone();
+        fields
+            .iter()
+            .map(|field| field.data_type().clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(types(&read), types(&batch));
+    assert!(types(&read).contains(&DataType::Utf8));
 }
 
 #[test]

@@ -101,6 +101,26 @@ fn a_schema_that_says_it_all_is_streamed_without_a_look_and_reads_back() {
 }
 
 #[test]
+fn a_look_at_the_columns_that_the_schema_leaves_open_is_enough() {
+    for (batch, some) in [(numbers(), true), (printable_texts(), false)] {
+        let mut look = FitsSurvey::of_unsettled(batch.schema()).unwrap();
+        assert!(look.may_be_streamable());
+        assert!(!look.places().is_empty());
+        assert_eq!(look.places().len() < batch.num_columns(), some);
+        look.look_at(&batch.project(look.places()).unwrap())
+            .unwrap();
+        assert!(!some || look.look_at(&batch).is_err(), "of all columns");
+        let shape = look.finish().unwrap();
+        let batches = [batch];
+        let file = stream(shape, &batches).unwrap();
+        reads_back(Format::Fits, &batches, &file);
+    }
+    // A list stands behind the rows, whatever is in it.
+    let of_lists = FitsSurvey::of_unsettled(lists().schema()).unwrap();
+    assert!(!of_lists.may_be_streamable());
+}
+
+#[test]
 fn a_schema_that_does_not_say_it_all_has_no_shape() {
     let of = |data_type, nullable| {
         let schema = Schema::new(vec![Field::new("c", data_type, nullable)]);

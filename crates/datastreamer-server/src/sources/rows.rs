@@ -12,7 +12,10 @@ mod write;
 use std::{sync::Arc, time::Duration};
 
 use arrow::{datatypes::Schema, record_batch::RecordBatchReader};
-use datastreamer_formats::table::{Format, WriterOptions, fits::FitsShape};
+use datastreamer_formats::table::{
+    Format, WriterOptions,
+    fits::{FitsShape, FitsSurvey},
+};
 
 pub(crate) use self::{
     postgres::PostgresQuery,
@@ -80,6 +83,15 @@ pub(crate) struct Run {
     pub(crate) shape: Option<FitsShape>,
     /// Is told so.
     pub(crate) learn: Option<Box<dyn FnOnce(FitsShape) + Send>>,
+    /// Tells so, where it costs less to look at some columns first than to keep all rows.
+    pub(crate) look: Option<Look>,
+}
+
+/// A look at the values of some columns before the run.
+pub(crate) struct Look {
+    pub(crate) survey: FitsSurvey,
+    /// The same rows, with the columns that the survey asks for before others.
+    pub(crate) run: Box<Run>,
 }
 
 impl Run {
@@ -90,6 +102,7 @@ impl Run {
             stop: None,
             shape: None,
             learn: None,
+            look: None,
         }
     }
 }
@@ -104,7 +117,7 @@ impl RowRoute {
         let format = take_format(&mut query, wanted)?;
         let limit = take_limit(&mut query)?;
         let rows_max = [limit, self.rows_max].into_iter().flatten().min();
-        match self.source.plan(&query, rows_max).await? {
+        match self.source.plan(&query, format, rows_max).await? {
             Plan::Now(run) => write::prepare(run, format, rows_max, &self.settings),
             Plan::Later(start) => {
                 let prepared = write::prepare_later(start, format, rows_max, &self.settings);
@@ -132,9 +145,14 @@ impl RowRoute {
 }
 
 impl RowSource {
-    async fn plan(&self, query: &Query, rows_max: Option<u64>) -> Result<Plan, Refusal> {
+    async fn plan(
+        &self,
+        query: &Query,
+        format: Format,
+        rows_max: Option<u64>,
+    ) -> Result<Plan, Refusal> {
         let run = match self {
-            Self::Table(table) => table.plan(query, rows_max).await?,
+            Self::Table(table) => table.plan(query, format, rows_max).await?,
             Self::Query(sql) => sql.plan(query, rows_max).await?,
             Self::Sql(sql) => sql.plan(query, rows_max).await?,
             Self::Postgres(postgres) => return Ok(Plan::Later(postgres.plan(query)?)),

@@ -8,7 +8,7 @@ use std::fs;
 
 use crate::support::scratch::Scratch;
 use crate::support::server::Server;
-use crate::support::tables::{self, STARS, assert_reads};
+use crate::support::tables::{self, STARS, assert_compares, assert_reads};
 use crate::support::{http, program, tools};
 
 /// Serves the stars and the hard table, and lets a reader read both.
@@ -54,6 +54,14 @@ fn duckdb_reads_every_value_of_csv_tsv_json_ndjson_and_parquet() {
 #[test]
 fn pyarrow_reads_every_value_of_csv_ndjson_parquet_and_arrow() {
     read_both("pyarrow");
+}
+
+#[test]
+fn every_value_of_three_million_rows_is_read_in_nine_formats() {
+    let scratch = Scratch::new("millions");
+    let stars = tables::stars(scratch.path(), "stars", 3_000_000);
+    let server = Server::start([&stars]);
+    assert_compares("read_millions.py", &[&server.url("/stars")], &stars);
 }
 
 #[test]

@@ -36,6 +36,8 @@ pub struct FitsSurvey {
     /// Of the columns, cast.
     types: Vec<DataType>,
     columns: Vec<Seen>,
+    /// The places of the columns that batches have.
+    places: Vec<usize>,
     rows: u64,
 }
 
@@ -92,9 +94,40 @@ impl FitsSurvey {
         Ok(Self {
             columns: columns.collect::<Result<_, _>>()?,
             types,
+            places: (0..schema.fields().len()).collect(),
             schema,
             rows: 0,
         })
+    }
+
+    /// Begins with what the schema says. Batches have only the columns of which it does not say
+    /// enough: [`places`](Self::places).
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn of_unsettled(schema: SchemaRef) -> Result<Self, TableError> {
+        let mut survey = Self::new(schema)?;
+        let columns = survey.columns.iter_mut().zip(survey.schema.fields());
+        let columns = columns.zip(&survey.types).enumerate();
+        let unsettled = columns
+            .filter_map(|(place, ((seen, field), data_type))| {
+                (!seen.settle(field, data_type)).then_some(place)
+            })
+            .collect();
+        survey.places = unsettled;
+        Ok(survey)
+    }
+
+    /// The places, in the table, of the columns that batches must have, in this order.
+    pub fn places(&self) -> &[usize] {
+        &self.places
+    }
+
+    /// Says whether the table may be one that [can be streamed](FitsShape::is_streamable): none
+    /// of its columns is sure to stand behind the rows.
+    pub fn may_be_streamable(&self) -> bool {
+        let variable = |seen: &Seen| seen.shape == Shape::Variable;
+        !self.columns.iter().any(variable)
     }
 
     /// Looks at the rows of a batch.
@@ -111,9 +144,11 @@ impl FitsSurvey {
         arrays: &[ArrayRef],
         rows: usize,
     ) -> Result<(), TableError> {
-        let columns = typed_columns(arrays, &self.types)?;
-        for (place, (seen, column)) in self.columns.iter_mut().zip(&columns).enumerate() {
-            seen.look_at(column, rows)
+        let types = self.places.iter().map(|place| self.types[*place].clone());
+        let columns = typed_columns(arrays, &types.collect::<Vec<_>>())?;
+        for (&place, column) in self.places.iter().zip(&columns) {
+            self.columns[place]
+                .look_at(column, rows)
                 .map_err(|(row, problem)| TableError::Value {
                     row: self.rows + row as u64,
                     column: self.schema.field(place).name().clone(),
@@ -139,14 +174,12 @@ impl FitsSurvey {
         schema: SchemaRef,
         rows: u64,
     ) -> Result<Option<FitsShape>, TableError> {
-        let mut survey = Self::new(schema)?;
+        let mut survey = Self::of_unsettled(schema)?;
         survey.rows = rows;
-        let columns = survey.columns.iter_mut().zip(survey.schema.fields());
-        let mut settled = columns.zip(&survey.types);
-        if settled.all(|((seen, field), data_type)| seen.settle(field, data_type)) {
-            return survey.finish().map(Some);
+        match survey.places.is_empty() {
+            true => survey.finish().map(Some),
+            false => Ok(None),
         }
-        Ok(None)
     }
 
     fn layout(&self) -> Result<Layout, TableError> {
@@ -263,19 +296,21 @@ impl Seen {
 
     /// Takes what the type says for what was seen; says whether that is enough.
     fn settle(&mut self, field: &Field, data_type: &DataType) -> bool {
-        self.has_nulls = self.is_nullable;
         if let DataType::Decimal128(precision, scale) = data_type {
             self.longest = text::decimal_bytes_max(*precision, *scale);
+            self.has_nulls = self.is_nullable;
             return true;
         }
-        match self.shape {
+        let is_settled = match self.shape {
             Shape::Fixed(_) if self.kind.range().is_some() && self.is_nullable => {
-                self.widened().is_some() || meta::of_column(field, meta::NULL).is_some()
+                self.kind.widened().is_some() || meta::of_column(field, meta::NULL).is_some()
             }
             Shape::Fixed(_) => true,
             Shape::Bytes(_) => !self.is_nullable,
             Shape::Widest | Shape::Variable => false,
-        }
+        };
+        self.has_nulls = is_settled && self.is_nullable;
+        is_settled
     }
 
     fn look_at(&mut self, column: &Column<'_>, rows: usize) -> Result<(), (usize, &'static str)> {

@@ -2,10 +2,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow::datatypes::SchemaRef;
 use datastreamer_engine::{Engine, Narrowing, TableInfo};
-use datastreamer_formats::table::fits::FitsShape;
+use datastreamer_formats::table::{
+    Format,
+    fits::{FitsShape, FitsSurvey},
+};
 
-use super::{Run, engine_refusal};
+use super::{Look, Run, engine_refusal};
 use crate::{export::Refusal, sources::Query};
 
 /// A table of the engine's.
@@ -38,20 +42,55 @@ impl Table {
         &self.info
     }
 
-    pub(super) async fn plan(&self, query: &Query, rows_max: Option<u64>) -> Result<Run, Refusal> {
+    pub(super) async fn plan(
+        &self,
+        query: &Query,
+        format: Format,
+        rows_max: Option<u64>,
+    ) -> Result<Run, Refusal> {
         let mut narrowing =
             Narrowing::parse(query.pairs(), self.info.schema()).map_err(engine_refusal)?;
         narrowing.limit = rows_max;
         let rows = self.engine.scan(&self.name, &narrowing).await;
         let rows = rows.map_err(engine_refusal)?;
-        let version = rows.version().filter(|_| narrowing.is_whole());
+        let version = rows.version();
         let mut run = Run::from(rows);
-        if let Some(version) = version {
+        if format != Format::Fits {
+            return Ok(run);
+        }
+        if let Some(version) = version.filter(|_| narrowing.is_whole()) {
             run.shape = self.shape_of(version);
             let table = self.clone();
             run.learn = Some(Box::new(move |shape| table.learn(version, shape)));
         }
+        if run.shape.is_none() && self.info.is_binary() && narrowing.keeps_order() {
+            let (schema, rows_known) = (run.reader.schema(), run.rows_known);
+            run.look = self.look(&narrowing, version, schema, rows_known).await?;
+        }
         Ok(run)
+    }
+
+    /// Plans a look at the columns of a run that FITS must know more of than the schema says.
+    async fn look(
+        &self,
+        narrowing: &Narrowing,
+        version: Option<u64>,
+        schema: SchemaRef,
+        rows_known: Option<u64>,
+    ) -> Result<Option<Look>, Refusal> {
+        let survey = FitsSurvey::of_unsettled(Arc::clone(&schema));
+        let survey = survey.map_err(|error| Refusal::bad_parameter(error.to_string()))?;
+        let is_settled = survey.places().is_empty() && rows_known.is_some();
+        if is_settled || !survey.may_be_streamable() {
+            return Ok(None);
+        }
+        let narrowing = narrowing.some_columns(survey.places(), &schema);
+        let rows = self.engine.scan(&self.name, &narrowing).await;
+        let rows = rows.map_err(engine_refusal)?;
+        // Of files that have just been replaced nothing is known.
+        let same = rows.version() == version;
+        let run = Box::new(Run::from(rows));
+        Ok(same.then_some(Look { survey, run }))
     }
 
     fn shape_of(&self, version: u64) -> Option<FitsShape> {

@@ -20,7 +20,7 @@ use datastreamer_formats::table::{
 use datastreamer_http::StatusError;
 use http::StatusCode;
 
-use super::{RowSettings, Run, StartRun, postgres};
+use super::{Look, RowSettings, Run, StartRun, postgres};
 use crate::{
     export::Refusal,
     sources::{Prepared, PreparedRows, SourceError},
@@ -41,7 +41,8 @@ pub(super) fn prepare(
     };
     let length = shape.as_ref().map(FitsShape::bytes);
     let rows = file.rows(length, settings);
-    let write = Box::new(move |out: &mut StreamWriter| file.write(run, shape, out));
+    let write =
+        Box::new(move |out: &mut StreamWriter| file.write(run, shape, out).map_err(with_status));
     Ok(Prepared {
         length,
         write,
@@ -61,7 +62,7 @@ pub(super) fn prepare_later(
     let write = Box::new(move |out: &mut StreamWriter| {
         let run = start()?;
         check(format, &run)?;
-        file.write(run, None, out)
+        file.write(run, None, out).map_err(with_status)
     });
     Prepared {
         length: None,
@@ -132,13 +133,14 @@ impl TableFile {
         shape: Option<FitsShape>,
         out: &StreamWriter,
     ) -> Result<(), SourceError> {
-        if let Some(stop) = run.stop.take() {
-            out.on_stop(move |_| stop());
-        }
         if let Some(rows) = self.rows_expected(&run) {
             out.expect_rows(rows);
         }
         let schema = run.reader.schema();
+        let shape = match (shape, run.look.take()) {
+            (None, Some(look)) => self.look(look, &mut run, out)?,
+            (shape, _) => shape,
+        };
         match (self.format, shape) {
             (Format::Fits, Some(shape)) => {
                 let table = FitsWriter::new(out.clone(), schema, shape)?;
@@ -172,6 +174,34 @@ impl TableFile {
         }
     }
 
+    /// Looks at what the header of a FITS table must tell; and then the length is known. `None`
+    /// if the rows cannot be streamed all the same.
+    fn look(
+        &self,
+        look: Look,
+        run: &mut Run,
+        out: &StreamWriter,
+    ) -> Result<Option<FitsShape>, SourceError> {
+        let Look {
+            mut survey,
+            run: mut looked,
+        } = look;
+        let places: Vec<_> = (0..survey.places().len()).collect();
+        self.for_each_batch(&mut looked, out, |batch| {
+            survey.look_at(&batch.project(&places)?)?;
+            Ok(true)
+        })?;
+        let shape = survey.finish()?;
+        if !shape.is_streamable() {
+            return Ok(None);
+        }
+        if let Some(learn) = run.learn.take() {
+            learn(shape.clone());
+        }
+        out.promise_length(shape.bytes())?;
+        Ok(Some(shape))
+    }
+
     /// The header of a FITS table tells what comes, so the rows wait on the disk; and then the
     /// length is known.
     fn write_spooled(&self, mut run: Run, out: &StreamWriter) -> Result<(), SourceError> {
@@ -191,17 +221,34 @@ impl TableFile {
         Ok(table.write_to(&mut out.clone())?)
     }
 
-    /// Hands each batch to `write`, until that wants no more or the limit is reached.
+    /// Hands each batch to `write`, until that wants no more, and counts the rows.
     fn copy(
         &self,
         run: &mut Run,
         out: &StreamWriter,
         mut write: impl FnMut(&RecordBatch) -> Result<bool, TableError>,
     ) -> Result<TableEnd, SourceError> {
+        self.for_each_batch(run, out, |batch| {
+            let goes_on = batch.num_rows() == 0 || write(batch)?;
+            out.add_rows(batch.num_rows() as u64);
+            Ok(goes_on)
+        })
+    }
+
+    /// Hands on each batch, as far as the limit lets them through.
+    fn for_each_batch(
+        &self,
+        run: &mut Run,
+        out: &StreamWriter,
+        mut take: impl FnMut(&RecordBatch) -> Result<bool, SourceError>,
+    ) -> Result<TableEnd, SourceError> {
         if self.rows_max == Some(0) {
             // Who asks for no row asks for what the columns are (DALI 1.1, 3.4.4).
             self.capped.store(true, Ordering::Relaxed);
             return Ok(TableEnd::Overflow);
+        }
+        if let Some(stop) = run.stop.take() {
+            out.on_stop(move |_| stop());
         }
         let mut rows = 0;
         for batch in &mut run.reader {
@@ -211,9 +258,8 @@ impl TableFile {
             if is_cut {
                 batch = batch.slice(0, left as usize);
             }
-            let goes_on = batch.num_rows() == 0 || write(&batch)?;
+            let goes_on = take(&batch)?;
             rows += batch.num_rows() as u64;
-            out.add_rows(batch.num_rows() as u64);
             if is_cut {
                 self.capped.store(true, Ordering::Relaxed);
                 return Ok(TableEnd::Overflow);
@@ -255,6 +301,18 @@ fn reader_failed(error: &ArrowError, rows: u64) -> SourceError {
     Box::new(StatusError::new(status, text))
 }
 
+/// What the client is told of a value that the format cannot hold, should the head not be gone
+/// yet: another format would do.
+fn with_status(error: SourceError) -> SourceError {
+    match error.downcast_ref() {
+        Some(TableError::Column { .. } | TableError::Value { .. }) => {
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            Box::new(StatusError::new(status, error.to_string()))
+        }
+        _ => error,
+    }
+}
+
 /// Says who has to act.
 fn status_of(error: &EngineError) -> StatusCode {
     match error.kind() {
@@ -269,8 +327,7 @@ fn status_of(error: &EngineError) -> StatusCode {
 /// What the engine refuses, as a response.
 pub(crate) fn engine_refusal(error: EngineError) -> Refusal {
     Refusal {
-        status: status_of(&error),
-        text: error.to_string(),
         position: error.position().map(|place| (place.line, place.column)),
+        ..Refusal::new(status_of(&error), error.to_string())
     }
 }

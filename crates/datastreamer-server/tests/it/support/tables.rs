@@ -96,11 +96,19 @@ fn write_stars(file: &Path, rows: u64) {
 /// # Panics
 /// With what the reader said, when anything differs or it compared nothing.
 pub(crate) fn assert_reads(reader: &str, route: &str, source: &Path) {
+    assert_compares("read_tables.py", &[reader, route], source);
+}
+
+/// Runs one of the scripts that compare a route with its source.
+///
+/// # Panics
+/// As [`assert_reads`] does.
+pub(crate) fn assert_compares(script: &str, arguments: &[&str], source: &Path) {
     let scratch = Scratch::new("reader");
     let mut python = tools::python();
     python
-        .arg(tools::client_script("read_tables.py"))
-        .args([reader, route])
+        .arg(tools::client_script(script))
+        .args(arguments)
         .arg(source)
         .current_dir(scratch.path())
         // Their caches and settings are those of whoever runs the tests.
