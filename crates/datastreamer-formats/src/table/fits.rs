@@ -14,6 +14,8 @@
 //! with nulls get a value that does not occur (TNULLn); 8-bit signed and unsigned ones of 16 and
 //! 32 bits the next larger type.
 //!
+//! Timestamps and dates are texts whose xtype (TXTYPn) is `timestamp`, as in VOTable.
+//!
 //! `layout.rs` is what the columns become, `header.rs` writes the cards, `encode.rs` the rows and
 //! the heap behind them.
 

@@ -6,7 +6,7 @@ use super::{
     BLOCK_BYTES,
     layout::{FitsColumn, Layout},
 };
-use crate::table::meta;
+use crate::table::{column::cell_types, meta, times::xtype};
 
 /// A card (FITS 4.0, 4.1).
 const CARD_BYTES: usize = 80;
@@ -33,7 +33,9 @@ pub(super) fn header(schema: &Schema, layout: &Layout) -> Vec<u8> {
     if let Some(name) = meta::of_table(schema, meta::NAME) {
         text(&mut out, "EXTNAME", name);
     }
-    for (place, (field, column)) in schema.fields().iter().zip(&layout.columns).enumerate() {
+    let types = cell_types(schema);
+    let columns = schema.fields().iter().zip(&types).zip(&layout.columns);
+    for (place, ((field, data_type), column)) in columns.enumerate() {
         let number = place + 1;
         let key = |name: &str| format!("{name}{number}");
         text(&mut out, &key("TTYPE"), field.name());
@@ -45,14 +47,15 @@ pub(super) fn header(schema: &Schema, layout: &Layout) -> Vec<u8> {
         if let Some(null) = column.null {
             fixed(&mut out, &key("TNULL"), &null.to_string());
         }
-        for (name, key_of_meta) in [
-            ("TUNIT", meta::UNIT),
-            ("TUCD", meta::UCD),
-            ("TUTYP", meta::UTYPE),
-            ("TXTYP", meta::XTYPE),
-            ("TCOMM", meta::DESCRIPTION),
+        let known = |key| meta::of_column(field, key);
+        for (name, value) in [
+            ("TUNIT", known(meta::UNIT)),
+            ("TUCD", known(meta::UCD)),
+            ("TUTYP", known(meta::UTYPE)),
+            ("TXTYP", known(meta::XTYPE).or(xtype(data_type))),
+            ("TCOMM", known(meta::DESCRIPTION)),
         ] {
-            if let Some(value) = meta::of_column(field, key_of_meta) {
+            if let Some(value) = value {
                 text(&mut out, &key(name), value);
             }
         }
