@@ -16,8 +16,8 @@
 //!
 //! Timestamps and dates are texts whose xtype (TXTYPn) is `timestamp`, as in VOTable.
 //!
-//! `layout.rs` is what the columns become, `header.rs` writes the cards, `encode.rs` the rows and
-//! the heap behind them.
+//! `layout.rs` is what the columns become, `header.rs` writes the cards, `systems.rs` says which
+//! there are of coordinates and times, `encode.rs` writes the rows and the heap behind them.
 
 mod encode;
 mod header;
@@ -25,6 +25,7 @@ mod layout;
 mod shape;
 mod spool;
 mod survey;
+mod systems;
 mod writer;
 
 pub use shape::FitsShape;

@@ -67,6 +67,7 @@ pub(super) fn time_bytes(data_type: &DataType) -> Option<usize> {
 pub(super) fn xtype(data_type: &DataType) -> Option<&'static str> {
     match data_type {
         DataType::Timestamp(_, _) | DataType::Date32 | DataType::Date64 => Some("timestamp"),
+        DataType::Dictionary(_, values) => xtype(values),
         _ => None,
     }
 }

@@ -8,6 +8,7 @@
 
 mod escapes;
 mod escaping;
+mod fits_headers;
 mod fits_streams;
 mod more_formats;
 mod readers;

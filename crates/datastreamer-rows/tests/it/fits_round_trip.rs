@@ -54,7 +54,14 @@ fn the_stars_come_back_with_their_nulls_and_what_is_known_of_them() {
         }
     }
     for (found, own) in found.schema().fields().iter().zip(schema.fields()) {
-        for key in [meta::UNIT, meta::UCD, meta::DESCRIPTION] {
+        for key in [
+            meta::UNIT,
+            meta::UCD,
+            meta::DESCRIPTION,
+            meta::COOSYS,
+            meta::TIMESCALE,
+            meta::REFPOSITION,
+        ] {
             assert_eq!(meta::of_column(found, key), meta::of_column(own, key));
         }
     }

@@ -5,8 +5,9 @@ use arrow::datatypes::Schema;
 use super::{
     BLOCK_BYTES,
     layout::{FitsColumn, Layout},
+    systems::Systems,
 };
-use crate::table::{column::cell_types, meta, times::xtype};
+use crate::table::{meta, times::xtype};
 
 /// A card (FITS 4.0, 4.1).
 const CARD_BYTES: usize = 80;
@@ -33,9 +34,7 @@ pub(super) fn header(schema: &Schema, layout: &Layout) -> Vec<u8> {
     if let Some(name) = meta::of_table(schema, meta::NAME) {
         text(&mut out, "EXTNAME", name);
     }
-    let types = cell_types(schema);
-    let columns = schema.fields().iter().zip(&types).zip(&layout.columns);
-    for (place, ((field, data_type), column)) in columns.enumerate() {
+    for (place, (field, column)) in schema.fields().iter().zip(&layout.columns).enumerate() {
         let number = place + 1;
         let key = |name: &str| format!("{name}{number}");
         text(&mut out, &key("TTYPE"), field.name());
@@ -52,13 +51,20 @@ pub(super) fn header(schema: &Schema, layout: &Layout) -> Vec<u8> {
             ("TUNIT", known(meta::UNIT)),
             ("TUCD", known(meta::UCD)),
             ("TUTYP", known(meta::UTYPE)),
-            ("TXTYP", known(meta::XTYPE).or(xtype(data_type))),
+            ("TXTYP", known(meta::XTYPE).or(xtype(field.data_type()))),
             ("TCOMM", known(meta::DESCRIPTION)),
         ] {
             if let Some(value) = value {
                 text(&mut out, &key(name), value);
             }
         }
+    }
+    let systems = Systems::of(schema);
+    for (key, value) in systems.texts() {
+        text(&mut out, key, value);
+    }
+    if let Some(origin) = systems.origin() {
+        fixed(&mut out, "JDREF", &origin);
     }
     end(&mut out);
     out
