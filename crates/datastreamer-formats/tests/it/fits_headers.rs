@@ -90,3 +90,24 @@ fn systems_are_what_astropy_takes_for_instants_and_frames_without_a_warning() {
     assert_eq!(said, "tcb 2455197.75 True ICRS\n");
     with_file(&batch, fitsverify_has_nothing_to_say);
 }
+
+#[test]
+fn a_text_that_goes_on_over_cards_is_announced_and_no_other() {
+    let described = |letters: usize| {
+        let description = "it's long".repeat(letters);
+        let known = [(meta::DESCRIPTION, description.as_str())];
+        let schema = Schema::new(vec![field("x", DataType::Float64, &known)]);
+        RecordBatch::new_empty(Arc::new(schema))
+    };
+    let cards = "import sys; from astropy.io import fits; h = fits.getheader(sys.argv[1], 1); \
+                 print(h.get('LONGSTRN'), h['TCOMM1'])";
+    for (letters, announced) in [(1, "None"), (50, "OGIP 1.0")] {
+        let batch = described(letters);
+        with_file(&batch, fitsverify_has_nothing_to_say);
+        let said = with_file(&batch, |file| said_by_python(cards, file));
+        assert_eq!(
+            said,
+            format!("{announced} {}\n", "it's long".repeat(letters))
+        );
+    }
+}
