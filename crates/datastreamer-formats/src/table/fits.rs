@@ -12,7 +12,10 @@
 //!
 //! A null text and an empty one are the same in FITS, and so are a null float and NaN. Integers
 //! with nulls get a value that does not occur (TNULLn); 8-bit signed and unsigned ones of 16 and
-//! 32 bits the next larger type.
+//! 32 bits the next larger type. There is none for unsigned ones of 64 bits: TNULLn is the stored
+//! value, as the standard says (7.3.2), and STILTS reads it so. astropy (8.0) takes it for the value
+//! after the offset: `Table.read` fails, or has a number for null. It has what is stored in
+//! `fits.open(file)[1].data.view(numpy.ndarray)`.
 //!
 //! Timestamps and dates are texts whose xtype (TXTYPn) is `timestamp`, as in VOTable.
 //!
