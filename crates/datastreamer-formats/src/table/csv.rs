@@ -1,8 +1,13 @@
 //! CSV (RFC 4180) and TSV.
 //!
 //! [`CsvWriter`] writes a header and a line a row. In CSV a text is quoted where it must be, and one
-//! that is empty, or empty bytes, always: an empty field is a null. In TSV tab, line breaks and backslash are written
-//! as `\t`, `\n`, `\r` and `\\`, and null as an empty field too.
+//! that is empty, or empty bytes, always: an empty field is a null. In TSV tab, line breaks and
+//! backslash are written as `\t`, `\n`, `\r` and `\\`, and null as an empty field too.
+//!
+//! No line is blank: pandas, pyarrow and astropy skip those, and with them a row. In a table of one
+//! column a null, an empty text and one of blanks have quotes, in TSV as well, whose readers know
+//! them. So null and an empty text are the same there, and polars, which takes nothing in quotes for
+//! a null number, must be told a column's type.
 
 use std::{io::Write, sync::Arc};
 
@@ -45,17 +50,22 @@ pub enum Delimiter {
 ///
 /// ```
 /// use std::sync::Arc;
-/// use arrow::{array::StringArray, datatypes::{DataType, Field, Schema}, record_batch::RecordBatch};
+/// use arrow::{array::{ArrayRef, Int32Array, StringArray}, datatypes::{DataType, Field, Schema}, record_batch::RecordBatch};
 /// use datastreamer_formats::table::{TableEnd, TableWriter, csv::{CsvWriter, Delimiter}};
 ///
-/// let schema = Arc::new(Schema::new(vec![Field::new("name", DataType::Utf8, true)]));
+/// let schema = Arc::new(Schema::new(vec![
+///     Field::new("n", DataType::Int32, true),
+///     Field::new("name", DataType::Utf8, true),
+/// ]));
+/// let numbers = Int32Array::from(vec![Some(1), None, Some(3)]);
 /// let names = StringArray::from(vec![Some("a,b"), Some(""), None]);
-/// let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(names)])?;
+/// let columns: Vec<ArrayRef> = vec![Arc::new(numbers), Arc::new(names)];
+/// let batch = RecordBatch::try_new(Arc::clone(&schema), columns)?;
 /// let mut file = Vec::new();
 /// let mut table = Box::new(CsvWriter::new(&mut file, schema, Delimiter::Comma)?);
 /// table.write(&batch)?;
 /// table.finish(TableEnd::Complete)?;
-/// assert_eq!(file, b"name\r\n\"a,b\"\r\n\"\"\r\n\r\n");
+/// assert_eq!(file, b"n,name\r\n1,\"a,b\"\r\n,\"\"\r\n3,\r\n");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct CsvWriter<W> {
@@ -91,6 +101,9 @@ impl<W: Write> CsvWriter<W> {
                 _ => delimiter.append_text(&mut rows.bytes, field.name()),
             }
         }
+        if header.fields().len() == 1 {
+            quote_if_blank(&mut rows.bytes, 0);
+        }
         rows.bytes.extend_from_slice(delimiter.line_end());
         rows.hand_over()?;
         Ok(Self { rows, delimiter })
@@ -113,7 +126,7 @@ fn append_row(
     numbers: &Rendered<'_>,
     row: usize,
 ) -> Result<(), BadCell> {
-    let behind = [delimiter.byte()];
+    let (begun, behind) = (out.len(), [delimiter.byte()]);
     for (place, column) in columns.iter().enumerate() {
         if column.is_null(row) {
             out.push(delimiter.byte());
@@ -128,8 +141,20 @@ fn append_row(
     if !columns.is_empty() {
         out.pop();
     }
+    if columns.len() == 1 {
+        quote_if_blank(out, begun);
+    }
     out.extend_from_slice(delimiter.line_end());
     Ok(())
+}
+
+/// Sets the line that begins at a byte in quotes if there is nothing on it, or only blanks.
+#[inline]
+fn quote_if_blank(out: &mut Vec<u8>, begun: usize) {
+    if out[begun..].trim_ascii().is_empty() {
+        out.insert(begun, b'"');
+        out.push(b'"');
+    }
 }
 
 impl<W: Write> TableWriter for CsvWriter<W> {

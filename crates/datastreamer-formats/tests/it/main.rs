@@ -11,6 +11,7 @@ mod escaping;
 mod fits_headers;
 mod fits_streams;
 mod more_formats;
+mod one_column;
 mod readers;
 mod round_trip;
 mod tables;
