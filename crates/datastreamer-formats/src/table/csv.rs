@@ -21,14 +21,8 @@ use super::{
     column::{Cells, Column, cell_types},
     gather::{BadCell, Gather},
     numbers::Rendered,
-    text::{self, BeyondYears, Marks, Specials},
-};
-
-/// What pandas, DuckDB, polars and astropy all read.
-const SPECIALS: Specials = Specials {
-    nan: "NaN",
-    infinity: "inf",
-    minus_infinity: "-inf",
+    scalar::SPECIALS,
+    text::{self, BeyondYears, Marks},
 };
 
 /// At the beginning of a file readers take it for no part of the text.
