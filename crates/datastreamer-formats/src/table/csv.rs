@@ -12,7 +12,7 @@
 use std::{io::Write, sync::Arc};
 
 use arrow::{
-    datatypes::{DataType, Field, SchemaRef},
+    datatypes::{DataType, Field, Schema, SchemaRef},
     record_batch::RecordBatch,
 };
 
@@ -73,26 +73,16 @@ impl<W: Write> CsvWriter<W> {
     /// # Errors
     /// A column that the format cannot hold, before anything is written; what the output says.
     pub fn new(out: W, schema: SchemaRef, delimiter: Delimiter) -> Result<Self, TableError> {
-        let refused = cell_types(&schema)
-            .into_iter()
-            .position(|data_type| !holds(&data_type));
-        if let Some(place) = refused {
-            let field = schema.field(place);
-            return Err(TableError::Column {
-                column: field.name().clone(),
-                problem: format!("{} cannot hold {}", delimiter.name(), field.data_type()),
-            });
-        }
+        check(&schema, delimiter)?;
         let header = Arc::clone(&schema);
         let mut rows = Gather::new(out, schema);
         for (place, field) in header.fields().iter().enumerate() {
             if place > 0 {
                 rows.bytes.push(delimiter.byte());
             }
-            match (place, delimiter, field.name().strip_prefix(BYTE_ORDER_MARK)) {
-                (0, Delimiter::Comma, Some(_)) => append_in_quotes(&mut rows.bytes, field.name()),
-                (0, Delimiter::Tab, Some(_)) => return Err(begins_with_mark(field)),
-                _ => delimiter.append_text(&mut rows.bytes, field.name()),
+            match place == 0 && field.name().starts_with(BYTE_ORDER_MARK) {
+                true => append_in_quotes(&mut rows.bytes, field.name()),
+                false => delimiter.append_text(&mut rows.bytes, field.name()),
             }
         }
         if header.fields().len() == 1 {
@@ -104,11 +94,28 @@ impl<W: Write> CsvWriter<W> {
     }
 }
 
-/// TSV has no quotes to hide it behind.
-fn begins_with_mark(field: &Field) -> TableError {
-    TableError::Column {
+/// Refuses columns that the format cannot hold.
+///
+/// # Errors
+/// The first such column.
+pub(super) fn check(schema: &Schema, delimiter: Delimiter) -> Result<(), TableError> {
+    let refused = |field: &Field, problem| TableError::Column {
         column: field.name().clone(),
-        problem: "readers take U+FEFF at the beginning of a file for a byte order mark".into(),
+        problem,
+    };
+    for (field, data_type) in schema.fields().iter().zip(cell_types(schema)) {
+        if !holds(&data_type) {
+            let problem = format!("{} cannot hold {}", delimiter.name(), field.data_type());
+            return Err(refused(field, problem));
+        }
+    }
+    // TSV has no quotes to hide it behind.
+    match schema.fields().first() {
+        Some(field) if delimiter == Delimiter::Tab && field.name().starts_with(BYTE_ORDER_MARK) => {
+            let problem = "readers take U+FEFF at the beginning of a file for a byte order mark";
+            Err(refused(field, problem.to_owned()))
+        }
+        _ => Ok(()),
     }
 }
 
