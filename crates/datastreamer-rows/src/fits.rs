@@ -1,9 +1,10 @@
 //! Rows of FITS binary tables (FITS 4.0, 7.3), read at their places in the file.
 //!
 //! [`FitsFile`] owns an open table; what reads it shares the file. `hdu.rs` finds the table,
-//! `header.rs` reads cards, `form.rs` and `column.rs` decide what columns become, `metadata.rs`
-//! what is known of them; `window.rs` reads rows, `heap.rs` what they refer to, `values.rs` turns
-//! bytes into Arrow's buffers, and `batch.rs` and `reader.rs` put batches together.
+//! `header.rs` reads cards, `form.rs` and `column.rs` decide what columns become, `metadata.rs` and
+//! `systems.rs` what is known of them; `window.rs` reads rows, `heap.rs` what they refer to,
+//! `values.rs` turns bytes into Arrow's buffers, and `batch.rs` and `reader.rs` put batches
+//! together.
 //!
 //! Whatever a header says, nothing is allocated before it is checked against the file's length.
 
@@ -16,6 +17,7 @@ mod header;
 mod heap;
 mod metadata;
 mod reader;
+mod systems;
 mod values;
 mod window;
 
@@ -78,8 +80,9 @@ pub enum TableChoice<'a> {
 ///
 /// A stored TNULL is null, in arrays too. Names that are missing become `colN`, those that come
 /// again get `_2`, `_3` (see [`TTYPE`]). Units, UCDs (TUCDn), utypes (TUTYPn), xtypes (TXTYPn),
-/// descriptions (TCOMMn, or the comment of TTYPEn), RADESYS for columns of positions, and the
-/// table's EXTNAME stand in the metadata of [`datastreamer_formats::table::meta`].
+/// descriptions (TCOMMn, or the comment of TTYPEn), RADESYS for columns of positions, TIMESYS,
+/// TREFPOS and the origin for those of times, and the table's EXTNAME stand in the metadata of
+/// [`datastreamer_formats::table::meta`].
 ///
 /// What the standard does not allow is an error, never a guess: text that is not ASCII, logical
 /// values other than T, F and 0, complex numbers with a scale. Clones share the open file; a file

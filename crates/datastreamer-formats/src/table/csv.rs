@@ -1,13 +1,18 @@
 //! CSV (RFC 4180) and TSV.
 //!
 //! [`CsvWriter`] writes a header and a line a row. In CSV a text is quoted where it must be, and one
-//! that is empty, or empty bytes, always: an empty field is a null. In TSV tab, line breaks and backslash are written
-//! as `\t`, `\n`, `\r` and `\\`, and null as an empty field too.
+//! that is empty, or empty bytes, always: an empty field is a null. In TSV tab, line breaks and
+//! backslash are written as `\t`, `\n`, `\r` and `\\`, and null as an empty field too.
+//!
+//! No line is blank: pandas, pyarrow and astropy skip those, and with them a row. In a table of one
+//! column a null, an empty text and one of blanks have quotes, in TSV as well, whose readers know
+//! them. So null and an empty text are the same there, and polars, which takes nothing in quotes for
+//! a null number, must be told a column's type.
 
 use std::{io::Write, sync::Arc};
 
 use arrow::{
-    datatypes::{DataType, Field, SchemaRef},
+    datatypes::{DataType, Field, Schema, SchemaRef},
     record_batch::RecordBatch,
 };
 
@@ -16,14 +21,8 @@ use super::{
     column::{Cells, Column, cell_types},
     gather::{BadCell, Gather},
     numbers::Rendered,
-    text::{self, BeyondYears, Marks, Specials},
-};
-
-/// What pandas, DuckDB, polars and astropy all read.
-const SPECIALS: Specials = Specials {
-    nan: "NaN",
-    infinity: "inf",
-    minus_infinity: "-inf",
+    scalar::SPECIALS,
+    text::{self, BeyondYears, Marks},
 };
 
 /// At the beginning of a file readers take it for no part of the text.
@@ -45,17 +44,22 @@ pub enum Delimiter {
 ///
 /// ```
 /// use std::sync::Arc;
-/// use arrow::{array::StringArray, datatypes::{DataType, Field, Schema}, record_batch::RecordBatch};
+/// use arrow::{array::{ArrayRef, Int32Array, StringArray}, datatypes::{DataType, Field, Schema}, record_batch::RecordBatch};
 /// use datastreamer_formats::table::{TableEnd, TableWriter, csv::{CsvWriter, Delimiter}};
 ///
-/// let schema = Arc::new(Schema::new(vec![Field::new("name", DataType::Utf8, true)]));
+/// let schema = Arc::new(Schema::new(vec![
+///     Field::new("n", DataType::Int32, true),
+///     Field::new("name", DataType::Utf8, true),
+/// ]));
+/// let numbers = Int32Array::from(vec![Some(1), None, Some(3)]);
 /// let names = StringArray::from(vec![Some("a,b"), Some(""), None]);
-/// let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(names)])?;
+/// let columns: Vec<ArrayRef> = vec![Arc::new(numbers), Arc::new(names)];
+/// let batch = RecordBatch::try_new(Arc::clone(&schema), columns)?;
 /// let mut file = Vec::new();
 /// let mut table = Box::new(CsvWriter::new(&mut file, schema, Delimiter::Comma)?);
 /// table.write(&batch)?;
 /// table.finish(TableEnd::Complete)?;
-/// assert_eq!(file, b"name\r\n\"a,b\"\r\n\"\"\r\n\r\n");
+/// assert_eq!(file, b"n,name\r\n1,\"a,b\"\r\n,\"\"\r\n3,\r\n");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct CsvWriter<W> {
@@ -69,27 +73,20 @@ impl<W: Write> CsvWriter<W> {
     /// # Errors
     /// A column that the format cannot hold, before anything is written; what the output says.
     pub fn new(out: W, schema: SchemaRef, delimiter: Delimiter) -> Result<Self, TableError> {
-        let refused = cell_types(&schema)
-            .into_iter()
-            .position(|data_type| !holds(&data_type));
-        if let Some(place) = refused {
-            let field = schema.field(place);
-            return Err(TableError::Column {
-                column: field.name().clone(),
-                problem: format!("{} cannot hold {}", delimiter.name(), field.data_type()),
-            });
-        }
+        check(&schema, delimiter)?;
         let header = Arc::clone(&schema);
         let mut rows = Gather::new(out, schema);
         for (place, field) in header.fields().iter().enumerate() {
             if place > 0 {
                 rows.bytes.push(delimiter.byte());
             }
-            match (place, delimiter, field.name().strip_prefix(BYTE_ORDER_MARK)) {
-                (0, Delimiter::Comma, Some(_)) => append_in_quotes(&mut rows.bytes, field.name()),
-                (0, Delimiter::Tab, Some(_)) => return Err(begins_with_mark(field)),
-                _ => delimiter.append_text(&mut rows.bytes, field.name()),
+            match place == 0 && field.name().starts_with(BYTE_ORDER_MARK) {
+                true => append_in_quotes(&mut rows.bytes, field.name()),
+                false => delimiter.append_text(&mut rows.bytes, field.name()),
             }
+        }
+        if header.fields().len() == 1 {
+            quote_if_blank(&mut rows.bytes, 0);
         }
         rows.bytes.extend_from_slice(delimiter.line_end());
         rows.hand_over()?;
@@ -97,11 +94,28 @@ impl<W: Write> CsvWriter<W> {
     }
 }
 
-/// TSV has no quotes to hide it behind.
-fn begins_with_mark(field: &Field) -> TableError {
-    TableError::Column {
+/// Refuses columns that the format cannot hold.
+///
+/// # Errors
+/// The first such column.
+pub(super) fn check(schema: &Schema, delimiter: Delimiter) -> Result<(), TableError> {
+    let refused = |field: &Field, problem| TableError::Column {
         column: field.name().clone(),
-        problem: "readers take U+FEFF at the beginning of a file for a byte order mark".into(),
+        problem,
+    };
+    for (field, data_type) in schema.fields().iter().zip(cell_types(schema)) {
+        if !holds(&data_type) {
+            let problem = format!("{} cannot hold {}", delimiter.name(), field.data_type());
+            return Err(refused(field, problem));
+        }
+    }
+    // TSV has no quotes to hide it behind.
+    match schema.fields().first() {
+        Some(field) if delimiter == Delimiter::Tab && field.name().starts_with(BYTE_ORDER_MARK) => {
+            let problem = "readers take U+FEFF at the beginning of a file for a byte order mark";
+            Err(refused(field, problem.to_owned()))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -113,7 +127,7 @@ fn append_row(
     numbers: &Rendered<'_>,
     row: usize,
 ) -> Result<(), BadCell> {
-    let behind = [delimiter.byte()];
+    let (begun, behind) = (out.len(), [delimiter.byte()]);
     for (place, column) in columns.iter().enumerate() {
         if column.is_null(row) {
             out.push(delimiter.byte());
@@ -128,8 +142,20 @@ fn append_row(
     if !columns.is_empty() {
         out.pop();
     }
+    if columns.len() == 1 {
+        quote_if_blank(out, begun);
+    }
     out.extend_from_slice(delimiter.line_end());
     Ok(())
+}
+
+/// Sets the line that begins at a byte in quotes if there is nothing on it, or only blanks.
+#[inline]
+fn quote_if_blank(out: &mut Vec<u8>, begun: usize) {
+    if out[begun..].trim_ascii().is_empty() {
+        out.insert(begun, b'"');
+        out.push(b'"');
+    }
 }
 
 impl<W: Write> TableWriter for CsvWriter<W> {

@@ -12,10 +12,15 @@
 //!
 //! A null text and an empty one are the same in FITS, and so are a null float and NaN. Integers
 //! with nulls get a value that does not occur (TNULLn); 8-bit signed and unsigned ones of 16 and
-//! 32 bits the next larger type.
+//! 32 bits the next larger type. There is none for unsigned ones of 64 bits: TNULLn is the stored
+//! value, as the standard says (7.3.2), and STILTS reads it so. astropy (8.0) takes it for the value
+//! after the offset: `Table.read` fails, or has a number for null. It has what is stored in
+//! `fits.open(file)[1].data.view(numpy.ndarray)`.
 //!
-//! `layout.rs` is what the columns become, `header.rs` writes the cards, `encode.rs` the rows and
-//! the heap behind them.
+//! Timestamps and dates are texts whose xtype (TXTYPn) is `timestamp`, as in VOTable.
+//!
+//! `layout.rs` is what the columns become, `header.rs` writes the cards, `systems.rs` says which
+//! there are of coordinates and times, `encode.rs` writes the rows and the heap behind them.
 
 mod encode;
 mod header;
@@ -23,6 +28,7 @@ mod layout;
 mod shape;
 mod spool;
 mod survey;
+mod systems;
 mod writer;
 
 pub use shape::FitsShape;

@@ -16,14 +16,14 @@ use arrow::datatypes::SchemaRef;
 use self::spooled::FitsWriter;
 use super::{
     TableError, TableWriter,
-    csv::{CsvWriter, Delimiter},
+    csv::{self, CsvWriter, Delimiter},
     fits::{FitsSurvey, SPOOL_BYTES_MAX},
     html::{self, HtmlWriter},
     ipc::{self, IpcWriter},
     json::{self, JsonWriter},
     parquet::{ParquetCompression, ParquetWriter},
-    plain::PlainWriter,
-    votable::{Serialization, Version, VotableOptions, VotableWriter},
+    plain::{self, PlainWriter},
+    votable::{self, Serialization, Version, VotableOptions, VotableWriter},
 };
 
 /// A format of tables.
@@ -239,12 +239,20 @@ impl Format {
     /// The first column that the format cannot hold, and why.
     pub fn check(self, schema: &SchemaRef) -> Result<(), TableError> {
         match self {
-            // Its writer would make a file.
+            Self::Votable => votable::check(schema, Serialization::Tabledata),
+            Self::VotableBinary => votable::check(schema, Serialization::Binary),
+            Self::VotableBinary2 => votable::check(schema, Serialization::Binary2),
             Self::Fits => FitsSurvey::new(schema.clone()).map(drop),
-            _ => {
+            Self::Csv => csv::check(schema, Delimiter::Comma),
+            Self::Tsv => csv::check(schema, Delimiter::Tab),
+            Self::Ndjson | Self::Json => json::check(schema),
+            // What they refuse is for the crates arrow and parquet to say.
+            Self::Parquet | Self::Arrow | Self::ArrowFile => {
                 let options = WriterOptions::default();
                 self.writer(io::sink(), schema.clone(), &options).map(drop)
             }
+            Self::Html => html::check(schema),
+            Self::Text => plain::check(schema),
         }
     }
 

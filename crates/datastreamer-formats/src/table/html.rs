@@ -64,7 +64,7 @@ impl<W: Write> HtmlWriter<W> {
     /// # Errors
     /// A column that cannot be shown, before anything is written; what the output says.
     pub fn new(out: W, schema: SchemaRef, rows_max: u64) -> Result<Self, TableError> {
-        column::check_kinds(&schema, "HTML")?;
+        check(&schema)?;
         let mut rows = Gather::new(out, Arc::clone(&schema));
         append_head(&mut rows.bytes, &schema);
         rows.hand_over()?;
@@ -87,6 +87,14 @@ impl<W: Write> HtmlWriter<W> {
         out.extend_from_slice(b"</p>\n</body>\n</html>\n");
         self.rows.end()
     }
+}
+
+/// Refuses columns that cannot be shown.
+///
+/// # Errors
+/// The first such column.
+pub(super) fn check(schema: &Schema) -> Result<(), TableError> {
+    column::check_kinds(schema, "HTML")
 }
 
 impl<W: Write> TableWriter for HtmlWriter<W> {

@@ -85,8 +85,7 @@ impl<W: Write> JsonWriter<W> {
     /// # Errors
     /// A column that JSON cannot hold, before anything is written; what the output says.
     pub fn new(out: W, schema: SchemaRef, framing: Framing) -> Result<Self, TableError> {
-        column::check_kinds(&schema, "JSON")?;
-        check_names(&schema)?;
+        check(&schema)?;
         let keys = keys(&schema);
         let mut rows = Gather::new(out, schema);
         if framing == Framing::Array {
@@ -99,6 +98,26 @@ impl<W: Write> JsonWriter<W> {
             keys,
             is_empty: true,
         })
+    }
+}
+
+/// Refuses columns that JSON cannot hold.
+///
+/// # Errors
+/// The first such column.
+pub(super) fn check(schema: &Schema) -> Result<(), TableError> {
+    column::check_kinds(schema, "JSON")?;
+    let mut seen = HashSet::new();
+    let twice = schema
+        .fields()
+        .iter()
+        .find(|field| !seen.insert(field.name()));
+    match twice {
+        None => Ok(()),
+        Some(field) => Err(TableError::Column {
+            column: field.name().clone(),
+            problem: "JSON cannot hold two columns of the same name".into(),
+        }),
     }
 }
 
@@ -130,21 +149,6 @@ impl<W: Write> TableWriter for JsonWriter<W> {
 
     fn abort(self: Box<Self>, _reason: &str) -> Result<(), TableError> {
         self.rows.end()
-    }
-}
-
-fn check_names(schema: &Schema) -> Result<(), TableError> {
-    let mut seen = HashSet::new();
-    let twice = schema
-        .fields()
-        .iter()
-        .find(|field| !seen.insert(field.name()));
-    match twice {
-        None => Ok(()),
-        Some(field) => Err(TableError::Column {
-            column: field.name().clone(),
-            problem: "JSON cannot hold two columns of the same name".into(),
-        }),
     }
 }
 

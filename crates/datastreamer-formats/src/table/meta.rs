@@ -6,6 +6,8 @@
 
 use arrow::datatypes::{Field, Schema};
 
+use super::times::xtype;
+
 /// Column: what it is, for people. Schema: what the table is.
 pub const DESCRIPTION: &str = "description";
 /// Schema: the table's name.
@@ -61,4 +63,18 @@ pub fn of_column<'a>(field: &'a Field, key: &str) -> Option<&'a str> {
 pub fn of_table<'a>(schema: &'a Schema, key: &str) -> Option<&'a str> {
     let text = schema.metadata().get(key)?.as_str();
     (!text.is_empty()).then_some(text)
+}
+
+/// Says whether a column has equatorial coordinates, by the first word of its UCD (`pos.eq.ra`):
+/// what RADESYS is of, in FITS tables.
+pub fn is_equatorial(field: &Field) -> bool {
+    of_column(field, UCD).is_some_and(|ucd| ucd.starts_with("pos.eq."))
+}
+
+/// Says whether a column has instants, by its type, its xtype (`timestamp`) or the first word of
+/// its UCD (`time.epoch`, `time.start`, `time.end`): what TIMESYS is of, in FITS tables.
+pub fn is_instant(field: &Field) -> bool {
+    let ucd = of_column(field, UCD).and_then(|ucd| ucd.split(';').next());
+    of_column(field, XTYPE).or(xtype(field.data_type())) == Some("timestamp")
+        || matches!(ucd, Some("time.epoch" | "time.start" | "time.end"))
 }

@@ -72,7 +72,7 @@ impl<W: Write> PlainWriter<W> {
     /// # Errors
     /// A column that cannot be shown.
     pub fn new(out: W, schema: SchemaRef) -> Result<Self, TableError> {
-        column::check_kinds(&schema, "text")?;
+        check(&schema)?;
         let count = schema.fields().len();
         let columns = schema.fields().iter().enumerate().map(|(place, field)| {
             let unit = meta::of_column(field, meta::UNIT).unwrap_or_default();
@@ -144,6 +144,14 @@ impl<W: Write> PlainWriter<W> {
         }
         self.rows.end()
     }
+}
+
+/// Refuses columns that cannot be shown.
+///
+/// # Errors
+/// The first such column.
+pub(super) fn check(schema: &Schema) -> Result<(), TableError> {
+    column::check_kinds(schema, "text")
 }
 
 impl<W: Write> TableWriter for PlainWriter<W> {

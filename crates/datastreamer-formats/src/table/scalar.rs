@@ -6,6 +6,13 @@ use super::{
     text::{self, BeyondYears, Specials},
 };
 
+/// Floats that are no numbers, as pandas, DuckDB, polars and astropy all read them.
+pub(super) const SPECIALS: Specials = Specials {
+    nan: "NaN",
+    infinity: "inf",
+    minus_infinity: "-inf",
+};
+
 /// Appends a boolean, a number or a time; nothing for other kinds.
 ///
 /// # Errors

@@ -4,14 +4,8 @@ use arrow::datatypes::DataType;
 
 use super::{
     column::{Cells, Column},
-    scalar,
-    text::{self, Specials},
-};
-
-const SPECIALS: Specials = Specials {
-    nan: "NaN",
-    infinity: "inf",
-    minus_infinity: "-inf",
+    scalar::{self, SPECIALS},
+    text,
 };
 
 /// Appends a cell that is not null: texts as they are, bytes hexadecimal, lists in brackets.

@@ -62,6 +62,16 @@ pub(super) fn time_bytes(data_type: &DataType) -> Option<usize> {
     }
 }
 
+/// What the texts of a column of timestamps or dates are (DALI 1.2, 3.3.3); `None` for other
+/// types.
+pub(super) fn xtype(data_type: &DataType) -> Option<&'static str> {
+    match data_type {
+        DataType::Timestamp(_, _) | DataType::Date32 | DataType::Date64 => Some("timestamp"),
+        DataType::Dictionary(_, values) => xtype(values),
+        _ => None,
+    }
+}
+
 /// Writes a cell of any kind of time; nothing for other kinds.
 #[inline]
 pub(super) fn time(to: &mut impl Room, cells: &Cells<'_>, row: usize) -> Result<(), BeyondYears> {

@@ -148,6 +148,14 @@ impl<W: Write> VotableWriter<W> {
     }
 }
 
+/// Refuses columns that VOTable cannot hold.
+///
+/// # Errors
+/// The first such column.
+pub(super) fn check(schema: &Schema, serialization: Serialization) -> Result<(), TableError> {
+    field::fields(schema, serialization).map(drop)
+}
+
 /// A document that describes a table and has none of its rows: what other formats keep beside
 /// theirs (VOParquet 1.0, 2.1).
 ///

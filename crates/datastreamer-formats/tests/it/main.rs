@@ -8,8 +8,10 @@
 
 mod escapes;
 mod escaping;
+mod fits_headers;
 mod fits_streams;
 mod more_formats;
+mod one_column;
 mod readers;
 mod round_trip;
 mod tables;

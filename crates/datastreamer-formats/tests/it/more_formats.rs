@@ -601,8 +601,8 @@ fn a_batch_of_another_schema_is_an_error_in_every_format() {
     }
 }
 
-#[test]
-fn a_type_that_passes_the_check_can_be_written_whatever_it_is() {
+/// Types that some formats hold and others do not.
+fn odd_types() -> Vec<DataType> {
     let field = |data_type| Arc::new(Field::new("item", data_type, true));
     let dictionary = |values| DataType::Dictionary(Box::new(DataType::Int8), Box::new(values));
     let entries = DataType::Struct(Fields::from(vec![
@@ -612,7 +612,7 @@ fn a_type_that_passes_the_check_can_be_written_whatever_it_is() {
     let entries = Arc::new(Field::new("entries", entries, false));
     let ends = Arc::new(Field::new("run_ends", DataType::Int32, false));
     let union = UnionFields::try_new([0], [Field::new("n", DataType::Int32, true)]).unwrap();
-    for data_type in [
+    vec![
         DataType::Interval(IntervalUnit::MonthDayNano),
         DataType::Interval(IntervalUnit::DayTime),
         DataType::Duration(TimeUnit::Second),
@@ -634,7 +634,12 @@ fn a_type_that_passes_the_check_can_be_written_whatever_it_is() {
         dictionary(DataType::Float64),
         dictionary(dictionary(DataType::Utf8)),
         DataType::List(field(dictionary(DataType::Utf8))),
-    ] {
+    ]
+}
+
+#[test]
+fn a_type_that_passes_the_check_can_be_written_whatever_it_is() {
+    for data_type in odd_types() {
         let batch = table(vec![("odd", new_null_array(&data_type, 2))]);
         for format in Format::ALL {
             match format.check(&batch.schema()) {
@@ -664,4 +669,34 @@ fn parquet_refuses_times_within_lists_that_it_has_no_type_for() {
         text.starts_with("column \"days\": Parquet cannot hold List"),
         "{text}"
     );
+}
+
+#[test]
+fn the_check_says_what_the_writer_says_before_anything_is_written() {
+    let field = |name: &str, data_type| Field::new(name, data_type, true);
+    let odd = odd_types().into_iter().map(|it| vec![field("odd", it)]);
+    let null = HashMap::from([(meta::NULL.to_owned(), "70000".to_owned())]);
+    let schemas = odd.chain([
+        vec![field("\u{feff}n", DataType::Int8)],
+        vec![field("n", DataType::Int8), field("n", DataType::Int8)],
+        vec![field("é", DataType::Int8)],
+        vec![field("n", DataType::Int16).with_metadata(null)],
+        vec![field("n", DataType::Int8); 1000],
+        vec![],
+    ]);
+    let mut refused = 0;
+    for (fields, format) in schemas.flat_map(|it| Format::ALL.map(|format| (it.clone(), format))) {
+        let schema = Arc::new(Schema::new(fields));
+        let text = |result: Result<(), TableError>| result.map_err(|error| error.to_string());
+        let checked = text(format.check(&schema));
+        let mut file = Vec::new();
+        let options = WriterOptions::default();
+        let written = format.writer(&mut file, schema, &options).map(drop);
+        assert_eq!(checked, text(written), "{format}");
+        if checked.is_err() {
+            refused += 1;
+            assert_eq!(file, b"", "{format}");
+        }
+    }
+    assert!(refused > 100, "{refused}");
 }

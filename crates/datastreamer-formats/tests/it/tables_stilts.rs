@@ -9,10 +9,12 @@ use std::{
     sync::Arc,
 };
 
-use arrow::{datatypes::Schema, record_batch::RecordBatch};
+use arrow::{array::UInt64Array, datatypes::Schema, record_batch::RecordBatch};
 use datastreamer_formats::table::{meta, votable::Serialization};
 
-use crate::tables::{Format, lists, numbers, printable_texts, reads_back, unicode_texts};
+use crate::tables::{
+    Format, lists, numbers, printable_texts, python, reads_back, table, unicode_texts,
+};
 
 const VOTABLES: [Format; 3] = [
     Format::Votable(Serialization::Tabledata),
@@ -110,6 +112,32 @@ fn what_stilts_copies_has_the_values_of_the_source() {
             let output = command.output().unwrap();
             assert!(output.status.success(), "{}", text(&output));
             reads_back(VOTABLES[2], &batches, &fs::read(&copy).unwrap());
+        });
+    }
+}
+
+#[test]
+fn nulls_among_unsigned_integers_of_64_bits_are_read_by_stilts_and_stored_as_the_header_says() {
+    let stored = "import sys, numpy; from astropy.io import fits; h = fits.open(sys.argv[1])[1]; \
+                  nulls = h.data.view(numpy.ndarray)['u'] == h.header['TNULL1']; \
+                  print([None if n else int(v) for v, n in zip(h.data['u'], nulls)])";
+    // Whichever end of the range is free stands for null, and one within where none is.
+    for values in [
+        vec![Some(5), None, Some(u64::MAX)],
+        vec![Some(0), None, Some(u64::MAX - 1)],
+        vec![Some(0), None, Some(1 << 63), Some(u64::MAX)],
+    ] {
+        let batch = table(vec![("u", Arc::new(UInt64Array::from(values.clone())))]);
+        with_file(&Format::Fits.encode(&[batch]), ".fits", |file| {
+            let digits = |value: &Option<u64>| value.map_or(String::new(), |v| v.to_string());
+            let lines: Vec<String> = values.iter().map(digits).collect();
+            let output = run("stilts", &["tcopy", "ifmt=fits", "ofmt=csv", "out=-"], file);
+            assert_eq!(text(&output), format!("u\n{}\n", lines.join("\n")));
+            let output = run(python().to_str().unwrap(), &["-c", stored], file);
+            let expected = format!("{values:?}\n")
+                .replace("Some(", "")
+                .replace(')', "");
+            assert_eq!(text(&output), expected);
         });
     }
 }

@@ -284,8 +284,11 @@ def read_tsv(path):
             at += 2 if pair in escapes else 1
         return out.getvalue()
 
-    rows = [[unescaped(field) for field in line.split("\t")] for line in text[:-1].split("\n")]
-    return by_column(rows)
+    lines = text[:-1].split("\n")
+    assert all(lines), "a blank line"
+    # Of one column what is blank is in quotes.
+    lines = [re.sub('^"( *)"$', r"\1", line) for line in lines]
+    return by_column([[unescaped(field) for field in line.split("\t")] for line in lines])
 
 
 def read_json(path):
@@ -369,8 +372,7 @@ def read_arrow(path, format, schema):
 
 
 def by_column(rows):
-    # Python's csv takes the null of a table with one column, an empty line, for no fields.
-    names, rows = rows[0], [row or [""] for row in rows[1:]]
+    names, rows = rows[0], rows[1:]
     return {"names": names, "columns": [[row[i] for row in rows] for i in range(len(names))]}
 
 

@@ -8,7 +8,7 @@ use datastreamer_formats::table::meta;
 
 use crate::Metadata;
 
-use super::{TDIM, TTYPE, column::Column, form::Stored, header::Header};
+use super::{TDIM, TTYPE, column::Column, form::Stored, header::Header, systems};
 
 /// Comments that libraries write whatever the column is: they describe nothing.
 const EMPTY_COMMENTS: [&str; 2] = ["label for ", "data format of "];
@@ -34,9 +34,10 @@ pub(super) fn names(header: &Header, columns: usize) -> Vec<String> {
 }
 
 pub(super) fn schema(header: &Header, columns: &[Column]) -> Schema {
-    let fields = columns
-        .iter()
-        .map(|column| column.field().with_metadata(of_column(header, column)));
+    let fields = columns.iter().map(|column| {
+        let field = column.field().with_metadata(of_column(header, column));
+        systems::with_systems(header, column.number, field)
+    });
     let mut known = Metadata::default();
     if let Some(name) = text(header, "EXTNAME") {
         known.insert(meta::NAME.to_owned(), name.to_owned());
@@ -47,18 +48,15 @@ pub(super) fn schema(header: &Header, columns: &[Column]) -> Schema {
 fn of_column(header: &Header, column: &Column) -> Metadata {
     let number = column.number;
     let get = |keyword: &str| text(header, &format!("{keyword}{number}"));
-    let ucd = get("TUCD");
-    let is_place = ucd.is_some_and(|ucd| ucd.starts_with("pos.eq."));
     let name = get("TTYPE");
     let known = [
         (meta::UNIT, get("TUNIT")),
-        (meta::UCD, ucd),
+        (meta::UCD, get("TUCD")),
         (meta::UTYPE, get("TUTYP")),
         (meta::XTYPE, get("TXTYP")),
         (meta::DESCRIPTION, get("TCOMM").or(comment(header, number))),
         (TDIM, get("TDIM")),
         (TTYPE, name.filter(|name| *name != column.name)),
-        (meta::COOSYS, text(header, "RADESYS").filter(|_| is_place)),
         (
             meta::CHARSET,
             (column.element.stored == Stored::Text).then_some("ascii"),
@@ -74,7 +72,8 @@ fn of_column(header: &Header, column: &Column) -> Metadata {
     known
 }
 
-fn text<'a>(header: &'a Header, keyword: &str) -> Option<&'a str> {
+/// The text of a keyword, unless it is blank.
+pub(super) fn text<'a>(header: &'a Header, keyword: &str) -> Option<&'a str> {
     let text = header.text(keyword)?.trim();
     (!text.is_empty()).then_some(text)
 }

@@ -9,7 +9,7 @@ use arrow::{
         UInt32Array, UInt64Array,
     },
     compute::{cast, concat_batches},
-    datatypes::{Float32Type, Int16Type, Schema},
+    datatypes::{DataType, Field, Float32Type, Int16Type, Schema, TimeUnit},
     record_batch::{RecordBatch, RecordBatchReader},
 };
 use datastreamer_formats::table::{fits::FitsSpool, meta};
@@ -44,8 +44,8 @@ fn the_stars_come_back_with_their_nulls_and_what_is_known_of_them() {
         match column {
             // A float that is null is NaN in FITS.
             4 | 5 => {
-                let found = cast(found, &arrow::datatypes::DataType::Float64).unwrap();
-                let source = cast(source, &arrow::datatypes::DataType::Float64).unwrap();
+                let found = cast(found, &DataType::Float64).unwrap();
+                let source = cast(source, &DataType::Float64).unwrap();
                 assert_eq!(floats(&found), floats(&source));
             }
             // A time is text in FITS.
@@ -54,7 +54,14 @@ fn the_stars_come_back_with_their_nulls_and_what_is_known_of_them() {
         }
     }
     for (found, own) in found.schema().fields().iter().zip(schema.fields()) {
-        for key in [meta::UNIT, meta::UCD, meta::DESCRIPTION] {
+        for key in [
+            meta::UNIT,
+            meta::UCD,
+            meta::DESCRIPTION,
+            meta::COOSYS,
+            meta::TIMESCALE,
+            meta::REFPOSITION,
+        ] {
             assert_eq!(meta::of_column(found, key), meta::of_column(own, key));
         }
     }
@@ -157,6 +164,28 @@ fn text_of(array: &ArrayRef, source: &ArrayRef) -> Vec<String> {
             _ => arrow::util::display::array_value_to_string(array, row).unwrap(),
         })
         .collect()
+}
+
+#[test]
+fn timestamps_and_dates_come_back_as_texts_that_say_so() {
+    let zone = DataType::Timestamp(TimeUnit::Second, Some("UTC".into()));
+    let boxed = Box::new(DataType::Timestamp(TimeUnit::Nanosecond, None));
+    let dictionary = DataType::Dictionary(Box::new(DataType::Int8), boxed);
+    for (data_type, expected) in [
+        (zone, Some("timestamp")),
+        (dictionary, Some("timestamp")),
+        (DataType::Date32, Some("timestamp")),
+        (DataType::Date64, Some("timestamp")),
+        (DataType::Time32(TimeUnit::Second), None),
+        (DataType::Utf8, None),
+    ] {
+        let schema = Arc::new(Schema::new(vec![Field::new("t", data_type, true)]));
+        let (_directory, table) = written(&[RecordBatch::new_empty(schema)]);
+        let schema = table.schema();
+        let field = schema.field(0);
+        assert_eq!(field.data_type(), &DataType::Utf8);
+        assert_eq!(meta::of_column(field, meta::XTYPE), expected);
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod fits_astropy;
 mod fits_failures;
 mod fits_round_trip;
+mod fits_systems;
 mod parameters;
 #[cfg(feature = "postgres")]
 mod postgres;

@@ -44,6 +44,7 @@ def write(directory):
     scale(directory / "scaled.fits")
     known(directory / "known.fits")
     several().writeto(directory / "several.fits")
+    time(directory / "time.fits")
 
 
 def integers(rng, kind, rows, extremes=True):
@@ -218,6 +219,14 @@ def several():
 
     picture = fits.CompImageHDU(np.arange(400, dtype="i2").reshape(20, 20), name="compressed")
     return fits.HDUList([fits.PrimaryHDU(), picture, table("one", 1), table("two", 2)])
+
+
+def time(path):
+    from astropy.table import Table
+    from astropy.time import Time
+
+    times = Time([51544.5, 51545.25], format="mjd", scale="tdb")
+    Table({"t": times, "n": [1, 2]}).write(path)
 
 
 def compare(path, number, found):

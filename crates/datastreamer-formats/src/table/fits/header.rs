@@ -5,14 +5,18 @@ use arrow::datatypes::Schema;
 use super::{
     BLOCK_BYTES,
     layout::{FitsColumn, Layout},
+    systems::Systems,
 };
-use crate::table::meta;
+use crate::table::{meta, times::xtype};
 
 /// A card (FITS 4.0, 4.1).
 const CARD_BYTES: usize = 80;
 
 /// What a text on a card of its own may take, without the quotes (FITS 4.0, 4.2.1).
 const CARD_TEXT_BYTES: usize = 68;
+
+/// What a card begins with on which a text goes on (FITS 4.0, 4.2.1.2).
+const CONTINUE: &[u8] = b"CONTINUE  ";
 
 pub(super) fn header(schema: &Schema, layout: &Layout) -> Vec<u8> {
     let mut out = Vec::new();
@@ -45,17 +49,32 @@ pub(super) fn header(schema: &Schema, layout: &Layout) -> Vec<u8> {
         if let Some(null) = column.null {
             fixed(&mut out, &key("TNULL"), &null.to_string());
         }
-        for (name, key_of_meta) in [
-            ("TUNIT", meta::UNIT),
-            ("TUCD", meta::UCD),
-            ("TUTYP", meta::UTYPE),
-            ("TXTYP", meta::XTYPE),
-            ("TCOMM", meta::DESCRIPTION),
+        let known = |key| meta::of_column(field, key);
+        for (name, value) in [
+            ("TUNIT", known(meta::UNIT)),
+            ("TUCD", known(meta::UCD)),
+            ("TUTYP", known(meta::UTYPE)),
+            ("TXTYP", known(meta::XTYPE).or(xtype(field.data_type()))),
+            ("TCOMM", known(meta::DESCRIPTION)),
         ] {
-            if let Some(value) = meta::of_column(field, key_of_meta) {
+            if let Some(value) = value {
                 text(&mut out, &key(name), value);
             }
         }
+    }
+    let systems = Systems::of(schema);
+    for (key, value) in systems.texts() {
+        text(&mut out, key, value);
+    }
+    if let Some(origin) = systems.origin() {
+        fixed(&mut out, "JDREF", &origin);
+    }
+    if out
+        .chunks(CARD_BYTES)
+        .any(|card| card.starts_with(CONTINUE))
+    {
+        // Not of the standard, but fitsverify (4.20) warns where it is missing.
+        text(&mut out, "LONGSTRN", "OGIP 1.0");
     }
     end(&mut out);
     out
@@ -83,7 +102,7 @@ fn fixed(out: &mut Vec<u8>, key: &str, value: &str) {
     card(out, format!("{key:<8}= {value:>20}").as_bytes());
 }
 
-/// A text, on as many cards as it takes (FITS 4.0, 4.2.1.2: CONTINUE).
+/// A text, on as many cards as it takes (FITS 4.0, 4.2.1.2).
 fn text(out: &mut Vec<u8>, key: &str, value: &str) {
     // What a header cannot hold becomes a question mark: it describes, it is no data.
     let printable = value.chars().map(|character| match character {
@@ -92,7 +111,7 @@ fn text(out: &mut Vec<u8>, key: &str, value: &str) {
     });
     let escaped = printable.collect::<String>().replace('\'', "''");
     let mut rest = escaped.as_str();
-    let mut start = format!("{key:<8}= ");
+    let mut start = format!("{key:<8}= ").into_bytes();
     loop {
         let fits = rest.len() <= CARD_TEXT_BYTES;
         let mut length = if fits {
@@ -110,12 +129,13 @@ fn text(out: &mut Vec<u8>, key: &str, value: &str) {
         }
         let (now, later) = rest.split_at(length);
         let mark = if fits { "" } else { "&" };
-        card(out, format!("{start}'{now:<8}{mark}'").as_bytes());
+        start.extend_from_slice(format!("'{now:<8}{mark}'").as_bytes());
+        card(out, &start);
         if fits {
             return;
         }
         rest = later;
-        start = format!("{:<10}", "CONTINUE");
+        start = CONTINUE.to_vec();
     }
 }
 

@@ -3,7 +3,7 @@
 use arrow::datatypes::{DataType, Field, Schema};
 
 use super::Serialization;
-use crate::table::{TableError, column::cell_types, meta};
+use crate::table::{TableError, column::cell_types, meta, times::xtype};
 
 /// What a cell may not be, and why.
 pub(super) const IS_NULL_VALUE: &str =
@@ -121,14 +121,14 @@ fn of_column(
     };
     let is_list = size.is_some();
     let refused = || format!("VOTable cannot hold {data_type}");
-    let (primitive, own_size, xtype) = primitive(field, element).ok_or_else(refused)?;
+    let (primitive, own_size) = primitive(field, element).ok_or_else(refused)?;
     if is_list && own_size != Size::One {
         return Err(refused());
     }
     Ok(VotableField {
         primitive,
         size: size.unwrap_or(own_size),
-        xtype,
+        xtype: xtype(element),
         null: null_value(
             field,
             primitive,
@@ -138,12 +138,8 @@ fn of_column(
     })
 }
 
-fn primitive(
-    field: &Field,
-    data_type: &DataType,
-) -> Option<(Primitive, Size, Option<&'static str>)> {
-    let one = |primitive| Some((primitive, Size::One, None));
-    let text = |size, xtype| Some((Primitive::Char, size, xtype));
+fn primitive(field: &Field, data_type: &DataType) -> Option<(Primitive, Size)> {
+    let one = |primitive| Some((primitive, Size::One));
     match data_type {
         DataType::Boolean => one(Primitive::Boolean),
         DataType::UInt8 => one(Primitive::UnsignedByte),
@@ -152,11 +148,13 @@ fn primitive(
         DataType::UInt32 | DataType::Int64 => one(Primitive::Long),
         DataType::Float32 => one(Primitive::Float),
         DataType::Float64 => one(Primitive::Double),
-        DataType::UInt64 | DataType::Decimal128(_, _) => text(Size::Variable, None),
-        DataType::Timestamp(_, _) | DataType::Date32 | DataType::Date64 => {
-            text(Size::Variable, Some("timestamp"))
-        }
-        DataType::Time32(_) | DataType::Time64(_) => text(Size::Variable, None),
+        DataType::UInt64
+        | DataType::Decimal128(_, _)
+        | DataType::Timestamp(_, _)
+        | DataType::Date32
+        | DataType::Date64
+        | DataType::Time32(_)
+        | DataType::Time64(_) => Some((Primitive::Char, Size::Variable)),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
             let ascii = meta::of_column(field, meta::CHARSET) == Some("ascii");
             let primitive = if ascii {
@@ -164,14 +162,14 @@ fn primitive(
             } else {
                 Primitive::UnicodeChar
             };
-            Some((primitive, Size::Variable, None))
+            Some((primitive, Size::Variable))
         }
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
-            Some((Primitive::UnsignedByte, Size::Variable, None))
+            Some((Primitive::UnsignedByte, Size::Variable))
         }
         DataType::FixedSizeBinary(length) => {
             let length = usize::try_from(*length).ok()?;
-            Some((Primitive::UnsignedByte, Size::Fixed(length), None))
+            Some((Primitive::UnsignedByte, Size::Fixed(length)))
         }
         _ => None,
     }
