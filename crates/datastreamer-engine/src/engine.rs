@@ -344,8 +344,6 @@ fn config(partitions: usize) -> SessionConfig {
     // Errors have positions.
     options.sql_parser.collect_spans = true;
     options.execution.listing_table_ignore_subdirectory = false;
-    // Columns keep the types that they have in the file.
-    options.execution.parquet.schema_force_view_types = false;
     config
 }
 

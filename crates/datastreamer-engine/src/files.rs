@@ -245,7 +245,10 @@ impl FileKind {
         };
         match self {
             // FITS has a provider of its own, and never comes here.
-            Self::Parquet | Self::Fits => Arc::new(ParquetFormat::default()),
+            // Columns keep the types that they have in the file.
+            Self::Parquet | Self::Fits => {
+                Arc::new(ParquetFormat::default().with_force_view_types(false))
+            }
             Self::Csv(packing) => Arc::new(csv(b',', packing)),
             Self::Tsv(packing) => Arc::new(csv(b'\t', packing)),
             Self::Ndjson(packing) => Arc::new(
