@@ -61,7 +61,19 @@ fn every_value_of_three_million_rows_is_read_in_nine_formats() {
     let scratch = Scratch::new("millions");
     let stars = tables::stars(scratch.path(), "stars", 3_000_000);
     let server = Server::start([&stars]);
-    assert_compares("read_millions.py", &[&server.url("/stars")], &stars);
+    for form in [
+        "votable",
+        "votable-binary",
+        "votable-binary2",
+        "fits",
+        "csv",
+        "tsv",
+        "ndjson",
+        "parquet",
+        "arrow",
+    ] {
+        assert_compares("read_millions.py", &[form, &server.url("/stars")], &stars);
+    }
 }
 
 #[test]
