@@ -194,7 +194,7 @@ struct State {
     blocked: bool,
     /// The socket is no more: nothing is kept for it.
     gone: bool,
-    /// The end of the connection must show in the framing as well: see [`SPOILT_CHUNK`].
+    /// The next flush breaks the framing: see [`SPOILT_CHUNK`].
     spoil: bool,
 }
 
@@ -298,8 +298,6 @@ pub struct Armed<S: Socket> {
     socket: S,
     connection: Connection,
     armed: bool,
-    /// The [`SPOILT_CHUNK`] was sent.
-    spoilt: bool,
     /// `None`: never.
     write_stall: Option<Duration>,
     /// Since when the socket has taken nothing.
@@ -329,7 +327,6 @@ impl<S: Socket> Armed<S> {
                 peer,
             },
             armed: false,
-            spoilt: false,
             write_stall: Some(DEFAULT_WRITE_STALL),
             stalled_since: None,
             over_since: None,
@@ -378,8 +375,7 @@ impl<S: Socket> Armed<S> {
         if state.drain_wanted && !state.drained {
             state.drained = self.socket.is_sent();
         }
-        if state.spoil && !self.spoilt {
-            self.spoilt = true;
+        if std::mem::take(&mut state.spoil) {
             let cx = &mut Context::from_waker(Waker::noop());
             let _best_effort = Pin::new(&mut self.socket).poll_write(cx, SPOILT_CHUNK);
         }

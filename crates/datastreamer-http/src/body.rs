@@ -217,10 +217,8 @@ impl Streaming {
         };
         let connection = self.connection.as_ref();
         ready!(draining.poll(connection, cx));
-        if let Some(connection) = connection.filter(|_| self.spoils)
-            && connection.spoil_framing()
-        {
-            ready!(draining.poll_refused(cx));
+        if let Some(connection) = connection.filter(|_| self.spoils) {
+            ready!(draining.poll_refused(connection, cx));
         }
         let error = BodyError(draining.error.clone());
         if let (Some(reader), Some(connection)) = (self.reader.take(), &self.connection) {
@@ -264,14 +262,18 @@ impl Draining {
         }
     }
 
-    /// Ready when the client had the time of a drain to find the spoilt framing. One that does
-    /// closes, and the connection ends then.
-    fn poll_refused(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let until = *self.refused_until.get_or_insert_with(|| {
-            // For one more flush: hyper may have asked behind the last.
-            cx.waker().wake_by_ref();
-            Instant::now() + DRAIN_MAX
-        });
+    /// Has the framing spoilt, and is ready when the client had the time of a drain to find it so;
+    /// at once where that cannot be done. A client that finds it closes, and the connection ends.
+    fn poll_refused(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<()> {
+        let until = match self.refused_until {
+            Some(until) => until,
+            None if connection.spoil_framing() => {
+                // For one more flush: hyper may have asked behind the last.
+                cx.waker().wake_by_ref();
+                *self.refused_until.insert(Instant::now() + DRAIN_MAX)
+            }
+            None => return Poll::Ready(()),
+        };
         self.next_look.as_mut().reset(until);
         self.next_look.as_mut().poll(cx)
     }
