@@ -45,9 +45,8 @@ pub struct TableFiles {
 enum Place {
     File(PathBuf),
     Directory(PathBuf),
+    /// Over hive partitions: one that takes all of them.
     Glob(String),
-    /// A glob over hive partitions, which takes all of them: the folder they are in.
-    GlobOfPartitions(String, PathBuf),
 }
 
 /// How a file's bytes are to be read.
@@ -121,16 +120,12 @@ impl TableFiles {
         let (root, folders) = folders_of_glob(&pattern);
         let partitions = hive_partitions(&root, &files).map_err(refuse)?;
         let takes_all = |folder: &&str| matches!(*folder, "*" | "**") || folder.ends_with("=*");
-        let place = match partitions.is_empty() {
-            true => Place::Glob(pattern),
-            false if folders.iter().all(takes_all) => Place::GlobOfPartitions(pattern, root),
-            false => {
-                let text = "takes some partitions only: name their folder, and narrow the table";
-                return Err(refuse(text.into()));
-            }
-        };
+        if !partitions.is_empty() && !folders.iter().all(takes_all) {
+            let text = "takes some partitions only: name their folder, and narrow the table";
+            return Err(refuse(text.into()));
+        }
         Ok(Self {
-            place,
+            place: Place::Glob(pattern),
             kind,
             suffix,
             partitions,
@@ -151,7 +146,7 @@ impl TableFiles {
                 files.retain(|file| FileKind::of(file).is_some());
                 files
             }
-            Place::Glob(pattern) | Place::GlobOfPartitions(pattern, _) => expand(pattern)?,
+            Place::Glob(pattern) => expand(pattern)?,
         };
         files.sort();
         Ok(files)
@@ -160,7 +155,15 @@ impl TableFiles {
     fn url(&self) -> Result<ListingTableUrl, EngineError> {
         let no_url = |path: &Path| EngineError::data(format!("{}: no URL", path.display()));
         Ok(match &self.place {
-            Place::Glob(pattern) => ListingTableUrl::parse(pattern)?,
+            Place::Glob(pattern) if self.partitions.is_empty() => ListingTableUrl::parse(pattern)?,
+            // DataFusion matches what is left of a path without its partitions.
+            Place::Glob(pattern) => {
+                let (root, _) = folders_of_glob(pattern);
+                let url = Url::from_directory_path(&root).map_err(|()| no_url(&root))?;
+                let name = pattern.rsplit('/').next().unwrap_or_default();
+                let name = glob::Pattern::new(name).map_err(|error| bad_glob(pattern, &error))?;
+                ListingTableUrl::try_new(url, Some(name))?
+            }
             Place::File(path) => {
                 let url = Url::from_file_path(path).map_err(|()| no_url(path))?;
                 ListingTableUrl::try_new(url, None)?
@@ -168,13 +171,6 @@ impl TableFiles {
             Place::Directory(path) => {
                 let url = Url::from_directory_path(path).map_err(|()| no_url(path))?;
                 ListingTableUrl::try_new(url, None)?
-            }
-            // DataFusion matches what is left of a path without its partitions.
-            Place::GlobOfPartitions(pattern, root) => {
-                let url = Url::from_directory_path(root).map_err(|()| no_url(root))?;
-                let name = pattern.rsplit('/').next().unwrap_or_default();
-                let name = glob::Pattern::new(name).map_err(|error| bad_glob(pattern, &error))?;
-                ListingTableUrl::try_new(url, Some(name))?
             }
         })
     }
