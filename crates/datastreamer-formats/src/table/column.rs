@@ -102,10 +102,11 @@ pub(super) fn cast_columns(batch: &RecordBatch) -> Result<Vec<ArrayRef>, TableEr
 ///
 /// # Errors
 /// A batch of another schema.
-pub(super) fn typed_columns<'a>(
+pub(super) fn typed_columns<'a, 't>(
     arrays: &'a [ArrayRef],
-    types: &[DataType],
+    types: impl IntoIterator<Item = &'t DataType, IntoIter: ExactSizeIterator>,
 ) -> Result<Vec<Column<'a>>, TableError> {
+    let types = types.into_iter();
     let other = || TableError::Schema("a batch has another schema than its table".into());
     if arrays.len() != types.len() {
         return Err(other());

@@ -84,14 +84,14 @@ pub(crate) struct Run {
     /// Is told so.
     pub(crate) learn: Option<Box<dyn FnOnce(FitsShape) + Send>>,
     /// Tells so, where it costs less to look at some columns first than to keep all rows.
-    pub(crate) look: Option<Look>,
+    pub(crate) look: Option<Box<Look>>,
 }
 
 /// A look at the values of some columns before the run.
 pub(crate) struct Look {
     pub(crate) survey: FitsSurvey,
     /// The same rows, with the columns that the survey asks for before others.
-    pub(crate) run: Box<Run>,
+    pub(crate) run: Run,
 }
 
 impl Run {

@@ -144,8 +144,8 @@ impl FitsSurvey {
         arrays: &[ArrayRef],
         rows: usize,
     ) -> Result<(), TableError> {
-        let types = self.places.iter().map(|place| self.types[*place].clone());
-        let columns = typed_columns(arrays, &types.collect::<Vec<_>>())?;
+        let types = self.places.iter().map(|place| &self.types[*place]);
+        let columns = typed_columns(arrays, types)?;
         for (&place, column) in self.places.iter().zip(&columns) {
             self.columns[place]
                 .look_at(column, rows)

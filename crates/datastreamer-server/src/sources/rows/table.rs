@@ -77,9 +77,11 @@ impl Table {
         version: Option<u64>,
         schema: SchemaRef,
         rows_known: Option<u64>,
-    ) -> Result<Option<Look>, Refusal> {
-        let survey = FitsSurvey::of_unsettled(Arc::clone(&schema));
-        let survey = survey.map_err(|error| Refusal::bad_parameter(error.to_string()))?;
+    ) -> Result<Option<Box<Look>>, Refusal> {
+        // What FITS cannot hold is refused where every format's columns are checked.
+        let Ok(survey) = FitsSurvey::of_unsettled(Arc::clone(&schema)) else {
+            return Ok(None);
+        };
         let is_settled = survey.places().is_empty() && rows_known.is_some();
         if is_settled || !survey.may_be_streamable() {
             return Ok(None);
@@ -89,8 +91,8 @@ impl Table {
         let rows = rows.map_err(engine_refusal)?;
         // Of files that have just been replaced nothing is known.
         let same = rows.version() == version;
-        let run = Box::new(Run::from(rows));
-        Ok(same.then_some(Look { survey, run }))
+        let run = Run::from(rows);
+        Ok(same.then(|| Box::new(Look { survey, run })))
     }
 
     fn shape_of(&self, version: u64) -> Option<FitsShape> {

@@ -138,7 +138,7 @@ impl TableFile {
         }
         let schema = run.reader.schema();
         let shape = match (shape, run.look.take()) {
-            (None, Some(look)) => self.look(look, &mut run, out)?,
+            (None, Some(look)) => self.look(*look, &mut run, out)?,
             (shape, _) => shape,
         };
         match (self.format, shape) {
@@ -195,10 +195,7 @@ impl TableFile {
         if !shape.is_streamable() {
             return Ok(None);
         }
-        if let Some(learn) = run.learn.take() {
-            learn(shape.clone());
-        }
-        out.promise_length(shape.bytes())?;
+        tell(&shape, run, out)?;
         Ok(Some(shape))
     }
 
@@ -214,10 +211,7 @@ impl TableFile {
             Ok(true)
         })?;
         let table = spool.finish()?;
-        if let Some(learn) = run.learn.take() {
-            learn(table.shape().clone());
-        }
-        out.promise_length(table.bytes())?;
+        tell(table.shape(), &mut run, out)?;
         Ok(table.write_to(&mut out.clone())?)
     }
 
@@ -270,6 +264,14 @@ impl TableFile {
         }
         Ok(TableEnd::Complete)
     }
+}
+
+/// Tells what a FITS table is like: its length to the client, all of it to who asks for it again.
+fn tell(shape: &FitsShape, run: &mut Run, out: &StreamWriter) -> Result<(), SourceError> {
+    if let Some(learn) = run.learn.take() {
+        learn(shape.clone());
+    }
+    Ok(out.promise_length(shape.bytes())?)
 }
 
 impl From<Rows> for Run {
