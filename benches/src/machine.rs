@@ -29,7 +29,7 @@ pub(crate) fn facts() -> Vec<(&'static str, String)> {
         ("rustc", output("rustc", &["--version"])),
         ("crates", versions(LOCK)),
         ("original", original()),
-        ("allocator", "the default (glibc)".into()),
+        ("allocator", "jemalloc in the program, glibc's in what is measured beside it".into()),
     ]
 }
 

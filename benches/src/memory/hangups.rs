@@ -19,7 +19,7 @@ const STREAM_BYTES: u64 = 1_000_000_000;
 /// Before the baseline, so that pools are as full as this load fills them.
 const WARM_UP_HANGUPS: usize = 1_000;
 
-/// Idle threads of the pool end after 10 s: before that a leaked thread could hide behind them.
+/// Idle threads of the pool end after 5 s: before that a leaked thread could hide behind them.
 const SETTLE: Duration = Duration::from_secs(13);
 
 /// Threads end and memory goes back after a while.

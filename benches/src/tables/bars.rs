@@ -42,7 +42,11 @@ pub(super) fn of(outcome: &Outcome) -> Vec<Bar> {
             "ClickHouse, 1 thread",
             "ClickHouse",
         ]),
-        TableFormat::ParquetSnappy | TableFormat::ParquetZstd => against(&[PYARROW_LIKE_OURS]),
+        TableFormat::ParquetSnappy | TableFormat::ParquetZstd => against(&[
+            PYARROW_LIKE_OURS,
+            "pyarrow, no dictionary",
+            "pyarrow, dictionary on all",
+        ]),
         TableFormat::Tsv | TableFormat::Json | TableFormat::Arrow => Vec::new(),
     }
 }

@@ -22,6 +22,7 @@ use rounds::{Effort, Outcome};
 
 mod bars;
 mod contenders;
+mod encoders;
 mod format;
 mod input;
 pub(crate) mod meter;
@@ -68,6 +69,9 @@ pub(crate) fn measure(wanted: &Tables, scale: Scale) -> io::Result<Vec<Report>> 
         let report = report(&rounds::compare(*format, &effort)?, effort.rounds);
         eprintln!("{}", report.markdown());
         reports.push(report);
+    }
+    if wanted.formats.is_empty() {
+        reports.push(encoders::measure()?);
     }
     Ok(reports)
 }

@@ -37,6 +37,7 @@ use crate::{
     files::{FileKind, TableFiles},
     fits::FitsTable,
     footer,
+    listed::ListedTable,
     narrow::Narrowing,
     pinned::pin_files,
     rows::Rows,
@@ -241,7 +242,7 @@ impl Shared {
         notes: &Notes,
     ) -> Result<TableInfo, EngineError> {
         let table = self.provider(files, notes).await?;
-        let schema = table.schema();
+        let schema = notes.dress(&table.schema())?;
         let rows = known_rows(&self.scans, &table).await;
         self.scans.register_table(name, Arc::clone(&table))?;
         self.queries.register_table(name, table)?;
@@ -264,21 +265,18 @@ impl Shared {
     ) -> Result<Arc<dyn TableProvider>, EngineError> {
         if files.kind() == FileKind::Fits {
             let table = FitsTable::open(files.clone())?;
-            let schema = notes.dress(&table.schema())?;
+            let schema = notes.lay_over(&table.schema());
             return Ok(Arc::new(table.with_schema(schema)));
         }
-        let first = files.list()?.into_iter().next();
-        let dress = |schema: SchemaRef| {
-            let schema = match (files.kind(), &first) {
-                (FileKind::Parquet, Some(path)) => footer::dress(schema, path),
-                _ => schema,
-            };
-            Ok(notes.dress(&schema)?)
+        let schema = files.infer_schema(&self.scans.state()).await?;
+        let schema = match (files.kind(), files.list()?.first()) {
+            (FileKind::Parquet, Some(path)) => footer::dress(schema, path),
+            _ => schema,
         };
-        let table = files.listing_table(&self.scans.state(), dress).await?;
         let environment = self.scans.runtime_env();
-        let cache = environment.cache_manager.get_file_statistic_cache();
-        Ok(Arc::new(table.with_cache(cache)))
+        let statistics = environment.cache_manager.get_file_statistic_cache();
+        let table = ListedTable::new(files.clone(), notes.lay_over(&schema), statistics);
+        Ok(Arc::new(table))
     }
 
     /// Starts a plan. `dress` has the metadata of a table's columns.

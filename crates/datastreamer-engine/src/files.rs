@@ -18,8 +18,11 @@ use datafusion::{
         },
         listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl},
     },
+    error::DataFusionError,
     execution::context::SessionState,
+    object_store::ObjectMeta,
 };
+use futures_util::TryStreamExt;
 use url::Url;
 
 use crate::error::EngineError;
@@ -136,6 +139,10 @@ impl TableFiles {
         self.kind
     }
 
+    pub(crate) fn partitions(&self) -> &[(String, DataType)] {
+        &self.partitions
+    }
+
     /// Lists the files as they are now, in the order of their names.
     pub(crate) fn list(&self) -> Result<Vec<PathBuf>, EngineError> {
         let mut files = match &self.place {
@@ -152,27 +159,31 @@ impl TableFiles {
         Ok(files)
     }
 
-    fn url(&self) -> Result<ListingTableUrl, EngineError> {
+    /// Returns what DataFusion is to list: one place, or each file of a glob.
+    pub(crate) fn urls(&self) -> Result<Vec<ListingTableUrl>, EngineError> {
         let no_url = |path: &Path| EngineError::data(format!("{}: no URL", path.display()));
-        Ok(match &self.place {
-            Place::Glob(pattern) if self.partitions.is_empty() => ListingTableUrl::parse(pattern)?,
+        let of_file = |path: &PathBuf| {
+            let url = Url::from_file_path(path).map_err(|()| no_url(path))?;
+            Ok(ListingTableUrl::try_new(url, None)?)
+        };
+        let of_folder = |path: &Path, name: Option<glob::Pattern>| {
+            let url = Url::from_directory_path(path).map_err(|()| no_url(path))?;
+            Ok(vec![ListingTableUrl::try_new(url, name)?])
+        };
+        match &self.place {
+            Place::File(path) => Ok(vec![of_file(path)?]),
+            Place::Directory(path) => of_folder(path, None),
+            Place::Glob(_) if self.partitions.is_empty() => {
+                self.list()?.iter().map(of_file).collect()
+            }
             // DataFusion matches what is left of a path without its partitions.
             Place::Glob(pattern) => {
                 let (root, _) = folders_of_glob(pattern);
-                let url = Url::from_directory_path(&root).map_err(|()| no_url(&root))?;
                 let name = pattern.rsplit('/').next().unwrap_or_default();
                 let name = glob::Pattern::new(name).map_err(|error| bad_glob(pattern, &error))?;
-                ListingTableUrl::try_new(url, Some(name))?
+                of_folder(&root, Some(name))
             }
-            Place::File(path) => {
-                let url = Url::from_file_path(path).map_err(|()| no_url(path))?;
-                ListingTableUrl::try_new(url, None)?
-            }
-            Place::Directory(path) => {
-                let url = Url::from_directory_path(path).map_err(|()| no_url(path))?;
-                ListingTableUrl::try_new(url, None)?
-            }
-        })
+        }
     }
 
     fn options(&self) -> ListingOptions {
@@ -185,20 +196,33 @@ impl TableFiles {
         }
     }
 
-    /// Makes the provider of what DataFusion reads itself, after reading the files' schemas.
-    /// `dress` adds what is known of the columns.
-    pub(crate) async fn listing_table(
-        &self,
-        state: &SessionState,
-        dress: impl FnOnce(SchemaRef) -> Result<SchemaRef, EngineError>,
-    ) -> Result<ListingTable, EngineError> {
-        let url = self.url()?;
+    /// Reads the columns that all files together have, without those of partitions.
+    pub(crate) async fn infer_schema(&self, state: &SessionState) -> Result<SchemaRef, EngineError> {
         let options = self.options();
-        let schema = options.infer_schema(state, &url).await?;
-        let config = ListingTableConfig::new(url)
-            .with_listing_options(options)
-            .with_schema(dress(schema)?);
-        Ok(ListingTable::try_new(config)?)
+        let urls = self.urls()?;
+        let first = urls
+            .first()
+            .ok_or_else(|| EngineError::data("there are no files"))?;
+        let store = state.runtime_env().object_store(first)?;
+        let mut files: Vec<ObjectMeta> = Vec::new();
+        for url in &urls {
+            let found = url.list_all_files(state, store.as_ref(), &options.file_extension);
+            files.extend(found.await?.try_collect::<Vec<_>>().await?);
+        }
+        files.retain(|file| file.size > 0);
+        Ok(options.format.infer_schema(state, &store, &files).await?)
+    }
+
+    /// Makes what plans a scan of the files at `urls`.
+    pub(crate) fn listing_table(
+        &self,
+        urls: Vec<ListingTableUrl>,
+        columns: SchemaRef,
+    ) -> Result<ListingTable, DataFusionError> {
+        let config = ListingTableConfig::new_with_multi_paths(urls)
+            .with_listing_options(self.options())
+            .with_schema(columns);
+        ListingTable::try_new(config)
     }
 }
 

@@ -22,7 +22,7 @@
 //! ```
 //!
 //! # One batch, read downward
-//! `engine.rs` (plans) → `files.rs` or `fits.rs` (what is read) → `rows.rs` (what the caller
+//! `engine.rs` (plans) → `files.rs`, `listed.rs` or `fits.rs` (what is read) → `rows.rs` (what the caller
 //! reads). `narrow.rs` turns a URL's parameters into a plan, `sql.rs` a text.
 
 mod engine;
@@ -30,6 +30,7 @@ mod error;
 mod files;
 mod fits;
 mod footer;
+mod listed;
 mod narrow;
 mod pinned;
 mod rows;

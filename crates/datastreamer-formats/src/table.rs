@@ -8,6 +8,7 @@
 //! cannot hold when it is made, before a byte is written; a value that cannot be held (a date
 //! beyond the year 9999) fails the write with its row and column. Nothing is silently altered.
 
+mod buffer;
 mod column;
 pub mod csv;
 mod error;
@@ -18,9 +19,9 @@ pub mod html;
 pub mod ipc;
 pub mod json;
 pub mod meta;
-mod numbers;
 pub mod parquet;
 pub mod plain;
+mod rendered;
 mod scalar;
 mod shown;
 mod text;

@@ -1,5 +1,7 @@
 //! The program `datastreamer`: parse, resolve, run, exit code.
 
+#[cfg(unix)]
+mod allocator;
 mod cat;
 mod cli;
 mod config;
@@ -31,15 +33,12 @@ use crate::{
     telemetry::Pace,
 };
 
-/// Gives back what a query no longer needs after seconds, and so neither at once nor never.
-#[cfg(unix)]
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
 /// What `cat` logs: its output and its exit code say the rest.
 const CAT_LOG_FILTER: &str = "warn";
 
 fn main() -> ExitCode {
+    #[cfg(unix)]
+    allocator::give_back_soon();
     let cli = Cli::parse();
     let quieter = matches!(cli.command, Command::Cat(_)).then_some(CAT_LOG_FILTER);
     let pace = match cli.command {

@@ -93,6 +93,59 @@ fn hive_partitions_are_columns() {
 }
 
 #[test]
+fn a_glob_reaches_into_folders_that_it_names_and_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    for (part, place) in [(0, "a/b/t.parquet"), (1, "c/t.parquet"), (2, "t.parquet")] {
+        write_parquet(&folder.path().join(place), &stars(part * 10, 10));
+    }
+    for (glob, expected) in [
+        ("*/t.parquet", 10..20),
+        ("*/b/t.parquet", 0..10),
+        ("*.parquet", 20..30),
+        ("**/*.parquet", 0..30),
+    ] {
+        let engine = engine_of(&folder.path().join(glob));
+        let read = collect(scan(&engine, &[]).unwrap());
+        assert_eq!(ids(&read), expected.collect::<Vec<_>>(), "{glob}");
+    }
+}
+
+#[test]
+fn a_glob_takes_the_files_that_there_are() {
+    let folder = tempfile::tempdir().unwrap();
+    write_parquet(&folder.path().join("a.parquet"), &stars(0, 10));
+    let engine = engine_of(&folder.path().join("*.parquet"));
+    write_parquet(&folder.path().join("b.parquet"), &stars(10, 10));
+    let read = collect(scan(&engine, &[]).unwrap());
+    assert_eq!(ids(&read), (0..20).collect::<Vec<_>>());
+    for name in ["a.parquet", "b.parquet"] {
+        std::fs::remove_file(folder.path().join(name)).unwrap();
+    }
+    assert!(ids(&collect(scan(&engine, &[]).unwrap())).is_empty());
+}
+
+/// Many files, so that their footers are not read in the order of their names.
+#[test]
+fn pages_of_many_files_are_disjoint_and_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    for part in 0..40 {
+        let name = format!("{part:02}.parquet");
+        write_parquet(&folder.path().join(name), &stars(part * 10, 10));
+    }
+    for place in [folder.path().to_owned(), folder.path().join("*.parquet")] {
+        for offset in [0, 95, 200, 395] {
+            let engine = engine_of(&place);
+            let (offset_text, limit) = (offset.to_string(), "5");
+            let parameters = [("offset", offset_text.as_str()), ("limit", limit)];
+            let page = collect(scan(&engine, &parameters).unwrap());
+            // One row more than the limit, where there is one, shows the cut.
+            let expected: Vec<_> = (offset..(offset + 6).min(400)).collect();
+            assert_eq!(ids(&page), expected, "{place:?} from {offset}");
+        }
+    }
+}
+
+#[test]
 fn columns_keep_the_types_of_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("stars.parquet");

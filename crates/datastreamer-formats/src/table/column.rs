@@ -202,6 +202,25 @@ impl Texts<'_> {
     }
 }
 
+impl<'a> Texts<'a> {
+    /// The bytes of some rows' texts, where they lie together.
+    pub(super) fn together(&self, rows: std::ops::Range<usize>) -> Option<&'a [u8]> {
+        match self {
+            Self::Utf8(array) => {
+                let offsets = array.value_offsets();
+                let bytes = offsets[rows.start] as usize..offsets[rows.end] as usize;
+                array.value_data().get(bytes)
+            }
+            Self::Large(array) => {
+                let offsets = array.value_offsets();
+                let bytes = offsets[rows.start] as usize..offsets[rows.end] as usize;
+                array.value_data().get(bytes)
+            }
+            Self::View(_) => None,
+        }
+    }
+}
+
 impl ByteTexts<'_> {
     #[inline]
     pub(super) fn get(&self, row: usize) -> &[u8] {
@@ -307,6 +326,26 @@ impl<'a> Column<'a> {
 
     pub(super) fn has_nulls(&self) -> bool {
         self.nulls.is_some()
+    }
+
+    /// Calls `of` for each of these rows that is null, counted from their first.
+    #[inline]
+    pub(super) fn for_each_null(&self, rows: std::ops::Range<usize>, mut of: impl FnMut(usize)) {
+        let Some(nulls) = self.nulls else {
+            return;
+        };
+        let valid = nulls.inner().slice(rows.start, rows.len());
+        for (chunk, valid) in valid.bit_chunks().iter_padded().enumerate() {
+            let mut nulls = !valid;
+            while nulls != 0 {
+                let row = 64 * chunk + nulls.trailing_zeros() as usize;
+                if row >= rows.len() {
+                    return;
+                }
+                of(row);
+                nulls &= nulls - 1;
+            }
+        }
     }
 
     #[inline]

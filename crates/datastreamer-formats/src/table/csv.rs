@@ -18,11 +18,11 @@ use arrow::{
 
 use super::{
     TableEnd, TableError, TableWriter,
+    buffer::RowBuffer,
     column::{Cells, Column, cell_types},
-    gather::{BadCell, Gather},
-    numbers::Rendered,
-    scalar::SPECIALS,
-    text::{self, BeyondYears, Marks},
+    gather::{Frames, Gather, TextFormat},
+    scalar,
+    text::{self, Specials},
 };
 
 /// At the beginning of a file readers take it for no part of the text.
@@ -64,7 +64,15 @@ pub enum Delimiter {
 /// ```
 pub struct CsvWriter<W> {
     rows: Gather<W>,
+    frames: Frames,
+    fields: Fields,
+}
+
+/// How a table's fields are written.
+struct Fields {
     delimiter: Delimiter,
+    /// The table has one column, so that a line may be blank.
+    are_alone: bool,
 }
 
 impl<W: Write> CsvWriter<W> {
@@ -74,23 +82,23 @@ impl<W: Write> CsvWriter<W> {
     /// A column that the format cannot hold, before anything is written; what the output says.
     pub fn new(out: W, schema: SchemaRef, delimiter: Delimiter) -> Result<Self, TableError> {
         check(&schema, delimiter)?;
-        let header = Arc::clone(&schema);
-        let mut rows = Gather::new(out, schema);
-        for (place, field) in header.fields().iter().enumerate() {
-            if place > 0 {
-                rows.bytes.push(delimiter.byte());
-            }
-            match place == 0 && field.name().starts_with(BYTE_ORDER_MARK) {
-                true => append_in_quotes(&mut rows.bytes, field.name()),
-                false => delimiter.append_text(&mut rows.bytes, field.name()),
-            }
-        }
-        if header.fields().len() == 1 {
-            quote_if_blank(&mut rows.bytes, 0);
-        }
-        rows.bytes.extend_from_slice(delimiter.line_end());
+        let columns = schema.fields().len();
+        let mut rows = Gather::new(out, Arc::clone(&schema));
+        rows.append(|out| append_header(out, &schema, delimiter));
         rows.hand_over()?;
-        Ok(Self { rows, delimiter })
+        let frame = |place| match place {
+            0 => [Vec::new(), Vec::new(), Vec::new()],
+            _ => [vec![delimiter.byte()], Vec::new(), vec![delimiter.byte()]],
+        };
+        let around: Vec<_> = (0..columns).map(frame).collect();
+        Ok(Self {
+            rows,
+            frames: Frames::new(b"", delimiter.line_end(), &around),
+            fields: Fields {
+                delimiter,
+                are_alone: columns == 1,
+            },
+        })
     }
 }
 
@@ -119,52 +127,65 @@ pub(super) fn check(schema: &Schema, delimiter: Delimiter) -> Result<(), TableEr
     }
 }
 
-/// Each field with a delimiter behind it, of which the last gives way to the line's end.
-fn append_row(
-    out: &mut Vec<u8>,
-    delimiter: Delimiter,
-    columns: &[Column<'_>],
-    numbers: &Rendered<'_>,
-    row: usize,
-) -> Result<(), BadCell> {
-    let (begun, behind) = (out.len(), [delimiter.byte()]);
-    for (place, column) in columns.iter().enumerate() {
-        if column.is_null(row) {
-            out.push(delimiter.byte());
-        } else if column.cells.are_numbers() {
-            text::short_between(out, b"", numbers.get(place, row), &behind);
-        } else {
-            append_cell(out, delimiter, column, row)
-                .map_err(|BeyondYears| (place, BeyondYears::PROBLEM))?;
+fn append_header(out: &mut Vec<u8>, schema: &Schema, delimiter: Delimiter) {
+    let fields = schema.fields();
+    for (place, field) in fields.iter().enumerate() {
+        let name = field.name();
+        let is_first = place == 0;
+        let is_blank = fields.len() == 1 && name.trim_ascii().is_empty();
+        if !is_first {
             out.push(delimiter.byte());
         }
-    }
-    if !columns.is_empty() {
-        out.pop();
-    }
-    if columns.len() == 1 {
-        quote_if_blank(out, begun);
+        match is_blank || (is_first && name.starts_with(BYTE_ORDER_MARK)) {
+            true => append_in_quotes(out, name),
+            false => delimiter.append_text(out, name),
+        }
     }
     out.extend_from_slice(delimiter.line_end());
-    Ok(())
 }
 
-/// Sets the line that begins at a byte in quotes if there is nothing on it, or only blanks.
-#[inline]
-fn quote_if_blank(out: &mut Vec<u8>, begun: usize) {
-    if out[begun..].trim_ascii().is_empty() {
-        out.insert(begun, b'"');
-        out.push(b'"');
+impl TextFormat for Fields {
+    const SPECIALS: Specials = scalar::SPECIALS;
+    const BOOLEANS: [&'static str; 2] = ["false", "true"];
+
+    fn has_marks(&self, text: &[u8]) -> bool {
+        self.delimiter.has_marks(text)
+    }
+
+    /// Texts with marks or without anything, and what is rendered for no format.
+    fn append_cell(
+        &mut self,
+        out: &mut Vec<u8>,
+        _place: usize,
+        column: &Column<'_>,
+        row: usize,
+    ) -> Result<(), &'static str> {
+        match &column.cells {
+            Cells::Text(texts) => self.delimiter.append_text(out, texts.get(row)),
+            Cells::Bytes(bytes) if bytes.get(row).is_empty() => self.delimiter.append_text(out, ""),
+            Cells::Bytes(bytes) => bytes.get(row).iter().for_each(|byte| text::hex(out, *byte)),
+            cells => scalar::append(out, cells, row, Self::SPECIALS)?,
+        }
+        Ok(())
+    }
+
+    /// Sets a line in quotes if there is nothing on it, or only blanks.
+    #[inline]
+    fn row_is_done(&mut self, out: &mut RowBuffer, begun: usize) {
+        if self.are_alone {
+            let end = out.len() - self.delimiter.line_end().len();
+            if out.as_bytes()[begun..end].trim_ascii().is_empty() {
+                out.insert(end, b'"');
+                out.insert(begun, b'"');
+            }
+        }
     }
 }
 
 impl<W: Write> TableWriter for CsvWriter<W> {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), TableError> {
-        let delimiter = self.delimiter;
         self.rows
-            .write_text_rows(batch, SPECIALS, |out, columns, numbers, row| {
-                append_row(out, delimiter, columns, numbers, row)
-            })
+            .write_text_rows(batch, &self.frames, &mut self.fields)
     }
 
     /// Neither format has a place to say that a limit cut the table.
@@ -199,9 +220,21 @@ impl Delimiter {
         }
     }
 
+    /// Says whether a field must have quotes around it, or an escape.
+    #[inline]
+    fn has_marks(self, text: &[u8]) -> bool {
+        match self {
+            Self::Comma => text::any(text, |byte| matches!(byte, b',' | b'"' | b'\r' | b'\n')),
+            Self::Tab => text::any(text, |byte| matches!(byte, b'\t' | b'\n' | b'\r' | b'\\')),
+        }
+    }
+
     fn append_text(self, out: &mut Vec<u8>, text: &str) {
         match self {
-            Self::Comma => append_quoted(out, text),
+            Self::Comma if text.is_empty() || self.has_marks(text.as_bytes()) => {
+                append_in_quotes(out, text);
+            }
+            Self::Comma => out.extend_from_slice(text.as_bytes()),
             Self::Tab => append_escaped(out, text.as_bytes()),
         }
     }
@@ -229,40 +262,6 @@ fn holds(data_type: &DataType) -> bool {
         )
 }
 
-/// A cell that is no number.
-#[inline]
-fn append_cell(
-    out: &mut Vec<u8>,
-    delimiter: Delimiter,
-    column: &Column<'_>,
-    row: usize,
-) -> Result<(), BeyondYears> {
-    match &column.cells {
-        Cells::Bool(array) => text::boolean(out, array.value(row)),
-        Cells::Decimal(values, scale) => text::decimal(out, values[row], *scale),
-        Cells::Text(texts) => delimiter.append_text(out, texts.get(row)),
-        Cells::Bytes(bytes) if bytes.get(row).is_empty() => delimiter.append_text(out, ""),
-        Cells::Bytes(bytes) => bytes.get(row).iter().for_each(|byte| text::hex(out, *byte)),
-        cells => text::time(out, cells, row)?,
-    }
-    Ok(())
-}
-
-/// What a field with quotes around it may have.
-const QUOTED: Marks = Marks::of(b",\"\r\n");
-
-/// What TSV has an escape for.
-const ESCAPED: Marks = Marks::of(b"\t\n\r\\");
-
-#[inline]
-fn append_quoted(out: &mut Vec<u8>, text: &str) {
-    if text.is_empty() || QUOTED.are_in(text.as_bytes()) {
-        append_in_quotes(out, text);
-    } else {
-        text::short(out, text.as_bytes());
-    }
-}
-
 fn append_in_quotes(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut rest = text.as_bytes();
@@ -275,12 +274,7 @@ fn append_in_quotes(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-#[inline]
 fn append_escaped(out: &mut Vec<u8>, text: &[u8]) {
-    if !ESCAPED.are_in(text) {
-        text::short(out, text);
-        return;
-    }
     for byte in text {
         match byte {
             b'\t' => out.extend_from_slice(b"\\t"),

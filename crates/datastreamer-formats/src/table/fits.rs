@@ -38,7 +38,7 @@ pub use writer::FitsWriter;
 
 use std::io::{self, Write};
 
-use super::text::Marks;
+use super::text;
 
 /// Everything in FITS comes in blocks of so many bytes (FITS 4.0, 3.1).
 const BLOCK_BYTES: u64 = 2880;
@@ -48,11 +48,9 @@ const ENCODE_BYTES: usize = 64 * 1024;
 
 const NOT_PRINTABLE: &str = "FITS holds printable ASCII only";
 
-/// What text may not have (FITS 4.0, 3.2).
-const NO_FITS_TEXT: Marks = Marks::but(b' ', b'~');
-
+/// FITS 4.0, 3.2.
 fn is_fits_text(text: &str) -> bool {
-    !NO_FITS_TEXT.are_in(text.as_bytes())
+    !text::any(text.as_bytes(), |byte| !matches!(byte, b' '..=b'~'))
 }
 
 fn padded(bytes: u64) -> u64 {

@@ -11,8 +11,9 @@ use arrow::{
 
 use super::{
     TableError,
+    buffer::{Frame, RowBuffer},
     column::{Column, cast_columns, cell_types, typed_columns},
-    numbers::{Numbers, Rendered},
+    rendered::{Buffers, Rendered},
     text::Specials,
 };
 
@@ -22,6 +23,66 @@ const GATHER_BYTES: usize = 64 * 1024;
 /// A cell that a format cannot hold: the column's place, and why.
 pub(super) type BadCell = (usize, &'static str);
 
+/// A format in which every cell is a text.
+pub(super) trait TextFormat {
+    /// Floats that are no numbers. One that is empty has no text, and goes to
+    /// [`append_cell`](Self::append_cell).
+    const SPECIALS: Specials;
+    /// False and true.
+    const BOOLEANS: [&'static str; 2];
+
+    /// Says whether bytes cannot stand in a cell as they are.
+    fn has_marks(&self, text: &[u8]) -> bool;
+
+    /// Appends a cell that is not null, of any kind.
+    fn append_cell(
+        &mut self,
+        out: &mut Vec<u8>,
+        place: usize,
+        column: &Column<'_>,
+        row: usize,
+    ) -> Result<(), &'static str>;
+
+    /// Says whether cells of a column may be rendered; each of others goes to
+    /// [`append_cell`](Self::append_cell).
+    fn is_rendered(&self, _place: usize) -> bool {
+        true
+    }
+
+    /// The last touch to a row, which begins at a byte of the buffer.
+    fn row_is_done(&mut self, _out: &mut RowBuffer, _begun: usize) {}
+}
+
+/// What stands around the cells of a format of text.
+pub(super) struct Frames {
+    /// Of each column.
+    frames: Vec<Frame>,
+    /// A row of a table without columns.
+    empty_row: Vec<u8>,
+}
+
+impl Frames {
+    /// Each column has what stands before its cells, behind them, and instead of a null; each row
+    /// `begin` before its first and `end` behind its last cell.
+    pub(super) fn new(begin: &[u8], end: &[u8], columns: &[[Vec<u8>; 3]]) -> Self {
+        let last = columns.len().saturating_sub(1);
+        let frames = columns.iter().enumerate();
+        let frames = frames.map(|(place, [before, behind, null])| {
+            let begin = if place == 0 { begin } else { b"" };
+            let end = if place == last { end } else { b"" };
+            Frame::new(
+                [begin, before].concat(),
+                [behind, end].concat(),
+                [begin, null, end].concat(),
+            )
+        });
+        Self {
+            frames: frames.collect(),
+            empty_row: [begin, end].concat(),
+        }
+    }
+}
+
 /// An output of whole rows.
 pub(super) struct Gather<W> {
     out: W,
@@ -29,9 +90,11 @@ pub(super) struct Gather<W> {
     /// Of the columns, cast.
     types: Vec<DataType>,
     /// Encoded, and not yet written.
-    pub(super) bytes: Vec<u8>,
+    bytes: RowBuffer,
+    /// A cell that is not put at once.
+    scratch: Vec<u8>,
     rows: u64,
-    numbers: Numbers,
+    rendering: Buffers,
 }
 
 impl<W: Write> Gather<W> {
@@ -40,10 +103,18 @@ impl<W: Write> Gather<W> {
             out,
             types: cell_types(&schema),
             schema,
-            bytes: Vec::with_capacity(GATHER_BYTES + GATHER_BYTES / 4),
+            bytes: RowBuffer::with_capacity(GATHER_BYTES + GATHER_BYTES / 4),
+            scratch: Vec::new(),
             rows: 0,
-            numbers: Numbers::default(),
+            rendering: Buffers::default(),
         }
+    }
+
+    /// Appends what is no row.
+    pub(super) fn append(&mut self, append: impl FnOnce(&mut Vec<u8>)) {
+        self.scratch.clear();
+        append(&mut self.scratch);
+        self.bytes.put(&self.scratch);
     }
 
     /// Appends each row of a batch. When one cannot be held the rows before it are kept, and of
@@ -56,35 +127,38 @@ impl<W: Write> Gather<W> {
         let arrays = cast_columns(batch)?;
         let columns = self.columns(&arrays)?;
         for row in 0..batch.num_rows() {
-            self.append(|out| append_row(out, &columns, row))?;
+            self.append_row(|out, scratch| {
+                scratch.clear();
+                append_row(scratch, &columns, row)?;
+                out.put(scratch);
+                Ok(())
+            })?;
         }
         Ok(())
     }
 
-    /// The same for formats of text, with the numbers of each row as texts.
-    pub(super) fn write_text_rows(
+    /// The same for a format of text: cells are rendered for a block of rows, and put together row
+    /// by row.
+    pub(super) fn write_text_rows<F: TextFormat>(
         &mut self,
         batch: &RecordBatch,
-        specials: Specials,
-        mut append_row: impl FnMut(
-            &mut Vec<u8>,
-            &[Column<'_>],
-            &Rendered<'_>,
-            usize,
-        ) -> Result<(), BadCell>,
+        frames: &Frames,
+        format: &mut F,
     ) -> Result<(), TableError> {
         let arrays = cast_columns(batch)?;
         let columns = self.columns(&arrays)?;
-        let mut numbers = mem::take(&mut self.numbers);
-        let block_rows = Numbers::block_rows(columns.len());
+        let mut rendering = mem::take(&mut self.rendering);
+        let block_rows = Buffers::block_rows(columns.len());
         for from in (0..batch.num_rows()).step_by(block_rows) {
             let rows = from..batch.num_rows().min(from + block_rows);
-            let rendered = numbers.render(&columns, rows.clone(), specials);
+            let rendered = rendering.render(&columns, rows.clone(), format);
             for row in rows {
-                self.append(|out| append_row(out, &columns, &rendered, row))?;
+                self.append_row(|out, scratch| {
+                    put_row(out, scratch, frames, &columns, &rendered, format, row)
+                })?;
             }
         }
-        self.numbers = numbers;
+        self.rendering = rendering;
         Ok(())
     }
 
@@ -93,12 +167,12 @@ impl<W: Write> Gather<W> {
     }
 
     #[inline]
-    fn append(
+    fn append_row(
         &mut self,
-        append_row: impl FnOnce(&mut Vec<u8>) -> Result<(), BadCell>,
+        append_row: impl FnOnce(&mut RowBuffer, &mut Vec<u8>) -> Result<(), BadCell>,
     ) -> Result<(), TableError> {
         let kept = self.bytes.len();
-        if let Err((column, problem)) = append_row(&mut self.bytes) {
+        if let Err((column, problem)) = append_row(&mut self.bytes, &mut self.scratch) {
             self.bytes.truncate(kept);
             return Err(TableError::Value {
                 row: self.rows,
@@ -119,8 +193,9 @@ impl<W: Write> Gather<W> {
 
     /// Writes what was gathered.
     pub(super) fn hand_over(&mut self) -> Result<(), TableError> {
-        self.out.write_all(&self.bytes)?;
+        self.out.write_all(self.bytes.as_bytes())?;
         self.bytes.clear();
+        self.scratch.shrink_to(GATHER_BYTES);
         Ok(())
     }
 
@@ -129,4 +204,36 @@ impl<W: Write> Gather<W> {
         self.hand_over()?;
         Ok(self.out.flush()?)
     }
+}
+
+/// Puts the cells of a row together. What was not rendered is null, or appended now.
+#[inline]
+fn put_row<F: TextFormat>(
+    out: &mut RowBuffer,
+    scratch: &mut Vec<u8>,
+    frames: &Frames,
+    columns: &[Column<'_>],
+    rendered: &Rendered<'_>,
+    format: &mut F,
+    row: usize,
+) -> Result<(), BadCell> {
+    let begun = out.len();
+    for (place, (column, frame)) in columns.iter().zip(&frames.frames).enumerate() {
+        match rendered.get(place, row) {
+            Some(text) => out.put_cell(frame, text),
+            None if column.is_null(row) => out.put_null(frame),
+            None => {
+                scratch.clear();
+                format
+                    .append_cell(scratch, place, column, row)
+                    .map_err(|problem| (place, problem))?;
+                out.put_cell(frame, scratch);
+            }
+        }
+    }
+    if columns.is_empty() {
+        out.put(&frames.empty_row);
+    }
+    format.row_is_done(out, begun);
+    Ok(())
 }

@@ -66,7 +66,7 @@ impl<W: Write> HtmlWriter<W> {
     pub fn new(out: W, schema: SchemaRef, rows_max: u64) -> Result<Self, TableError> {
         check(&schema)?;
         let mut rows = Gather::new(out, Arc::clone(&schema));
-        append_head(&mut rows.bytes, &schema);
+        rows.append(|out| append_head(out, &schema));
         rows.hand_over()?;
         Ok(Self {
             rows,
@@ -79,12 +79,13 @@ impl<W: Write> HtmlWriter<W> {
 
     /// Everything after the last row.
     fn end(mut self, class: &str, note: &str) -> Result<(), TableError> {
-        let out = &mut self.rows.bytes;
-        out.extend_from_slice(b"</tbody>\n</table>\n</div>\n<p class=\"");
-        out.extend_from_slice(class.as_bytes());
-        out.extend_from_slice(b"\">");
-        append_escaped(out, note);
-        out.extend_from_slice(b"</p>\n</body>\n</html>\n");
+        self.rows.append(|out| {
+            out.extend_from_slice(b"</tbody>\n</table>\n</div>\n<p class=\"");
+            out.extend_from_slice(class.as_bytes());
+            out.extend_from_slice(b"\">");
+            append_escaped(out, note);
+            out.extend_from_slice(b"</p>\n</body>\n</html>\n");
+        });
         self.rows.end()
     }
 }

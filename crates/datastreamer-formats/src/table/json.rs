@@ -1,22 +1,24 @@
 //! JSON: an array of records, or a record a line (NDJSON).
 //!
-//! [`JsonWriter`] owns the frame and the records. Numbers and times come from `scalar.rs`.
+//! [`JsonWriter`] owns the frame and the records. Values come from `gather.rs`, and those that it does not render from `scalar.rs`.
 //!
 //! Sources: RFC 8259, NDJSON 1.0.
 
 use std::{collections::HashSet, io::Write};
 
 use arrow::{
-    datatypes::{Schema, SchemaRef},
+    datatypes::{DataType, Schema, SchemaRef},
     record_batch::RecordBatch,
 };
 
 use super::{
     TableEnd, TableError, TableWriter,
+    buffer::RowBuffer,
     column::{self, Cells, Column},
-    gather::{BadCell, Gather},
+    gather::{Frames, Gather, TextFormat},
     scalar,
     text::{self, Specials},
+    times,
 };
 
 /// JSON has no number that is none. What is infinite is refused before it could be written.
@@ -73,9 +75,13 @@ pub enum Framing {
 /// ```
 pub struct JsonWriter<W> {
     rows: Gather<W>,
+    frames: Frames,
+    records: Records,
+}
+
+/// How a table's records are written.
+struct Records {
     framing: Framing,
-    /// What stands before each column's value.
-    keys: Vec<Vec<u8>>,
     is_empty: bool,
 }
 
@@ -86,17 +92,19 @@ impl<W: Write> JsonWriter<W> {
     /// A column that JSON cannot hold, before anything is written; what the output says.
     pub fn new(out: W, schema: SchemaRef, framing: Framing) -> Result<Self, TableError> {
         check(&schema)?;
-        let keys = keys(&schema);
+        let frames = frames(&schema, framing);
         let mut rows = Gather::new(out, schema);
         if framing == Framing::Array {
-            rows.bytes.push(b'[');
+            rows.append(|out| out.push(b'['));
             rows.hand_over()?;
         }
         Ok(Self {
             rows,
-            framing,
-            keys,
-            is_empty: true,
+            frames,
+            records: Records {
+                framing,
+                is_empty: true,
+            },
         })
     }
 }
@@ -123,26 +131,14 @@ pub(super) fn check(schema: &Schema) -> Result<(), TableError> {
 
 impl<W: Write> TableWriter for JsonWriter<W> {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), TableError> {
-        let (keys, is_empty) = (&self.keys, &mut self.is_empty);
-        match self.framing {
-            Framing::Lines => self.rows.write_rows(batch, |out, columns, row| {
-                append_record(out, keys, columns, row)?;
-                out.push(b'\n');
-                Ok(())
-            }),
-            Framing::Array => self.rows.write_rows(batch, |out, columns, row| {
-                out.extend_from_slice(if *is_empty { b"\n" } else { b",\n" });
-                append_record(out, keys, columns, row)?;
-                *is_empty = false;
-                Ok(())
-            }),
-        }
+        self.rows
+            .write_text_rows(batch, &self.frames, &mut self.records)
     }
 
     /// Neither framing has a place to say that a limit cut the table.
     fn finish(mut self: Box<Self>, _end: TableEnd) -> Result<(), TableError> {
-        if self.framing == Framing::Array {
-            self.rows.bytes.extend_from_slice(b"\n]\n");
+        if self.records.framing == Framing::Array {
+            self.rows.append(|out| out.extend_from_slice(b"\n]\n"));
         }
         self.rows.end()
     }
@@ -152,70 +148,94 @@ impl<W: Write> TableWriter for JsonWriter<W> {
     }
 }
 
-fn keys(schema: &Schema) -> Vec<Vec<u8>> {
-    let fields = schema.fields().iter().enumerate();
-    fields
-        .map(|(place, field)| {
-            let mut key = vec![if place == 0 { b'{' } else { b',' }];
-            append_string(&mut key, field.name());
-            key.push(b':');
-            key
-        })
-        .collect()
+/// What stands around values: their names, the quotes of those that are strings, what begins and
+/// ends a record.
+fn frames(schema: &Schema, framing: Framing) -> Frames {
+    let (begin, end): (&[u8], &[u8]) = match framing {
+        Framing::Lines => (b"{", b"}\n"),
+        Framing::Array => (b",\n{", b"}"),
+    };
+    let types = column::cell_types(schema);
+    let fields = schema.fields().iter().zip(types).enumerate();
+    let around = fields.map(|(place, (field, data_type))| {
+        let mut key = if place == 0 { vec![] } else { vec![b','] };
+        append_string(&mut key, field.name());
+        key.push(b':');
+        let quote: &[u8] = if is_string(&data_type) { b"\"" } else { b"" };
+        [
+            [&key, quote].concat(),
+            quote.to_vec(),
+            [&key, b"null".as_slice()].concat(),
+        ]
+    });
+    Frames::new(begin, end, &around.collect::<Vec<_>>())
 }
 
-fn append_record(
-    out: &mut Vec<u8>,
-    keys: &[Vec<u8>],
-    columns: &[Column<'_>],
-    row: usize,
-) -> Result<(), BadCell> {
-    if keys.is_empty() {
-        out.push(b'{');
-    }
-    for (place, (key, column)) in keys.iter().zip(columns).enumerate() {
-        out.extend_from_slice(key);
-        append_value(out, column, row).map_err(|problem| (place, problem))?;
-    }
-    out.push(b'}');
-    Ok(())
+/// Whether values have quotes around them.
+fn is_string(data_type: &DataType) -> bool {
+    !(data_type.is_numeric()
+        || data_type.is_nested()
+        || matches!(data_type, DataType::Boolean | DataType::Null))
 }
 
-#[inline]
+impl TextFormat for Records {
+    const SPECIALS: Specials = SPECIALS;
+    const BOOLEANS: [&'static str; 2] = ["false", "true"];
+
+    fn has_marks(&self, text: &[u8]) -> bool {
+        text::any(text, is_escaped)
+    }
+
+    /// What the frame leaves to be said.
+    fn append_cell(
+        &mut self,
+        out: &mut Vec<u8>,
+        _place: usize,
+        column: &Column<'_>,
+        row: usize,
+    ) -> Result<(), &'static str> {
+        append_bare(out, column, row)
+    }
+
+    /// Nothing stands before the first record of an array.
+    #[inline]
+    fn row_is_done(&mut self, out: &mut RowBuffer, begun: usize) {
+        if self.is_empty && self.framing == Framing::Array {
+            out.remove(begun);
+        }
+        self.is_empty = false;
+    }
+}
+
+/// Appends an element of an array.
 fn append_value(out: &mut Vec<u8>, column: &Column<'_>, row: usize) -> Result<(), &'static str> {
     if column.is_null(row) {
         out.extend_from_slice(b"null");
         return Ok(());
     }
-    match &column.cells {
-        Cells::F32(values) if values[row].is_infinite() => return Err(INFINITE),
-        Cells::F64(values) if values[row].is_infinite() => return Err(INFINITE),
-        Cells::Text(texts) => append_string(out, texts.get(row)),
-        Cells::List(lists, elements) => append_array(out, elements, lists.range(row))?,
-        Cells::Bytes(bytes) => {
-            out.push(b'"');
-            bytes.get(row).iter().for_each(|byte| text::hex(out, *byte));
-            out.push(b'"');
-        }
-        cells if is_time(cells) => {
-            out.push(b'"');
-            scalar::append(out, cells, row, SPECIALS)?;
-            out.push(b'"');
-        }
-        cells => scalar::append(out, cells, row, SPECIALS)?,
+    let is_string = matches!(&column.cells, Cells::Text(_) | Cells::Bytes(_))
+        || times::cell_bytes(&column.cells).is_some();
+    if is_string {
+        out.push(b'"');
+    }
+    append_bare(out, column, row)?;
+    if is_string {
+        out.push(b'"');
     }
     Ok(())
 }
 
-fn is_time(cells: &Cells<'_>) -> bool {
-    matches!(
-        cells,
-        Cells::Date32(_)
-            | Cells::Date64(_)
-            | Cells::Timestamp(_, _)
-            | Cells::Time32(_, _)
-            | Cells::Time64(_, _)
-    )
+/// Appends a value that is not null, a string without its quotes.
+fn append_bare(out: &mut Vec<u8>, column: &Column<'_>, row: usize) -> Result<(), &'static str> {
+    match &column.cells {
+        Cells::F32(values) if values[row].is_infinite() => return Err(INFINITE),
+        Cells::F64(values) if values[row].is_infinite() => return Err(INFINITE),
+        Cells::Text(texts) => append_escaped(out, texts.get(row)),
+        Cells::List(lists, elements) => append_array(out, elements, lists.range(row))?,
+        Cells::Bytes(bytes) => bytes.get(row).iter().for_each(|byte| text::hex(out, *byte)),
+        cells => scalar::append(out, cells, row, SPECIALS)?,
+    }
+    Ok(())
 }
 
 fn append_array(
@@ -235,25 +255,33 @@ fn append_array(
     Ok(())
 }
 
-/// Appends a string (RFC 8259, 7). Most need no escape, and are appended at once.
-#[inline]
+/// Appends a string (RFC 8259, 7).
 fn append_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
-    let bytes = text.as_bytes();
-    let mut plain_from = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        if *byte >= b' ' && !matches!(byte, b'"' | b'\\') {
-            continue;
-        }
-        out.extend_from_slice(&bytes[plain_from..at]);
-        append_escape(out, *byte);
-        plain_from = at + 1;
-    }
-    out.extend_from_slice(&bytes[plain_from..]);
+    append_escaped(out, text);
     out.push(b'"');
 }
 
-#[cold]
+/// What a string cannot have as it is.
+#[inline]
+fn is_escaped(byte: u8) -> bool {
+    byte < b' ' || matches!(byte, b'"' | b'\\')
+}
+
+/// Appends what is within the quotes of a string.
+fn append_escaped(out: &mut Vec<u8>, text: &str) {
+    let bytes = text.as_bytes();
+    let mut plain_from = 0;
+    for (at, byte) in bytes.iter().enumerate() {
+        if is_escaped(*byte) {
+            out.extend_from_slice(&bytes[plain_from..at]);
+            append_escape(out, *byte);
+            plain_from = at + 1;
+        }
+    }
+    out.extend_from_slice(&bytes[plain_from..]);
+}
+
 fn append_escape(out: &mut Vec<u8>, byte: u8) {
     match byte {
         b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),

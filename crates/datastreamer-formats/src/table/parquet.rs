@@ -48,6 +48,10 @@ const PIECE_ROWS: usize = 8 * 1024;
 /// about as much for the next, so no more than [`ROW_GROUP_BYTES`] of pages can do so at once.
 const PAGE_BYTES: usize = 1024 * 1024;
 
+/// A dictionary of texts is given up beyond so many bytes: texts of some thousand kinds have one,
+/// and those that hardly repeat do not pay a fifth of the whole time for it.
+const DICTIONARY_BYTES: usize = 128 * 1024;
+
 /// The fastest: a table is mostly written once for one download, and its numbers hardly shrink.
 const ZSTD_LEVEL: i32 = 1;
 
@@ -69,7 +73,7 @@ pub enum ParquetCompression {
 ///
 /// Columns have the types of the `parquet` crate's Arrow writer, structs and lists included. Times
 /// in seconds become milliseconds, and a Date64 a date of days, as Parquet has no others. Texts are
-/// written with a dictionary, as long as one pays; every column has statistics.
+/// written with a dictionary, as long as one is small; every column has statistics.
 ///
 /// The footer has VOParquet's keys `IVOA.VOTable-Parquet.version` and `.content`: the head of a
 /// VOTable with all metadata. It is left out of a table that VOTable cannot describe, one with
@@ -217,6 +221,7 @@ fn properties(
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_data_page_size_limit(PAGE_BYTES)
         .set_data_page_row_count_limit(ROW_GROUP_ROWS)
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         // Those of pages are kept until the footer, for the whole table.
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_offset_index_disabled(true)

@@ -112,23 +112,18 @@ impl<W: Write> PlainWriter<W> {
 
     fn append_head(&mut self) {
         let schema = Arc::clone(self.rows.schema());
-        let out = &mut self.rows.bytes;
         let columns = &self.columns;
-        append_line(
-            out,
-            columns,
-            schema.fields().iter().map(|field| field.name()),
-        );
-        if has_units(&schema) {
-            let unit = |field| meta::of_column(field, meta::UNIT).unwrap_or_default();
-            append_line(
-                out,
-                columns,
-                schema.fields().iter().map(|field| unit(field)),
-            );
-        }
+        let names = schema.fields().iter().map(|field| field.name());
+        let unit = |field| meta::of_column(field, meta::UNIT).unwrap_or_default();
+        let units = schema.fields().iter().map(|field| unit(field));
         let rules = columns.iter().map(|column| "-".repeat(column.width));
-        append_line(out, columns, rules);
+        self.rows.append(|out| {
+            append_line(out, columns, names);
+            if has_units(&schema) {
+                append_line(out, columns, units);
+            }
+            append_line(out, columns, rules);
+        });
         self.has_head = true;
     }
 
@@ -140,7 +135,7 @@ impl<W: Write> PlainWriter<W> {
             let mut line = format!("-- {note}").into_bytes();
             escape_controls(&mut line);
             line.push(b'\n');
-            self.rows.bytes.extend_from_slice(&line);
+            self.rows.append(|out| out.extend_from_slice(&line));
         }
         self.rows.end()
     }

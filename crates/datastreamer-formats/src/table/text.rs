@@ -2,99 +2,30 @@
 //!
 //! Floats are the shortest text that reads back as the same number. Times are in `times.rs`.
 
-pub(super) use super::times::{BeyondYears, time};
+pub(super) use super::{buffer::copy_short, times::{BeyondYears, time}};
 
-/// What [`short_between`] copies without a call: any number is shorter.
+/// What [`short`] copies without a call: any number is shorter.
 const SHORT_BYTES: usize = 32;
 
-/// [`SHORT_BYTES`], and the markup around them.
-const ROOM_BYTES: usize = 48;
-
-/// Appends a text that is short as a rule.
+/// Appends a text that is short as a rule: in a room of a fixed size, of which the rest is given
+/// back.
 #[inline]
 pub(super) fn short(out: &mut Vec<u8>, text: &[u8]) {
-    short_between(out, b"", text, b"");
-}
-
-/// Appends a text that is short as a rule, with what stands before and behind it: all in one room
-/// of a fixed size, of which the rest is given back.
-#[inline]
-pub(super) fn short_between<const BEFORE: usize, const BEHIND: usize>(
-    out: &mut Vec<u8>,
-    before: &[u8; BEFORE],
-    text: &[u8],
-    behind: &[u8; BEHIND],
-) {
-    const { assert!(BEFORE + SHORT_BYTES + BEHIND <= ROOM_BYTES) };
     if text.len() > SHORT_BYTES {
-        out.extend_from_slice(before);
         out.extend_from_slice(text);
-        out.extend_from_slice(behind);
         return;
     }
-    let behind_at = BEFORE + text.len();
     let from = out.len();
-    out.extend_from_slice(&[0; ROOM_BYTES]);
-    if let Some(room) = out.last_chunk_mut::<ROOM_BYTES>() {
-        room[..BEFORE].copy_from_slice(before);
-        copy_short(&mut room[BEFORE..behind_at], text);
-        room[behind_at..][..BEHIND].copy_from_slice(behind);
-    }
-    out.truncate(from + behind_at + BEHIND);
+    out.extend_from_slice(&[0; SHORT_BYTES]);
+    copy_short(&mut out[from..from + text.len()], text);
+    out.truncate(from + text.len());
 }
 
-/// Copies a text that is short as a rule: in two pieces of a fixed size that overlap.
+/// Says whether a text has bytes of some kind. Looks at every byte: most texts have none, so that
+/// an early end is late.
 #[inline]
-pub(super) fn copy_short(to: &mut [u8], text: &[u8]) {
-    match text.len() {
-        16..=32 => copy_overlapping::<16>(to, text),
-        8..16 => copy_overlapping::<8>(to, text),
-        4..8 => copy_overlapping::<4>(to, text),
-        _ => to.copy_from_slice(text),
-    }
-}
-
-/// Copies `N` to twice as many bytes.
-#[inline]
-fn copy_overlapping<const N: usize>(to: &mut [u8], text: &[u8]) {
-    if let (Some(first), Some(last)) = (text.first_chunk::<N>(), text.last_chunk::<N>()) {
-        to[..N].copy_from_slice(first);
-        let last_at = to.len() - N;
-        to[last_at..].copy_from_slice(last);
-    }
-}
-
-/// The bytes that a format must not have in a text as they are.
-pub(super) struct Marks([bool; 256]);
-
-impl Marks {
-    pub(super) const fn of(bytes: &[u8]) -> Self {
-        let mut marks = [false; 256];
-        let mut place = 0;
-        while place < bytes.len() {
-            marks[bytes[place] as usize] = true;
-            place += 1;
-        }
-        Self(marks)
-    }
-
-    /// All bytes but those from the first to the last.
-    pub(super) const fn but(first: u8, last: u8) -> Self {
-        let mut marks = [true; 256];
-        let mut byte = first as usize;
-        while byte <= last as usize {
-            marks[byte] = false;
-            byte += 1;
-        }
-        Self(marks)
-    }
-
-    /// Looks at every byte: most texts are short and have no mark, so that an early end is late.
-    #[inline]
-    pub(super) fn are_in(&self, text: &[u8]) -> bool {
-        text.iter()
-            .fold(false, |any, byte| any | self.0[usize::from(*byte)])
-    }
+pub(super) fn any(text: &[u8], is: impl Fn(u8) -> bool) -> bool {
+    text.iter().fold(false, |any, byte| any | is(*byte))
 }
 
 #[inline]

@@ -46,19 +46,35 @@ const TIMESTAMP_BYTES: usize = 19;
 /// `12:30:00`, which a fraction may follow.
 const TIME_BYTES: usize = 8;
 
+/// The longest: a timestamp in nanoseconds.
+pub(super) const TIME_BYTES_MAX: usize = TIMESTAMP_BYTES + 10;
+
 /// How long the texts of a column of times are; `None` for other types.
 pub(super) fn time_bytes(data_type: &DataType) -> Option<usize> {
-    let fraction = |unit: &TimeUnit| match unit {
+    match data_type {
+        DataType::Date32 | DataType::Date64 => Some(DATE_BYTES),
+        DataType::Timestamp(unit, _) => Some(TIMESTAMP_BYTES + fraction_bytes(*unit)),
+        DataType::Time32(unit) | DataType::Time64(unit) => Some(TIME_BYTES + fraction_bytes(*unit)),
+        _ => None,
+    }
+}
+
+/// The same for cells.
+pub(super) fn cell_bytes(cells: &Cells<'_>) -> Option<usize> {
+    match cells {
+        Cells::Date32(_) | Cells::Date64(_) => Some(DATE_BYTES),
+        Cells::Timestamp(_, unit) => Some(TIMESTAMP_BYTES + fraction_bytes(*unit)),
+        Cells::Time32(_, unit) | Cells::Time64(_, unit) => Some(TIME_BYTES + fraction_bytes(*unit)),
+        _ => None,
+    }
+}
+
+fn fraction_bytes(unit: TimeUnit) -> usize {
+    match unit {
         TimeUnit::Second => 0,
         TimeUnit::Millisecond => ".123".len(),
         TimeUnit::Microsecond => ".123456".len(),
         TimeUnit::Nanosecond => ".123456789".len(),
-    };
-    match data_type {
-        DataType::Date32 | DataType::Date64 => Some(DATE_BYTES),
-        DataType::Timestamp(unit, _) => Some(TIMESTAMP_BYTES + fraction(unit)),
-        DataType::Time32(unit) | DataType::Time64(unit) => Some(TIME_BYTES + fraction(unit)),
-        _ => None,
     }
 }
 

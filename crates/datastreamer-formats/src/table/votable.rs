@@ -18,8 +18,8 @@ use arrow::{
     record_batch::RecordBatch,
 };
 
-use self::{binary::Base64Lines, field::VotableField};
-use super::{TableEnd, TableError, TableWriter, gather::Gather};
+use self::{binary::Base64Lines, field::VotableField, tabledata::TabledataCells};
+use super::{TableEnd, TableError, TableWriter, gather::{Frames, Gather}};
 
 /// How the rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -95,7 +95,7 @@ pub struct VotableWriter<W> {
 
 /// The encoder of the rows.
 enum Encoder {
-    Tabledata,
+    Tabledata(Frames),
     Binary(Base64Lines),
     Binary2(Base64Lines),
 }
@@ -108,42 +108,43 @@ impl<W: Write> VotableWriter<W> {
     pub fn new(out: W, schema: SchemaRef, options: VotableOptions) -> Result<Self, TableError> {
         let fields = field::fields(&schema, options.serialization)?;
         let mut rows = Gather::new(out, Arc::clone(&schema));
-        head::append(&mut rows.bytes, &schema, &fields, &options);
+        rows.append(|out| head::append(out, &schema, &fields, &options));
         rows.hand_over()?;
         Ok(Self {
             rows,
-            fields,
             encoder: match options.serialization {
-                Serialization::Tabledata => Encoder::Tabledata,
+                Serialization::Tabledata => Encoder::Tabledata(tabledata::frames(fields.len())),
                 Serialization::Binary => Encoder::Binary(Base64Lines::default()),
                 Serialization::Binary2 => Encoder::Binary2(Base64Lines::default()),
             },
+            fields,
             replaced: 0,
         })
     }
 
     /// Everything after the last row.
     fn end(mut self, status: &[u8]) -> Result<(), TableError> {
-        let out = &mut self.rows.bytes;
-        if let Encoder::Binary(lines) | Encoder::Binary2(lines) = &mut self.encoder {
-            lines.encode_rest(out);
-        }
-        out.extend_from_slice(match self.encoder {
-            Encoder::Tabledata => b"</TABLEDATA>\n".as_slice(),
-            Encoder::Binary(_) => b"</STREAM></BINARY>\n",
-            Encoder::Binary2(_) => b"</STREAM></BINARY2>\n",
+        let (encoder, replaced) = (&mut self.encoder, self.replaced);
+        self.rows.append(|out| {
+            if let Encoder::Binary(lines) | Encoder::Binary2(lines) = encoder {
+                lines.encode_rest(out);
+            }
+            out.extend_from_slice(match encoder {
+                Encoder::Tabledata(_) => b"</TABLEDATA>\n".as_slice(),
+                Encoder::Binary(_) => b"</STREAM></BINARY>\n",
+                Encoder::Binary2(_) => b"</STREAM></BINARY2>\n",
+            });
+            out.extend_from_slice(b"</DATA>\n</TABLE>\n");
+            out.extend_from_slice(status);
+            if replaced > 0 {
+                let text = format!(
+                    "<INFO name=\"warning\" value=\"{replaced} characters that XML cannot hold were \
+                     replaced by U+FFFD\"/>\n"
+                );
+                out.extend_from_slice(text.as_bytes());
+            }
+            out.extend_from_slice(b"</RESOURCE>\n</VOTABLE>\n");
         });
-        out.extend_from_slice(b"</DATA>\n</TABLE>\n");
-        out.extend_from_slice(status);
-        if self.replaced > 0 {
-            let text = format!(
-                "<INFO name=\"warning\" value=\"{} characters that XML cannot hold were replaced by \
-                 U+FFFD\"/>\n",
-                self.replaced
-            );
-            out.extend_from_slice(text.as_bytes());
-        }
-        out.extend_from_slice(b"</RESOURCE>\n</VOTABLE>\n");
         self.rows.end()
     }
 }
@@ -189,14 +190,10 @@ impl<W: Write> TableWriter for VotableWriter<W> {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), TableError> {
         let (fields, replaced) = (&self.fields, &mut self.replaced);
         match &mut self.encoder {
-            Encoder::Tabledata => self.rows.write_text_rows(
-                batch,
-                tabledata::SPECIALS,
-                |out, columns, numbers, row| {
-                    let cells = fields.iter().zip(columns);
-                    tabledata::append_row(out, replaced, cells, numbers, row)
-                },
-            ),
+            Encoder::Tabledata(frames) => {
+                let mut cells = TabledataCells { fields, replaced };
+                self.rows.write_text_rows(batch, frames, &mut cells)
+            }
             Encoder::Binary(lines) => self.rows.write_rows(batch, |out, columns, row| {
                 binary::append_row(&mut lines.raw, fields.iter().zip(columns), row)?;
                 lines.encode(out);

@@ -70,6 +70,16 @@ proptest! {
     }
 
     #[test]
+    fn json_is_what_serde_json_reads(name in text(), texts in texts()) {
+        escaping::json(&name, &texts);
+    }
+
+    #[test]
+    fn html_is_what_html5ever_reads(said in text(), texts in texts()) {
+        escaping::html(&said, &texts);
+    }
+
+    #[test]
     fn binary_is_what_the_crate_base64_reads(texts in texts()) {
         escaping::binary(&texts);
     }

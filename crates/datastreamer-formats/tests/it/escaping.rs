@@ -14,6 +14,8 @@ use datastreamer_formats::table::{
     TableEnd, TableWriter,
     csv::{CsvWriter, Delimiter},
     fits::{FitsShape, FitsWriter},
+    html::HtmlWriter,
+    json::{Framing, JsonWriter},
     meta,
     votable::{Serialization, VotableOptions, VotableWriter},
 };
@@ -117,6 +119,72 @@ pub(crate) fn tsv(name: &str, texts: &Texts) {
         assert_eq!(unescaped(&record[0]), written);
         assert_eq!(record[1], place.to_string());
     }
+}
+
+/// JSON's strings, as serde_json reads them, in both framings. The first is a column's name.
+pub(crate) fn json(name: &str, texts: &Texts) {
+    let batch = with_numbers(name, texts);
+    if name == "n" {
+        let refused = JsonWriter::new(Vec::new(), batch.schema(), Framing::Lines);
+        assert!(refused.is_err(), "two columns of one name");
+        return;
+    }
+    let records = |framing| {
+        let mut file = Vec::new();
+        let mut writer = Box::new(JsonWriter::new(&mut file, batch.schema(), framing).unwrap());
+        writer.write(&batch).unwrap();
+        writer.finish(TableEnd::Complete).unwrap();
+        String::from_utf8(file).unwrap()
+    };
+    let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    let expected: Vec<_> = texts
+        .iter()
+        .enumerate()
+        .map(|(place, text)| serde_json::json!({ name: text, "n": place }))
+        .collect();
+    let lines = records(Framing::Lines);
+    assert_eq!(lines.lines().map(read).collect::<Vec<_>>(), expected);
+    let array = read(&records(Framing::Array));
+    assert_eq!(array, serde_json::Value::Array(expected));
+}
+
+/// The page's texts, as html5ever reads them. The first is what is said of table and column.
+pub(crate) fn html(said: &str, texts: &Texts) {
+    let batch = with_numbers(said, texts);
+    let field = batch.schema().field(0).clone();
+    let metadata = [meta::DESCRIPTION, meta::UNIT].map(|key| (key.to_owned(), said.to_owned()));
+    let number = batch.schema().field(1).clone();
+    let fields = vec![field.with_metadata(HashMap::from(metadata)), number];
+    let metadata = [meta::NAME, meta::DESCRIPTION].map(|key| (key.to_owned(), said.to_owned()));
+    let schema = Arc::new(Schema::new_with_metadata(fields, HashMap::from(metadata)));
+    let batch = RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec()).unwrap();
+    let mut file = Vec::new();
+    let mut writer = Box::new(HtmlWriter::new(&mut file, schema, u64::MAX).unwrap());
+    writer.write(&batch).unwrap();
+    writer.finish(TableEnd::Complete).unwrap();
+    let page = scraper::Html::parse_document(std::str::from_utf8(&file).unwrap());
+    let all = |selector: &str| {
+        let selector = scraper::Selector::parse(selector).unwrap();
+        let elements: Vec<_> = page.select(&selector).collect();
+        elements
+    };
+    let text_of = |element: &scraper::ElementRef<'_>| element.text().collect::<String>();
+    // Nothing that was said is markup.
+    assert_eq!(all("body > *").len(), if said.is_empty() { 3 } else { 4 });
+    assert_eq!(all("script, img, a").len(), 0);
+    let (rows, columns) = (all("tbody > tr"), all("th"));
+    assert_eq!((rows.len(), columns.len()), (texts.len(), 2));
+    if !said.is_empty() {
+        assert_eq!(text_of(&all("h1")[0]), in_html(said));
+        assert_eq!(columns[0].attr("title"), Some(in_html(said).as_str()));
+        assert_eq!(text_of(&columns[0]), in_html(said).repeat(2));
+    }
+    let cells: Vec<_> = all("tbody > tr > td").iter().map(text_of).collect();
+    let expected = texts.iter().enumerate().flat_map(|(place, text)| {
+        let text = text.as_deref().unwrap_or_default();
+        [in_html(text), place.to_string()]
+    });
+    assert_eq!(cells, expected.collect::<Vec<_>>());
 }
 
 /// BINARY's and BINARY2's base64, as the crate base64 reads it: lengths, masks, bytes and UTF-16.
@@ -265,6 +333,16 @@ fn in_xml(text: &str) -> String {
         false => '\u{fffd}',
     };
     text.chars().map(kept).collect()
+}
+
+/// Controls are shown as what they are not.
+fn in_html(text: &str) -> String {
+    let shown = |character: char| match character {
+        '\t' | '\n' | '\r' => character,
+        character if character.is_control() => char::REPLACEMENT_CHARACTER,
+        character => character,
+    };
+    text.chars().map(shown).collect()
 }
 
 fn in_fits(character: char) -> char {

@@ -1,43 +1,59 @@
-//! Rows as XML elements. The hot path of the commonest format: no allocation, one pass a cell.
+//! Rows as XML elements.
 
 use super::field::{Primitive, VotableField};
 use crate::table::{
     column::{Cells, Column},
-    gather::BadCell,
-    numbers::Rendered,
-    text::{self, BeyondYears, Marks, Specials},
+    gather::{Frames, TextFormat},
+    text::{self, BeyondYears, Specials},
 };
 
-/// VOTable 1.5, 6: `NaN`, `+Inf`, `-Inf`.
-pub(super) const SPECIALS: Specials = Specials {
+/// VOTable 1.5, 6.
+const SPECIALS: Specials = Specials {
     nan: "NaN",
     infinity: "+Inf",
     minus_infinity: "-Inf",
 };
 
-/// Appends one row. On an error a part of it was appended; it says which column, and why.
-/// Characters that XML cannot hold become U+FFFD, and are counted in `replaced`.
-pub(super) fn append_row<'a>(
-    out: &mut Vec<u8>,
-    replaced: &mut u64,
-    cells: impl Iterator<Item = (&'a VotableField, &'a Column<'a>)>,
-    numbers: &Rendered<'_>,
-    row: usize,
-) -> Result<(), BadCell> {
-    out.extend_from_slice(b"<TR>");
-    for (place, (field, column)) in cells.enumerate() {
-        if column.is_null(row) {
-            out.extend_from_slice(b"<TD/>");
-        } else if column.cells.are_numbers() && field.null.is_none() {
-            text::short_between(out, b"<TD>", numbers.get(place, row), b"</TD>");
-        } else {
-            out.extend_from_slice(b"<TD>");
-            append_cell(out, replaced, field, column, row).map_err(|problem| (place, problem))?;
-            out.extend_from_slice(b"</TD>");
-        }
+/// What stands around the cells of a table with so many columns.
+pub(super) fn frames(columns: usize) -> Frames {
+    let cell = || [b"<TD>".to_vec(), b"</TD>".to_vec(), b"<TD/>".to_vec()];
+    let around: Vec<_> = (0..columns).map(|_| cell()).collect();
+    Frames::new(b"<TR>", b"</TR>\n", &around)
+}
+
+/// The cells of a table as text.
+pub(super) struct TabledataCells<'a> {
+    pub(super) fields: &'a [VotableField],
+    /// Characters that XML cannot hold, and that became U+FFFD.
+    pub(super) replaced: &'a mut u64,
+}
+
+impl TextFormat for TabledataCells<'_> {
+    const SPECIALS: Specials = SPECIALS;
+    const BOOLEANS: [&'static str; 2] = ["F", "T"];
+
+    /// What may not stand in an element as it is; U+FFFE and U+FFFF are the only characters beyond
+    /// the controls that XML 1.0 forbids (2.2), and what is not ASCII not every column may have.
+    fn has_marks(&self, text: &[u8]) -> bool {
+        text::any(text, |byte| {
+            !matches!(byte, b' '..=b'~') || matches!(byte, b'&' | b'<' | b'>')
+        })
     }
-    out.extend_from_slice(b"</TR>\n");
-    Ok(())
+
+    /// Where a value stands for null each one is looked at.
+    fn is_rendered(&self, place: usize) -> bool {
+        self.fields[place].null.is_none()
+    }
+
+    fn append_cell(
+        &mut self,
+        out: &mut Vec<u8>,
+        place: usize,
+        column: &Column<'_>,
+        row: usize,
+    ) -> Result<(), &'static str> {
+        append_cell(out, self.replaced, &self.fields[place], column, row)
+    }
 }
 
 #[inline]
@@ -118,15 +134,6 @@ fn append_element(
     Ok(())
 }
 
-/// What may not stand in an element as it is; 0xef leads U+FFFE and U+FFFF, the only characters
-/// beyond the controls that XML 1.0 forbids (2.2).
-const MARKED: Marks = Marks::of(
-    b"\x00\x01\x02\x03\x04\x05\x06\x07\x08\x0b\x0c\r\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\
-      \x19\x1a\x1b\x1c\x1d\x1e\x1f&<>\xef",
-);
-
-/// Most texts need no escape, and are appended at once.
-#[inline]
 fn append_text(
     out: &mut Vec<u8>,
     replaced: &mut u64,
@@ -136,11 +143,7 @@ fn append_text(
     if field.primitive == Primitive::Char && !text.is_ascii() {
         return Err(super::field::NOT_ASCII);
     }
-    if MARKED.are_in(text.as_bytes()) {
-        append_escaped(out, replaced, text.as_bytes());
-    } else {
-        text::short(out, text.as_bytes());
-    }
+    append_escaped(out, replaced, text.as_bytes());
     Ok(())
 }
 
@@ -158,9 +161,9 @@ fn append_escaped(out: &mut Vec<u8>, replaced: &mut u64, bytes: &[u8]) {
             _ => continue,
         };
         *replaced += u64::from(escape == "\u{fffd}");
-        text::short(out, &bytes[plain_from..at]);
+        out.extend_from_slice(&bytes[plain_from..at]);
         out.extend_from_slice(escape.as_bytes());
         plain_from = at + length;
     }
-    text::short(out, &bytes[plain_from..]);
+    out.extend_from_slice(&bytes[plain_from..]);
 }
