@@ -13,7 +13,7 @@ use super::scratch::Scratch;
 use super::{tools, wait};
 
 /// What every run gets; the longest take a second.
-const TIME_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// Returns a command for the program without any setting of the outside.
 ///
@@ -90,7 +90,15 @@ pub(crate) fn run(arguments: &[&str]) -> Said {
 ///
 /// # Panics
 /// When that has not come after a minute.
-pub(crate) fn finish(mut command: Command) -> Said {
+pub(crate) fn finish(command: Command) -> Said {
+    finish_within(command, TIME_LIMIT)
+}
+
+/// Runs a prepared command to its end.
+///
+/// # Panics
+/// When that has not come in time.
+pub(crate) fn finish_within(mut command: Command, limit: Duration) -> Said {
     let child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -99,7 +107,7 @@ pub(crate) fn finish(mut command: Command) -> Said {
     let pid = child.id();
     let (sender, ended) = mpsc::channel();
     thread::spawn(move || sender.send(child.wait_with_output()));
-    let Ok(output) = ended.recv_timeout(TIME_LIMIT) else {
+    let Ok(output) = ended.recv_timeout(limit) else {
         signal(pid, "KILL");
         panic!("{command:?} does not end");
     };
