@@ -29,7 +29,10 @@ pub(crate) fn facts() -> Vec<(&'static str, String)> {
         ("rustc", output("rustc", &["--version"])),
         ("crates", versions(LOCK)),
         ("original", original()),
-        ("allocator", "jemalloc in the program, glibc's in what is measured beside it".into()),
+        (
+            "allocator",
+            "jemalloc in the program, glibc's in what is measured beside it".into(),
+        ),
     ]
 }
 

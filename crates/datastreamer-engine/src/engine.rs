@@ -54,6 +54,13 @@ pub const DEFAULT_SPILL_BYTES: u64 = 20 * 1024 * 1024 * 1024;
 pub const DEFAULT_TIME_LIMIT: Duration = Duration::from_secs(600);
 /// Rows of a batch: DataFusion's own default. 8192 rows of 100 bytes fit a core's cache.
 const BATCH_ROWS: usize = 8192;
+/// A query is done in no more parts than have 32 MiB of the memory each: one that has less sorts in
+/// pieces too small to merge.
+const PART_BYTES: usize = 32 * 1024 * 1024;
+/// Of a part's memory so much, 10 MiB as DataFusion has it, is kept for merging what it spilled;
+/// of a small memory a quarter.
+const MERGE_BYTES_MAX: usize = 10 * 1024 * 1024;
+const MERGE_SHARE: usize = 4;
 /// How long the list of a directory's files may be old: a request sees what was there a second
 /// ago, and a thousand requests list it once.
 const LISTING_AGE: Duration = Duration::from_secs(1);
@@ -99,7 +106,7 @@ pub struct Engine {
 struct Shared {
     /// For scans: one partition, so that rows come in the files' order, on the reader's thread.
     scans: SessionContext,
-    /// For queries: as many partitions as there are threads.
+    /// For queries: as many partitions as there are threads, as far as the memory goes.
     queries: SessionContext,
     tables: RwLock<BTreeMap<String, TableInfo>>,
     time_limit: Duration,
@@ -146,13 +153,15 @@ impl Engine {
             .or_else(|| thread::available_parallelism().ok().map(Into::into))
             .unwrap_or(1);
         let environment = environment(&options)?;
-        let session = |partitions: usize| {
-            SessionContext::new_with_config_rt(config(partitions), Arc::clone(&environment))
+        let session = |parts: usize| {
+            let config = config(parts, options.memory_bytes);
+            SessionContext::new_with_config_rt(config, Arc::clone(&environment))
         };
+        let parts_max = (options.memory_bytes / PART_BYTES).max(1);
         Ok(Self {
             shared: Arc::new(Shared {
                 scans: session(1),
-                queries: session(threads),
+                queries: session(threads.min(parts_max)),
                 tables: RwLock::default(),
                 time_limit: options.time_limit,
                 planner: Arc::new(OwnThreads::start("planner", 1)?),
@@ -331,9 +340,11 @@ fn known_rows_of(plan: &dyn ExecutionPlan) -> Option<u64> {
     }
 }
 
-fn config(partitions: usize) -> SessionConfig {
+fn config(parts: usize, memory_bytes: usize) -> SessionConfig {
+    let merge_bytes = memory_bytes / parts / MERGE_SHARE;
     let mut config = SessionConfig::new()
-        .with_target_partitions(partitions)
+        .with_target_partitions(parts)
+        .with_sort_spill_reservation_bytes(merge_bytes.min(MERGE_BYTES_MAX))
         .with_batch_size(BATCH_ROWS)
         .with_information_schema(true);
     let options = config.options_mut();

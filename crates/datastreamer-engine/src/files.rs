@@ -197,7 +197,10 @@ impl TableFiles {
     }
 
     /// Reads the columns that all files together have, without those of partitions.
-    pub(crate) async fn infer_schema(&self, state: &SessionState) -> Result<SchemaRef, EngineError> {
+    pub(crate) async fn infer_schema(
+        &self,
+        state: &SessionState,
+    ) -> Result<SchemaRef, EngineError> {
         let options = self.options();
         let urls = self.urls()?;
         let first = urls

@@ -130,6 +130,22 @@ fn a_sort_beyond_the_memory_spills() {
     assert_eq!(error.kind(), EngineErrorKind::Exhausted, "{error}");
 }
 
+#[test]
+fn a_sort_spills_however_many_threads_and_however_little_memory_there_is() {
+    let sql = "SELECT id, name, RA FROM stars ORDER BY name, id";
+    for (threads, memory_bytes) in [(1, 8 << 20), (2, 16 << 20), (64, 96 << 20)] {
+        let options = EngineOptions {
+            memory_bytes,
+            threads: Some(threads),
+            ..EngineOptions::default()
+        };
+        let (_folder, engine) = engine_with(600_000, options);
+        let rows = query(&engine, sql).unwrap();
+        let counted: usize = rows.map(|batch| batch.unwrap().num_rows()).sum();
+        assert_eq!(counted, 600_000, "{threads} threads, {memory_bytes} bytes");
+    }
+}
+
 /// A query that gives no row for a long time.
 const ENDLESS: &str =
     "SELECT count(*) FROM stars a, stars b, stars c WHERE a.id + b.id + c.id = -1";

@@ -35,6 +35,10 @@ use super::{TableEnd, TableError, TableWriter, column::contains, votable};
 /// it a stream of some ten columns stays under 32 MB.
 const ROW_GROUP_BYTES: usize = 8 * 1024 * 1024;
 
+/// The first row group has so many bytes, and each the double of the one before: the file begins
+/// within milliseconds, and not once 8 MB of it are there.
+const FIRST_ROW_GROUP_BYTES: usize = 1024 * 1024;
+
 /// And so many rows, where they are small: readers work on one row group a thread.
 const ROW_GROUP_ROWS: usize = 1024 * 1024;
 
@@ -105,6 +109,8 @@ pub struct ParquetWriter<W: Write + Send> {
     schema: SchemaRef,
     stored: Stored,
     rows: u64,
+    /// Of the row group that is being filled.
+    row_group_bytes: usize,
 }
 
 impl<W: Write + Send> ParquetWriter<W> {
@@ -129,6 +135,7 @@ impl<W: Write + Send> ParquetWriter<W> {
             schema,
             stored,
             rows: 0,
+            row_group_bytes: FIRST_ROW_GROUP_BYTES,
         })
     }
 }
@@ -143,8 +150,9 @@ impl<W: Write + Send> TableWriter for ParquetWriter<W> {
             self.file
                 .write(&batch.slice(from, length))
                 .map_err(output_error)?;
-            if self.file.memory_size() >= ROW_GROUP_BYTES {
+            if self.file.memory_size() >= self.row_group_bytes {
                 self.file.flush().map_err(output_error)?;
+                self.row_group_bytes = ROW_GROUP_BYTES.min(2 * self.row_group_bytes);
             }
         }
         Ok(())

@@ -2,7 +2,10 @@
 //!
 //! Floats are the shortest text that reads back as the same number. Times are in `times.rs`.
 
-pub(super) use super::{buffer::copy_short, times::{BeyondYears, time}};
+pub(super) use super::{
+    buffer::copy_short,
+    times::{BeyondYears, time},
+};
 
 /// What [`short`] copies without a call: any number is shorter.
 const SHORT_BYTES: usize = 32;

@@ -19,7 +19,10 @@ use arrow::{
 };
 
 use self::{binary::Base64Lines, field::VotableField, tabledata::TabledataCells};
-use super::{TableEnd, TableError, TableWriter, gather::{Frames, Gather}};
+use super::{
+    TableEnd, TableError, TableWriter,
+    gather::{Frames, Gather},
+};
 
 /// How the rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

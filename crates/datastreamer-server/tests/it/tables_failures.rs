@@ -115,7 +115,7 @@ fn a_file_that_is_corrupt_at_its_end_is_no_whole_table() {
     let scratch = Scratch::new("corrupt");
     let file = tables::corrupt_at_its_end(scratch.path(), "corrupt");
     let server = Server::start([&file]);
-    // 50 thousand rows before the damage are enough for readers that take their time.
+    // 25 thousand rows before the damage are enough for readers that take their time.
     let short = server.url("/corrupt.vot?select=source_id,ra&offset=900000");
     wait::for_all(TableReader::ALL, |reader| {
         let report = reader.load(&short);
