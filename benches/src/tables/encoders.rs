@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::report::{Report, Table};
 
-/// What the crate's benchmark prints before each of a line's figures.
+/// What stands in a line that the crate's benchmark prints, with tabs between.
 const COLUMNS: [&str; 4] = ["encoder", "M rows/CPU s", "ns/row", "bytes/row"];
 
 const ARGUMENTS: [&str; 6] = [

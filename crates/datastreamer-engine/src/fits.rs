@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::{
     catalog::{Session, TableProvider},
-    common::{DataFusionError, Result, Statistics, stats::Precision},
+    common::{DataFusionError, Result, Statistics, project_schema, stats::Precision},
     execution::{SendableRecordBatchStream, TaskContext},
     logical_expr::{Expr, TableType},
     physical_expr::EquivalenceProperties,
@@ -98,10 +98,7 @@ impl TableProvider for FitsTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let wrong = |error: EngineError| DataFusionError::External(Box::new(error));
-        let schema = match projection {
-            Some(columns) => Arc::new(self.schema.project(columns)?),
-            None => Arc::clone(&self.schema),
-        };
+        let schema = project_schema(&self.schema, projection)?;
         Ok(Arc::new(FitsScan {
             files: open_all(&self.files).map_err(wrong)?,
             properties: Arc::new(PlanProperties::new(

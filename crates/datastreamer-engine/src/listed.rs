@@ -10,7 +10,7 @@ use arrow::datatypes::{Field, SchemaBuilder, SchemaRef};
 use async_trait::async_trait;
 use datafusion::{
     catalog::{Session, TableProvider},
-    common::{DataFusionError, Result},
+    common::{DataFusionError, Result, project_schema},
     execution::cache::cache_manager::FileStatisticsCache,
     logical_expr::{Expr, TableProviderFilterPushDown, TableType},
     physical_plan::{ExecutionPlan, empty::EmptyExec},
@@ -70,10 +70,7 @@ impl TableProvider for ListedTable {
         let wrong = |error: EngineError| DataFusionError::External(Box::new(error));
         let urls = self.files.urls().map_err(wrong)?;
         if urls.is_empty() {
-            let schema = match projection {
-                Some(columns) => Arc::new(self.schema.project(columns)?),
-                None => self.schema(),
-            };
+            let schema = project_schema(&self.schema, projection)?;
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
         let table = self.files.listing_table(urls, Arc::clone(&self.inside))?;

@@ -5,7 +5,7 @@
 //! overwritten by what comes next. Called by `gather.rs` and the encoders.
 
 /// What [`RowBuffer::put_cell`] copies without a call: any number is shorter.
-const SHORT_BYTES: usize = 32;
+pub(super) const SHORT_BYTES: usize = 32;
 
 /// So much room is kept, in bytes.
 const ROOM_BYTES_MAX: usize = 256 * 1024;

@@ -6,8 +6,8 @@
 use arrow::{
     array::{
         Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, BooleanArray, FixedSizeBinaryArray,
-        FixedSizeListArray, LargeBinaryArray, LargeListArray, LargeStringArray, ListArray,
-        StringArray, StringViewArray, new_empty_array,
+        FixedSizeListArray, GenericStringArray, LargeBinaryArray, LargeListArray, LargeStringArray,
+        ListArray, OffsetSizeTrait, StringArray, StringViewArray, new_empty_array,
     },
     buffer::NullBuffer,
     compute::cast,
@@ -206,19 +206,20 @@ impl<'a> Texts<'a> {
     /// The bytes of some rows' texts, where they lie together.
     pub(super) fn together(&self, rows: std::ops::Range<usize>) -> Option<&'a [u8]> {
         match self {
-            Self::Utf8(array) => {
-                let offsets = array.value_offsets();
-                let bytes = offsets[rows.start] as usize..offsets[rows.end] as usize;
-                array.value_data().get(bytes)
-            }
-            Self::Large(array) => {
-                let offsets = array.value_offsets();
-                let bytes = offsets[rows.start] as usize..offsets[rows.end] as usize;
-                array.value_data().get(bytes)
-            }
+            Self::Utf8(array) => bytes_of(array, rows),
+            Self::Large(array) => bytes_of(array, rows),
             Self::View(_) => None,
         }
     }
+}
+
+fn bytes_of<O: OffsetSizeTrait>(
+    array: &GenericStringArray<O>,
+    rows: std::ops::Range<usize>,
+) -> Option<&[u8]> {
+    let offsets = array.value_offsets();
+    let bytes = offsets[rows.start].as_usize()..offsets[rows.end].as_usize();
+    array.value_data().get(bytes)
 }
 
 impl ByteTexts<'_> {

@@ -2,13 +2,11 @@
 //!
 //! Floats are the shortest text that reads back as the same number. Times are in `times.rs`.
 
+use super::buffer::SHORT_BYTES;
 pub(super) use super::{
     buffer::copy_short,
     times::{BeyondYears, time},
 };
-
-/// What [`short`] copies without a call: any number is shorter.
-const SHORT_BYTES: usize = 32;
 
 /// Appends a text that is short as a rule: in a room of a fixed size, of which the rest is given
 /// back.

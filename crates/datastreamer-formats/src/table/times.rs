@@ -47,7 +47,7 @@ const TIMESTAMP_BYTES: usize = 19;
 const TIME_BYTES: usize = 8;
 
 /// The longest: a timestamp in nanoseconds.
-pub(super) const TIME_BYTES_MAX: usize = TIMESTAMP_BYTES + 10;
+pub(super) const TIME_BYTES_MAX: usize = TIMESTAMP_BYTES + ".123456789".len();
 
 /// How long the texts of a column of times are; `None` for other types.
 pub(super) fn time_bytes(data_type: &DataType) -> Option<usize> {
