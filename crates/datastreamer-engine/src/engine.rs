@@ -15,7 +15,6 @@ use std::{
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::{
     catalog::TableProvider,
-    common::stats::Precision,
     dataframe::DataFrame,
     execution::{
         context::SessionContext,
@@ -23,10 +22,7 @@ use datafusion::{
         memory_pool::FairSpillPool,
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
-    physical_plan::{
-        ExecutionPlan, execute_stream,
-        statistics::{StatisticsArgs, StatisticsContext},
-    },
+    physical_plan::execute_stream,
     prelude::SessionConfig,
 };
 use datastreamer_rows::notes::Notes;
@@ -37,6 +33,7 @@ use crate::{
     files::{FileKind, TableFiles},
     fits::FitsTable,
     footer,
+    known::Known,
     listed::ListedTable,
     narrow::Narrowing,
     pinned::pin_files,
@@ -292,7 +289,13 @@ impl Shared {
     async fn run(&self, frame: DataFrame, dress: Option<&Schema>) -> Result<Rows, EngineError> {
         let task = Arc::new(frame.task_ctx());
         let plan = frame.create_physical_plan().await?;
-        let known = known_rows_of(plan.as_ref());
+        let known = match dress {
+            Some(_) => Known::of_scan(plan.as_ref()),
+            None => Known {
+                values: Vec::new(),
+                ..Known::of(plan.as_ref())
+            },
+        };
         let pinned = pin_files(plan.as_ref())?;
         let mut schema = plan.schema();
         if let Some(table) = dress {
@@ -328,16 +331,7 @@ fn limit(frame: DataFrame, offset: u64, rows_max: Option<u64>) -> Result<DataFra
 
 async fn known_rows(context: &SessionContext, table: &Arc<dyn TableProvider>) -> Option<u64> {
     let plan = table.scan(&context.state(), None, &[], None).await.ok()?;
-    known_rows_of(plan.as_ref())
-}
-
-fn known_rows_of(plan: &dyn ExecutionPlan) -> Option<u64> {
-    let whole = StatisticsArgs::new();
-    let statistics = StatisticsContext::new().compute(plan, &whole).ok()?;
-    match statistics.num_rows {
-        Precision::Exact(rows) => u64::try_from(rows).ok(),
-        _ => None,
-    }
+    Known::of(plan.as_ref()).rows
 }
 
 fn config(parts: usize, memory_bytes: usize) -> SessionConfig {

@@ -127,6 +127,23 @@ impl FitsScan {
         paths.map(PinnedFile::pin).collect()
     }
 
+    /// The columns of texts, and the most bytes that any has.
+    pub(crate) fn text_widths(&self) -> impl Iterator<Item = (String, usize)> {
+        let fields = self.files.first().map(|(_, file)| file.schema());
+        let fields = fields
+            .iter()
+            .flat_map(|schema| schema.fields().iter().cloned());
+        let fields: Vec<_> = fields.enumerate().collect();
+        fields.into_iter().filter_map(|(column, field)| {
+            let widths = self
+                .files
+                .iter()
+                .map(|(_, file)| file.text_bytes_max(column));
+            let widest = widths.reduce(|one, other| Some(one?.max(other?)))??;
+            Some((field.name().clone(), widest))
+        })
+    }
+
     fn rows(&self) -> u64 {
         let rows = self.files.iter().map(|(_, file)| file.rows()).sum::<u64>();
         self.limit.map_or(rows, |limit| rows.min(limit))

@@ -23,13 +23,14 @@
 //!
 //! # One batch, read downward
 //! `engine.rs` (plans) → `files.rs`, `listed.rs` or `fits.rs` (what is read) → `rows.rs` (what the caller
-//! reads). `narrow.rs` turns a URL's parameters into a plan, `sql.rs` a text.
+//! reads). `known.rs` says what is known of them before; `narrow.rs` turns a URL's parameters into a plan, `sql.rs` a text.
 
 mod engine;
 mod error;
 mod files;
 mod fits;
 mod footer;
+mod known;
 mod listed;
 mod narrow;
 mod pinned;

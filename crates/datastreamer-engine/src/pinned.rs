@@ -6,6 +6,7 @@
 use std::{
     fs::Metadata,
     hash::{BuildHasher, RandomState},
+    iter,
     path::PathBuf,
     sync::LazyLock,
     time::SystemTime,
@@ -79,9 +80,7 @@ pub(crate) fn version(pinned: &[PinnedFile]) -> Option<u64> {
 /// Pins the files of a plan's scans. Blocks for a `stat` a file.
 pub(crate) fn pin_files(plan: &dyn ExecutionPlan) -> Result<Vec<PinnedFile>, EngineError> {
     let mut pinned = Vec::new();
-    let mut plans = vec![plan];
-    while let Some(plan) = plans.pop() {
-        plans.extend(plan.children().into_iter().map(AsRef::as_ref));
+    for plan in nodes(plan) {
         if let Some(scan) = plan.downcast_ref::<FitsScan>() {
             pinned.extend(scan.pin()?);
         }
@@ -97,4 +96,14 @@ pub(crate) fn pin_files(plan: &dyn ExecutionPlan) -> Result<Vec<PinnedFile>, Eng
         }
     }
     Ok(pinned)
+}
+
+/// A plan, and all plans that it is made of.
+pub(crate) fn nodes(plan: &dyn ExecutionPlan) -> impl Iterator<Item = &dyn ExecutionPlan> {
+    let mut plans = vec![plan];
+    iter::from_fn(move || {
+        let plan = plans.pop()?;
+        plans.extend(plan.children().into_iter().map(AsRef::as_ref));
+        Some(plan)
+    })
 }

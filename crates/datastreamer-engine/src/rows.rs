@@ -15,6 +15,7 @@ use std::{
 use crate::{
     engine::OwnThreads,
     error::{EngineError, EngineErrorKind},
+    known::Known,
     pinned::{self, PinnedFile},
     stoppable::Wanted,
 };
@@ -24,6 +25,7 @@ use arrow::{
     record_batch::{RecordBatch, RecordBatchReader},
 };
 use datafusion::execution::SendableRecordBatchStream;
+use datastreamer_formats::table::fits::KnownValues;
 use datastreamer_rows::notes::{self, Notes};
 use futures_util::{StreamExt, task::AtomicWaker};
 
@@ -35,7 +37,7 @@ use futures_util::{StreamExt, task::AtomicWaker};
 /// The time limit counts what the reader has waited for rows, and never what a slow client takes.
 pub struct Rows {
     schema: SchemaRef,
-    known: Option<u64>,
+    known: Known,
     stream: Option<SendableRecordBatchStream>,
     pinned: Vec<PinnedFile>,
     wanted: Wanted,
@@ -72,7 +74,7 @@ impl RowsStopper {
 impl Rows {
     pub(crate) fn new(
         schema: SchemaRef,
-        known: Option<u64>,
+        known: Known,
         stream: SendableRecordBatchStream,
         pinned: Vec<PinnedFile>,
         wanted: Wanted,
@@ -94,7 +96,13 @@ impl Rows {
 
     /// Returns how many rows there will be, where the files say so.
     pub fn known_rows(&self) -> Option<u64> {
-        self.known
+        self.known.rows
+    }
+
+    /// Returns what is known of the values of each column, where the rows are those of a table;
+    /// nothing for a query.
+    pub fn known_values(&self) -> &[KnownValues] {
+        &self.known.values
     }
 
     /// Tells one state of the files that are read from another, within this process: what was

@@ -163,6 +163,12 @@ impl FitsFile {
         self.table.rows
     }
 
+    /// The most bytes that a text of this column has, by its place; `None` for other columns, and
+    /// for texts in the heap or in arrays.
+    pub fn text_bytes_max(&self, column: usize) -> Option<usize> {
+        self.table.columns.get(column)?.text_bytes_max()
+    }
+
     /// Reads rows into one batch, of all columns or of those with these numbers, in their order.
     ///
     /// # Errors

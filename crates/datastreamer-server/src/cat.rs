@@ -98,7 +98,7 @@ fn start(config: &Config, target: &str, format: Option<Format>) -> Result<Starte
     };
     let write = export.prepared.write;
     let reader = config
-        .stream_options()
+        .sole_stream_options()
         .context(target)
         .length(export.prepared.length)
         // A terminal or a pipe may take its time: who runs this decides when to give up.

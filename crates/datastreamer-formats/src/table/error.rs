@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt, io};
 
+use arrow::datatypes::Schema;
+
 /// Why a table could not be written.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -72,5 +74,61 @@ impl Error for TableError {
 impl From<io::Error> for TableError {
     fn from(error: io::Error) -> Self {
         Self::Output(error)
+    }
+}
+
+/// A row, counted from the first of the batch, and what is wrong with its value.
+pub(super) type BadRow = (usize, &'static str);
+
+/// A value that a format cannot hold.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct BadValue {
+    /// Counted from the first of the rows that were encoded.
+    pub(super) row: usize,
+    /// The column's place.
+    pub(super) place: usize,
+    pub(super) problem: &'static str,
+}
+
+impl BadValue {
+    /// Tells of it. `rows` are those of the table before the ones that were encoded.
+    pub(super) fn error(self, schema: &Schema, rows: u64) -> TableError {
+        TableError::Value {
+            row: rows + self.row as u64,
+            column: schema.field(self.place).name().clone(),
+            problem: self.problem.into(),
+        }
+    }
+}
+
+/// Finds the first bad value of rows that are encoded column by column.
+#[derive(Debug, Default)]
+pub(super) struct FirstBad(Option<(BadRow, usize)>);
+
+impl FirstBad {
+    /// Takes what became of the next column, by its place.
+    pub(super) fn note(&mut self, place: usize, column: Result<(), BadRow>) {
+        if let Err(bad) = column
+            && self.row().is_none_or(|first| bad.0 < first)
+        {
+            self.0 = Some((bad, place));
+        }
+    }
+
+    /// The row, counted from the first of the batch.
+    pub(super) fn row(&self) -> Option<usize> {
+        self.0.map(|((row, _), _)| row)
+    }
+
+    /// What became of the rows from this one on.
+    pub(super) fn result(&self, from: usize) -> Result<(), BadValue> {
+        match self.0 {
+            None => Ok(()),
+            Some(((row, problem), place)) => Err(BadValue {
+                row: row - from,
+                place,
+                problem,
+            }),
+        }
     }
 }

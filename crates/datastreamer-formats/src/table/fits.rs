@@ -2,7 +2,8 @@
 //!
 //! A binary table's header says how many rows there are and how wide each is, before the first.
 //! A [`FitsShape`] is what it must know. There are three ways to one:
-//! - the schema says it all, but for the number of rows: [`FitsShape::of_schema`];
+//! - schema, number of rows and what is [known of the values](KnownValues) say it all:
+//!   [`FitsShape::of_schema`];
 //! - the source can be read twice: [`FitsSurvey`] looks at the rows first;
 //! - neither: [`FitsSpool`] keeps the table in a temporary file.
 //!
@@ -24,6 +25,7 @@
 
 mod encode;
 mod header;
+mod known;
 mod layout;
 mod shape;
 mod spool;
@@ -31,6 +33,7 @@ mod survey;
 mod systems;
 mod writer;
 
+pub use known::KnownValues;
 pub use shape::FitsShape;
 pub use spool::{FitsSpool, FitsTable, SPOOL_BYTES_MAX};
 pub use survey::FitsSurvey;

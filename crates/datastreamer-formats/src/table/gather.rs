@@ -1,7 +1,7 @@
-//! Rows encoded one by one, gathered, and written in pieces: what the formats that are encoded
+//! Rows encoded one by one or in blocks, gathered, and written in pieces: what the formats that are encoded
 //! here have in common.
 
-use std::{io::Write, mem};
+use std::{io::Write, mem, ops::Range};
 
 use arrow::{
     array::ArrayRef,
@@ -13,6 +13,7 @@ use super::{
     TableError,
     buffer::{Frame, RowBuffer},
     column::{Column, cast_columns, cell_types, typed_columns},
+    error::BadValue,
     rendered::{Buffers, Rendered},
     text::Specials,
 };
@@ -162,6 +163,30 @@ impl<W: Write> Gather<W> {
         Ok(())
     }
 
+    /// The same for a format of blocks of rows, encoded column by column: `append_block` appends the
+    /// first of the rows that it is given, and says how many.
+    pub(super) fn write_blocks(
+        &mut self,
+        batch: &RecordBatch,
+        mut append_block: impl FnMut(
+            &mut RowBuffer,
+            &[Column<'_>],
+            Range<usize>,
+        ) -> Result<usize, BadValue>,
+    ) -> Result<(), TableError> {
+        let arrays = cast_columns(batch)?;
+        let columns = self.columns(&arrays)?;
+        let mut rows = 0..batch.num_rows();
+        while !rows.is_empty() {
+            let appended = append_block(&mut self.bytes, &columns, rows.clone());
+            let count = appended.map_err(|bad| bad.error(&self.schema, self.rows))?;
+            rows.start += count;
+            self.rows += count as u64;
+            self.hand_over_full()?;
+        }
+        Ok(())
+    }
+
     fn columns<'a>(&self, arrays: &'a [ArrayRef]) -> Result<Vec<Column<'a>>, TableError> {
         typed_columns(arrays, &self.types)
     }
@@ -172,19 +197,25 @@ impl<W: Write> Gather<W> {
         append_row: impl FnOnce(&mut RowBuffer, &mut Vec<u8>) -> Result<(), BadCell>,
     ) -> Result<(), TableError> {
         let kept = self.bytes.len();
-        if let Err((column, problem)) = append_row(&mut self.bytes, &mut self.scratch) {
+        if let Err((place, problem)) = append_row(&mut self.bytes, &mut self.scratch) {
             self.bytes.truncate(kept);
-            return Err(TableError::Value {
-                row: self.rows,
-                column: self.schema.field(column).name().clone(),
-                problem: problem.into(),
-            });
+            let bad = BadValue {
+                row: 0,
+                place,
+                problem,
+            };
+            return Err(bad.error(&self.schema, self.rows));
         }
         self.rows += 1;
-        if self.bytes.len() >= GATHER_BYTES {
-            self.hand_over()?;
+        self.hand_over_full()
+    }
+
+    #[inline]
+    fn hand_over_full(&mut self) -> Result<(), TableError> {
+        match self.bytes.len() {
+            GATHER_BYTES.. => self.hand_over(),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     pub(super) fn schema(&self) -> &SchemaRef {

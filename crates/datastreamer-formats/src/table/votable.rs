@@ -18,7 +18,7 @@ use arrow::{
     record_batch::RecordBatch,
 };
 
-use self::{binary::Base64Lines, field::VotableField, tabledata::TabledataCells};
+use self::{binary::BinaryRows, field::VotableField, tabledata::TabledataCells};
 use super::{
     TableEnd, TableError, TableWriter,
     gather::{Frames, Gather},
@@ -99,8 +99,8 @@ pub struct VotableWriter<W> {
 /// The encoder of the rows.
 enum Encoder {
     Tabledata(Frames),
-    Binary(Base64Lines),
-    Binary2(Base64Lines),
+    Binary(BinaryRows),
+    Binary2(BinaryRows),
 }
 
 impl<W: Write> VotableWriter<W> {
@@ -117,8 +117,8 @@ impl<W: Write> VotableWriter<W> {
             rows,
             encoder: match options.serialization {
                 Serialization::Tabledata => Encoder::Tabledata(tabledata::frames(fields.len())),
-                Serialization::Binary => Encoder::Binary(Base64Lines::default()),
-                Serialization::Binary2 => Encoder::Binary2(Base64Lines::default()),
+                Serialization::Binary => Encoder::Binary(BinaryRows::new(false)),
+                Serialization::Binary2 => Encoder::Binary2(BinaryRows::new(true)),
             },
             fields,
             replaced: 0,
@@ -129,8 +129,8 @@ impl<W: Write> VotableWriter<W> {
     fn end(mut self, status: &[u8]) -> Result<(), TableError> {
         let (encoder, replaced) = (&mut self.encoder, self.replaced);
         self.rows.append(|out| {
-            if let Encoder::Binary(lines) | Encoder::Binary2(lines) = encoder {
-                lines.encode_rest(out);
+            if let Encoder::Binary(rows) | Encoder::Binary2(rows) = encoder {
+                rows.encode_rest(out);
             }
             out.extend_from_slice(match encoder {
                 Encoder::Tabledata(_) => b"</TABLEDATA>\n".as_slice(),
@@ -197,16 +197,11 @@ impl<W: Write> TableWriter for VotableWriter<W> {
                 let mut cells = TabledataCells { fields, replaced };
                 self.rows.write_text_rows(batch, frames, &mut cells)
             }
-            Encoder::Binary(lines) => self.rows.write_rows(batch, |out, columns, row| {
-                binary::append_row(&mut lines.raw, fields.iter().zip(columns), row)?;
-                lines.encode(out);
-                Ok(())
-            }),
-            Encoder::Binary2(lines) => self.rows.write_rows(batch, |out, columns, row| {
-                binary::append_row_with_mask(&mut lines.raw, fields.iter().zip(columns), row)?;
-                lines.encode(out);
-                Ok(())
-            }),
+            Encoder::Binary(encoder) | Encoder::Binary2(encoder) => {
+                self.rows.write_blocks(batch, |out, columns, rows| {
+                    encoder.append_block(out, fields, columns, rows)
+                })
+            }
         }
     }
 

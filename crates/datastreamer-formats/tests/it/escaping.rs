@@ -235,7 +235,7 @@ pub(crate) fn fits_header(text: &str) {
     let schema = Arc::new(Schema::new(vec![
         field.with_metadata(HashMap::from(metadata)),
     ]));
-    let shape = FitsShape::of_schema(Arc::clone(&schema), 0)
+    let shape = FitsShape::of_schema(Arc::clone(&schema), 0, &[])
         .unwrap()
         .unwrap();
     let mut file = Vec::new();

@@ -9,7 +9,7 @@ use arrow::{
 };
 use datastreamer_formats::table::{
     TableEnd, TableError, TableWriter,
-    fits::{FitsShape, FitsSpool, FitsSurvey, FitsWriter},
+    fits::{FitsShape, FitsSpool, FitsSurvey, FitsWriter, KnownValues},
 };
 
 use crate::tables::{Format, lists, numbers, printable_texts, reads_back, table};
@@ -94,7 +94,9 @@ fn settled() -> RecordBatch {
 #[test]
 fn a_schema_that_says_it_all_is_streamed_without_a_look_and_reads_back() {
     let batch = settled();
-    let shape = FitsShape::of_schema(batch.schema(), 2).unwrap().unwrap();
+    let shape = FitsShape::of_schema(batch.schema(), 2, &[])
+        .unwrap()
+        .unwrap();
     let batches = [batch];
     let file = stream(shape, &batches).unwrap();
     reads_back(Format::Fits, &batches, &file);
@@ -103,7 +105,7 @@ fn a_schema_that_says_it_all_is_streamed_without_a_look_and_reads_back() {
 #[test]
 fn a_look_at_the_columns_that_the_schema_leaves_open_is_enough() {
     for (batch, some) in [(numbers(), true), (printable_texts(), false)] {
-        let mut look = FitsSurvey::of_unsettled(batch.schema()).unwrap();
+        let mut look = FitsSurvey::of_unsettled(batch.schema(), &[]).unwrap();
         assert!(look.may_be_streamable());
         assert!(!look.places().is_empty());
         assert_eq!(look.places().len() < batch.num_columns(), some);
@@ -116,7 +118,7 @@ fn a_look_at_the_columns_that_the_schema_leaves_open_is_enough() {
         reads_back(Format::Fits, &batches, &file);
     }
     // A list stands behind the rows, whatever is in it.
-    let of_lists = FitsSurvey::of_unsettled(lists().schema()).unwrap();
+    let of_lists = FitsSurvey::of_unsettled(lists().schema(), &[]).unwrap();
     assert!(!of_lists.may_be_streamable());
 }
 
@@ -124,7 +126,7 @@ fn a_look_at_the_columns_that_the_schema_leaves_open_is_enough() {
 fn a_schema_that_does_not_say_it_all_has_no_shape() {
     let of = |data_type, nullable| {
         let schema = Schema::new(vec![Field::new("c", data_type, nullable)]);
-        FitsShape::of_schema(Arc::new(schema), 1).unwrap()
+        FitsShape::of_schema(Arc::new(schema), 1, &[]).unwrap()
     };
     assert_eq!(of(DataType::Utf8, false), None);
     assert_eq!(of(DataType::Binary, false), None);
@@ -134,6 +136,50 @@ fn a_schema_that_does_not_say_it_all_has_no_shape() {
     // Nulls of these are stored in a larger type, which has values to spare.
     assert!(of(DataType::UInt32, true).is_some());
     assert!(of(DataType::FixedSizeBinary(2), false).is_some());
+}
+
+#[test]
+fn what_is_known_of_values_spares_the_look_at_them() {
+    let batch = table(vec![
+        (
+            "n",
+            Arc::new(Int32Array::from(vec![Some(i32::MIN), None])) as ArrayRef,
+        ),
+        (
+            "full",
+            Arc::new(Int32Array::from(vec![i32::MIN, i32::MAX])) as ArrayRef,
+        ),
+        ("name", Arc::new(StringArray::from(vec![Some("ab"), None]))),
+    ]);
+    let known = |integers, no_nulls, text_bytes_max| KnownValues {
+        no_nulls,
+        integers,
+        text_bytes_max,
+    };
+    let range = Some((i32::MIN.into(), i32::MAX.into()));
+    let of = |known: &[KnownValues]| FitsShape::of_schema(batch.schema(), 2, known).unwrap();
+    let n = known(Some((i32::MIN.into(), 7)), false, None);
+    let full = known(range, true, None);
+    let name = known(None, false, Some(2));
+    let shape = of(&[n, full, name]).unwrap();
+    let batches = [batch.clone()];
+    let file = stream(shape, &batches).unwrap();
+    reads_back(Format::Fits, &batches, &file);
+    // No value is free for null at either end, and of those between nothing is known.
+    assert_eq!(of(&[known(range, false, None), full, name]), None);
+    assert_eq!(of(&[n, full]), None);
+    // What turns out to be wrong has no place.
+    for (wrong, problem) in [
+        ([n, full, known(None, false, Some(1))], "longer"),
+        ([known(None, true, None), full, name], "null"),
+        (
+            [known(Some((1, 2)), false, None), full, name],
+            "stands for null",
+        ),
+    ] {
+        let error = stream(of(&wrong).unwrap(), &batches).unwrap_err();
+        assert!(error.to_string().contains(problem), "{error}");
+    }
 }
 
 fn ints(values: Vec<Option<i32>>) -> RecordBatch {

@@ -129,6 +129,12 @@ impl Column {
         })
     }
 
+    /// The most bytes that a text of the column has, if each row has one in it.
+    pub(super) fn text_bytes_max(&self) -> Option<usize> {
+        let is_text = self.element.stored == Stored::Text && self.shape == Shape::One;
+        is_text.then_some(self.bytes)
+    }
+
     /// The Arrow field, without metadata.
     pub(super) fn field(&self) -> Field {
         let (element, nullable) = (self.element.data_type(), self.element.is_nullable());

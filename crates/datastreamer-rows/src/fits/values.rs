@@ -235,46 +235,58 @@ impl Values {
         }
     }
 
-    /// A text ends at the first NUL; one that begins with it is null (FITS 4.0, 7.3.3.1). Blanks
-    /// at its end mean nothing.
+    /// See [`text_of`].
     fn append_texts(&mut self, cells: Cells<'_>) -> Result<(), Problem> {
         let (Elements::Text { bytes, ends }, Some(valid)) = (&mut self.elements, &mut self.valid)
         else {
             return Ok(());
         };
-        let text_bytes = match self.element.text_bytes {
-            0 => cells.bytes,
-            own => own,
-        };
+        let (begun, already) = (bytes.len(), ends.len() - 1);
+        if begun + cells.rows * cells.bytes > i32::MAX as usize {
+            return Err(Problem {
+                cell: 0,
+                at: 0,
+                text: "the texts of the batch take more than 2 GiB".to_owned(),
+            });
+        }
         if cells.bytes == 0 {
-            ends.extend((0..cells.rows).map(|_| bytes.len() as i32));
+            ends.extend((0..cells.rows).map(|_| begun as i32));
             valid.append_n(cells.rows, true);
             return Ok(());
         }
-        for (cell, texts) in cells.iter().enumerate() {
-            for (place, text) in texts.chunks_exact(text_bytes).enumerate() {
-                let nul = text.iter().position(|byte| *byte == 0);
-                valid.append(nul != Some(0));
-                let text = &text[..nul.unwrap_or(text.len())];
-                let blanks = text.iter().rev().take_while(|byte| **byte == b' ');
-                let text = &text[..text.len() - blanks.count()];
-                if !text.is_ascii() {
-                    let at = text.iter().take_while(|byte| byte.is_ascii()).count();
-                    return Err(Problem {
-                        cell,
-                        at: place * text_bytes + at,
-                        text: format!("0x{:02x} is not ASCII", text[at]),
-                    });
-                }
-                bytes.extend_from_slice(text);
-                ends.push(i32::try_from(bytes.len()).map_err(|_| Problem {
-                    cell,
-                    at: 0,
-                    text: "the texts of the batch take more than 2 GiB".to_owned(),
-                })?);
+        let texts_per_cell = match self.element.text_bytes {
+            0 => 1,
+            own => cells.bytes / own,
+        };
+        valid.append_n(cells.rows * texts_per_cell, true);
+        let mut append = |text: &[u8]| {
+            match text_of(text) {
+                Some(text) => bytes.extend_from_slice(text),
+                None => valid.set_bit(ends.len() - 1, false),
             }
+            ends.push(bytes.len() as i32);
+        };
+        match self.element.text_bytes {
+            0 => cells.iter().for_each(append),
+            own => cells
+                .iter()
+                .flat_map(|cell| cell.chunks_exact(own))
+                .for_each(&mut append),
         }
-        Ok(())
+        if bytes[begun..].is_ascii() {
+            return Ok(());
+        }
+        let texts = ends[already..].windows(2).enumerate();
+        let mut not_ascii = texts.filter_map(|(place, ends)| {
+            let text = &bytes[ends[0] as usize..ends[1] as usize];
+            let at = text.iter().position(|byte| !byte.is_ascii())?;
+            Some(Problem {
+                cell: place / texts_per_cell,
+                at: place % texts_per_cell * self.element.text_bytes + at,
+                text: format!("0x{:02x} is not ASCII", text[at]),
+            })
+        });
+        not_ascii.next().map_or(Ok(()), Err)
     }
 
     /// Says whether elements are complex numbers.
@@ -312,6 +324,40 @@ impl Values {
     }
 }
 
+/// What a cell of text holds: it ends at the first NUL, and is null where that comes first (FITS
+/// 4.0, 7.3.3.1). Blanks at its end mean nothing.
+#[inline]
+fn text_of(cell: &[u8]) -> Option<&[u8]> {
+    let text = match nul_in(cell) {
+        Some(0) => return None,
+        Some(nul) => &cell[..nul],
+        None => cell,
+    };
+    let mut end = text.len();
+    while end > 0 && text[end - 1] == b' ' {
+        end -= 1;
+    }
+    Some(&text[..end])
+}
+
+/// Where the first NUL is. Eight bytes are looked at together: a borrow of the subtraction reaches
+/// the highest bit of a byte first where that is 0.
+#[inline]
+fn nul_in(text: &[u8]) -> Option<usize> {
+    const LOWEST: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGHEST: u64 = u64::from_ne_bytes([0x80; 8]);
+    let (words, rest) = text.as_chunks::<8>();
+    for (place, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let nuls = word.wrapping_sub(LOWEST) & !word & HIGHEST;
+        if nuls != 0 {
+            return Some(8 * place + nuls.trailing_zeros() as usize / 8);
+        }
+    }
+    let in_rest = rest.iter().position(|byte| *byte == 0)?;
+    Some(8 * words.len() + in_rest)
+}
+
 fn primitive<T: ArrowPrimitiveType>(
     values: Vec<T::Native>,
     nulls: Option<NullBuffer>,
@@ -320,4 +366,30 @@ fn primitive<T: ArrowPrimitiveType>(
         values.into(),
         nulls,
     )?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_ends_at_the_first_nul_and_before_blanks() {
+        for length in 0..30 {
+            let full = vec![b'x'; length];
+            assert_eq!(text_of(&full), Some(full.as_slice()));
+            for nul in 0..length {
+                let mut cell = full.clone();
+                // 0x80 and 0x01 behind a NUL must not be taken for one.
+                cell[nul..].fill(0x80);
+                cell[nul] = 0;
+                assert_eq!(nul_in(&cell), Some(nul));
+                cell[nul + 1..].fill(1);
+                assert_eq!(nul_in(&cell), Some(nul));
+                let text = (nul > 0).then_some(&full[..nul]);
+                assert_eq!(text_of(&cell), text);
+                cell[nul..].fill(b' ');
+                assert_eq!(text_of(&cell), Some(&full[..nul]));
+            }
+        }
+    }
 }

@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 use arrow::{datatypes::Schema, record_batch::RecordBatchReader};
 use datastreamer_formats::table::{
     Format, WriterOptions,
-    fits::{FitsShape, FitsSurvey},
+    fits::{FitsShape, FitsSurvey, KnownValues},
 };
 
 pub(crate) use self::{
@@ -77,6 +77,8 @@ pub(crate) struct Run {
     pub(crate) reader: Box<dyn RecordBatchReader + Send>,
     /// How many there will be, where it is known.
     pub(crate) rows_known: Option<u64>,
+    /// What is known of the values of the columns; nothing, or of each.
+    pub(crate) known_values: Vec<KnownValues>,
     /// Stops a reader that blocks, from another thread.
     pub(crate) stop: Option<Box<dyn FnOnce() + Send>>,
     /// What these rows are like in FITS, if they were written so before.
@@ -99,6 +101,7 @@ impl Run {
         Self {
             reader: Box::new(reader),
             rows_known: None,
+            known_values: Vec::new(),
             stop: None,
             shape: None,
             learn: None,

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::table::{
     column::{Cells, Column},
+    error::{BadRow, BadValue, FirstBad},
     text::{self, copy_short},
     times::{self, BeyondYears},
 };
@@ -15,19 +16,6 @@ use crate::table::{
 const TOO_LONG: &str = "the value is longer than the table's shape says";
 const NULL: &str = "the value is null, and the table's shape has no value that stands for it";
 const IS_NULL_VALUE: &str = "the value is the one that stands for null in the table's shape";
-
-/// A value that has no place in the rows.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct BadValue {
-    /// Counted from the first of the rows that are encoded.
-    pub(super) row: usize,
-    /// The column's place.
-    pub(super) place: usize,
-    pub(super) problem: &'static str,
-}
-
-/// A row, counted from the first of the batch, and what is wrong with its value.
-type BadRow = (usize, &'static str);
 
 /// Appends rows of a batch. `heap_bytes` counts what the rows so far have in the heap.
 ///
@@ -42,7 +30,7 @@ pub(super) fn append_rows(
 ) -> Result<(), BadValue> {
     let begun = out.len();
     out.resize(begun + layout.row_bytes * rows.len(), 0);
-    let mut first_bad: Option<BadValue> = None;
+    let mut first_bad = FirstBad::default();
     for (place, (column, cells)) in layout.columns.iter().zip(columns).enumerate() {
         let mut slots = Slots {
             bytes: &mut out[begun..],
@@ -55,22 +43,13 @@ pub(super) fn append_rows(
             true => slots.put_descriptors(layout, cells, heap_bytes),
             false => slots.put_column(cells),
         };
-        if let Err((row, problem)) = put {
-            let row = row - rows.start;
-            if first_bad.as_ref().is_none_or(|first| row < first.row) {
-                first_bad = Some(BadValue {
-                    row,
-                    place,
-                    problem,
-                });
-            }
-        }
+        first_bad.note(place, put);
     }
-    let Some(bad) = first_bad else {
-        return Ok(());
-    };
-    out.truncate(begun + layout.row_bytes * bad.row);
-    Err(bad)
+    let result = first_bad.result(rows.start);
+    if let Err(bad) = &result {
+        out.truncate(begun + layout.row_bytes * bad.row);
+    }
+    result
 }
 
 /// Appends what rows of a batch have in the heap, in the order of the descriptors.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 
-use super::{FitsSurvey, header, layout::Layout, padded};
+use super::{FitsSurvey, KnownValues, header, layout::Layout, padded};
 use crate::table::TableError;
 
 /// What must be known of a table before the first byte of its FITS file: the number of rows, the
@@ -19,10 +19,10 @@ use crate::table::TableError;
 /// use datastreamer_formats::table::fits::FitsShape;
 ///
 /// let schema = |nullable| Schema::new(vec![Field::new("n", DataType::Int32, nullable)]);
-/// let shape = FitsShape::of_schema(Arc::new(schema(false)), 1_000)?;
+/// let shape = FitsShape::of_schema(Arc::new(schema(false)), 1_000, &[])?;
 /// assert_eq!(shape.map(|shape| shape.bytes()), Some(4 * 2880));
 /// // Which value is free to stand for null, only the values say.
-/// assert_eq!(FitsShape::of_schema(Arc::new(schema(true)), 1_000)?, None);
+/// assert_eq!(FitsShape::of_schema(Arc::new(schema(true)), 1_000, &[])?, None);
 /// # Ok::<(), datastreamer_formats::table::TableError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,15 +44,21 @@ impl FitsShape {
         }
     }
 
-    /// Makes the shape of a table of so many rows, where the schema says the rest: where there
-    /// are no texts, no lists or bytes of varying length, and integers that may be null have a
-    /// value that stands for it ([`NULL`](crate::table::meta::NULL)) or are stored as a larger
-    /// type. `None`: the values must be seen.
+    /// Makes the shape of a table of so many rows, where the schema and what is known of the values
+    /// of its columns, one by one, say the rest. `None`: the values must be seen.
+    ///
+    /// They must where there are texts of which nothing is known, lists or bytes of varying
+    /// length, or integers that may be null and are not stored as a larger type, without
+    /// [a value that stands for null](crate::table::meta::NULL) and without known extremes.
     ///
     /// # Errors
     /// A column that FITS cannot hold, or more than 999 of them.
-    pub fn of_schema(schema: SchemaRef, rows: u64) -> Result<Option<Self>, TableError> {
-        FitsSurvey::without_values(schema, rows)
+    pub fn of_schema(
+        schema: SchemaRef,
+        rows: u64,
+        known: &[KnownValues],
+    ) -> Result<Option<Self>, TableError> {
+        FitsSurvey::without_values(schema, rows, known)
     }
 
     /// The schema of the table.

@@ -18,6 +18,7 @@ use super::{FitsShape, FitsSurvey, encode, write_padding};
 use crate::table::{
     TableError,
     column::{Column, cast_columns, cell_types, typed_columns},
+    error::BadValue,
 };
 
 /// What a spool's file may take on disk unless it is told otherwise: 16 GiB hold 200 million rows
@@ -150,7 +151,7 @@ impl FitsTable {
             &FitsShape,
             &[Column<'_>],
             Range<usize>,
-        ) -> Result<(), encode::BadValue>,
+        ) -> Result<(), BadValue>,
     ) -> Result<(), TableError> {
         self.spool.rewind()?;
         let block_rows = self.shape.block_rows();

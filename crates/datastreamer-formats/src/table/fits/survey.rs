@@ -7,7 +7,7 @@ use arrow::{
 };
 
 use super::{
-    FitsShape, NOT_PRINTABLE,
+    FitsShape, KnownValues, NOT_PRINTABLE,
     encode::stored_integer,
     is_fits_text,
     layout::{FitsColumn, Kind, Layout},
@@ -100,18 +100,21 @@ impl FitsSurvey {
         })
     }
 
-    /// Begins with what the schema says. Batches have only the columns of which it does not say
-    /// enough: [`places`](Self::places).
+    /// Begins with what the schema says, and with what is known of the values of its columns, one
+    /// by one. Batches have only the columns of which that does not say enough:
+    /// [`places`](Self::places).
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn of_unsettled(schema: SchemaRef) -> Result<Self, TableError> {
+    pub fn of_unsettled(schema: SchemaRef, known: &[KnownValues]) -> Result<Self, TableError> {
         let mut survey = Self::new(schema)?;
+        let nothing = KnownValues::default();
+        let known = known.iter().chain(std::iter::repeat(&nothing));
         let columns = survey.columns.iter_mut().zip(survey.schema.fields());
-        let columns = columns.zip(&survey.types).enumerate();
+        let columns = columns.zip(survey.types.iter().zip(known)).enumerate();
         let unsettled = columns
-            .filter_map(|(place, ((seen, field), data_type))| {
-                (!seen.settle(field, data_type)).then_some(place)
+            .filter_map(|(place, ((seen, field), (data_type, known)))| {
+                (!seen.settle(field, data_type, known)).then_some(place)
             })
             .collect();
         survey.places = unsettled;
@@ -168,13 +171,14 @@ impl FitsSurvey {
         Ok(FitsShape::new(self.schema, self.types, layout))
     }
 
-    /// Makes the shape of a table of which nothing but the schema and the number of rows is
-    /// known; `None` where that does not say it all.
+    /// Makes the shape of a table whose rows were not seen; `None` where what is known does not say
+    /// it all.
     pub(super) fn without_values(
         schema: SchemaRef,
         rows: u64,
+        known: &[KnownValues],
     ) -> Result<Option<FitsShape>, TableError> {
-        let mut survey = Self::of_unsettled(schema)?;
+        let mut survey = Self::of_unsettled(schema, known)?;
         survey.rows = rows;
         match survey.places.is_empty() {
             true => survey.finish().map(Some),
@@ -294,16 +298,25 @@ impl Seen {
         })
     }
 
-    /// Takes what the type says for what was seen; says whether that is enough.
-    fn settle(&mut self, field: &Field, data_type: &DataType) -> bool {
+    /// Takes what the type says, and what is known, for what was seen; says whether that is enough.
+    fn settle(&mut self, field: &Field, data_type: &DataType, known: &KnownValues) -> bool {
         if let DataType::Decimal128(precision, scale) = data_type {
             self.longest = text::decimal_bytes_max(*precision, *scale);
             self.has_nulls = self.is_nullable;
             return true;
         }
+        if let (Shape::Widest, Some(width)) = (self.shape, known.text_bytes_max) {
+            self.shape = Shape::Fixed(width.max(1));
+        }
+        let is_integer = data_type.is_integer();
+        if is_integer && known.no_nulls {
+            self.is_nullable = false;
+        }
         let is_settled = match self.shape {
             Shape::Fixed(_) if self.kind.range().is_some() && self.is_nullable => {
-                self.kind.widened().is_some() || meta::of_column(field, meta::NULL).is_some()
+                self.kind.widened().is_some()
+                    || meta::of_column(field, meta::NULL).is_some()
+                    || is_integer && self.take_extremes(known.integers)
             }
             Shape::Fixed(_) => true,
             Shape::Bytes(_) => !self.is_nullable,
@@ -311,6 +324,16 @@ impl Seen {
         };
         self.has_nulls = is_settled && self.is_nullable;
         is_settled
+    }
+
+    /// Takes what is known for what was seen, if it leaves a value that can stand for null.
+    fn take_extremes(&mut self, known: Option<(i64, i64)>) -> bool {
+        let (Some((least, greatest)), Some(range)) = (known, self.kind.range()) else {
+            return false;
+        };
+        let extremes = (self.stored(least), self.stored(greatest));
+        self.extremes = Some(extremes);
+        extremes != range
     }
 
     fn look_at(&mut self, column: &Column<'_>, rows: usize) -> Result<(), (usize, &'static str)> {

@@ -23,7 +23,7 @@ use crate::table::{
 ///
 /// let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int32, false)]));
 /// let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int32Array::from(vec![7]))])?;
-/// let shape = FitsShape::of_schema(Arc::clone(&schema), 1)?.ok_or("the values must be seen")?;
+/// let shape = FitsShape::of_schema(Arc::clone(&schema), 1, &[])?.ok_or("the values must be seen")?;
 /// let mut file = Vec::new();
 /// let mut table = Box::new(FitsWriter::new(&mut file, schema, shape)?);
 /// let length = table.bytes();
@@ -75,14 +75,6 @@ impl<W: Write> FitsWriter<W> {
     pub fn bytes(&self) -> u64 {
         self.shape.bytes()
     }
-
-    fn error(&self, bad: encode::BadValue) -> TableError {
-        TableError::Value {
-            row: self.rows + bad.row as u64,
-            column: self.shape.schema().field(bad.place).name().clone(),
-            problem: bad.problem.into(),
-        }
-    }
 }
 
 impl<W: Write> TableWriter for FitsWriter<W> {
@@ -100,7 +92,7 @@ impl<W: Write> TableWriter for FitsWriter<W> {
             let encoded =
                 encode::append_rows(&mut self.block, &self.shape.layout, &columns, block, &mut 0);
             self.out.write_all(&self.block)?;
-            encoded.map_err(|bad| self.error(bad))?;
+            encoded.map_err(|bad| bad.error(self.shape.schema(), self.rows))?;
             self.rows += length as u64;
         }
         if rows < batch.num_rows() {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::Schema;
 use datastreamer_engine::{Engine, Narrowing, TableInfo};
 use datastreamer_formats::table::{
     Format,
@@ -63,30 +63,26 @@ impl Table {
             let table = self.clone();
             run.learn = Some(Box::new(move |shape| table.learn(version, shape)));
         }
-        if run.shape.is_none() && self.info.is_binary() && narrowing.keeps_order() {
-            let (schema, rows_known) = (run.reader.schema(), run.rows_known);
-            run.look = self.look(&narrowing, version, schema, rows_known).await?;
+        if run.shape.is_none()
+            && self.info.is_binary()
+            && narrowing.keeps_order()
+            && let Some(survey) = needed_survey(&run)
+        {
+            let schema = run.reader.schema();
+            run.look = self.look(&narrowing, version, &schema, survey).await?;
         }
         Ok(run)
     }
 
-    /// Plans a look at the columns of a run that FITS must know more of than the schema says.
+    /// Plans a look at the columns of a table that a survey must see.
     async fn look(
         &self,
         narrowing: &Narrowing,
         version: Option<u64>,
-        schema: SchemaRef,
-        rows_known: Option<u64>,
+        schema: &Schema,
+        survey: FitsSurvey,
     ) -> Result<Option<Box<Look>>, Refusal> {
-        // What FITS cannot hold is refused where every format's columns are checked.
-        let Ok(survey) = FitsSurvey::of_unsettled(Arc::clone(&schema)) else {
-            return Ok(None);
-        };
-        let is_settled = survey.places().is_empty() && rows_known.is_some();
-        if is_settled || !survey.may_be_streamable() {
-            return Ok(None);
-        }
-        let narrowing = narrowing.some_columns(survey.places(), &schema);
+        let narrowing = narrowing.some_columns(survey.places(), schema);
         let rows = self.engine.scan(&self.name, &narrowing).await;
         let rows = rows.map_err(engine_refusal)?;
         // Of files that have just been replaced nothing is known.
@@ -105,6 +101,14 @@ impl Table {
         let mut learnt = self.shape.lock().unwrap_or_else(PoisonError::into_inner);
         *learnt = Some(Learnt { version, shape });
     }
+}
+
+/// A survey of the rows of a run, where FITS must know more of them than is known, and it helps.
+fn needed_survey(run: &Run) -> Option<FitsSurvey> {
+    // What FITS cannot hold is refused where every format's columns are checked.
+    let survey = FitsSurvey::of_unsettled(run.reader.schema(), &run.known_values).ok()?;
+    let is_settled = survey.places().is_empty() && run.rows_known.is_some();
+    (!is_settled && survey.may_be_streamable()).then_some(survey)
 }
 
 impl std::fmt::Debug for Table {

@@ -121,7 +121,7 @@ impl TableFile {
         let learnt = run.shape.clone().filter(|shape| shape.rows() == rows);
         let shape = match learnt {
             Some(shape) => Some(shape),
-            None => FitsShape::of_schema(run.reader.schema(), rows)
+            None => FitsShape::of_schema(run.reader.schema(), rows, &run.known_values)
                 .map_err(|error| Refusal::bad_parameter(error.to_string()))?,
         };
         Ok(shape.filter(FitsShape::is_streamable))
@@ -276,9 +276,10 @@ fn tell(shape: &FitsShape, run: &mut Run, out: &StreamWriter) -> Result<(), Sour
 
 impl From<Rows> for Run {
     fn from(rows: Rows) -> Self {
-        let (stopper, rows_known) = (rows.stopper(), rows.known_rows());
+        let stopper = rows.stopper();
         Self {
-            rows_known,
+            rows_known: rows.known_rows(),
+            known_values: rows.known_values().to_vec(),
             stop: Some(Box::new(move || stopper.stop())),
             ..Self::new(rows)
         }

@@ -1,0 +1,83 @@
+//! What a plan says of its rows before they are read: how many there are, and what is known of the
+//! values of its columns.
+
+use std::collections::HashMap;
+
+use datafusion::{
+    common::{ColumnStatistics, ScalarValue, Statistics, stats::Precision},
+    physical_plan::{
+        ExecutionPlan,
+        statistics::{StatisticsArgs, StatisticsContext},
+    },
+};
+use datastreamer_formats::table::fits::KnownValues;
+
+use crate::{fits::FitsScan, pinned::nodes};
+
+/// What is known of the rows of a plan.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    pub(crate) rows: Option<u64>,
+    /// Of each column; empty where nothing is known.
+    pub(crate) values: Vec<KnownValues>,
+}
+
+impl Known {
+    /// Of any plan.
+    pub(crate) fn of(plan: &dyn ExecutionPlan) -> Self {
+        let whole = StatisticsArgs::new();
+        match StatisticsContext::new().compute(plan, &whole) {
+            Ok(statistics) => Self {
+                rows: rows(&statistics),
+                values: statistics.column_statistics.iter().map(values).collect(),
+            },
+            Err(_) => Self::default(),
+        }
+    }
+
+    /// Of the scan of a table, whose columns keep their names: also what FITS says of its texts.
+    pub(crate) fn of_scan(plan: &dyn ExecutionPlan) -> Self {
+        let mut known = Self::of(plan);
+        let mut widths: HashMap<String, usize> = HashMap::new();
+        for scan in nodes(plan).filter_map(|node| node.downcast_ref::<FitsScan>()) {
+            widths.extend(scan.text_widths());
+        }
+        for (field, values) in plan.schema().fields().iter().zip(&mut known.values) {
+            values.text_bytes_max = widths.get(field.name()).copied();
+        }
+        known
+    }
+}
+
+fn rows(statistics: &Statistics) -> Option<u64> {
+    match statistics.num_rows {
+        Precision::Exact(rows) => u64::try_from(rows).ok(),
+        _ => None,
+    }
+}
+
+fn values(column: &ColumnStatistics) -> KnownValues {
+    let least = exact_integer(&column.min_value);
+    KnownValues {
+        no_nulls: column.null_count == Precision::Exact(0),
+        integers: least.zip(exact_integer(&column.max_value)),
+        text_bytes_max: None,
+    }
+}
+
+fn exact_integer(value: &Precision<ScalarValue>) -> Option<i64> {
+    let Precision::Exact(value) = value else {
+        return None;
+    };
+    match value {
+        ScalarValue::Int8(value) => value.map(i64::from),
+        ScalarValue::Int16(value) => value.map(i64::from),
+        ScalarValue::Int32(value) => value.map(i64::from),
+        ScalarValue::Int64(value) => *value,
+        ScalarValue::UInt8(value) => value.map(i64::from),
+        ScalarValue::UInt16(value) => value.map(i64::from),
+        ScalarValue::UInt32(value) => value.map(i64::from),
+        ScalarValue::UInt64(value) => value.and_then(|value| i64::try_from(value).ok()),
+        _ => None,
+    }
+}
