@@ -52,8 +52,8 @@ const ENCODE_BYTES: usize = 64 * 1024;
 const NOT_PRINTABLE: &str = "FITS holds printable ASCII only";
 
 /// FITS 4.0, 3.2.
-fn is_fits_text(text: &str) -> bool {
-    !text::any(text.as_bytes(), |byte| !matches!(byte, b' '..=b'~'))
+fn is_fits_text(text: &[u8]) -> bool {
+    !text::any(text, |byte| !matches!(byte, b' '..=b'~'))
 }
 
 fn padded(bytes: u64) -> u64 {

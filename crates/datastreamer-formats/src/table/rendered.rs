@@ -171,9 +171,7 @@ fn plain_texts<'a, F: TextFormat>(
     format: &F,
     texts: &mut Vec<Option<&'a [u8]>>,
 ) {
-    let all_plain = values
-        .together(rows.clone())
-        .is_some_and(|together| !format.has_marks(together));
+    let all_plain = values.are_all(rows.clone(), |texts| !format.has_marks(texts));
     texts.extend(rows.map(|row| {
         let text = values.get(row).as_bytes();
         let is_plain = !text.is_empty() && (all_plain || !format.has_marks(text));

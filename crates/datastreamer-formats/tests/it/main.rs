@@ -22,4 +22,5 @@ mod tar_directory;
 mod tar_failures;
 mod tar_format;
 mod trees;
+mod votable_blocks;
 mod writers;

@@ -7,7 +7,7 @@ use super::{
     layout::{FitsColumn, Kind, Layout},
 };
 use crate::table::{
-    column::{Cells, Column},
+    column::{ByteTexts, Cells, Column, Texts},
     error::{BadRow, BadValue, FirstBad},
     text::{self, copy_short},
     times::{self, BeyondYears},
@@ -152,7 +152,8 @@ impl Slots<'_> {
                 self.put_floats(cells, values, f64::to_be_bytes, f64::NAN.to_be_bytes());
                 Ok(())
             }
-            Cells::Text(_) | Cells::Bytes(_) => self.put_strings(cells),
+            Cells::Text(texts) => self.put_texts(cells, texts),
+            Cells::Bytes(bytes) => self.put_bytes(cells, bytes),
             Cells::Decimal(..) | Cells::List(..) => self.put_gathered(cells),
             times => {
                 let width = self.column.bytes();
@@ -217,19 +218,28 @@ impl Slots<'_> {
         }
     }
 
-    /// Texts and bytes. Those that are null are left zeros (FITS 4.0, 7.3.3.1).
-    fn put_strings(&mut self, cells: &Column<'_>) -> Result<(), BadRow> {
+    /// Texts. Those that are null are left zeros (FITS 4.0, 7.3.3.1).
+    fn put_texts(&mut self, cells: &Column<'_>, texts: &Texts<'_>) -> Result<(), BadRow> {
+        let are_printable = texts.are_all(self.rows.clone(), is_fits_text);
+        let width = self.column.bytes();
+        for (row, slot) in self.each(width).filter(|(row, _)| !cells.is_null(*row)) {
+            let text = texts.get(row).as_bytes();
+            if !are_printable && !is_fits_text(text) {
+                return Err((row, NOT_PRINTABLE));
+            }
+            copy_short(slot.get_mut(..text.len()).ok_or((row, TOO_LONG))?, text);
+        }
+        Ok(())
+    }
+
+    fn put_bytes(&mut self, cells: &Column<'_>, bytes: &ByteTexts<'_>) -> Result<(), BadRow> {
         let width = self.column.bytes();
         for (row, slot) in self.each(width) {
-            let string = match &cells.cells {
-                Cells::Bytes(_) if cells.is_null(row) => return Err((row, NULL)),
-                _ if cells.is_null(row) => continue,
-                Cells::Bytes(bytes) => bytes.get(row),
-                Cells::Text(texts) if is_fits_text(texts.get(row)) => texts.get(row).as_bytes(),
-                _ => return Err((row, NOT_PRINTABLE)),
-            };
-            let room = slot.get_mut(..string.len()).ok_or((row, TOO_LONG))?;
-            copy_short(room, string);
+            if cells.is_null(row) {
+                return Err((row, NULL));
+            }
+            let bytes = bytes.get(row);
+            copy_short(slot.get_mut(..bytes.len()).ok_or((row, TOO_LONG))?, bytes);
         }
         Ok(())
     }

@@ -275,7 +275,7 @@ fn kind_of_element(element: &Field) -> Option<Kind> {
 
 impl Seen {
     fn nothing(field: &Field, data_type: &DataType) -> Result<Self, String> {
-        if !is_fits_text(field.name()) {
+        if !is_fits_text(field.name().as_bytes()) {
             return Err("FITS holds ASCII names only".into());
         }
         let (kind, shape) =
@@ -342,9 +342,10 @@ impl Seen {
         self.has_nulls |= column.has_nulls() && self.shape != Shape::Variable;
         match &column.cells {
             Cells::Text(texts) => {
+                let are_printable = texts.are_all(0..rows, is_fits_text);
                 for row in all {
-                    let text = texts.get(row);
-                    if !is_fits_text(text) {
+                    let text = texts.get(row).as_bytes();
+                    if !are_printable && !is_fits_text(text) {
                         return Err((row, NOT_PRINTABLE));
                     }
                     self.count(text.len());

@@ -27,7 +27,7 @@ const LINE_CHARACTERS: usize = LINE_BYTES / 3 * 4;
 const BLOCK_BYTES: usize = 32 * 1024;
 
 /// The most rows of a block.
-const BLOCK_ROWS_MAX: usize = 256;
+const BLOCK_ROWS_MAX: usize = 128;
 
 /// What a cell of varying length has before it: how many elements there are.
 const LENGTH_BYTES: usize = 4;
@@ -263,8 +263,7 @@ fn append_lengths(
     let element_bytes = field.primitive.bytes();
     match &column.cells {
         Cells::Text(texts) if field.primitive == Primitive::UnicodeChar => {
-            let together = texts.together(rows.clone());
-            let are_ascii = together.is_some_and(<[u8]>::is_ascii);
+            let are_ascii = texts.are_all(rows.clone(), <[u8]>::is_ascii);
             lengths.extend(rows.clone().map(|row| match texts.get(row) {
                 text if are_ascii || text.is_ascii() => 2 * text.len(),
                 text => 2 * text.encode_utf16().count(),
@@ -430,8 +429,7 @@ impl Slots<'_> {
                 Ok(())
             }
             Cells::Text(texts) => {
-                let together = texts.together(self.rows.clone());
-                let are_ascii = together.is_some_and(<[u8]>::is_ascii);
+                let are_ascii = texts.are_all(self.rows.clone(), <[u8]>::is_ascii);
                 for (row, bytes) in lengths.iter().enumerate().filter(|(_, bytes)| **bytes > 0) {
                     let text = texts.get(self.rows.start + row);
                     if !are_ascii && !text.is_ascii() {
