@@ -205,7 +205,7 @@ impl Engine {
             let provider = shared.scans.table_provider(table.as_str()).await?;
             let frame = narrowing.apply(shared.scans.read_table(provider)?)?;
             let frame = limit(frame, narrowing.offset, narrowing.limit)?;
-            shared.run(frame, Some(&info.schema)).await
+            shared.run(frame, Some((&info.schema, &narrowing))).await
         })
         .await
     }
@@ -285,12 +285,16 @@ impl Shared {
         Ok(Arc::new(table))
     }
 
-    /// Starts a plan. `dress` has the metadata of a table's columns.
-    async fn run(&self, frame: DataFrame, dress: Option<&Schema>) -> Result<Rows, EngineError> {
+    /// Starts a plan: of a query, or of a table with this schema, narrowed.
+    async fn run(
+        &self,
+        frame: DataFrame,
+        of_table: Option<(&Schema, &Narrowing)>,
+    ) -> Result<Rows, EngineError> {
         let task = Arc::new(frame.task_ctx());
         let plan = frame.create_physical_plan().await?;
-        let known = match dress {
-            Some(_) => Known::of_scan(plan.as_ref()),
+        let known = match of_table {
+            Some((_, narrowing)) => Known::of_scan(plan.as_ref(), narrowing),
             None => Known {
                 values: Vec::new(),
                 ..Known::of(plan.as_ref())
@@ -298,7 +302,7 @@ impl Shared {
         };
         let pinned = pin_files(plan.as_ref())?;
         let mut schema = plan.schema();
-        if let Some(table) = dress {
+        if let Some((table, _)) = of_table {
             let fields = schema.fields().clone();
             schema = Arc::new(Schema::new_with_metadata(fields, table.metadata().clone()));
         }

@@ -12,7 +12,7 @@ use datafusion::{
 };
 use datastreamer_formats::table::fits::KnownValues;
 
-use crate::{fits::FitsScan, pinned::nodes};
+use crate::{fits::FitsScan, narrow::Narrowing, pinned::nodes};
 
 /// What is known of the rows of a plan.
 #[derive(Debug, Default)]
@@ -35,15 +35,15 @@ impl Known {
         }
     }
 
-    /// Of the scan of a table, whose columns keep their names: also what FITS says of its texts.
-    pub(crate) fn of_scan(plan: &dyn ExecutionPlan) -> Self {
+    /// Of the scan of a table, narrowed: also what FITS says of its texts.
+    pub(crate) fn of_scan(plan: &dyn ExecutionPlan, narrowing: &Narrowing) -> Self {
         let mut known = Self::of(plan);
-        let mut widths: HashMap<String, usize> = HashMap::new();
-        for scan in nodes(plan).filter_map(|node| node.downcast_ref::<FitsScan>()) {
-            widths.extend(scan.text_widths());
-        }
-        for (field, values) in plan.schema().fields().iter().zip(&mut known.values) {
-            values.text_bytes_max = widths.get(field.name()).copied();
+        let scans = nodes(plan).filter_map(|node| node.downcast_ref::<FitsScan>());
+        let widths: HashMap<String, usize> = scans.flat_map(FitsScan::text_widths).collect();
+        let schema = plan.schema();
+        for (place, values) in known.values.iter_mut().enumerate() {
+            let column = narrowing.column_of(place, &schema);
+            values.text_bytes_max = widths.get(column).copied();
         }
         known
     }

@@ -87,6 +87,14 @@ impl Narrowing {
         self.order.is_empty()
     }
 
+    /// The table's column behind one of the result, which it may have another name there.
+    pub(crate) fn column_of<'a>(&'a self, place: usize, result: &'a Schema) -> &'a str {
+        match self.select.get(place) {
+            Some((column, _)) => column,
+            None => result.field(place).name(),
+        }
+    }
+
     /// The same rows with only some of the columns: those at these places of the result, whose
     /// schema is given; the first one if there is no place.
     pub fn some_columns(&self, places: &[usize], result: &Schema) -> Self {

@@ -30,6 +30,7 @@ pub mod votable;
 
 use arrow::record_batch::RecordBatch;
 
+pub use buffer::copy_short;
 pub use error::TableError;
 pub use format::{Format, WriterOptions};
 

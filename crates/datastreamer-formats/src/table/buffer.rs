@@ -138,9 +138,20 @@ fn padded<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     Some(padded)
 }
 
-/// Copies a text that is short as a rule: in two pieces of a fixed size that overlap.
+/// Copies a text that is short as a rule into room of its length: what has 4 to 32 bytes in two
+/// pieces of a fixed size that overlap, which takes no call.
+///
+/// # Panics
+/// If the room has another length.
+///
+/// ```
+/// let mut room = *b"____";
+/// datastreamer_formats::table::copy_short(&mut room[1..], b"abc");
+/// assert_eq!(&room, b"_abc");
+/// ```
 #[inline]
-pub(super) fn copy_short(to: &mut [u8], text: &[u8]) {
+pub fn copy_short(to: &mut [u8], text: &[u8]) {
+    assert_eq!(to.len(), text.len(), "room of the text's length");
     match text.len() {
         16..=32 => copy_overlapping::<16>(to, text),
         8..16 => copy_overlapping::<8>(to, text),

@@ -207,8 +207,9 @@ fn put_date(text: &mut [u8; DATE_BYTES], days: i64) -> Result<(), BeyondYears> {
     Ok(())
 }
 
-/// Puts `12:30:00`, and in what room is behind it a point and the digits of the fraction.
-#[inline]
+/// Puts `12:30:00`, and in what room is behind it a point and the digits of the fraction. Inlined,
+/// so that the length of the room is known.
+#[inline(always)]
 fn put_time<const PER_SECOND: i64>(text: &mut [u8], of_day: u64) {
     // The fraction has ten digits in all units; those that a unit has not are 0, and not put.
     let scale = const { 10_000_000_000 / PER_SECOND as u64 };
@@ -225,11 +226,10 @@ fn put_time<const PER_SECOND: i64>(text: &mut [u8], of_day: u64) {
     if let [_, _, _, _, _, _, _, _, point, room @ ..] = text {
         let (high, low) = (others / 10_000, others % 10_000);
         let others = digits_of([high / 100, high % 100, low / 100, low % 100]);
-        let mut fraction = [0; 10];
-        fraction[..2].copy_from_slice(&digits[6..8]);
-        fraction[2..].copy_from_slice(&others);
         *point = b'.';
-        room.copy_from_slice(&fraction[..room.len()]);
+        let (two, room) = room.split_at_mut(2);
+        two.copy_from_slice(&digits[6..8]);
+        room.copy_from_slice(&others[..room.len()]);
     }
 }
 

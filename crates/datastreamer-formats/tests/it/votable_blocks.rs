@@ -22,7 +22,7 @@ fn texts_of_all_lengths() -> RecordBatch {
     let text = |row: usize| match row {
         200 => Some("a".repeat(100_000)),
         201 => Some("\u{e9}\u{1f600}".repeat(20_000)),
-        _ if row % 7 == 0 => None,
+        _ if row.is_multiple_of(7) => None,
         _ => Some("x".repeat(row % 40)),
     };
     table(vec![

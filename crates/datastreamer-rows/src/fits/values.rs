@@ -14,6 +14,7 @@ use arrow::{
     },
     error::ArrowError,
 };
+use datastreamer_formats::table::copy_short;
 
 use super::{
     column::{Element, Scaling},
@@ -259,20 +260,28 @@ impl Values {
             own => cells.bytes / own,
         };
         valid.append_n(cells.rows * texts_per_cell, true);
+        ends.reserve(cells.rows * texts_per_cell);
+        bytes.resize(begun + cells.rows * cells.bytes, 0);
+        let mut end = begun;
         let mut append = |text: &[u8]| {
             match text_of(text) {
-                Some(text) => bytes.extend_from_slice(text),
+                Some(text) => {
+                    copy_short(&mut bytes[end..end + text.len()], text);
+                    end += text.len();
+                }
                 None => valid.set_bit(ends.len() - 1, false),
             }
-            ends.push(bytes.len() as i32);
+            ends.push(end as i32);
         };
         match self.element.text_bytes {
             0 => cells.iter().for_each(append),
+            own if own == cells.bytes => cells.iter().for_each(append),
             own => cells
                 .iter()
                 .flat_map(|cell| cell.chunks_exact(own))
                 .for_each(&mut append),
         }
+        bytes.truncate(end);
         if bytes[begun..].is_ascii() {
             return Ok(());
         }

@@ -27,7 +27,7 @@ const LINE_CHARACTERS: usize = LINE_BYTES / 3 * 4;
 const BLOCK_BYTES: usize = 32 * 1024;
 
 /// The most rows of a block.
-const BLOCK_ROWS_MAX: usize = 128;
+const BLOCK_ROWS_MAX: usize = 256;
 
 /// What a cell of varying length has before it: how many elements there are.
 const LENGTH_BYTES: usize = 4;
@@ -369,10 +369,11 @@ impl Slots<'_> {
 
     #[inline]
     fn put_values<T: Copy, const N: usize>(&mut self, values: &[T], store: impl Fn(T) -> [u8; N]) {
-        let values = &values[self.rows.clone()];
+        let (values, before) = (&values[self.rows.clone()], self.before);
+        let raw = &mut *self.raw;
         for (place, value) in self.places.iter().zip(values) {
-            let from = place + self.before;
-            self.raw[from..from + N].copy_from_slice(&store(*value));
+            let from = place + before;
+            raw[from..from + N].copy_from_slice(&store(*value));
         }
     }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{self, Stdio};
 use std::time::Duration;
 
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::Value;
 
 use super::scratch::{self, Scratch};
@@ -20,10 +21,6 @@ pub(crate) const STARS: u64 = 9000;
 /// A file of 53 MB in 10 row groups: what is wrong at its end is far behind the first byte that a
 /// client gets.
 pub(crate) const BIG: u64 = 1_000_000;
-/// Before the footer of the large table: within its last row group, which has 3.9 MB, and in each
-/// of its columns, of which a reader may want only one.
-const DAMAGED_BYTES: std::ops::Range<usize> = 50_000..3_900_000;
-
 /// Makes `DIRECTORY/NAME.parquet` with so many stars.
 pub(crate) fn stars(directory: &Path, name: &str, rows: u64) -> PathBuf {
     let file = directory.join(format!("{name}.parquet"));
@@ -39,12 +36,20 @@ pub(crate) fn big(directory: &Path, name: &str) -> PathBuf {
     file
 }
 
-/// Makes `DIRECTORY/NAME.parquet`: the large table with a damage in its last row group.
+/// Makes `DIRECTORY/NAME.parquet`: the large table with a damage in each column of its last row
+/// group, of which a reader may want only one.
 pub(crate) fn corrupt_at_its_end(directory: &Path, name: &str) -> PathBuf {
     let file = directory.join(format!("{name}.parquet"));
     let mut bytes = fs::read(kept_big()).expect("it was made");
-    let end = footer_at(&bytes);
-    bytes[end - DAMAGED_BYTES.end..end - DAMAGED_BYTES.start].fill(0);
+    let whole = File::open(kept_big()).expect("it was made");
+    let reader = SerializedFileReader::new(whole).expect("a Parquet file");
+    let groups = reader.metadata().row_groups();
+    assert!(groups.len() > 1, "rows come before the damage");
+    for column in groups[groups.len() - 1].columns() {
+        let (start, length) = column.byte_range();
+        let half = start + length / 4..start + length * 3 / 4;
+        bytes[half.start as usize..half.end as usize].fill(0);
+    }
     fs::write(&file, bytes).expect("files can be written");
     file
 }

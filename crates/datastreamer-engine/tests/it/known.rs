@@ -1,0 +1,88 @@
+//! What is known of rows before they are read.
+
+use std::{fs::File, path::Path, sync::Arc};
+
+use arrow::{
+    array::{ArrayRef, Int64Array, StringArray},
+    record_batch::RecordBatch,
+};
+use datastreamer_engine::{Query, Rows};
+use datastreamer_formats::table::fits::{FitsSpool, KnownValues};
+
+use crate::support::{block_on, engine_of, scan, stars, write_parquet};
+
+fn write_fits(path: &Path, batch: &RecordBatch) {
+    let folder = path.parent().unwrap();
+    let mut spool = FitsSpool::new(batch.schema(), folder, 1 << 20).unwrap();
+    spool.write(batch).unwrap();
+    let table = spool.finish().unwrap();
+    table.write_to(&mut File::create(path).unwrap()).unwrap();
+}
+
+fn of(rows: &Rows) -> (Option<u64>, &[KnownValues]) {
+    (rows.known_rows(), rows.known_values())
+}
+
+#[test]
+fn a_parquet_file_tells_nulls_and_extremes_of_all_its_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("stars.parquet");
+    let whole = stars(0, 2500);
+    let (id, name) = (whole.column(0), whole.column(2));
+    let some_nulls = Int64Array::from_iter((5..2505).map(|n| (n % 2 == 1).then_some(n)));
+    let columns = [
+        ("id", Arc::clone(id)),
+        ("odd", Arc::new(some_nulls) as ArrayRef),
+        ("name", Arc::clone(name)),
+    ];
+    write_parquet(&file, &RecordBatch::try_from_iter(columns).unwrap());
+    let engine = engine_of(&file);
+    let id = KnownValues {
+        no_nulls: true,
+        integers: Some((0, 2499)),
+        text_bytes_max: None,
+    };
+    let odd = KnownValues {
+        no_nulls: false,
+        integers: Some((5, 2503)),
+        text_bytes_max: None,
+    };
+    let name = KnownValues::default();
+    let all = scan(&engine, &[]).unwrap();
+    assert_eq!(of(&all), (Some(2500), [id, odd, name].as_slice()));
+    let two = scan(&engine, &[("select", "odd,id")]).unwrap();
+    assert_eq!(of(&two), (Some(2500), [odd, id].as_slice()));
+    // Of some rows only the nulls might be known, and they need not be.
+    let some = scan(&engine, &[("id", "gt.100")]).unwrap();
+    assert_eq!(some.known_rows(), None);
+    assert!(some.known_values().iter().all(|of| of.integers.is_none()));
+    // A query's columns are called as it likes.
+    let query = Query::new("SELECT id AS name FROM stars");
+    let rows = block_on(engine.query(&query, None)).unwrap();
+    assert_eq!(of(&rows), (Some(2500), [].as_slice()));
+}
+
+#[test]
+fn fits_files_tell_how_long_their_texts_are_at_most() {
+    let folder = tempfile::tempdir().unwrap();
+    for (file, text) in [("a.fits", "abc"), ("b.fits", "abcdefg")] {
+        let columns = [
+            ("n", Arc::new(Int64Array::from(vec![1])) as ArrayRef),
+            ("text", Arc::new(StringArray::from(vec![text])) as ArrayRef),
+            ("other", Arc::new(StringArray::from(vec!["x"])) as ArrayRef),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        write_fits(&folder.path().join(file), &batch);
+    }
+    let engine = engine_of(&folder.path().join("*.fits"));
+    let widths = |select| {
+        let rows = scan(&engine, &[("select", select)]).unwrap();
+        assert_eq!(rows.known_rows(), Some(2));
+        let known = rows.known_values().iter();
+        known.map(|of| of.text_bytes_max).collect::<Vec<_>>()
+    };
+    // Of the widest file.
+    assert_eq!(widths("text,n,other"), [Some(7), None, Some(1)]);
+    // A name in the result says nothing of the column behind it.
+    assert_eq!(widths("other:text,text:other"), [Some(7), Some(1)]);
+}
