@@ -14,8 +14,8 @@
 /// let schema = Arc::new(Schema::new(vec![Field::new("name", DataType::Utf8, true)]));
 /// let known = [KnownValues { text_bytes_max: Some(8), ..Default::default() }];
 /// let shape = FitsShape::of_schema(schema, 1_000, &known)?;
-/// // A header of four blocks of 2880 bytes, and 8,000 bytes of rows in three.
-/// assert_eq!(shape.map(|shape| shape.bytes()), Some(7 * 2880));
+/// // Headers of two blocks of 2880 bytes, and 8,000 bytes of rows in three.
+/// assert_eq!(shape.map(|shape| shape.bytes()), Some(5 * 2880));
 /// # Ok::<(), datastreamer_formats::table::TableError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
