@@ -11,7 +11,7 @@
 //! whose rows are not asked for waits in the server.
 //!
 //! A connection on which anything went wrong, or which was cancelled, is closed, not used again.
-//! There is no TLS yet: a server that requires it is refused as unavailable.
+//! TLS is for `sslmode=require` in the URL, and then verified.
 //!
 //! ```no_run
 //! use datastreamer_rows::{
@@ -45,6 +45,7 @@ mod pool;
 mod rows;
 mod schema;
 mod session;
+mod tls;
 
 pub use cancel::PostgresCanceller;
 pub use error::{PostgresError, PostgresErrorKind};

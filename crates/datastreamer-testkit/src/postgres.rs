@@ -52,8 +52,27 @@ impl Postgres {
     /// # Panics
     /// As [`start`](Self::start).
     pub fn start_with(settings: &[&str]) -> Self {
-        let (programs, folder) = (programs(), tempfile::tempdir().expect("a folder"));
-        let (path, is_root) = (folder.path(), is_root());
+        Self::start_in(tempfile::tempdir().expect("a folder"), settings)
+    }
+
+    /// The same with TLS, for 127.0.0.1, by an authority of its own: [`ca_file`](Self::ca_file).
+    ///
+    /// # Panics
+    /// As [`start`](Self::start), and if openssl is not installed.
+    pub fn start_with_tls() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        make_certificates(folder.path());
+        let file = |name: &str| folder.path().join(name).display().to_string();
+        let settings = [
+            "ssl=on".to_owned(),
+            format!("ssl_cert_file={}", file("server.pem")),
+            format!("ssl_key_file={}", file("server.key")),
+        ];
+        Self::start_in(folder, &settings.each_ref().map(String::as_str))
+    }
+
+    fn start_in(folder: TempDir, settings: &[&str]) -> Self {
+        let (programs, path, is_root) = (programs(), folder.path(), is_root());
         fs::write(path.join("password"), PASSWORD).expect("a file");
         if is_root {
             done(
@@ -108,6 +127,11 @@ impl Postgres {
         )
     }
 
+    /// Returns the certificate of the authority that a server with TLS has.
+    pub fn ca_file(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
     /// Returns the password that TCP connections need.
     pub fn password(&self) -> &'static str {
         PASSWORD
@@ -158,6 +182,37 @@ impl Drop for Postgres {
         // Its folder is deleted next.
         let _ = self.server.wait();
     }
+}
+
+/// Extensions of the authority's certificate and of the server's.
+const CERTIFICATES: &str = "\
+    [req]\ndistinguished_name = name\n[name]\n\
+    [ca]\nbasicConstraints = critical, CA:TRUE\nsubjectKeyIdentifier = hash\n\
+    [server]\nbasicConstraints = CA:FALSE\nsubjectAltName = IP:127.0.0.1\n";
+
+/// Makes an authority, and a certificate of the server's.
+fn make_certificates(folder: &Path) {
+    fs::write(folder.join("certificates.cnf"), CERTIFICATES).expect("a file");
+    let make = |name: &str, authority: &[&str]| {
+        done(
+            Command::new("openssl")
+                .current_dir(folder)
+                .args(["req", "-x509", "-config", "certificates.cnf", "-days", "2"])
+                .args([
+                    "-newkey",
+                    "ec",
+                    "-pkeyopt",
+                    "ec_paramgen_curve:P-256",
+                    "-nodes",
+                ])
+                .args(["-extensions", name, "-subj", &format!("/CN={name}")])
+                .args(["-keyout", &format!("{name}.key")])
+                .args(["-out", &format!("{name}.pem")])
+                .args(authority),
+        );
+    };
+    make("ca", &[]);
+    make("server", &["-CA", "ca.pem", "-CAkey", "ca.key"]);
 }
 
 /// The folder of the newest version.

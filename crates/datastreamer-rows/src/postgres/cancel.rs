@@ -6,7 +6,8 @@ use std::sync::{
 };
 
 use tokio::{runtime::Handle, task::AbortHandle};
-use tokio_postgres::{CancelToken, NoTls};
+use tokio_postgres::CancelToken;
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::session::Session;
 
@@ -24,7 +25,7 @@ struct Shared {
 }
 
 struct Running {
-    token: CancelToken,
+    cancel: (CancelToken, MakeRustlsConnect),
     socket: AbortHandle,
 }
 
@@ -35,7 +36,7 @@ impl PostgresCanceller {
                 handle: handle.clone(),
                 is_cancelled: AtomicBool::new(false),
                 running: Mutex::new(Some(Running {
-                    token: session.client.cancel_token(),
+                    cancel: session.cancel(),
                     socket: session.socket(),
                 })),
             }),
@@ -72,8 +73,9 @@ impl PostgresCanceller {
         // one that works sees the request.
         running.socket.abort();
         self.shared.handle.spawn(async move {
+            let (token, tls) = running.cancel;
             // A server that cannot be reached is gone, and so is the statement.
-            let _ = running.token.cancel_query(NoTls).await;
+            let _ = token.cancel_query(tls).await;
         });
     }
 

@@ -90,6 +90,10 @@ impl PostgresError {
                 PostgresErrorKind::Unavailable,
                 "PostgreSQL: the server refused the connection",
             ),
+            None if is_of_tls(&error) => (
+                PostgresErrorKind::Unavailable,
+                "PostgreSQL: no encrypted connection to the server",
+            ),
             None => (
                 PostgresErrorKind::Unavailable,
                 "PostgreSQL: the server cannot be reached",
@@ -201,6 +205,11 @@ fn is_of_author(code: &SqlState) -> bool {
     ["42", "22", "0A", "25"]
         .iter()
         .any(|class| is_class(code, class))
+}
+
+/// The driver tells it in words only.
+fn is_of_tls(error: &tokio_postgres::Error) -> bool {
+    error.to_string().contains("TLS handshake")
 }
 
 fn is_class(code: &SqlState, class: &str) -> bool {

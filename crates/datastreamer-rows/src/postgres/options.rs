@@ -3,8 +3,9 @@
 use std::{fmt, fs, path::PathBuf, time::Duration};
 
 use tokio_postgres::{Config, config::SslMode};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{PostgresError, PostgresErrorKind};
+use super::{PostgresError, PostgresErrorKind, tls};
 
 /// Eight queries at once: a small part of the 100 connections that PostgreSQL allows by default.
 const MAX_CONNECTIONS: usize = 8;
@@ -33,7 +34,13 @@ const NETWORK_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct PostgresOptions {
     /// `postgresql://user@host:port/database`, or `host=... user=... dbname=...`; a `host` that
     /// is a path is the directory of a Unix socket.
+    ///
+    /// With `sslmode=require` the connection is encrypted, and the server's certificate must be of
+    /// a trusted authority and of this host, as for `verify-full` of libpq. Without it nothing is
+    /// encrypted.
     pub url: String,
+    /// The authorities (PEM) to trust instead of the system's; needs `sslmode=require`.
+    pub tls_ca_file: Option<PathBuf>,
     /// A file whose first line is the password; then the URL must have none.
     pub password_file: Option<PathBuf>,
     /// Connections open at once, and so queries at once.
@@ -62,6 +69,7 @@ impl PostgresOptions {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            tls_ca_file: None,
             password_file: None,
             max_connections: MAX_CONNECTIONS,
             connect_timeout: CONNECT_TIMEOUT,
@@ -76,7 +84,7 @@ impl PostgresOptions {
     }
 
     /// Makes what the driver needs.
-    pub(super) fn resolve(&self) -> Result<Config, PostgresError> {
+    pub(super) fn resolve(&self) -> Result<(Config, MakeRustlsConnect), PostgresError> {
         if self.max_connections == 0 || self.batch_rows == 0 || self.batch_bytes == 0 {
             return Err(refused(
                 "max_connections, batch_rows and batch_bytes are at least 1",
@@ -89,14 +97,23 @@ impl PostgresOptions {
         }
         // What the driver says of a text that it does not understand may be a part of a password.
         let mut config: Config = self.url.parse().map_err(|_| {
-            refused("the URL is not understood (it is not shown, as it may hold a password)")
+            refused(
+                "the URL is not understood (it is not shown, as it may hold a password; sslmode is \
+                 disable, prefer or require, which verifies the certificate)",
+            )
         })?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(refused("the URL names no host"));
         }
-        if config.get_ssl_mode() == SslMode::Require {
-            return Err(refused("the URL requires TLS, which is not supported yet"));
-        }
+        let ca_file = self.tls_ca_file.as_deref();
+        let tls = match (config.get_ssl_mode(), ca_file) {
+            (SslMode::Require, ca_file) => tls::connector(ca_file)?,
+            (_, Some(_)) => return Err(refused("tls_ca_file needs sslmode=require in the URL")),
+            (_, None) => {
+                config.ssl_mode(SslMode::Disable);
+                tls::unused()?
+            }
+        };
         if let Some(password) = self.password()? {
             if config.get_password().is_some() {
                 return Err(refused("both the URL and password_file give a password"));
@@ -104,12 +121,11 @@ impl PostgresOptions {
             config.password(password);
         }
         config
-            .ssl_mode(SslMode::Disable)
             .application_name(self.application_name.as_str())
             .connect_timeout(self.connect_timeout)
             .keepalives_idle(NETWORK_TIMEOUT)
             .tcp_user_timeout(NETWORK_TIMEOUT);
-        Ok(config)
+        Ok((config, tls))
     }
 
     fn password(&self) -> Result<Option<String>, PostgresError> {
@@ -132,6 +148,7 @@ impl PostgresOptions {
 impl fmt::Debug for PostgresOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresOptions")
+            .field("tls_ca_file", &self.tls_ca_file)
             .field("password_file", &self.password_file)
             .field("max_connections", &self.max_connections)
             .field("connect_timeout", &self.connect_timeout)
@@ -146,7 +163,7 @@ impl fmt::Debug for PostgresOptions {
     }
 }
 
-fn refused(problem: &str) -> PostgresError {
+pub(super) fn refused(problem: &str) -> PostgresError {
     PostgresError::new(
         PostgresErrorKind::BadOptions,
         format!("PostgreSQL: {problem}"),

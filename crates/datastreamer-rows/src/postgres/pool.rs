@@ -39,11 +39,10 @@ impl PostgresPool {
     /// `handle` is of a tokio runtime with I/O and time enabled, which runs by itself.
     ///
     /// # Errors
-    /// [`PostgresErrorKind::BadOptions`]; also for a `password_file` that cannot be read.
+    /// [`PostgresErrorKind::BadOptions`]; also for a file of the options that cannot be read.
     pub fn new(options: PostgresOptions, handle: Handle) -> Result<Self, PostgresError> {
-        let sessions = Sessions {
-            config: options.resolve()?,
-        };
+        let (config, tls) = options.resolve()?;
+        let sessions = Sessions { config, tls };
         let connections = Pool::builder(sessions)
             .max_size(options.max_connections)
             .wait_timeout(Some(options.acquire_timeout))

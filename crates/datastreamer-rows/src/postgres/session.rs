@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{CancelToken, Client, Config};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// What the server runs for us, and the task that serves its socket.
 pub(super) struct Session {
     pub(super) client: Client,
+    tls: MakeRustlsConnect,
     socket: JoinHandle<()>,
     /// The server's version, as 15.
     major_version: u32,
@@ -55,6 +57,11 @@ impl Session {
         Ok(())
     }
 
+    /// How the statement is cancelled, by a connection of its own.
+    pub(super) fn cancel(&self) -> (CancelToken, MakeRustlsConnect) {
+        (self.client.cancel_token(), self.tls.clone())
+    }
+
     /// A handle by which the socket can be closed at any time.
     pub(super) fn socket(&self) -> tokio::task::AbortHandle {
         self.socket.abort_handle()
@@ -73,6 +80,7 @@ impl Drop for Session {
 /// Makes connections for the pool, and looks at them before they are used again.
 pub(super) struct Sessions {
     pub(super) config: Config,
+    pub(super) tls: MakeRustlsConnect,
 }
 
 impl Manager for Sessions {
@@ -80,7 +88,7 @@ impl Manager for Sessions {
     type Error = tokio_postgres::Error;
 
     async fn create(&self) -> Result<Session, Self::Error> {
-        let (client, connection) = self.config.connect(NoTls).await?;
+        let (client, connection) = self.config.connect(self.tls.clone()).await?;
         let version = connection.parameter("server_version").unwrap_or_default();
         let major = version.split(|c: char| !c.is_ascii_digit()).next();
         let major_version = major.and_then(|major| major.parse().ok()).unwrap_or(0);
@@ -90,6 +98,7 @@ impl Manager for Sessions {
         });
         Ok(Session {
             client,
+            tls: self.tls.clone(),
             socket,
             major_version,
             is_clean: true,

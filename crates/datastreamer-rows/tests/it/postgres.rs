@@ -2,6 +2,7 @@
 
 mod cancelling;
 mod connections;
+mod encryption;
 mod failures;
 mod memory;
 mod parameters;
@@ -36,10 +37,21 @@ impl Fixture {
     }
 
     fn start_with(change: impl FnOnce(&mut PostgresOptions)) -> Self {
-        let server = Postgres::start();
+        Self::of(Postgres::start(), |_, options| change(options))
+    }
+
+    /// Connections with TLS.
+    fn encrypted() -> Self {
+        Self::of(Postgres::start_with_tls(), |server, options| {
+            options.url = encrypted_url(server);
+            options.tls_ca_file = Some(server.ca_file());
+        })
+    }
+
+    fn of(server: Postgres, change: impl FnOnce(&Postgres, &mut PostgresOptions)) -> Self {
         let runtime = runtime();
         let mut options = PostgresOptions::new(server.socket_url());
-        change(&mut options);
+        change(&server, &mut options);
         let pool = PostgresPool::new(options, runtime.handle().clone()).unwrap();
         Self {
             server,
@@ -80,6 +92,10 @@ impl Fixture {
         let results: Vec<_> = self.query(sql).unwrap().collect();
         failure(results.into_iter().next_back().unwrap())
     }
+}
+
+fn encrypted_url(server: &Postgres) -> String {
+    format!("{}?sslmode=require", server.url())
 }
 
 fn runtime() -> Runtime {

@@ -50,6 +50,7 @@ const DATABASE_THREADS: usize = 2;
 pub(super) struct RawDatabase {
     url: String,
     password_file: Option<PathBuf>,
+    tls_ca_file: Option<PathBuf>,
     max_connections: Option<NonZeroUsize>,
     acquire_timeout: Option<Span>,
     statement_timeout: Option<Span>,
@@ -72,11 +73,10 @@ pub(super) fn resolve_databases(
             Fatal::Config(format!("{}:{line}: databases.{name}: {text}", origin.file))
         };
         let defaults = PostgresOptions::new(&raw.url);
+        let beside = |file: &Option<PathBuf>| file.as_ref().map(|file| origin.folder.join(file));
         let options = PostgresOptions {
-            password_file: raw
-                .password_file
-                .as_ref()
-                .map(|file| origin.folder.join(file)),
+            password_file: beside(&raw.password_file),
+            tls_ca_file: beside(&raw.tls_ca_file),
             max_connections: raw
                 .max_connections
                 .map_or(defaults.max_connections, Into::into),

@@ -67,9 +67,7 @@ fn cancelling_stops_a_statement_whose_rows_nobody_takes() {
     });
 }
 
-#[test]
-fn cancelling_stops_a_statement_that_gives_no_rows() {
-    let fixture = Fixture::start();
+fn cancels_a_silent_statement(fixture: &Fixture) {
     promptly("the statement ends", HANG_UP, || {
         let mut rows = fixture.query(SILENT).unwrap();
         let canceller = rows.canceller();
@@ -79,6 +77,16 @@ fn cancelling_stops_a_statement_that_gives_no_rows() {
         assert_eq!(error.kind(), PostgresErrorKind::Cancelled);
         delay
     });
+}
+
+#[test]
+fn cancelling_stops_a_statement_that_gives_no_rows() {
+    cancels_a_silent_statement(&Fixture::start());
+}
+
+#[test]
+fn cancelling_stops_a_statement_of_an_encrypted_connection() {
+    cancels_a_silent_statement(&Fixture::encrypted());
 }
 
 #[test]
