@@ -173,7 +173,7 @@ impl Format {
                 "fits",
                 "fits",
                 "application/fits",
-                "FITS binary table: begins once the table is whole",
+                "FITS binary table: begins once its length is known",
             ),
             Self::Csv => facts(
                 "csv",
