@@ -200,25 +200,20 @@ impl Texts<'_> {
             Self::View(array) => array.value(row),
         }
     }
-}
 
-impl<'a> Texts<'a> {
     /// Says whether bytes of a kind are all that some rows' texts have, by one look at those that
     /// lie together, nulls included; `false`: each is to be looked at.
     pub(super) fn are_all(&self, rows: std::ops::Range<usize>, is: impl Fn(&[u8]) -> bool) -> bool {
-        self.together(rows).is_some_and(is)
-    }
-
-    /// The bytes of some rows' texts, where they lie together.
-    fn together(&self, rows: std::ops::Range<usize>) -> Option<&'a [u8]> {
-        match self {
+        let together = match self {
             Self::Utf8(array) => bytes_of(array, rows),
             Self::Large(array) => bytes_of(array, rows),
             Self::View(_) => None,
-        }
+        };
+        together.is_some_and(is)
     }
 }
 
+/// The bytes of some rows' texts, which lie together.
 fn bytes_of<O: OffsetSizeTrait>(
     array: &GenericStringArray<O>,
     rows: std::ops::Range<usize>,

@@ -255,15 +255,16 @@ impl Values {
             valid.append_n(cells.rows, true);
             return Ok(());
         }
-        let texts_per_cell = match self.element.text_bytes {
-            0 => 1,
-            own => cells.bytes / own,
+        let text_bytes = match self.element.text_bytes {
+            0 => cells.bytes,
+            own => own,
         };
+        let texts_per_cell = cells.bytes / text_bytes;
         valid.append_n(cells.rows * texts_per_cell, true);
         ends.reserve(cells.rows * texts_per_cell);
         bytes.resize(begun + cells.rows * cells.bytes, 0);
         let mut end = begun;
-        let mut append = |text: &[u8]| {
+        let append = |text: &[u8]| {
             match text_of(text) {
                 Some(text) => {
                     copy_short(&mut bytes[end..end + text.len()], text);
@@ -273,13 +274,11 @@ impl Values {
             }
             ends.push(end as i32);
         };
-        match self.element.text_bytes {
-            0 => cells.iter().for_each(append),
-            own if own == cells.bytes => cells.iter().for_each(append),
-            own => cells
-                .iter()
-                .flat_map(|cell| cell.chunks_exact(own))
-                .for_each(&mut append),
+        if text_bytes == cells.bytes {
+            cells.iter().for_each(append);
+        } else {
+            let texts = cells.iter().flat_map(|cell| cell.chunks_exact(text_bytes));
+            texts.for_each(append);
         }
         bytes.truncate(end);
         if bytes[begun..].is_ascii() {
@@ -291,7 +290,7 @@ impl Values {
             let at = text.iter().position(|byte| !byte.is_ascii())?;
             Some(Problem {
                 cell: place / texts_per_cell,
-                at: place % texts_per_cell * self.element.text_bytes + at,
+                at: place % texts_per_cell * text_bytes + at,
                 text: format!("0x{:02x} is not ASCII", text[at]),
             })
         });

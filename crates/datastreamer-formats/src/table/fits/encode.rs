@@ -7,6 +7,7 @@ use super::{
     layout::{FitsColumn, Kind, Layout},
 };
 use crate::table::{
+    big_endian::{append_integer, append_unless_integer, integer, logical},
     column::{ByteTexts, Cells, Column, Texts},
     error::{BadRow, BadValue, FirstBad},
     text::{self, copy_short},
@@ -317,25 +318,14 @@ fn append_element(
     if elements.is_null(row) {
         return append_null(out, column);
     }
-    let stored = match &elements.cells {
-        Cells::Bool(values) => {
-            out.push(logical(values.value(row)));
-            return Ok(());
-        }
-        Cells::F32(values) => {
-            out.extend_from_slice(&values[row].to_be_bytes());
-            return Ok(());
-        }
-        Cells::F64(values) => {
-            out.extend_from_slice(&values[row].to_be_bytes());
-            return Ok(());
-        }
-        cells => stored_integer(cells, row, column.widened).unwrap_or_default(),
-    };
+    if append_unless_integer(out, &elements.cells, row) {
+        return Ok(());
+    }
+    let stored = stored_integer(&elements.cells, row, column.widened).unwrap_or_default();
     if column.null == Some(stored) {
         return Err(IS_NULL_VALUE);
     }
-    append_integer(out, column, stored);
+    append_integer(out, stored, column.kind.bytes());
     Ok(())
 }
 
@@ -344,34 +334,21 @@ fn append_null(out: &mut Vec<u8>, column: &FitsColumn) -> Result<(), &'static st
         Kind::Logical | Kind::Text => out.push(0),
         Kind::Float => out.extend_from_slice(&f32::NAN.to_be_bytes()),
         Kind::Double => out.extend_from_slice(&f64::NAN.to_be_bytes()),
-        _ => append_integer(out, column, column.null.ok_or(NULL)?),
+        _ => append_integer(out, column.null.ok_or(NULL)?, column.kind.bytes()),
     }
     Ok(())
-}
-
-fn append_integer(out: &mut Vec<u8>, column: &FitsColumn, stored: i64) {
-    let bytes = stored.to_be_bytes();
-    out.extend_from_slice(&bytes[bytes.len() - column.kind.bytes()..]);
 }
 
 /// What is stored for an integer: unless it is widened, less the offset of its kind. `None` for
 /// other cells.
 #[inline]
 pub(super) fn stored_integer(cells: &Cells<'_>, row: usize, widened: bool) -> Option<i64> {
-    let offset = |offset: i64| if widened { 0 } else { offset };
-    match cells {
-        Cells::I8(values) => Some(i64::from(values[row]) + offset(128)),
-        Cells::U8(values) => Some(values[row].into()),
-        Cells::I16(values) => Some(values[row].into()),
-        Cells::U16(values) => Some(i64::from(values[row]) - offset(1 << 15)),
-        Cells::I32(values) => Some(values[row].into()),
-        Cells::U32(values) => Some(i64::from(values[row]) - offset(1 << 31)),
-        Cells::I64(values) => Some(values[row]),
-        Cells::U64(values) => Some(values[row] as i64 ^ i64::MIN),
-        _ => None,
-    }
-}
-
-fn logical(value: bool) -> u8 {
-    if value { b'T' } else { b'F' }
+    let value = integer(cells, row)?;
+    Some(match cells {
+        Cells::I8(_) if !widened => value + 128,
+        Cells::U16(_) if !widened => value - (1 << 15),
+        Cells::U32(_) if !widened => value - (1 << 31),
+        Cells::U64(_) => value ^ i64::MIN,
+        _ => value,
+    })
 }

@@ -9,6 +9,7 @@ use super::field::{
     IS_NULL_VALUE, NOT_ASCII, NULL_ELEMENT, NULL_ROW, Primitive, Size, VotableField,
 };
 use crate::table::{
+    big_endian::{append_integer, append_unless_integer, integer, logical},
     buffer::{RowBuffer, copy_short},
     column::{Cells, Column, Lists, Texts},
     error::{BadRow, BadValue, FirstBad},
@@ -47,6 +48,8 @@ pub(super) struct BinaryRows {
     places: Vec<usize>,
     /// How many bytes each cell of varying length has, column by column.
     lengths: Vec<usize>,
+    /// So many of each column: also those of rows that do not fit the block.
+    lengths_per_column: usize,
     /// What is encoded, before it is cut into lines.
     encoded: Vec<u8>,
 }
@@ -59,6 +62,7 @@ impl BinaryRows {
             begins: Vec::new(),
             places: Vec::new(),
             lengths: Vec::new(),
+            lengths_per_column: 0,
             encoded: Vec::new(),
         }
     }
@@ -97,6 +101,15 @@ impl BinaryRows {
         self.raw.clear();
     }
 
+    /// Of the mask of each row.
+    fn mask_bytes(&self, columns: usize) -> usize {
+        if self.has_mask {
+            columns.div_ceil(8)
+        } else {
+            0
+        }
+    }
+
     /// Finds where the rows begin, and makes room for those that fit a block. Says how many do.
     fn measure(
         &mut self,
@@ -105,16 +118,12 @@ impl BinaryRows {
         rows: Range<usize>,
         first_bad: &mut FirstBad,
     ) -> usize {
-        let mask_bytes = if self.has_mask {
-            fields.len().div_ceil(8)
-        } else {
-            0
-        };
         let cells = fields.iter().map(VotableField::least_bytes);
-        let least_bytes = mask_bytes + cells.sum::<usize>();
+        let least_bytes = self.mask_bytes(fields.len()) + cells.sum::<usize>();
         let fit = (BLOCK_BYTES / least_bytes.max(1)).clamp(1, BLOCK_ROWS_MAX);
         let rows = rows.start..rows.end.min(rows.start + fit);
         self.lengths.clear();
+        self.lengths_per_column = rows.len();
         for (place, (field, column)) in fields.iter().zip(columns).enumerate() {
             if field.size == Size::Variable {
                 let measured = append_lengths(&mut self.lengths, field, column, rows.clone());
@@ -137,12 +146,10 @@ impl BinaryRows {
             end += bytes;
         }
         self.raw.resize(end, 0);
-        // The cells of each column lie together from now on: those of rows that do not fit go.
         let count = self.begins.len();
         if count < measured {
             *first_bad = FirstBad::default();
         }
-        keep_of_each(&mut self.lengths, rows.len(), count);
         count
     }
 
@@ -161,12 +168,8 @@ impl BinaryRows {
             }
         }
         self.places.clone_from(&self.begins);
-        let mut before = if self.has_mask {
-            fields.len().div_ceil(8)
-        } else {
-            0
-        };
-        let mut lengths = self.lengths.as_slice();
+        let mut before = self.mask_bytes(fields.len());
+        let mut lengths = self.lengths.chunks(self.lengths_per_column.max(1));
         for (place, (field, column)) in fields.iter().zip(columns).enumerate() {
             let mut slots = Slots {
                 raw: &mut self.raw,
@@ -182,12 +185,11 @@ impl BinaryRows {
                 first_bad.note(place, slots.put_fillers(column));
                 continue;
             }
-            let (of_column, others) = lengths.split_at(rows.len());
+            let of_column = &lengths.next().unwrap_or_default()[..rows.len()];
             first_bad.note(place, slots.put_varying(column, of_column));
             for (place, length) in self.places.iter_mut().zip(of_column) {
                 *place += length;
             }
-            lengths = others;
         }
     }
 
@@ -204,18 +206,6 @@ impl BinaryRows {
         self.raw.shrink_to(4 * BLOCK_BYTES);
         self.encoded.shrink_to(4 * BLOCK_BYTES);
     }
-}
-
-/// Of columns of so many values each, keeps the first few.
-fn keep_of_each(values: &mut Vec<usize>, column: usize, count: usize) {
-    if count == column {
-        return;
-    }
-    let columns = values.len() / column.max(1);
-    for place in 0..columns {
-        values.copy_within(place * column..place * column + count, place * count);
-    }
-    values.truncate(columns * count);
 }
 
 impl VotableField {
@@ -556,33 +546,16 @@ fn append_element(
         append_filler(out, field);
         return Ok(());
     }
-    let stored: i64 = match &elements.cells {
-        Cells::Bool(values) => {
-            out.push(logical(values.value(row)));
-            return Ok(());
-        }
-        Cells::F32(values) => {
-            out.extend_from_slice(&values[row].to_be_bytes());
-            return Ok(());
-        }
-        Cells::F64(values) => {
-            out.extend_from_slice(&values[row].to_be_bytes());
-            return Ok(());
-        }
-        Cells::I8(values) => values[row].into(),
-        Cells::I16(values) => values[row].into(),
-        Cells::I32(values) => values[row].into(),
-        Cells::I64(values) => values[row],
-        Cells::U8(values) => values[row].into(),
-        Cells::U16(values) => values[row].into(),
-        Cells::U32(values) => values[row].into(),
-        // Lists of nothing else are held.
-        _ => return Ok(()),
+    if append_unless_integer(out, &elements.cells, row) {
+        return Ok(());
+    }
+    let Some(stored) = integer(&elements.cells, row) else {
+        return Ok(()); // Lists of nothing else are held.
     };
     if field.null == Some(stored) {
         return Err(IS_NULL_VALUE);
     }
-    append_integer(out, field, stored);
+    append_integer(out, stored, field.primitive.bytes());
     Ok(())
 }
 
@@ -592,18 +565,8 @@ fn append_filler(out: &mut Vec<u8>, field: &VotableField) {
         Primitive::Boolean => out.push(b'?'),
         Primitive::Float => out.extend_from_slice(&f32::NAN.to_be_bytes()),
         Primitive::Double => out.extend_from_slice(&f64::NAN.to_be_bytes()),
-        _ => append_integer(out, field, field.null.unwrap_or_default()),
+        primitive => append_integer(out, field.null.unwrap_or_default(), primitive.bytes()),
     }
-}
-
-/// The low bytes of an integer.
-fn append_integer(out: &mut Vec<u8>, field: &VotableField, value: i64) {
-    let bytes = value.to_be_bytes();
-    out.extend_from_slice(&bytes[bytes.len() - field.primitive.bytes()..]);
-}
-
-fn logical(value: bool) -> u8 {
-    if value { b'T' } else { b'F' }
 }
 
 #[cfg(test)]
@@ -619,14 +582,5 @@ mod tests {
             let expected: Vec<u8> = ascii.iter().flat_map(|byte| [0, *byte]).collect();
             assert_eq!(wide, expected);
         }
-    }
-
-    #[test]
-    fn of_each_column_the_first_values_are_kept() {
-        let mut values = vec![1, 2, 3, 4, 5, 6];
-        keep_of_each(&mut values, 3, 2);
-        assert_eq!(values, [1, 2, 4, 5]);
-        keep_of_each(&mut values, 2, 0);
-        assert!(values.is_empty());
     }
 }
