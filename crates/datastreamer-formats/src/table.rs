@@ -1,10 +1,11 @@
 //! Tables: record batches of one schema into one stream of bytes.
 //!
 //! This module owns what all table formats share: the metadata of columns ([`meta`]), typed access
-//! to cells (`column.rs`), numbers and times as text (`text.rs`, `numbers.rs`, `times.rs`), and the
-//! error that names row and column. Each format has a file of its own.
+//! to cells (`column.rs`), numbers and times as text (`text.rs`, `times.rs`), and the error that
+//! names row and column. Each format has a file of its own.
 //!
-//! Every writer works in constant memory whatever the row count, and refuses what its format
+//! Every writer works in constant memory whatever the row count (but for Parquet, whose footer has
+//! some 800 bytes for each column of each row group), and refuses what its format
 //! cannot hold when it is made, before a byte is written; a value that cannot be held (a date
 //! beyond the year 9999) fails the write with its row and column. Nothing is silently altered.
 

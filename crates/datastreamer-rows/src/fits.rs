@@ -34,9 +34,6 @@ use self::{
 pub use error::FitsError;
 pub use reader::FitsReader;
 
-/// Metadata of a column: the shape of its cells, as the header has it: `(3,2)`.
-pub const TDIM: &str = "fits.tdim";
-
 /// Metadata of a column that was renamed: its name in the file.
 pub const TTYPE: &str = "fits.ttype";
 
@@ -80,8 +77,9 @@ pub enum TableChoice<'a> {
 ///
 /// A stored TNULL is null, in arrays too. Names that are missing become `colN`, those that come
 /// again get `_2`, `_3` (see [`TTYPE`]). Units, UCDs (TUCDn), utypes (TUTYPn), xtypes (TXTYPn),
-/// descriptions (TCOMMn, or the comment of TTYPEn), RADESYS for columns of positions, TIMESYS,
-/// TREFPOS and the origin for those of times, and the table's EXTNAME stand in the metadata of
+/// descriptions (TCOMMn, or the comment of TTYPEn), the axes of arrays (TDIMn), RADESYS and EQUINOX
+/// for columns of positions, TIMESYS, TREFPOS and the origin for those of times, and the table's
+/// EXTNAME stand in the metadata of
 /// [`datastreamer_formats::table::meta`].
 ///
 /// What the standard does not allow is an error, never a guess: text that is not ASCII, logical

@@ -19,9 +19,10 @@ const NODES_MAX: u32 = 1_000_000;
 
 /// Metadata of a table and its columns, under the keys of [`datastreamer_formats::table::meta`].
 ///
-/// Of the first TABLE: its name and description, and of each FIELD unit, ucd, utype, xtype, its
-/// DESCRIPTION, the null of its VALUES, and the COOSYS or TIMESYS that it refers to (VOTable 1.5,
-/// 3.1, 3.2, 4.1). Documents with a DTD are refused, so nothing is ever fetched or expanded.
+/// Of the first TABLE: its name and description, and of each FIELD unit, ucd, utype, xtype, the axes
+/// of its arraysize, its DESCRIPTION, the null of its VALUES, and the COOSYS or TIMESYS that it
+/// refers to (VOTable 1.5, 3.1, 3.2, 4.1). Documents with a DTD are refused, so nothing is ever
+/// fetched or expanded.
 ///
 /// ```
 /// use arrow::datatypes::{DataType, Field, Schema};
@@ -138,6 +139,7 @@ fn of_field(field: Node<'_, '_>, systems: &HashMap<&str, Metadata>) -> Metadata 
         (meta::UCD, attribute(field, "ucd")),
         (meta::UTYPE, attribute(field, "utype")),
         (meta::XTYPE, attribute(field, "xtype")),
+        (meta::SHAPE, shape(field)),
         (meta::NULL, null),
         (meta::DESCRIPTION, description(field)),
     ]);
@@ -147,13 +149,25 @@ fn of_field(field: Node<'_, '_>, systems: &HashMap<&str, Metadata>) -> Metadata 
     }
 }
 
+/// The axes of arrays, of which there are several and none varies. In VOTable a text is one, too.
+fn shape(field: Node<'_, '_>) -> Option<String> {
+    let is_text = matches!(field.attribute("datatype"), Some("char" | "unicodeChar"));
+    let size = attribute(field, "arraysize").filter(|_| !is_text)?;
+    let has_axes = size.contains('x') && !size.ends_with('*');
+    has_axes.then(|| format!("({})", size.replace('x', ",")))
+}
+
 /// The systems of coordinates and times, by their IDs.
 fn systems<'a>(document: &'a Document<'_>) -> HashMap<&'a str, Metadata> {
     let elements = document.descendants();
     let systems = elements.filter_map(|node| {
         let get = |name| attribute(node, name);
         let known = if is(&node, "COOSYS") {
-            gathered([(meta::COOSYS, get("system")), (meta::EPOCH, get("epoch"))])
+            gathered([
+                (meta::COOSYS, get("system")),
+                (meta::EQUINOX, get("equinox")),
+                (meta::EPOCH, get("epoch")),
+            ])
         } else if is(&node, "TIMESYS") {
             gathered([
                 (meta::TIMESCALE, get("timescale")),

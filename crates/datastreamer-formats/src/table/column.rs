@@ -1,7 +1,10 @@
 //! Typed access to the cells of a batch: what kinds of columns there are, and how one is read.
 //!
-//! Kinds that add nothing for a writer are cast away first: dictionaries become their values,
-//! half floats floats, a column of nothing but nulls text.
+//! Kinds that add nothing for a writer are cast away first, within lists as well: dictionaries and
+//! runs become their values, half floats floats, views of lists lists, small decimals larger ones,
+//! a column of nothing but nulls text.
+
+use std::sync::Arc;
 
 use arrow::{
     array::{
@@ -12,37 +15,67 @@ use arrow::{
     buffer::NullBuffer,
     compute::cast,
     datatypes::{
-        DataType, Date32Type, Date64Type, Decimal128Type, Float32Type, Float64Type, Int8Type,
-        Int16Type, Int32Type, Int64Type, Schema, Time32MillisecondType, Time32SecondType,
-        Time64MicrosecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType,
-        TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type,
-        UInt16Type, UInt32Type, UInt64Type,
+        DataType, Date32Type, Date64Type, Decimal128Type, Decimal256Type, Field, FieldRef,
+        Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Schema,
+        Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType,
+        TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+        TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type, i256,
     },
     record_batch::RecordBatch,
 };
 
-use super::TableError;
+use super::{TableError, text};
 
 /// The type that a column's cells have once it is cast; `None`: as it is.
 fn cast_type(data_type: &DataType) -> Option<DataType> {
     match data_type {
-        DataType::Dictionary(_, values) => {
-            Some(cast_type(values).unwrap_or_else(|| values.as_ref().clone()))
-        }
+        DataType::Dictionary(_, values) => Some(cell_type(values)),
+        DataType::RunEndEncoded(_, values) => Some(cell_type(values.data_type())),
         DataType::Float16 => Some(DataType::Float32),
+        DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) => {
+            Some(DataType::Decimal128(*precision, *scale))
+        }
         DataType::Null => Some(DataType::Utf8),
+        DataType::ListView(element) => Some(DataType::List(cell_field(element))),
+        DataType::LargeListView(element) => Some(DataType::LargeList(cell_field(element))),
+        DataType::List(element) => Some(DataType::List(cast_field(element)?)),
+        DataType::LargeList(element) => Some(DataType::LargeList(cast_field(element)?)),
+        DataType::FixedSizeList(element, length) => {
+            Some(DataType::FixedSizeList(cast_field(element)?, *length))
+        }
         _ => None,
     }
 }
 
+/// The elements of a list once they are cast; `None`: as they are.
+fn cast_field(element: &Field) -> Option<FieldRef> {
+    let data_type = cast_type(element.data_type())?;
+    Some(Arc::new(element.clone().with_data_type(data_type)))
+}
+
+fn cell_field(element: &FieldRef) -> FieldRef {
+    cast_field(element).unwrap_or_else(|| Arc::clone(element))
+}
+
+fn cell_type(data_type: &DataType) -> DataType {
+    cast_type(data_type).unwrap_or_else(|| data_type.clone())
+}
+
 /// The types of a table's columns after the casts.
 pub(super) fn cell_types(schema: &Schema) -> Vec<DataType> {
-    let of = |data_type: &DataType| cast_type(data_type).unwrap_or_else(|| data_type.clone());
-    schema
-        .fields()
-        .iter()
-        .map(|field| of(field.data_type()))
-        .collect()
+    let fields = schema.fields().iter();
+    fields.map(|field| cell_type(field.data_type())).collect()
+}
+
+/// Refuses a table without columns: most formats have no place for its rows.
+///
+/// # Errors
+/// There is none.
+pub(super) fn check_any(schema: &Schema) -> Result<(), TableError> {
+    match schema.fields().is_empty() {
+        true => Err(TableError::Schema("the table has no columns".into())),
+        false => Ok(()),
+    }
 }
 
 /// Refuses columns of which there is no kind.
@@ -137,7 +170,7 @@ pub(super) enum Cells<'a> {
     U64(&'a [u64]),
     F32(&'a [f32]),
     F64(&'a [f64]),
-    Decimal(&'a [i128], i8),
+    Decimal(Decimals<'a>),
     Date32(&'a [i32]),
     /// Milliseconds since 1970, at midnight.
     Date64(&'a [i64]),
@@ -169,6 +202,12 @@ impl Cells<'_> {
     }
 }
 
+/// Decimals, and how many of their digits stand behind the point.
+pub(super) enum Decimals<'a> {
+    Of128(&'a [i128], i8),
+    Of256(&'a [i256], i8),
+}
+
 /// Texts, however they are stored.
 pub(super) enum Texts<'a> {
     Utf8(&'a StringArray),
@@ -189,6 +228,16 @@ pub(super) enum Lists<'a> {
     List(&'a ListArray),
     Large(&'a LargeListArray),
     Fixed(&'a FixedSizeListArray),
+}
+
+impl Decimals<'_> {
+    #[inline]
+    pub(super) fn append(&self, out: &mut Vec<u8>, row: usize) {
+        match self {
+            Self::Of128(values, scale) => text::decimal(out, values[row], *scale),
+            Self::Of256(values, scale) => text::large_decimal(out, values[row], *scale),
+        }
+    }
 }
 
 impl Texts<'_> {
@@ -277,7 +326,14 @@ impl<'a> Column<'a> {
             DataType::UInt64 => cells!(U64, UInt64Type),
             DataType::Float32 => cells!(F32, Float32Type),
             DataType::Float64 => cells!(F64, Float64Type),
-            DataType::Decimal128(_, scale) => cells!(Decimal, Decimal128Type, *scale),
+            DataType::Decimal128(_, scale) => {
+                let values = array.as_primitive::<Decimal128Type>().values();
+                Cells::Decimal(Decimals::Of128(values, *scale))
+            }
+            DataType::Decimal256(_, scale) => {
+                let values = array.as_primitive::<Decimal256Type>().values();
+                Cells::Decimal(Decimals::Of256(values, *scale))
+            }
             DataType::Date32 => cells!(Date32, Date32Type),
             DataType::Date64 => cells!(Date64, Date64Type),
             DataType::Timestamp(unit, _) => {

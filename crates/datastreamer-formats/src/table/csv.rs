@@ -245,7 +245,7 @@ fn holds(data_type: &DataType) -> bool {
     data_type.is_integer()
         || matches!(
             data_type,
-            T::Boolean | T::Float32 | T::Float64 | T::Decimal128(_, _)
+            T::Boolean | T::Float32 | T::Float64 | T::Decimal128(_, _) | T::Decimal256(_, _)
         )
         || matches!(
             data_type,

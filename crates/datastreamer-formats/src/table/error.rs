@@ -31,7 +31,7 @@ pub enum TableError {
         /// How many were written.
         written: u64,
     },
-    /// A batch has another schema than the writer was made with.
+    /// A schema without columns; a batch of another one than the writer was made with.
     Schema(String),
     /// The output failed.
     Output(io::Error),

@@ -16,6 +16,7 @@ use arrow::datatypes::SchemaRef;
 use self::spooled::FitsWriter;
 use super::{
     TableError, TableWriter,
+    column::check_any,
     csv::{self, CsvWriter, Delimiter},
     fits::{FitsSurvey, SPOOL_BYTES_MAX},
     html::{self, HtmlWriter},
@@ -236,8 +237,9 @@ impl Format {
     /// looked at: one that cannot be held fails the write.
     ///
     /// # Errors
-    /// The first column that the format cannot hold, and why.
+    /// The first column that the format cannot hold, and why; a table without columns.
     pub fn check(self, schema: &SchemaRef) -> Result<(), TableError> {
+        check_any(schema)?;
         match self {
             Self::Votable => votable::check(schema, Serialization::Tabledata),
             Self::VotableBinary => votable::check(schema, Serialization::Binary),
@@ -262,7 +264,7 @@ impl Format {
     /// length beforehand takes a [`FitsSpool`](super::fits::FitsSpool) instead.
     ///
     /// # Errors
-    /// A column that the format cannot hold, before anything is written; what the output says, or
+    /// What [`check`](Self::check) refuses, before anything is written; what the output says, or
     /// FITS's temporary file.
     pub fn writer<'a, W: Write + Send + 'a>(
         self,
@@ -270,6 +272,7 @@ impl Format {
         schema: SchemaRef,
         options: &WriterOptions,
     ) -> Result<Box<dyn TableWriter + Send + 'a>, TableError> {
+        check_any(&schema)?;
         let votable = |serialization| VotableOptions {
             serialization,
             version: options.votable_version,

@@ -148,8 +148,8 @@ fn append_head(out: &mut Vec<u8>, schema: &Schema) {
     append_escaped(out, name);
     out.extend_from_slice(style_begin.as_bytes());
     out.extend_from_slice(STYLE.as_bytes());
-    for (place, field) in schema.fields().iter().enumerate() {
-        if shown::is_set_right(field.data_type()) {
+    for (place, data_type) in column::cell_types(schema).iter().enumerate() {
+        if shown::is_set_right(data_type) {
             let rule = format!(
                 "th:nth-child({0}),td:nth-child({0}){{text-align:right}}\n",
                 place + 1

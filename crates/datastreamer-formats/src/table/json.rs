@@ -44,7 +44,7 @@ pub enum Framing {
 /// | Arrow | JSON |
 /// |---|---|
 /// | Boolean | `true`, `false` |
-/// | integers, Decimal128 | a number, exact; readers that take all numbers for doubles round beyond 2<sup>53</sup> |
+/// | integers, decimals | a number, exact; readers that take all numbers for doubles round beyond 2<sup>53</sup> |
 /// | Float16 to Float64 | the shortest number that reads back; NaN is `null`, as JSON has none |
 /// | Utf8 | a string |
 /// | Timestamp, Date, Time | a string, ISO 8601, in UTC without a zone |

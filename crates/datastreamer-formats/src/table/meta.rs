@@ -25,8 +25,14 @@ pub const NULL: &str = "null";
 /// Column of text: `ascii` promises that all values are, so that formats which distinguish may
 /// use their simple type. A value that is not fails the write.
 pub const CHARSET: &str = "charset";
+/// Column of fixed-size lists: the lengths of the axes of its arrays, the one whose index changes
+/// fastest first, as `(3,2)` (FITS 4.0, 7.3.2: TDIMn).
+pub const SHAPE: &str = "shape";
 /// Column: the coordinate system, as `ICRS`.
 pub const COOSYS: &str = "coosys";
+/// Column with [`COOSYS`]: the equinox of its axes, where it is not the usual one of the system, as
+/// `J1975.0`.
+pub const EQUINOX: &str = "equinox";
 /// Column with [`COOSYS`]: the epoch of positions, as `J2016.0`.
 pub const EPOCH: &str = "epoch";
 /// Column: the time scale, as `TCB`.
@@ -37,7 +43,7 @@ pub const REFPOSITION: &str = "refposition";
 pub const TIMEORIGIN: &str = "timeorigin";
 
 /// All keys.
-pub const KEYS: [&str; 13] = [
+pub const KEYS: [&str; 15] = [
     DESCRIPTION,
     NAME,
     UNIT,
@@ -46,7 +52,9 @@ pub const KEYS: [&str; 13] = [
     XTYPE,
     NULL,
     CHARSET,
+    SHAPE,
     COOSYS,
+    EQUINOX,
     EPOCH,
     TIMESCALE,
     REFPOSITION,
@@ -63,6 +71,19 @@ pub fn of_column<'a>(field: &'a Field, key: &str) -> Option<&'a str> {
 pub fn of_table<'a>(schema: &'a Schema, key: &str) -> Option<&'a str> {
     let text = schema.metadata().get(key)?.as_str();
     (!text.is_empty()).then_some(text)
+}
+
+/// The axes of a column's arrays of so many elements; `None` where there is but one, or
+/// [`SHAPE`] is that of others.
+pub(super) fn axes(field: &Field, elements: usize) -> Option<Vec<usize>> {
+    let text = of_column(field, SHAPE)?.trim();
+    let lengths = text.strip_prefix('(')?.strip_suffix(')')?.split(',');
+    let axes: Option<Vec<usize>> = lengths.map(|axis| axis.trim().parse().ok()).collect();
+    let axes = axes.filter(|axes| axes.len() > 1 && elements > 1)?;
+    let product = axes
+        .iter()
+        .try_fold(1, |all: usize, axis| all.checked_mul(*axis));
+    (product == Some(elements)).then_some(axes)
 }
 
 /// Says whether a column has equatorial coordinates, by the first word of its UCD (`pos.eq.ra`):

@@ -76,8 +76,9 @@ pub enum ParquetCompression {
 /// Writes one table as Parquet.
 ///
 /// Columns have the types of the `parquet` crate's Arrow writer, structs and lists included. Times
-/// in seconds become milliseconds, and a Date64 a date of days, as Parquet has no others. Texts are
-/// written with a dictionary, as long as one is small; every column has statistics.
+/// in seconds become milliseconds, a Date64 a date of days, and decimals of a negative scale ones
+/// without, as Parquet has no others. Texts are written with a dictionary, as long as one is small;
+/// every column has statistics.
 ///
 /// The footer has VOParquet's keys `IVOA.VOTable-Parquet.version` and `.content`: the head of a
 /// VOTable with all metadata. It is left out of a table that VOTable cannot describe, one with

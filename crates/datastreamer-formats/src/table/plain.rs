@@ -11,7 +11,7 @@ use arrow::{
 
 use super::{
     TableEnd, TableError, TableWriter, column,
-    column::{Column, cast_columns},
+    column::{Column, cast_columns, cell_types},
     gather::{BadCell, Gather},
     meta, shown,
 };
@@ -74,11 +74,12 @@ impl<W: Write> PlainWriter<W> {
     pub fn new(out: W, schema: SchemaRef) -> Result<Self, TableError> {
         check(&schema)?;
         let count = schema.fields().len();
-        let columns = schema.fields().iter().enumerate().map(|(place, field)| {
+        let columns = schema.fields().iter().zip(cell_types(&schema));
+        let columns = columns.enumerate().map(|(place, (field, data_type))| {
             let unit = meta::of_column(field, meta::UNIT).unwrap_or_default();
             Alignment {
                 width: width_of(field.name()).max(width_of(unit)).max(1),
-                is_right: shown::is_set_right(field.data_type()),
+                is_right: shown::is_set_right(&data_type),
                 is_last: place + 1 == count,
             }
         });

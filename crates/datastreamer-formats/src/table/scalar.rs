@@ -36,7 +36,7 @@ pub(super) fn append(
         Cells::U64(values) => text::integer(out, values[row]),
         Cells::F32(values) => text::float(out, values[row], specials),
         Cells::F64(values) => text::float(out, values[row], specials),
-        Cells::Decimal(values, scale) => text::decimal(out, values[row], *scale),
+        Cells::Decimal(values) => values.append(out, row),
         cells => text::time(out, cells, row).map_err(|BeyondYears| BeyondYears::PROBLEM)?,
     }
     Ok(())

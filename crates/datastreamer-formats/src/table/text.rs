@@ -2,6 +2,8 @@
 //!
 //! Floats are the shortest text that reads back as the same number. Times are in `times.rs`.
 
+use arrow::datatypes::i256;
+
 use super::buffer::SHORT_BYTES;
 pub(super) use super::{
     buffer::copy_short,
@@ -91,13 +93,25 @@ pub(super) fn decimal_bytes_max(precision: u8, scale: i8) -> usize {
 /// Appends a decimal: `value` times 10 to the minus `scale`.
 pub(super) fn decimal(out: &mut Vec<u8>, value: i128, scale: i8) {
     let mut buffer = itoa::Buffer::new();
-    let digits = buffer.format(value.unsigned_abs()).as_bytes();
-    if value < 0 {
+    let digits = buffer.format(value.unsigned_abs());
+    decimal_digits(out, value < 0, digits, scale);
+}
+
+/// The same for one that has 256 bits.
+pub(super) fn large_decimal(out: &mut Vec<u8>, value: i256, scale: i8) {
+    let digits = value.to_string();
+    let digits = digits.trim_start_matches('-');
+    decimal_digits(out, value.is_negative(), digits, scale);
+}
+
+fn decimal_digits(out: &mut Vec<u8>, is_negative: bool, digits: &str, scale: i8) {
+    let digits = digits.as_bytes();
+    if is_negative {
         out.push(b'-');
     }
     let Ok(places) = usize::try_from(scale) else {
         out.extend_from_slice(digits);
-        if value != 0 {
+        if digits != b"0" {
             out.resize(out.len() + usize::from(scale.unsigned_abs()), b'0');
         }
         return;
@@ -150,7 +164,12 @@ mod tests {
             (i128::MIN, 38, "-1.70141183460469231731687303715884105728"),
         ] {
             assert_eq!(text(|out| decimal(out, value, scale)), expected);
+            let large = i256::from_i128(value);
+            assert_eq!(text(|out| large_decimal(out, large, scale)), expected);
         }
+        let least =
+            "-57896044618658097711785492504343953926634992332820282019728792003956564819968";
+        assert_eq!(text(|out| large_decimal(out, i256::MIN, 0)), least);
     }
 
     #[test]

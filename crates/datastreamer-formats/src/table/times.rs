@@ -39,6 +39,8 @@ impl Room for &mut [u8] {
 
 const SECONDS_PER_DAY: i64 = 86_400;
 
+/// `2016`
+const YEAR_BYTES: usize = 4;
 /// `2016-01-31`
 const DATE_BYTES: usize = 10;
 /// `2016-01-31T12:30:00`, which a fraction may follow.
@@ -132,10 +134,13 @@ fn units_per_second(unit: &TimeUnit) -> i64 {
 
 #[inline]
 fn date(to: &mut impl Room, days: i64) -> Result<(), BeyondYears> {
-    match to.room::<DATE_BYTES>() {
-        Some(text) => put_date(text, days),
-        None => Ok(()),
-    }
+    let Some(text) = to.room::<DATE_BYTES>() else {
+        return Ok(());
+    };
+    let (year, month_day) = date_parts(days)?;
+    text[..YEAR_BYTES].copy_from_slice(&year);
+    text[YEAR_BYTES..].copy_from_slice(&month_day[..DATE_BYTES - YEAR_BYTES]);
+    Ok(())
 }
 
 /// The time since 1970 in units. Each unit has code of its own: it divides by constants.
@@ -158,10 +163,9 @@ fn timestamp_in<const PER_SECOND: i64, const BYTES: usize>(
     let Some(text) = to.room::<BYTES>() else {
         return Ok(());
     };
-    if let Some(date) = text.first_chunk_mut() {
-        put_date(date, value.div_euclid(per_day))?;
-    }
-    text[DATE_BYTES] = b'T';
+    let (year, month_day) = date_parts(value.div_euclid(per_day))?;
+    text[..YEAR_BYTES].copy_from_slice(&year);
+    text[YEAR_BYTES..][..8].copy_from_slice(month_day);
     put_time::<PER_SECOND>(
         &mut text[DATE_BYTES + 1..],
         value.rem_euclid(per_day) as u64,
@@ -195,53 +199,92 @@ fn time_of_day_in<const PER_SECOND: i64, const BYTES: usize>(
     Ok(())
 }
 
-#[inline]
-fn put_date(text: &mut [u8; DATE_BYTES], days: i64) -> Result<(), BeyondYears> {
-    let (year, month, day) = civil(days).ok_or(BeyondYears)?;
-    let digits = digits_of([year / 100, year % 100, month.into(), day.into()]);
-    text[0..4].copy_from_slice(&digits[0..4]);
-    text[4] = b'-';
-    text[5..7].copy_from_slice(&digits[4..6]);
-    text[7] = b'-';
-    text[8..10].copy_from_slice(&digits[6..8]);
-    Ok(())
-}
-
 /// Puts `12:30:00`, and in what room is behind it a point and the digits of the fraction. Inlined,
 /// so that the length of the room is known.
 #[inline(always)]
 fn put_time<const PER_SECOND: i64>(text: &mut [u8], of_day: u64) {
-    // The fraction has ten digits in all units; those that a unit has not are 0, and not put.
-    let scale = const { 10_000_000_000 / PER_SECOND as u64 };
-    let fraction = of_day % PER_SECOND as u64 * scale;
-    let (first, others) = (fraction / 100_000_000, (fraction % 100_000_000) as u32);
-    let seconds = (of_day / PER_SECOND as u64) as u32;
-    let (minutes, second) = (seconds / 60, seconds % 60);
-    let digits = digits_of([minutes / 60, minutes % 60, second, first as u32]);
-    text[0..2].copy_from_slice(&digits[0..2]);
-    text[2] = b':';
-    text[3..5].copy_from_slice(&digits[2..4]);
-    text[5] = b':';
-    text[6..8].copy_from_slice(&digits[4..6]);
-    if let [_, _, _, _, _, _, _, _, point, room @ ..] = text {
-        let (high, low) = (others / 10_000, others % 10_000);
-        let others = digits_of([high / 100, high % 100, low / 100, low % 100]);
-        *point = b'.';
-        let (two, room) = room.split_at_mut(2);
-        two.copy_from_slice(&digits[6..8]);
-        room.copy_from_slice(&others[..room.len()]);
+    let per_minute = const { 60 * PER_SECOND as u64 };
+    let (minutes, rest) = (of_day / per_minute, of_day % per_minute);
+    let (second, fraction) = if per_minute <= u32::MAX.into() {
+        let (rest, per_second) = (rest as u32, PER_SECOND as u32);
+        (rest / per_second, rest % per_second)
+    } else {
+        let per_second = PER_SECOND as u64;
+        ((rest / per_second) as u32, (rest % per_second) as u32)
+    };
+    // Two more bytes than are meant; what belongs there comes then.
+    text[..TIME_BYTES].copy_from_slice(&HOURS_AND_MINUTES[minutes as usize]);
+    text[6..TIME_BYTES].copy_from_slice(pair(second));
+    let Some((point, digits)) = text[TIME_BYTES..].split_first_mut() else {
+        return;
+    };
+    *point = b'.';
+    let mut rest = fraction;
+    let mut scale = PER_SECOND as u32;
+    for two in digits.chunks_mut(2) {
+        if two.len() == 2 {
+            scale /= 100;
+            two.copy_from_slice(pair(rest / scale));
+            rest %= scale;
+        } else {
+            two[0] = b'0' + rest as u8;
+        }
     }
 }
 
-/// The digits of four numbers below 100. All are made at once, each in 16 bits of a word: the
-/// products do not reach the next, and 103/1024 of a number is its tens.
+/// The two digits of a number below 100.
 #[inline]
-fn digits_of(numbers: [u32; 4]) -> [u8; 8] {
-    let [first, second, third, fourth] = numbers.map(u64::from);
-    let numbers = first | second << 16 | third << 32 | fourth << 48;
-    let tens = (numbers * 103) >> 10 & 0x000f_000f_000f_000f;
-    let ones = numbers - 10 * tens;
-    (tens | ones << 8 | u64::from_ne_bytes([b'0'; 8])).to_le_bytes()
+fn pair(number: u32) -> &'static [u8; 2] {
+    &PAIRS[number as usize]
+}
+
+/// `00` to `99`. Tables, because texts of times are made by the billion: with them they take a
+/// third of the instructions.
+static PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut number = 0;
+    while number < pairs.len() {
+        pairs[number] = two_digits(number);
+        number += 1;
+    }
+    pairs
+};
+
+/// `12:30:` of every minute of a day.
+static HOURS_AND_MINUTES: [[u8; 8]; 24 * 60] = {
+    let mut texts = [*b"00:00:00"; 24 * 60];
+    let mut minutes = 0;
+    while minutes < texts.len() {
+        [texts[minutes][0], texts[minutes][1]] = two_digits(minutes / 60);
+        [texts[minutes][3], texts[minutes][4]] = two_digits(minutes % 60);
+        minutes += 1;
+    }
+    texts
+};
+
+/// `-03-01T` to `-02-29T`, of every day of a year that begins in March.
+static MONTHS_AND_DAYS: [[u8; 8]; 366] = {
+    let mut texts = [*b"-00-00T0"; 366];
+    let (mut day_of_year, mut month, mut day) = (0, 3, 1);
+    while day_of_year < texts.len() {
+        [texts[day_of_year][1], texts[day_of_year][2]] = two_digits(month);
+        [texts[day_of_year][4], texts[day_of_year][5]] = two_digits(day);
+        let days = match month {
+            4 | 6 | 9 | 11 => 30,
+            _ => 31,
+        };
+        (month, day) = match (day < days, month) {
+            (true, _) => (month, day + 1),
+            (false, 12) => (1, 1),
+            (false, _) => (month + 1, 1),
+        };
+        day_of_year += 1;
+    }
+    texts
+};
+
+const fn two_digits(number: usize) -> [u8; 2] {
+    [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]
 }
 
 /// The first day of year 0 and of year 10,000, in days since 1970.
@@ -251,31 +294,31 @@ const DAY_AFTER_LAST: i64 = 2_932_897;
 /// Days from the 1st of March of the year -400, which makes all days of ours positive, to 1970.
 const DAYS_TO_1970: i64 = 719_468 + 146_097;
 
-/// Year, month and day of a day since 1970-01-01, in the proleptic Gregorian calendar, for the
-/// years 0 to 9999.
+/// Of a year that begins in March these belong to the year in which it does.
+const DAYS_TO_JANUARY: u32 = 306;
+
+/// The year, and month and day, of a day since 1970-01-01, in the proleptic Gregorian calendar,
+/// for the years 0 to 9999.
 ///
 /// Years begin in March, so that the leap day is the last; divisions become products (Neri and
 /// Schneider 2023, "Euclidean affine functions and their application to calendar algorithms",
 /// doi:10.1002/spe.3172).
 #[inline]
-fn civil(days: i64) -> Option<(u32, u8, u8)> {
+fn date_parts(days: i64) -> Result<([u8; YEAR_BYTES], &'static [u8; 8]), BeyondYears> {
     if !(FIRST_DAY..DAY_AFTER_LAST).contains(&days) {
-        return None;
+        return Err(BeyondYears);
     }
     let quarter_days = 4 * (days + DAYS_TO_1970) as u32 + 3;
     let century = quarter_days / 146_097;
     let of_century = (quarter_days % 146_097) | 3;
     // A fraction of 32 bits: year of the century before the point, its day behind it.
     let years = 2_939_745 * u64::from(of_century);
-    let year_from_march = 100 * century + (years >> 32) as u32;
     let day_of_year = years as u32 / 2_939_745 / 4;
-    // The same with 16 bits: months from March, and days.
-    let months = 2_141 * day_of_year + 197_913;
-    let (month, day) = ((months >> 16) as u8, ((months & 0xffff) / 2_141) as u8 + 1);
-    Some(match month {
-        3..=12 => (year_from_march - 400, month, day),
-        _ => (year_from_march - 399, month - 12, day),
-    })
+    let is_next = u32::from(day_of_year >= DAYS_TO_JANUARY);
+    let year = 100 * century + (years >> 32) as u32 + is_next - 400;
+    let (high, low) = (pair(year / 100), pair(year % 100));
+    let year = [high[0], high[1], low[0], low[1]];
+    Ok((year, &MONTHS_AND_DAYS[day_of_year as usize]))
 }
 
 #[cfg(test)]
@@ -294,12 +337,21 @@ mod tests {
 
     #[test]
     fn every_day_of_ten_thousand_years_follows_the_one_before() {
-        let (mut year, mut month, mut day) = (0, 1, 1);
+        let (mut year, mut month, mut day) = (0usize, 1usize, 1usize);
+        let mut text = Vec::new();
         for days in FIRST_DAY..DAY_AFTER_LAST {
-            assert_eq!(civil(days), Some((year, month, day)));
+            text.clear();
+            assert_eq!(date(&mut text, days), Ok(()));
+            let number = |digits: &[u8]| {
+                let digits = digits.iter().map(|digit| usize::from(digit - b'0'));
+                digits.fold(0, |number, digit| 10 * number + digit)
+            };
+            assert_eq!((number(&text[..4]), text[4]), (year, b'-'));
+            assert_eq!((number(&text[5..7]), text[7]), (month, b'-'));
+            assert_eq!((number(&text[8..]), text.len()), (day, DATE_BYTES));
             let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
             let length = match month {
-                2 => 28 + u8::from(leap),
+                2 => 28 + usize::from(leap),
                 4 | 6 | 9 | 11 => 30,
                 _ => 31,
             };
@@ -310,20 +362,21 @@ mod tests {
             };
         }
         assert_eq!((year, month, day), (10_000, 1, 1));
-        assert_eq!(civil(0), Some((1970, 1, 1)));
-        assert_eq!((civil(FIRST_DAY - 1), civil(DAY_AFTER_LAST)), (None, None));
+        assert_eq!(date(&mut text, FIRST_DAY - 1), Err(BeyondYears));
+        assert_eq!(date(&mut text, DAY_AFTER_LAST), Err(BeyondYears));
+        text.clear();
+        assert_eq!(date(&mut text, 0), Ok(()));
+        assert_eq!(text, b"1970-01-01");
     }
 
     #[test]
-    fn the_digits_of_four_numbers_are_made_at_once() {
-        for number in 0..100 {
-            let others = [99 - number, number * 7 % 100, 99];
-            let expected = format!(
-                "{number:02}{:02}{:02}{:02}",
-                others[0], others[1], others[2]
-            );
-            let digits = digits_of([number, others[0], others[1], others[2]]);
-            assert_eq!(digits, expected.as_bytes());
+    fn every_second_of_a_day_has_its_text() {
+        for second in 0..SECONDS_PER_DAY {
+            let mut text = Vec::new();
+            assert_eq!(time_of_day(&mut text, second, TimeUnit::Second), Ok(()));
+            let (hours, minutes) = (second / 3600, second / 60 % 60);
+            let expected = format!("{hours:02}:{minutes:02}:{:02}", second % 60);
+            assert_eq!(text, expected.as_bytes());
         }
     }
 

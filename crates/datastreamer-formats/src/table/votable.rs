@@ -2,13 +2,15 @@
 //!
 //! [`VotableWriter`] owns the frame: head, rows in the chosen serialization, and the status after
 //! them. `field.rs` decides what each column becomes; `head.rs` writes the XML before the rows,
-//! `tabledata.rs` and `binary.rs` encode them.
+//! `single.rs` makes values of arrays of one element, `tabledata.rs` and `binary.rs` encode the
+//! rows.
 //!
 //! Sources: VOTable 1.5 (REC), DALI 1.2 for QUERY_STATUS and timestamps.
 
 mod binary;
 mod field;
 mod head;
+mod single;
 mod tabledata;
 
 use std::{io::Write, sync::Arc};
@@ -63,13 +65,15 @@ pub struct VotableOptions {
 /// |---|---|
 /// | Boolean | boolean |
 /// | UInt8; Int8, Int16; UInt16, Int32; UInt32, Int64 | unsignedByte; short; int; long |
-/// | UInt64, Decimal128 | char: digits, as no number type holds them all |
+/// | UInt64, decimals | char: digits, as no number type holds them all |
 /// | Float16, Float32; Float64 | float; double |
 /// | Utf8 | unicodeChar, or char where [`CHARSET`](super::meta::CHARSET) says `ascii` |
 /// | Binary | unsignedByte, `*` |
 /// | Timestamp, Date | char with xtype `timestamp`, in UTC without a zone |
 /// | Time | char |
-/// | FixedSizeList, List of booleans, numbers | the same with an arraysize |
+/// | FixedSizeList, List of booleans, numbers | the same with an arraysize, unless it is 1 |
+///
+/// In lists UInt64 is long: an element that is too large fails the write, with its row and column.
 ///
 /// TABLEDATA holds no control characters but tab and line breaks (XML 1.0, 2.2): others become
 /// U+FFFD, and an INFO at the end says how many.
@@ -109,6 +113,7 @@ impl<W: Write> VotableWriter<W> {
     /// # Errors
     /// A column that VOTable cannot hold, before anything is written; what the output says.
     pub fn new(out: W, schema: SchemaRef, options: VotableOptions) -> Result<Self, TableError> {
+        let schema = single::schema(&schema);
         let fields = field::fields(&schema, options.serialization)?;
         let mut rows = Gather::new(out, Arc::clone(&schema));
         rows.append(|out| head::append(out, &schema, &fields, &options));
@@ -157,7 +162,7 @@ impl<W: Write> VotableWriter<W> {
 /// # Errors
 /// The first such column.
 pub(super) fn check(schema: &Schema, serialization: Serialization) -> Result<(), TableError> {
-    field::fields(schema, serialization).map(drop)
+    field::fields(&single::schema(schema), serialization).map(drop)
 }
 
 /// A document that describes a table and has none of its rows: what other formats keep beside
@@ -170,11 +175,12 @@ pub(super) fn without_rows(
     version: Version,
     end: TableEnd,
 ) -> Result<Vec<u8>, TableError> {
-    let mut fields = field::fields(schema, Serialization::Binary2)?;
+    let schema = single::schema(schema);
+    let mut fields = field::fields(&schema, Serialization::Binary2)?;
     // The other format has nulls of its own.
     fields.iter_mut().for_each(|field| field.null = None);
     let mut document = Vec::new();
-    head::append_table(&mut document, schema, &fields, version);
+    head::append_table(&mut document, &schema, &fields, version);
     document.extend_from_slice(b"</TABLE>\n");
     document.extend_from_slice(status(end));
     document.extend_from_slice(b"</RESOURCE>\n</VOTABLE>\n");
@@ -191,6 +197,7 @@ fn status(end: TableEnd) -> &'static [u8] {
 
 impl<W: Write> TableWriter for VotableWriter<W> {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), TableError> {
+        let batch = &*single::batch(batch)?;
         let (fields, replaced) = (&self.fields, &mut self.replaced);
         match &mut self.encoder {
             Encoder::Tabledata(frames) => {

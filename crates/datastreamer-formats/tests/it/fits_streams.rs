@@ -1,15 +1,19 @@
 //! What a FITS table that is streamed with its shape keeps.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, FixedSizeBinaryArray, Float64Array, Int32Array, StringArray},
+    array::{
+        ArrayRef, FixedSizeBinaryArray, Float64Array, Int8Array, Int32Array, StringArray,
+        UInt64Array,
+    },
     datatypes::{DataType, Field, Schema},
     record_batch::RecordBatch,
 };
 use datastreamer_formats::table::{
     TableEnd, TableError, TableWriter,
     fits::{FitsShape, FitsSpool, FitsSurvey, FitsWriter, KnownValues},
+    meta,
 };
 
 use crate::tables::{Format, lists, numbers, printable_texts, reads_back, table};
@@ -286,4 +290,43 @@ fn fixed_bytes_of_which_some_are_null_keep_every_byte() {
         let array = FixedSizeBinaryArray::try_from_sparse_iter_with_size(rows.into_iter(), 2);
         Format::Fits.reads_back(&[table(vec![("b", Arc::new(array.unwrap()))])]);
     }
+}
+
+/// A column with a null value of its own.
+fn with_null(array: ArrayRef, null: &str) -> RecordBatch {
+    let known = HashMap::from([(meta::NULL.to_owned(), null.to_owned())]);
+    let field = Field::new("n", array.data_type().clone(), true).with_metadata(known);
+    RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![array]).unwrap()
+}
+
+#[test]
+fn a_columns_own_null_may_lie_between_its_values_and_not_be_one_of_them() {
+    let null_of = |array: ArrayRef| {
+        let batch = with_null(array, "5");
+        let shape = survey(std::slice::from_ref(&batch));
+        let file = stream(shape, std::slice::from_ref(&batch)).unwrap();
+        let cards = String::from_utf8_lossy(&file[2880..5760]).into_owned();
+        let null = cards.split("TNULL1  =").nth(1).unwrap();
+        null[..21].trim().to_owned()
+    };
+    let ints = Int32Array::from(vec![Some(1), None, Some(9)]);
+    assert_eq!(null_of(Arc::new(ints)), "5");
+    let small = Int8Array::from(vec![Some(-1), None, Some(9)]);
+    assert_eq!(null_of(Arc::new(small)), "5");
+    let large = UInt64Array::from(vec![Some(1), None, Some(u64::MAX)]);
+    assert_eq!(null_of(Arc::new(large)), "-9223372036854775803");
+
+    let among = with_null(
+        Arc::new(Int32Array::from(vec![Some(1), None, Some(5)])),
+        "5",
+    );
+    let mut look = FitsSurvey::new(among.schema()).unwrap();
+    look.look_at(&among).unwrap();
+    assert_eq!(
+        look.finish().unwrap_err().to_string(),
+        "column \"n\": \"5\" cannot stand for null: it is among the values"
+    );
+    // In a larger type another value is free.
+    let small = Int8Array::from(vec![Some(-1), None, Some(5)]);
+    assert_eq!(null_of(Arc::new(small)), "-32768");
 }

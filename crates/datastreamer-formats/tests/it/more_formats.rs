@@ -5,22 +5,26 @@ use std::{collections::HashMap, fs, process::Command, sync::Arc};
 
 use arrow::{
     array::{
-        ArrayRef, BinaryViewArray, Date64Array, DictionaryArray, FixedSizeBinaryArray,
-        FixedSizeListArray, Float32Array, Float64Array, Int8Array, Int32Array, Int64Array,
-        LargeBinaryArray, LargeStringArray, ListArray, NullArray, StringArray, StringViewArray,
-        StructArray, Time32SecondArray, TimestampSecondArray, UInt64Array, new_null_array,
+        ArrayRef, BinaryViewArray, Date64Array, Decimal64Array, Decimal128Array, Decimal256Array,
+        DictionaryArray, FixedSizeBinaryArray, FixedSizeListArray, Float32Array, Float64Array,
+        Int8Array, Int32Array, Int64Array, LargeBinaryArray, LargeStringArray, ListArray,
+        NullArray, StringArray, StringViewArray, StructArray, Time32SecondArray,
+        TimestampSecondArray, UInt64Array, new_null_array,
     },
+    compute::cast,
     datatypes::{
-        DataType, Field, Fields, Float64Type, Int32Type, IntervalUnit, Schema, TimeUnit,
-        UnionFields, UnionMode,
+        DataType, Field, Fields, Float32Type, Float64Type, Int32Type, IntervalUnit, Schema,
+        TimeUnit, UnionFields, UnionMode, i256,
     },
-    record_batch::RecordBatch,
+    record_batch::{RecordBatch, RecordBatchOptions},
 };
 use datastreamer_formats::table::{
     Format, TableEnd, TableError, TableWriter, WriterOptions,
+    fits::FitsShape,
     json::{Framing, JsonWriter},
     meta,
     parquet::{ParquetCompression, ParquetWriter},
+    votable::{Serialization, VotableOptions, VotableWriter},
 };
 
 use crate::tables::{compare, lists, numbers, printable_texts, python, table, unicode_texts};
@@ -669,6 +673,138 @@ fn parquet_refuses_times_within_lists_that_it_has_no_type_for() {
         text.starts_with("column \"days\": Parquet cannot hold List"),
         "{text}"
     );
+}
+
+#[test]
+fn kinds_that_writers_cast_are_written_as_what_they_are_cast_to() {
+    let element = |data_type| Arc::new(Field::new_list_field(data_type, true));
+    let ends = Arc::new(Field::new("run_ends", DataType::Int32, false));
+    let decimals: ArrayRef = Arc::new(
+        Decimal128Array::from(vec![Some(-12_345), None, Some(5), Some(0)])
+            .with_precision_and_scale(9, 3)
+            .unwrap(),
+    );
+    let rounded = [Some(-12_345), None, Some(5), Some(0)];
+    let rounded = Decimal128Array::from(rounded.to_vec()).with_precision_and_scale(9, -2);
+    let lists = [Some(vec![Some(0.5), None]), None, Some(vec![])];
+    let floats: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Float32Type, _, _>(lists));
+    let pairs = [Some([Some(0.5), None]), None, Some([Some(1.5), Some(2.0)])];
+    let pairs = FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(pairs, 2);
+    let texts = StringArray::from(vec![Some("a"), Some("a"), None, None, Some("b")]);
+    let large = cast(&floats, &DataType::LargeList(element(DataType::Float32))).unwrap();
+    for (plain, odd) in [
+        (Arc::clone(&decimals), DataType::Decimal32(9, 3)),
+        (Arc::clone(&decimals), DataType::Decimal64(9, 3)),
+        (decimals, DataType::Decimal256(9, 3)),
+        (Arc::new(rounded.unwrap()), DataType::Decimal256(9, -2)),
+        (
+            Arc::clone(&floats),
+            DataType::List(element(DataType::Float16)),
+        ),
+        (
+            Arc::clone(&large),
+            DataType::LargeList(element(DataType::Float16)),
+        ),
+        (
+            Arc::new(pairs),
+            DataType::FixedSizeList(element(DataType::Float16), 2),
+        ),
+        (floats, DataType::ListView(element(DataType::Float16))),
+        (large, DataType::LargeListView(element(DataType::Float32))),
+        (
+            Arc::new(texts),
+            DataType::RunEndEncoded(Arc::clone(&ends), element(DataType::Utf8)),
+        ),
+        (
+            Arc::new(Int32Array::from(vec![Some(7), Some(7), None, Some(8)])),
+            DataType::RunEndEncoded(ends, element(DataType::Int32)),
+        ),
+    ] {
+        let odd = table(vec![("c", cast(&plain, &odd).unwrap())]);
+        let plain = table(vec![("c", plain)]);
+        for format in Format::ALL.into_iter().filter(|it| !ARROW.contains(it)) {
+            let refused = format.check(&odd.schema()).is_err();
+            assert_eq!(refused, format.check(&plain.schema()).is_err(), "{format}");
+            if !refused {
+                let batches = |it: &RecordBatch| [it.clone(), it.slice(1, 2)];
+                let same = encode(format, &batches(&odd)) == encode(format, &batches(&plain));
+                assert!(same, "{format}, {}", odd.schema());
+            }
+        }
+    }
+}
+
+#[test]
+fn decimals_of_256_bits_are_written_digit_by_digit() {
+    let digits = "7".repeat(60);
+    let values = [i256::from_string(&digits), None, Some(i256::from_i128(-5))];
+    let values = Decimal256Array::from(values.to_vec()).with_precision_and_scale(60, 2);
+    let batch = table(vec![("d", Arc::new(values.unwrap()))]);
+    for format in Format::ALL.into_iter().filter(|it| !ARROW.contains(it)) {
+        let bytes = encode(format, std::slice::from_ref(&batch));
+        if !matches!(format, Format::VotableBinary | Format::VotableBinary2) {
+            let text = String::from_utf8_lossy(&bytes);
+            let expected = format!("{}.77", "7".repeat(58));
+            assert!(
+                text.contains(&expected) && text.contains("-0.05"),
+                "{format}"
+            );
+        }
+    }
+}
+
+#[test]
+fn decimals_of_a_negative_scale_become_whole_ones_in_parquet_or_are_refused() {
+    let small = Decimal128Array::from(vec![Some(-123), None]).with_precision_and_scale(5, -2);
+    let large = Decimal64Array::from(vec![Some(7), None]).with_precision_and_scale(18, -30);
+    let batch = table(vec![
+        ("small", Arc::new(small.unwrap())),
+        ("large", Arc::new(large.unwrap())),
+    ]);
+    let values = "import sys, pyarrow.parquet as p; t = p.read_table(sys.argv[1]); \
+                  print([[None if v is None else int(v) for v in c.to_pylist()] for c in t.columns])";
+    let said = python_on(values, &encode(Format::Parquet, &[batch])).unwrap();
+    assert_eq!(
+        said,
+        format!("[[-12300, None], [7{}, None]]\n", "0".repeat(30))
+    );
+    let beyond = new_null_array(&DataType::Decimal256(76, -1), 1);
+    let error = Format::Parquet.check(&table(vec![("beyond", beyond)]).schema());
+    let error = error.unwrap_err().to_string();
+    let expected = "column \"beyond\": Parquet cannot hold Decimal256(76, -1)";
+    assert!(error.starts_with(expected), "{error}");
+}
+
+#[test]
+fn a_table_without_columns_is_refused_by_every_format() {
+    let schema = Arc::new(Schema::empty());
+    for format in Format::ALL {
+        let refused = format.check(&schema).unwrap_err().to_string();
+        assert_eq!(refused, "the table has no columns", "{format}");
+    }
+    let shape = FitsShape::of_schema(Arc::clone(&schema), 2, &[]);
+    assert_eq!(
+        shape.unwrap_err().to_string(),
+        "the table has no columns",
+        "FitsShape"
+    );
+    // Its rows can be counted, not written.
+    let rows = RecordBatchOptions::new().with_row_count(Some(2));
+    let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), vec![], &rows).unwrap();
+    for serialization in [
+        Serialization::Tabledata,
+        Serialization::Binary,
+        Serialization::Binary2,
+    ] {
+        let options = VotableOptions {
+            serialization,
+            ..VotableOptions::default()
+        };
+        let writer = VotableWriter::new(Vec::new(), Arc::clone(&schema), options);
+        let mut writer = Box::new(writer.unwrap());
+        writer.write(&batch).unwrap();
+        writer.finish(TableEnd::Complete).unwrap();
+    }
 }
 
 #[test]

@@ -10,9 +10,10 @@ use std::{
 use arrow::{
     array::{
         Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array,
-        FixedSizeListArray, Float32Array, Float64Array, Int8Array, Int16Array, Int32Array,
-        Int64Array, ListArray, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
-        TimestampSecondArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
+        FixedSizeBinaryArray, FixedSizeListArray, Float32Array, Float64Array, Int8Array,
+        Int16Array, Int32Array, Int64Array, ListArray, StringArray, Time64MicrosecondArray,
+        TimestampMicrosecondArray, TimestampSecondArray, UInt8Array, UInt16Array, UInt32Array,
+        UInt64Array,
     },
     datatypes::{Field, Float32Type, Int16Type, Schema},
     ipc::writer::StreamWriter,
@@ -357,6 +358,27 @@ pub(crate) fn lists() -> RecordBatch {
                 None,
                 Some(b""),
             ])),
+        ),
+    ])
+}
+
+/// Fixed-size arrays of one element, null as a whole or within.
+pub(crate) fn arrays_of_one() -> RecordBatch {
+    let bytes = [Some([0_u8]), None, Some([254])];
+    let bytes = FixedSizeBinaryArray::try_from_sparse_iter_with_size(bytes.into_iter(), 1);
+    let ints = [Some([Some(1)]), None, Some([None])];
+    let floats = [Some([Some(0.5)]), None, Some([None])];
+    table(vec![
+        ("byte", Arc::new(bytes.unwrap())),
+        (
+            "int",
+            Arc::new(FixedSizeListArray::from_iter_primitive::<Int16Type, _, _>(
+                ints, 1,
+            )),
+        ),
+        (
+            "float",
+            Arc::new(FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(floats, 1)),
         ),
     ])
 }

@@ -1,15 +1,22 @@
 //! What every format keeps, as astropy and Python's csv read it.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use arrow::{array::Int32Array, record_batch::RecordBatch};
+use arrow::{
+    array::{Array, ArrayRef, FixedSizeListArray, Int32Array, ListArray},
+    datatypes::{Field, Schema, UInt64Type},
+    record_batch::RecordBatch,
+};
 use datastreamer_formats::table::{
     TableEnd, TableError, TableWriter,
     fits::FitsSpool,
+    meta,
     votable::{Serialization, VotableOptions, VotableWriter},
 };
 
-use crate::tables::{ALL, Format, lists, numbers, printable_texts, table, unicode_texts};
+use crate::tables::{
+    ALL, Format, arrays_of_one, lists, numbers, printable_texts, table, unicode_texts,
+};
 
 #[test]
 fn numbers_and_times_read_back_in_every_format() {
@@ -37,6 +44,72 @@ fn lists_and_bytes_read_back_in_votable_and_fits() {
     for format in ALL {
         if !matches!(format, Format::Csv | Format::Tsv) {
             format.reads_back(&[lists()]);
+        }
+    }
+}
+
+#[test]
+fn arrays_of_one_element_read_back_and_are_single_values_in_votable() {
+    let batch = arrays_of_one();
+    for format in ALL {
+        if !matches!(format, Format::Csv | Format::Tsv) {
+            format.reads_back(&[batch.clone(), batch.slice(1, 2)]);
+        }
+        if let Format::Votable(_) = format {
+            let document = format.encode(std::slice::from_ref(&batch));
+            let document = String::from_utf8(document).unwrap();
+            assert!(!document.contains("arraysize"), "{document}");
+        }
+    }
+    let tabledata = Format::Votable(Serialization::Tabledata).encode(&[batch]);
+    let tabledata = String::from_utf8(tabledata).unwrap();
+    let rows = "<TR><TD>0</TD><TD>1</TD><TD>0.5</TD></TR>\n\
+                <TR><TD/><TD/><TD/></TR>\n\
+                <TR><TD>254</TD><TD/><TD/></TR>\n";
+    assert!(tabledata.contains(rows), "{tabledata}");
+}
+
+#[test]
+fn lists_of_the_largest_integers_are_long_in_votable_and_what_is_larger_fails_with_its_row() {
+    let most = i64::MAX as u64;
+    let column = |last| -> RecordBatch {
+        let lists = [
+            Some(vec![Some(0), Some(most)]),
+            None,
+            Some(vec![Some(last)]),
+        ];
+        let pairs = [
+            Some([Some(0), Some(most)]),
+            None,
+            Some([Some(1), Some(last)]),
+        ];
+        let lists = ListArray::from_iter_primitive::<UInt64Type, _, _>(lists);
+        let pairs = FixedSizeListArray::from_iter_primitive::<UInt64Type, _, _>(pairs, 2);
+        let null = HashMap::from([(meta::NULL.to_owned(), "-1".to_owned())]);
+        let pair = Field::new("pair", pairs.data_type().clone(), true).with_metadata(null);
+        let list = Field::new("list", lists.data_type().clone(), true);
+        let columns: Vec<ArrayRef> = vec![Arc::new(pairs), Arc::new(lists)];
+        RecordBatch::try_new(Arc::new(Schema::new(vec![pair, list])), columns).unwrap()
+    };
+    for serialization in [
+        Serialization::Tabledata,
+        Serialization::Binary,
+        Serialization::Binary2,
+    ] {
+        Format::Votable(serialization).reads_back(&[column(7)]);
+        for place in [0, 1] {
+            let beyond = column(most + 1).project(&[place]).unwrap();
+            let options = VotableOptions {
+                serialization,
+                ..VotableOptions::default()
+            };
+            let mut writer = VotableWriter::new(Vec::new(), beyond.schema(), options).unwrap();
+            let error = writer.write(&beyond).unwrap_err().to_string();
+            let name = ["pair", "list"][place];
+            assert_eq!(
+                error,
+                format!("row 2, column {name:?}: the list's element is too large for long")
+            );
         }
     }
 }

@@ -155,7 +155,8 @@ def same(want, have, format):
         if have is None:
             # Of what has no null of its own, none of the elements has a value.
             return all(w is None or is_nan(w) for w in want)
-        have = list(have)
+        # VOTable has one element as a single value.
+        have = [have] if np.ndim(have) == 0 else list(have)
         return len(want) == len(have) and all(same(w, h, format) for w, h in zip(want, have))
     if isinstance(want, str) and isinstance(have, np.ndarray):
         # A text behind the rows of a FITS table: astropy gives its characters.

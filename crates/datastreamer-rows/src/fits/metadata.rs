@@ -8,7 +8,7 @@ use datastreamer_formats::table::meta;
 
 use crate::Metadata;
 
-use super::{TDIM, TTYPE, column::Column, form::Stored, header::Header, systems};
+use super::{TTYPE, column::Column, form::Stored, header::Header, systems};
 
 /// Comments that libraries write whatever the column is: they describe nothing.
 const EMPTY_COMMENTS: [&str; 2] = ["label for ", "data format of "];
@@ -55,7 +55,6 @@ fn of_column(header: &Header, column: &Column) -> Metadata {
         (meta::UTYPE, get("TUTYP")),
         (meta::XTYPE, get("TXTYP")),
         (meta::DESCRIPTION, get("TCOMM").or(comment(header, number))),
-        (TDIM, get("TDIM")),
         (TTYPE, name.filter(|name| *name != column.name)),
         (
             meta::CHARSET,
@@ -66,10 +65,22 @@ fn of_column(header: &Header, column: &Column) -> Metadata {
         .into_iter()
         .filter_map(|(key, text)| Some((key.to_owned(), text?.to_owned())))
         .collect();
+    let axes = get("TDIM").map(str::to_owned);
+    let axes = match column.element.stored {
+        Stored::Text => axes.and_then(of_texts),
+        _ => axes,
+    };
+    known.extend(axes.map(|axes| (meta::SHAPE.to_owned(), axes)));
     if let Some(null) = column.element.null_value() {
         known.insert(meta::NULL.to_owned(), null.to_string());
     }
     known
+}
+
+/// The axes of an array of texts: the first of TDIM is their length (FITS 4.0, 7.3.2).
+fn of_texts(axes: String) -> Option<String> {
+    let (_, others) = axes.split_once(',')?;
+    Some(format!("({}", others.trim_start()))
 }
 
 /// The text of a keyword, unless it is blank.

@@ -2,8 +2,7 @@
 //! table or of one column. Which columns have such values is for [`meta::is_equatorial`] and
 //! [`meta::is_instant`] to say, or the column's own keywords.
 //!
-//! What the keys of [`meta`] cannot say is left out: another equinox than the frame's usual one, an
-//! origin of times in two parts.
+//! What the keys of [`meta`] cannot say is left out: an origin of times in two parts.
 
 use arrow::datatypes::{DataType, Field};
 use datastreamer_formats::table::meta;
@@ -15,14 +14,15 @@ use super::{header::Header, metadata::text};
 /// The Julian date of 0 in MJD.
 const MJD_ORIGIN: f64 = 2_400_000.5;
 
+/// An equinox before it is one of FK4 (FITS 4.0, 8.3).
+const FIRST_OF_FK5: f64 = 1984.0;
+
 /// Adds the systems of a column, which has this number, to its metadata.
 pub(super) fn with_systems(header: &Header, number: usize, field: Field) -> Field {
     let own = |keyword: &str| text(header, &format!("{keyword}{number}"));
     let mut known = field.metadata().clone();
-    if meta::is_equatorial(&field)
-        && let Some(frame) = frame(header, number)
-    {
-        known.insert(meta::COOSYS.to_owned(), frame.to_owned());
+    if meta::is_equatorial(&field) {
+        known.extend(frame(header, number).unwrap_or_default());
     }
     let type_of_axis = own("TCTYP").filter(|name| *name == "TIME" || scale(name).is_some());
     let is_instant = type_of_axis.is_some() || own("TRPOS").is_some() || meta::is_instant(&field);
@@ -36,27 +36,27 @@ pub(super) fn with_systems(header: &Header, number: usize, field: Field) -> Fiel
     field.with_metadata(known)
 }
 
-/// The frame; where only its equinox is told, the one that this means (FITS 4.0, 8.3).
-fn frame(header: &Header, number: usize) -> Option<&str> {
+/// The frame, and its equinox where that is not the usual one. Where only an equinox is told it
+/// says which frame is meant (FITS 4.0, 8.3).
+fn frame(header: &Header, number: usize) -> Option<Metadata> {
     let own = text(header, &format!("RADE{number}"));
     let name = own.or_else(|| text(header, "RADESYS").or(text(header, "RADECSYS")));
     let own = real(header, &format!("EQUI{number}"));
     let equinox = own.or_else(|| real(header, "EQUINOX"));
-    let usual = match name {
-        None => return frame_of(equinox?),
-        Some("FK5") => 2000.0,
-        Some("FK4" | "FK4-NO-E") => 1950.0,
-        Some(_) => return name,
+    let name = match name {
+        Some(name) => name,
+        None if equinox? < FIRST_OF_FK5 => "FK4",
+        None => "FK5",
     };
-    name.filter(|_| equinox.is_none_or(|equinox| equinox == usual))
-}
-
-fn frame_of(equinox: f64) -> Option<&'static str> {
-    match equinox {
-        2000.0 => Some("FK5"),
-        1950.0 => Some("FK4"),
-        _ => None,
-    }
+    let mut known = Metadata::from([(meta::COOSYS.to_owned(), name.to_owned())]);
+    let (years, usual) = match name {
+        "FK5" => ('J', 2000.0),
+        "FK4" | "FK4-NO-E" => ('B', 1950.0),
+        _ => return Some(known),
+    };
+    let other = equinox.filter(|equinox| *equinox != usual);
+    known.extend(other.map(|equinox| (meta::EQUINOX.to_owned(), format!("{years}{equinox:?}"))));
+    Some(known)
 }
 
 /// `None` where a scale, or the origin of numbers, is not known.

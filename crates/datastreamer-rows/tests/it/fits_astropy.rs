@@ -10,7 +10,7 @@ use arrow::{
     record_batch::{RecordBatch, RecordBatchReader},
 };
 use datastreamer_formats::table::meta;
-use datastreamer_rows::fits::{FitsFile, TDIM, TTYPE, TableChoice};
+use datastreamer_rows::fits::{FitsFile, TTYPE, TableChoice};
 
 /// Directory of the tables that astropy wrote.
 pub(crate) fn written() -> tempfile::TempDir {
@@ -129,7 +129,11 @@ fn what_the_header_says_of_columns_is_kept() {
     assert_eq!(get(2, TTYPE), None);
     let arrays = FitsFile::open(&directory.path().join("arrays.fits")).unwrap();
     let matrix = arrays.schema().field(4).clone();
-    assert_eq!(meta::of_column(&matrix, TDIM), Some("(3,2)"));
+    assert_eq!(meta::of_column(&matrix, meta::SHAPE), Some("(3,2)"));
+    let texts = FitsFile::open(&directory.path().join("texts.fits")).unwrap();
+    let schema = texts.schema();
+    let pairs = schema.field_with_name("pairs").unwrap();
+    assert_eq!(meta::of_column(pairs, meta::SHAPE), Some("(2)"));
 }
 
 #[test]

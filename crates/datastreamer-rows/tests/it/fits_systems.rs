@@ -12,11 +12,12 @@ use datastreamer_rows::fits::FitsFile;
 
 use crate::{fits_astropy::written as written_by_astropy, fits_round_trip::written};
 
-const SYSTEMS: [&str; 4] = [
+const SYSTEMS: [&str; 5] = [
     meta::COOSYS,
     meta::TIMESCALE,
     meta::REFPOSITION,
     meta::TIMEORIGIN,
+    meta::EQUINOX,
 ];
 
 const RA: (&str, &str) = (meta::UCD, "pos.eq.ra");
@@ -93,12 +94,12 @@ fn systems_on_which_columns_do_not_agree_or_that_fits_has_not_are_left_out() {
 fn a_time_that_astropy_wrote_has_its_scale_and_origin() {
     let directory = written_by_astropy();
     let table = FitsFile::open(&directory.path().join("time.fits")).unwrap();
-    let of = |words: [Option<&str>; 4]| words.map(|word| word.map(str::to_owned)).to_vec();
+    let of = |words: [Option<&str>; 5]| words.map(|word| word.map(str::to_owned)).to_vec();
     assert_eq!(
         systems(&table.schema()),
         [
-            of([None, Some("TDB"), Some("TOPOCENTER"), Some("0")]),
-            of([None; 4]),
+            of([None, Some("TDB"), Some("TOPOCENTER"), Some("0"), None]),
+            of([None; 5]),
         ]
     );
 }
@@ -141,14 +142,51 @@ fn a_frame_is_what_the_header_says_by_whatever_keyword() {
         ),
         (vec!["EQUINOX = 2000"], Some("FK5")),
         (vec!["EQUINOX = 1950.0"], Some("FK4")),
-        // There is no key for another equinox.
-        (vec!["RADESYS = 'FK5     '", "EQUINOX = 1975.0"], None),
-        (vec!["EQUINOX = 1975.0"], None),
         (vec!["EQUINOX = 'J2000   '"], None),
         (vec![], None),
     ] {
         let found = with_cards(&[RA], &cards);
         assert_eq!(found[0].as_deref(), expected, "{cards:?}");
+        assert_eq!(found[4], None, "{cards:?}");
+    }
+}
+
+#[test]
+fn an_equinox_that_is_not_the_frames_usual_one_is_kept_with_it() {
+    for (cards, frame, equinox) in [
+        (
+            vec!["RADESYS = 'FK5     '", "EQUINOX = 1975.0"],
+            "FK5",
+            "J1975.0",
+        ),
+        (
+            vec!["RADESYS = 'FK4     '", "EQUINOX = 1900"],
+            "FK4",
+            "B1900.0",
+        ),
+        (vec!["EQUINOX = 1975.0"], "FK4", "B1975.0"),
+        (vec!["EQUINOX = 1984.0"], "FK5", "J1984.0"),
+    ] {
+        let found = with_cards(&[RA], &cards);
+        assert_eq!(found[0].as_deref(), Some(frame), "{cards:?}");
+        assert_eq!(found[4].as_deref(), Some(equinox), "{cards:?}");
+    }
+    let fk5 = |equinox| {
+        field(
+            &FLOAT,
+            &[RA, (meta::COOSYS, "FK5"), (meta::EQUINOX, equinox)],
+        )
+    };
+    let j1975 = fk5("J1975.0");
+    let schema = Schema::new(vec![j1975.clone()]);
+    assert_eq!(through_fits(std::slice::from_ref(&j1975)), systems(&schema));
+    let usual = field(&FLOAT, &[RA, (meta::COOSYS, "FK5")]);
+    let of_usual = systems(&Schema::new(vec![usual.clone(); 2]));
+    assert_eq!(through_fits(&[fk5("J2000.0"), usual.clone()]), of_usual);
+    for others in [vec![j1975, usual], vec![fk5("B1975.0")]] {
+        for found in through_fits(&others) {
+            assert_eq!(found, vec![None; SYSTEMS.len()]);
+        }
     }
 }
 

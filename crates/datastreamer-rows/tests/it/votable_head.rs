@@ -28,6 +28,8 @@ const DOCUMENT: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
     <DESCRIPTION><![CDATA[R & A]]></DESCRIPTION>
    </FIELD>
    <FIELD name="t" datatype="double" unit="d" ref="time" ucd=""/>
+   <FIELD name="matrix" datatype="int" arraysize="3x2"/>
+   <FIELD name="names" datatype="char" arraysize="8x2"/>
    <FIELD name="n" datatype="int"><VALUES null="-1"/></FIELD>
    <FIELD name="n" datatype="int" unit="m"/>
    <FIELD ID="nameless" datatype="int" unit="m"/>
@@ -44,7 +46,14 @@ fn everything_that_a_field_says_reaches_its_column() {
         [(meta::UCD, "time"), (meta::UNIT, "h")]
             .map(|(key, text)| (key.to_owned(), text.to_owned())),
     ));
-    let schema = Schema::new(vec![column("n"), kept, column("ra"), column("other")]);
+    let schema = Schema::new(vec![
+        column("n"),
+        kept,
+        column("ra"),
+        column("other"),
+        column("matrix"),
+        column("names"),
+    ]);
     let head = VotableHead::parse(DOCUMENT).unwrap();
     let schema = head.apply(&schema);
     let get = |name: &str, key| {
@@ -67,6 +76,8 @@ fn everything_that_a_field_says_reaches_its_column() {
     assert_eq!(get("t", meta::TIMEORIGIN), Some("2400000.5"));
     assert_eq!(get("t", meta::UNIT), Some("d"), "the document counts");
     assert_eq!(get("t", meta::UCD), Some("time"), "it says nothing there");
+    assert_eq!(get("matrix", meta::SHAPE), Some("(3,2)"));
+    assert_eq!(get("names", meta::SHAPE), None, "the first is of letters");
     assert_eq!(get("n", meta::NULL), Some("-1"));
     assert_eq!(get("n", meta::UNIT), None, "the first of a name counts");
     assert!(schema.field(3).metadata().is_empty());
@@ -102,6 +113,27 @@ fn what_our_own_votables_say_comes_back() {
         assert_eq!(found, own);
     }
     assert_eq!(found.metadata(), schema.metadata());
+}
+
+#[test]
+fn an_equinox_stays_with_its_system_through_a_votable() {
+    let known = [
+        (meta::UCD, "pos.eq.ra"),
+        (meta::COOSYS, "FK5"),
+        (meta::EQUINOX, "J1975.0"),
+    ];
+    let known: HashMap<_, _> = known
+        .map(|(key, text)| (key.to_owned(), text.to_owned()))
+        .into();
+    let column = Field::new("ra", DataType::Float64, true);
+    let dressed = Schema::new(vec![column.clone().with_metadata(known)]);
+    let mut file = Vec::new();
+    let writer = VotableWriter::new(&mut file, Arc::new(dressed.clone()), Default::default());
+    Box::new(writer.unwrap())
+        .finish(TableEnd::Complete)
+        .unwrap();
+    let head = VotableHead::parse(std::str::from_utf8(&file).unwrap()).unwrap();
+    assert_eq!(head.apply(&Schema::new(vec![column])), dressed);
 }
 
 #[test]

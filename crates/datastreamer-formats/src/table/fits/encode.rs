@@ -10,7 +10,7 @@ use crate::table::{
     big_endian::{append_integer, append_unless_integer, integer, logical},
     column::{ByteTexts, Cells, Column, Texts},
     error::{BadRow, BadValue, FirstBad},
-    text::{self, copy_short},
+    text::copy_short,
     times::{self, BeyondYears},
 };
 
@@ -84,7 +84,7 @@ fn append_to_heap(
     match &cells.cells {
         Cells::Text(texts) => out.extend_from_slice(texts.get(row).as_bytes()),
         Cells::Bytes(bytes) => out.extend_from_slice(bytes.get(row)),
-        Cells::Decimal(values, scale) => text::decimal(out, values[row], *scale),
+        Cells::Decimal(values) => values.append(out, row),
         Cells::List(lists, elements) => {
             for row in lists.range(row) {
                 append_element(out, column, elements, row)?;
@@ -252,8 +252,8 @@ impl Slots<'_> {
         for (row, slot) in self.each(width) {
             gathered.clear();
             match &cells.cells {
-                Cells::Decimal(values, scale) if !cells.is_null(row) => {
-                    text::decimal(&mut gathered, values[row], *scale);
+                Cells::Decimal(values) if !cells.is_null(row) => {
+                    values.append(&mut gathered, row);
                 }
                 Cells::List(..) if cells.is_null(row) => {
                     for _ in 0..column.repeat {
@@ -289,9 +289,9 @@ impl Slots<'_> {
                 Cells::Text(texts) => texts.get(row).len(),
                 Cells::Bytes(bytes) => bytes.get(row).len(),
                 Cells::List(lists, _) => lists.range(row).len(),
-                Cells::Decimal(values, scale) => {
+                Cells::Decimal(values) => {
                     digits.clear();
-                    text::decimal(&mut digits, values[row], *scale);
+                    values.append(&mut digits, row);
                     digits.len()
                 }
                 _ => 0,

@@ -44,7 +44,11 @@ pub(super) fn header(schema: &Schema, layout: &Layout) -> Vec<u8> {
         text(&mut out, &key("TFORM"), &form(column, layout));
         if let Some(zero) = column.kind.zero() {
             fixed(&mut out, &key("TSCAL"), "1");
-            fixed(&mut out, &key("TZERO"), zero);
+            fixed(&mut out, &key("TZERO"), &zero.to_string());
+        }
+        if let Some(axes) = column.axes(field) {
+            let axes: Vec<_> = axes.iter().map(usize::to_string).collect();
+            text(&mut out, &key("TDIM"), &format!("({})", axes.join(",")));
         }
         if let Some(null) = column.null {
             fixed(&mut out, &key("TNULL"), &null.to_string());
@@ -66,8 +70,8 @@ pub(super) fn header(schema: &Schema, layout: &Layout) -> Vec<u8> {
     for (key, value) in systems.texts() {
         text(&mut out, key, value);
     }
-    if let Some(origin) = systems.origin() {
-        fixed(&mut out, "JDREF", &origin);
+    for (key, value) in systems.numbers() {
+        fixed(&mut out, key, &value);
     }
     if out
         .chunks(CARD_BYTES)
@@ -100,6 +104,11 @@ fn number(out: &mut Vec<u8>, key: &str, value: u64) {
 /// A value that ends in column 30 (FITS 4.0, 4.2.2 and 4.2.3).
 fn fixed(out: &mut Vec<u8>, key: &str, value: &str) {
     card(out, format!("{key:<8}= {value:>20}").as_bytes());
+}
+
+/// Says whether a text fits one card: astropy (8.0) takes no column's name from more.
+pub(super) fn fits_card(text: &str) -> bool {
+    text.len() + text.matches('\'').count() <= CARD_TEXT_BYTES
 }
 
 /// A text, on as many cards as it takes (FITS 4.0, 4.2.1.2).

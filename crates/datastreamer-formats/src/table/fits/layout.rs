@@ -1,5 +1,9 @@
 //! What the columns of a binary table are, and where.
 
+use arrow::datatypes::Field;
+
+use crate::table::meta;
+
 /// A column as FITS has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FitsColumn {
@@ -19,6 +23,12 @@ impl FitsColumn {
     /// The width of a column that is in the row.
     pub(super) fn bytes(&self) -> usize {
         self.repeat * self.kind.bytes()
+    }
+
+    /// The axes of arrays that are in the row.
+    pub(super) fn axes(&self, field: &Field) -> Option<Vec<usize>> {
+        let is_array = !self.in_heap && self.kind != Kind::Text;
+        is_array.then(|| meta::axes(field, self.repeat)).flatten()
     }
 }
 
@@ -72,14 +82,20 @@ impl Kind {
     }
 
     /// What is to be added to the stored value (TZEROn).
-    pub(super) fn zero(self) -> Option<&'static str> {
+    pub(super) fn zero(self) -> Option<i128> {
         match self {
-            Self::Byte { signed: true } => Some("-128"),
-            Self::Short { unsigned: true } => Some("32768"),
-            Self::Int { unsigned: true } => Some("2147483648"),
-            Self::Long { unsigned: true } => Some("9223372036854775808"),
+            Self::Byte { signed: true } => Some(-(1 << 7)),
+            Self::Short { unsigned: true } => Some(1 << 15),
+            Self::Int { unsigned: true } => Some(1 << 31),
+            Self::Long { unsigned: true } => Some(1 << 63),
             _ => None,
         }
+    }
+
+    /// How an integer is stored; `None`: it is too large to be.
+    pub(super) fn stored_exactly(self, value: i128) -> Option<i64> {
+        let stored = value.checked_sub(self.zero().unwrap_or_default())?;
+        stored.try_into().ok()
     }
 
     pub(super) fn bytes(self) -> usize {

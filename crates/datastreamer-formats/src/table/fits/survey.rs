@@ -9,12 +9,12 @@ use arrow::{
 use super::{
     FitsShape, KnownValues, NOT_PRINTABLE,
     encode::stored_integer,
-    is_fits_text,
+    header, is_fits_text,
     layout::{FitsColumn, Kind, Layout},
 };
 use crate::table::{
     TableError,
-    column::{Cells, Column, cast_columns, cell_types, typed_columns},
+    column::{Cells, Column, cast_columns, cell_types, check_any, typed_columns},
     meta, text,
     times::{BeyondYears, check_time, time_bytes},
 };
@@ -49,6 +49,9 @@ struct Seen {
     has_nulls: bool,
     /// The least and the greatest stored integer.
     extremes: Option<(i64, i64)>,
+    /// How the column's own null (`meta::NULL`) would be stored, and whether an integer is.
+    own_null: Option<i64>,
+    has_own_null: bool,
     /// Which of 256 candidates for null are stored: see [`Kind::candidate`].
     candidates: [bool; 256],
     /// The most elements of a row.
@@ -72,8 +75,9 @@ impl FitsSurvey {
     /// Begins with a table of which nothing was seen.
     ///
     /// # Errors
-    /// The first column that FITS cannot hold, or the thousandth.
+    /// The first column that FITS cannot hold, or the thousandth; a table without columns.
     pub fn new(schema: SchemaRef) -> Result<Self, TableError> {
+        check_any(&schema)?;
         let fields = schema.fields();
         if fields.len() > COLUMNS_MAX {
             return Err(TableError::Column {
@@ -240,9 +244,11 @@ fn kind_and_shape(data_type: &DataType) -> Option<(Kind, Shape)> {
         DataType::UInt64 => one(Kind::Long { unsigned: true }),
         DataType::Float32 => one(Kind::Float),
         DataType::Float64 => one(Kind::Double),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Decimal128(_, _) => {
-            Some((Kind::Text, Shape::Widest))
-        }
+        DataType::Utf8
+        | DataType::LargeUtf8
+        | DataType::Utf8View
+        | DataType::Decimal128(_, _)
+        | DataType::Decimal256(_, _) => Some((Kind::Text, Shape::Widest)),
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
             Some((Kind::Byte { signed: false }, Shape::Variable))
         }
@@ -278,6 +284,10 @@ impl Seen {
         if !is_fits_text(field.name().as_bytes()) {
             return Err("FITS holds ASCII names only".into());
         }
+        if !header::fits_card(field.name()) {
+            let problem = "FITS holds names of 68 characters at most, a quote counted twice";
+            return Err(problem.into());
+        }
         let (kind, shape) =
             kind_and_shape(data_type).ok_or_else(|| format!("FITS cannot hold {data_type}"))?;
         let has_nullable_elements = match data_type {
@@ -286,12 +296,15 @@ impl Seen {
             | DataType::LargeList(element) => element.is_nullable(),
             _ => false,
         };
+        let own_null = meta::of_column(field, meta::NULL).and_then(|text| text.parse().ok());
         Ok(Self {
             kind,
             shape,
             is_nullable: field.is_nullable() || has_nullable_elements,
             has_nulls: false,
             extremes: None,
+            own_null: own_null.and_then(|own| kind.stored_exactly(own)),
+            has_own_null: false,
             candidates: [false; 256],
             longest: 0,
             elements: 0,
@@ -300,7 +313,9 @@ impl Seen {
 
     /// Takes what the type says, and what is known, for what was seen; says whether that is enough.
     fn settle(&mut self, field: &Field, data_type: &DataType, known: &KnownValues) -> bool {
-        if let DataType::Decimal128(precision, scale) = data_type {
+        if let DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) =
+            data_type
+        {
             self.longest = text::decimal_bytes_max(*precision, *scale);
             self.has_nulls = self.is_nullable;
             return true;
@@ -331,9 +346,9 @@ impl Seen {
         let (Some((least, greatest)), Some(range)) = (known, self.kind.range()) else {
             return false;
         };
-        let extremes = (self.stored(least), self.stored(greatest));
-        self.extremes = Some(extremes);
-        extremes != range
+        let stored = |value: i64| self.kind.stored_exactly(value.into());
+        self.extremes = stored(least).zip(stored(greatest));
+        self.extremes.is_some_and(|extremes| extremes != range)
     }
 
     fn look_at(&mut self, column: &Column<'_>, rows: usize) -> Result<(), (usize, &'static str)> {
@@ -359,11 +374,11 @@ impl Seen {
                     range.for_each(|row| self.look_at_element(elements, row));
                 }
             }
-            Cells::Decimal(values, scale) => {
+            Cells::Decimal(values) => {
                 let mut out = Vec::new();
                 for row in all {
                     out.clear();
-                    text::decimal(&mut out, values[row], *scale);
+                    values.append(&mut out, row);
                     self.count(out.len());
                 }
             }
@@ -387,6 +402,7 @@ impl Seen {
         } else if let Some(stored) = stored_integer(&column.cells, row, false) {
             let (least, greatest) = self.extremes.unwrap_or((stored, stored));
             self.extremes = Some((least.min(stored), greatest.max(stored)));
+            self.has_own_null |= self.own_null == Some(stored);
             if let Some(candidate) = self.kind.candidate(stored) {
                 self.candidates[candidate] = true;
             }
@@ -422,9 +438,7 @@ impl Seen {
     fn null_value(&self, field: &Field) -> Result<Option<i64>, String> {
         if let Some((lowest, highest)) = self.widened().and_then(Kind::range) {
             let own = meta::of_column(field, meta::NULL).and_then(|text| text.parse().ok());
-            let is_free = |value: &i64| {
-                (lowest..=highest).contains(value) && !self.may_be_stored(self.stored(*value))
-            };
+            let is_free = |value: &i64| (lowest..=highest).contains(value) && !self.has_own_null;
             return Ok(own.filter(is_free).or(Some(lowest)));
         }
         let Some((lowest, highest)) = self.kind.range() else {
@@ -434,11 +448,13 @@ impl Seen {
             return Ok(None);
         }
         if let Some(text) = meta::of_column(field, meta::NULL) {
-            let own = text.parse().ok().map(|value| self.stored(value));
-            let is_free = |own: &i64| (lowest..=highest).contains(own) && !self.may_be_stored(*own);
-            return match own.filter(is_free) {
-                Some(own) => Ok(Some(own)),
-                None => Err(format!(
+            let own = self.own_null.filter(|own| (lowest..=highest).contains(own));
+            let own = own.ok_or_else(|| {
+                format!("{text:?} cannot stand for null: it is no value of the column's type")
+            })?;
+            return match self.has_own_null {
+                false => Ok(Some(own)),
+                true => Err(format!(
                     "{text:?} cannot stand for null: it is among the values"
                 )),
             };
@@ -461,16 +477,5 @@ impl Seen {
     fn may_be_stored(&self, stored: i64) -> bool {
         self.extremes
             .is_some_and(|(least, greatest)| (least..=greatest).contains(&stored))
-    }
-
-    /// How an integer is stored.
-    fn stored(&self, value: i64) -> i64 {
-        match self.kind {
-            Kind::Byte { signed: true } => value.saturating_add(128),
-            Kind::Short { unsigned: true } => value.saturating_sub(1 << 15),
-            Kind::Int { unsigned: true } => value.saturating_sub(1 << 31),
-            Kind::Long { unsigned: true } => value ^ i64::MIN,
-            _ => value,
-        }
     }
 }

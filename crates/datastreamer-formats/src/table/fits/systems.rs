@@ -1,10 +1,10 @@
 //! What a header says of the systems of coordinates and times (FITS 4.0, 8.3 and 9.2).
 //!
-//! FITS has one of each for a table: RADESYS, and TIMESYS with TREFPOS and JDREF. They are written
-//! where all columns that they are of agree ([`meta::is_equatorial`], [`meta::is_instant`]), and
-//! otherwise nothing is: a keyword would be wrong for some. The keywords of single columns
-//! (TCTYPn, TRPOSn) are left alone: astropy (8.0) makes times of such a column, and fails at texts
-//! of which some are null.
+//! FITS has one of each for a table: RADESYS with EQUINOX, and TIMESYS with TREFPOS and JDREF. They
+//! are written where all columns that they are of agree ([`meta::is_equatorial`],
+//! [`meta::is_instant`]), and otherwise nothing is: a keyword would be wrong for some. The keywords
+//! of single columns (TCTYPn, TRPOSn) are left alone: astropy (8.0) makes times of such a column,
+//! and fails at texts of which some are null.
 //!
 //! What has no keyword is left out: frames other than ICRS, FK5 and FK4; the epoch of positions
 //! (JEPOCH is that of the observation, EQUINOX that of the frame); numbers of years, whose zero
@@ -16,8 +16,15 @@ use crate::table::{column::contains, meta};
 
 /// The systems on which the columns of a table agree.
 pub(super) struct Systems<'a> {
-    frame: Option<&'static str>,
+    frame: Option<Frame>,
     times: Option<Times<'a>>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+struct Frame {
+    name: &'static str,
+    /// Where it is not the usual one.
+    equinox: Option<f64>,
 }
 
 struct Times<'a> {
@@ -42,7 +49,7 @@ impl<'a> Systems<'a> {
     pub(super) fn texts(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let times = self.times.as_ref();
         let texts = [
-            ("RADESYS", self.frame),
+            ("RADESYS", self.frame.map(|frame| frame.name)),
             ("TIMESYS", times.map(|times| times.scale)),
             ("TREFPOS", times.and_then(|times| times.position)),
         ];
@@ -51,11 +58,16 @@ impl<'a> Systems<'a> {
             .filter_map(|(key, text)| Some((key, text?)))
     }
 
-    /// The value of JDREF.
-    pub(super) fn origin(&self) -> Option<String> {
-        let origin = self.times.as_ref()?.origin?;
+    /// Keywords with numbers.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let numbers = [
+            ("EQUINOX", self.frame.and_then(|frame| frame.equinox)),
+            ("JDREF", self.times.as_ref().and_then(|times| times.origin)),
+        ];
         // With a point, as of a float (FITS 4.0, 4.2.4).
-        Some(format!("{origin:?}").replace('e', "E"))
+        numbers
+            .into_iter()
+            .filter_map(|(key, number)| Some((key, format!("{:?}", number?).replace('e', "E"))))
     }
 }
 
@@ -88,14 +100,26 @@ fn agreed<T: PartialEq>(mut values: impl Iterator<Item = Option<T>>) -> Option<T
         .then_some(first)
 }
 
-/// FITS 4.0, table 24; the names that VOTable 1.1 had are the same frames.
-fn frame(field: &Field) -> Option<&'static str> {
-    match meta::of_column(field, meta::COOSYS)? {
-        "ICRS" => Some("ICRS"),
-        "FK5" | "eq_FK5" => Some("FK5"),
-        "FK4" | "eq_FK4" => Some("FK4"),
-        _ => None,
-    }
+/// FITS 4.0, table 24; the names that VOTable 1.1 had are the same frames. FK5 counts Julian years,
+/// FK4 Besselian ones, and ICRS has no equinox.
+fn frame(field: &Field) -> Option<Frame> {
+    let (name, years, usual) = match meta::of_column(field, meta::COOSYS)? {
+        "ICRS" => {
+            let (name, equinox) = ("ICRS", None);
+            return Some(Frame { name, equinox });
+        }
+        "FK5" | "eq_FK5" => ("FK5", 'J', 2000.0),
+        "FK4" | "eq_FK4" => ("FK4", 'B', 1950.0),
+        _ => return None,
+    };
+    let equinox = match meta::of_column(field, meta::EQUINOX) {
+        Some(text) => text.strip_prefix(years).unwrap_or(text).parse().ok()?,
+        None => usual,
+    };
+    f64::is_finite(equinox).then(|| Frame {
+        name,
+        equinox: Some(equinox).filter(|equinox| *equinox != usual),
+    })
 }
 
 /// FITS 4.0, table 30.

@@ -1,11 +1,15 @@
-//! Columns as Parquet has them: times in seconds have no type there, and would be read as integers.
+//! Columns as Parquet has them: times in seconds have no type there, and would be read as integers;
+//! nor have decimals that end before the point.
 
 use std::sync::Arc;
 
 use arrow::{
     array::{Array, ArrayRef, AsArray},
     compute::{CastOptions, cast_with_options},
-    datatypes::{DataType, Date64Type, Schema, SchemaRef, TimeUnit, TimestampSecondType},
+    datatypes::{
+        DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Date64Type, Schema,
+        SchemaRef, TimeUnit, TimestampSecondType,
+    },
     record_batch::{RecordBatch, RecordBatchOptions},
 };
 
@@ -41,7 +45,7 @@ impl Stored {
     /// A batch as it is stored, whose first row is the table's `first_row`.
     ///
     /// # Errors
-    /// A time that Parquet cannot hold, or a batch of another schema.
+    /// A value that Parquet cannot hold, or a batch of another schema.
     pub(super) fn batch(
         &self,
         batch: &RecordBatch,
@@ -84,6 +88,23 @@ pub(super) fn stored_type(data_type: &DataType) -> Option<DataType> {
         )),
         DataType::Time32(TimeUnit::Second) => Some(DataType::Time32(TimeUnit::Millisecond)),
         DataType::Date64 => Some(DataType::Date32),
+        DataType::Decimal32(precision, scale)
+        | DataType::Decimal64(precision, scale)
+        | DataType::Decimal128(precision, scale)
+        | DataType::Decimal256(precision, scale)
+            if *scale < 0 =>
+        {
+            whole(*precision, *scale)
+        }
+        _ => None,
+    }
+}
+
+/// What holds a decimal with all digits before the point; `None` where nothing does.
+fn whole(precision: u8, scale: i8) -> Option<DataType> {
+    match precision.checked_add(scale.unsigned_abs())? {
+        digits @ ..=DECIMAL128_MAX_PRECISION => Some(DataType::Decimal128(digits, 0)),
+        digits @ ..=DECIMAL256_MAX_PRECISION => Some(DataType::Decimal256(digits, 0)),
         _ => None,
     }
 }

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::field::{
-    IS_NULL_VALUE, NOT_ASCII, NULL_ELEMENT, NULL_ROW, Primitive, Size, VotableField,
+    IS_NULL_VALUE, NOT_ASCII, NULL_ELEMENT, NULL_ROW, Primitive, Size, VotableField, long,
 };
 use crate::table::{
     big_endian::{append_integer, append_unless_integer, integer, logical},
@@ -288,7 +288,7 @@ fn render_digits(digits: &mut Vec<u8>, cells: &Cells<'_>, row: usize) {
     digits.clear();
     match cells {
         Cells::U64(values) => text::integer(digits, values[row]),
-        Cells::Decimal(values, scale) => text::decimal(digits, values[row], *scale),
+        Cells::Decimal(values) => values.append(digits, row),
         _ => {}
     }
 }
@@ -549,7 +549,11 @@ fn append_element(
     if append_unless_integer(out, &elements.cells, row) {
         return Ok(());
     }
-    let Some(stored) = integer(&elements.cells, row) else {
+    let stored = match &elements.cells {
+        Cells::U64(values) => Some(long(values[row])?),
+        cells => integer(cells, row),
+    };
+    let Some(stored) = stored else {
         return Ok(()); // Lists of nothing else are held.
     };
     if field.null == Some(stored) {

@@ -11,6 +11,7 @@ pub(super) const IS_NULL_VALUE: &str =
 pub(super) const NULL_ELEMENT: &str = "a list's element is null, and no value stands for it: give one in the column's metadata (null)";
 pub(super) const NULL_ROW: &str =
     "the value is null, and none stands for it: give one in the column's metadata (null)";
+pub(super) const NO_LONG: &str = "the list's element is too large for long";
 pub(super) const NOT_ASCII: &str = "the text is not ASCII, as the column's metadata says (charset)";
 
 /// A column as VOTable has it.
@@ -84,6 +85,14 @@ impl Primitive {
     }
 }
 
+/// The largest integers, within lists.
+///
+/// # Errors
+/// One that is larger than VOTable's.
+pub(super) fn long(value: u64) -> Result<i64, &'static str> {
+    i64::try_from(value).map_err(|_| NO_LONG)
+}
+
 /// What all columns become.
 ///
 /// # Errors
@@ -121,7 +130,11 @@ fn of_column(
     };
     let is_list = size.is_some();
     let refused = || format!("VOTable cannot hold {data_type}");
-    let (primitive, own_size) = primitive(field, element).ok_or_else(refused)?;
+    let (primitive, own_size) = match element {
+        // Lists of texts are not held.
+        DataType::UInt64 if is_list => (Primitive::Long, Size::One),
+        element => primitive(field, element).ok_or_else(refused)?,
+    };
     if is_list && own_size != Size::One {
         return Err(refused());
     }
@@ -150,6 +163,7 @@ fn primitive(field: &Field, data_type: &DataType) -> Option<(Primitive, Size)> {
         DataType::Float64 => one(Primitive::Double),
         DataType::UInt64
         | DataType::Decimal128(_, _)
+        | DataType::Decimal256(_, _)
         | DataType::Timestamp(_, _)
         | DataType::Date32
         | DataType::Date64

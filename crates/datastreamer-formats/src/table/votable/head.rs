@@ -54,7 +54,11 @@ pub(super) fn append_table(
 fn append_field(out: &mut Vec<u8>, column: &Field, field: &VotableField, system: Option<String>) {
     let arraysize = match field.size {
         Size::One => None,
-        Size::Fixed(length) => Some(length.to_string()),
+        Size::Fixed(length) => {
+            let axes = meta::axes(column, length).unwrap_or_else(|| vec![length]);
+            let axes: Vec<_> = axes.iter().map(usize::to_string).collect();
+            Some(axes.join("x"))
+        }
         Size::Variable => Some("*".to_owned()),
     };
     out.extend_from_slice(b"<FIELD");
@@ -105,6 +109,7 @@ struct Systems<'a>(Vec<System<'a>>);
 enum System<'a> {
     Space {
         system: &'a str,
+        equinox: Option<&'a str>,
         epoch: Option<&'a str>,
     },
     Time {
@@ -120,6 +125,7 @@ impl<'a> System<'a> {
         if let Some(system) = get(meta::COOSYS) {
             return Some(Self::Space {
                 system,
+                equinox: get(meta::EQUINOX),
                 epoch: get(meta::EPOCH),
             });
         }
@@ -155,10 +161,15 @@ impl<'a> Systems<'a> {
     fn append(&self, out: &mut Vec<u8>) {
         for (place, system) in self.0.iter().enumerate() {
             match system {
-                System::Space { system, epoch } => {
+                System::Space {
+                    system,
+                    equinox,
+                    epoch,
+                } => {
                     out.extend_from_slice(b"<COOSYS");
                     append_attribute(out, "ID", Some(&id(place)));
                     append_attribute(out, "system", Some(system));
+                    append_attribute(out, "equinox", *equinox);
                     append_attribute(out, "epoch", *epoch);
                 }
                 System::Time {

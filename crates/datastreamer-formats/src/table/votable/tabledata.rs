@@ -1,6 +1,6 @@
 //! Rows as XML elements.
 
-use super::field::{Primitive, VotableField};
+use super::field::{Primitive, VotableField, long};
 use crate::table::{
     column::{Cells, Column},
     gather::{Frames, TextFormat},
@@ -73,10 +73,13 @@ fn append_cell(
         Cells::U8(values) => integer(out, field, values[row].into())?,
         Cells::U16(values) => integer(out, field, values[row].into())?,
         Cells::U32(values) => integer(out, field, values[row].into())?,
+        Cells::U64(values) if field.primitive == Primitive::Long => {
+            integer(out, field, long(values[row])?)?;
+        }
         Cells::U64(values) => text::integer(out, values[row]),
         Cells::F32(values) => text::float(out, values[row], SPECIALS),
         Cells::F64(values) => text::float(out, values[row], SPECIALS),
-        Cells::Decimal(values, scale) => text::decimal(out, values[row], *scale),
+        Cells::Decimal(values) => values.append(out, row),
         Cells::Text(texts) => append_text(out, replaced, field, texts.get(row))?,
         Cells::Bytes(bytes) => append_list(out, bytes.get(row), |out, byte| {
             text::integer(out, *byte);
