@@ -15,6 +15,7 @@ use std::{
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::{
     catalog::TableProvider,
+    common::TableReference,
     dataframe::DataFrame,
     execution::{
         context::SessionContext,
@@ -22,7 +23,6 @@ use datafusion::{
         memory_pool::FairSpillPool,
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
-    physical_plan::execute_stream,
     prelude::SessionConfig,
 };
 use datastreamer_rows::notes::Notes;
@@ -36,10 +36,8 @@ use crate::{
     known::Known,
     listed::ListedTable,
     narrow::Narrowing,
-    pinned::pin_files,
     rows::Rows,
     sql::Query,
-    stoppable::{Wanted, stoppable},
 };
 
 /// 512 MiB for sorts, joins and groups of all queries together: a small server's share. Scans
@@ -54,13 +52,33 @@ const BATCH_ROWS: usize = 8192;
 /// A query is done in no more parts than have 32 MiB of the memory each: one that has less sorts in
 /// pieces too small to merge.
 const PART_BYTES: usize = 32 * 1024 * 1024;
+/// With one part DataFusion joins by hashing, which does not spill: it does so in less memory than
+/// two parts need.
+const PARTS_MIN: usize = 2;
 /// Of a part's memory so much, 10 MiB as DataFusion has it, is kept for merging what it spilled;
 /// of a small memory a quarter.
 const MERGE_BYTES_MAX: usize = 10 * 1024 * 1024;
 const MERGE_SHARE: usize = 4;
-/// How long the list of a directory's files may be old: a request sees what was there a second
-/// ago, and a thousand requests list it once.
-const LISTING_AGE: Duration = Duration::from_secs(1);
+/// None of a directory's list of files: a request sees what is there.
+const LISTINGS_BYTES: usize = 0;
+/// 16 MiB for threads that plan and compute, which go down into the expressions of a query: see
+/// [`DEPTH_MAX`](crate::sql::DEPTH_MAX). Memory is taken only as it is used.
+const STACK_BYTES: usize = 16 << 20;
+/// Functions that make of a short query a value larger than all memory; nothing bounds them.
+const ENDLESS_FUNCTIONS: [&str; 7] = [
+    "range",
+    "generate_series",
+    "array_repeat",
+    "array_resize",
+    "repeat",
+    "lpad",
+    "rpad",
+];
+/// No table has more rows: what is beyond a larger offset is nothing.
+const ROWS_MAX: u64 = 1 << 61;
+/// Rows of a limit that DataFusion is told: the first ones of a sort are kept in memory, some
+/// megabytes.
+const LIMIT_PUSHED_MAX: u64 = 10_000;
 /// 16 MiB of files' footers, so that the next request need not read them: enough for some hundred
 /// files.
 const FOOTERS_BYTES: usize = 16 * 1024 * 1024;
@@ -152,13 +170,17 @@ impl Engine {
         let environment = environment(&options)?;
         let session = |parts: usize| {
             let config = config(parts, options.memory_bytes);
-            SessionContext::new_with_config_rt(config, Arc::clone(&environment))
+            let context = SessionContext::new_with_config_rt(config, Arc::clone(&environment));
+            for name in ENDLESS_FUNCTIONS {
+                context.deregister_udf(name);
+            }
+            context
         };
         let parts_max = (options.memory_bytes / PART_BYTES).max(1);
         Ok(Self {
             shared: Arc::new(Shared {
                 scans: session(1),
-                queries: session(threads.min(parts_max)),
+                queries: session(threads.max(PARTS_MIN).min(parts_max)),
                 tables: RwLock::default(),
                 time_limit: options.time_limit,
                 planner: Arc::new(OwnThreads::start("planner", 1)?),
@@ -167,8 +189,9 @@ impl Engine {
         })
     }
 
-    /// Registers files as a table. Their schemas are read, and the number of their rows where
-    /// they say it; rows are not.
+    /// Registers files as a table, in the place of one that was called so. Their schemas are read,
+    /// and the number of their rows where they say it; of CSV, TSV and NDJSON all rows, for their
+    /// types.
     ///
     /// # Errors
     /// Files that cannot be read or have different columns; notes on a column that is not there.
@@ -202,7 +225,8 @@ impl Engine {
             let info = engine
                 .table(&table)
                 .ok_or_else(|| EngineError::bad(format!("there is no table {table:?}")))?;
-            let provider = shared.scans.table_provider(table.as_str()).await?;
+            let name = TableReference::bare(table.as_str());
+            let provider = shared.scans.table_provider(name).await?;
             let frame = narrowing.apply(shared.scans.read_table(provider)?)?;
             let frame = limit(frame, narrowing.offset, narrowing.limit)?;
             shared.run(frame, Some((&info.schema, &narrowing))).await
@@ -250,8 +274,12 @@ impl Shared {
         let table = self.provider(files, notes).await?;
         let schema = notes.dress(&table.schema())?;
         let rows = known_rows(&self.scans, &table).await;
-        self.scans.register_table(name, Arc::clone(&table))?;
-        self.queries.register_table(name, table)?;
+        // A name is one as it stands, and not `schema.table` or in other letters.
+        let bare = TableReference::bare(name);
+        for context in [&self.scans, &self.queries] {
+            context.deregister_table(bare.clone())?;
+            context.register_table(bare.clone(), Arc::clone(&table))?;
+        }
         let is_binary = files.kind().is_binary();
         let info = TableInfo {
             schema,
@@ -274,18 +302,20 @@ impl Shared {
             let schema = notes.lay_over(&table.schema());
             return Ok(Arc::new(table.with_schema(schema)));
         }
-        let schema = files.infer_schema(&self.scans.state()).await?;
+        let threads = self.threads.handle.clone();
+        let state = self.scans.state();
+        let table = ListedTable::open(files.clone(), &state, threads).await?;
         let schema = match (files.kind(), files.list()?.first()) {
-            (FileKind::Parquet, Some(path)) => footer::dress(schema, path),
-            _ => schema,
+            (FileKind::Parquet, Some(path)) => footer::dress(table.columns(), path),
+            _ => table.columns(),
         };
         let environment = self.scans.runtime_env();
         let statistics = environment.cache_manager.get_file_statistic_cache();
-        let table = ListedTable::new(files.clone(), notes.lay_over(&schema), statistics);
-        Ok(Arc::new(table))
+        let table = table.with_columns(notes.lay_over(&schema));
+        Ok(Arc::new(table.with_statistics(statistics)))
     }
 
-    /// Starts a plan: of a query, or of a table with this schema, narrowed.
+    /// Plans the rows of a query, or of a table with this schema, narrowed.
     async fn run(
         &self,
         frame: DataFrame,
@@ -300,36 +330,26 @@ impl Shared {
                 ..Known::of(plan.as_ref())
             },
         };
-        let pinned = pin_files(plan.as_ref())?;
         let mut schema = plan.schema();
         if let Some((table, _)) = of_table {
             let fields = schema.fields().clone();
             schema = Arc::new(Schema::new_with_metadata(fields, table.metadata().clone()));
         }
-        let wanted = Wanted::default();
-        // What the plan spawns is for the threads that compute.
-        let _entered = self.threads.handle.enter();
-        let stream = execute_stream(stoppable(plan, &wanted)?, task)?;
         let threads = Arc::clone(&self.threads);
-        Ok(Rows::new(
-            schema,
-            known,
-            stream,
-            pinned,
-            wanted,
-            threads,
-            self.time_limit,
-        ))
+        Rows::new(schema, known, plan, task, threads, self.time_limit)
     }
 }
 
-/// One row more than the limit, so that a cut shows.
+/// One row more than the limit, so that a cut shows. A large limit is left to who reads the rows:
+/// DataFusion keeps as many in memory when it sorts, while a sort of all rows spills.
 fn limit(frame: DataFrame, offset: u64, rows_max: Option<u64>) -> Result<DataFrame, EngineError> {
-    if offset == 0 && rows_max.is_none() {
+    // DataFusion counts in `i64`, offset and limit together.
+    let count = |rows: u64| usize::try_from(rows.min(ROWS_MAX)).unwrap_or(usize::MAX);
+    let fetch = rows_max.filter(|rows| *rows <= LIMIT_PUSHED_MAX);
+    let fetch = fetch.map(|rows| count(rows + 1));
+    if offset == 0 && fetch.is_none() {
         return Ok(frame);
     }
-    let count = |rows: u64| usize::try_from(rows).unwrap_or(usize::MAX);
-    let fetch = rows_max.map(|rows| count(rows.saturating_add(1)));
     Ok(frame.limit(count(offset), fetch)?)
 }
 
@@ -348,6 +368,8 @@ fn config(parts: usize, memory_bytes: usize) -> SessionConfig {
     let options = config.options_mut();
     // Columns are called as in the file, `RA` and `ra` being two.
     options.sql_parser.enable_ident_normalization = false;
+    // Joins by sorting spill beyond their memory; those by hashing would fail.
+    options.optimizer.prefer_hash_join = false;
     // Errors have positions.
     options.sql_parser.collect_spans = true;
     options.execution.listing_table_ignore_subdirectory = false;
@@ -366,7 +388,7 @@ fn environment(options: &EngineOptions) -> Result<Arc<RuntimeEnv>, EngineError> 
     let environment = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_bytes)))
         .with_disk_manager_builder(spill)
-        .with_object_list_cache_ttl(Some(LISTING_AGE))
+        .with_object_list_cache_limit(LISTINGS_BYTES)
         .with_metadata_cache_limit(FOOTERS_BYTES)
         .build_arc()?;
     Ok(environment)
@@ -383,6 +405,7 @@ impl OwnThreads {
     fn start(name: &str, threads: usize) -> Result<Self, EngineError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads)
+            .thread_stack_size(STACK_BYTES)
             .thread_name(name)
             .enable_time()
             .build()

@@ -5,6 +5,8 @@
 
 use std::{
     collections::BTreeSet,
+    fs::File,
+    io::Read,
     path::{Component, Path, PathBuf},
     sync::Arc,
 };
@@ -19,19 +21,16 @@ use datafusion::{
         listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl},
     },
     error::DataFusionError,
-    execution::context::SessionState,
-    object_store::ObjectMeta,
 };
-use futures_util::TryStreamExt;
 use url::Url;
 
 use crate::error::EngineError;
 
 /// Files that are looked at in one directory: what has more is listed in seconds by no system.
 const FILES_MAX: usize = 100_000;
-/// Rows from which the types of a CSV or NDJSON file are inferred: some megabytes, so that most
-/// columns show what they are, and a start-up is no full read.
-const INFER_ROWS: usize = 50_000;
+/// No byte of UTF-8: TSV has no quotes (IANA, text/tab-separated-values), and Arrow's reader always
+/// has one.
+const NO_QUOTE: u8 = 0xff;
 
 /// Where a table's rows are.
 #[derive(Clone, Debug)]
@@ -135,6 +134,11 @@ impl TableFiles {
         })
     }
 
+    /// Says whether this is one file, and no directory or glob of some.
+    pub(crate) fn is_one(&self) -> bool {
+        matches!(self.place, Place::File(_))
+    }
+
     pub(crate) fn kind(&self) -> FileKind {
         self.kind
     }
@@ -143,7 +147,8 @@ impl TableFiles {
         &self.partitions
     }
 
-    /// Lists the files as they are now, in the order of their names.
+    /// Lists the files as they are now, in the order of their names, without hidden ones: one that
+    /// is being written may be called so until it is whole.
     pub(crate) fn list(&self) -> Result<Vec<PathBuf>, EngineError> {
         let mut files = match &self.place {
             Place::File(path) => vec![path.clone()],
@@ -155,33 +160,75 @@ impl TableFiles {
             }
             Place::Glob(pattern) => expand(pattern)?,
         };
+        if files.is_empty() {
+            let place = match &self.place {
+                Place::File(path) | Place::Directory(path) => path.display().to_string(),
+                Place::Glob(pattern) => pattern.clone(),
+            };
+            return Err(EngineError::data(format!("{place}: there are no files")));
+        }
+        if !self.partitions.is_empty() {
+            self.check_partitions(&files).map_err(EngineError::data)?;
+        }
         files.sort();
         Ok(files)
     }
 
-    /// Returns what DataFusion is to list: one place, or each file of a glob.
-    pub(crate) fn urls(&self) -> Result<Vec<ListingTableUrl>, EngineError> {
+    /// Where folders begin to be partitions.
+    pub(crate) fn root(&self) -> PathBuf {
+        match &self.place {
+            Place::File(path) | Place::Directory(path) => path.clone(),
+            Place::Glob(pattern) => folders_of_glob(pattern).0,
+        }
+    }
+
+    /// Checks that DataFusion finds in each file's path the values of the partitions: it leaves
+    /// out a file where it does not.
+    fn check_partitions(&self, files: &[PathBuf]) -> Result<(), String> {
+        refuse_equals_signs(files)?;
+        let now = hive_partitions(&self.root(), files)?;
+        let fits = |((name, data_type), (other, now)): (&(String, DataType), &(_, _))| {
+            name == other && (now == data_type || *data_type == DataType::Utf8)
+        };
+        match now.len() == self.partitions.len() && self.partitions.iter().zip(&now).all(fits) {
+            true => Ok(()),
+            false => Err(format!(
+                "the partitions are {now:?} now, and were {:?} when the table was opened",
+                self.partitions
+            )),
+        }
+    }
+
+    /// The values of the partitions of a file, as texts.
+    pub(crate) fn partition_values(&self, file: &Path) -> Vec<String> {
+        let folders = folders_of(&self.root(), file);
+        let values = folders.iter().filter_map(|folder| folder.split_once('='));
+        values.map(|(_, value)| value.to_owned()).collect()
+    }
+
+    /// Returns what DataFusion is to list: each of these files; over hive partitions their place,
+    /// below which it reads the values of the partitions.
+    pub(crate) fn urls(&self, files: &[PathBuf]) -> Result<Vec<ListingTableUrl>, EngineError> {
         let no_url = |path: &Path| EngineError::data(format!("{}: no URL", path.display()));
         let of_file = |path: &PathBuf| {
             let url = Url::from_file_path(path).map_err(|()| no_url(path))?;
             Ok(ListingTableUrl::try_new(url, None)?)
         };
-        let of_folder = |path: &Path, name: Option<glob::Pattern>| {
+        let of_folder = |path: &Path, name: &str| {
             let url = Url::from_directory_path(path).map_err(|()| no_url(path))?;
-            Ok(vec![ListingTableUrl::try_new(url, name)?])
+            let name = glob::Pattern::new(name).map_err(|error| bad_glob(name, &error))?;
+            Ok(vec![ListingTableUrl::try_new(url, Some(name))?])
         };
+        if self.partitions.is_empty() {
+            return files.iter().map(of_file).collect();
+        }
+        // DataFusion matches what is left of a path without its partitions.
         match &self.place {
-            Place::File(path) => Ok(vec![of_file(path)?]),
-            Place::Directory(path) => of_folder(path, None),
-            Place::Glob(_) if self.partitions.is_empty() => {
-                self.list()?.iter().map(of_file).collect()
-            }
-            // DataFusion matches what is left of a path without its partitions.
+            Place::File(path) | Place::Directory(path) => of_folder(path, &not_hidden("*")),
             Place::Glob(pattern) => {
                 let (root, _) = folders_of_glob(pattern);
                 let name = pattern.rsplit('/').next().unwrap_or_default();
-                let name = glob::Pattern::new(name).map_err(|error| bad_glob(pattern, &error))?;
-                of_folder(&root, Some(name))
+                of_folder(&root, &not_hidden(name))
             }
         }
     }
@@ -190,30 +237,12 @@ impl TableFiles {
         let options = ListingOptions::new(self.kind.reader())
             .with_table_partition_cols(self.partitions.clone());
         match self.place {
-            Place::Directory(_) => options.with_file_extension(&self.suffix),
+            Place::Directory(_) if !self.partitions.is_empty() => {
+                options.with_file_extension(&self.suffix)
+            }
             // The name, or the glob, has decided.
             _ => options.with_file_extension(""),
         }
-    }
-
-    /// Reads the columns that all files together have, without those of partitions.
-    pub(crate) async fn infer_schema(
-        &self,
-        state: &SessionState,
-    ) -> Result<SchemaRef, EngineError> {
-        let options = self.options();
-        let urls = self.urls()?;
-        let first = urls
-            .first()
-            .ok_or_else(|| EngineError::data("there are no files"))?;
-        let store = state.runtime_env().object_store(first)?;
-        let mut files: Vec<ObjectMeta> = Vec::new();
-        for url in &urls {
-            let found = url.list_all_files(state, store.as_ref(), &options.file_extension);
-            files.extend(found.await?.try_collect::<Vec<_>>().await?);
-        }
-        files.retain(|file| file.size > 0);
-        Ok(options.format.infer_schema(state, &store, &files).await?)
     }
 
     /// Makes what plans a scan of the files at `urls`.
@@ -256,29 +285,46 @@ impl FileKind {
         matches!(self, Self::Parquet | Self::Arrow | Self::Fits)
     }
 
+    /// Of CSV and TSV the delimiter and the quote.
+    pub(crate) fn delimiter(self) -> Option<(u8, u8)> {
+        match self {
+            Self::Csv(_) => Some((b',', b'"')),
+            Self::Tsv(_) => Some((b'\t', NO_QUOTE)),
+            _ => None,
+        }
+    }
+
+    /// Reads a file's bytes as they were before it was packed.
+    pub(crate) fn unpack(self, file: File) -> Result<Box<dyn Read + Send>, DataFusionError> {
+        match self {
+            Self::Csv(packing) | Self::Tsv(packing) | Self::Ndjson(packing) => {
+                packing.datafusion().convert_read(file)
+            }
+            _ => Ok(Box::new(file)),
+        }
+    }
+
     /// What DataFusion reads it with.
-    fn reader(self) -> Arc<dyn FileFormat> {
-        let csv = |delimiter, packing: Packing| {
-            CsvFormat::default()
-                .with_has_header(true)
-                .with_delimiter(delimiter)
-                .with_newlines_in_values(true)
-                .with_schema_infer_max_rec(INFER_ROWS)
-                .with_file_compression_type(packing.datafusion())
-        };
+    pub(crate) fn reader(self) -> Arc<dyn FileFormat> {
+        let (delimiter, quote) = self.delimiter().unwrap_or_default();
         match self {
             // FITS has a provider of its own, and never comes here.
             // Columns keep the types that they have in the file.
             Self::Parquet | Self::Fits => {
                 Arc::new(ParquetFormat::default().with_force_view_types(false))
             }
-            Self::Csv(packing) => Arc::new(csv(b',', packing)),
-            Self::Tsv(packing) => Arc::new(csv(b'\t', packing)),
-            Self::Ndjson(packing) => Arc::new(
-                JsonFormat::default()
-                    .with_schema_infer_max_rec(INFER_ROWS)
+            Self::Csv(packing) | Self::Tsv(packing) => Arc::new(
+                CsvFormat::default()
+                    .with_has_header(true)
+                    .with_delimiter(delimiter)
+                    .with_quote(quote)
+                    .with_newlines_in_values(true)
                     .with_file_compression_type(packing.datafusion()),
             ),
+            Self::Ndjson(packing) => {
+                let packing = packing.datafusion();
+                Arc::new(JsonFormat::default().with_file_compression_type(packing))
+            }
             Self::Arrow => Arc::new(ArrowFormat),
         }
     }
@@ -294,9 +340,21 @@ impl Packing {
     }
 }
 
+/// Makes a path absolute, and resolves it up to its last `..`: links behind that stay links, so
+/// that who changes them changes the table.
 fn absolute(path: &Path) -> Result<PathBuf, EngineError> {
-    std::path::absolute(path)
-        .map_err(|error| EngineError::data(format!("{}: {error}", path.display())))
+    let refuse = |error| EngineError::data(format!("{}: {error}", path.display()));
+    let path = std::path::absolute(path).map_err(refuse)?;
+    let parts: Vec<_> = path.components().collect();
+    let Some(last) = parts.iter().rposition(|part| *part == Component::ParentDir) else {
+        return Ok(path);
+    };
+    let (before, behind) = parts.split_at(last + 1);
+    let before: PathBuf = before.iter().collect();
+    Ok(before
+        .canonicalize()
+        .map_err(refuse)?
+        .join(behind.iter().collect::<PathBuf>()))
 }
 
 /// Gathers the files below a directory, without hidden ones.
@@ -337,8 +395,20 @@ fn folders_of_glob(pattern: &str) -> (PathBuf, Vec<&str>) {
     (PathBuf::from(root), folders[from..].to_vec())
 }
 
+/// The pattern of a name, without hidden ones where it begins with anything.
+fn not_hidden(name: &str) -> String {
+    match name.strip_prefix('*') {
+        Some(rest) if rest.is_empty() || rest.starts_with('.') => format!("[!.]*{rest}"),
+        _ => name.to_owned(),
+    }
+}
+
 fn expand(pattern: &str) -> Result<Vec<PathBuf>, EngineError> {
-    let paths = glob::glob(pattern).map_err(|error| bad_glob(pattern, &error))?;
+    let options = glob::MatchOptions {
+        require_literal_leading_dot: true,
+        ..glob::MatchOptions::new()
+    };
+    let paths = glob::glob_with(pattern, options).map_err(|error| bad_glob(pattern, &error))?;
     let files: Result<Vec<_>, _> = paths
         .filter(|path| !matches!(path, Ok(path) if path.is_dir()))
         .collect();
@@ -392,6 +462,18 @@ fn hive_partitions(root: &Path, files: &[PathBuf]) -> Result<Vec<(String, DataTy
         false => DataType::Utf8,
     });
     Ok(names.unwrap_or_default().into_iter().zip(types).collect())
+}
+
+/// A file's name with `=` in it is no partition, though DataFusion takes it for one.
+fn refuse_equals_signs(files: &[PathBuf]) -> Result<(), String> {
+    let has_one = |file: &&PathBuf| {
+        let name = file.file_name().unwrap_or_default();
+        name.as_encoded_bytes().contains(&b'=')
+    };
+    match files.iter().find(has_one) {
+        Some(file) => Err(format!("{}: has = in its name", file.display())),
+        None => Ok(()),
+    }
 }
 
 fn folders_of(root: &Path, file: &Path) -> Vec<String> {

@@ -1,14 +1,23 @@
 //! FITS tables as tables of the engine: what `datastreamer_rows` reads, with the columns that a
 //! plan wants and no rows beyond its limit.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::{
+    datatypes::{Field, Schema, SchemaRef},
+    error::ArrowError,
+    record_batch::{RecordBatch, RecordBatchOptions},
+};
 use async_trait::async_trait;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::{
     catalog::{Session, TableProvider},
-    common::{DataFusionError, Result, Statistics, project_schema, stats::Precision},
+    common::{DataFusionError, Result, ScalarValue, Statistics, project_schema, stats::Precision},
     execution::{SendableRecordBatchStream, TaskContext},
     logical_expr::{Expr, TableType},
     physical_expr::EquivalenceProperties,
@@ -16,31 +25,98 @@ use datafusion::{
         DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties,
         execution_plan::{Boundedness, EmissionType},
         statistics::StatisticsArgs,
-        stream::RecordBatchReceiverStreamBuilder,
+        stream::RecordBatchStreamAdapter,
     },
 };
-use datastreamer_rows::fits::FitsFile;
+use datastreamer_rows::fits::{FitsFile, FitsReader};
+use futures_util::stream;
+use tokio::task::{self, JoinHandle};
 
-use crate::{error::EngineError, files::TableFiles, pinned::PinnedFile};
-
-/// Batches that are read ahead: one is decoded while the one before is written.
-const BATCHES_AHEAD: usize = 2;
+use crate::{
+    error::EngineError,
+    files::TableFiles,
+    pinned::{PinnedFile, Seen},
+};
 
 /// FITS files with the same columns, as one table.
 #[derive(Debug)]
 pub(crate) struct FitsTable {
     files: TableFiles,
+    /// Columns of the files, and partitions behind them.
     schema: SchemaRef,
+    /// The headers that were read, of files as they were then.
+    heads: Mutex<HashMap<PathBuf, Arc<FitsHead>>>,
+}
+
+/// What is known of a file that is not open: a table may have more of them than a process may
+/// open.
+#[derive(Debug)]
+struct FitsHead {
+    path: PathBuf,
+    seen: Seen,
+    schema: SchemaRef,
+    rows: u64,
+    /// Of each column.
+    text_bytes_max: Vec<Option<usize>>,
+    /// The values of the partitions.
+    partitions: Vec<ScalarValue>,
+}
+
+impl FitsHead {
+    fn read(path: &Path, seen: Seen, files: &TableFiles) -> Result<Self, EngineError> {
+        let file = open(path)?;
+        let partitions = files.partition_values(path).into_iter();
+        let partitions = partitions.zip(files.partitions());
+        let partitions = partitions
+            .map(|(value, (_, data_type))| ScalarValue::try_from_string(value, data_type));
+        let schema = file.schema();
+        Ok(Self {
+            path: path.to_owned(),
+            seen,
+            rows: file.rows(),
+            text_bytes_max: (0..schema.fields().len())
+                .map(|column| file.text_bytes_max(column))
+                .collect(),
+            partitions: partitions.collect::<Result<_>>()?,
+            schema,
+        })
+    }
+}
+
+fn open(path: &Path) -> Result<FitsFile, EngineError> {
+    FitsFile::open(path).map_err(|error| EngineError::data(format!("{}: {error}", path.display())))
 }
 
 impl FitsTable {
     /// Reads the headers; blocks.
     pub(crate) fn open(files: TableFiles) -> Result<Self, EngineError> {
-        let opened = open_all(&files)?;
-        let schema = opened
-            .first()
-            .map_or_else(|| Arc::new(Schema::empty()), |(_, file)| file.schema());
-        Ok(Self { files, schema })
+        let mut table = Self {
+            files,
+            schema: Arc::new(Schema::empty()),
+            heads: Mutex::default(),
+        };
+        let heads = table.heads()?;
+        if let Some(first) = heads.first() {
+            let mut fields: Vec<_> = first.schema.fields().iter().cloned().collect();
+            // What may be null in one file may be in the table.
+            for head in &heads {
+                for (field, other) in fields.iter_mut().zip(head.schema.fields()) {
+                    if other.is_nullable() && !field.is_nullable() {
+                        *field = Arc::new(field.as_ref().clone().with_nullable(true));
+                    }
+                }
+            }
+            for (name, data_type) in table.files.partitions() {
+                if first.schema.field_with_name(name).is_ok() {
+                    let text = format!("{name:?} is a partition, and a column in the files, too");
+                    return Err(EngineError::data(text));
+                }
+                fields.push(Arc::new(Field::new(name, data_type.clone(), false)));
+            }
+            let metadata = first.schema.metadata().clone();
+            table.schema = Arc::new(Schema::new_with_metadata(fields, metadata));
+        }
+        Ok(table)
     }
 
     pub(crate) fn schema(&self) -> SchemaRef {
@@ -52,32 +128,51 @@ impl FitsTable {
         self.schema = schema;
         self
     }
-}
 
-/// Opens the files as they are now; those of a table must have the same columns.
-fn open_all(files: &TableFiles) -> Result<Vec<(PathBuf, FitsFile)>, EngineError> {
-    let mut opened: Vec<(PathBuf, FitsFile)> = Vec::new();
-    for path in files.list()? {
-        let wrong = |text: String| EngineError::data(format!("{}: {text}", path.display()));
-        let file = FitsFile::open(&path).map_err(|error| wrong(error.to_string()))?;
-        if let Some((first, other)) = opened.first()
-            && !same_columns(&file.schema(), &other.schema())
-        {
-            return Err(wrong(format!("has other columns than {}", first.display())));
+    /// The files as they are now; those of a table must have the same columns. Blocks.
+    fn heads(&self) -> Result<Vec<Arc<FitsHead>>, EngineError> {
+        let mut heads: Vec<Arc<FitsHead>> = Vec::new();
+        for path in self.files.list()? {
+            let head = self.head(&path)?;
+            if let Some(first) = heads.first()
+                && !(same_columns(&head.schema, &first.schema)
+                    && same_columns(&first.schema, &head.schema))
+            {
+                let (path, first) = (path.display(), first.path.display());
+                let text = format!("{path}: has other columns than {first}");
+                return Err(EngineError::data(text));
+            }
+            heads.push(head);
         }
-        opened.push((path, file));
+        let mut known = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = heads
+            .iter()
+            .map(|head| (head.path.clone(), Arc::clone(head)))
+            .collect();
+        Ok(heads)
     }
-    Ok(opened)
+
+    fn head(&self, path: &Path) -> Result<Arc<FitsHead>, EngineError> {
+        let seen = Seen::look(path)?;
+        let known = {
+            let known = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+            known.get(path).cloned()
+        };
+        match known.filter(|head| head.seen == seen) {
+            Some(head) => Ok(head),
+            None => Ok(Arc::new(FitsHead::read(path, seen, &self.files)?)),
+        }
+    }
 }
 
-fn same_columns(one: &Schema, other: &Schema) -> bool {
-    let columns = |schema: &Schema| {
-        let fields = schema.fields().iter();
-        fields
-            .map(|field| (field.name().clone(), field.data_type().clone()))
-            .collect::<Vec<_>>()
+/// Says whether a file has the columns of another one, or of the table, which may have more behind
+/// them.
+fn same_columns(file: &Schema, other: &Schema) -> bool {
+    let (ones, others) = (file.fields(), other.fields());
+    let same = |(one, other): (&Arc<Field>, &Arc<Field>)| {
+        one.name() == other.name() && one.data_type() == other.data_type()
     };
-    columns(one) == columns(other)
+    ones.len() <= others.len() && ones.iter().zip(others).all(same)
 }
 
 #[async_trait]
@@ -99,15 +194,27 @@ impl TableProvider for FitsTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let wrong = |error: EngineError| DataFusionError::External(Box::new(error));
         let schema = project_schema(&self.schema, projection)?;
+        let files = self.heads().map_err(wrong)?;
+        if let Some(head) = files.first()
+            && !(same_columns(&head.schema, &self.schema)
+                && head.schema.fields().len() + head.partitions.len() == self.schema.fields().len())
+        {
+            let path = head.path.display();
+            let text = format!("{path}: has other columns now than when the table was opened");
+            return Err(wrong(EngineError::data(text)));
+        }
         Ok(Arc::new(FitsScan {
-            files: open_all(&self.files).map_err(wrong)?,
+            files,
             properties: Arc::new(PlanProperties::new(
                 EquivalenceProperties::new(Arc::clone(&schema)),
                 Partitioning::UnknownPartitioning(1),
                 EmissionType::Incremental,
                 Boundedness::Bounded,
             )),
-            projection: projection.cloned(),
+            columns: match projection {
+                Some(columns) => columns.clone(),
+                None => (0..self.schema.fields().len()).collect(),
+            },
             limit: limit.map(|rows| rows as u64),
         }))
     }
@@ -115,38 +222,129 @@ impl TableProvider for FitsTable {
 
 /// Reads the files one after the other.
 pub(crate) struct FitsScan {
-    files: Vec<(PathBuf, FitsFile)>,
-    projection: Option<Vec<usize>>,
+    files: Vec<Arc<FitsHead>>,
+    /// The places in the table of the columns that are wanted.
+    columns: Vec<usize>,
     limit: Option<u64>,
     properties: Arc<PlanProperties>,
 }
 
 impl FitsScan {
-    pub(crate) fn pin(&self) -> Result<Vec<PinnedFile>, EngineError> {
-        let paths = self.files.iter().map(|(path, _)| path.clone());
-        paths.map(PinnedFile::pin).collect()
+    pub(crate) fn pin(&self) -> impl Iterator<Item = PinnedFile> {
+        let files = self.files.iter();
+        files.map(|head| PinnedFile::new(head.path.clone(), head.seen.clone()))
     }
 
     /// The columns of texts, and the most bytes that any has.
     pub(crate) fn text_widths(&self) -> impl Iterator<Item = (String, usize)> {
-        let fields = self.files.first().map(|(_, file)| file.schema());
-        let fields = fields
-            .iter()
-            .flat_map(|schema| schema.fields().iter().cloned());
-        let fields: Vec<_> = fields.enumerate().collect();
+        let fields = self.files.first().map(|head| head.schema.fields().clone());
+        let fields: Vec<_> = fields.iter().flatten().cloned().enumerate().collect();
         fields.into_iter().filter_map(|(column, field)| {
-            let widths = self
-                .files
-                .iter()
-                .map(|(_, file)| file.text_bytes_max(column));
+            let widths = self.files.iter().map(|head| head.text_bytes_max[column]);
             let widest = widths.reduce(|one, other| Some(one?.max(other?)))??;
             Some((field.name().clone(), widest))
         })
     }
 
     fn rows(&self) -> u64 {
-        let rows = self.files.iter().map(|(_, file)| file.rows()).sum::<u64>();
+        let rows = self.files.iter().map(|head| head.rows).sum::<u64>();
         self.limit.map_or(rows, |limit| rows.min(limit))
+    }
+}
+
+/// Reads files, one after the other: each is open while its rows are read.
+struct FitsBatches {
+    files: std::vec::IntoIter<Arc<FitsHead>>,
+    /// The file whose rows are read.
+    reader: Option<(Arc<FitsHead>, FitsReader)>,
+    /// The places in the table of the columns that are wanted.
+    columns: Vec<usize>,
+    batch_rows: usize,
+    /// Rows that are still wanted.
+    left: u64,
+    schema: SchemaRef,
+}
+
+impl FitsBatches {
+    /// Reads the next batch; blocks.
+    fn next(&mut self) -> Result<Option<RecordBatch>, EngineError> {
+        loop {
+            if let Some((head, reader)) = &mut self.reader {
+                let about = |error: ArrowError| {
+                    EngineError::data(format!("{}: {error}", head.path.display()))
+                };
+                if let Some(batch) = reader.next() {
+                    let whole =
+                        batch.and_then(|batch| whole(&batch, &self.columns, head, &self.schema));
+                    return whole.map(Some).map_err(about);
+                }
+            }
+            let Some(head) = self.files.next().filter(|_| self.left > 0) else {
+                return Ok(None);
+            };
+            let rows = 0..head.rows.min(self.left);
+            self.left -= rows.end;
+            let file = open(&head.path)?;
+            let inside = head.schema.fields().len();
+            let columns = self.columns.iter().copied();
+            let columns: Vec<_> = columns.filter(|column| *column < inside).collect();
+            let reader = file.reader(Some(&columns), rows, self.batch_rows);
+            let reader = reader
+                .map_err(|error| EngineError::data(format!("{}: {error}", head.path.display())))?;
+            self.reader = Some((head, reader));
+        }
+    }
+}
+
+/// A batch with the partitions, and with what the table says of its columns: files may say
+/// different things of the same ones.
+fn whole(
+    batch: &RecordBatch,
+    columns: &[usize],
+    head: &FitsHead,
+    schema: &SchemaRef,
+) -> Result<RecordBatch, ArrowError> {
+    let inside = head.schema.fields().len();
+    let rows = batch.num_rows();
+    let mut of_file = batch.columns().iter();
+    let columns = columns
+        .iter()
+        .filter_map(|column| match column.checked_sub(inside) {
+            None => of_file.next().cloned().map(Ok),
+            Some(partition) => Some(head.partitions.get(partition)?.to_array_of_size(rows)),
+        });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
+}
+
+/// What a thread reads: a batch, and what reads those behind it.
+type Reading = JoinHandle<Result<Option<(RecordBatch, Box<FitsBatches>)>, EngineError>>;
+
+/// Batches, of which one is read ahead.
+enum Ahead {
+    NotBegun(Box<FitsBatches>),
+    Begun(Reading),
+}
+
+impl Ahead {
+    /// Reads on a thread for that, which waits there for nobody: the next batch is read while this
+    /// one is written.
+    fn read(mut batches: Box<FitsBatches>) -> Reading {
+        task::spawn_blocking(move || Ok(batches.next()?.map(|batch| (batch, batches))))
+    }
+
+    async fn next(self) -> Result<Option<(RecordBatch, Self)>> {
+        let reading = match self {
+            Self::NotBegun(batches) => Self::read(batches),
+            Self::Begun(reading) => reading,
+        };
+        let read = reading.await;
+        let read = read.unwrap_or_else(|error| Err(EngineError::data(error.to_string())));
+        match read {
+            Ok(next) => Ok(next.map(|(batch, batches)| (batch, Self::Begun(Self::read(batches))))),
+            Err(error) => Err(DataFusionError::External(Box::new(error))),
+        }
     }
 }
 
@@ -154,7 +352,7 @@ impl fmt::Debug for FitsScan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FitsScan")
             .field("files", &self.files.len())
-            .field("projection", &self.projection)
+            .field("columns", &self.columns)
             .finish_non_exhaustive()
     }
 }
@@ -197,31 +395,17 @@ impl ExecutionPlan for FitsScan {
         _partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        let schema = self.schema();
-        let mut batches = RecordBatchReceiverStreamBuilder::new(schema.clone(), BATCHES_AHEAD);
-        let (files, projection) = (self.files.clone(), self.projection.clone());
-        let batch_rows = context.session_config().batch_size();
-        let (sender, mut left) = (batches.tx(), self.rows());
-        batches.spawn_blocking(move || {
-            for (path, file) in files {
-                let wrong = |text: String| {
-                    let error = EngineError::data(format!("{}: {text}", path.display()));
-                    DataFusionError::External(Box::new(error))
-                };
-                let rows = 0..file.rows().min(left);
-                left -= rows.end;
-                let reader = file.reader(projection.as_deref(), rows, batch_rows);
-                for batch in reader.map_err(|error| wrong(error.to_string()))? {
-                    let batch = batch.map_err(|error| wrong(error.to_string()))?;
-                    let batch = batch.with_schema(Arc::clone(&schema))?;
-                    if sender.blocking_send(Ok(batch)).is_err() {
-                        return Ok(()); // Nobody wants them any more.
-                    }
-                }
-            }
-            Ok(())
+        let batches = Box::new(FitsBatches {
+            files: self.files.clone().into_iter(),
+            reader: None,
+            columns: self.columns.clone(),
+            batch_rows: context.session_config().batch_size(),
+            left: self.rows(),
+            schema: self.schema(),
         });
-        Ok(batches.build())
+        let batches = stream::try_unfold(Ahead::NotBegun(batches), Ahead::next);
+        let schema = self.schema();
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
     }
 
     fn statistics_from_inputs(

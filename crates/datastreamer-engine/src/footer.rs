@@ -4,7 +4,7 @@
 use std::{fs::File, path::Path};
 
 use arrow::datatypes::{Schema, SchemaRef};
-use datafusion::parquet::arrow::arrow_reader::ArrowReaderMetadata;
+use datafusion::parquet::{arrow::arrow_reader::ArrowReaderMetadata, errors::ParquetError};
 use datastreamer_rows::{notes::Notes, votable_head::VotableHead};
 
 /// The key of the footer under which a VOTable without data stands (VOParquet 1.0, 3).
@@ -13,7 +13,7 @@ const VOTABLE_KEY: &str = "IVOA.VOTable-Parquet.content";
 /// Lays what a file's footer says over a table's schema. A footer that says nothing, or nothing
 /// that can be read, changes nothing: the rows are what counts.
 pub(crate) fn dress(schema: SchemaRef, path: &Path) -> SchemaRef {
-    let Some(metadata) = read(path) else {
+    let Ok(metadata) = read(path) else {
         return schema;
     };
     let notes = Notes::of_schema(metadata.schema());
@@ -29,7 +29,8 @@ pub(crate) fn dress(schema: SchemaRef, path: &Path) -> SchemaRef {
     dressed
 }
 
-fn read(path: &Path) -> Option<ArrowReaderMetadata> {
-    let file = File::open(path).ok()?;
-    ArrowReaderMetadata::load(&file, Default::default()).ok()
+/// Reads a file's footer; blocks.
+pub(crate) fn read(path: &Path) -> Result<ArrowReaderMetadata, ParquetError> {
+    let file = File::open(path)?;
+    ArrowReaderMetadata::load(&file, Default::default())
 }

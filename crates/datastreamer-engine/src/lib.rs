@@ -22,14 +22,16 @@
 //! ```
 //!
 //! # One batch, read downward
-//! `engine.rs` (plans) → `files.rs`, `listed.rs` or `fits.rs` (what is read) → `rows.rs` (what the caller
-//! reads). `known.rs` says what is known of them before; `narrow.rs` turns a URL's parameters into a plan, `sql.rs` a text.
+//! `engine.rs` (plans) → `files.rs`, `listed.rs` or `fits.rs` (what is read) → `rows.rs` (what the
+//! caller reads). `inferred.rs` says what the columns of text files are, `known.rs` what is known
+//! of rows before they are read; `narrow.rs` turns a URL's parameters into a plan, `sql.rs` a text.
 
 mod engine;
 mod error;
 mod files;
 mod fits;
 mod footer;
+mod inferred;
 mod known;
 mod listed;
 mod narrow;

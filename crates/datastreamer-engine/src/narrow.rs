@@ -4,11 +4,13 @@
 //!
 //! Values are parsed by the column's type and bound as values.
 
-use arrow::datatypes::{DataType, Schema};
+use std::collections::HashSet;
+
+use arrow::datatypes::{DataType, Schema, TimeUnit};
 use datafusion::{
     common::{Column, ScalarValue},
     dataframe::DataFrame,
-    logical_expr::{Expr, SortExpr, expr::InList, lit, not},
+    logical_expr::{Expr, SortExpr, cast, expr::InList, lit, not},
 };
 
 use datastreamer_rows::notes::column_names;
@@ -21,6 +23,8 @@ pub const OPERATORS: [&str; 10] = [
 ];
 /// Conditions on one request: more are no query that a person makes, and each costs every row.
 const FILTERS_MAX: usize = 100;
+/// Columns that rows are ordered by: likewise.
+const ORDER_MAX: usize = 100;
 /// Values of one `in`: likewise.
 const IN_MAX: usize = 10_000;
 
@@ -160,10 +164,20 @@ fn parse_count(text: &str) -> Result<u64, EngineError> {
 
 fn parse_select(text: &str, schema: &Schema) -> Result<Vec<(String, String)>, EngineError> {
     let mut columns: Vec<(String, String)> = Vec::new();
+    let mut names = HashSet::new();
+    // At once, as each `*` is a whole table.
+    let mut push = |name: &str, column: &str| {
+        if !names.insert(name.to_owned()) {
+            return Err(EngineError::bad(format!("`{name}` is selected twice")));
+        }
+        columns.push((column.to_owned(), name.to_owned()));
+        Ok(())
+    };
     for part in split(text)? {
         if part == "*" {
-            let all = schema.fields().iter().map(|field| field.name().clone());
-            columns.extend(all.map(|name| (name.clone(), name)));
+            for field in schema.fields() {
+                push(field.name(), field.name())?;
+            }
             continue;
         }
         // `name:column`, unless a column is called so.
@@ -172,12 +186,12 @@ fn parse_select(text: &str, schema: &Schema) -> Result<Vec<(String, String)>, En
             _ => (part.as_str(), part.as_str()),
         };
         type_of(column, schema)?;
-        columns.push((column.to_owned(), name.to_owned()));
-    }
-    for (at, (_, name)) in columns.iter().enumerate() {
-        if columns[..at].iter().any(|(_, other)| other == name) {
-            return Err(EngineError::bad(format!("`{name}` is selected twice")));
+        if name.is_empty() && name != column {
+            return Err(EngineError::bad(format!(
+                "`{part}` gives `{column}` no name"
+            )));
         }
+        push(name, column)?;
     }
     if columns.is_empty() {
         return Err(EngineError::bad("selects no column"));
@@ -186,7 +200,11 @@ fn parse_select(text: &str, schema: &Schema) -> Result<Vec<(String, String)>, En
 }
 
 fn parse_order(text: &str, schema: &Schema) -> Result<Vec<SortExpr>, EngineError> {
-    split(text)?
+    let parts = split(text)?;
+    if parts.len() > ORDER_MAX {
+        return Err(EngineError::bad(format!("more than {ORDER_MAX} columns")));
+    }
+    parts
         .iter()
         .map(|part| {
             let mut column = part.as_str();
@@ -218,13 +236,46 @@ fn parse_filter(column: &str, data_type: &DataType, text: &str) -> Result<Expr, 
         None => (false, text),
     };
     let (operator, value) = condition.split_once('.').unwrap_or((condition, ""));
+    let may_be_nan = matches!(
+        data_type,
+        DataType::Float16 | DataType::Float32 | DataType::Float64
+    );
     let filter = match operator {
         "is" => parse_is(column, data_type, value)?,
         "in" => parse_in(column, data_type, value)?,
         "like" | "ilike" => parse_like(column, data_type, operator, value)?,
+        _ if may_be_nan && value.eq_ignore_ascii_case("nan") => {
+            let is_nan = is_nan(column);
+            match operator {
+                "eq" => return Ok(if negated { not(is_nan) } else { is_nan }),
+                "neq" => return Ok(if negated { is_nan } else { not(is_nan) }),
+                _ => {
+                    return Err(EngineError::bad(
+                        "NaN has no order: there are eq.NaN and neq.NaN",
+                    ));
+                }
+            }
+        }
         _ => parse_comparison(column, data_type, operator, value)?,
     };
-    Ok(if negated { not(filter) } else { filter })
+    let filter = if negated { not(filter) } else { filter };
+    Ok(match may_be_nan && operator != "is" {
+        true => filter.and(is_ordered(column)),
+        false => filter,
+    })
+}
+
+/// NaN is found by its name alone: whether a comparison holds for it would depend on what a
+/// file's statistics say, which leave it out.
+fn is_ordered(column: &str) -> Expr {
+    column_of(column)
+        .gt_eq(lit(f64::NEG_INFINITY))
+        .and(column_of(column).lt_eq(lit(f64::INFINITY)))
+}
+
+/// By its text, to which no statistics apply.
+fn is_nan(column: &str) -> Expr {
+    cast(column_of(column), DataType::Utf8).eq(lit("NaN"))
 }
 
 fn parse_comparison(
@@ -322,11 +373,48 @@ fn parse_value(text: &str, data_type: &DataType) -> Result<ScalarValue, EngineEr
         return Err(EngineError::bad(text));
     }
     let wrong = || EngineError::bad(format!("`{text}` is no value of type {data_type}"));
+    let is_date = matches!(data_type, DataType::Date32 | DataType::Date64);
+    if is_date && text.contains(':') {
+        return Err(wrong());
+    }
     let value = ScalarValue::try_from_string(text.to_owned(), data_type).map_err(|_| wrong())?;
     if value.is_null() {
         return Err(wrong());
     }
+    if digits_behind_point(text) > digits_kept(data_type) {
+        let text = format!("`{text}` has more digits than a value of type {data_type}");
+        return Err(EngineError::bad(text));
+    }
     Ok(value)
+}
+
+/// How many digits of a fraction a value of a type has: what a text has beyond is rounded, and
+/// would find other values. Floating-point numbers are the nearest to any text.
+fn digits_kept(data_type: &DataType) -> usize {
+    match data_type {
+        DataType::Decimal32(_, scale)
+        | DataType::Decimal64(_, scale)
+        | DataType::Decimal128(_, scale)
+        | DataType::Decimal256(_, scale) => usize::try_from(*scale).unwrap_or_default(),
+        DataType::Timestamp(unit, _) | DataType::Time32(unit) | DataType::Time64(unit) => {
+            match unit {
+                TimeUnit::Second => 0,
+                TimeUnit::Millisecond => 3,
+                TimeUnit::Microsecond => 6,
+                TimeUnit::Nanosecond => 9,
+            }
+        }
+        _ => usize::MAX,
+    }
+}
+
+/// The digits behind the point of a number or a time, without zeros at their end.
+fn digits_behind_point(text: &str) -> usize {
+    let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
+    let end = fraction.find(|digit: char| !digit.is_ascii_digit());
+    fraction[..end.unwrap_or(fraction.len())]
+        .trim_end_matches('0')
+        .len()
 }
 
 /// Splits at commas; a part in double quotes may have them, `\"` and `\\` within.

@@ -7,13 +7,14 @@ use std::{
     fs::Metadata,
     hash::{BuildHasher, RandomState},
     iter,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::LazyLock,
     time::SystemTime,
 };
 
 use datafusion::{
     datasource::{physical_plan::FileScanConfig, source::DataSourceExec},
+    object_store::ObjectMeta,
     physical_plan::ExecutionPlan,
 };
 
@@ -26,8 +27,8 @@ pub(crate) struct PinnedFile {
     seen: Seen,
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Seen {
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Seen {
     bytes: u64,
     modified: Option<SystemTime>,
     #[cfg(unix)]
@@ -43,15 +44,38 @@ impl Seen {
             inode: std::os::unix::fs::MetadataExt::ino(metadata),
         }
     }
+
+    /// Looks at a file as it is now; blocks for a `stat`.
+    pub(crate) fn look(path: &Path) -> Result<Self, EngineError> {
+        match path.metadata() {
+            Ok(metadata) => Ok(Self::of(&metadata)),
+            Err(error) => Err(EngineError::data(format!("{}: {error}", path.display()))),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Says whether DataFusion saw the same.
+    pub(crate) fn is(&self, planned: &ObjectMeta) -> bool {
+        self.bytes == planned.size && self.modified == Some(planned.last_modified.into())
+    }
 }
 
 impl PinnedFile {
-    pub(crate) fn pin(path: PathBuf) -> Result<Self, EngineError> {
-        let metadata = path
-            .metadata()
-            .map_err(|error| EngineError::data(format!("{}: {error}", path.display())))?;
-        let seen = Seen::of(&metadata);
-        Ok(Self { path, seen })
+    /// Pins a file as it was when the plan was made.
+    pub(crate) fn new(path: PathBuf, seen: Seen) -> Self {
+        Self { path, seen }
+    }
+
+    /// Pins a file as it is, if that is what the plan was made of.
+    fn pin(path: PathBuf, planned: &ObjectMeta) -> Result<Self, EngineError> {
+        let seen = Seen::look(&path)?;
+        match seen.is(planned) {
+            true => Ok(Self { path, seen }),
+            false => Err(changed(&path)),
+        }
     }
 
     /// Fails if the file is another one by now.
@@ -59,16 +83,17 @@ impl PinnedFile {
         let now = self.path.metadata().map(|metadata| Seen::of(&metadata));
         match now {
             Ok(now) if now == self.seen => Ok(()),
-            Ok(_) => Err(EngineError::data(format!(
-                "{} changed while it was read",
-                self.path.display()
-            ))),
+            Ok(_) => Err(changed(&self.path)),
             Err(error) => Err(EngineError::data(format!(
                 "{}: {error}",
                 self.path.display()
             ))),
         }
     }
+}
+
+pub(crate) fn changed(path: &Path) -> EngineError {
+    EngineError::data(format!("{} changed while it was read", path.display()))
 }
 
 /// Tells one state of the files from another, within this process; `None` of no files.
@@ -82,20 +107,26 @@ pub(crate) fn pin_files(plan: &dyn ExecutionPlan) -> Result<Vec<PinnedFile>, Eng
     let mut pinned = Vec::new();
     for plan in nodes(plan) {
         if let Some(scan) = plan.downcast_ref::<FitsScan>() {
-            pinned.extend(scan.pin()?);
+            pinned.extend(scan.pin());
         }
-        let Some(source) = plan.downcast_ref::<DataSourceExec>() else {
-            continue;
-        };
-        let Some(files) = source.data_source().downcast_ref::<FileScanConfig>() else {
-            continue;
-        };
-        for file in files.file_groups.iter().flat_map(|group| group.files()) {
-            let path = PathBuf::from(format!("/{}", file.object_meta.location));
-            pinned.push(PinnedFile::pin(path)?);
+        for (path, planned) in listed_files(plan) {
+            pinned.push(PinnedFile::pin(path, planned)?);
         }
     }
     Ok(pinned)
+}
+
+/// The files that a scan of DataFusion's reads, and what it saw of them.
+pub(crate) fn listed_files(
+    plan: &dyn ExecutionPlan,
+) -> impl Iterator<Item = (PathBuf, &ObjectMeta)> {
+    let source = plan.downcast_ref::<DataSourceExec>();
+    let files = source.and_then(|source| source.data_source().downcast_ref::<FileScanConfig>());
+    let groups = files.into_iter().flat_map(|files| &files.file_groups);
+    groups.flat_map(|group| group.files()).map(|file| {
+        let path = PathBuf::from(format!("/{}", file.object_meta.location));
+        (path, &file.object_meta)
+    })
 }
 
 /// A plan, and all plans that it is made of.

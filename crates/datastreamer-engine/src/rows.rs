@@ -16,15 +16,18 @@ use crate::{
     engine::OwnThreads,
     error::{EngineError, EngineErrorKind},
     known::Known,
-    pinned::{self, PinnedFile},
-    stoppable::Wanted,
+    pinned::{self, PinnedFile, pin_files},
+    stoppable::{Wanted, stoppable},
 };
 use arrow::{
     datatypes::SchemaRef,
     error::ArrowError,
     record_batch::{RecordBatch, RecordBatchReader},
 };
-use datafusion::execution::SendableRecordBatchStream;
+use datafusion::{
+    execution::{SendableRecordBatchStream, TaskContext},
+    physical_plan::{ExecutionPlan, execute_stream},
+};
 use datastreamer_formats::table::fits::KnownValues;
 use datastreamer_rows::notes::{self, Notes};
 use futures_util::{StreamExt, task::AtomicWaker};
@@ -38,7 +41,7 @@ use futures_util::{StreamExt, task::AtomicWaker};
 pub struct Rows {
     schema: SchemaRef,
     known: Known,
-    stream: Option<SendableRecordBatchStream>,
+    run: Run,
     pinned: Vec<PinnedFile>,
     wanted: Wanted,
     /// The engine's threads, which live as long as there are rows to come.
@@ -46,6 +49,14 @@ pub struct Rows {
     stopper: RowsStopper,
     time_left: Duration,
     time_limit: Duration,
+}
+
+/// A plan's run: nothing of it begins before the first row is asked for, as who planned it may have
+/// to wait for a place, or want none.
+enum Run {
+    Planned(Arc<dyn ExecutionPlan>, Arc<TaskContext>),
+    Begun(SendableRecordBatchStream),
+    Ended,
 }
 
 /// Stops rows from any thread: a `next` that blocks returns at once, with an error.
@@ -57,12 +68,15 @@ struct Stop {
     is_set: AtomicBool,
     /// The reader that waits.
     reader: AtomicWaker,
+    /// For the plan, which may be in the midst of a poll.
+    wanted: Wanted,
 }
 
 impl RowsStopper {
     /// Stops the rows; never blocks.
     pub fn stop(&self) {
         self.0.is_set.store(true, Ordering::Release);
+        self.0.wanted.end();
         self.0.reader.wake();
     }
 
@@ -75,23 +89,27 @@ impl Rows {
     pub(crate) fn new(
         schema: SchemaRef,
         known: Known,
-        stream: SendableRecordBatchStream,
-        pinned: Vec<PinnedFile>,
-        wanted: Wanted,
+        plan: Arc<dyn ExecutionPlan>,
+        task: Arc<TaskContext>,
         threads: Arc<OwnThreads>,
         time_limit: Duration,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, EngineError> {
+        let pinned = pin_files(plan.as_ref())?;
+        let wanted = Wanted::default();
+        Ok(Self {
             schema,
             known,
-            stream: Some(stream),
             pinned,
+            run: Run::Planned(stoppable(plan, &wanted)?, task),
+            stopper: RowsStopper(Arc::new(Stop {
+                wanted: wanted.clone(),
+                ..Stop::default()
+            })),
             wanted,
             threads,
-            stopper: RowsStopper::default(),
             time_left: time_limit,
             time_limit,
-        }
+        })
     }
 
     /// Returns how many rows there will be, where the files say so.
@@ -117,28 +135,50 @@ impl Rows {
     }
 
     fn read(&mut self) -> Option<Result<RecordBatch, EngineError>> {
-        let stream = self.stream.as_mut()?;
         let began = Instant::now();
+        let deadline = began + self.time_left;
+        self.wanted.until(Some(deadline));
         // What the plan spawns or sleeps for is the engine's.
         let entered = self.threads.handle.enter();
-        let next = wait_for(stream.next(), began + self.time_left, &self.stopper);
+        if let Run::Planned(plan, task) = &self.run {
+            match execute_stream(Arc::clone(plan), Arc::clone(task)) {
+                Ok(stream) => self.run = Run::Begun(stream),
+                Err(error) => return Some(Err(error.into())),
+            }
+        }
+        let Run::Begun(stream) = &mut self.run else {
+            return None;
+        };
+        let next = wait_for(stream.next(), deadline, &self.stopper);
         drop(entered);
+        self.wanted.until(None);
         self.time_left = self.time_left.saturating_sub(began.elapsed());
         match next {
             Waited::Ready(Some(Ok(batch))) => Some(self.dressed(&batch)),
             // A file that was replaced looks corrupt: that it was tells more.
             Waited::Ready(Some(Err(error))) => {
-                Some(Err(self.changed_file().unwrap_or_else(|| error.into())))
+                let error = self.changed_file().unwrap_or_else(|| error.into());
+                Some(Err(self.told(error)))
             }
             Waited::Ready(None) => self.changed_file().map(Err),
-            Waited::Stopped => {
-                let text = "the rows were stopped";
-                Some(Err(EngineError::new(EngineErrorKind::Stopped, text)))
-            }
-            Waited::TooLong => {
+            Waited::Stopped => Some(Err(
+                self.told(EngineError::new(EngineErrorKind::Stopped, ""))
+            )),
+            Waited::TooLong => Some(Err(
+                self.told(EngineError::new(EngineErrorKind::TimedOut, ""))
+            )),
+        }
+    }
+
+    /// Says what happened, whether the reader has noticed it or the plan.
+    fn told(&self, error: EngineError) -> EngineError {
+        match error.kind() {
+            kind @ EngineErrorKind::Stopped => EngineError::new(kind, "the rows were stopped"),
+            kind @ EngineErrorKind::TimedOut => {
                 let text = format!("the query took longer than {:?}", self.time_limit);
-                Some(Err(EngineError::new(EngineErrorKind::TimedOut, text)))
+                EngineError::new(kind, text)
             }
+            _ => error,
         }
     }
 
@@ -175,14 +215,14 @@ fn wait_for<F: Future>(future: F, deadline: Instant, stopper: &RowsStopper) -> W
         if stopper.is_set() {
             return Waited::Stopped;
         }
-        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            return Waited::Ready(output);
-        }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Waited::TooLong;
         }
-        thread::park_timeout(left);
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return Waited::Ready(output);
+        }
+        thread::park_timeout(deadline.saturating_duration_since(Instant::now()));
     }
 }
 
@@ -203,7 +243,7 @@ impl Iterator for Rows {
         if !matches!(next, Some(Ok(_))) {
             // The plan's memory is free at once.
             self.wanted.end();
-            self.stream = None;
+            self.run = Run::Ended;
         }
         next.map(|batch| batch.map_err(|error| ArrowError::ExternalError(Box::new(error))))
     }

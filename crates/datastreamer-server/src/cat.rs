@@ -126,7 +126,10 @@ fn route_of_file(config: &mut Config, cat: &Cat) -> Result<Option<String>, Fatal
         return Ok(None);
     }
     let refuse = |text: String| Fatal::Config(text);
-    let route = config.tables.route(Path::new(path)).map_err(refuse)?;
+    let opening = opening_line(path, cat.quiet);
+    let route = config.tables.route(Path::new(path));
+    opening.finish_and_clear();
+    let route = route.map_err(refuse)?;
     let name = route.name().to_owned();
     config.routes.put(route);
     Ok(Some(format!("{name}?{query}")))
@@ -217,7 +220,11 @@ fn draw_counted(
 ) -> fmt::Result {
     let rows = record.rows;
     if rows == 0 {
-        return Ok(());
+        return match counted {
+            // FITS may look at all of them first.
+            "rows" => line.write_str(", no rows yet"),
+            _ => Ok(()),
+        };
     }
     if counted != "rows" {
         return write!(line, ", {rows} {counted}");
@@ -231,6 +238,20 @@ fn draw_counted(
     }
     let rate = rows as f64 / elapsed.as_secs_f64().max(1e-3);
     write!(line, ", {} rows/s", HumanCount(rate as u64))
+}
+
+/// Says that a file is opened: the types of one of text are those of all its rows.
+fn opening_line(path: &str, quiet: bool) -> ProgressBar {
+    if quiet || !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let progress = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}, {elapsed}") {
+        progress.set_style(style);
+    }
+    progress.set_message(format!("reading the columns of {path}"));
+    progress.enable_steady_tick(REDRAW);
+    progress
 }
 
 fn progress_line(reader: &ChunkReader, counted: &'static str, quiet: bool) -> ProgressBar {

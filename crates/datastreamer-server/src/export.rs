@@ -14,6 +14,8 @@ use crate::{
 pub(crate) struct Export<'a> {
     pub(crate) route: &'a Route,
     pub(crate) prepared: Prepared,
+    /// The client's `Accept` may have decided of the format.
+    pub(crate) is_by_accept: bool,
 }
 
 /// Why there is no such file.
@@ -73,7 +75,11 @@ impl<'a> Export<'a> {
             text: format!("/{file_name}: {}", refusal.text),
             ..refusal
         })?;
-        Ok(Self { route, prepared })
+        Ok(Self {
+            route,
+            is_by_accept: prepared.rows.is_some() && format.is_none(),
+            prepared,
+        })
     }
 
     /// Returns what the file is: of a table, what was asked for.

@@ -1,7 +1,10 @@
 //! A query that comes in a request's body: what does not fit into a URL.
 
+use std::time::Duration;
+
 use axum::body::{Body, to_bytes};
 use http::{HeaderMap, StatusCode, header};
+use tokio::time::timeout;
 
 use crate::{
     export::Refusal,
@@ -11,9 +14,20 @@ use crate::{
 /// The longest query, in bytes: a list of some ten thousand identifiers.
 const QUERY_BYTES_MAX: usize = 1024 * 1024;
 
-/// Adds a body to the parameters of the URL: a form as parameters, a text as the query.
-pub(crate) async fn read(headers: &HeaderMap, body: Body, url: &str) -> Result<Query, Refusal> {
-    let body = to_bytes(body, QUERY_BYTES_MAX).await.map_err(|_| {
+/// Adds a body to the parameters of the URL: a form as parameters, a text as the query. It must
+/// come in so much time.
+pub(crate) async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    patience: Duration,
+    url: &str,
+) -> Result<Query, Refusal> {
+    let body = timeout(patience, to_bytes(body, QUERY_BYTES_MAX)).await;
+    let body = body.map_err(|_| {
+        let text = format!("the query did not come within {patience:?}");
+        Refusal::new(StatusCode::REQUEST_TIMEOUT, text)
+    })?;
+    let body = body.map_err(|_| {
         let text = format!("the query must come whole, and have at most {QUERY_BYTES_MAX} bytes");
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, text)
     })?;
@@ -21,7 +35,8 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, url: &str) -> Result<Q
     let media_type = media_type.and_then(|value| value.to_str().ok());
     let essence = media_type.and_then(|value| value.split(';').next());
     let mut query = Query::parse(url);
-    match essence.unwrap_or("text/plain").trim() {
+    let essence = essence.unwrap_or("text/plain").trim().to_ascii_lowercase();
+    match essence.as_str() {
         "application/x-www-form-urlencoded" => query.add_form(&body),
         "text/plain" | "application/sql" => {
             let text = String::from_utf8(body.into())

@@ -104,7 +104,8 @@ async fn find<'a>(
     let query = match *request.method() {
         Method::GET | Method::HEAD => Query::parse(in_url),
         Method::POST if takes_posts(config, file_name) => {
-            posted::read(request.headers(), body, in_url).await?
+            let patience = config.limits.header_timeout;
+            posted::read(request.headers(), body, patience, in_url).await?
         }
         _ if takes_posts(config, file_name) => return Err(only(READING_OR_POSTING)),
         _ => return Err(only(READING)),
@@ -144,6 +145,9 @@ async fn send(
         }
         if let Some(wait) = rows.length_wait {
             download = download.commit_after(wait);
+        }
+        if export.is_by_accept {
+            download = download.header(header::VARY, HeaderValue::from_static("accept"));
         }
     }
     let open = request.extensions().get::<Open>().cloned();

@@ -1,23 +1,15 @@
 //! What is known of rows before they are read.
 
-use std::{fs::File, path::Path, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, Int64Array, StringArray},
     record_batch::RecordBatch,
 };
 use datastreamer_engine::{Query, Rows};
-use datastreamer_formats::table::fits::{FitsSpool, KnownValues};
+use datastreamer_formats::table::fits::KnownValues;
 
-use crate::support::{block_on, engine_of, scan, stars, write_parquet};
-
-fn write_fits(path: &Path, batch: &RecordBatch) {
-    let folder = path.parent().unwrap();
-    let mut spool = FitsSpool::new(batch.schema(), folder, 1 << 20).unwrap();
-    spool.write(batch).unwrap();
-    let table = spool.finish().unwrap();
-    table.write_to(&mut File::create(path).unwrap()).unwrap();
-}
+use crate::support::{block_on, engine_of, scan, stars, write_fits, write_parquet};
 
 fn of(rows: &Rows) -> (Option<u64>, &[KnownValues]) {
     (rows.known_rows(), rows.known_values())

@@ -1,6 +1,7 @@
 //! The engine on real files.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod changed;
 mod known;
 mod narrowing;
 mod queries;

@@ -1,5 +1,11 @@
 //! Parameters of a URL that narrow a table.
 
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, Date32Array, Decimal128Array, Float64Array, TimestampMillisecondArray},
+    record_batch::RecordBatch,
+};
 use datastreamer_engine::EngineErrorKind;
 
 use crate::support::{collect, engine_of, ids, scan, stars, texts, write_parquet};
@@ -117,4 +123,87 @@ fn what_is_wrong_is_told_with_what_there_is() {
 fn a_value_is_never_a_piece_of_sql() {
     let hostile = "eq.' OR 1=1; DROP TABLE stars; --";
     assert_eq!(narrowed(&[("name", hostile)]), Ok(vec![]));
+}
+
+#[test]
+fn a_value_with_more_digits_than_the_column_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("t.parquet");
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        (
+            "d",
+            Arc::new(
+                Decimal128Array::from(vec![110])
+                    .with_precision_and_scale(10, 2)
+                    .unwrap(),
+            ),
+        ),
+        ("day", Arc::new(Date32Array::from(vec![0]))),
+        ("t", Arc::new(TimestampMillisecondArray::from(vec![0]))),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    write_parquet(&file, &batch);
+    let engine = engine_of(&file);
+    for (column, value) in [
+        ("d", "1.096"),
+        ("day", "1970-01-01T12:00:00"),
+        ("t", "1970-01-01T00:00:00.0005"),
+    ] {
+        let error = scan(&engine, &[(column, &format!("eq.{value}"))])
+            .err()
+            .unwrap();
+        assert_eq!(error.kind(), EngineErrorKind::BadQuery, "{error}");
+    }
+    for (column, value) in [
+        ("d", "1.10"),
+        ("d", "1.100"),
+        ("day", "1970-01-01"),
+        ("t", "1970-01-01T00:00:00.0000"),
+    ] {
+        let rows = scan(&engine, &[(column, &format!("eq.{value}"))]).unwrap();
+        assert_eq!(collect(rows).num_rows(), 1, "{column} {value}");
+    }
+}
+
+#[test]
+fn nan_is_found_by_its_name_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("t.parquet");
+    let values = Float64Array::from(vec![
+        Some(f64::NAN),
+        Some(1.0),
+        Some(7.0),
+        None,
+        Some(-f64::NAN),
+    ]);
+    let batch = RecordBatch::try_from_iter([("f", Arc::new(values) as ArrayRef)]).unwrap();
+    write_parquet(&file, &batch);
+    let engine = engine_of(&file);
+    for (condition, rows) in [
+        ("eq.NaN", 2),
+        ("neq.NaN", 2),
+        ("not.eq.NaN", 2),
+        ("gt.5", 1),
+        ("lt.5", 1),
+        ("not.lte.5", 1),
+        ("neq.1", 1),
+        ("in.(1,7)", 2),
+        ("is.not_null", 4),
+    ] {
+        let found = collect(scan(&engine, &[("f", condition)]).unwrap());
+        assert_eq!(found.num_rows(), rows, "{condition}");
+    }
+    assert!(scan(&engine, &[("f", "gt.NaN")]).is_err());
+}
+
+#[test]
+fn a_limit_may_be_as_large_as_there_are_numbers() {
+    for limit in [i64::MAX as u64, u64::MAX] {
+        let limit = limit.to_string();
+        let all = narrowed(&[("limit", &limit)]).unwrap();
+        assert_eq!(all.len(), 100);
+        assert_eq!(narrowed(&[("offset", &limit)]), Ok(Vec::new()));
+    }
+    assert!(narrowed(&[("select", &vec!["*"; 1000].join(","))]).is_err());
+    assert!(narrowed(&[("select", ":id")]).is_err());
 }

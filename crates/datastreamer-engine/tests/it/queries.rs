@@ -219,3 +219,133 @@ fn the_tables_can_be_listed() {
         3
     );
 }
+
+#[test]
+fn a_query_that_is_too_deep_is_refused() {
+    let (_folder, engine) = engine_with(10, EngineOptions::default());
+    let chained =
+        |part: &str, times| format!("SELECT id FROM stars WHERE id = 0{}", part.repeat(times));
+    let joined: String = (0..100)
+        .map(|at| format!(" JOIN stars t{at} ON t{at}.id = t.id"))
+        .collect();
+    let doubled: String = (1..30)
+        .map(|at| format!(", t{at} AS (SELECT a.id FROM t{} a, t{} b)", at - 1, at - 1))
+        .collect();
+    for sql in [
+        chained(" OR id = 1", 3000),
+        chained("+1", 2000),
+        chained("::bigint", 3000),
+        format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(3000)),
+        format!("SELECT count(*) FROM stars t{joined}"),
+        format!("WITH t0 AS (SELECT id FROM stars){doubled} SELECT count(*) FROM t29"),
+    ] {
+        let error = query(&engine, &sql).err().unwrap();
+        assert_eq!(error.kind(), EngineErrorKind::BadQuery, "{error}");
+    }
+    // What is allowed is planned, and computed.
+    let most = chained(" OR id = 1", 200);
+    assert_eq!(ids(&collect(query(&engine, &most).unwrap())), [0, 1]);
+    let listed = format!("SELECT id FROM stars WHERE id IN (-1{})", ",3".repeat(5000));
+    assert_eq!(ids(&collect(query(&engine, &listed).unwrap())), [3]);
+}
+
+#[test]
+fn what_makes_endless_values_is_no_function() {
+    let (_folder, engine) = engine_with(10, EngineOptions::default());
+    for sql in [
+        "SELECT length(repeat('x', 1500000000))",
+        "SELECT array_length(range(0, 100000000))",
+        "SELECT length(lpad('a', 2000000000, 'b'))",
+    ] {
+        let error = query(&engine, sql).err().unwrap();
+        assert_eq!(error.kind(), EngineErrorKind::BadQuery, "{error}");
+    }
+}
+
+#[test]
+fn a_table_is_called_as_it_was_registered() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("t.parquet");
+    let engine = Engine::new(EngineOptions::default()).unwrap();
+    for (rows, name) in [(1, "Gaia"), (2, "gaia"), (3, "gaia.dr3"), (4, "gaia")] {
+        let file = file.with_file_name(format!("{rows}.parquet"));
+        write_parquet(&file, &stars(0, rows));
+        let files = TableFiles::find(&file).unwrap();
+        block_on(engine.register(name, files, &Notes::default())).unwrap();
+    }
+    for (name, rows) in [("Gaia", 1), ("gaia", 4), ("\"gaia.dr3\"", 3)] {
+        let all = query(&engine, &format!("SELECT * FROM {name}")).unwrap();
+        assert_eq!(collect(all).num_rows(), rows, "{name}");
+    }
+    let narrowing = datastreamer_engine::Narrowing::default();
+    let all = block_on(engine.scan("gaia.dr3", &narrowing)).unwrap();
+    assert_eq!(collect(all).num_rows(), 3);
+}
+
+#[test]
+fn a_join_beyond_the_memory_spills() {
+    let options = EngineOptions {
+        memory_bytes: 64 << 20,
+        threads: Some(1),
+        ..EngineOptions::default()
+    };
+    let (_folder, engine) = engine_with(1_500_000, options);
+    let sql = "SELECT a.id, b.name, a.name AS other FROM stars a JOIN stars b ON a.id = b.id + 1";
+    let rows = query(&engine, sql).unwrap();
+    let counted: usize = rows.map(|batch| batch.unwrap().num_rows()).sum();
+    assert_eq!(counted, 1_499_999);
+}
+
+#[test]
+fn a_sort_with_a_large_limit_spills_too() {
+    let options = EngineOptions {
+        memory_bytes: 16 << 20,
+        threads: Some(1),
+        ..EngineOptions::default()
+    };
+    let (_folder, engine) = engine_with(600_000, options);
+    let sql = Query::new("SELECT id, name, RA FROM stars ORDER BY name, id");
+    let rows = block_on(engine.query(&sql, Some(500_000))).unwrap();
+    let counted: usize = rows.map(|batch| batch.unwrap().num_rows()).sum();
+    assert!(counted > 500_000, "{counted}");
+}
+
+#[test]
+fn what_never_waits_is_ended_too() {
+    let limit = EngineOptions {
+        time_limit: Duration::from_millis(300),
+        threads: Some(1),
+        ..EngineOptions::default()
+    };
+    let (_folder, engine) = engine_with(100_000, limit);
+    for sql in [
+        "SELECT value FROM generate_series(1, 100000000000) ORDER BY value DESC LIMIT 10",
+        "SELECT count(*) FROM generate_series(1, 100000000000)",
+        "SELECT count(*) FROM stars a, stars b, stars c WHERE a.RA + b.RA + c.RA = -1",
+    ] {
+        let began = Instant::now();
+        let error = query(&engine, sql).unwrap().find_map(Result::err).unwrap();
+        assert!(error.to_string().contains("longer than 300ms"), "{error}");
+        // The one thread computes something else.
+        let count = query(&engine, "SELECT count(*) FROM stars").unwrap();
+        assert_eq!(collect(count).num_rows(), 1);
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(20), "{sql}: {took:?}");
+    }
+}
+
+#[test]
+fn nothing_runs_before_the_first_row_is_asked_for() {
+    let (_folder, engine) = engine_with(20_000, EngineOptions::default());
+    let cpu = || {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let fields: Vec<_> = stat.rsplit(')').next().unwrap().split(' ').collect();
+        fields[12].parse::<u64>().unwrap()
+    };
+    let rows: Vec<_> = (0..4).map(|_| query(&engine, ENDLESS).unwrap()).collect();
+    let before = cpu();
+    std::thread::sleep(Duration::from_secs(1));
+    // Ticks of 10 ms: four queries would take a hundred or more.
+    assert!(cpu() - before < 20, "{}", cpu() - before);
+    drop(rows);
+}

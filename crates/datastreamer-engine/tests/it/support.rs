@@ -9,6 +9,7 @@ use arrow::{
     record_batch::{RecordBatch, RecordBatchReader},
 };
 use datastreamer_engine::{Engine, EngineError, EngineOptions, Narrowing, Rows, TableFiles};
+use datastreamer_formats::table::fits::FitsSpool;
 use datastreamer_rows::notes::Notes;
 use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
 
@@ -45,8 +46,21 @@ pub(crate) fn write_parquet(path: &Path, batch: &RecordBatch) {
     let properties = WriterProperties::builder().set_max_row_group_row_count(Some(1000));
     let file = File::create(path).unwrap();
     let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties.build())).unwrap();
-    writer.write(batch).unwrap();
+    // The writer calls itself for each row group of a batch.
+    for from in (0..batch.num_rows()).step_by(100_000) {
+        let rows = 100_000.min(batch.num_rows() - from);
+        writer.write(&batch.slice(from, rows)).unwrap();
+    }
     writer.close().unwrap();
+}
+
+/// Writes a FITS file.
+pub(crate) fn write_fits(path: &Path, batch: &RecordBatch) {
+    let folder = path.parent().unwrap();
+    let mut spool = FitsSpool::new(batch.schema(), folder, 1 << 20).unwrap();
+    spool.write(batch).unwrap();
+    let table = spool.finish().unwrap();
+    table.write_to(&mut File::create(path).unwrap()).unwrap();
 }
 
 /// The tests' runtime: what a server's event loop would be.

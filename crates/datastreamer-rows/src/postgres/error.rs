@@ -75,6 +75,14 @@ impl PostgresError {
         )
     }
 
+    /// Nobody wants the rows any more.
+    pub(super) fn cancelled() -> Self {
+        Self::new(
+            PostgresErrorKind::Cancelled,
+            "PostgreSQL: the query was cancelled",
+        )
+    }
+
     /// No connection could be made.
     pub(super) fn of_connecting(error: tokio_postgres::Error) -> Self {
         let (kind, text) = match error.code() {

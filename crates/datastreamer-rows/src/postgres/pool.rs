@@ -1,7 +1,8 @@
 //! The connections to one server, and how a query gets one.
 
 use std::{
-    future::Future,
+    future::{self, Future},
+    pin::pin,
     time::{Duration, Instant},
 };
 
@@ -77,8 +78,24 @@ impl PostgresPool {
         query: &PositionalQuery,
         bound: &Bound,
     ) -> Result<PostgresRows, PostgresError> {
+        self.query_unless(future::pending(), query, bound)
+    }
+
+    /// The same, unless somebody gives it up while it waits for a connection.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query); [`Cancelled`](PostgresErrorKind::Cancelled).
+    ///
+    /// # Panics
+    /// As [`query`](Self::query).
+    pub fn query_unless(
+        &self,
+        given_up: impl Future<Output = ()>,
+        query: &PositionalQuery,
+        bound: &Bound,
+    ) -> Result<PostgresRows, PostgresError> {
         let parameters = self.parameters(query, bound)?;
-        let mut connection = self.handle.block_on(self.begun())?;
+        let mut connection = self.handle.block_on(self.begun(given_up))?;
         let kinds: Vec<_> = parameters.iter().map(|(kind, _)| *kind).collect();
         let preparing = async {
             let prepared = self.prepare(&mut connection, query, &kinds).await?;
@@ -133,13 +150,17 @@ impl PostgresPool {
     }
 
     /// A connection with a fresh snapshot. One from the pool may have died unseen: then the next.
-    async fn begun(&self) -> Result<Connection, PostgresError> {
+    async fn begun(&self, given_up: impl Future<Output = ()>) -> Result<Connection, PostgresError> {
+        let mut given_up = pin!(given_up);
         let idle_timeout = self.options.idle_timeout;
         self.connections
             .retain(|_, metrics| metrics.last_used() < idle_timeout);
         let started = Instant::now();
         loop {
-            let mut connection = self.connections.get().await.map_err(of_pool)?;
+            let mut connection = tokio::select! {
+                connection = self.connections.get() => connection.map_err(of_pool)?,
+                () = given_up.as_mut() => return Err(PostgresError::cancelled()),
+            };
             let is_new = Object::metrics(&connection).recycle_count == 0;
             let statement_timeout = self.options.statement_timeout;
             let beginning = timeout(

@@ -32,7 +32,7 @@ use crate::{
     cli::parse_compression,
     error::Fatal,
     routes::Route,
-    sources::{RowRoute, RowSource, Source},
+    sources::{RowRoute, RowSource, Source, rows::is_reserved},
     units::Span,
 };
 
@@ -339,6 +339,9 @@ pub(super) fn resolve_parameters(raw: &RawRoute) -> Result<Parameters, String> {
 
 fn resolve_parameter(raw: &RawParameter) -> Result<Parameter, String> {
     let about = |text: String| format!("parameter {}: {text}", raw.name);
+    if is_reserved(&raw.name) {
+        return Err(about("is what every route takes: call it otherwise".into()));
+    }
     let kind = ParameterKind::ALL
         .iter()
         .find(|kind| kind.name() == raw.kind);

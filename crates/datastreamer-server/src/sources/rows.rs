@@ -12,6 +12,7 @@ mod write;
 use std::{sync::Arc, time::Duration};
 
 use arrow::{datatypes::Schema, record_batch::RecordBatchReader};
+use datastreamer::StopToken;
 use datastreamer_formats::table::{
     Format, WriterOptions,
     fits::{FitsShape, FitsSurvey, KnownValues},
@@ -33,6 +34,13 @@ const DEFAULT_FORMAT: Format = Format::Votable;
 const LIMITS: [&str; 2] = ["limit", "MAXREC"];
 /// Parameters that name the format: RESPONSEFORMAT is DALI's (1.1, 3.4.3).
 const FORMATS: [&str; 2] = ["format", "RESPONSEFORMAT"];
+
+/// Says whether a parameter of this name is taken for the limit or the format, before a query sees
+/// it.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    let mut reserved = LIMITS.iter().chain(&FORMATS);
+    reserved.any(|reserved| reserved.eq_ignore_ascii_case(name))
+}
 
 /// A route of rows.
 #[derive(Clone, Debug)]
@@ -69,8 +77,8 @@ pub(crate) enum Plan {
     Later(StartRun),
 }
 
-/// Begins a run; may block.
-pub(crate) type StartRun = Box<dyn FnOnce() -> Result<Run, SourceError> + Send>;
+/// Begins a run; may block, but not for long once its stream was stopped.
+pub(crate) type StartRun = Box<dyn FnOnce(StopToken) -> Result<Run, SourceError> + Send>;
 
 /// Rows that were planned: nothing has run yet.
 pub(crate) struct Run {

@@ -126,7 +126,7 @@ fn a_file_that_grows_on_the_way_aborts() {
     assert_eq!(client.read_body(&mut response), Err(End::Reset));
     drop(server);
 
-    fs::write(&large, noise::bytes(0, 8_000_000)).expect("files can be written");
+    fs::write(&large, noise::bytes(0, 40_000_000)).expect("files can be written");
     let server = Server::start([large.parent().expect("a directory")]);
     let mut client = Connection::open_narrow(server.port());
     client.ask("/tree.tar");

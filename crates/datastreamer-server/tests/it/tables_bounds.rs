@@ -133,7 +133,7 @@ fn texts_are_compressed_where_that_is_wanted_and_binary_formats_never() {
 fn joins_that_compute_for_long_do_not_keep_others_waiting() {
     let scratch = Scratch::new("joins");
     // More joins than threads, each in the midst of a batch against a million rows.
-    let server = serve_big(&scratch, "time_limit = \"2s\"");
+    let server = serve_big(&scratch, "time_limit = \"4s\"");
     let join = "SELECT count(*) FROM big a, big b WHERE a.ra < b.ra";
     thread::scope(|scope| {
         let joins: Vec<_> = (0..3).map(|_| scope.spawn(|| ask(&server, join))).collect();

@@ -1,5 +1,7 @@
 //! SQL: a client's own over `/sql`, and that of the configuration, with typed parameters.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -186,7 +188,7 @@ fn a_query_is_posted_as_text_or_as_a_form() {
     let form = format!("query={}", encode(query));
     for (path, media_type, body) in [
         ("/sql.csv", "text/plain", query),
-        ("/sql.csv", "text/plain; charset=utf-8", query),
+        ("/sql.csv", "Text/Plain; charset=utf-8", query),
         ("/sql?format=csv", "application/sql", query),
         ("/sql.csv", "application/x-www-form-urlencoded", &form),
         (
@@ -215,6 +217,52 @@ fn a_query_is_posted_as_text_or_as_a_form() {
         &too_long,
     );
     refused.problem(413);
+}
+
+#[test]
+fn a_query_that_does_not_come_is_not_waited_for() {
+    let sql = Sql::serve(&format!("{ENABLED}[limits]\nheader_timeout = \"1s\"\n"));
+    let mut client = TcpStream::connect(("127.0.0.1", sql.server.port())).expect("it listens");
+    let head = "POST /sql.csv HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\n\
+                content-length: 100\r\n\r\nS";
+    client.write_all(head.as_bytes()).expect("it reads");
+    let began = Instant::now();
+    let mut answer = [0; 12];
+    client.read_exact(&mut answer).expect("it answers");
+    assert_eq!(&answer, b"HTTP/1.1 408");
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn one_query_does_not_end_the_server() {
+    let sql = Sql::serve(ENABLED);
+    let chain = format!("SELECT 1{}", "+1".repeat(2000));
+    let twice =
+        (1..25).map(|at| format!(", t{at} AS (SELECT a.ra FROM t{} a, t{} b)", at - 1, at - 1));
+    let doubled: String = twice.collect();
+    for query in [
+        chain,
+        format!("WITH t0 AS (SELECT ra FROM stars){doubled} SELECT count(*) FROM t24"),
+        "SELECT length(repeat('a', 2000000000))".to_owned(),
+    ] {
+        sql.ask(&query, "csv").problem(400);
+    }
+    assert_eq!(sql.get("/stars.csv?limit=1").status, 200);
+    let many = vec!["*"; 500].join(",");
+    sql.get(&format!("/stars.csv?select={many}")).problem(400);
+}
+
+#[test]
+fn who_lets_the_format_be_chosen_is_told_by_what() {
+    let sql = Sql::serve("");
+    let varies = |path: &str| {
+        let response = sql.get(path);
+        response
+            .header("vary")
+            .is_some_and(|vary| vary.contains("accept"))
+    };
+    assert!(varies("/stars"));
+    assert!(!varies("/stars.csv"));
 }
 
 #[test]
@@ -414,6 +462,11 @@ fn a_query_that_cannot_run_is_refused_at_the_start_with_its_line() {
             "parameters = [{ name = \"x y\", type = \"integer\" }]",
             &["x y"],
         ),
+        (
+            "SELECT $limit AS x",
+            "parameters = [{ name = \"limit\", type = \"integer\", default = 5 }]",
+            &["limit", "call it otherwise"],
+        ),
         ("SELECT 1 AS x", "path = \"stars.parquet\"", &["`path`"]),
     ] {
         let said = query(sql, rest);
@@ -421,5 +474,12 @@ fn a_query_that_cannot_run_is_refused_at_the_start_with_its_line() {
         words.extend(["datastreamer.toml:2:", "routes.q"]);
         said.assert_refused(CONFIGURATION, &words);
     }
+    // A text of no meaning is no date: what is asked later may be one.
+    let later = "parameters = [{ name = \"day\", type = \"text\" }]";
+    query(
+        "SELECT ra FROM stars WHERE CAST($day AS DATE) > DATE '2020-01-01'",
+        later,
+    )
+    .assert_good();
     check("[routes.q]\nkind = \"query\"").assert_refused(CONFIGURATION, &["`sql`", "missing"]);
 }

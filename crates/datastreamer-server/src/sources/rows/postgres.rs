@@ -2,6 +2,7 @@
 
 use std::{error::Error as StdError, fmt, sync::Arc};
 
+use datastreamer::StopToken;
 use datastreamer_http::StatusError;
 use datastreamer_rows::{
     notes::{Dressed, Notes},
@@ -52,8 +53,9 @@ impl PostgresQuery {
     pub(super) fn plan(&self, query: &Query) -> Result<StartRun, Refusal> {
         let bound = query::bind(&self.parameters, query)?;
         let (pool, query, notes) = (self.pool.clone(), self.query.clone(), self.notes.clone());
-        Ok(Box::new(move || {
-            let rows = pool.query(&query, &bound).map_err(told)?;
+        Ok(Box::new(move |stop: StopToken| {
+            let given_up = async move { drop(stop.stopped().await) };
+            let rows = pool.query_unless(given_up, &query, &bound).map_err(told)?;
             let canceller = rows.canceller();
             let rows = Dressed::new(rows, &notes)?;
             Ok(Run {

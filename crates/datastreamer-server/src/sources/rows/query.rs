@@ -1,7 +1,7 @@
 //! SQL over the registered tables: written in the configuration, with parameters that are bound
 //! as values; or a client's own, where that is allowed.
 
-use datastreamer_engine::{Engine, Query as EngineQuery};
+use datastreamer_engine::{Engine, EngineErrorKind, Query as EngineQuery};
 use datastreamer_rows::{
     notes::Notes,
     parameters::{Bound, Parameters, placeholders},
@@ -29,7 +29,8 @@ impl SqlQuery {
         }
     }
 
-    /// Plans it with values of no meaning: an error is one of the text's.
+    /// Plans it with values of no meaning: an error is one of the text's, unless it is one of
+    /// computing with them.
     pub(crate) async fn check(&self) -> Result<(), Refusal> {
         for (name, place) in placeholders(&self.sql) {
             if self.parameters.index(name).is_none() {
@@ -44,8 +45,12 @@ impl SqlQuery {
         let query = EngineQuery::new(&self.sql)
             .bind(&self.parameters.probe())
             .notes(self.notes.clone());
-        let planned = self.engine.query(&query, Some(0)).await;
-        planned.map(drop).map_err(engine_refusal)
+        match self.engine.query(&query, Some(0)).await {
+            Err(error) if error.kind() != EngineErrorKind::Computation => {
+                Err(engine_refusal(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) async fn plan(&self, query: &Query, rows_max: Option<u64>) -> Result<Run, Refusal> {

@@ -60,7 +60,7 @@ pub(super) fn prepare_later(
     let file = TableFile::new(format, rows_max, settings);
     let rows = file.rows(None, settings);
     let write = Box::new(move |out: &mut StreamWriter| {
-        let run = start()?;
+        let run = start(out.stop_token())?;
         check(format, &run)?;
         file.write(run, None, out).map_err(with_status)
     });
@@ -297,6 +297,10 @@ fn reader_failed(error: &ArrowError, rows: u64) -> SourceError {
     let status = engine
         .or_else(|| cause.downcast_ref().map(postgres::status_of))
         .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    // What the client is told has no more than the error itself.
+    if let Some(source) = cause.source() {
+        tracing::info!(error = %cause, cause = source, rows, "rows failed");
+    }
     let text = match rows {
         0 => cause.to_string(),
         rows => format!("after {rows} rows: {cause}"),

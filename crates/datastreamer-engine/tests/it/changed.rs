@@ -1,0 +1,265 @@
+//! Files that are not what they were, or not what other files of the table are.
+
+use std::{fs, path::Path, sync::Arc};
+
+use arrow::{
+    array::{Array, ArrayRef, Float64Array, Int64Array},
+    datatypes::{DataType, Field, Schema},
+    record_batch::RecordBatch,
+};
+use datastreamer_engine::{EngineError, TableFiles};
+use datastreamer_rows::notes::Notes;
+
+use crate::support::{
+    block_on, collect, engine, engine_of, ids, scan, stars, texts, write_fits, write_parquet,
+};
+
+fn register(path: &Path) -> Result<(), EngineError> {
+    let files = TableFiles::find(path)?;
+    block_on(engine().register("stars", files, &Notes::default())).map(drop)
+}
+
+/// Why a scan gives no rows, or no more.
+fn refused(engine: &datastreamer_engine::Engine) -> String {
+    match scan(engine, &[]) {
+        Err(error) => error.to_string(),
+        Ok(mut rows) => rows.find_map(Result::err).unwrap().to_string(),
+    }
+}
+
+fn last(path: &Path, column: &str) -> Option<String> {
+    let read = collect(scan(&engine_of(path), &[]).unwrap());
+    texts(&read, column).pop().unwrap()
+}
+
+#[test]
+fn types_hold_all_rows_and_not_only_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, first, late, column, expected) in [
+        ("a.ndjson", "{\"a\":1}", "{\"a\":1.5}", "a", "1.5"),
+        ("b.ndjson", "{\"a\":1}", "{\"a\":1,\"b\":7}", "b", "7"),
+        (
+            "c.csv",
+            "2020-01-02T03:04:05",
+            "2020-01-02T03:04:05.678",
+            "a",
+            "2020-01-02T03:04:05.678",
+        ),
+        (
+            "d.csv",
+            "2020-01-02",
+            "2020-01-02T03:04:05",
+            "a",
+            "2020-01-02T03:04:05",
+        ),
+        ("e.csv", "\"\"", "abc", "a", "abc"),
+        ("f.csv", "1", "1.5", "a", "1.5"),
+    ] {
+        let path = folder.path().join(name);
+        let head = if name.ends_with("csv") { "a\n" } else { "" };
+        let many = format!("{first}\n").repeat(60_000);
+        fs::write(&path, format!("{head}{many}{late}\n")).unwrap();
+        assert_eq!(last(&path, column).as_deref(), Some(expected), "{name}");
+    }
+}
+
+#[test]
+fn columns_in_another_order_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir(path("both")).unwrap();
+    fs::write(path("both/a.csv"), "ra,dec\n10,20\n").unwrap();
+    fs::write(path("both/b.csv"), "dec,ra\n-5,200\n").unwrap();
+    let error = register(&path("both")).unwrap_err().to_string();
+    assert!(error.contains("b.csv: has the columns dec, ra"), "{error}");
+    let single = path("single.csv");
+    fs::write(&single, "ra,dec\n10,20\n").unwrap();
+    let engine = engine_of(&single);
+    fs::write(&single, "dec,ra\n20,10\n").unwrap();
+    let error = refused(&engine);
+    assert!(error.contains("has the columns dec, ra"), "{error}");
+}
+
+#[test]
+fn a_replaced_file_must_have_the_columns_of_the_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("t.parquet");
+    let of = |columns: Vec<(&str, ArrayRef)>| {
+        let fields = columns.iter();
+        let fields = fields.map(|(name, array)| Field::new(*name, array.data_type().clone(), true));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let columns = columns.into_iter().map(|(_, array)| array).collect();
+        RecordBatch::try_new(schema, columns).unwrap()
+    };
+    let integers = || Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef;
+    let doubles = || Arc::new(Float64Array::from(vec![1.25, 2.5])) as ArrayRef;
+    write_parquet(&file, &of(vec![("id", integers()), ("x", doubles())]));
+    let engine = engine_of(&file);
+    for (columns, expected) in [
+        (
+            vec![("id", doubles()), ("x", doubles())],
+            "has Float64 in column \"id\"",
+        ),
+        (vec![("id", integers())], "has no column \"x\""),
+        (
+            vec![("id", integers()), ("x", doubles()), ("y", doubles())],
+            "has a column \"y\"",
+        ),
+    ] {
+        write_parquet(&file, &of(columns));
+        let error = refused(&engine);
+        assert!(error.contains(expected), "{error}");
+    }
+    write_parquet(&file, &of(vec![("x", doubles()), ("id", integers())]));
+    assert_eq!(ids(&collect(scan(&engine, &[]).unwrap())), [1, 2]);
+}
+
+#[test]
+fn a_file_that_is_gone_or_empty_is_no_empty_table() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["t.parquet", "t.csv", "t.fits"] {
+        let file = folder.path().join(name);
+        match name {
+            "t.csv" => fs::write(&file, "id\n1\n").unwrap(),
+            "t.fits" => write_fits(&file, &stars(0, 5)),
+            _ => write_parquet(&file, &stars(0, 5)),
+        }
+        let engine = engine_of(&file);
+        fs::write(&file, "").unwrap();
+        assert!(refused(&engine).contains(name), "{name}");
+        fs::remove_file(&file).unwrap();
+        let error = refused(&engine);
+        assert!(error.contains("No such file"), "{error}");
+    }
+    let parts = folder.path().join("parts");
+    write_parquet(&parts.join("a.parquet"), &stars(0, 5));
+    let engine = engine_of(&parts);
+    fs::write(parts.join("b.parquet"), "").unwrap();
+    assert!(refused(&engine).contains("b.parquet: is empty"));
+    fs::remove_dir_all(&parts).unwrap();
+    assert!(refused(&engine).contains("parts"));
+}
+
+#[test]
+fn a_file_that_has_just_been_replaced_is_read_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("parts/a.parquet");
+    write_parquet(&file, &stars(0, 1000));
+    let engine = engine_of(file.parent().unwrap());
+    for first in [5000, 9000, 20_000] {
+        write_parquet(&file, &stars(first, 1000));
+        let value = format!("gte.{first}");
+        let rows = scan(&engine, &[("id", value.as_str())]).unwrap();
+        assert_eq!(collect(rows).num_rows(), 1000, "{first}");
+    }
+}
+
+#[test]
+fn hidden_files_are_none_of_a_table() {
+    let folder = tempfile::tempdir().unwrap();
+    for place in ["flat", "hive/y=1"] {
+        let parts = folder.path().join(place);
+        write_parquet(&parts.join("a.parquet"), &stars(0, 5));
+        write_parquet(&parts.join(".b.parquet"), &stars(5, 5));
+    }
+    for place in ["flat", "flat/*", "hive", "hive/*/*.parquet"] {
+        let engine = engine_of(&folder.path().join(place));
+        let read = collect(scan(&engine, &[]).unwrap());
+        assert_eq!(ids(&read), [0, 1, 2, 3, 4], "{place}");
+    }
+}
+
+#[test]
+fn a_file_outside_the_partitions_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    write_parquet(&folder.path().join("y=1/a.parquet"), &stars(0, 5));
+    let engine = engine_of(folder.path());
+    write_parquet(&folder.path().join("b.parquet"), &stars(5, 5));
+    let error = refused(&engine);
+    assert!(error.contains("partitions"), "{error}");
+    fs::remove_file(folder.path().join("b.parquet")).unwrap();
+    write_parquet(&folder.path().join("y=abc/a.parquet"), &stars(5, 5));
+    let error = refused(&engine);
+    assert!(error.contains("partitions"), "{error}");
+}
+
+#[test]
+fn a_path_may_go_up() {
+    let folder = tempfile::tempdir().unwrap();
+    write_parquet(&folder.path().join("a.parquet"), &stars(0, 5));
+    fs::create_dir(folder.path().join("below")).unwrap();
+    for path in ["below/../a.parquet", "below/../*.parquet", "below/.."] {
+        let engine = engine_of(&folder.path().join(path));
+        assert_eq!(collect(scan(&engine, &[]).unwrap()).num_rows(), 5, "{path}");
+    }
+}
+
+#[test]
+fn tsv_has_no_quotes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("t.tsv");
+    fs::write(&file, "id\tname\n1\t5\" wide\n2\t\"q\n3\t\"z\"\n").unwrap();
+    let read = collect(scan(&engine_of(&file), &[]).unwrap());
+    assert_eq!(ids(&read), [1, 2, 3]);
+    let names = ["5\" wide", "\"q", "\"z\""].map(|name| Some(name.to_owned()));
+    assert_eq!(texts(&read, "name"), names);
+}
+
+#[test]
+fn what_cannot_be_a_table_is_refused_when_it_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text, expected) in [
+        ("cut.csv", "a,b\n1,\"x\n2,y\n", "ends within quotes"),
+        ("two.ndjson", "", "is empty"),
+        ("two.csv", "a,a\n1,2\n", "two columns called \"a\""),
+        ("y=1/t.csv", "y\n1\n", "is a partition, and a column"),
+    ] {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        let table = match name.contains('/') {
+            true => path.parent().unwrap().parent().unwrap().join("*/t.csv"),
+            false => path,
+        };
+        let error = register(&table).unwrap_err().to_string();
+        assert!(error.contains(expected), "{name}: {error}");
+    }
+    let one = Arc::new(Int64Array::from(vec![1])) as ArrayRef;
+    let fields = ["d", "d"].map(|name| Field::new(name, DataType::Int64, true));
+    let schema = Arc::new(Schema::new(fields.to_vec()));
+    let batch = RecordBatch::try_new(schema, vec![Arc::clone(&one), one]).unwrap();
+    let path = folder.path().join("two.parquet");
+    write_parquet(&path, &batch);
+    let error = register(&path).unwrap_err().to_string();
+    assert!(error.contains("two columns called \"d\""), "{error}");
+}
+
+#[test]
+fn fits_files_have_partitions_and_notes() {
+    let folder = tempfile::tempdir().unwrap();
+    for year in [2025, 2026] {
+        let file = folder.path().join(format!("year={year}/a.fits"));
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        write_fits(&file, &stars(year, 2));
+    }
+    let notes = Notes {
+        columns: [(
+            "RA".to_owned(),
+            [("unit".to_owned(), "rad".to_owned())].into(),
+        )]
+        .into(),
+        ..Notes::default()
+    };
+    let engine = engine();
+    let files = TableFiles::find(folder.path()).unwrap();
+    block_on(engine.register("stars", files, &notes)).unwrap();
+    let read = collect(scan(&engine, &[("select", "year,id,RA")]).unwrap());
+    assert_eq!(ids(&read), [2025, 2026, 2026, 2027]);
+    let years = ["2025", "2025", "2026", "2026"].map(|year| Some(year.to_owned()));
+    assert_eq!(texts(&read, "year"), years);
+    let schema = read.schema();
+    let unit = &schema.field_with_name("RA").unwrap().metadata()["unit"];
+    assert_eq!(unit, "rad");
+    let read = collect(scan(&engine, &[("select", "year"), ("year", "eq.2026")]).unwrap());
+    assert_eq!(read.num_rows(), 2);
+}
