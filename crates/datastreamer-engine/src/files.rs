@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::{
     datasource::{
         file_format::{
@@ -199,6 +199,17 @@ impl TableFiles {
         }
     }
 
+    /// Refuses columns in the files that are called as a partition.
+    pub(crate) fn check_columns(&self, inside: &Schema) -> Result<(), EngineError> {
+        let mut names = self.partitions.iter().map(|(name, _)| name);
+        match names.find(|name| inside.field_with_name(name).is_ok()) {
+            Some(name) => Err(EngineError::data(format!(
+                "{name:?} is a partition, and a column in the files, too"
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// The values of the partitions of a file, as texts.
     pub(crate) fn partition_values(&self, file: &Path) -> Vec<String> {
         let folders = folders_of(&self.root(), file);
@@ -223,14 +234,11 @@ impl TableFiles {
             return files.iter().map(of_file).collect();
         }
         // DataFusion matches what is left of a path without its partitions.
-        match &self.place {
-            Place::File(path) | Place::Directory(path) => of_folder(path, &not_hidden("*")),
-            Place::Glob(pattern) => {
-                let (root, _) = folders_of_glob(pattern);
-                let name = pattern.rsplit('/').next().unwrap_or_default();
-                of_folder(&root, &not_hidden(name))
-            }
-        }
+        let name = match &self.place {
+            Place::File(_) | Place::Directory(_) => "*",
+            Place::Glob(pattern) => pattern.rsplit('/').next().unwrap_or_default(),
+        };
+        of_folder(&self.root(), &not_hidden(name))
     }
 
     fn options(&self) -> ListingOptions {

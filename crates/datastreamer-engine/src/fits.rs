@@ -9,7 +9,7 @@ use std::{
 };
 
 use arrow::{
-    datatypes::{Field, Schema, SchemaRef},
+    datatypes::{Field, FieldRef, Schema, SchemaRef},
     error::ArrowError,
     record_batch::{RecordBatch, RecordBatchOptions},
 };
@@ -106,11 +106,8 @@ impl FitsTable {
                     }
                 }
             }
+            table.files.check_columns(&first.schema)?;
             for (name, data_type) in table.files.partitions() {
-                if first.schema.field_with_name(name).is_ok() {
-                    let text = format!("{name:?} is a partition, and a column in the files, too");
-                    return Err(EngineError::data(text));
-                }
                 fields.push(Arc::new(Field::new(name, data_type.clone(), false)));
             }
             let metadata = first.schema.metadata().clone();
@@ -135,8 +132,7 @@ impl FitsTable {
         for path in self.files.list()? {
             let head = self.head(&path)?;
             if let Some(first) = heads.first()
-                && !(same_columns(&head.schema, &first.schema)
-                    && same_columns(&first.schema, &head.schema))
+                && !same_columns(head.schema.fields(), first.schema.fields())
             {
                 let (path, first) = (path.display(), first.path.display());
                 let text = format!("{path}: has other columns than {first}");
@@ -165,14 +161,11 @@ impl FitsTable {
     }
 }
 
-/// Says whether a file has the columns of another one, or of the table, which may have more behind
-/// them.
-fn same_columns(file: &Schema, other: &Schema) -> bool {
-    let (ones, others) = (file.fields(), other.fields());
-    let same = |(one, other): (&Arc<Field>, &Arc<Field>)| {
+fn same_columns(ones: &[FieldRef], others: &[FieldRef]) -> bool {
+    let same = |(one, other): (&FieldRef, &FieldRef)| {
         one.name() == other.name() && one.data_type() == other.data_type()
     };
-    ones.len() <= others.len() && ones.iter().zip(others).all(same)
+    ones.len() == others.len() && ones.iter().zip(others).all(same)
 }
 
 #[async_trait]
@@ -195,9 +188,10 @@ impl TableProvider for FitsTable {
         let wrong = |error: EngineError| DataFusionError::External(Box::new(error));
         let schema = project_schema(&self.schema, projection)?;
         let files = self.heads().map_err(wrong)?;
+        let columns = self.schema.fields();
+        let inside = &columns[..columns.len() - self.files.partitions().len()];
         if let Some(head) = files.first()
-            && !(same_columns(&head.schema, &self.schema)
-                && head.schema.fields().len() + head.partitions.len() == self.schema.fields().len())
+            && !same_columns(head.schema.fields(), inside)
         {
             let path = head.path.display();
             let text = format!("{path}: has other columns now than when the table was opened");

@@ -11,7 +11,7 @@ use std::{
 };
 
 use arrow::{
-    datatypes::{DataType, Field, Fields, Schema, TimeUnit},
+    datatypes::{DataType, Field, Fields, Schema},
     error::ArrowError,
 };
 use datafusion::arrow::{csv, json};
@@ -154,7 +154,7 @@ fn type_together(one: &DataType, other: &DataType) -> Option<DataType> {
             T::Timestamp(*unit, zone.clone())
         }
         (T::Timestamp(one, zone), T::Timestamp(other, same)) if zone == same => {
-            T::Timestamp(finer(*one, *other), zone.clone())
+            T::Timestamp(*one.max(other), zone.clone())
         }
         (T::List(one), T::List(other)) => {
             let element = type_together(one.data_type(), other.data_type())?;
@@ -166,18 +166,10 @@ fn type_together(one: &DataType, other: &DataType) -> Option<DataType> {
     })
 }
 
-fn finer(one: TimeUnit, other: TimeUnit) -> TimeUnit {
-    let digits = |unit| match unit {
-        TimeUnit::Second => 0,
-        TimeUnit::Millisecond => 3,
-        TimeUnit::Microsecond => 6,
-        TimeUnit::Nanosecond => 9,
-    };
-    std::cmp::max_by_key(one, other, |unit| digits(*unit))
-}
-
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::TimeUnit;
+
     use super::*;
 
     fn schema(columns: &[(&str, DataType)]) -> Schema {

@@ -86,12 +86,7 @@ impl ListedTable {
             compared.insert(path, seen);
         }
         let inside = inside.unwrap_or_else(Schema::empty);
-        let partitions = table.files.partitions().iter();
-        let mut partitions = partitions.map(|(name, _)| name.as_str());
-        if let Some(name) = partitions.find(|name| inside.field_with_name(name).is_ok()) {
-            let text = format!("{name:?} is a partition, and a column in the files, too");
-            return Err(EngineError::data(text));
-        }
+        table.files.check_columns(&inside)?;
         table.compared = Mutex::new(compared);
         Ok(table.with_columns(inside.into()))
     }

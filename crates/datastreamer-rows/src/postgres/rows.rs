@@ -162,10 +162,7 @@ impl PostgresRows {
 
     fn explain(&self, failure: Failure) -> PostgresError {
         if self.canceller.is_cancelled() {
-            return PostgresError::new(
-                PostgresErrorKind::Cancelled,
-                "PostgreSQL: the query was cancelled",
-            );
+            return PostgresError::cancelled();
         }
         match failure {
             Failure::Binding(error) => PostgresError::of_binding(error, &self.query),
