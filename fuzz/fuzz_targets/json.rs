@@ -4,7 +4,7 @@
 
 // One of its bodies is this target's, the others are those of others.
 #[allow(dead_code)]
-#[path = "../../crates/datastreamer-formats/tests/it/escaping.rs"]
+#[path = "../../interop/tests/escapes/escaping.rs"]
 mod escaping;
 
 libfuzzer_sys::fuzz_target!(|input: (String, escaping::Texts)| escaping::json(&input.0, &input.1));

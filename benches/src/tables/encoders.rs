@@ -13,7 +13,7 @@ const ARGUMENTS: [&str; 6] = [
     "bench",
     "--quiet",
     "-p",
-    "datastreamer-formats",
+    "datastreamer-table",
     "--bench",
     "encoders",
 ];

@@ -25,7 +25,7 @@ use datafusion::{
     },
     prelude::SessionConfig,
 };
-use datastreamer_rows::notes::Notes;
+use datastreamer_table::notes::Notes;
 use tokio::runtime::{Handle, Runtime};
 
 use crate::{

@@ -3,7 +3,7 @@
 use std::{error::Error as StdError, fmt};
 
 use datafusion::common::DataFusionError;
-use datastreamer_rows::notes::NotesError;
+use datastreamer_table::notes::NotesError;
 
 /// Why there are no rows, or no more.
 #[derive(Debug)]

@@ -28,7 +28,7 @@ use datafusion::{
         stream::RecordBatchStreamAdapter,
     },
 };
-use datastreamer_rows::fits::{FitsFile, FitsReader};
+use datastreamer_table::fits::{FitsFile, FitsReader};
 use futures_util::stream;
 use tokio::task::{self, JoinHandle};
 

@@ -5,7 +5,7 @@ use std::{fs::File, path::Path};
 
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::parquet::{arrow::arrow_reader::ArrowReaderMetadata, errors::ParquetError};
-use datastreamer_rows::{notes::Notes, votable_head::VotableHead};
+use datastreamer_table::{notes::Notes, votable_head::VotableHead};
 
 /// The key of the footer under which a VOTable without data stands (VOParquet 1.0, 3).
 const VOTABLE_KEY: &str = "IVOA.VOTable-Parquet.content";

@@ -10,7 +10,7 @@ use datafusion::{
         statistics::{StatisticsArgs, StatisticsContext},
     },
 };
-use datastreamer_formats::table::fits::KnownValues;
+use datastreamer_table::fits::KnownValues;
 
 use crate::{fits::FitsScan, narrow::Narrowing, pinned::nodes};
 

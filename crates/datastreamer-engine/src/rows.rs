@@ -28,8 +28,8 @@ use datafusion::{
     execution::{SendableRecordBatchStream, TaskContext},
     physical_plan::{ExecutionPlan, execute_stream},
 };
-use datastreamer_formats::table::fits::KnownValues;
-use datastreamer_rows::notes::{self, Notes};
+use datastreamer_table::fits::KnownValues;
+use datastreamer_table::notes::{self, Notes};
 use futures_util::{StreamExt, task::AtomicWaker};
 
 /// The rows of one query or scan.

@@ -16,10 +16,8 @@ use datafusion::{
     },
 };
 
-use datastreamer_rows::{
-    notes::Notes,
-    parameters::{Bound, Value},
-};
+use datastreamer_rows::parameters::{Bound, Value};
+use datastreamer_table::notes::Notes;
 
 use crate::error::EngineError;
 

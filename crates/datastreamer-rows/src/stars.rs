@@ -17,10 +17,10 @@ use arrow::{
     error::ArrowError,
     record_batch::{RecordBatch, RecordBatchReader},
 };
-use datastreamer_formats::table::meta;
+use datastreamer_table::meta;
 
 use self::draw::Draw;
-use crate::Metadata;
+use datastreamer_table::Metadata;
 
 /// Rows of a batch: about half a megabyte, which stays in a core's cache.
 const BATCH_ROWS: u64 = 8192;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use datastreamer::{ChunkReader, Error, ErrorKind, Record, StreamHandle, StreamPool};
-use datastreamer_formats::table::Format;
+use datastreamer_table::Format;
 use http::StatusCode;
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::{

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use datastreamer_formats::table::{Format, parquet::ParquetCompression};
+use datastreamer_table::{Format, parquet::ParquetCompression};
 
 use crate::sources::rows::format_names;
 

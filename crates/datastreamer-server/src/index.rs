@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use arrow::datatypes::Schema;
-use datastreamer_formats::table::meta;
+use datastreamer_table::meta;
 use indicatif::HumanBytes;
 
 use crate::{

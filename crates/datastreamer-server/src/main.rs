@@ -24,7 +24,7 @@ use std::{
 };
 
 use clap::Parser;
-use datastreamer_formats::table::Format;
+use datastreamer_table::Format;
 
 use crate::{
     cli::{Check, Cli, Command},

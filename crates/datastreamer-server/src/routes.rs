@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use datastreamer_formats::table::Format;
+use datastreamer_table::Format;
 use http::HeaderValue;
 
 use crate::sources::Source;

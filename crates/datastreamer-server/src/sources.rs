@@ -16,7 +16,7 @@ use std::{
 };
 
 use datastreamer::StreamWriter;
-use datastreamer_formats::table::Format;
+use datastreamer_table::Format;
 
 pub(crate) use self::{
     command::Command,

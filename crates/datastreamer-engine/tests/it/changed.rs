@@ -8,7 +8,7 @@ use arrow::{
     record_batch::RecordBatch,
 };
 use datastreamer_engine::{EngineError, TableFiles};
-use datastreamer_rows::notes::Notes;
+use datastreamer_table::notes::Notes;
 
 use crate::support::{
     block_on, collect, engine, engine_of, ids, scan, stars, texts, write_fits, write_parquet,

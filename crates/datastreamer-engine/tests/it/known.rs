@@ -7,7 +7,7 @@ use arrow::{
     record_batch::RecordBatch,
 };
 use datastreamer_engine::{Query, Rows};
-use datastreamer_formats::table::fits::KnownValues;
+use datastreamer_table::fits::KnownValues;
 
 use crate::support::{block_on, engine_of, scan, stars, write_fits, write_parquet};
 

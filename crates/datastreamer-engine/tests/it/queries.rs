@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use datastreamer_engine::{
     Engine, EngineError, EngineErrorKind, EngineOptions, Position, Query, TableFiles,
 };
-use datastreamer_rows::notes::Notes;
+use datastreamer_table::notes::Notes;
 use tempfile::TempDir;
 
 use crate::support::{block_on, collect, engine_of, ids, stars, write_parquet};

@@ -7,7 +7,7 @@ use arrow::{
     record_batch::{RecordBatch, RecordBatchReader},
 };
 use datastreamer_engine::{EngineErrorKind, TableFiles};
-use datastreamer_rows::notes::Notes;
+use datastreamer_table::notes::Notes;
 
 use crate::support::{
     block_on, collect, engine, engine_of, ids, scan, stars, texts, write_parquet,

@@ -9,8 +9,8 @@ use arrow::{
     record_batch::{RecordBatch, RecordBatchReader},
 };
 use datastreamer_engine::{Engine, EngineError, EngineOptions, Narrowing, Rows, TableFiles};
-use datastreamer_formats::table::fits::FitsSpool;
-use datastreamer_rows::notes::Notes;
+use datastreamer_table::fits::FitsSpool;
+use datastreamer_table::notes::Notes;
 use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
 
 /// `id` counts up from `first`, `RA` is id / 8, `name` is `star ID`, null for every tenth.

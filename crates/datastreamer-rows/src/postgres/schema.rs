@@ -6,7 +6,7 @@ use std::{
 };
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use datastreamer_formats::table::meta;
+use datastreamer_table::meta;
 use tokio_postgres::{
     Column, Statement,
     types::{Kind, Type},

@@ -3,12 +3,7 @@
 // What tests call may fail as tests do; clippy knows only the test functions.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod fits_astropy;
-mod fits_failures;
-mod fits_round_trip;
-mod fits_systems;
 mod parameters;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod stars;
-mod votable_head;

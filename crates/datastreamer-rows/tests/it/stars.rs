@@ -8,8 +8,8 @@ use arrow::{
     datatypes::{Float32Type, Float64Type, Int64Type, TimestampMicrosecondType},
     record_batch::{RecordBatch, RecordBatchReader},
 };
-use datastreamer_formats::table::meta;
 use datastreamer_rows::stars::Stars;
+use datastreamer_table::meta;
 
 fn whole(stars: Stars) -> RecordBatch {
     let schema = stars.schema();

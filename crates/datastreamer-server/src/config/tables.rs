@@ -12,14 +12,12 @@ use std::{
 };
 
 use datastreamer_engine::{Engine, EngineOptions, TableFiles};
-use datastreamer_formats::table::{
-    WriterOptions, meta, parquet::ParquetCompression, votable::Version,
-};
 use datastreamer_rows::{
-    notes::Notes,
     parameters::{Parameter, ParameterKind, Parameters, Value},
     postgres::{PostgresOptions, PostgresPool},
 };
+use datastreamer_table::notes::Notes;
+use datastreamer_table::{WriterOptions, meta, parquet::ParquetCompression, votable::Version};
 use serde::Deserialize;
 use tokio::runtime::{Handle, Runtime};
 use toml::Spanned;

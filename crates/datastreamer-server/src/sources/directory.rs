@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use datastreamer::StreamWriter;
-use datastreamer_formats::archive::{
+use datastreamer_archive::{
     directory::{DirectoryTar, Event},
     tar::TarWriter,
 };

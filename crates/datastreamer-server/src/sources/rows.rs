@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 use arrow::{datatypes::Schema, record_batch::RecordBatchReader};
 use datastreamer::StopToken;
-use datastreamer_formats::table::{
+use datastreamer_table::{
     Format, WriterOptions,
     fits::{FitsShape, FitsSurvey, KnownValues},
 };

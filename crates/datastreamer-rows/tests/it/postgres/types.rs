@@ -8,8 +8,8 @@ use arrow::{
     },
     record_batch::RecordBatchReader,
 };
-use datastreamer_formats::table::meta;
 use datastreamer_rows::postgres::PostgresErrorKind;
+use datastreamer_table::meta;
 
 use super::{Fixture, refused, texts};
 

@@ -5,10 +5,10 @@ use std::{error::Error as StdError, fmt, sync::Arc};
 use datastreamer::StopToken;
 use datastreamer_http::StatusError;
 use datastreamer_rows::{
-    notes::{Dressed, Notes},
     parameters::{Parameters, PositionalQuery},
     postgres::{PostgresError, PostgresErrorKind, PostgresPool},
 };
+use datastreamer_table::notes::{Dressed, Notes};
 use http::StatusCode;
 
 use super::{Run, StartRun, query};

@@ -2,10 +2,8 @@
 //! as values; or a client's own, where that is allowed.
 
 use datastreamer_engine::{Engine, EngineErrorKind, Query as EngineQuery};
-use datastreamer_rows::{
-    notes::Notes,
-    parameters::{Bound, Parameters, placeholders},
-};
+use datastreamer_rows::parameters::{Bound, Parameters, placeholders};
+use datastreamer_table::notes::Notes;
 
 use super::{Run, engine_refusal};
 use crate::{export::Refusal, sources::Query};

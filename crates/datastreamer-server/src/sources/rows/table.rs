@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::Schema;
 use datastreamer_engine::{Engine, Narrowing, TableInfo};
-use datastreamer_formats::table::{
+use datastreamer_table::{
     Format,
     fits::{FitsShape, FitsSurvey},
 };

@@ -1,6 +1,6 @@
 //! Rows into a format, into the stream: the blocking half of every download of a table.
 //!
-//! Calls the row source's reader, `datastreamer_formats` and the stream's writer.
+//! Calls the row source's reader, `datastreamer_table` and the stream's writer.
 
 use std::{
     error::Error as StdError,
@@ -13,11 +13,11 @@ use std::{
 use arrow::{error::ArrowError, record_batch::RecordBatch};
 use datastreamer::StreamWriter;
 use datastreamer_engine::{EngineError, EngineErrorKind, Rows};
-use datastreamer_formats::table::{
+use datastreamer_http::StatusError;
+use datastreamer_table::{
     Format, TableEnd, TableError, TableWriter, WriterOptions,
     fits::{FitsShape, FitsSpool, FitsWriter},
 };
-use datastreamer_http::StatusError;
 use http::StatusCode;
 
 use super::{Look, RowSettings, Run, StartRun, postgres};

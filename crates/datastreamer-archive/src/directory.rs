@@ -1,0 +1,613 @@
+//! Archives a real directory tree.
+//!
+//! This file owns the walk: what is opened, in which order, and what is never
+//! followed. It refuses to write bytes: each member that it finds goes to
+//! [`TarWriter`], whose place it takes as the caller.
+//!
+//! **Nothing outside the tree is ever read.** Every entry is opened relative to
+//! its parent's descriptor, by its last name alone and with `O_NOFOLLOW`, so
+//! that no renaming during the walk can lead it elsewhere. What decides is the
+//! descriptor (`fstat`), not what stood under the name a moment ago.
+
+mod hard_links;
+
+use std::error::Error;
+use std::ffi::{CStr, CString};
+use std::fmt;
+use std::fs::{File, Metadata};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use rustix::io::{Errno, retry_on_intr};
+
+use self::hard_links::HardLinks;
+use super::error::{MemberError, MemberProblem};
+use super::member::{MemberMetadata, MemberName};
+use super::tar::{self, MemberKind, TarWriter};
+
+/// A directory tree on disk that is ready to become part of a tar archive.
+///
+/// The tree is walked depth first, each directory before its entries and the
+/// entries in the order of their names' bytes, so that the same tree always
+/// gives the same archive.
+///
+/// - **Files** are archived with the size that they have when they are opened.
+///   Extended attributes and access lists are left out; holes of sparse files
+///   become zeros.
+/// - **Symlinks** are archived as links and never followed.
+/// - **Hard links** to a file that is already in the archive are archived as
+///   such, up to a fixed amount of remembered names
+///   ([`HARD_LINK_BYTES_MAX`]); beyond it, as copies.
+/// - **Sockets, FIFOs and devices** are skipped, not opened, and reported.
+/// - **Other file systems** that are mounted inside the tree are entered.
+///
+/// The walk is strict: a member that cannot be read, vanishes after its
+/// directory was listed, changes its kind, or changes its size or the time of
+/// its last change while it is copied, is an error that names it, and ends the
+/// archive.
+///
+/// # Resources
+///
+/// Descriptors: one per level of the tree, and two. Memory: the sorted listings
+/// of all directories between the root and the current member, which
+/// [`with_listing_bytes_max`](Self::with_listing_bytes_max) limits, and the
+/// names of hard-linked files. All calls block.
+///
+/// # Caveats
+///
+/// On Linux, files are opened with `O_NONBLOCK`, so that a FIFO put in a file's
+/// place cannot hang the walk. A file on which another process holds a lease
+/// (Samba's oplocks) then fails with [`io::ErrorKind::WouldBlock`] instead of
+/// waiting for the lease to be broken.
+///
+/// # Examples
+///
+/// ```
+/// use datastreamer_archive::directory::{DirectoryTar, Event};
+/// use datastreamer_archive::tar::TarWriter;
+///
+/// # fn main() -> std::io::Result<()> {
+/// # let scratch = tempfile::tempdir()?;
+/// # std::fs::write(scratch.path().join("a.txt"), "alpha")?;
+/// # let root = scratch.path();
+/// let tree = DirectoryTar::open(root, "run-7")?;
+/// let expected_bytes = tree.archive_bytes()?;
+///
+/// let mut tar = TarWriter::new(Vec::new());
+/// let tally = tree.write_to(&mut tar, |event| match event {
+///     Event::Skipped { member, reason } => {
+///         eprintln!("skipped {}: {reason}", String::from_utf8_lossy(member));
+///     }
+///     _ => {}
+/// })?;
+/// let archive = tar.finish()?;
+///
+/// assert_eq!(tally.files, 1);
+/// assert_eq!(archive.len() as u64, expected_bytes);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct DirectoryTar {
+    root: File,
+    /// The root's name in the archive; without one, its entries stand at the
+    /// archive's top, and the root itself is no member.
+    prefix: Option<MemberName>,
+    listing_bytes_max: usize,
+}
+
+/// The deepest directory that is archived, counted from the root. Each level
+/// holds a descriptor, of which a process often has 1024; real trees rarely
+/// have 30 levels.
+pub const DEPTH_MAX: usize = 256;
+
+/// How much memory the listings of one walk may take unless told otherwise: a
+/// directory of about a million entries, at 32 bytes a name and
+/// [`LISTING_ENTRY_BYTES`] beside it.
+pub const LISTING_BYTES_MAX_DEFAULT: usize = 64 * 1024 * 1024;
+
+/// What an entry of a listing counts beside its name: a pointer, a length, and
+/// the allocator's share.
+pub const LISTING_ENTRY_BYTES: usize = 32;
+
+/// How much memory the names of files with several hard links may take: about
+/// a hundred thousand files with names of 100 bytes. Files of which all names
+/// were met are forgotten, so this is needed only for links that lie far apart
+/// or lead out of the tree.
+pub const HARD_LINK_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// What a walk did, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tally {
+    /// Files, archived with their content.
+    pub files: u64,
+    /// Directories; the root counts if it has a name in the archive.
+    pub directories: u64,
+    /// Symbolic links.
+    pub symlinks: u64,
+    /// Hard links to files that are counted under `files`.
+    pub hard_links: u64,
+    /// Sockets, FIFOs and devices, which are not in the archive.
+    pub skipped: u64,
+    /// The bytes of all files' contents.
+    pub content_bytes: u64,
+}
+
+/// Something that an operator may want to know of a walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// An entry is not in the archive, and this is no error.
+    Skipped {
+        /// The name that it would have in the archive.
+        member: &'a [u8],
+        /// Why.
+        reason: SkipReason,
+    },
+    /// A member is in the archive, with all its content.
+    Archived {
+        /// Its name.
+        member: &'a [u8],
+    },
+}
+
+/// Why an entry is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SkipReason {
+    /// It is a FIFO (a named pipe).
+    Fifo,
+    /// It is a socket.
+    Socket,
+    /// It is a character or block device, or unknown to this system.
+    Device,
+}
+
+impl DirectoryTar {
+    /// Opens the root of a tree, and so checks that it exists, is a directory,
+    /// and may be listed and entered.
+    ///
+    /// `prefix` is the root's name in the archive, with any number of
+    /// components; their parents do not become members. An empty `prefix` puts
+    /// the entries at the archive's top. If `root` is itself a symlink it is
+    /// followed, as the only one: it is the operator's choice. From here on the
+    /// tree is the one that was opened, whatever `root` becomes.
+    ///
+    /// # Errors
+    ///
+    /// An error that names `root` and keeps the operating system's kind, as
+    /// [`NotFound`](io::ErrorKind::NotFound),
+    /// [`NotADirectory`](io::ErrorKind::NotADirectory) or
+    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied); a [`MemberError`]
+    /// if `prefix` is refused as a name.
+    pub fn open(root: impl AsRef<Path>, prefix: impl AsRef<[u8]>) -> io::Result<Self> {
+        let prefix = match prefix.as_ref() {
+            b"" => None,
+            prefix => Some(MemberName::parse(prefix)?),
+        };
+        let root = open_root(root.as_ref()).map_err(|source| RootError {
+            root: root.as_ref().to_owned(),
+            source: source.into(),
+        })?;
+        Ok(Self {
+            root,
+            prefix,
+            listing_bytes_max: LISTING_BYTES_MAX_DEFAULT,
+        })
+    }
+
+    /// Sets how many bytes the listings of one walk may take, all levels
+    /// together. Each entry counts its name and [`LISTING_ENTRY_BYTES`].
+    #[must_use]
+    pub fn with_listing_bytes_max(mut self, listing_bytes_max: usize) -> Self {
+        self.listing_bytes_max = listing_bytes_max;
+        self
+    }
+
+    /// Writes the whole tree to an archive, to which more may be appended
+    /// before it is finished.
+    ///
+    /// `on_event` is called during the walk, on this thread.
+    ///
+    /// # Errors
+    ///
+    /// A [`MemberError`] that names the member at fault; or the writer's own
+    /// error, unchanged. The archive is broken in both cases and cannot be
+    /// finished.
+    pub fn write_to<W: Write>(
+        &self,
+        tar: &mut TarWriter<W>,
+        mut on_event: impl FnMut(Event<'_>),
+    ) -> io::Result<Tally> {
+        let mut tally = Tally::default();
+        let walked = self.walk(&mut |name, found| {
+            tally.count(&found);
+            let name_bytes = name.as_bytes();
+            match found {
+                Found::Directory(metadata) => tar.append_directory(name_bytes, &metadata),
+                Found::File(file, metadata) => {
+                    tar.append_file(name_bytes, metadata.len(), &(&metadata).into(), &file)?;
+                    check_unchanged(name, &file, &metadata)
+                }
+                Found::Symlink(target, metadata) => {
+                    tar.append_symlink(name_bytes, target.to_bytes(), &metadata)
+                }
+                Found::HardLink(target, metadata) => {
+                    tar.append_hard_link(name_bytes, target.as_bytes(), &metadata)
+                }
+                Found::Skipped(reason) => {
+                    let member = name_bytes;
+                    on_event(Event::Skipped { member, reason });
+                    return Ok(());
+                }
+            }?;
+            on_event(Event::Archived { member: name_bytes });
+            Ok(())
+        });
+        match walked {
+            Ok(()) => Ok(tally),
+            Err(error) => {
+                tar.abandon();
+                Err(error)
+            }
+        }
+    }
+
+    /// Computes the exact length in bytes of an archive that has this tree and
+    /// nothing else, its end included, as for a `Content-Length`.
+    ///
+    /// Walks the tree and opens every file, but reads none. The length holds if
+    /// the tree does not change before it is written; if it does, the archive
+    /// may become longer or shorter, and nobody is told.
+    ///
+    /// # Errors
+    ///
+    /// A [`MemberError`] that names the member at fault.
+    pub fn archive_bytes(&self) -> io::Result<u64> {
+        let mut archive_bytes = tar::END.len() as u64;
+        self.walk(&mut |name, found| {
+            let member_bytes = match found {
+                Found::Directory(metadata) => {
+                    tar::member_bytes(name, &MemberKind::Directory, &metadata)?
+                }
+                Found::File(_, metadata) => {
+                    let size_bytes = metadata.len();
+                    tar::member_bytes(name, &MemberKind::File { size_bytes }, &(&metadata).into())?
+                }
+                Found::Symlink(target, metadata) => {
+                    let target = target.to_bytes();
+                    tar::member_bytes(name, &MemberKind::Symlink { target }, &metadata)?
+                }
+                Found::HardLink(target, metadata) => {
+                    let target = target.as_bytes();
+                    tar::member_bytes(name, &MemberKind::HardLink { target }, &metadata)?
+                }
+                Found::Skipped(_) => 0,
+            };
+            archive_bytes = archive_bytes.saturating_add(member_bytes);
+            Ok(())
+        })?;
+        Ok(archive_bytes)
+    }
+
+    fn walk(&self, visit: &mut Visit<'_>) -> io::Result<()> {
+        if let Some(prefix) = &self.prefix {
+            let metadata = stat_open(&self.root, prefix)?;
+            visit(prefix, Found::Directory((&metadata).into()))?;
+        }
+        let mut walk = Walk {
+            visit,
+            hard_links: HardLinks::new(HARD_LINK_BYTES_MAX),
+            listing_bytes_held: 0,
+            listing_bytes_max: self.listing_bytes_max,
+        };
+        walk.walk_entries(&self.root, self.prefix.as_ref(), 0)
+    }
+}
+
+/// What a name in the tree turned out to be.
+enum Found<'a> {
+    Directory(MemberMetadata),
+    /// Open at its beginning, with the metadata of the descriptor.
+    File(File, Metadata),
+    Symlink(CString, MemberMetadata),
+    HardLink(&'a MemberName, MemberMetadata),
+    Skipped(SkipReason),
+}
+
+type Visit<'v> = dyn FnMut(&MemberName, Found<'_>) -> io::Result<()> + 'v;
+
+/// One pass over the tree: what it holds beside the call stack.
+struct Walk<'w, 'v> {
+    visit: &'w mut Visit<'v>,
+    hard_links: HardLinks,
+    listing_bytes_held: usize,
+    listing_bytes_max: usize,
+}
+
+impl Walk<'_, '_> {
+    /// Visits all that a directory contains. `name` is `None` for a root
+    /// without a name; `depth` is the root's 0.
+    fn walk_entries(
+        &mut self,
+        directory: &File,
+        name: Option<&MemberName>,
+        depth: usize,
+    ) -> io::Result<()> {
+        let listing_bytes_before = self.listing_bytes_held;
+        for file_name in self.list(directory, name)? {
+            let member = match name {
+                Some(name) => name.child(file_name.to_bytes())?,
+                None => MemberName::parse(file_name.to_bytes())?,
+            };
+            self.walk_entry(directory, &file_name, &member, depth + 1)?;
+        }
+        self.listing_bytes_held = listing_bytes_before;
+        Ok(())
+    }
+
+    fn walk_entry(
+        &mut self,
+        parent: &File,
+        file_name: &CStr,
+        member: &MemberName,
+        depth: usize,
+    ) -> io::Result<()> {
+        let stat =
+            retry_on_intr(|| rustix::fs::statat(parent, file_name, AtFlags::SYMLINK_NOFOLLOW))
+                .map_err(|errno| unreadable(member, "looking at", errno))?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => self.walk_subdirectory(parent, file_name, member, depth),
+            FileType::RegularFile => self.visit_file(parent, file_name, member),
+            FileType::Symlink => self.visit_symlink(parent, file_name, member, &stat),
+            FileType::Fifo => (self.visit)(member, Found::Skipped(SkipReason::Fifo)),
+            FileType::Socket => (self.visit)(member, Found::Skipped(SkipReason::Socket)),
+            FileType::CharacterDevice | FileType::BlockDevice | FileType::Unknown => {
+                (self.visit)(member, Found::Skipped(SkipReason::Device))
+            }
+        }
+    }
+
+    fn walk_subdirectory(
+        &mut self,
+        parent: &File,
+        file_name: &CStr,
+        member: &MemberName,
+        depth: usize,
+    ) -> io::Result<()> {
+        if depth > DEPTH_MAX {
+            let depth_max = DEPTH_MAX;
+            return Err(member.fails(MemberProblem::TooDeep { depth_max }).into());
+        }
+        let directory = open_entry(parent, file_name, member, OFlags::DIRECTORY)?;
+        let metadata = stat_open(&directory, member)?;
+        (self.visit)(member, Found::Directory((&metadata).into()))?;
+        self.walk_entries(&directory, Some(member), depth)
+    }
+
+    fn visit_file(
+        &mut self,
+        parent: &File,
+        file_name: &CStr,
+        member: &MemberName,
+    ) -> io::Result<()> {
+        let file = open_entry(parent, file_name, member, OFlags::NONBLOCK)?;
+        let metadata = stat_open(&file, member)?;
+        if !metadata.is_file() {
+            return Err(member.fails(MemberProblem::Replaced).into());
+        }
+        match self.hard_links.first_name(&metadata, member) {
+            Some(first_name) => {
+                (self.visit)(member, Found::HardLink(&first_name, (&metadata).into()))
+            }
+            None => (self.visit)(member, Found::File(file, metadata)),
+        }
+    }
+
+    fn visit_symlink(
+        &mut self,
+        parent: &File,
+        file_name: &CStr,
+        member: &MemberName,
+        stat: &Stat,
+    ) -> io::Result<()> {
+        let target = retry_on_intr(|| rustix::fs::readlinkat(parent, file_name, Vec::new()))
+            .map_err(|errno| match errno {
+                // "Not a symlink", according to readlink(2).
+                Errno::INVAL => member.fails(MemberProblem::Replaced),
+                errno => unreadable(member, "reading", errno),
+            })?;
+        // The permissions of a symlink mean nothing, and all systems show these.
+        let mut metadata = MemberMetadata::new(0o777, stat.st_mtime);
+        metadata.uid = stat.st_uid;
+        metadata.gid = stat.st_gid;
+        (self.visit)(member, Found::Symlink(target, metadata))
+    }
+
+    /// Lists a directory, sorted, and counts what the listing holds.
+    fn list(&mut self, directory: &File, name: Option<&MemberName>) -> io::Result<Vec<CString>> {
+        let fails = |problem| match name {
+            Some(name) => name.fails(problem),
+            None => MemberError::new(b".", problem),
+        };
+        let listing_failed = |errno: Errno| {
+            fails(MemberProblem::Unreadable {
+                attempt: "listing",
+                source: errno.into(),
+            })
+        };
+        let mut file_names = Vec::new();
+        for entry in Dir::read_from(directory).map_err(listing_failed)? {
+            let entry = entry.map_err(listing_failed)?;
+            let file_name = entry.file_name();
+            if matches!(file_name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            self.listing_bytes_held += file_name.count_bytes() + LISTING_ENTRY_BYTES;
+            if self.listing_bytes_held > self.listing_bytes_max {
+                let listing_bytes_max = self.listing_bytes_max;
+                return Err(fails(MemberProblem::ListingTooLarge { listing_bytes_max }).into());
+            }
+            file_names.push(file_name.to_owned());
+        }
+        file_names.sort_unstable();
+        Ok(file_names)
+    }
+}
+
+impl Tally {
+    fn count(&mut self, found: &Found<'_>) {
+        match found {
+            Found::Directory(_) => self.directories += 1,
+            Found::File(_, metadata) => {
+                self.files += 1;
+                self.content_bytes += metadata.len();
+            }
+            Found::Symlink(..) => self.symlinks += 1,
+            Found::HardLink(..) => self.hard_links += 1,
+            Found::Skipped(_) => self.skipped += 1,
+        }
+    }
+}
+
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fifo => "it is a FIFO",
+            Self::Socket => "it is a socket",
+            Self::Device => "it is a device",
+        })
+    }
+}
+
+fn open_root(root: &Path) -> Result<File, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = retry_on_intr(|| rustix::fs::open(root, flags, Mode::empty()))?;
+    // Opening asks for the permission to list; this one, to enter.
+    rustix::fs::statat(&root, c".", AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(root.into())
+}
+
+/// Opens an entry of `parent` for reading, but no symlink and nothing that would
+/// wait for another process.
+fn open_entry(
+    parent: &File,
+    file_name: &CStr,
+    member: &MemberName,
+    flags: OFlags,
+) -> Result<File, MemberError> {
+    let flags = flags | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
+    retry_on_intr(|| rustix::fs::openat(parent, file_name, flags, Mode::empty()))
+        .map(File::from)
+        .map_err(|errno| match errno {
+            // A symlink; not a directory; a socket.
+            Errno::LOOP | Errno::NOTDIR | Errno::NXIO => member.fails(MemberProblem::Replaced),
+            errno => unreadable(member, "opening", errno),
+        })
+}
+
+fn stat_open(file: &File, member: &MemberName) -> Result<Metadata, MemberError> {
+    file.metadata().map_err(|source| {
+        let attempt = "looking at";
+        member.fails(MemberProblem::Unreadable { attempt, source })
+    })
+}
+
+/// A file that was written to while it was copied may be half old, half new,
+/// with the size that it had. The system's clock for these times ticks every
+/// few milliseconds: a change within the tick of the one before is not seen.
+fn check_unchanged(member: &MemberName, file: &File, before: &Metadata) -> io::Result<()> {
+    let after = stat_open(file, member)?;
+    let changed = |metadata: &Metadata| (metadata.len(), metadata.mtime(), metadata.mtime_nsec());
+    match changed(&after) == changed(before) {
+        true => Ok(()),
+        false => Err(member.fails(MemberProblem::Rewritten).into()),
+    }
+}
+
+fn unreadable(member: &MemberName, attempt: &'static str, errno: Errno) -> MemberError {
+    let source = errno.into();
+    member.fails(MemberProblem::Unreadable { attempt, source })
+}
+
+/// Tells the operator which root cannot be archived.
+#[derive(Debug)]
+struct RootError {
+    root: PathBuf,
+    source: io::Error,
+}
+
+impl From<RootError> for io::Error {
+    fn from(error: RootError) -> Self {
+        Self::new(error.source.kind(), error)
+    }
+}
+
+impl fmt::Display for RootError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "cannot archive the directory {:?}: {}",
+            self.root, self.source
+        )
+    }
+}
+
+impl Error for RootError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// What only a change between two system calls can show: here the second call
+/// is made alone.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_symlink_in_the_place_of_a_file_or_directory_is_not_opened() {
+        let scratch = tempfile::tempdir().unwrap();
+        symlink("/etc/passwd", scratch.path().join("file")).unwrap();
+        symlink("/etc", scratch.path().join("directory")).unwrap();
+        let parent = open_root(scratch.path()).unwrap();
+        for (file_name, flags) in [
+            (c"file", OFlags::NONBLOCK),
+            (c"directory", OFlags::DIRECTORY),
+        ] {
+            let member = MemberName::parse(file_name.to_bytes()).unwrap();
+            let error = open_entry(&parent, file_name, &member, flags).unwrap_err();
+            assert_eq!(error.member(), file_name.to_bytes());
+            assert!(
+                matches!(error.problem(), MemberProblem::Replaced),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_fifo_in_the_place_of_a_file_neither_hangs_nor_is_read() {
+        let scratch = tempfile::tempdir().unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, scratch.path().join("file"), 0o600.into()).unwrap();
+        let parent = open_root(scratch.path()).unwrap();
+        let member = MemberName::parse(b"file").unwrap();
+        let mut visited = false;
+        let mut walk = Walk {
+            visit: &mut |_, _| {
+                visited = true;
+                Ok(())
+            },
+            hard_links: HardLinks::new(0),
+            listing_bytes_held: 0,
+            listing_bytes_max: 0,
+        };
+        let error = walk.visit_file(&parent, c"file", &member).unwrap_err();
+        let problem = MemberError::find_in(&error).unwrap().problem();
+        assert!(matches!(problem, MemberProblem::Replaced), "{problem:?}");
+        assert!(!visited);
+    }
+}

@@ -1,0 +1,287 @@
+//! CSV (RFC 4180) and TSV.
+//!
+//! [`CsvWriter`] writes a header and a line a row. In CSV a text is quoted where it must be, and one
+//! that is empty, or empty bytes, always: an empty field is a null. In TSV tab, line breaks and
+//! backslash are written as `\t`, `\n`, `\r` and `\\`, and null as an empty field too.
+//!
+//! No line is blank: pandas, pyarrow and astropy skip those, and with them a row. In a table of one
+//! column a null, an empty text and one of blanks have quotes, in TSV as well, whose readers know
+//! them. So null and an empty text are the same there, and polars, which takes nothing in quotes for
+//! a null number, must be told a column's type.
+
+use std::{io::Write, sync::Arc};
+
+use arrow::{
+    datatypes::{DataType, Field, Schema, SchemaRef},
+    record_batch::RecordBatch,
+};
+
+use super::{
+    TableEnd, TableError, TableWriter,
+    buffer::RowBuffer,
+    column::{Cells, Column, cell_types},
+    gather::{Frames, Gather, TextFormat},
+    scalar,
+    text::{self, Specials},
+};
+
+/// At the beginning of a file readers take it for no part of the text.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// How fields are set apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delimiter {
+    /// CSV: lines end with CR LF (RFC 4180, 2.1).
+    Comma,
+    /// TSV: lines end with LF (IANA, text/tab-separated-values).
+    Tab,
+}
+
+/// Writes one table as CSV or TSV.
+///
+/// Booleans are `true` and `false`, times ISO 8601, binary values hexadecimal. Lists are refused:
+/// no two readers agree on them.
+///
+/// ```
+/// use std::sync::Arc;
+/// use arrow::{array::{ArrayRef, Int32Array, StringArray}, datatypes::{DataType, Field, Schema}, record_batch::RecordBatch};
+/// use datastreamer_table::{TableEnd, TableWriter, csv::{CsvWriter, Delimiter}};
+///
+/// let schema = Arc::new(Schema::new(vec![
+///     Field::new("n", DataType::Int32, true),
+///     Field::new("name", DataType::Utf8, true),
+/// ]));
+/// let numbers = Int32Array::from(vec![Some(1), None, Some(3)]);
+/// let names = StringArray::from(vec![Some("a,b"), Some(""), None]);
+/// let columns: Vec<ArrayRef> = vec![Arc::new(numbers), Arc::new(names)];
+/// let batch = RecordBatch::try_new(Arc::clone(&schema), columns)?;
+/// let mut file = Vec::new();
+/// let mut table = Box::new(CsvWriter::new(&mut file, schema, Delimiter::Comma)?);
+/// table.write(&batch)?;
+/// table.finish(TableEnd::Complete)?;
+/// assert_eq!(file, b"n,name\r\n1,\"a,b\"\r\n,\"\"\r\n3,\r\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct CsvWriter<W> {
+    rows: Gather<W>,
+    frames: Frames,
+    fields: Fields,
+}
+
+/// How a table's fields are written.
+struct Fields {
+    delimiter: Delimiter,
+    /// The table has one column, so that a line may be blank.
+    are_alone: bool,
+}
+
+impl<W: Write> CsvWriter<W> {
+    /// Writes the header.
+    ///
+    /// # Errors
+    /// A column that the format cannot hold, before anything is written; what the output says.
+    pub fn new(out: W, schema: SchemaRef, delimiter: Delimiter) -> Result<Self, TableError> {
+        check(&schema, delimiter)?;
+        let columns = schema.fields().len();
+        let mut rows = Gather::new(out, Arc::clone(&schema));
+        rows.append(|out| append_header(out, &schema, delimiter));
+        rows.hand_over()?;
+        let frame = |place| match place {
+            0 => [Vec::new(), Vec::new(), Vec::new()],
+            _ => [vec![delimiter.byte()], Vec::new(), vec![delimiter.byte()]],
+        };
+        let around: Vec<_> = (0..columns).map(frame).collect();
+        Ok(Self {
+            rows,
+            frames: Frames::new(b"", delimiter.line_end(), &around),
+            fields: Fields {
+                delimiter,
+                are_alone: columns == 1,
+            },
+        })
+    }
+}
+
+/// Refuses columns that the format cannot hold.
+///
+/// # Errors
+/// The first such column.
+pub(super) fn check(schema: &Schema, delimiter: Delimiter) -> Result<(), TableError> {
+    let refused = |field: &Field, problem| TableError::Column {
+        column: field.name().clone(),
+        problem,
+    };
+    for (field, data_type) in schema.fields().iter().zip(cell_types(schema)) {
+        if !holds(&data_type) {
+            let problem = format!("{} cannot hold {}", delimiter.name(), field.data_type());
+            return Err(refused(field, problem));
+        }
+    }
+    // TSV has no quotes to hide it behind.
+    match schema.fields().first() {
+        Some(field) if delimiter == Delimiter::Tab && field.name().starts_with(BYTE_ORDER_MARK) => {
+            let problem = "readers take U+FEFF at the beginning of a file for a byte order mark";
+            Err(refused(field, problem.to_owned()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn append_header(out: &mut Vec<u8>, schema: &Schema, delimiter: Delimiter) {
+    let fields = schema.fields();
+    for (place, field) in fields.iter().enumerate() {
+        let name = field.name();
+        let is_first = place == 0;
+        let is_blank = fields.len() == 1 && name.trim_ascii().is_empty();
+        if !is_first {
+            out.push(delimiter.byte());
+        }
+        match is_blank || (is_first && name.starts_with(BYTE_ORDER_MARK)) {
+            true => append_in_quotes(out, name),
+            false => delimiter.append_text(out, name),
+        }
+    }
+    out.extend_from_slice(delimiter.line_end());
+}
+
+impl TextFormat for Fields {
+    const SPECIALS: Specials = scalar::SPECIALS;
+    const BOOLEANS: [&'static str; 2] = ["false", "true"];
+
+    fn has_marks(&self, text: &[u8]) -> bool {
+        self.delimiter.has_marks(text)
+    }
+
+    /// Texts with marks or without anything, and what is rendered for no format.
+    fn append_cell(
+        &mut self,
+        out: &mut Vec<u8>,
+        _place: usize,
+        column: &Column<'_>,
+        row: usize,
+    ) -> Result<(), &'static str> {
+        match &column.cells {
+            Cells::Text(texts) => self.delimiter.append_text(out, texts.get(row)),
+            Cells::Bytes(bytes) if bytes.get(row).is_empty() => self.delimiter.append_text(out, ""),
+            Cells::Bytes(bytes) => bytes.get(row).iter().for_each(|byte| text::hex(out, *byte)),
+            cells => scalar::append(out, cells, row, Self::SPECIALS)?,
+        }
+        Ok(())
+    }
+
+    /// Sets a line in quotes if there is nothing on it, or only blanks.
+    #[inline]
+    fn row_is_done(&mut self, out: &mut RowBuffer, begun: usize) {
+        if self.are_alone {
+            let end = out.len() - self.delimiter.line_end().len();
+            if out.as_bytes()[begun..end].trim_ascii().is_empty() {
+                out.insert(end, b'"');
+                out.insert(begun, b'"');
+            }
+        }
+    }
+}
+
+impl<W: Write> TableWriter for CsvWriter<W> {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), TableError> {
+        self.rows
+            .write_text_rows(batch, &self.frames, &mut self.fields)
+    }
+
+    /// Neither format has a place to say that a limit cut the table.
+    fn finish(self: Box<Self>, _end: TableEnd) -> Result<(), TableError> {
+        self.rows.end()
+    }
+
+    fn abort(self: Box<Self>, _reason: &str) -> Result<(), TableError> {
+        self.rows.end()
+    }
+}
+
+impl Delimiter {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Comma => "CSV",
+            Self::Tab => "TSV",
+        }
+    }
+
+    fn byte(self) -> u8 {
+        match self {
+            Self::Comma => b',',
+            Self::Tab => b'\t',
+        }
+    }
+
+    fn line_end(self) -> &'static [u8] {
+        match self {
+            Self::Comma => b"\r\n",
+            Self::Tab => b"\n",
+        }
+    }
+
+    /// Says whether a field must have quotes around it, or an escape.
+    #[inline]
+    fn has_marks(self, text: &[u8]) -> bool {
+        match self {
+            Self::Comma => text::any(text, |byte| matches!(byte, b',' | b'"' | b'\r' | b'\n')),
+            Self::Tab => text::any(text, |byte| matches!(byte, b'\t' | b'\n' | b'\r' | b'\\')),
+        }
+    }
+
+    fn append_text(self, out: &mut Vec<u8>, text: &str) {
+        match self {
+            Self::Comma if text.is_empty() || self.has_marks(text.as_bytes()) => {
+                append_in_quotes(out, text);
+            }
+            Self::Comma => out.extend_from_slice(text.as_bytes()),
+            Self::Tab => append_escaped(out, text.as_bytes()),
+        }
+    }
+}
+
+fn holds(data_type: &DataType) -> bool {
+    use DataType as T;
+    data_type.is_integer()
+        || matches!(
+            data_type,
+            T::Boolean | T::Float32 | T::Float64 | T::Decimal128(_, _) | T::Decimal256(_, _)
+        )
+        || matches!(
+            data_type,
+            T::Utf8 | T::LargeUtf8 | T::Utf8View | T::Binary | T::LargeBinary | T::BinaryView
+        )
+        || matches!(
+            data_type,
+            T::FixedSizeBinary(_)
+                | T::Timestamp(_, _)
+                | T::Date32
+                | T::Date64
+                | T::Time32(_)
+                | T::Time64(_)
+        )
+}
+
+fn append_in_quotes(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    let mut rest = text.as_bytes();
+    while let Some(at) = memchr::memchr(b'"', rest) {
+        out.extend_from_slice(&rest[..=at]);
+        out.push(b'"');
+        rest = &rest[at + 1..];
+    }
+    out.extend_from_slice(rest);
+    out.push(b'"');
+}
+
+fn append_escaped(out: &mut Vec<u8>, text: &[u8]) {
+    for byte in text {
+        match byte {
+            b'\t' => out.extend_from_slice(b"\\t"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            byte => out.push(*byte),
+        }
+    }
+}

@@ -1,0 +1,403 @@
+//! Elements, big-endian, into Arrow's buffers: many cells of one column at a time.
+
+use std::sync::Arc;
+
+use crate::copy_short;
+use arrow::{
+    array::{
+        ArrayRef, ArrowPrimitiveType, BooleanArray, BooleanBufferBuilder, FixedSizeListArray,
+        PrimitiveArray, StringArray,
+    },
+    buffer::{NullBuffer, OffsetBuffer, ScalarBuffer},
+    datatypes::{
+        Field, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
+        UInt16Type, UInt32Type, UInt64Type,
+    },
+    error::ArrowError,
+};
+
+use super::{
+    column::{Element, Scaling},
+    form::Stored,
+};
+
+/// The elements of a column, as they come.
+pub(super) struct Values {
+    element: Element,
+    elements: Elements,
+    /// Bits of those that are not null, where there may be such.
+    valid: Option<BooleanBufferBuilder>,
+}
+
+enum Elements {
+    Bool(BooleanBufferBuilder),
+    I8(Vec<i8>),
+    I16(Vec<i16>),
+    I32(Vec<i32>),
+    I64(Vec<i64>),
+    U8(Vec<u8>),
+    U16(Vec<u16>),
+    U32(Vec<u32>),
+    U64(Vec<u64>),
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+    Text { bytes: Vec<u8>, ends: Vec<i32> },
+}
+
+/// Cells of one column: in each row the same bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Cells<'a> {
+    pub(super) block: &'a [u8],
+    pub(super) rows: usize,
+    pub(super) row_bytes: usize,
+    pub(super) at: usize,
+    /// Of each cell.
+    pub(super) bytes: usize,
+    /// Elements of each cell.
+    pub(super) elements: usize,
+}
+
+/// What is wrong with an element, and where.
+pub(super) struct Problem {
+    /// The cell among those that were given.
+    pub(super) cell: usize,
+    /// The byte in the cell.
+    pub(super) at: usize,
+    pub(super) text: String,
+}
+
+impl<'a> Cells<'a> {
+    /// A single cell.
+    pub(super) fn one(cell: &'a [u8], elements: usize) -> Self {
+        Self {
+            block: cell,
+            rows: 1,
+            row_bytes: cell.len(),
+            at: 0,
+            bytes: cell.len(),
+            elements,
+        }
+    }
+
+    /// Cells of no bytes are none here: there is nothing to read.
+    #[inline]
+    fn iter(self) -> impl Iterator<Item = &'a [u8]> {
+        let rows = if self.bytes == 0 { 0 } else { self.rows };
+        self.block
+            .chunks_exact(self.row_bytes.max(1))
+            .take(rows)
+            .map(move |row| &row[self.at..self.at + self.bytes])
+    }
+
+    #[inline]
+    fn each<const N: usize>(self, mut take: impl FnMut([u8; N])) {
+        for cell in self.iter() {
+            let (elements, _) = cell.as_chunks::<N>();
+            for element in elements {
+                take(*element);
+            }
+        }
+    }
+}
+
+/// Appends all elements of cells.
+#[inline]
+fn extend<const N: usize, T>(out: &mut Vec<T>, cells: Cells<'_>, read: impl Fn([u8; N]) -> T) {
+    if cells.bytes == N {
+        let elements = cells.iter().map(|cell| cell.first_chunk::<N>());
+        out.extend(elements.map(|element| read(element.copied().unwrap_or([0; N]))));
+    } else {
+        cells.each(|element| out.push(read(element)));
+    }
+}
+
+impl Values {
+    pub(super) fn new(element: Element) -> Self {
+        let other_sign = element.scaling == Scaling::OtherSign;
+        let is_linear = matches!(element.scaling, Scaling::Linear { .. });
+        let elements = match element.stored {
+            Stored::Logical | Stored::Bit => Elements::Bool(BooleanBufferBuilder::new(0)),
+            Stored::Text => Elements::Text {
+                bytes: Vec::new(),
+                ends: vec![0],
+            },
+            Stored::Complex => Elements::F32(Vec::new()),
+            Stored::DoubleComplex => Elements::F64(Vec::new()),
+            _ if is_linear => Elements::F64(Vec::new()),
+            Stored::Byte if other_sign => Elements::I8(Vec::new()),
+            Stored::Byte => Elements::U8(Vec::new()),
+            Stored::Short if other_sign => Elements::U16(Vec::new()),
+            Stored::Short => Elements::I16(Vec::new()),
+            Stored::Int if other_sign => Elements::U32(Vec::new()),
+            Stored::Int => Elements::I32(Vec::new()),
+            Stored::Long if other_sign => Elements::U64(Vec::new()),
+            Stored::Long => Elements::I64(Vec::new()),
+            Stored::Float => Elements::F32(Vec::new()),
+            Stored::Double => Elements::F64(Vec::new()),
+        };
+        let nullable = element.is_nullable();
+        Self {
+            element,
+            elements,
+            valid: nullable.then(|| BooleanBufferBuilder::new(0)),
+        }
+    }
+
+    /// Appends the elements of cells.
+    pub(super) fn append(&mut self, cells: Cells<'_>) -> Result<(), Problem> {
+        match self.element.stored {
+            Stored::Logical => return self.append_logicals(cells),
+            Stored::Bit => self.append_bits(cells),
+            Stored::Text => return self.append_texts(cells),
+            _ => {}
+        }
+        if let (Some(valid), Some(null)) = (&mut self.valid, self.element.null) {
+            match self.element.stored {
+                Stored::Byte => cells.each(|stored| valid.append(stored != [null as u8])),
+                Stored::Short => {
+                    let null = (null as i16).to_be_bytes();
+                    cells.each(|stored| valid.append(stored != null));
+                }
+                Stored::Int => {
+                    let null = (null as i32).to_be_bytes();
+                    cells.each(|stored| valid.append(stored != null));
+                }
+                _ => cells.each(|stored| valid.append(stored != null.to_be_bytes())),
+            }
+        }
+        if let Scaling::Linear { scale, zero } = self.element.scaling {
+            self.append_scaled(cells, |stored| stored * scale + zero);
+            return Ok(());
+        }
+        match &mut self.elements {
+            Elements::I8(out) => extend(out, cells, |[byte]| (byte ^ 0x80) as i8),
+            // Nothing is to be done with many bytes but to copy them.
+            Elements::U8(out) if cells.bytes > 1 => {
+                cells.iter().for_each(|cell| out.extend_from_slice(cell));
+            }
+            Elements::U8(out) => extend(out, cells, |[byte]| byte),
+            Elements::I16(out) => extend(out, cells, i16::from_be_bytes),
+            Elements::U16(out) => extend(out, cells, |b| u16::from_be_bytes(b) ^ (1 << 15)),
+            Elements::I32(out) => extend(out, cells, i32::from_be_bytes),
+            Elements::U32(out) => extend(out, cells, |b| u32::from_be_bytes(b) ^ (1 << 31)),
+            Elements::I64(out) => extend(out, cells, i64::from_be_bytes),
+            Elements::U64(out) => extend(out, cells, |b| u64::from_be_bytes(b) ^ (1 << 63)),
+            Elements::F32(out) => extend(out, cells, f32::from_be_bytes),
+            Elements::F64(out) => extend(out, cells, f64::from_be_bytes),
+            Elements::Bool(_) | Elements::Text { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn append_scaled(&mut self, cells: Cells<'_>, scaled: impl Fn(f64) -> f64) {
+        let Elements::F64(out) = &mut self.elements else {
+            return;
+        };
+        match self.element.stored {
+            Stored::Byte => extend(out, cells, |[byte]| scaled(byte.into())),
+            Stored::Short => extend(out, cells, |b| scaled(i16::from_be_bytes(b).into())),
+            Stored::Int => extend(out, cells, |b| scaled(i32::from_be_bytes(b).into())),
+            Stored::Long => extend(out, cells, |b| scaled(i64::from_be_bytes(b) as f64)),
+            Stored::Float => extend(out, cells, |b| scaled(f32::from_be_bytes(b).into())),
+            _ => extend(out, cells, |b| scaled(f64::from_be_bytes(b))),
+        }
+    }
+
+    /// `T`, `F`, or 0 for null (FITS 4.0, 7.3.3.1).
+    fn append_logicals(&mut self, cells: Cells<'_>) -> Result<(), Problem> {
+        let (Elements::Bool(out), Some(valid)) = (&mut self.elements, &mut self.valid) else {
+            return Ok(());
+        };
+        for (cell, bytes) in cells.iter().enumerate() {
+            for (at, byte) in bytes.iter().enumerate() {
+                if !matches!(byte, b'T' | b'F' | 0) {
+                    return Err(Problem {
+                        cell,
+                        at,
+                        text: format!("0x{byte:02x} is no logical value: they are T, F and 0"),
+                    });
+                }
+                out.append(*byte == b'T');
+                valid.append(*byte != 0);
+            }
+        }
+        Ok(())
+    }
+
+    /// The most significant bit is the first.
+    fn append_bits(&mut self, cells: Cells<'_>) {
+        let Elements::Bool(out) = &mut self.elements else {
+            return;
+        };
+        for cell in cells.iter() {
+            for bit in 0..cells.elements {
+                out.append(cell[bit / 8] << (bit % 8) & 0x80 != 0);
+            }
+        }
+    }
+
+    /// See [`text_of`].
+    fn append_texts(&mut self, cells: Cells<'_>) -> Result<(), Problem> {
+        let (Elements::Text { bytes, ends }, Some(valid)) = (&mut self.elements, &mut self.valid)
+        else {
+            return Ok(());
+        };
+        let (begun, already) = (bytes.len(), ends.len() - 1);
+        if begun + cells.rows * cells.bytes > i32::MAX as usize {
+            return Err(Problem {
+                cell: 0,
+                at: 0,
+                text: "the texts of the batch take more than 2 GiB".to_owned(),
+            });
+        }
+        if cells.bytes == 0 {
+            ends.extend((0..cells.rows).map(|_| begun as i32));
+            valid.append_n(cells.rows, true);
+            return Ok(());
+        }
+        let text_bytes = match self.element.text_bytes {
+            0 => cells.bytes,
+            own => own,
+        };
+        let texts_per_cell = cells.bytes / text_bytes;
+        valid.append_n(cells.rows * texts_per_cell, true);
+        ends.reserve(cells.rows * texts_per_cell);
+        bytes.resize(begun + cells.rows * cells.bytes, 0);
+        let mut end = begun;
+        let append = |text: &[u8]| {
+            match text_of(text) {
+                Some(text) => {
+                    copy_short(&mut bytes[end..end + text.len()], text);
+                    end += text.len();
+                }
+                None => valid.set_bit(ends.len() - 1, false),
+            }
+            ends.push(end as i32);
+        };
+        if text_bytes == cells.bytes {
+            cells.iter().for_each(append);
+        } else {
+            let texts = cells.iter().flat_map(|cell| cell.chunks_exact(text_bytes));
+            texts.for_each(append);
+        }
+        bytes.truncate(end);
+        if bytes[begun..].is_ascii() {
+            return Ok(());
+        }
+        let texts = ends[already..].windows(2).enumerate();
+        let mut not_ascii = texts.filter_map(|(place, ends)| {
+            let text = &bytes[ends[0] as usize..ends[1] as usize];
+            let at = text.iter().position(|byte| !byte.is_ascii())?;
+            Some(Problem {
+                cell: place / texts_per_cell,
+                at: place % texts_per_cell * text_bytes + at,
+                text: format!("0x{:02x} is not ASCII", text[at]),
+            })
+        });
+        not_ascii.next().map_or(Ok(()), Err)
+    }
+
+    /// Says whether elements are complex numbers.
+    pub(super) fn is_pair(&self) -> bool {
+        matches!(self.element.stored, Stored::Complex | Stored::DoubleComplex)
+    }
+
+    /// Ends the column: an array of its elements.
+    pub(super) fn finish(self) -> Result<ArrayRef, ArrowError> {
+        let is_pair = self.is_pair();
+        let valid = self.valid.map(|valid| NullBuffer::new(valid.build()));
+        let nulls = valid.filter(|valid| valid.null_count() > 0);
+        let array = match self.elements {
+            Elements::Bool(bits) => Arc::new(BooleanArray::new(bits.build(), nulls)),
+            Elements::I8(values) => primitive::<Int8Type>(values, nulls)?,
+            Elements::I16(values) => primitive::<Int16Type>(values, nulls)?,
+            Elements::I32(values) => primitive::<Int32Type>(values, nulls)?,
+            Elements::I64(values) => primitive::<Int64Type>(values, nulls)?,
+            Elements::U8(values) => primitive::<UInt8Type>(values, nulls)?,
+            Elements::U16(values) => primitive::<UInt16Type>(values, nulls)?,
+            Elements::U32(values) => primitive::<UInt32Type>(values, nulls)?,
+            Elements::U64(values) => primitive::<UInt64Type>(values, nulls)?,
+            Elements::F32(values) => primitive::<Float32Type>(values, nulls)?,
+            Elements::F64(values) => primitive::<Float64Type>(values, nulls)?,
+            Elements::Text { bytes, ends } => {
+                let offsets = OffsetBuffer::new(ScalarBuffer::from(ends));
+                Arc::new(StringArray::try_new(offsets, bytes.into(), nulls)?)
+            }
+        };
+        if !is_pair {
+            return Ok(array);
+        }
+        let part = Arc::new(Field::new_list_field(array.data_type().clone(), false));
+        Ok(Arc::new(FixedSizeListArray::try_new(part, 2, array, None)?))
+    }
+}
+
+/// What a cell of text holds: it ends at the first NUL, and is null where that comes first (FITS
+/// 4.0, 7.3.3.1). Blanks at its end mean nothing.
+#[inline]
+fn text_of(cell: &[u8]) -> Option<&[u8]> {
+    let text = match nul_in(cell) {
+        Some(0) => return None,
+        Some(nul) => &cell[..nul],
+        None => cell,
+    };
+    let mut end = text.len();
+    while end > 0 && text[end - 1] == b' ' {
+        end -= 1;
+    }
+    Some(&text[..end])
+}
+
+/// Where the first NUL is. Eight bytes are looked at together: a borrow of the subtraction reaches
+/// the highest bit of a byte first where that is 0.
+#[inline]
+fn nul_in(text: &[u8]) -> Option<usize> {
+    const LOWEST: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGHEST: u64 = u64::from_ne_bytes([0x80; 8]);
+    let (words, rest) = text.as_chunks::<8>();
+    for (place, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let nuls = word.wrapping_sub(LOWEST) & !word & HIGHEST;
+        if nuls != 0 {
+            return Some(8 * place + nuls.trailing_zeros() as usize / 8);
+        }
+    }
+    let in_rest = rest.iter().position(|byte| *byte == 0)?;
+    Some(8 * words.len() + in_rest)
+}
+
+fn primitive<T: ArrowPrimitiveType>(
+    values: Vec<T::Native>,
+    nulls: Option<NullBuffer>,
+) -> Result<ArrayRef, ArrowError> {
+    Ok(Arc::new(PrimitiveArray::<T>::try_new(
+        values.into(),
+        nulls,
+    )?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_ends_at_the_first_nul_and_before_blanks() {
+        for length in 0..30 {
+            let full = vec![b'x'; length];
+            assert_eq!(text_of(&full), Some(full.as_slice()));
+            for nul in 0..length {
+                let mut cell = full.clone();
+                // 0x80 and 0x01 behind a NUL must not be taken for one.
+                cell[nul..].fill(0x80);
+                cell[nul] = 0;
+                assert_eq!(nul_in(&cell), Some(nul));
+                cell[nul + 1..].fill(1);
+                assert_eq!(nul_in(&cell), Some(nul));
+                let text = (nul > 0).then_some(&full[..nul]);
+                assert_eq!(text_of(&cell), text);
+                cell[nul..].fill(b' ');
+                assert_eq!(text_of(&cell), Some(&full[..nul]));
+            }
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! The list of formats: what each is called, and how a table is written in it.
+//!
+//! [`Format`] owns names, suffixes and media types; `format/negotiation.rs` finds a format by what
+//! a client says. What a format is like inside stands in its own file.
+
+mod negotiation;
+mod spooled;
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use arrow::datatypes::SchemaRef;
+
+use self::spooled::FitsWriter;
+use super::{
+    TableError, TableWriter,
+    column::check_any,
+    csv::{self, CsvWriter, Delimiter},
+    fits::{FitsSurvey, SPOOL_BYTES_MAX},
+    html::{self, HtmlWriter},
+    ipc::{self, IpcWriter},
+    json::{self, JsonWriter},
+    parquet::{ParquetCompression, ParquetWriter},
+    plain::{self, PlainWriter},
+    votable::{self, Serialization, Version, VotableOptions, VotableWriter},
+};
+
+/// A format of tables.
+///
+/// ```
+/// use datastreamer_table::Format;
+///
+/// assert_eq!(Format::from_suffix("vot"), Some(Format::Votable));
+/// assert_eq!(Format::parse("votable/b2"), Some(Format::VotableBinary2));
+/// assert_eq!(Format::from_accept("text/csv;q=0.5, application/json"), Some(Format::Json));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// VOTable, TABLEDATA.
+    Votable,
+    /// VOTable, BINARY.
+    VotableBinary,
+    /// VOTable, BINARY2.
+    VotableBinary2,
+    /// FITS binary table.
+    Fits,
+    /// CSV.
+    Csv,
+    /// TSV.
+    Tsv,
+    /// JSON, a record a line.
+    Ndjson,
+    /// JSON, an array of records.
+    Json,
+    /// Parquet.
+    Parquet,
+    /// Arrow IPC, a stream.
+    Arrow,
+    /// Arrow IPC, a file.
+    ArrowFile,
+    /// HTML, the first rows.
+    Html,
+    /// Plain text.
+    Text,
+}
+
+/// What the writers of all formats are told; each takes what concerns it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct WriterOptions {
+    /// The version that VOTables say they are.
+    pub votable_version: Version,
+    /// How Parquet is compressed.
+    pub parquet_compression: ParquetCompression,
+    /// How many rows an HTML page has at most.
+    pub html_rows_max: u64,
+    /// Where a FITS table waits until it is whole.
+    pub spool_directory: PathBuf,
+    /// How large it may be there, in bytes.
+    pub spool_bytes_max: u64,
+}
+
+impl Default for WriterOptions {
+    fn default() -> Self {
+        Self {
+            votable_version: Version::default(),
+            parquet_compression: ParquetCompression::default(),
+            html_rows_max: html::ROWS_MAX,
+            spool_directory: std::env::temp_dir(),
+            spool_bytes_max: SPOOL_BYTES_MAX,
+        }
+    }
+}
+
+impl Format {
+    /// All formats. Of those that share a suffix, or a range of media types, the first is the one
+    /// that it finds.
+    pub const ALL: [Self; 13] = [
+        Self::Votable,
+        Self::VotableBinary,
+        Self::VotableBinary2,
+        Self::Fits,
+        Self::Csv,
+        Self::Tsv,
+        Self::Ndjson,
+        Self::Json,
+        Self::Parquet,
+        Self::Arrow,
+        Self::ArrowFile,
+        Self::Html,
+        Self::Text,
+    ];
+
+    /// Returns the name, as in `--format votable`.
+    pub fn name(self) -> &'static str {
+        self.facts().name
+    }
+
+    /// Returns the suffix of file names and URLs, without its dot.
+    pub fn suffix(self) -> &'static str {
+        self.facts().suffix
+    }
+
+    /// Returns the media type with its parameters, as registered with IANA or, for VOTable, as
+    /// DALI 1.1 (3.3.3) names it. CSV is UTF-8 by itself (RFC 7111, 3); TSV has to say so
+    /// (RFC 6657, 4).
+    pub fn media_type(self) -> &'static str {
+        self.facts().media_type
+    }
+
+    /// Returns a line for people.
+    pub fn description(self) -> &'static str {
+        self.facts().description
+    }
+
+    /// Says whether compressing the whole file is worth it: text is, binary formats are dense or
+    /// compress themselves.
+    pub fn is_compressible(self) -> bool {
+        !matches!(
+            self,
+            Self::Fits | Self::Parquet | Self::Arrow | Self::ArrowFile
+        )
+    }
+
+    fn facts(self) -> Facts {
+        let facts = |name, suffix, media_type, description| Facts {
+            name,
+            suffix,
+            media_type,
+            description,
+        };
+        match self {
+            Self::Votable => facts(
+                "votable",
+                "vot",
+                "application/x-votable+xml;serialization=tabledata",
+                "VOTable, rows as XML: read by every astronomical tool",
+            ),
+            Self::VotableBinary => facts(
+                "votable-binary",
+                "vot",
+                "application/x-votable+xml;serialization=BINARY",
+                "VOTable, rows in binary, with values that stand for null",
+            ),
+            Self::VotableBinary2 => facts(
+                "votable-binary2",
+                "vot",
+                "application/x-votable+xml;serialization=BINARY2",
+                "VOTable, rows in binary, with nulls",
+            ),
+            Self::Fits => facts(
+                "fits",
+                "fits",
+                "application/fits",
+                "FITS binary table: begins once its length is known",
+            ),
+            Self::Csv => facts(
+                "csv",
+                "csv",
+                "text/csv;header=present",
+                "comma-separated values with a header",
+            ),
+            Self::Tsv => facts(
+                "tsv",
+                "tsv",
+                "text/tab-separated-values;charset=utf-8",
+                "tab-separated values with a header",
+            ),
+            Self::Ndjson => facts(
+                "ndjson",
+                "ndjson",
+                "application/x-ndjson",
+                "JSON, a record a line",
+            ),
+            Self::Json => facts(
+                "json",
+                "json",
+                "application/json",
+                "JSON, an array of records",
+            ),
+            Self::Parquet => facts(
+                "parquet",
+                "parquet",
+                "application/vnd.apache.parquet",
+                "Parquet: columns, compressed, with VOTable metadata",
+            ),
+            Self::Arrow => facts(
+                "arrow",
+                "arrow",
+                "application/vnd.apache.arrow.stream",
+                "Arrow IPC stream",
+            ),
+            Self::ArrowFile => facts(
+                "arrow-file",
+                "arrow",
+                "application/vnd.apache.arrow.file",
+                "Arrow IPC file (Feather 2)",
+            ),
+            Self::Html => facts(
+                "html",
+                "html",
+                "text/html;charset=utf-8",
+                "a page with the first rows, for people",
+            ),
+            Self::Text => facts(
+                "text",
+                "txt",
+                "text/plain;charset=utf-8",
+                "aligned columns, for people",
+            ),
+        }
+    }
+
+    /// Refuses a table that the format cannot hold, before anything is written. Values are not
+    /// looked at: one that cannot be held fails the write.
+    ///
+    /// # Errors
+    /// The first column that the format cannot hold, and why; a table without columns.
+    pub fn check(self, schema: &SchemaRef) -> Result<(), TableError> {
+        check_any(schema)?;
+        match self {
+            Self::Votable => votable::check(schema, Serialization::Tabledata),
+            Self::VotableBinary => votable::check(schema, Serialization::Binary),
+            Self::VotableBinary2 => votable::check(schema, Serialization::Binary2),
+            Self::Fits => FitsSurvey::new(schema.clone()).map(drop),
+            Self::Csv => csv::check(schema, Delimiter::Comma),
+            Self::Tsv => csv::check(schema, Delimiter::Tab),
+            Self::Ndjson | Self::Json => json::check(schema),
+            // What they refuse is for the crates arrow and parquet to say.
+            Self::Parquet | Self::Arrow | Self::ArrowFile => {
+                let options = WriterOptions::default();
+                self.writer(io::sink(), schema.clone(), &options).map(drop)
+            }
+            Self::Html => html::check(schema),
+            Self::Text => plain::check(schema),
+        }
+    }
+
+    /// Makes a writer, which begins with what stands before the first row.
+    ///
+    /// FITS writes nothing before it is [finished](TableWriter::finish): who wants to tell its
+    /// length beforehand takes a [`FitsSpool`](super::fits::FitsSpool) instead.
+    ///
+    /// # Errors
+    /// What [`check`](Self::check) refuses, before anything is written; what the output says, or
+    /// FITS's temporary file.
+    pub fn writer<'a, W: Write + Send + 'a>(
+        self,
+        out: W,
+        schema: SchemaRef,
+        options: &WriterOptions,
+    ) -> Result<Box<dyn TableWriter + Send + 'a>, TableError> {
+        check_any(&schema)?;
+        let votable = |serialization| VotableOptions {
+            serialization,
+            version: options.votable_version,
+        };
+        use Serialization as S;
+        Ok(match self {
+            Self::Votable => Box::new(VotableWriter::new(out, schema, votable(S::Tabledata))?),
+            Self::VotableBinary => Box::new(VotableWriter::new(out, schema, votable(S::Binary))?),
+            Self::VotableBinary2 => Box::new(VotableWriter::new(out, schema, votable(S::Binary2))?),
+            Self::Fits => Box::new(FitsWriter::new(out, schema, options)?),
+            Self::Csv => Box::new(CsvWriter::new(out, schema, Delimiter::Comma)?),
+            Self::Tsv => Box::new(CsvWriter::new(out, schema, Delimiter::Tab)?),
+            Self::Ndjson => Box::new(JsonWriter::new(out, schema, json::Framing::Lines)?),
+            Self::Json => Box::new(JsonWriter::new(out, schema, json::Framing::Array)?),
+            Self::Parquet => {
+                let compression = options.parquet_compression;
+                Box::new(ParquetWriter::new(out, schema, compression)?)
+            }
+            Self::Arrow => Box::new(IpcWriter::new(out, schema, ipc::Framing::Stream)?),
+            Self::ArrowFile => Box::new(IpcWriter::new(out, schema, ipc::Framing::File)?),
+            Self::Html => Box::new(HtmlWriter::new(out, schema, options.html_rows_max)?),
+            Self::Text => Box::new(PlainWriter::new(out, schema)?),
+        })
+    }
+}
+
+impl std::fmt::Display for Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+struct Facts {
+    name: &'static str,
+    suffix: &'static str,
+    media_type: &'static str,
+    description: &'static str,
+}

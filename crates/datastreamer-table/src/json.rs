@@ -1,0 +1,296 @@
+//! JSON: an array of records, or a record a line (NDJSON).
+//!
+//! [`JsonWriter`] owns the frame and the records. Values come from `gather.rs`, and those that it does not render from `scalar.rs`.
+//!
+//! Sources: RFC 8259, NDJSON 1.0.
+
+use std::{collections::HashSet, io::Write};
+
+use arrow::{
+    datatypes::{DataType, Schema, SchemaRef},
+    record_batch::RecordBatch,
+};
+
+use super::{
+    TableEnd, TableError, TableWriter,
+    buffer::RowBuffer,
+    column::{self, Cells, Column},
+    gather::{Frames, Gather, TextFormat},
+    scalar,
+    text::{self, Specials},
+    times,
+};
+
+/// JSON has no number that is none. What is infinite is refused before it could be written.
+const SPECIALS: Specials = Specials {
+    nan: "null",
+    infinity: "",
+    minus_infinity: "",
+};
+
+const INFINITE: &str = "JSON has no infinity";
+
+/// How records follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// NDJSON: a record a line.
+    Lines,
+    /// One array of records.
+    Array,
+}
+
+/// Writes one table as JSON records, each with every column.
+///
+/// | Arrow | JSON |
+/// |---|---|
+/// | Boolean | `true`, `false` |
+/// | integers, decimals | a number, exact; readers that take all numbers for doubles round beyond 2<sup>53</sup> |
+/// | Float16 to Float64 | the shortest number that reads back; NaN is `null`, as JSON has none |
+/// | Utf8 | a string |
+/// | Timestamp, Date, Time | a string, ISO 8601, in UTC without a zone |
+/// | Binary | a string, hexadecimal |
+/// | List, FixedSizeList | an array |
+/// | null | `null` |
+///
+/// An infinity fails the write, with its row and column. Structs are refused, and two columns of
+/// the same name, of which readers keep one (RFC 8259, 4).
+///
+/// An array that is aborted is left open, so that no reader takes it. Lines are all whole, and
+/// nothing but the transport tells that some are missing.
+///
+/// ```
+/// use std::sync::Arc;
+/// use arrow::{array::StringArray, datatypes::{DataType, Field, Schema}, record_batch::RecordBatch};
+/// use datastreamer_table::{TableEnd, TableWriter, json::{Framing, JsonWriter}};
+///
+/// let schema = Arc::new(Schema::new(vec![Field::new("name", DataType::Utf8, true)]));
+/// let names = StringArray::from(vec![Some("a\"b"), None]);
+/// let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(names)])?;
+/// let mut file = Vec::new();
+/// let mut table = Box::new(JsonWriter::new(&mut file, schema, Framing::Lines)?);
+/// table.write(&batch)?;
+/// table.finish(TableEnd::Complete)?;
+/// assert_eq!(file, b"{\"name\":\"a\\\"b\"}\n{\"name\":null}\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct JsonWriter<W> {
+    rows: Gather<W>,
+    frames: Frames,
+    records: Records,
+}
+
+/// How a table's records are written.
+struct Records {
+    framing: Framing,
+    is_empty: bool,
+}
+
+impl<W: Write> JsonWriter<W> {
+    /// Writes what stands before the first record.
+    ///
+    /// # Errors
+    /// A column that JSON cannot hold, before anything is written; what the output says.
+    pub fn new(out: W, schema: SchemaRef, framing: Framing) -> Result<Self, TableError> {
+        check(&schema)?;
+        let frames = frames(&schema, framing);
+        let mut rows = Gather::new(out, schema);
+        if framing == Framing::Array {
+            rows.append(|out| out.push(b'['));
+            rows.hand_over()?;
+        }
+        Ok(Self {
+            rows,
+            frames,
+            records: Records {
+                framing,
+                is_empty: true,
+            },
+        })
+    }
+}
+
+/// Refuses columns that JSON cannot hold.
+///
+/// # Errors
+/// The first such column.
+pub(super) fn check(schema: &Schema) -> Result<(), TableError> {
+    column::check_kinds(schema, "JSON")?;
+    let mut seen = HashSet::new();
+    let twice = schema
+        .fields()
+        .iter()
+        .find(|field| !seen.insert(field.name()));
+    match twice {
+        None => Ok(()),
+        Some(field) => Err(TableError::Column {
+            column: field.name().clone(),
+            problem: "JSON cannot hold two columns of the same name".into(),
+        }),
+    }
+}
+
+impl<W: Write> TableWriter for JsonWriter<W> {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), TableError> {
+        self.rows
+            .write_text_rows(batch, &self.frames, &mut self.records)
+    }
+
+    /// Neither framing has a place to say that a limit cut the table.
+    fn finish(mut self: Box<Self>, _end: TableEnd) -> Result<(), TableError> {
+        if self.records.framing == Framing::Array {
+            self.rows.append(|out| out.extend_from_slice(b"\n]\n"));
+        }
+        self.rows.end()
+    }
+
+    fn abort(self: Box<Self>, _reason: &str) -> Result<(), TableError> {
+        self.rows.end()
+    }
+}
+
+/// What stands around values: their names, the quotes of those that are strings, what begins and
+/// ends a record.
+fn frames(schema: &Schema, framing: Framing) -> Frames {
+    let (begin, end): (&[u8], &[u8]) = match framing {
+        Framing::Lines => (b"{", b"}\n"),
+        Framing::Array => (b",\n{", b"}"),
+    };
+    let types = column::cell_types(schema);
+    let fields = schema.fields().iter().zip(types).enumerate();
+    let around = fields.map(|(place, (field, data_type))| {
+        let mut key = if place == 0 { vec![] } else { vec![b','] };
+        append_string(&mut key, field.name());
+        key.push(b':');
+        let quote: &[u8] = if is_string(&data_type) { b"\"" } else { b"" };
+        [
+            [&key, quote].concat(),
+            quote.to_vec(),
+            [&key, b"null".as_slice()].concat(),
+        ]
+    });
+    Frames::new(begin, end, &around.collect::<Vec<_>>())
+}
+
+/// Whether values have quotes around them.
+fn is_string(data_type: &DataType) -> bool {
+    !(data_type.is_numeric()
+        || data_type.is_nested()
+        || matches!(data_type, DataType::Boolean | DataType::Null))
+}
+
+impl TextFormat for Records {
+    const SPECIALS: Specials = SPECIALS;
+    const BOOLEANS: [&'static str; 2] = ["false", "true"];
+
+    fn has_marks(&self, text: &[u8]) -> bool {
+        text::any(text, is_escaped)
+    }
+
+    /// What the frame leaves to be said.
+    fn append_cell(
+        &mut self,
+        out: &mut Vec<u8>,
+        _place: usize,
+        column: &Column<'_>,
+        row: usize,
+    ) -> Result<(), &'static str> {
+        append_bare(out, column, row)
+    }
+
+    /// Nothing stands before the first record of an array.
+    #[inline]
+    fn row_is_done(&mut self, out: &mut RowBuffer, begun: usize) {
+        if self.is_empty && self.framing == Framing::Array {
+            out.remove(begun);
+        }
+        self.is_empty = false;
+    }
+}
+
+/// Appends an element of an array.
+fn append_value(out: &mut Vec<u8>, column: &Column<'_>, row: usize) -> Result<(), &'static str> {
+    if column.is_null(row) {
+        out.extend_from_slice(b"null");
+        return Ok(());
+    }
+    let is_string = matches!(&column.cells, Cells::Text(_) | Cells::Bytes(_))
+        || times::cell_bytes(&column.cells).is_some();
+    if is_string {
+        out.push(b'"');
+    }
+    append_bare(out, column, row)?;
+    if is_string {
+        out.push(b'"');
+    }
+    Ok(())
+}
+
+/// Appends a value that is not null, a string without its quotes.
+fn append_bare(out: &mut Vec<u8>, column: &Column<'_>, row: usize) -> Result<(), &'static str> {
+    match &column.cells {
+        Cells::F32(values) if values[row].is_infinite() => return Err(INFINITE),
+        Cells::F64(values) if values[row].is_infinite() => return Err(INFINITE),
+        Cells::Text(texts) => append_escaped(out, texts.get(row)),
+        Cells::List(lists, elements) => append_array(out, elements, lists.range(row))?,
+        Cells::Bytes(bytes) => bytes.get(row).iter().for_each(|byte| text::hex(out, *byte)),
+        cells => scalar::append(out, cells, row, SPECIALS)?,
+    }
+    Ok(())
+}
+
+fn append_array(
+    out: &mut Vec<u8>,
+    elements: &Column<'_>,
+    rows: std::ops::Range<usize>,
+) -> Result<(), &'static str> {
+    out.push(b'[');
+    let first = rows.start;
+    for row in rows {
+        if row > first {
+            out.push(b',');
+        }
+        append_value(out, elements, row)?;
+    }
+    out.push(b']');
+    Ok(())
+}
+
+/// Appends a string (RFC 8259, 7).
+fn append_string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    append_escaped(out, text);
+    out.push(b'"');
+}
+
+/// What a string cannot have as it is.
+#[inline]
+fn is_escaped(byte: u8) -> bool {
+    byte < b' ' || matches!(byte, b'"' | b'\\')
+}
+
+/// Appends what is within the quotes of a string.
+fn append_escaped(out: &mut Vec<u8>, text: &str) {
+    let bytes = text.as_bytes();
+    let mut plain_from = 0;
+    for (at, byte) in bytes.iter().enumerate() {
+        if is_escaped(*byte) {
+            out.extend_from_slice(&bytes[plain_from..at]);
+            append_escape(out, *byte);
+            plain_from = at + 1;
+        }
+    }
+    out.extend_from_slice(&bytes[plain_from..]);
+}
+
+fn append_escape(out: &mut Vec<u8>, byte: u8) {
+    match byte {
+        b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+        b'\n' => out.extend_from_slice(b"\\n"),
+        b'\r' => out.extend_from_slice(b"\\r"),
+        b'\t' => out.extend_from_slice(b"\\t"),
+        byte => {
+            out.extend_from_slice(b"\\u00");
+            text::hex(out, byte);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Tables: record batches of one schema into one stream of bytes.
+//!
+//! This module owns what all table formats share: the metadata of columns ([`meta`]), typed access
+//! to cells (`column.rs`), numbers and times as text (`text.rs`, `times.rs`), and the error that
+//! names row and column. Each format has a file of its own.
+//!
+//! Every writer works in constant memory whatever the row count (but for Parquet, whose footer has
+//! some 800 bytes for each column of each row group), and refuses what its format
+//! cannot hold when it is made, before a byte is written; a value that cannot be held (a date
+//! beyond the year 9999) fails the write with its row and column. Nothing is silently altered.
+
+mod big_endian;
+mod buffer;
+mod column;
+pub mod csv;
+mod error;
+pub mod fits;
+pub mod format;
+mod gather;
+pub mod html;
+pub mod ipc;
+pub mod json;
+pub mod meta;
+pub mod notes;
+pub mod parquet;
+pub mod plain;
+mod rendered;
+mod scalar;
+mod shown;
+mod text;
+mod times;
+pub mod votable;
+pub mod votable_head;
+
+use arrow::record_batch::RecordBatch;
+
+pub use buffer::copy_short;
+pub use error::TableError;
+pub use format::{Format, WriterOptions};
+
+/// What a table's rows are written to: one format, over one [`std::io::Write`].
+///
+/// Exactly one of [`finish`](Self::finish) and [`abort`](Self::abort) ends the table; a writer
+/// that is dropped leaves a file that is not whole.
+pub trait TableWriter {
+    /// Writes the rows of a batch, which has the schema that the writer was made with.
+    ///
+    /// # Errors
+    /// A value that the format cannot hold, with its row and column, or what the output says.
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), TableError>;
+
+    /// Says that no further row will be written, so that the source may stop. What is written
+    /// nevertheless is left out.
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    /// Ends the table: what is still buffered is written, and what the format has to say at its
+    /// end.
+    ///
+    /// # Errors
+    /// What the output says.
+    fn finish(self: Box<Self>, end: TableEnd) -> Result<(), TableError>;
+
+    /// Writes the rows that are whole and, where the format has a place for it, the reason. The
+    /// transport must be aborted as well: most formats have no such place.
+    ///
+    /// # Errors
+    /// What the output says.
+    fn abort(self: Box<Self>, reason: &str) -> Result<(), TableError>;
+}
+
+/// How a table that did not fail came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableEnd {
+    /// These are all rows.
+    Complete,
+    /// A limit cut it: there are more rows.
+    Overflow,
+}
+
+/// Metadata of a table or a column, as Arrow's schemas and fields have it.
+pub type Metadata = std::collections::HashMap<String, String>;

@@ -1,0 +1,124 @@
+//! Columns as Parquet has them: times in seconds have no type there, and would be read as integers;
+//! nor have decimals that end before the point.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray},
+    compute::{CastOptions, cast_with_options},
+    datatypes::{
+        DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Date64Type, Schema,
+        SchemaRef, TimeUnit, TimestampSecondType,
+    },
+    record_batch::{RecordBatch, RecordBatchOptions},
+};
+
+use crate::TableError;
+
+const MILLISECONDS_PER_DAY: i64 = 86_400_000;
+
+/// The columns of a table as they are stored.
+pub(super) struct Stored {
+    schema: SchemaRef,
+}
+
+impl Stored {
+    pub(super) fn new(schema: &Schema) -> Self {
+        let fields = schema
+            .fields()
+            .iter()
+            .map(|field| match stored_type(field.data_type()) {
+                Some(data_type) => Arc::new(field.as_ref().clone().with_data_type(data_type)),
+                None => Arc::clone(field),
+            });
+        let fields: Vec<_> = fields.collect();
+        let schema = Schema::new_with_metadata(fields, schema.metadata().clone());
+        Self {
+            schema: Arc::new(schema),
+        }
+    }
+
+    pub(super) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// A batch as it is stored, whose first row is the table's `first_row`.
+    ///
+    /// # Errors
+    /// A value that Parquet cannot hold, or a batch of another schema.
+    pub(super) fn batch(
+        &self,
+        batch: &RecordBatch,
+        first_row: u64,
+    ) -> Result<RecordBatch, TableError> {
+        let source = batch.schema_ref();
+        let columns = batch.columns().iter().zip(source.fields());
+        let columns = columns.map(|(array, field)| {
+            let Some(data_type) = stored_type(array.data_type()) else {
+                return Ok(ArrayRef::clone(array));
+            };
+            match beyond(array) {
+                Some(row) => Err(TableError::Value {
+                    row: first_row + row as u64,
+                    column: field.name().clone(),
+                    problem: "Parquet cannot hold a time so far away".into(),
+                }),
+                None => cast_with_options(array, &data_type, &STRICT)
+                    .map_err(|error| TableError::Schema(error.to_string())),
+            }
+        });
+        let columns = columns.collect::<Result<_, _>>()?;
+        let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &rows)
+            .map_err(|error| TableError::Schema(error.to_string()))
+    }
+}
+
+const STRICT: CastOptions<'static> = CastOptions {
+    safe: false,
+    format_options: arrow::util::display::FormatOptions::new(),
+};
+
+/// What a column is stored as; `None`: as it is.
+pub(super) fn stored_type(data_type: &DataType) -> Option<DataType> {
+    match data_type {
+        DataType::Timestamp(TimeUnit::Second, zone) => Some(DataType::Timestamp(
+            TimeUnit::Millisecond,
+            zone.as_ref().map(Arc::clone),
+        )),
+        DataType::Time32(TimeUnit::Second) => Some(DataType::Time32(TimeUnit::Millisecond)),
+        DataType::Date64 => Some(DataType::Date32),
+        DataType::Decimal32(precision, scale)
+        | DataType::Decimal64(precision, scale)
+        | DataType::Decimal128(precision, scale)
+        | DataType::Decimal256(precision, scale)
+            if *scale < 0 =>
+        {
+            whole(*precision, *scale)
+        }
+        _ => None,
+    }
+}
+
+/// What holds a decimal with all digits before the point; `None` where nothing does.
+fn whole(precision: u8, scale: i8) -> Option<DataType> {
+    match precision.checked_add(scale.unsigned_abs())? {
+        digits @ ..=DECIMAL128_MAX_PRECISION => Some(DataType::Decimal128(digits, 0)),
+        digits @ ..=DECIMAL256_MAX_PRECISION => Some(DataType::Decimal256(digits, 0)),
+        _ => None,
+    }
+}
+
+/// The first row whose time is beyond what it is stored as.
+fn beyond(array: &ArrayRef) -> Option<usize> {
+    let is_beyond: fn(i64) -> bool = match array.data_type() {
+        DataType::Timestamp(_, _) => |seconds| seconds.checked_mul(1000).is_none(),
+        DataType::Date64 => |time| i32::try_from(time / MILLISECONDS_PER_DAY).is_err(),
+        _ => return None,
+    };
+    let values = match array.data_type() {
+        DataType::Date64 => array.as_primitive::<Date64Type>().values(),
+        _ => array.as_primitive::<TimestampSecondType>().values(),
+    };
+    (0..array.len()).find(|row| array.is_valid(*row) && is_beyond(values[*row]))
+}

@@ -1,0 +1,20 @@
+//! The promises of this crate, checked through its public interface. Files are read back by astropy,
+//! pyarrow, DuckDB, polars and STILTS, which must be installed: a test without its reader fails.
+
+// What tests call may fail as tests do; clippy knows only the test functions.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod fits_astropy;
+mod fits_failures;
+mod fits_headers;
+mod fits_round_trip;
+mod fits_streams;
+mod fits_systems;
+mod more_formats;
+mod one_column;
+mod tables;
+mod tables_random;
+mod tables_read_back;
+mod tables_stilts;
+mod votable_blocks;
+mod votable_head;
