@@ -1,6 +1,6 @@
-//! What every way out of a stream owes its client, whatever it is made of.
+//! The contract that every way out of a stream keeps towards its client.
 //!
-//! The first promise is that nothing short of the whole file looks like one.
+//! The first promise: an incomplete file never looks complete.
 
 use std::{
     io,
@@ -24,41 +24,41 @@ use crate::{
 /// Small chunks, so that a few kilobytes already make a long stream.
 const CHUNK_BYTES: usize = 1000;
 
-/// From the client's leaving until the source knows.
+/// Greatest delay from the client's hang-up until the source is notified.
 const TOLD_WITHIN: Duration = Duration::from_millis(50);
 
-/// One way from a stream to a client: a push consumer, or a way of pulling.
+/// One way from a stream to a client: a push consumer, or a way of pulling from a reader.
 pub trait WayOut {
-    /// Names the way in failures.
+    /// Returns the way's name, for failure messages.
     fn name(&self) -> &str;
 
-    /// Streams a source out to its end, blocking; tells what the client has got.
+    /// Streams a source to its end, blocking; returns what the client has received.
     fn receive(&self, options: StreamOptions, source: Source) -> Received;
 
-    /// Streams a source out, blocking, to a client that leaves once it has got that many bytes
-    /// or more; tells when it left.
+    /// Streams a source, blocking, to a client that disconnects once it has received at least that
+    /// many bytes; returns when it disconnected.
     fn leave_after(&self, options: StreamOptions, source: Source, bytes: u64) -> Instant;
 
-    /// Says whether what arrived before a failure can be looked at. An upload that is undone
-    /// leaves nothing.
+    /// Returns whether the bytes that arrived before a failure can be inspected. An upload that is
+    /// undone leaves nothing.
     fn shows_failed_bytes(&self) -> bool {
         true
     }
 }
 
-/// What a client has got.
+/// What a client has received.
 #[derive(Debug)]
 pub struct Received {
     /// All bytes, in order.
     pub bytes: Vec<u8>,
-    /// `Ok` if the client takes them for a whole file.
+    /// `Ok` if the client takes them for a complete file.
     pub verdict: Result<(), BoxError>,
 }
 
-/// Runs the whole contract over one way out.
+/// Checks one way out against the complete contract.
 ///
 /// # Panics
-/// Where the way breaks it.
+/// If the way breaks the contract.
 pub fn consumer_contract(way: &dyn WayOut) {
     the_bytes_arrive_whole_and_in_order(way);
     an_empty_stream_is_a_clean_finish(way);
@@ -72,7 +72,7 @@ pub fn consumer_contract(way: &dyn WayOut) {
 }
 
 fn the_bytes_arrive_whole_and_in_order(way: &dyn WayOut) {
-    // More than two periods of the noise, so that no shift can hide.
+    // More than two periods of the noise, so that any shift is detected.
     let long = 2 * NOISE_PERIOD + 12_345;
     for (bytes, write_bytes, chunk_bytes) in [
         (1, 1, 1),
@@ -128,7 +128,7 @@ fn a_broken_promise_of_length_shows(way: &dyn WayOut) {
             received.verdict.is_err(),
             "{case}: {bytes} of {promised} bytes"
         );
-        // Who counts bytes must not find all that were promised.
+        // A client that counts bytes must not find as many as were promised.
         assert!(
             (received.bytes.len() as u64) < promised,
             "{case}: {bytes} of {promised} bytes"
@@ -235,7 +235,7 @@ fn a_client_that_leaves_stops_the_source(way: &dyn WayOut) {
     }
 }
 
-/// One stream in a pool of its own, so that what it leaves behind can be seen.
+/// One stream in a pool of its own, so that anything it leaves behind can be detected.
 struct Case<'a> {
     way: &'a dyn WayOut,
     pool: StreamPool,
@@ -280,7 +280,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The place in the pool came back.
+    /// The place in the pool was returned.
     fn is_over(&self) {
         let what = format!("{self}: the end of the stream");
         eventually(&what, || {

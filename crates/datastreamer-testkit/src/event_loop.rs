@@ -1,4 +1,4 @@
-//! A consumer's own context: a thread that runs one job after the other.
+//! A consumer's own context: a thread that runs one job after another.
 
 use std::{
     sync::mpsc::{Sender, channel},
@@ -9,8 +9,8 @@ use crate::within;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A small event loop on a thread of its own, which ends when the loop and every `call_later` of
-/// it are dropped.
+/// A small event loop on its own thread. It ends when the loop and all its `call_later` functions
+/// are dropped.
 #[derive(Debug)]
 pub struct EventLoop {
     jobs: Sender<Job>,
@@ -28,7 +28,8 @@ impl EventLoop {
         }
     }
 
-    /// Returns what runs a job later on the loop; a loop that is gone drops it.
+    /// Returns a function that schedules a job on the loop; after the loop has ended it drops the
+    /// job.
     pub fn call_later(&self) -> impl Fn(Job) + Send + Sync + use<> {
         let jobs = self.jobs.clone();
         move |job| drop(jobs.send(job))
@@ -37,14 +38,14 @@ impl EventLoop {
     /// Runs a job on the loop, between its other jobs, and waits for what it returns.
     ///
     /// # Panics
-    /// If the loop does not get to it within [`crate::DEADLINE`].
+    /// If the loop does not run it within [`crate::DEADLINE`].
     pub fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
         let (answer, answers) = channel();
         self.call_later()(Box::new(move || drop(answer.send(job()))));
         within("the loop's turn", move || answers.recv().unwrap())
     }
 
-    /// Says which thread the loop is.
+    /// Returns the id of the loop's thread.
     pub fn thread_id(&self) -> ThreadId {
         self.thread_id
     }

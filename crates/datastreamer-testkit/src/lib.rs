@@ -1,10 +1,10 @@
-//! What the tests of the streaming crates share: sources that misbehave, consumers that watch or
-//! stall, the contract that every way out of a stream has to keep, a PostgreSQL server.
+//! Shared code of the streaming crates' tests: sources that misbehave, consumers that record or
+//! stall, the contract that every way out of a stream must keep, and a PostgreSQL server.
 //!
 //! A new consumer (an upload, a spool, another body) implements [`WayOut`] and calls
-//! [`consumer_contract`]; then it adds the cases that only it has.
+//! [`consumer_contract`]; then it adds its own cases.
 //!
-//! Nothing here is quiet about failure: what waits has a deadline, and panics at it.
+//! Every wait has a deadline and panics when it expires.
 
 #![allow(
     clippy::expect_used,

@@ -1,7 +1,7 @@
-//! A file of any length whose every byte is known from its offset.
+//! A file of any length in which the offset determines each byte.
 //!
 //! Byte `i` is `P[i mod 1_048_573]` with `P[j] = ((j * 2654435761) >> 24) & 255`. The period is
-//! prime, so no chunk or buffer size divides it: a chunk that is lost, repeated or swapped shows.
+//! prime, so no chunk or buffer size divides it, and a lost, repeated or swapped chunk is detected.
 
 use std::sync::OnceLock;
 
@@ -13,7 +13,7 @@ pub fn noise_at(offset: u64) -> u8 {
     pattern()[(offset % NOISE_PERIOD) as usize]
 }
 
-/// Fills `out` with the bytes from `offset` on.
+/// Fills `out` with the bytes that start at `offset`.
 pub fn fill_noise(mut offset: u64, mut out: &mut [u8]) {
     while !out.is_empty() {
         let from = &pattern()[(offset % NOISE_PERIOD) as usize..];
@@ -40,14 +40,14 @@ fn pattern() -> &'static [u8] {
     })
 }
 
-/// Checks that what it is fed is the noise from offset 0 on, piece by piece.
+/// Checks, piece by piece, that its input is the noise from offset 0 on.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoiseCheck {
     offset: u64,
 }
 
 impl NoiseCheck {
-    /// Takes the next piece.
+    /// Checks the next piece.
     ///
     /// # Panics
     /// At the first wrong byte, with its offset.
@@ -71,7 +71,7 @@ impl NoiseCheck {
         }
     }
 
-    /// Says how many bytes were right so far.
+    /// Returns how many bytes were correct so far.
     pub fn bytes(&self) -> u64 {
         self.offset
     }

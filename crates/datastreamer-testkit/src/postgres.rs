@@ -1,8 +1,8 @@
-//! A PostgreSQL server of one test: Debian's programs, a data directory that is deleted with it,
-//! a Unix socket and a TCP port.
+//! A PostgreSQL server for one test: Debian's programs, a data directory that is deleted with the
+//! server, a Unix socket and a TCP port.
 //!
-//! PostgreSQL refuses to run as root: then it runs as the user `postgres`, whom the Debian package
-//! makes. `scripts/install-test-tools` installs it.
+//! PostgreSQL refuses to run as root. In that case it runs as the user `postgres`, which the Debian
+//! package creates. `scripts/install-test-tools` installs it.
 
 use std::{
     fs,
@@ -20,14 +20,14 @@ use crate::wait::eventually;
 const PROGRAMS: &str = "/usr/lib/postgresql";
 /// The superuser, in the server and, where the tests run as root, in the system.
 const USER: &str = "postgres";
-/// What TCP connections need; those by the socket need nothing.
+/// The password of TCP connections; connections by the Unix socket need none.
 const PASSWORD: &str = "hush/hush";
 /// [`PASSWORD`] in a URL.
 const PASSWORD_IN_URL: &str = "hush%2Fhush";
 /// A query that collects its rows on disk fails before the disk is full: `FROM generate_series(...)`
 /// does so, `SELECT generate_series(...)` does not.
 const TEMPORARY_FILES: &str = "temp_file_limit=512MB";
-/// A port may be taken by another between its choice and its use.
+/// Another process may take a port between its choice and its use.
 const PORT_ATTEMPTS: usize = 5;
 
 /// A running server, stopped when it is dropped.
@@ -39,7 +39,7 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Makes an empty server and starts it.
+    /// Creates an empty server and starts it.
     ///
     /// # Panics
     /// If PostgreSQL is not installed or does not start.
@@ -47,7 +47,7 @@ impl Postgres {
         Self::start_with(&[])
     }
 
-    /// The same with settings, as `max_connections=5`.
+    /// Like [`start`](Self::start), with settings such as `max_connections=5`.
     ///
     /// # Panics
     /// As [`start`](Self::start).
@@ -55,7 +55,8 @@ impl Postgres {
         Self::start_in(tempfile::tempdir().expect("a folder"), settings)
     }
 
-    /// The same with TLS, for 127.0.0.1, by an authority of its own: [`ca_file`](Self::ca_file).
+    /// Like [`start`](Self::start), with TLS for 127.0.0.1 and a certificate authority of its own:
+    /// [`ca_file`](Self::ca_file).
     ///
     /// # Panics
     /// As [`start`](Self::start), and if openssl is not installed.
@@ -81,7 +82,7 @@ impl Postgres {
                     .arg(path),
             );
         }
-        // The test's user reads the socket's folder, too.
+        // The test's user needs to read the socket's folder, too.
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("permissions");
         done(
             as_server(&programs.join("initdb"))
@@ -107,18 +108,18 @@ impl Postgres {
         panic!("PostgreSQL does not start: {}", log(path));
     }
 
-    /// Returns the URL by TCP, with the password.
+    /// Returns the URL of the TCP port, with the password.
     pub fn url(&self) -> String {
         let port = self.port;
         format!("postgresql://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{port}/postgres")
     }
 
-    /// Returns the URL by TCP, without the password.
+    /// Returns the URL of the TCP port, without the password.
     pub fn url_without_password(&self) -> String {
         format!("postgresql://{USER}@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// Returns how to connect by the Unix socket: no password is needed.
+    /// Returns the connection string for the Unix socket, which needs no password.
     pub fn socket_url(&self) -> String {
         let folder = self.folder.path().display();
         format!(
@@ -127,7 +128,7 @@ impl Postgres {
         )
     }
 
-    /// Returns the certificate of the authority that a server with TLS has.
+    /// Returns the file with the certificate of the authority, for a server with TLS.
     pub fn ca_file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
     }
@@ -137,7 +138,7 @@ impl Postgres {
         PASSWORD
     }
 
-    /// Runs SQL with `psql`; returns what it prints: a line per row, columns behind `|`.
+    /// Runs SQL with `psql`; returns what it prints: a line per row, columns separated by `|`.
     ///
     /// # Panics
     /// If it fails.
@@ -152,7 +153,7 @@ impl Postgres {
         text.trim_end().to_owned()
     }
 
-    /// Returns how many statements of an application run now (`pg_stat_activity`).
+    /// Returns how many statements of an application are running (`pg_stat_activity`).
     ///
     /// # Panics
     /// If the server does not answer.
@@ -164,7 +165,7 @@ impl Postgres {
         count.parse().expect("a count")
     }
 
-    /// Stops the server at once, as a crash would: connections break.
+    /// Stops the server at once, like a crash: connections break.
     ///
     /// # Panics
     /// If it does not stop.
@@ -179,7 +180,7 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         quit(&mut self.server);
-        // Its folder is deleted next.
+        // The server's folder is deleted next.
         let _ = self.server.wait();
     }
 }
@@ -190,7 +191,7 @@ const CERTIFICATES: &str = "\
     [ca]\nbasicConstraints = critical, CA:TRUE\nsubjectKeyIdentifier = hash\n\
     [server]\nbasicConstraints = CA:FALSE\nsubjectAltName = IP:127.0.0.1\n";
 
-/// Makes an authority, and a certificate of the server's.
+/// Creates an authority and a certificate for the server.
 fn make_certificates(folder: &Path) {
     fs::write(folder.join("certificates.cnf"), CERTIFICATES).expect("a file");
     let make = |name: &str, authority: &[&str]| {
@@ -215,7 +216,7 @@ fn make_certificates(folder: &Path) {
     make("server", &["-CA", "ca.pem", "-CAkey", "ca.key"]);
 }
 
-/// The folder of the newest version.
+/// Returns the folder of the newest version.
 fn programs() -> PathBuf {
     let versions = fs::read_dir(PROGRAMS).into_iter().flatten().flatten();
     let folders = versions.map(|version| version.path().join("bin"));
@@ -259,7 +260,8 @@ fn log(folder: &Path) -> String {
     fs::read_to_string(folder.join("log")).unwrap_or_default()
 }
 
-/// A program of the server, as a user that it accepts, which ends with the test's thread.
+/// A command for a program of the server, run as a user that it accepts; it ends with the test's
+/// thread.
 fn as_server(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     // Signal 3 (SIGQUIT) is PostgreSQL's immediate shutdown, which leaves nothing behind.
@@ -271,7 +273,7 @@ fn as_server(program: &Path) -> Command {
     command
 }
 
-/// Sends SIGQUIT: children and shared memory go as well, other than with SIGKILL.
+/// Sends SIGQUIT: unlike SIGKILL, it also ends the children and frees shared memory.
 fn quit(server: &mut Child) {
     if matches!(server.try_wait(), Ok(None)) {
         let id = server.id().to_string();

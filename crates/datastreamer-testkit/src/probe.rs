@@ -1,4 +1,4 @@
-//! Watches a source from outside: that it started, was told of the stop, and ended.
+//! Observes a source from outside: whether it has started, was notified of the stop, and has ended.
 
 use std::{
     sync::{Arc, Condvar, Mutex},
@@ -13,7 +13,7 @@ use crate::{
     wait::DEADLINE,
 };
 
-/// What is known of a source. Clones share it.
+/// The observed state of a source. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Probe {
     shared: Arc<(Mutex<Seen>, Condvar)>,
@@ -28,13 +28,12 @@ struct Seen {
 }
 
 impl Probe {
-    /// Starts with nothing seen.
+    /// Creates a probe that has observed nothing.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Returns the source with the probe around it. The end is noted by a guard, so also when
-    /// the source panics.
+    /// Wraps the source with the probe. A guard records the end, so also when the source panics.
     pub fn wrap<F>(&self, source: F) -> Source
     where
         F: FnOnce(&mut StreamWriter) -> Result<(), BoxError> + Send + 'static,
@@ -53,22 +52,22 @@ impl Probe {
         })
     }
 
-    /// Says whether the source was started.
+    /// Returns whether the source has started.
     pub fn has_started(&self) -> bool {
         self.look().started.is_some()
     }
 
-    /// Says whether the source was told of a stop.
+    /// Returns whether the source was notified of a stop.
     pub fn was_told(&self) -> bool {
         self.look().told.is_some()
     }
 
-    /// Says whether the source has ended and its guards have run.
+    /// Returns whether the source has ended and its guards have run.
     pub fn has_ended(&self) -> bool {
         self.look().ended.is_some()
     }
 
-    /// Returns the name of the thread that the source ran on.
+    /// Returns the name of the source's thread.
     pub fn thread_name(&self) -> Option<String> {
         self.look().thread_name
     }
@@ -76,12 +75,12 @@ impl Probe {
     /// Waits for the source's start.
     ///
     /// # Panics
-    /// If it does not start within [`DEADLINE`]; so for the other waits.
+    /// If it does not start within [`DEADLINE`]; the same holds for the other waits.
     pub fn wait_started(&self) -> Instant {
         self.wait("the source's start", |seen| seen.started)
     }
 
-    /// Waits until the source is told of the stop; returns when it was, and why.
+    /// Waits until the source is notified of the stop; returns the time and the reason.
     ///
     /// # Panics
     /// See [`Probe::wait_started`].

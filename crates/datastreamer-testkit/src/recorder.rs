@@ -1,4 +1,4 @@
-//! A push consumer that notes every call, and misbehaves on request.
+//! A push consumer that records every call, and misbehaves on request.
 
 use std::{
     io,
@@ -32,8 +32,8 @@ type OnRegister = Box<dyn FnMut(&dyn Producer) + Send>;
 type OnUnregister = Box<dyn FnMut() + Send>;
 type OnWrite = Box<dyn FnMut(&Log, usize) -> io::Result<()> + Send>;
 
-/// A push consumer whose [`Log`] tells what became of it. Starts obedient; the methods before
-/// the start make it something else.
+/// A push consumer that records its calls in a [`Log`]. It behaves correctly unless one of its
+/// methods is called before the start.
 pub struct Recorder {
     log: Log,
     slot: ProducerSlot,
@@ -47,7 +47,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Makes a recorder and the log of its calls.
+    /// Creates a recorder and the log of its calls.
     pub fn new() -> (Self, Log) {
         let log = Log::default();
         let recorder = Self {
@@ -64,43 +64,43 @@ impl Recorder {
         (recorder, log)
     }
 
-    /// Is gone before the start.
+    /// Makes it disconnected before the start.
     #[must_use]
     pub fn gone(mut self, why: &str) -> Self {
         self.gone = Some(why.to_owned());
         self
     }
 
-    /// Has a producer already.
+    /// Gives it a producer before the start.
     #[must_use]
     pub fn taken(mut self, producer: Arc<dyn Producer>) -> Self {
         self.slot.register(producer).unwrap();
         self
     }
 
-    /// Has seen its connection end, though it does not say so when asked.
+    /// Lets its connection end before the start, without reporting it when asked.
     #[must_use]
     pub fn disconnected(mut self) -> Self {
         self.slot.disconnect();
         self
     }
 
-    /// Does something with the producer from inside the registration.
+    /// Sets a function that gets the producer, called from inside the registration.
     #[must_use]
     pub fn on_register(mut self, act: impl FnMut(&dyn Producer) + Send + 'static) -> Self {
         self.on_register = Box::new(act);
         self
     }
 
-    /// Does something from inside the unregistration, after noting it.
+    /// Sets a function that is called from inside the unregistration, after it was recorded.
     #[must_use]
     pub fn on_unregister(mut self, act: impl FnMut() + Send + 'static) -> Self {
         self.on_unregister = Box::new(act);
         self
     }
 
-    /// Does something from inside each write, after noting it; gets the log and the write's
-    /// index.
+    /// Sets a function that is called from inside each write, after it was recorded, with the log
+    /// and the write's index.
     #[must_use]
     pub fn on_write(
         mut self,
@@ -110,14 +110,14 @@ impl Recorder {
         self
     }
 
-    /// Fails to finish.
+    /// Makes `finish` fail.
     #[must_use]
     pub fn finish_fails(mut self) -> Self {
         self.finish_fails = true;
         self
     }
 
-    /// Keeps every chunk instead of letting go of it.
+    /// Makes it keep every chunk instead of dropping it.
     #[must_use]
     pub fn keeps_chunks(mut self) -> Self {
         self.keeps_chunks = true;
@@ -172,7 +172,7 @@ impl Consumer for Recorder {
     }
 }
 
-/// What a [`Recorder`] has seen; readable while the stream runs. Clones share it.
+/// The calls that a [`Recorder`] has received; readable while the stream runs. Clones share it.
 #[derive(Clone, Default)]
 pub struct Log {
     shared: Arc<(Mutex<Seen>, Condvar)>,
@@ -195,7 +195,7 @@ impl Log {
         self.look(|seen| seen.calls.clone())
     }
 
-    /// Returns all calls so far but for the writes.
+    /// Returns all calls so far except the writes.
     pub fn calls_but_writes(&self) -> Vec<Call> {
         let mut calls = self.calls();
         calls.retain(|call| !matches!(call, Call::Write(_)));
@@ -207,7 +207,7 @@ impl Log {
         self.look(|seen| seen.bytes.clone())
     }
 
-    /// Counts the writes.
+    /// Returns the number of writes.
     pub fn writes(&self) -> usize {
         self.look(|seen| seen.writes)
     }
@@ -217,7 +217,7 @@ impl Log {
         self.look(|seen| seen.threads.clone())
     }
 
-    /// Returns what the consumer was aborted with.
+    /// Returns the error of the abort.
     pub fn aborted_with(&self) -> Option<Error> {
         self.look(|seen| seen.aborted_with.clone())
     }
@@ -230,18 +230,18 @@ impl Log {
         self.look(|seen| seen.producer.clone()).unwrap()
     }
 
-    /// Returns what to call when the connection ends.
+    /// Returns the handle to call when the connection ends.
     ///
     /// # Panics
-    /// If the consumer was not given it.
+    /// If the consumer did not receive one.
     pub fn hang_up(&self) -> HangUp {
         self.look(|seen| seen.hang_up.clone()).unwrap()
     }
 
-    /// Waits for so many bytes.
+    /// Waits until this many bytes have been written.
     ///
     /// # Panics
-    /// If they do not come within [`DEADLINE`].
+    /// If that does not happen within [`DEADLINE`].
     pub fn wait_bytes(&self, bytes: usize) {
         self.wait(&format!("{bytes} bytes"), |seen| seen.bytes.len() >= bytes);
     }
@@ -263,7 +263,7 @@ impl Log {
         self.shared.1.notify_all();
     }
 
-    /// Notes a call; returns the index of the write, if it is one.
+    /// Records a call; returns the index of the write, if it is one.
     fn note(&self, call: Call, bytes: &[u8]) -> usize {
         let mut seen = self.shared.0.lock().unwrap();
         seen.calls.push(call);

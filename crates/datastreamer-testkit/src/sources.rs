@@ -1,4 +1,4 @@
-//! Sources, good and bad.
+//! Sources that succeed, fail, stall or misbehave.
 
 use std::{
     io,
@@ -20,12 +20,12 @@ pub type Source = Box<dyn FnOnce(&mut StreamWriter) -> Result<(), BoxError> + Se
 /// The text of the error of [`fails_after`] and of the panic of [`panics_after`].
 pub const FAILURE: &str = "row 7: no such column";
 
-/// Writes `bytes` bytes of noise in writes of at most `write_bytes`, then returns well.
+/// Writes `bytes` bytes of noise in writes of at most `write_bytes`, then succeeds.
 pub fn noise_source(bytes: u64, write_bytes: usize) -> Source {
     Box::new(move |out| Ok(write_noise(out, bytes, write_bytes)?))
 }
 
-/// Writes the pieces, one write each, then returns well.
+/// Writes the pieces, one write each, then succeeds.
 pub fn writes<P: AsRef<[u8]> + Send + 'static>(pieces: Vec<P>) -> Source {
     Box::new(move |out| {
         for piece in &pieces {
@@ -51,12 +51,12 @@ pub fn panics_after(bytes: u64, write_bytes: usize) -> Source {
     })
 }
 
-/// Writes noise until it is stopped.
+/// Writes noise until the stream is stopped.
 pub fn endless(write_bytes: usize) -> Source {
     Box::new(move |out| Ok(write_noise(out, u64::MAX, write_bytes)?))
 }
 
-/// Writes nothing and waits to be told of the stop, then passes its reason on.
+/// Writes nothing, waits for the stop, then returns its reason.
 pub fn silent_until_stopped() -> Source {
     Box::new(|out| {
         let (tell, told) = channel();
@@ -65,7 +65,7 @@ pub fn silent_until_stopped() -> Source {
     })
 }
 
-/// Writes nothing and hears nothing for so long, then returns well.
+/// Writes nothing and ignores stops for this long, then succeeds.
 pub fn deaf(time: Duration) -> Source {
     Box::new(move |_| {
         thread::sleep(time);
@@ -73,8 +73,8 @@ pub fn deaf(time: Duration) -> Source {
     })
 }
 
-/// Writes noise for ever, takes no refusal for an answer until it has had `refusals` of them,
-/// then returns as if all were well. Each refusal is noted.
+/// Writes noise and ignores failed writes until there were `refusals` of them, then returns
+/// success. Each failure is recorded.
 pub fn swallows_stop(refusals: usize, noted: Arc<Mutex<Vec<ErrorKind>>>) -> Source {
     Box::new(move |out| {
         let mut buffer = [0; 1000];
@@ -102,7 +102,7 @@ fn write_noise(out: &StreamWriter, bytes: u64, write_bytes: usize) -> Result<(),
     Ok(())
 }
 
-/// Panics without a word on standard error: the panic is what the test wants.
+/// Panics without a message on standard error, because the test expects the panic.
 fn panic_quietly() -> ! {
     std::panic::resume_unwind(Box::new(FAILURE))
 }

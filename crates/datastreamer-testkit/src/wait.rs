@@ -1,15 +1,15 @@
-//! Waiting in tests: always with a deadline, and loud at it.
+//! Waiting in tests: always with a deadline, and a panic when it expires.
 
 use std::{
     thread,
     time::{Duration, Instant},
 };
 
-/// How long a test waits for what must come. Far above any delay of a loaded machine: to reach
-/// it means that something hangs.
+/// How long a test waits for something that must happen. Far above any delay of a loaded machine,
+/// so reaching it means that something hangs.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 ///
 /// # Panics
 /// If it does not within [`DEADLINE`].
@@ -21,14 +21,14 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// So many measurements of at most five decide: most of them.
+/// The number of measurements that decides: the majority of five.
 const MOST: usize = 3;
 
-/// Checks that a delay is below a bound, in most of five measurements. What is late by design is
-/// late most of the time; what the machine's other work delays is not.
+/// Checks that a delay is below a bound in most of five measurements. A delay by design appears in
+/// most of them; a delay by other work of the machine does not.
 ///
 /// # Panics
-/// If three measurements are above.
+/// If three measurements are above the bound.
 pub fn promptly(what: &str, bound: Duration, mut measure: impl FnMut() -> Duration) {
     let (mut delays, mut below) = (Vec::new(), 0);
     while below < MOST {
@@ -42,7 +42,7 @@ pub fn promptly(what: &str, bound: Duration, mut measure: impl FnMut() -> Durati
     }
 }
 
-/// Runs something that must not hang, on a thread of its own; returns what it returned.
+/// Runs a function that must not hang on a thread of its own; returns its result.
 ///
 /// # Panics
 /// If it is not done within [`DEADLINE`], or panics.

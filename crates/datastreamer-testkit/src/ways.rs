@@ -1,4 +1,4 @@
-//! The two shapes of a [`WayOut`]: a push consumer, and a way of pulling at a reader.
+//! The two kinds of [`WayOut`]: a push consumer, and a way of pulling from a reader.
 
 use std::{io, sync::Arc, time::Instant};
 
@@ -16,11 +16,11 @@ use crate::{
 /// A way of pulling.
 #[derive(Clone, Copy, Debug)]
 pub struct Pull {
-    /// Names the way.
+    /// Returns the way's name.
     pub name: &'static str,
     /// Pulls everything.
     pub drain: fn(ChunkReader) -> Received,
-    /// Pulls at least so many bytes, then leaves.
+    /// Pulls at least this many bytes, then disconnects.
     pub leave_after: fn(ChunkReader, u64),
 }
 
@@ -42,11 +42,11 @@ impl WayOut for Pull {
 /// A push consumer, driven on the test's own thread.
 #[derive(Clone, Copy, Debug)]
 pub struct Push<C, W> {
-    /// Names the way.
+    /// Returns the way's name.
     pub name: &'static str,
-    /// Makes the consumer, and a witness of what it does.
+    /// Creates the consumer, and a witness of its calls.
     pub make: fn() -> (C, W),
-    /// Tells what the client behind the consumer has got.
+    /// Returns what the client behind the consumer has received.
     pub inspect: fn(C, W, &Record) -> Received,
 }
 
@@ -81,7 +81,7 @@ impl<C: Consumer, W> WayOut for Push<C, W> {
     }
 }
 
-/// Passes everything on to a consumer, until its client has enough.
+/// Passes everything on to a consumer, until its client has received enough.
 struct Leaving<C> {
     inner: C,
     bytes_left: u64,

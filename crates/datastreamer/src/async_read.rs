@@ -1,5 +1,5 @@
-//! tokio's I/O traits: a reader is an `AsyncRead`, an `AsyncWrite` is a consumer, an `AsyncRead`
-//! is a source.
+//! tokio's I/O traits: [`ChunkReader`] implements `AsyncRead`, an `AsyncWrite` can be the consumer,
+//! and an `AsyncRead` can be the source.
 
 use std::{
     io,
@@ -14,8 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use crate::{config::StreamOptions, error::Error, reader::ChunkReader};
 
 impl AsyncRead for ChunkReader {
-    /// Reads what one chunk holds; a failed stream is an error that [`Error::find_in`] finds,
-    /// never an end.
+    /// Reads at most one chunk. A failed stream is an error that [`Error::find_in`] finds, never an
+    /// end of file.
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -37,9 +37,9 @@ impl AsyncRead for ChunkReader {
 }
 
 impl ChunkReader {
-    /// Writes the whole stream to `consumer` (a socket, a file), then flushes it; returns the
-    /// bytes written. Only an `Ok` means that the consumer has a whole file: on an error the
-    /// caller has to make the failure visible (reset the socket, remove the file).
+    /// Writes the whole stream to `consumer` (a socket, a file), then flushes it; returns the bytes
+    /// written. Only `Ok` means that the consumer has the complete file. On an error the caller
+    /// must make the failure visible (reset the socket, remove the file).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -52,8 +52,8 @@ impl ChunkReader {
     /// ```
     ///
     /// # Errors
-    /// Why the stream did not end well, or [`crate::ErrorKind::ConsumerFailed`] with the
-    /// consumer's own error, in which case the source is stopped with it.
+    /// Why the stream failed, or [`crate::ErrorKind::ConsumerFailed`] with the consumer's own
+    /// error, in which case the source is stopped with that error.
     pub async fn write_to_async<W>(mut self, consumer: &mut W) -> Result<u64, Error>
     where
         W: AsyncWrite + Unpin + ?Sized,
@@ -74,7 +74,7 @@ impl ChunkReader {
 }
 
 impl StreamOptions {
-    /// Streams out what an `AsyncRead` yields, without a thread: see
+    /// Streams the bytes of an `AsyncRead`, without a thread: see
     /// [`StreamOptions::stream_out_async`].
     pub fn stream_out_async_read<R>(self, source: R) -> ChunkReader
     where
@@ -89,7 +89,7 @@ impl StreamOptions {
     }
 }
 
-/// Turns reads into items of at most a chunk.
+/// Turns reads into items of at most one chunk.
 struct Reads<R> {
     source: Pin<Box<R>>,
     chunk_bytes: usize,
@@ -101,7 +101,7 @@ impl<R: AsyncRead> Stream for Reads<R> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        // A read needs initialised memory to be safe; `resize` zeroes only what it adds.
+        // Reading without unsafe code needs initialised memory; `resize` zeroes only what it adds.
         this.buffer.resize(this.chunk_bytes, 0);
         let mut buf = ReadBuf::new(&mut this.buffer);
         let read = this.source.as_mut().poll_read(cx, &mut buf);

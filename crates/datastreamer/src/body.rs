@@ -1,8 +1,8 @@
-//! A reader is an HTTP body.
+//! Implements `http_body::Body` for [`ChunkReader`].
 //!
-//! Polled by hyper; calls `reader.rs::poll_chunk`. A failed stream is a body error, and never a
-//! body that just ends: hyper would send the final chunk after the latter and make a truncated
-//! file look whole.
+//! Polled by hyper; calls `reader.rs::poll_chunk`. A failed stream is a body error, never a body
+//! that just ends: in that case hyper would send the final chunk, and a truncated file would look
+//! complete.
 
 use std::{
     pin::Pin,
@@ -33,8 +33,8 @@ impl Body for ChunkReader {
 
     fn size_hint(&self) -> SizeHint {
         match self.bytes_left() {
-            // An empty file: hyper would not even ask for the end, and whether the source has
-            // ended well is only known then. So the length is not told before.
+            // An empty file. If hyper knew the length it would not poll for the end, and only the
+            // end says whether the source has succeeded. So no length is given before the end.
             Some(0) if !self.is_over() => SizeHint::default(),
             Some(bytes) => SizeHint::with_exact(bytes),
             None => SizeHint::default(),
@@ -44,7 +44,7 @@ impl Body for ChunkReader {
 
 #[cfg(feature = "axum")]
 impl axum_core::response::IntoResponse for ChunkReader {
-    /// Answers 200 with the stream as the body and no headers of its own.
+    /// Responds with status 200 and the stream as the body; adds no headers.
     fn into_response(self) -> axum_core::response::Response {
         axum_core::response::Response::new(axum_core::body::Body::new(self))
     }

@@ -1,14 +1,15 @@
-//! The memory of chunks: mapped buffers that come back to their stream when the consumer is done.
+//! The memory of chunks: mapped buffers that return to their stream when the consumer has dropped
+//! them.
 //!
-//! `writer.rs` fills a [`ChunkBuf`]; `freeze` makes it a `Bytes` that owns it; when the last
-//! clone of that is dropped, wherever the consumer keeps it, the buffer returns to the stream
-//! (`StreamCore::release`). So the bound of a stream holds for its consumer's hands too, and a
-//! running stream touches the same pages over and over.
+//! `writer.rs` fills a [`ChunkBuf`]; `freeze` turns it into a `Bytes` that owns the buffer. When
+//! the last clone of that `Bytes` is dropped, the buffer returns to the stream
+//! (`StreamCore::release`). So the stream's memory bound includes what the consumer holds, and a
+//! running stream reuses the same pages.
 //!
-//! The memory is mapped, not allocated, so that it goes back to the system when the stream
-//! ends: after a burst of 1,000 streams glibc's heap keeps 180 to 320 MiB, mappings keep 26.
-//! What counts against the bound is the buffer, however little it is filled: a source that
-//! flushes every few bytes would otherwise queue thousands of nearly empty ones.
+//! The memory is mapped, not allocated on the heap, so that it returns to the system when the
+//! stream ends: after a burst of 1,000 streams glibc's heap keeps 180 to 320 MiB, mappings keep 26.
+//! A buffer counts against the bound with its full capacity, however little it is filled: otherwise
+//! a source that flushes every few bytes could queue thousands of nearly empty buffers.
 
 use std::sync::Arc;
 
@@ -17,10 +18,11 @@ use memmap2::MmapMut;
 
 use crate::streamer::StreamCore;
 
-/// Mappings come in pages of 4 KiB: from four pages on the last one wastes at most a quarter.
+/// Mappings come in pages of 4 KiB: from four pages on, the last page wastes at most a quarter of
+/// the chunk.
 const MAPPED_MIN_BYTES: usize = 16 * 1024;
 
-/// A buffer of fixed capacity that is filled from the front.
+/// A buffer of fixed capacity, filled from the front.
 pub(crate) struct ChunkBuf {
     memory: Memory,
     /// Filled bytes; at most the memory's length.
@@ -29,7 +31,7 @@ pub(crate) struct ChunkBuf {
 
 enum Memory {
     Mapped(MmapMut),
-    /// For what is too small for a mapping, and where the system gives no more of them.
+    /// For chunks too small for a mapping, and when the system refuses a mapping.
     Heap(Box<[u8]>),
 }
 
@@ -50,7 +52,7 @@ impl Memory {
 }
 
 impl ChunkBuf {
-    /// Maps `capacity` bytes; nothing of it is resident before it is written.
+    /// Maps `capacity` bytes; no page is resident before it is written.
     pub(crate) fn new(capacity: usize) -> Self {
         let mapped = (capacity >= MAPPED_MIN_BYTES)
             .then(|| MmapMut::map_anon(capacity).ok())
@@ -62,7 +64,7 @@ impl ChunkBuf {
         Self { memory, len: 0 }
     }
 
-    /// The memory that the buffer takes, whatever it holds.
+    /// The memory that the buffer occupies, whether filled or not.
     pub(crate) fn capacity(&self) -> usize {
         self.memory.bytes().len()
     }
@@ -83,7 +85,7 @@ impl ChunkBuf {
         self.len = 0;
     }
 
-    /// Appends what fits and returns how much that was.
+    /// Appends as much of `data` as fits and returns how many bytes that was.
     #[inline]
     pub(crate) fn append(&mut self, data: &[u8]) -> usize {
         let taken = data.len().min(self.room());
@@ -92,7 +94,7 @@ impl ChunkBuf {
         taken
     }
 
-    /// Makes the filled part a `Bytes`, without a copy; the buffer returns to `home`.
+    /// Turns the filled part into a `Bytes` without a copy; the buffer returns to `home`.
     pub(crate) fn freeze(self, home: &Arc<StreamCore>) -> Bytes {
         Bytes::from_owner(Lease {
             held: Held::Chunk(self),
@@ -101,7 +103,7 @@ impl ChunkBuf {
     }
 }
 
-/// Counts foreign memory against the stream's bound as long as the consumer holds it.
+/// Counts the caller's memory against the stream's bound as long as the consumer holds it.
 pub(crate) fn lease(bytes: Bytes, home: &Arc<StreamCore>) -> Bytes {
     Bytes::from_owner(Lease {
         held: Held::Foreign(bytes),

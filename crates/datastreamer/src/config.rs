@@ -1,6 +1,8 @@
-//! A stream's settings: what the caller asked for, and what the core runs on.
+//! A stream's settings: the options that the caller set, and the resolved settings that the core
+//! uses.
 //!
-//! [`StreamOptions`] takes anything; `resolve` makes the [`Settings`] that need no check after.
+//! [`StreamOptions`] accepts any value; `resolve` turns them into [`Settings`], which need no
+//! further check.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,48 +14,47 @@ use crate::{
     writer::StreamWriter,
 };
 
-/// 64 KiB a chunk, for a consumer that is not fast: less costs throughput (32 KiB reach 0.75 of a
-/// body without a producer), more costs memory for each stalled client.
+/// 64 KiB per chunk, for a consumer that is not fast. Less costs throughput (32 KiB reach 0.75 of a
+/// body without a producer); more costs memory for each stalled client.
 pub const DEFAULT_CHUNK_BYTES: usize = 64 * 1024;
 
-/// 128 KiB a chunk for a fast consumer: on loopback HTTP chunks of 64 KiB take 1.28 times the CPU
-/// of a body without a producer, of 128 KiB 1.19 times, and larger ones save nothing that could be
-/// measured.
+/// 128 KiB per chunk, for a fast consumer. On loopback HTTP, chunks of 64 KiB take 1.28 times the
+/// CPU of a body without a producer, chunks of 128 KiB 1.19 times; larger chunks save nothing
+/// measurable.
 pub const DEFAULT_FAST_CHUNK_BYTES: usize = 128 * 1024;
 
-/// Four chunks: one being filled, one being sent, two to absorb the jitter between them. A
-/// thousand stalled clients hold no more than 256 MiB. A fast one gets
-/// [`DEFAULT_FAST_BUFFER_BYTES`].
+/// Four chunks: one being filled, one being sent, two to absorb jitter between them. A thousand
+/// stalled clients hold at most 256 MiB. A fast consumer gets [`DEFAULT_FAST_BUFFER_BYTES`].
 pub const DEFAULT_BUFFER_BYTES: usize = 4 * DEFAULT_CHUNK_BYTES;
 
-/// 2 MiB: a millisecond at the rate of loopback. Half of it costs 15 % more CPU there, twice as
-/// much saves nothing that could be measured.
+/// 2 MiB: a millisecond at loopback speed. Half of it costs 15 % more CPU there; twice as much
+/// saves nothing measurable.
 pub const DEFAULT_FAST_BUFFER_BYTES: usize = 2 * 1024 * 1024;
 
-/// A quarter of a second: what a person at a progress bar takes for "moving", and at 4 partial
-/// chunks a second nothing beside the work of the source.
+/// A quarter of a second: short enough for a progress bar to appear to move, and 4 partial chunks a
+/// second cost little compared with the work of the source.
 pub const DEFAULT_FLUSH_AFTER: Duration = Duration::from_millis(250);
 
-/// One minute without a byte taken: longer than a laptop's change of network, shorter than the
-/// time for which an operator wants a dead client to hold a database cursor.
+/// One minute without a byte taken: longer than a laptop takes to change networks, and shorter than
+/// an operator accepts for a dead client that holds a database cursor.
 pub const DEFAULT_CONSUMER_STALL: Duration = Duration::from_secs(60);
 
-/// Ten minutes without a byte written: long queries compute for minutes before their first row.
+/// Ten minutes without a byte written: long queries compute for minutes before they yield a row.
 pub const DEFAULT_SOURCE_STALL: Duration = Duration::from_secs(600);
 
-/// What happens to the consumer when somebody stops a stream and the consumer is still there. That
-/// is a stop of kind [`crate::ErrorKind::Stopped`]; one of any other kind (a shutdown, a stall)
+/// What happens to a consumer that is still connected when the stream is stopped with an error of
+/// kind [`crate::ErrorKind::Stopped`]. A stop of any other kind (a shutdown, a stall) always
 /// aborts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum OnStop {
-    /// The consumer is aborted: it must not take the part for the whole.
+    /// The consumer is aborted: it must not take a truncated file for a complete one.
     #[default]
     Abort,
-    /// The consumer is finished: for endless streams, where any part is a whole.
+    /// The consumer is finished: for endless streams, where any prefix counts as complete.
     Finish,
 }
 
-/// The settings of one stream, and the place to start a stream from.
+/// The settings of one stream; a builder that starts it.
 ///
 /// ```
 /// use std::io::Write;
@@ -80,7 +81,7 @@ pub struct StreamOptions {
     shares_place_of: Option<StreamHandle>,
 }
 
-/// What the core runs on; made once by [`StreamOptions::resolve`].
+/// The resolved settings that the core uses; made once by [`StreamOptions::resolve`].
 #[derive(Clone)]
 pub(crate) struct Settings {
     /// At least 1.
@@ -103,69 +104,69 @@ impl StreamOptions {
         Self::default()
     }
 
-    /// Sets the size of the chunks that the consumer gets, in bytes; 0 counts as 1. Unless it is
-    /// set, chunks grow with the buffer of a fast consumer, up to [`DEFAULT_FAST_CHUNK_BYTES`].
+    /// Sets the size of the chunks that the consumer receives, in bytes; 0 counts as 1. If it is
+    /// not set, chunks grow with the buffer of a fast consumer, up to [`DEFAULT_FAST_CHUNK_BYTES`].
     pub fn chunk_bytes(mut self, bytes: usize) -> Self {
         self.chunk_bytes = Some(bytes);
         self
     }
 
-    /// Bounds what is written and not yet gone from the consumer's hands, in bytes, the chunk
-    /// being filled included. A chunk counts with the whole buffer that it lies in, also if it
-    /// was flushed half full. At least two chunks; less counts as two chunks.
+    /// Limits the bytes that have been written and not yet released by the consumer, including the
+    /// chunk being filled. A chunk counts with the full capacity of its buffer, even if it was
+    /// flushed half full. The minimum is two chunks; less counts as two chunks.
     ///
-    /// Who sets this bound gets it for every consumer, unless
+    /// If this limit is set, it holds for every consumer, unless
     /// [`fast_buffer_bytes`](Self::fast_buffer_bytes) is set as well.
     pub fn buffer_bytes(mut self, bytes: usize) -> Self {
         self.buffer_bytes = Some(bytes);
         self
     }
 
-    /// Bounds the same for a consumer that is fast: one that empties the buffer within 5 ms, again
-    /// and again. It saves thread switches. What goes beyond `buffer_bytes` is borrowed from the
-    /// pool's reserve ([`crate::PoolOptions::reserve_bytes`]) and given back when the consumer
-    /// becomes slow; without a reserve the buffer stays as it is.
+    /// Sets the same limit for a fast consumer: one that repeatedly empties the buffer within 5 ms.
+    /// A larger buffer saves thread switches. The part beyond `buffer_bytes` is borrowed from the
+    /// pool's reserve ([`crate::PoolOptions::reserve_bytes`]) and returned when the consumer
+    /// becomes slow. If the reserve is exhausted, the buffer does not grow.
     pub fn fast_buffer_bytes(mut self, bytes: usize) -> Self {
         self.fast_buffer_bytes = Some(bytes);
         self
     }
 
-    /// Sets how long written bytes may wait for a chunk to fill; `None`: for ever.
+    /// Sets how long written bytes may wait for a chunk to fill; `None`: without limit.
     pub fn flush_after(mut self, delay: impl Into<Option<Duration>>) -> Self {
         self.flush_after = Some(delay.into());
         self
     }
 
-    /// Promises the exact number of bytes. A source that writes more or fewer has failed, and
-    /// the last byte is only handed out once the source has ended well.
+    /// Promises the exact number of bytes. A source that writes more or fewer bytes has failed, and
+    /// the last byte is delivered only after the source has succeeded.
     pub fn length(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.length = bytes.into();
         self
     }
 
-    /// Drops a consumer that takes nothing for so long; `None`: never. What counts as taking is to
-    /// fetch a chunk or to let go of one; a consumer that may need longer for one chunk says so in
-    /// between ([`crate::StreamHandle::note_progress`]).
+    /// Drops a consumer that takes nothing for this long; `None`: never. Fetching a chunk and
+    /// releasing one both count as taking. A consumer that may need longer for one chunk reports
+    /// its progress with [`crate::StreamHandle::note_progress`].
     pub fn consumer_stall(mut self, deadline: impl Into<Option<Duration>>) -> Self {
         self.consumer_stall = Some(deadline.into());
         self
     }
 
-    /// Drops a consumer that takes less, measured over the consumer's stall deadline and only
-    /// while the source waits for it. 0 (the default): no minimum.
+    /// Drops a consumer that takes fewer bytes per second, measured over `consumer_stall` and only
+    /// while the consumer has something to take. 0 (the default): no minimum.
     pub fn min_bytes_per_second(mut self, bytes: u64) -> Self {
         self.min_bytes_per_second = bytes;
         self
     }
 
-    /// Stops a source that writes nothing for so long while it could; `None`: never.
+    /// Stops a source that writes nothing for this long although it could write; `None`: never.
     pub fn source_stall(mut self, deadline: impl Into<Option<Duration>>) -> Self {
         self.source_stall = Some(deadline.into());
         self
     }
 
-    /// Says what a stop means for a consumer that is still there. Where the length is promised
-    /// no part is a whole, so it means [`OnStop::Abort`] there.
+    /// Sets what a stop means for a consumer that is still connected. If the length was promised, a
+    /// part is never complete, so a stop means [`OnStop::Abort`].
     pub fn on_stop(mut self, on_stop: OnStop) -> Self {
         self.on_stop = on_stop;
         self
@@ -177,16 +178,16 @@ impl StreamOptions {
         self
     }
 
-    /// Runs the stream in this pool instead of the process's own.
+    /// Runs the stream in this pool instead of the process's global pool.
     pub fn pool(mut self, pool: &StreamPool) -> Self {
         self.pool = Some(pool.clone());
         self
     }
 
-    /// Shares the place of another stream instead of asking for one, because this stream only
-    /// transforms that one (a compressor, a tee). It starts when the other has its place, on a
-    /// thread of its own, and fails as the other does if there is none; the place goes on to the
-    /// next in line when both are done.
+    /// Shares the place of another stream instead of requesting one, because this stream only
+    /// transforms the other (a compressor, a tee). It starts when the other has its place, on a
+    /// thread of its own, and fails as the other does if there is no place. The place passes to the
+    /// next stream in line when both are done.
     pub fn within_admitted_stream(mut self, other: &StreamHandle) -> Self {
         self.shares_place_of = Some(other.clone());
         self
@@ -194,12 +195,12 @@ impl StreamOptions {
 
     /// Starts a source on a thread of the pool and returns the reading end.
     ///
-    /// Never blocks and never fails: where the pool refuses, the reader's first poll says so
-    /// ([`crate::ErrorKind::Busy`]). See [`crate::stream_out`].
+    /// Never blocks and never fails: if the pool refuses the stream, the reader's first poll
+    /// returns the error ([`crate::ErrorKind::Busy`]). See [`crate::stream_out`].
     ///
-    /// A source that never gets a place is dropped where that is found out: by who stops the
-    /// stream, or at its time-out by the thread that keeps all streams' deadlines. So what it
-    /// captures must not block when it is dropped.
+    /// A source that never gets a place is dropped by the thread that stops the stream, or, after
+    /// the queue timeout, by the watchdog thread that all streams share. So values that the source
+    /// captures must not block when they are dropped.
     pub fn stream_out<F, T>(self, write_stream_to: F) -> ChunkReader
     where
         F: FnOnce(&mut StreamWriter) -> T + Send + 'static,

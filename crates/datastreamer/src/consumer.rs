@@ -1,8 +1,8 @@
-//! The push side: a consumer is registered with, written to, and finished or aborted.
+//! The push side: a consumer is registered, written to, and then finished or aborted.
 //!
-//! [`DataStreamer`] joins a source and a [`Consumer`]; [`Delivery`] is the loop between them. It
-//! calls the consumer from wherever it is driven, so the consumer's own context decides: a task
-//! that awaits it, a thread that waits, or an event loop that is handed each turn as a job.
+//! [`DataStreamer`] joins a source and a [`Consumer`]; [`Delivery`] is the loop between them. The
+//! consumer is called in the context that drives the delivery: a task that awaits it, a thread that
+//! waits for it, or an event loop that receives each turn as a job.
 
 use std::{
     fmt,
@@ -27,25 +27,26 @@ use crate::{
     writer::StreamWriter,
 };
 
-/// Chunks that a consumer gets in one turn, so that a source which is always ahead leaves the
-/// others of the event loop theirs: at the default size 2 MiB, which is a millisecond's work.
+/// Chunks that a consumer gets in one turn. The limit keeps a source that is always ahead from
+/// starving the event loop's other jobs. At the largest default chunk size it is 2 MiB, about a
+/// millisecond of work.
 const CHUNKS_PER_TURN: usize = 16;
 
-/// What produces: may be paused, resumed and stopped from any thread, also from inside the
-/// consumer's own `write`. All three are flags: doing one twice does nothing more.
+/// The controls of a running source: pause, resume and stop, from any thread, including from inside
+/// the consumer's own `write`. Each sets a flag, so a repeated call has no effect.
 pub trait Producer: Send + Sync {
-    /// Lets the producer go on. After a stop it does nothing.
+    /// Lets the producer continue. Has no effect after a stop.
     fn resume_producing(&self);
-    /// Asks the producer to write nothing for now.
+    /// Asks the producer to write nothing until it is resumed.
     fn pause_producing(&self);
-    /// Ends the producing: the source's next write, or the one now blocked, fails.
+    /// Stops the producer: the source's next write, or the write that is blocked now, fails.
     fn stop_producing(&self);
 }
 
-/// What takes a stream: registered with, written to, then finished or aborted, once.
+/// Receives a stream: it is registered, written to, then finished or aborted, exactly once.
 ///
-/// All calls come one at a time and in order, from where the [`Delivery`] is driven. After a
-/// hang-up none comes.
+/// Calls come one at a time and in order, in the context that drives the [`Delivery`]. After a
+/// hang-up there are no more calls.
 ///
 /// ```
 /// use std::{io, sync::Arc};
@@ -65,7 +66,7 @@ pub trait Producer: Send + Sync {
 ///     fn write(&mut self, chunk: Bytes) -> io::Result<()> {
 ///         self.lines += chunk.iter().filter(|byte| **byte == b'\n').count();
 ///         if let (true, Some(producer)) = (self.lines >= 10, self.producer.get()) {
-///             producer.stop_producing(); // enough: what is queued still comes, then the abort
+///             producer.stop_producing(); // what is queued still arrives, then the abort
 ///         }
 ///         Ok(())
 ///     }
@@ -82,62 +83,65 @@ pub trait Producer: Send + Sync {
 /// # Ok::<(), datastreamer::StartError>(())
 /// ```
 pub trait Consumer {
-    /// Says why the consumer is gone, if it is: then nothing is started or registered.
+    /// Returns why the consumer has disconnected, if it has. Then nothing is registered or started.
     fn disconnected(&self) -> Option<String> {
         None
     }
 
-    /// Takes the producer's controls. [`ProducerSlot`] keeps the rules for you.
+    /// Receives the producer's controls. [`ProducerSlot`] implements the rules.
     ///
     /// # Errors
-    /// [`AlreadyRegistered`] if the consumer has a producer.
+    /// [`AlreadyRegistered`] if the consumer already has a producer.
     fn register_producer(&mut self, producer: Arc<dyn Producer>) -> Result<(), AlreadyRegistered>;
 
-    /// Gives the producer up; comes after the last write.
+    /// Releases the producer; called after the last write.
     fn unregister_producer(&mut self);
 
-    /// Takes a chunk. May pause the producer; may block where the consumer's context may.
+    /// Receives a chunk. May pause the producer. May block if the context that drives the delivery
+    /// may block.
     ///
     /// # Errors
-    /// Whatever keeps the consumer from taking it; the source is stopped with it.
+    /// Whatever keeps the consumer from accepting the chunk; the source is stopped with this error.
     fn write(&mut self, chunk: Bytes) -> std::io::Result<()>;
 
-    /// Takes the end of a whole file.
+    /// Receives the end of a complete file.
     ///
     /// # Errors
-    /// Whatever keeps the consumer from finishing; the record tells it.
+    /// Whatever keeps the consumer from finishing; the error is in the record.
     fn finish(&mut self) -> std::io::Result<()>;
 
-    /// Takes the end of a stream that is not whole: what was written must not pass for a file.
+    /// Receives the end of an incomplete stream: what was written must not be taken for a complete
+    /// file.
     fn abort(&mut self, error: &Error);
 
-    /// Takes what to call when the connection ends. Optional: without it a hang-up shows at the
-    /// next failing write.
+    /// Receives the handle to call when the connection ends. Optional: without it a hang-up is
+    /// noticed at the next write that fails.
     fn notify_hang_up(&mut self, hang_up: HangUp) {
         drop(hang_up);
     }
 }
 
-/// The consumer has a producer already.
+/// The consumer already has a producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AlreadyRegistered;
 
 impl fmt::Display for AlreadyRegistered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the consumer has a producer already")
+        f.write_str("the consumer already has a producer")
     }
 }
 
 impl std::error::Error for AlreadyRegistered {}
 
-/// Tells a stream that its consumer's connection has ended; callable from anywhere, once or more.
+/// Reports to a stream that its consumer has disconnected; callable from any thread, more than
+/// once.
 #[derive(Clone)]
 pub struct HangUp {
     core: Arc<StreamCore>,
 }
 
 impl HangUp {
-    /// Stops the source now; neither writes nor an end reach the consumer after.
+    /// Stops the source at once. Neither writes nor an end reach the consumer afterwards.
     pub fn notify(&self, reason: impl Into<String>) {
         self.core.stop(Error::new(ErrorKind::HangUp, reason));
     }
@@ -149,8 +153,8 @@ impl fmt::Debug for HangUp {
     }
 }
 
-/// Keeps a consumer's producer by the rules: a second one is an error, one that comes after the
-/// disconnection is stopped at once and not attached.
+/// Holds a consumer's producer and implements the rules: registering a second producer is an error;
+/// a producer registered after the disconnection is stopped at once and not attached.
 #[derive(Default)]
 pub struct ProducerSlot {
     producer: Option<Arc<dyn Producer>>,
@@ -161,7 +165,7 @@ impl ProducerSlot {
     /// Attaches a producer.
     ///
     /// # Errors
-    /// [`AlreadyRegistered`] if there is one.
+    /// [`AlreadyRegistered`] if a producer is attached.
     pub fn register(&mut self, producer: Arc<dyn Producer>) -> Result<(), AlreadyRegistered> {
         if self.producer.is_some() {
             return Err(AlreadyRegistered);
@@ -179,7 +183,7 @@ impl ProducerSlot {
         self.producer = None;
     }
 
-    /// Stops and detaches the producer; whoever comes later is stopped at once.
+    /// Stops and detaches the producer; a producer registered later is stopped at once.
     pub fn disconnect(&mut self) {
         self.disconnected = true;
         if let Some(producer) = self.producer.take() {
@@ -205,16 +209,16 @@ impl fmt::Debug for ProducerSlot {
 /// Why a push stream did not start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartError {
-    /// The consumer was gone before the start; the text is the consumer's.
+    /// The consumer had disconnected before the start; the text is the consumer's.
     Disconnected(String),
-    /// The consumer has a producer already.
+    /// The consumer already has a producer.
     AlreadyRegistered,
 }
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Disconnected(why) => write!(f, "the consumer is gone: {why}"),
+            Self::Disconnected(why) => write!(f, "the consumer has disconnected: {why}"),
             Self::AlreadyRegistered => AlreadyRegistered.fmt(f),
         }
     }
@@ -222,7 +226,7 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// A source and a consumer, not yet started: a push producer.
+/// A source and a consumer that are joined and not yet started.
 ///
 /// ```
 /// use datastreamer::{DataStreamer, WriteConsumer};
@@ -246,7 +250,7 @@ where
     T: SourceResult,
     C: Consumer,
 {
-    /// Joins a source and a consumer; nothing runs yet.
+    /// Joins a source and a consumer. Starts nothing.
     pub fn new(write_stream_to: F, consumer: C) -> Self {
         Self {
             source: write_stream_to,
@@ -262,12 +266,12 @@ where
         self
     }
 
-    /// Registers with the consumer, asks to be told of its hang-up, then starts the source, in
-    /// this order. The consumer may pause, resume or stop from inside the registration. Never
-    /// blocks. The consumer is written to as the [`Delivery`] is driven.
+    /// Registers with the consumer, passes it the hang-up handle, then starts the source, in this
+    /// order. The consumer may pause, resume or stop the source from inside the registration. Never
+    /// blocks. The consumer is written to when the [`Delivery`] is driven.
     ///
     /// # Errors
-    /// [`StartError`]: no thread was started, nothing is registered.
+    /// [`StartError`]: no thread was started and nothing is registered.
     pub fn start(self) -> Result<Delivery<C>, StartError> {
         let Self {
             source,
@@ -296,11 +300,12 @@ where
     }
 }
 
-/// A started push stream: drive it to have the consumer written to.
+/// A started push stream. The consumer is written to only while this is driven.
 ///
-/// **As a future** it calls the consumer from the task that polls it and resolves with the
-/// record. [`Delivery::wait`] calls it from this thread, [`Delivery::run_in`] from an event loop
-/// that takes jobs. **Dropping it** before the end stops the source and aborts the consumer.
+/// **As a future** it calls the consumer from the task that polls it, and resolves with the record.
+/// [`Delivery::wait`] calls the consumer from the calling thread, [`Delivery::run_in`] from an
+/// event loop that accepts jobs. **Dropping it** before the end stops the source and aborts the
+/// consumer.
 #[must_use = "the consumer is written to only while the delivery is driven"]
 pub struct Delivery<C: Consumer> {
     /// `None` once the end has been delivered.
@@ -310,17 +315,17 @@ pub struct Delivery<C: Consumer> {
 }
 
 impl<C: Consumer> Delivery<C> {
-    /// Returns a handle: record, pause, resume, stop.
+    /// Returns a handle to read the record, pause, resume and stop.
     pub fn handle(&self) -> StreamHandle {
         self.handle.clone()
     }
 
-    /// Drives the stream from this thread, blocking; returns the final record.
+    /// Drives the stream from this thread and blocks until the end; returns the final record.
     pub fn wait(self) -> Record {
         self.wait_for_consumer().0
     }
 
-    /// As [`Delivery::wait`], and gives the consumer back.
+    /// Like [`Delivery::wait`], and also returns the consumer.
     pub fn wait_for_consumer(mut self) -> (Record, C) {
         block_on(|cx| self.poll_deliver(cx));
         let record = self.handle.wait();
@@ -330,11 +335,12 @@ impl<C: Consumer> Delivery<C> {
         }
     }
 
-    /// Drives the stream from an event loop: `call_later` must run each job it is given, later,
-    /// in the consumer's context (Twisted's `callFromThread`, a GUI's idle queue, a channel into
-    /// a loop). It is called from any thread, in the middle of a write, or by the thread that keeps
-    /// all streams' deadlines: so it must not block, nor write to the stream. A loop that is gone
-    /// may drop the job, or panic: either drops the delivery. Returns the handle.
+    /// Drives the stream from an event loop: `call_later` must schedule each job to run later in
+    /// the consumer's context (Twisted's `callFromThread`, a GUI's idle queue, a channel into a
+    /// loop). It is called from any thread, in the middle of a write, or by the watchdog thread
+    /// that all streams share, so it must not block and must not write to the stream. If the loop
+    /// has ended, `call_later` may drop the job or panic; either drops the delivery. Returns the
+    /// handle.
     ///
     /// ```
     /// use std::sync::mpsc::channel;
@@ -361,7 +367,7 @@ impl<C: Consumer> Delivery<C> {
         handle
     }
 
-    /// Delivers what there is, a turn's worth at most; ready when the end has been delivered.
+    /// Delivers what is queued, at most one turn's share; ready when the end has been delivered.
     fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..CHUNKS_PER_TURN {
             let (Some(reader), Some(consumer)) = (&mut self.reader, &mut self.consumer) else {
@@ -370,7 +376,8 @@ impl<C: Consumer> Delivery<C> {
             let error = match ready!(reader.poll_chunk(cx)) {
                 Some(Ok(chunk)) => match consumer.write(chunk) {
                     Ok(()) => continue,
-                    // Told here: the reader may have handed out the clean end with this chunk.
+                    // Reported here, because the reader may already have returned the clean end
+                    // with this chunk.
                     Err(error) => Some(reader.consumer_failed(error)),
                 },
                 Some(Err(error)) => Some(error),
@@ -388,7 +395,7 @@ impl<C: Consumer> Delivery<C> {
     }
 }
 
-/// Ends the consumer once.
+/// Finishes or aborts the consumer.
 fn deliver_end<C: Consumer>(consumer: &mut C, error: Option<&Error>, reader: &ChunkReader) {
     match error {
         Some(error) => {
@@ -440,11 +447,11 @@ impl<C: Consumer> fmt::Debug for Delivery<C> {
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// One delivery's turns in a foreign event loop: each wake-up becomes one job.
+/// Drives a delivery in a foreign event loop: each wake-up becomes one job.
 struct Turn<C: Consumer> {
     delivery: Mutex<Option<Delivery<C>>>,
     call_later: Box<dyn Fn(Job) + Send + Sync>,
-    /// A job is on its way and has not begun.
+    /// A job has been scheduled and has not begun.
     scheduled: AtomicBool,
 }
 
@@ -454,8 +461,8 @@ impl<C: Consumer + Send + 'static> Wake for Turn<C> {
             return;
         }
         let turn = Arc::clone(&self);
-        // Whoever wakes, perhaps the source, must not suffer from a loop that is gone. The
-        // panic drops the job, and with its last job goes the delivery.
+        // The thread that wakes, perhaps the source's, must not fail because the loop has ended.
+        // The panic drops the job, and the last job owns the delivery.
         let _panicked = catch_unwind(AssertUnwindSafe(|| {
             (self.call_later)(Box::new(move || turn.take()));
         }));
@@ -477,7 +484,7 @@ impl<C: Consumer + Send + 'static> Turn<C> {
     }
 }
 
-/// A consumer that writes to any [`std::io::Write`] and knows whether the result is whole.
+/// A consumer that writes to any [`std::io::Write`] and records whether the result is complete.
 #[derive(Debug, Default)]
 pub struct WriteConsumer<W> {
     inner: W,
@@ -493,12 +500,12 @@ impl<W: std::io::Write> WriteConsumer<W> {
         }
     }
 
-    /// Returns the writer if a whole stream was written and flushed.
+    /// Returns the writer if the complete stream was written and flushed.
     pub fn into_whole(self) -> Option<W> {
         self.whole.then_some(self.inner)
     }
 
-    /// Returns the writer, whatever it holds.
+    /// Returns the writer, whether or not the stream is complete.
     pub fn into_inner(self) -> W {
         self.inner
     }

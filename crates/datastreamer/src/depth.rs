@@ -1,13 +1,13 @@
-//! How deep a stream's buffer is, and how large its chunks: shallow for a slow consumer, deep for
-//! a fast one.
+//! The size of a stream's buffer and of its chunks: small for a slow consumer, large for a fast
+//! one.
 //!
-//! `queue.rs` asks for the limit and tells how long its writer had to wait. A source that is
-//! woken for every few chunks spends more on thread switches than on bytes (at 2 GB/s a buffer of
-//! 512 KiB costs 5,500 switches a gigabyte, one of 2 MiB 900, and a third of the CPU less); a
-//! deep buffer before a consumer that stalls is memory for nothing. So each stream begins with
-//! a base, and borrows more from its pool's [`Reserve`] while the consumer empties what it has
-//! within [`FAST_DRAIN`]; its chunks grow with it. What all streams borrow is bounded by the
-//! reserve.
+//! `queue.rs` reads the limit and reports how long its writer waited. A source that is woken for
+//! every few chunks spends more time on thread switches than on bytes (at 2 GB/s a buffer of 512
+//! KiB costs 5,500 switches a gigabyte, one of 2 MiB 900, and a third of the CPU less); a deep
+//! buffer in front of a consumer that stalls only wastes memory. So each stream begins with a base
+//! size, and borrows more from its pool's [`Reserve`] while the consumer empties the buffer within
+//! [`FAST_DRAIN`]; its chunks grow with the buffer. The reserve limits what all streams together
+//! borrow.
 
 use std::{
     sync::{
@@ -17,19 +17,19 @@ use std::{
     time::Duration,
 };
 
-/// A consumer that empties the buffer faster gets a deeper one: five milliseconds, about one
-/// timeslice, is how long a source may be kept from its core when the machine is busy, and the
-/// buffer must last as long.
+/// A consumer that empties the buffer faster than this gets a deeper one. Five milliseconds are
+/// about one timeslice: on a busy machine the source may be off its core for that long, and the
+/// buffer must last meanwhile.
 const FAST_DRAIN: Duration = Duration::from_millis(5);
 
-/// A consumer that takes longer has become slow and gets the base again.
+/// A consumer that takes longer than this has become slow, and its buffer returns to the base size.
 const SLOW_DRAIN: Duration = Duration::from_millis(100);
 
-/// So many times its depth a stream must have delivered before it gets deeper: at the default
-/// base 4 MiB, more than the kernel takes of a client that reads nothing.
+/// A stream must have delivered this many times its depth before it gets deeper: at the default
+/// base 4 MiB, more than the kernel accepts for a client that reads nothing.
 const DELIVERED_DEPTHS_MIN: u64 = 16;
 
-/// What the streams of a pool may hold beyond their bases, in bytes. Clones are the same reserve.
+/// Bytes that the streams of a pool may hold beyond their base sizes. Clones share one reserve.
 #[derive(Clone, Debug)]
 pub(crate) struct Reserve {
     left_bytes: Arc<AtomicUsize>,
@@ -42,7 +42,7 @@ impl Reserve {
         }
     }
 
-    /// Takes so much, or nothing.
+    /// Takes this many bytes, or nothing; returns whether it took them.
     fn take(&self, bytes: usize) -> bool {
         let enough = |left: usize| left.checked_sub(bytes);
         self.left_bytes
@@ -77,14 +77,14 @@ impl Growing {
     }
 }
 
-/// The depth of one stream's buffer; gives back what it borrowed when it is dropped.
+/// The depth of one stream's buffer; returns what it borrowed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Depth {
     buffer: Growing,
     chunk: Growing,
     /// How often both have grown.
     doublings: u32,
-    /// What had been delivered at the last change.
+    /// Bytes delivered by the last change.
     delivered_at_change: u64,
     reserve: Reserve,
 }
@@ -107,7 +107,7 @@ impl Depth {
         Self::new(Growing::fixed(bytes), Growing::fixed(0), &Reserve::new(0))
     }
 
-    /// What the buffer may hold, the chunk being filled included.
+    /// Bytes that the buffer may hold, including the chunk being filled.
     pub(crate) fn bytes(&self) -> usize {
         self.buffer.at(self.doublings)
     }
@@ -117,26 +117,26 @@ impl Depth {
         self.chunk.at(self.doublings).min(self.bytes() / 2)
     }
 
-    /// What may be queued or in the consumer's hands: the chunk being filled is part of the
-    /// buffer, and neither.
+    /// Bytes that may be queued or held by the consumer. The chunk being filled is part of the
+    /// buffer, but neither queued nor held.
     pub(crate) fn limit_bytes(&self) -> usize {
         self.bytes() - self.chunk_bytes()
     }
 
-    /// How little of it wakes a source that waits for room. In batches: woken for every chunk it
-    /// would run a chunk at a time, with two thread switches each. Not at nothing: while the
-    /// source wakes, the consumer has a quarter to go on with.
+    /// The fill level at which a source that waits for room is woken. Not at every chunk: the
+    /// source would run one chunk at a time, with two thread switches each. Not at zero: while the
+    /// source wakes up, the consumer has a quarter of the buffer left to take.
     pub(crate) fn low_water_bytes(&self) -> usize {
         self.limit_bytes() / 4
     }
 
-    /// Makes all chunks from here on as large, or half of the buffer's base.
+    /// Fixes the size of all further chunks, at most half of the buffer's base size.
     pub(crate) fn set_chunk_bytes(&mut self, bytes: usize) {
         self.chunk = Growing::fixed(bytes.min(self.buffer.base / 2));
     }
 
-    /// Takes note that the consumer took `waited` to empty the buffer to its low water, and that
-    /// it has taken `delivered` bytes since the stream began.
+    /// Adapts the depth to the consumer's speed: it took `waited` to drain the buffer to the
+    /// low-water mark, and `delivered` bytes since the stream began.
     pub(crate) fn adapt(&mut self, waited: Duration, delivered: u64) {
         if waited > SLOW_DRAIN {
             self.reserve.give_back(self.borrowed_bytes());

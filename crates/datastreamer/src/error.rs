@@ -1,4 +1,5 @@
-//! Why a stream did not end well: one type for the source, the consumer and the operator.
+//! Why a stream failed or was stopped: one error type for the source, the consumer and the
+//! operator.
 //!
 //! The kind is for code, the text for people, the cause chain for logs.
 
@@ -6,7 +7,7 @@ use std::{error::Error as StdError, fmt, io, sync::Arc};
 
 use crate::record::Outcome;
 
-/// Why a stream was stopped or aborted, or a write refused.
+/// Why a stream was stopped or aborted, or why a write was refused.
 ///
 /// Cheap to clone: the writer, the reader and the record of one stream share it.
 ///
@@ -23,15 +24,15 @@ pub struct Error {
     cause: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
-/// What kind of ending an [`Error`] tells of; which side has to act follows from it.
+/// The kind of an [`Error`]; it says which side has to act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The consumer left: it hung up, or the reader was dropped before the end.
+    /// The consumer disconnected: it hung up, or the reader was dropped before the end.
     HangUp,
-    /// Somebody called stop while the consumer was still there.
+    /// A caller stopped the stream while the consumer was still connected.
     Stopped,
-    /// The consumer took nothing for its deadline, or less than its minimum rate.
+    /// The consumer took nothing within its deadline, or less than its minimum rate.
     ConsumerStalled,
     /// The consumer's own write or finish failed.
     ConsumerFailed,
@@ -39,20 +40,20 @@ pub enum ErrorKind {
     SourceFailed,
     /// The source panicked.
     SourcePanicked,
-    /// The source wrote nothing for its deadline.
+    /// The source wrote nothing within its deadline.
     SourceStalled,
-    /// The source wrote more or fewer bytes than it had promised.
+    /// The source wrote more or fewer bytes than it promised.
     LengthMismatch,
     /// The pool had no place for the stream, or none in time.
     Busy,
     /// The pool is shutting down.
     ShutDown,
-    /// A write came after the stream had ended.
+    /// A write was attempted after the stream had ended.
     Ended,
 }
 
 impl Error {
-    /// Makes an error of a kind with a text of its own, for example the reason of a stop.
+    /// Creates an error of a kind with a detail text, for example the reason of a stop.
     pub fn new(kind: ErrorKind, detail: impl Into<String>) -> Self {
         Self {
             kind,
@@ -61,10 +62,10 @@ impl Error {
         }
     }
 
-    /// Wraps what a source returned.
+    /// Wraps the error that a source returned.
     ///
-    /// An error that merely hands on why the stream was stopped (as a source does that passes
-    /// the failure of its `write` up with `?`) comes back as it was.
+    /// If the error only propagates the reason of a stop (a source that passes the error of its
+    /// `write` up with `?`), that reason is returned unchanged.
     pub fn source_failed(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let cause = cause.into();
         match Self::find_in(cause.as_ref()) {
@@ -73,9 +74,9 @@ impl Error {
         }
     }
 
-    /// Wraps what a consumer's `write` or `finish` returned. The kind is
-    /// [`ErrorKind::ConsumerFailed`] also if the consumer is another stream's writer and its
-    /// error tells why that one was stopped: it is no reason of this stream's own.
+    /// Wraps the error that a consumer's `write` or `finish` returned. The kind is
+    /// [`ErrorKind::ConsumerFailed`] even if the consumer is the writer of another stream and its
+    /// error is that stream's stop reason: that reason does not apply to this stream.
     pub fn consumer_failed(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::caused_by(ErrorKind::ConsumerFailed, cause.into())
     }
@@ -96,14 +97,14 @@ impl Error {
         }
     }
 
-    /// Finds a stream's error in an error or its causes, `io::Error`s looked into.
+    /// Finds a stream's error in an error or its causes; also looks inside `io::Error`s.
     pub fn find_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
         let mut next = Some(error);
         while let Some(error) = next {
             if let Some(own) = error.downcast_ref::<Self>() {
                 return Some(own);
             }
-            // io::Error's `source` skips the error that it wraps.
+            // The `source` of an io::Error skips the error that it wraps.
             next = match error
                 .downcast_ref::<io::Error>()
                 .and_then(io::Error::get_ref)
@@ -115,17 +116,17 @@ impl Error {
         None
     }
 
-    /// Says what kind of ending this is.
+    /// Returns the kind.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// Says whether nothing more may reach the consumer, not even what is valid.
+    /// Returns whether nothing more may reach the consumer, not even valid bytes.
     pub(crate) fn is_consumers_loss(&self) -> bool {
         matches!(self.kind, ErrorKind::HangUp | ErrorKind::ConsumerFailed)
     }
 
-    /// Says how a stream that ended with this error is counted.
+    /// Returns the outcome of a stream that ended with this error.
     pub fn outcome(&self) -> Outcome {
         match self.kind {
             ErrorKind::HangUp | ErrorKind::ConsumerFailed => Outcome::ClientGone,
@@ -150,7 +151,7 @@ impl ErrorKind {
             Self::SourceFailed => "the source failed",
             Self::SourcePanicked => "the source panicked",
             Self::SourceStalled => "the source stalled",
-            Self::LengthMismatch => "the source broke its promise of length",
+            Self::LengthMismatch => "the source did not write the promised length",
             Self::Busy => "too many streams",
             Self::ShutDown => "shutting down",
             Self::Ended => "the stream has ended",
@@ -186,8 +187,8 @@ impl StdError for Error {
 }
 
 impl From<Error> for io::Error {
-    /// The consumer's absence becomes `BrokenPipe`, a stall `TimedOut`, the rest `Other`; the
-    /// error itself stays inside and [`Error::find_in`] finds it again.
+    /// A stop, a hang-up or a failed consumer becomes `BrokenPipe`, a stall `TimedOut`, everything
+    /// else `Other`. The error itself is kept inside, where [`Error::find_in`] finds it.
     fn from(error: Error) -> Self {
         let kind = match error.kind {
             ErrorKind::HangUp | ErrorKind::Stopped | ErrorKind::ConsumerFailed => {

@@ -1,8 +1,8 @@
-//! Streams out large files that are produced on the fly.
+//! Streams large files that are produced on the fly.
 //!
-//! You give it a function that writes; a consumer gets a file: in bounded memory, with
-//! back-pressure down to the source, without ever blocking an event loop. A consumer that leaves
-//! stops the work; a failure can never be taken for a finished file.
+//! The caller supplies a function that writes; a consumer receives a file. Memory is bounded,
+//! back-pressure reaches the source, and no event loop is ever blocked. If the consumer
+//! disconnects, the source is stopped. A failed stream can never be mistaken for a complete file.
 //!
 //! ```
 //! use std::io::Write;
@@ -11,7 +11,7 @@
 //!     for id in 0..1000 {
 //!         writeln!(out, "{id},star {id}")?; // blocks while the consumer is slow
 //!     }
-//!     Ok::<(), std::io::Error>(()) // only this makes the file whole
+//!     Ok::<(), std::io::Error>(()) // only this completes the file
 //! });
 //! assert!(chunks.read_to_vec()?.starts_with(b"id,name\n0,star 0\n"));
 //! # Ok::<(), datastreamer::Error>(())
@@ -19,22 +19,21 @@
 //!
 //! # What blocks, what does not
 //! - [`StreamWriter`]'s writes **block**, on the source's own thread, while the buffer is full.
-//! - What waits for the other side or for the end of a stream **blocks**, and says so:
+//! - These methods wait for the other side or for the end of a stream, so they **block**:
 //!   [`ChunkReader::into_iter`], [`ChunkReader::next_chunk_blocking`],
 //!   [`ChunkReader::read_to_vec`], [`ChunkReader::write_to`], [`StreamHandle::wait`],
 //!   [`Delivery::wait`], [`Delivery::wait_for_consumer`], [`StreamPool::shutdown`],
 //!   [`StreamPool::wait_until_empty`].
-//! - Everything else never does, all that is behind the features included.
+//! - Nothing else blocks, including everything behind the features.
 //!
 //! # One byte, read downward
 //! source → [`StreamWriter::write_slice`] → the queue → [`ChunkReader::poll_chunk`] → an HTTP
 //! body, an async stream, an `AsyncRead`, a blocking iterator, or a [`Consumer`].
 //!
 //! # Features
-//! `http-body`, `futures`, `tokio`, `axum`: the interfaces that they add to [`ChunkReader`].
-//! `tracing`: sources run in a span of their stream, inside the caller's; each stream's end is an
-//! event. None is on by default, and none brings
-//! a runtime.
+//! `http-body`, `futures`, `tokio` and `axum` add the interface of that name to [`ChunkReader`].
+//! With `tracing`, a source runs in a span of its stream, inside the caller's span, and each
+//! stream's end is an event. No feature is on by default, and none adds a runtime.
 
 #[cfg(feature = "tokio")]
 mod async_read;

@@ -1,11 +1,11 @@
-//! Models of `queue.rs`, and of the turns in `writer.rs`: each runs under every order in which its
-//! threads can take the locks.
+//! Models of `queue.rs`, and of the turns in `writer.rs`: each model runs under every order in
+//! which its threads can take the locks.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p datastreamer --lib --release loom`
 //!
-//! A lost wake-up is a deadlock here, which loom reports. The chunks of the queue's models are
-//! plain bytes without a lease, so each releases by hand; what counts calls and drops is std's,
-//! invisible to loom, and looked at when the threads have joined.
+//! A lost wake-up is a deadlock here, which loom reports. The queue's models use plain bytes
+//! without a lease as chunks, so each model calls `release` itself. Counters of calls and drops are
+//! std's, which loom does not see; they are read after the threads have joined.
 
 use std::{
     future::poll_fn,
@@ -37,7 +37,7 @@ const FAILED: ErrorKind = ErrorKind::SourceFailed;
 const STOPPED: ErrorKind = ErrorKind::Stopped;
 const HUNG_UP: ErrorKind = ErrorKind::HangUp;
 
-/// Makes a queue of so many bytes; the models' chunks have one each.
+/// Makes a queue of this many bytes; each chunk of the models has one byte.
 fn queue(limit_bytes: usize) -> Arc<Queue> {
     Arc::new(Queue::new(Depth::fixed(limit_bytes), OnStop::Abort))
 }
@@ -68,7 +68,7 @@ fn stop(queue: &Queue, kind: ErrorKind) -> Option<usize> {
     queue.stop(&Error::of_kind(kind)).map(run_all)
 }
 
-/// Runs callbacks as the stream would; returns how many.
+/// Runs callbacks as the stream does; returns how many.
 fn run_all(callbacks: Vec<StopCallback>) -> usize {
     let error = Error::of_kind(STOPPED);
     let count = callbacks.len();
@@ -81,7 +81,7 @@ fn next(queue: &Queue) -> Option<Result<Bytes, ErrorKind>> {
     next.map(|chunk| chunk.map_err(|error| error.kind()))
 }
 
-/// Takes everything up to the end. `releases`: lets go of each chunk before it asks for the next.
+/// Takes everything up to the end. `releases`: releases each chunk before it polls for the next.
 fn consume(queue: &Queue, releases: bool) -> (Vec<u8>, Result<(), ErrorKind>) {
     let mut bytes = Vec::new();
     loop {
@@ -140,7 +140,7 @@ fn loom_a_release_wakes_the_push_that_waits_meanwhile() {
         let queue = queue(1);
         push(&queue, 1).unwrap();
         let source = spawn(&queue, |queue| push(queue, 2));
-        // Takes and lets go, but does not ask for more: only the release can wake the source.
+        // Takes and releases, but does not poll for more: only the release can wake the source.
         assert_eq!(next(&queue).unwrap().unwrap(), [1].as_slice());
         queue.release(1);
         assert_eq!(source.join().unwrap(), Ok(()));
@@ -149,7 +149,7 @@ fn loom_a_release_wakes_the_push_that_waits_meanwhile() {
 
 #[test]
 fn loom_a_release_elsewhere_wakes_the_source() {
-    // The consumer hands its chunk to another thread, which lets go of it.
+    // The consumer passes its chunk to another thread, which releases it.
     loom::model(|| {
         let queue = queue(1);
         push(&queue, 1).unwrap();
@@ -188,8 +188,8 @@ fn loom_a_chunk_above_the_bound_passes_an_empty_queue() {
 
 // ---- the writer's turn ----
 
-/// A stream of chunks of three bytes with room for all that a model writes, in the life of which
-/// the model is source, watchdog and reader.
+/// A stream of chunks of three bytes with room for everything that a model writes. The model acts
+/// as source, watchdog and reader.
 fn stream() -> StdArc<StreamCore> {
     let pool = StreamPool::new(PoolOptions::default());
     let options = StreamOptions::new().chunk_bytes(3).buffer_bytes(100);
@@ -204,7 +204,7 @@ fn spawn_with<T: 'static>(
     thread::spawn(move || run(&core, &StreamWriter::new(StdArc::clone(&core))))
 }
 
-/// What is queued after the writer was closed, a chunk each.
+/// The chunks that are queued after the writer was closed.
 fn written(core: &StdArc<StreamCore>) -> Vec<Vec<u8>> {
     let writer = StreamWriter::new(StdArc::clone(core));
     writer.close().unwrap();
@@ -382,7 +382,7 @@ fn loom_a_stop_beside_the_end_gives_the_reader_one_end_and_the_record_the_same()
         assert_eq!(bytes, []);
         match end {
             Err(kind) => assert_eq!((kind, cause(&queue)), (STOPPED, Some(STOPPED))),
-            // The stop came after the consumer had the end: too late for anything.
+            // The stop came after the consumer had the end: it is too late to have any effect.
             Ok(()) => assert_eq!(cause(&queue), None),
         }
     });
@@ -399,7 +399,7 @@ fn loom_a_hang_up_after_the_whole_was_taken_counts_until_the_consumer_is_done() 
         queue.consumer_done();
         stopping.join().unwrap();
         hanging_up.join().unwrap();
-        // Of a stop that comes too late nothing is heard, unless the consumer left as well.
+        // A stop that comes too late is not reported, unless the consumer hung up as well.
         assert_eq!(cause(&queue).is_some(), queue.has_hung_up());
     });
 }

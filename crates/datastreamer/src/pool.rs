@@ -1,8 +1,9 @@
-//! Who may run: a bounded number of streams, a bounded waiting room, threads that are reused.
+//! Admission of streams: a bounded number of active streams, a bounded queue of waiting streams,
+//! and threads that are reused.
 //!
 //! A stream holds its place from admission until source **and** consumer are done, so the pool
-//! bounds memory as well: at most `max_active` times the stream's buffer, and the reserve. Threads
-//! run sources only and are never more than the active streams.
+//! bounds memory as well: at most `max_active` times the stream's buffer, plus the reserve. Threads
+//! only run sources.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -24,30 +25,31 @@ use crate::{
     writer::StreamWriter,
 };
 
-/// 512 streams: at the default buffer of 256 KiB the process holds at most 128 MiB of chunks, and
+/// 512 streams: at the default buffer of 256 KiB the process holds at most 128 MiB of chunks, plus
 /// the reserve.
 pub const DEFAULT_MAX_ACTIVE: usize = 512;
-/// Twice the active ones: who comes later would hardly be served within the wait.
+/// Twice the active streams: a stream beyond that would rarely get a place within the queue
+/// timeout.
 pub const DEFAULT_MAX_WAITING: usize = 1024;
-/// 64 MiB: 36 streams as deep as they get by default, more than saturate a machine.
+/// 64 MiB: enough for 36 streams at the default maximum depth, more than saturate a machine.
 pub const DEFAULT_RESERVE_BYTES: usize = 64 * 1024 * 1024;
-/// Ten seconds: shorter than the time-outs of the usual clients and proxies (30 to 60 s), so
-/// that they hear a clear refusal.
+/// Ten seconds: shorter than the timeouts of common clients and proxies (30 to 60 s), so that they
+/// receive a clear refusal.
 pub const DEFAULT_QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Idle threads leave after this: long enough for a burst to find them, short enough for a
-/// quiet process to be small. A thousand of them have 35 MB: their stacks, and what the allocator
-/// keeps for each.
+/// Idle threads end after this time: long enough to be reused in a burst, short enough for an idle
+/// process to become small. A thousand idle threads occupy 35 MB: their stacks, and what the
+/// allocator keeps for each.
 pub const DEFAULT_IDLE_THREAD: Duration = Duration::from_secs(5);
 
-/// How many streams may run and wait, and what their threads are like.
+/// Limits of a pool and the properties of its threads.
 #[derive(Clone, Debug)]
 pub struct PoolOptions {
-    /// Streams that run at once; at least 1.
+    /// Streams that may run at once; at least 1.
     pub max_active: usize,
-    /// Streams that wait for a place; beyond it a stream is refused at once.
+    /// Streams that may wait for a place; a further stream is refused at once.
     pub max_waiting: usize,
-    /// What all streams together may hold beyond their buffers, in bytes, for consumers that are
-    /// fast: see [`StreamOptions::fast_buffer_bytes`].
+    /// Bytes that all streams together may hold beyond their buffers, for fast consumers: see
+    /// [`StreamOptions::fast_buffer_bytes`].
     pub reserve_bytes: usize,
     /// How long a stream waits for a place.
     pub queue_timeout: Duration,
@@ -73,7 +75,7 @@ impl Default for PoolOptions {
     }
 }
 
-/// A bounded set of streams and their threads. Clones are the same pool.
+/// A bounded set of streams and their threads. Clones refer to the same pool.
 ///
 /// ```
 /// use datastreamer::{ErrorKind, PoolOptions, StreamPool};
@@ -93,9 +95,9 @@ struct Shared {
     options: PoolOptions,
     reserve: Reserve,
     state: Mutex<State>,
-    /// Where idle threads wait for a job.
+    /// Idle threads wait here for a job.
     job_ready: Condvar,
-    /// Where a shutdown waits for the last stream.
+    /// A shutdown waits here for the end of the last stream.
     became_empty: Condvar,
 }
 
@@ -103,14 +105,14 @@ struct Shared {
 struct State {
     /// Places taken.
     active: usize,
-    /// Threads that wait for a job, or are about to: their source has returned.
+    /// Threads that wait for a job, or are about to because their source has returned.
     idle_threads: usize,
     threads: usize,
     threads_started: u64,
-    /// What idle threads are about to take: never more than `idle_threads`.
+    /// Jobs that idle threads are about to take: never more than `idle_threads`.
     jobs: VecDeque<Run>,
     waiting: VecDeque<Job>,
-    /// Streams that are not done, the waiting ones included.
+    /// Streams that are not done, including the waiting ones.
     live: HashMap<StreamId, Weak<StreamCore>>,
     shutting_down: bool,
 }
@@ -123,7 +125,7 @@ pub(crate) struct Job {
 
 pub(crate) enum Source {
     Thread(ThreadSource),
-    /// The reader has it, and polls it once there is a place.
+    /// The reader holds the source, and polls it once there is a place.
     #[cfg(feature = "futures")]
     Reader,
 }
@@ -131,11 +133,11 @@ pub(crate) enum Source {
 /// Catches its own panics: see streamer.rs::run.
 type ThreadSource = Box<dyn FnOnce() -> End + Send>;
 
-/// What a thread runs, and for which stream.
+/// A thread's job: the stream and its source.
 type Run = (Arc<StreamCore>, ThreadSource);
 
 impl Job {
-    /// Drops the caller's source, which may panic, where nothing is locked.
+    /// Drops the caller's source while nothing is locked; the drop may panic.
     fn drop_source(self) -> Arc<StreamCore> {
         let Self { core, source } = self;
         let _panicked = catch_unwind(AssertUnwindSafe(|| drop(source)));
@@ -143,17 +145,17 @@ impl Job {
     }
 }
 
-/// How a shutdown went.
+/// The result of a shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shutdown {
-    /// Streams that the deadline found running and that were aborted.
+    /// Streams that were still running at the deadline and were aborted.
     pub aborted: usize,
-    /// Streams whose source or consumer was still there when the grace was over.
+    /// Streams whose source or consumer was not done at the end of the grace period.
     pub left: usize,
 }
 
 impl StreamPool {
-    /// Makes a pool; threads start as streams need them.
+    /// Creates a pool; threads are started when streams need them.
     pub fn new(options: PoolOptions) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -169,7 +171,7 @@ impl StreamPool {
         }
     }
 
-    /// Returns the process's own pool, with the default options.
+    /// Returns the process's global pool, which has the default options.
     pub fn global() -> &'static Self {
         static GLOBAL: OnceLock<StreamPool> = OnceLock::new();
         GLOBAL.get_or_init(|| Self::new(PoolOptions::default()))
@@ -184,22 +186,22 @@ impl StreamPool {
         StreamOptions::new().pool(self).stream_out(write_stream_to)
     }
 
-    /// Counts the streams that hold a place.
+    /// Returns the number of streams that hold a place.
     pub fn active(&self) -> usize {
         std_lock(&self.shared.state).active
     }
 
-    /// Counts the streams in the waiting room.
+    /// Returns the number of streams that wait for a place.
     pub fn waiting(&self) -> usize {
         std_lock(&self.shared.state).waiting.len()
     }
 
-    /// Counts the threads, the idle ones included.
+    /// Returns the number of threads, including idle ones.
     pub fn threads(&self) -> usize {
         std_lock(&self.shared.state).threads
     }
 
-    /// Returns handles on all streams that are not done, in no order.
+    /// Returns handles on all streams that are not done, in no particular order.
     pub fn streams(&self) -> Vec<StreamHandle> {
         self.live_streams()
             .into_iter()
@@ -207,7 +209,7 @@ impl StreamPool {
             .collect()
     }
 
-    /// Returns the records of all streams that are not done, in no order.
+    /// Returns the records of all streams that are not done, in no particular order.
     pub fn records(&self) -> Vec<Record> {
         self.live_streams()
             .iter()
@@ -220,7 +222,7 @@ impl StreamPool {
         state.live.values().filter_map(Weak::upgrade).collect()
     }
 
-    /// Refuses new streams from now on; the waiting ones are refused too, the running go on.
+    /// Refuses new and waiting streams from now on; running streams continue.
     pub fn refuse_new(&self) {
         let waiting = {
             let mut state = std_lock(&self.shared.state);
@@ -234,7 +236,7 @@ impl StreamPool {
         self.shared.job_ready.notify_all();
     }
 
-    /// Shuts the pool down, blocking: refuses new streams, lets the running ones go on until the
+    /// Shuts the pool down, blocking: refuses new streams, lets running streams continue until the
     /// deadline, then stops them with [`ErrorKind::ShutDown`], which their consumers see as an
     /// abort, and waits at most `grace` for the sources to clean up.
     pub fn shutdown(&self, deadline: Duration, grace: Duration) -> Shutdown {
@@ -253,7 +255,7 @@ impl StreamPool {
         }
     }
 
-    /// Stops every stream with [`ErrorKind::ShutDown`]; returns how many there were.
+    /// Stops every stream with [`ErrorKind::ShutDown`]; returns how many streams it stopped.
     pub fn abort_all(&self) -> usize {
         let live = self.live_streams();
         for core in &live {
@@ -262,7 +264,7 @@ impl StreamPool {
         live.len()
     }
 
-    /// Blocks until no stream is left, or for `timeout`; returns whether none is left.
+    /// Blocks until no stream is left, at most for `timeout`; returns whether none is left.
     pub fn wait_until_empty(&self, timeout: Duration) -> bool {
         let state = std_lock(&self.shared.state);
         let (state, _timed_out) = self
@@ -283,15 +285,15 @@ impl StreamPool {
 
     // ---- admission ----
 
-    /// Runs a job for a stream, now or when a place is free: one of its own, or that of `other`.
+    /// Runs a stream's job, now or when it has a place: a place of its own, or the one of `other`.
     ///
     /// # Errors
-    /// `Busy` or `ShutDown`, or why the stream was stopped before it could run: the job was
-    /// dropped.
+    /// `Busy`, `ShutDown`, or why the stream was stopped before it could run. The job was dropped.
     pub(crate) fn submit(&self, job: Job, other: Option<&Arc<StreamCore>>) -> Result<(), Error> {
         let options = &self.shared.options;
         let mut state = std_lock(&self.shared.state);
-        // A stop comes before this look, or finds the job in the waiting room: see forget_waiting.
+        // A stop either comes before this check, or finds the job among the waiting ones: see
+        // forget_waiting.
         job.core.queue.check_open()?;
         state.check_open()?;
         if let Some(other) = other {
@@ -316,11 +318,11 @@ impl StreamPool {
         Ok(())
     }
 
-    /// Runs a job in the place that it got, or ends its stream with the reason for none.
+    /// Runs a job in its place; if it got none, ends its stream with the reason.
     fn run_admitted(&self, job: Job, slot: Result<Option<Arc<Slot>>, Error>) {
         let core = Arc::clone(&job.core);
         let running = slot.and_then(|slot| {
-            // The place first: the source may be done before we return.
+            // The place first: the source may be done before this function returns.
             core.decide_place(Ok(slot));
             self.run(job)
         });
@@ -329,12 +331,12 @@ impl StreamPool {
         }
     }
 
-    /// Makes a place that is counted already.
+    /// Creates a place that has been counted already.
     fn new_slot(&self) -> Arc<Slot> {
         Arc::new(Slot(self.clone()))
     }
 
-    /// Takes a stream out of the waiting room; says whether it was there.
+    /// Removes a stream from the waiting ones; returns whether it was waiting.
     pub(crate) fn forget_waiting(&self, id: StreamId) -> bool {
         let mut state = std_lock(&self.shared.state);
         let place = state.waiting.iter().position(|job| job.core.id == id);
@@ -355,7 +357,7 @@ impl StreamPool {
         }
     }
 
-    /// Gives a free place to the next in line.
+    /// Gives a free place to the next waiting stream.
     fn pass_on_place(&self) {
         let mut state = std_lock(&self.shared.state);
         let Some(job) = state.waiting.pop_front() else {
@@ -396,7 +398,7 @@ impl StreamPool {
         drop(state);
         self.spawn(name, run).map_err(|error| {
             std_lock(&self.shared.state).threads -= 1;
-            Error::new(ErrorKind::Busy, format!("no thread to run on: {error}"))
+            Error::new(ErrorKind::Busy, format!("cannot start a thread: {error}"))
         })
     }
 
@@ -413,11 +415,11 @@ impl StreamPool {
         let mut next = Some(first);
         while let Some((core, source)) = next {
             let end = source();
-            // Idle already: the end may pass the stream's place on, and its next holder should
-            // find this thread rather than start another.
+            // Counted as idle before the end is set: the end may pass the place on, and its next
+            // holder should reuse this thread rather than start another.
             std_lock(&self.shared.state).idle_threads += 1;
-            // The end drops what others left with the stream; a panic there must not take along a
-            // thread that is counted.
+            // The end drops wakers and callbacks that callers stored in the stream. Their panic
+            // must not end this thread, which is counted.
             let _panicked = catch_unwind(AssertUnwindSafe(|| {
                 core.end_source(end);
                 drop(core);
@@ -426,7 +428,7 @@ impl StreamPool {
         }
     }
 
-    /// Waits for a job, as an idle thread; without one for too long the thread is no longer
+    /// Waits for a job as an idle thread; after `idle_thread` without a job the thread is no longer
     /// counted and ends.
     fn next_job(&self) -> Option<Run> {
         let idle_since = Instant::now();
@@ -470,7 +472,8 @@ fn busy(state: &State) -> Error {
     )
 }
 
-/// A place in the pool; when the last stream that shares it drops it, it is passed on.
+/// A place in the pool; it passes to the next waiting stream when the last stream that shares it
+/// drops it.
 pub(crate) struct Slot(StreamPool);
 
 impl Drop for Slot {

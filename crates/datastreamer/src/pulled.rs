@@ -1,9 +1,9 @@
-//! Sources that are async: polled by the reader itself, in the consumer's context, without a
-//! thread and without a queue.
+//! Async sources: polled by the reader, in the consumer's context, without a thread and without a
+//! queue.
 //!
-//! Small items are gathered into chunks, large ones cut; what is gathered goes out as soon as
-//! the source has nothing more to give at once. Record, pause, stop, length and failures are
-//! those of every stream.
+//! Small items are gathered into chunks and large items are split. Gathered bytes are delivered as
+//! soon as the source is pending. Record, pause, stop, length and failures work as for every other
+//! stream.
 
 use std::{
     error::Error as StdError,
@@ -26,11 +26,10 @@ use crate::{
 };
 
 impl StreamOptions {
-    /// Streams out what an async stream yields, without a thread.
+    /// Streams the items of an async stream, without a thread.
     ///
-    /// The source is polled when the reader is, so it runs as fast as the consumer takes. It
-    /// needs a place in the pool like any other, and waits for one like any other: the reader
-    /// stays pending meanwhile.
+    /// The source is polled when the reader is polled, so it runs at the consumer's speed. It needs
+    /// a place in the pool like any other source; the reader stays pending while it waits for one.
     ///
     /// ```
     /// use bytes::Bytes;
@@ -61,11 +60,11 @@ impl StreamOptions {
 type Items = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
 
 pub(crate) struct Pulled {
-    /// `None` once it has ended.
+    /// `None` once the source has ended.
     items: Option<Items>,
-    /// Small items, gathered; below one chunk.
+    /// Small items, gathered; less than one chunk.
     gathered: BytesMut,
-    /// What is left of a large item.
+    /// The rest of a large item.
     large: Bytes,
     written: u64,
 }
@@ -97,10 +96,10 @@ impl Pulled {
         core: &Arc<StreamCore>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Error>>> {
-        // The queue stays empty: it only tells of pause, stop and the end, and keeps the waker.
+        // The queue stays empty. It only reports pause, stop and the end, and keeps the waker.
         if let Poll::Ready(end) = core.queue.poll_pop(cx) {
             if self.items.is_some() {
-                // Stopped: the source ends now, not when the reader is dropped.
+                // The stream was stopped: end the source now, not when the reader is dropped.
                 self.dismiss(core);
             }
             return Poll::Ready(end);
@@ -125,7 +124,7 @@ impl Pulled {
         core.queue.poll_pop(cx)
     }
 
-    /// Gathers up to a chunk; an error comes after what was gathered before it.
+    /// Gathers up to one chunk; an error follows the bytes gathered before it.
     fn poll_gather(
         &mut self,
         chunk_bytes: usize,
@@ -193,7 +192,7 @@ impl Pulled {
         });
     }
 
-    /// Drops the source, which ends it; the stream is over for it.
+    /// Drops the source and ends the source's side of the stream.
     pub(crate) fn dismiss(&mut self, core: &StreamCore) {
         self.end(core, Err(Error::of_kind(ErrorKind::HangUp)));
     }
@@ -214,7 +213,7 @@ impl Stream for Failed {
     }
 }
 
-/// Turns the source's errors into the stream's, and runs it in the stream's span.
+/// Converts the source's errors into [`Error`] and polls the source in the stream's span.
 struct OwnErrors<S> {
     source: Pin<Box<S>>,
     #[cfg(feature = "tracing")]

@@ -1,13 +1,13 @@
 //! The byte-bounded queue between one source and one consumer: order, back-pressure, pause,
 //! resume, stop, the end, and every wake-up.
 //!
-//! `writer.rs` pushes, `reader.rs` polls; chunks that the consumer holds count until
-//! `release`. End and error stand behind the chunks in the same queue, so nothing overtakes the
-//! data. This file knows no chunk memory, no threads, no deadlines.
+//! `writer.rs` pushes and `reader.rs` polls. Chunks that the consumer holds count until `release`.
+//! End and error follow the chunks in the same queue, so nothing overtakes the data. This file owns
+//! no chunk memory, no threads and no deadlines.
 //!
-//! Rules that keep it right: foreign code (wakers, callbacks, the drop of a chunk, which calls
-//! `release`) runs after unlocking, all but the clone of a waker; only the holder of the writer's
-//! turn pushes.
+//! Two rules: foreign code (wakers, callbacks, the drop of a chunk, which calls `release`) runs
+//! only after unlocking, except for the clone of a waker; only the thread holding the writer's turn
+//! may push.
 
 use std::{
     collections::VecDeque,
@@ -27,53 +27,53 @@ use crate::{
     sync::{AtomicBool, Condvar, Mutex, MutexGuard, lock, wait},
 };
 
-/// What stands behind the last chunk.
+/// The end that follows the last chunk.
 #[derive(Clone, Debug)]
 pub(crate) enum End {
     Finish,
     Abort(Error),
 }
 
-/// Runs when the stream is stopped; gets the reason.
+/// Runs when the stream is stopped, with the reason.
 pub(crate) type StopCallback = Box<dyn FnOnce(&Error) + Send>;
 
 pub(crate) struct Queue {
     state: Mutex<State>,
-    /// Where the source waits for room.
+    /// The source waits here for room.
     room: Condvar,
     /// True from the first stop on; read without the lock at every write.
     stopped: AtomicBool,
-    /// How often the consumer said that it got on with what it holds.
+    /// How often the consumer reported progress with what it holds.
     parts_taken: AtomicU64,
     on_stop: OnStop,
 }
 
 struct State {
     chunks: VecDeque<Bytes>,
-    /// Memory of the chunks that are queued, or taken by the consumer and not yet dropped.
+    /// Memory of the chunks that are queued, or held by the consumer.
     live_bytes: usize,
-    /// What `live_bytes` may reach.
+    /// The limit of `live_bytes`.
     depth: Depth,
     paused: bool,
     /// Why writers must stop.
     stop: Option<Error>,
-    /// What broke the stream off: the source's failure or a stop, whichever came first.
+    /// What aborted the stream: the source's failure or a stop, whichever came first.
     cause: Option<Error>,
-    /// The consumer is gone: no call may reach it.
+    /// The consumer has disconnected: no call may reach it.
     hung_up: bool,
-    /// What the consumer gets after `chunks`.
+    /// What the consumer receives after `chunks`.
     end: Option<End>,
-    /// The source runs inside the consumer's poll: while that does not come, it is waited for.
+    /// The source runs inside the consumer's poll: between polls the source waits for the consumer.
     pulled: bool,
-    /// Set while the consumer waits for a chunk; taken by whoever wakes it.
+    /// Set while the consumer waits for a chunk; taken by the thread that wakes it.
     reader: Option<Waker>,
     writers_waiting: usize,
     source_done: bool,
-    /// The consumer has taken the clean end of a whole file, and has not failed or left since: if
-    /// it does not, the file is whole whatever comes.
+    /// The consumer has taken the clean end of a complete file and has neither failed nor hung up
+    /// since. If it does neither, the file is complete, whatever stop comes later.
     whole_taken: bool,
     consumer_done: bool,
-    /// Whoever had to know that both are done was told.
+    /// Everything that waits for both sides to be done has been notified.
     done_told: bool,
     stop_callbacks: Vec<StopCallback>,
     stop_wakers: Vec<Waker>,
@@ -90,19 +90,19 @@ pub(crate) struct Figures {
     pub(crate) bytes_delivered: u64,
     pub(crate) chunks_delivered: u64,
     pub(crate) first_byte: Option<Instant>,
-    /// Chunks that the consumer has taken, let go of, and got on with: grows whenever it makes
+    /// Chunks taken, chunks released and progress reports: grows whenever the consumer makes
     /// progress.
     pub(crate) moves: u64,
     pub(crate) blocked_on_consumer: Duration,
     pub(crate) blocked_on_source: Duration,
 }
 
-/// A look at the queue for records and deadlines.
+/// The queue's state at one moment, for records and deadlines.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
     pub(crate) figures: Figures,
     pub(crate) blocked_on: BlockedOn,
-    /// Something is there for the consumer that it has not taken or not let go of.
+    /// There is something that the consumer has not taken or not released.
     pub(crate) consumer_owes: bool,
     pub(crate) source_done: bool,
     pub(crate) consumer_done: bool,
@@ -110,11 +110,11 @@ pub(crate) struct Snapshot {
     pub(crate) cause: Option<Error>,
 }
 
-/// What is left to do, unlocked, when source and consumer are both done.
+/// What remains to be done after unlocking, once source and consumer are both done.
 struct Done {
-    /// Of who awaits the end, and of who awaits a stop that will not come.
+    /// Of tasks that await the end, and of tasks that await a stop that will not come.
     wakers: [Vec<Waker>; 2],
-    /// Never to run; dropped, for what they hold.
+    /// These will never run; they are dropped to release what they captured.
     _callbacks: Vec<StopCallback>,
 }
 
@@ -153,10 +153,10 @@ impl Queue {
 
     // ---- the source's side ----
 
-    /// Appends a chunk that takes `memory_bytes`; waits while there is no room for it.
+    /// Appends a chunk that occupies `memory_bytes`; blocks while there is no room for it.
     ///
     /// # Errors
-    /// Why the stream was stopped, or that it has ended.
+    /// Why the stream was stopped, or [`ErrorKind::Ended`].
     pub(crate) fn push(&self, chunk: Bytes, memory_bytes: usize) -> Result<(), Error> {
         let mut state = lock(&self.state);
         while !state.has_room(memory_bytes) {
@@ -173,7 +173,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Appends a chunk if there is room now; gives it back otherwise.
+    /// Appends a chunk if there is room now; returns it otherwise.
     pub(crate) fn try_push(&self, chunk: Bytes, memory_bytes: usize) -> Result<(), Bytes> {
         let mut state = lock(&self.state);
         if state.check_open().is_err() || !state.has_room(memory_bytes) {
@@ -186,12 +186,12 @@ impl Queue {
         Ok(())
     }
 
-    /// Says whether a chunk that takes so much memory would pass without waiting.
+    /// Returns whether a chunk of this much memory could be pushed without waiting.
     pub(crate) fn has_room_for(&self, memory_bytes: usize) -> bool {
         lock(&self.state).has_room(memory_bytes)
     }
 
-    /// Changes the size of the chunks; what is in the queue stays.
+    /// Changes the size of further chunks; queued chunks stay as they are.
     pub(crate) fn set_chunk_bytes(&self, bytes: usize) {
         lock(&self.state).depth.set_chunk_bytes(bytes);
     }
@@ -201,7 +201,7 @@ impl Queue {
         lock(&self.state).depth.chunk_bytes()
     }
 
-    /// What the stream may hold now, in bytes.
+    /// The current limit of the stream's memory, in bytes.
     pub(crate) fn depth_bytes(&self) -> usize {
         lock(&self.state).depth.bytes()
     }
@@ -218,8 +218,8 @@ impl Queue {
         state
     }
 
-    /// Puts the end behind the chunks; the first end counts. Returns whether this made the
-    /// stream done, which it says once.
+    /// Sets the end that follows the chunks; the first end counts. Returns whether this made the
+    /// stream done; true at most once per stream.
     pub(crate) fn end(&self, end: End) -> bool {
         let mut state = lock(&self.state);
         if state.source_done {
@@ -237,18 +237,19 @@ impl Queue {
         tell_done(done)
     }
 
-    /// Says whether the stream was stopped; one load, no lock.
+    /// Returns whether the stream was stopped; one load, no lock.
     #[inline]
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
     }
 
-    /// Says why writing is over, if it is.
+    /// Fails with the reason if no more writes are accepted.
     pub(crate) fn check_open(&self) -> Result<(), Error> {
         lock(&self.state).check_open()
     }
 
-    /// Keeps a callback for the stop; gives it back with the reason if that was already.
+    /// Stores a callback for the stop; returns it with the reason if the stream was stopped
+    /// already.
     pub(crate) fn on_stop(&self, callback: StopCallback) -> Option<(StopCallback, Error)> {
         let mut state = lock(&self.state);
         match state.stop.clone() {
@@ -262,7 +263,7 @@ impl Queue {
         }
     }
 
-    /// Polls for the stop; `None`: source and consumer are done without one.
+    /// Polls for the stop; `None`: source and consumer are done without a stop.
     pub(crate) fn poll_stopped(&self, cx: &mut Context<'_>) -> Poll<Option<Error>> {
         let mut state = lock(&self.state);
         if state.stop.is_some() || state.done_told {
@@ -272,7 +273,8 @@ impl Queue {
         Poll::Pending
     }
 
-    /// Polls for a stop that aborts the consumer; `None`: source and consumer are done without one.
+    /// Polls for a stop that aborts the consumer; `None`: source and consumer are done without such
+    /// a stop.
     pub(crate) fn poll_broken_off(&self, cx: &mut Context<'_>) -> Poll<Option<Error>> {
         let mut state = lock(&self.state);
         match (&state.stop, &state.end) {
@@ -285,7 +287,7 @@ impl Queue {
 
     // ---- the consumer's side ----
 
-    /// Takes the next chunk, or the end: `None` is a finish, an error an abort.
+    /// Takes the next chunk or the end: `None` is a finish, an error is an abort.
     pub(crate) fn poll_pop(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
         let mut state = lock(&self.state);
         if state.pulled {
@@ -303,7 +305,7 @@ impl Queue {
         }
         match &state.end {
             Some(End::Finish) => {
-                // A stop that finishes makes no whole file.
+                // A stop that finishes the consumer does not complete the file.
                 state.whole_taken |= state.cause.is_none();
                 Poll::Ready(None)
             }
@@ -311,7 +313,7 @@ impl Queue {
             None => {
                 let replaced = state.keep_reader(cx.waker());
                 state.reader_waits_since.get_or_insert_with(Instant::now);
-                // A consumer that keeps its chunks and still asks must get more (see has_room).
+                // A consumer that keeps its chunks and polls for more must get more (see has_room).
                 let someone_waits = state.writers_waiting > 0;
                 drop(state);
                 drop(replaced);
@@ -323,7 +325,7 @@ impl Queue {
         }
     }
 
-    /// Says that from now on the source runs inside the consumer's poll, and queues nothing.
+    /// Records that from now on the source runs inside the consumer's poll, and queues nothing.
     #[cfg(feature = "futures")]
     pub(crate) fn note_pulled(&self) {
         let mut state = lock(&self.state);
@@ -333,7 +335,7 @@ impl Queue {
         wake(reader);
     }
 
-    /// Counts a chunk that a pulled source hands to the reader without queueing it.
+    /// Counts a chunk that a pulled source passes to the reader without queueing it.
     #[cfg(feature = "futures")]
     pub(crate) fn count_direct(&self, bytes: usize) {
         let mut state = lock(&self.state);
@@ -350,7 +352,7 @@ impl Queue {
         lock(&self.state).paused
     }
 
-    /// Takes back the room of a chunk that the consumer has let go of.
+    /// Frees the room of a chunk that the consumer has released.
     pub(crate) fn release(&self, memory_bytes: usize) {
         let mut state = lock(&self.state);
         state.live_bytes = state.live_bytes.saturating_sub(memory_bytes);
@@ -362,14 +364,15 @@ impl Queue {
         }
     }
 
-    /// Says that the consumer got on with what it holds; no lock, as it may come at every write.
+    /// Records that the consumer made progress with what it holds; no lock, because it may be
+    /// called at every write.
     pub(crate) fn note_progress(&self) {
         self.parts_taken.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Says that the consumer has seen the end or is gone. What broke off a whole file after it was
-    /// taken came too late and is forgotten. Returns whether this made the stream done, which it
-    /// says once.
+    /// Records that the consumer has seen the end or has disconnected. If it had taken a complete
+    /// file, a stop that came after that is too late and is forgotten. Returns whether this made
+    /// the stream done; true at most once per stream.
     pub(crate) fn consumer_done(&self) -> bool {
         let mut state = lock(&self.state);
         state.consumer_done = true;
@@ -401,16 +404,16 @@ impl Queue {
         wake(reader);
     }
 
-    /// Stops the stream: writers fail from now on, the consumer gets the end as configured
-    /// after what is queued. A consumer that hung up or failed gets nothing more of it, also if
-    /// the stream was stopped before; one that stalls instead of finishing is aborted. Returns the callbacks to run, or `None` if the stream was
-    /// stopped or over.
+    /// Stops the stream: writers fail from now on, and the consumer receives what is queued, then
+    /// the end as configured. A consumer that hung up or failed receives nothing more, even if the
+    /// stream had been stopped before; one that stalls instead of finishing is aborted. Returns the
+    /// callbacks to run, or `None` if the stream had been stopped or had ended.
     pub(crate) fn stop(&self, error: &Error) -> Option<Vec<StopCallback>> {
         let hangs_up = error.kind() == ErrorKind::HangUp;
         let takes_no_more = error.is_consumers_loss();
         let mut state = lock(&self.state);
         let is_first = state.stop.is_none();
-        // A consumer that was to finish after a stop, and stalls over it.
+        // A consumer that was to finish after a stop, and stalls before it does.
         let never_finishes =
             error.kind() == ErrorKind::ConsumerStalled && matches!(state.end, Some(End::Finish));
         if state.consumer_done || !(is_first || takes_no_more || never_finishes) {
@@ -477,9 +480,9 @@ impl Queue {
 }
 
 impl State {
-    /// Room is: below the bound; or nothing there at all, so that a chunk above the bound can
-    /// pass; or a consumer that waits although it holds everything (it collects chunks). A
-    /// stopped stream lets every writer through to its error.
+    /// There is room if the limit is not reached; or if nothing is live, so that a chunk larger
+    /// than the limit can pass; or if the consumer waits for more although it holds everything (it
+    /// collects chunks). A stopped stream lets every writer through, to its error.
     fn has_room(&self, memory_bytes: usize) -> bool {
         self.stop.is_some()
             || self.live_bytes + memory_bytes <= self.depth.limit_bytes()
@@ -514,7 +517,7 @@ impl State {
         }
     }
 
-    /// Keeps whom to wake; returns the waker that was kept before, to be dropped unlocked.
+    /// Stores the waker; returns the one stored before, to be dropped after unlocking.
     fn keep_reader(&mut self, waker: &Waker) -> Option<Waker> {
         match &self.reader {
             Some(kept) if kept.will_wake(waker) => None,
@@ -552,21 +555,22 @@ impl State {
         tell.then(|| Done {
             wakers: [
                 std::mem::take(&mut self.done_wakers),
-                // Kept, they would hold whoever awaits the stop, and he the stream.
+                // If they were kept they would hold the task that awaits the stop, and that task
+                // may hold the stream.
                 std::mem::take(&mut self.stop_wakers),
             ],
             _callbacks: std::mem::take(&mut self.stop_callbacks),
         })
     }
 
-    /// `None` also while it is open whether the cause came too late: see `consumer_done`.
+    /// Also `None` while it is not yet known whether the cause came too late: see `consumer_done`.
     fn cause(&self) -> Option<&Error> {
         let is_open = self.whole_taken && !self.consumer_done;
         self.cause.as_ref().filter(|_| !is_open)
     }
 
-    /// The consumer has asked, and there is nothing for it. In a pause it may have asked, too,
-    /// but takes nothing: then nobody waits for the source.
+    /// The consumer has polled, and there is nothing for it. A paused consumer may have polled,
+    /// too, but takes nothing, so it does not wait for the source.
     fn waits_for_source(&self) -> bool {
         self.reader.is_some() && self.chunks.is_empty() && !self.paused
     }
@@ -592,15 +596,16 @@ impl State {
     }
 }
 
-/// A waker is the caller's own code: if it panics, that must not keep others from being woken, nor
-/// hurt the thread that wakes (a source's, the watchdog).
+/// A waker is the caller's code. Its panic must neither keep others from being woken nor unwind the
+/// thread that wakes (a source's, the watchdog).
 fn wake(wakers: impl IntoIterator<Item = Waker>) {
     for waker in wakers {
         let _panicked = catch_unwind(AssertUnwindSafe(|| waker.wake()));
     }
 }
 
-/// Wakes who waits for the whole stream; says whether there was anything to tell.
+/// Wakes the tasks that await the end of the stream; returns whether the stream has just become
+/// done.
 fn tell_done(done: Option<Done>) -> bool {
     let is_done = done.is_some();
     wake(done.into_iter().flat_map(|done| done.wakers).flatten());
@@ -613,7 +618,7 @@ pub(crate) fn keep_waker(list: &mut Vec<Waker>, waker: &Waker) {
     }
 }
 
-/// What happens between threads is in `loom_tests.rs`; here is what happens in one.
+/// Tests within one thread; `loom_tests.rs` has those between threads.
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
@@ -626,7 +631,7 @@ mod tests {
         queue.try_push(Bytes::from(vec![7; bytes]), bytes).is_ok()
     }
 
-    /// Takes what is there; `None`: nothing is.
+    /// Takes what is queued; `None`: nothing is.
     fn take(queue: &Queue) -> Option<Option<Result<usize, ErrorKind>>> {
         match queue.poll_pop(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(next) => Some(next.map(|chunk| match chunk {
@@ -809,7 +814,7 @@ mod tests {
     #[test]
     fn a_pause_is_no_wait_for_the_source_whatever_the_consumer_has_asked() {
         let owes = |queue: &Queue| queue.snapshot().consumer_owes;
-        // It keeps its chunk, and pauses before the next one.
+        // The consumer keeps its chunk and pauses before the next one.
         let held = queue(10);
         put(&held, 10);
         assert_eq!(take(&held), Some(Some(Ok(10))));
@@ -819,13 +824,13 @@ mod tests {
         assert_eq!(take(&held), None);
         assert!(owes(&held));
         assert_eq!(held.snapshot().blocked_on, BlockedOn::Consumer);
-        // It pauses before the end.
+        // The consumer pauses before the end.
         let ended = queue(10);
         ended.pause();
         ended.end(End::Finish);
         assert_eq!(take(&ended), None);
         assert!(owes(&ended));
-        // Its source runs only when it polls.
+        // The source runs only when the consumer polls.
         #[cfg(feature = "futures")]
         {
             let pulled = queue(10);
@@ -834,7 +839,7 @@ mod tests {
             assert_eq!(take(&pulled), None);
             assert!(owes(&pulled));
         }
-        // Nothing is there: neither waits, and it is the source whose time runs.
+        // Nothing is queued: neither side waits, and the source's deadline runs.
         let empty = queue(10);
         empty.pause();
         assert_eq!(take(&empty), None);
@@ -861,7 +866,7 @@ mod tests {
         assert!(waited() >= before + nap);
     }
 
-    /// Not under miri: there no two wakers are known to be the same.
+    /// Not under miri, where two wakers never compare as equal.
     #[cfg(not(miri))]
     #[test]
     fn a_waker_that_is_kept_twice_is_kept_once() {

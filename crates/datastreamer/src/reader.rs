@@ -1,7 +1,7 @@
 //! The consumer's end of a stream, pull side: poll, await or block for the next chunk.
 //!
-//! Called by `body.rs`, `stream.rs`, `async_read.rs` and `consumer.rs`; calls
-//! `queue.rs::poll_pop`. Dropping a reader before the end is a hang-up.
+//! Called by `body.rs`, `stream.rs`, `async_read.rs` and `push/`; calls `queue.rs::poll_pop`.
+//! Dropping a reader before the end is a hang-up.
 
 use std::{
     fmt,
@@ -22,8 +22,8 @@ use crate::{
 #[cfg(feature = "futures")]
 use crate::pulled::Pulled;
 
-/// What a stream delivers: chunks in order, then a clean end or an error. After either it yields
-/// nothing.
+/// The consumer's end of a stream: yields chunks in order, then a clean end or an error. After
+/// either it yields nothing.
 ///
 /// ```
 /// let chunks = datastreamer::stream_out(|out| {
@@ -38,32 +38,32 @@ use crate::pulled::Pulled;
 /// }
 /// ```
 ///
-/// With features it is an `http_body::Body` (`http-body`), a `futures_core::Stream` (`futures`),
-/// a tokio `AsyncRead` (`tokio`) and an axum response (`axum`); without any, [`IntoIterator`]
-/// blocks for each chunk.
+/// Features add interfaces: `http_body::Body` (`http-body`), `futures_core::Stream` (`futures`),
+/// tokio's `AsyncRead` (`tokio`) and an axum response (`axum`). Without any feature,
+/// [`IntoIterator`] blocks for each chunk.
 ///
-/// **Dropping it** before the end is a hang-up: the source is told at once, and what was queued
-/// is thrown away.
+/// **Dropping it** before the end is a hang-up: the source is notified at once, and queued chunks
+/// are discarded.
 ///
-/// Where the length was promised ([`crate::StreamOptions::length`]), the last byte comes only
-/// when the source has ended well: a consumer that counts bytes never takes a failure for a
-/// whole file.
+/// If the length was promised ([`crate::StreamOptions::length`]), the last byte is delivered only
+/// after the source has succeeded. So a consumer that counts bytes never takes a failed stream for
+/// a complete file.
 pub struct ChunkReader {
     core: Arc<StreamCore>,
     #[cfg(feature = "futures")]
     pulled: Option<Pulled>,
-    /// The end of the file while the source's verdict is awaited (known length only).
+    /// The last bytes, held back until the source's result is known (known length only).
     held_back: Option<Bytes>,
-    /// What a byte-wise reader has left of the last chunk.
+    /// The rest of the last chunk that a byte-wise reader has not taken.
     partly_read: Bytes,
     bytes_taken: u64,
-    /// The end has been handed out.
+    /// The end has been returned to the caller.
     over: bool,
-    /// The clean end was handed out and counts once the last chunk is read to its end.
+    /// The clean end has been returned, and counts once the last chunk has been read completely.
     end_is_due: bool,
-    /// The caller says when the clean end counts: see `hold_verdict`.
+    /// The caller confirms the clean end: see `hold_verdict`.
     verdict_held: bool,
-    /// The caller says when any end counts: see `hold_end`.
+    /// The caller confirms any end: see `hold_end`.
     end_held: bool,
 }
 
@@ -90,7 +90,7 @@ impl ChunkReader {
         reader
     }
 
-    /// Polls for the next chunk: `None` is the clean end, an error the unclean one.
+    /// Polls for the next chunk: `None` is the clean end, an error is an abort.
     ///
     /// Chunks hold at most the stream's chunk size and are never empty. Never blocks.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
@@ -99,7 +99,7 @@ impl ChunkReader {
         Poll::Ready(next)
     }
 
-    /// Polls for the next chunk; the caller has to say what it leaves of it: see `put_back`.
+    /// Polls for the next chunk; the caller must return what it does not use of it: see `put_back`.
     pub(crate) fn poll_partly(
         &mut self,
         cx: &mut Context<'_>,
@@ -153,7 +153,8 @@ impl ChunkReader {
             .is_some_and(|length| self.bytes_taken + chunk.len() as u64 >= length)
     }
 
-    /// Returns all but the last byte of what is held back; nothing if the consumer is gone.
+    /// Returns all but the last byte of what is held back; nothing if the consumer has
+    /// disconnected.
     fn valid_before(&mut self, error: &Error) -> Option<Bytes> {
         let held = self.held_back.take();
         let mut held = held.filter(|_| !error.is_consumers_loss())?;
@@ -166,7 +167,7 @@ impl ChunkReader {
         chunk
     }
 
-    /// Says that the consumer is done with the end.
+    /// Records that the consumer is done with the end.
     pub(crate) fn end_consumer(&mut self) {
         self.verdict_held = false;
         self.end_is_due = false;
@@ -174,22 +175,22 @@ impl ChunkReader {
     }
 
     /// Makes any end count only once `end_consumer` is called: a push consumer must have been
-    /// finished or aborted before anybody hears that the stream is over.
+    /// finished or aborted before the stream is reported as done.
     pub(crate) fn hold_end(&mut self) {
         self.verdict_held = true;
         self.end_held = true;
     }
 
-    /// Makes the clean end count only once [`ChunkReader::confirm`] is called: for consumers
-    /// that know better than "the last chunk was taken" when a file has arrived. A reader that
-    /// is dropped unconfirmed has hung up.
+    /// Makes the clean end count only once [`ChunkReader::confirm`] is called: for consumers that
+    /// know exactly when a file has arrived, which may be later than when the last chunk was taken.
+    /// Dropping a reader before the confirmation is a hang-up.
     pub fn hold_verdict(&mut self) {
         self.verdict_held = !self.over;
     }
 
-    /// Says that the file has arrived whole: so it is, also if the stream was stopped since the
-    /// clean end was handed out. Does nothing before that, or without
-    /// [`ChunkReader::hold_verdict`].
+    /// Confirms that the complete file has arrived. The stream then counts as complete even if it
+    /// was stopped after the clean end had been returned. Does nothing before the clean end, or
+    /// without [`ChunkReader::hold_verdict`].
     pub fn confirm(&mut self) {
         if self.over && self.verdict_held {
             self.end_consumer();
@@ -207,15 +208,15 @@ impl ChunkReader {
         block_on(|cx| self.poll_chunk(cx))
     }
 
-    /// Returns the next chunk if it is there now; `Pending` otherwise. Never blocks.
+    /// Returns the next chunk if it is available now, otherwise `Pending`. Never blocks.
     pub fn try_next_chunk(&mut self) -> Poll<Option<Result<Bytes, Error>>> {
         self.poll_chunk(&mut Context::from_waker(Waker::noop()))
     }
 
-    /// Blocks for the whole stream and returns it: for small files and tests.
+    /// Blocks until the end and returns the complete file: for small files and tests.
     ///
     /// # Errors
-    /// Why the stream did not end well.
+    /// Why the stream failed.
     pub fn read_to_vec(self) -> Result<Vec<u8>, Error> {
         let mut all = Vec::new();
         for chunk in self {
@@ -224,12 +225,12 @@ impl ChunkReader {
         Ok(all)
     }
 
-    /// Writes the whole stream to `consumer`, blocking, then flushes it; returns the bytes
-    /// written. Only an `Ok` means that the consumer has a whole file.
+    /// Writes the whole stream to `consumer`, blocking, then flushes it; returns the bytes written.
+    /// Only `Ok` means that the consumer has the complete file.
     ///
     /// # Errors
-    /// Why the stream did not end well, or [`ErrorKind::ConsumerFailed`] with the consumer's own
-    /// error, in which case the source is stopped with it.
+    /// Why the stream failed, or [`ErrorKind::ConsumerFailed`] with the consumer's own error, in
+    /// which case the source is stopped with that error.
     pub fn write_to(mut self, consumer: &mut impl Write) -> Result<u64, Error> {
         self.hold_verdict();
         let mut bytes = 0;
@@ -253,8 +254,8 @@ impl ChunkReader {
         error
     }
 
-    /// Keeps the rest of a chunk for the next poll. Without a rest an end that was handed out
-    /// counts from now on.
+    /// Keeps the rest of a chunk for the next poll. If there is no rest, an end that has been
+    /// returned counts from now on.
     pub(crate) fn put_back(&mut self, rest: Bytes) {
         self.partly_read = rest;
         if self.end_is_due && self.partly_read.is_empty() {
@@ -262,23 +263,23 @@ impl ChunkReader {
         }
     }
 
-    /// Returns a handle: record, pause, resume, stop.
+    /// Returns a handle to read the record, pause, resume and stop.
     pub fn handle(&self) -> StreamHandle {
         StreamHandle::new(Arc::clone(&self.core))
     }
 
-    /// Says how many bytes are still to come, where the length was promised.
+    /// Returns how many bytes are still to come, if the length was promised.
     pub fn bytes_left(&self) -> Option<u64> {
         let taken = self.bytes_taken - self.partly_read.len() as u64;
         self.core.length().map(|length| length - taken)
     }
 
-    /// Says whether the end, clean or not, has been handed out.
+    /// Returns whether the end, clean or not, has been returned.
     pub fn is_over(&self) -> bool {
         self.over && self.partly_read.is_empty()
     }
 
-    /// Says that the consumer left, for a reason that is better known than by a drop.
+    /// Reports a hang-up with a specific reason.
     pub fn hang_up(self, reason: impl Into<String>) {
         self.core.stop(Error::new(ErrorKind::HangUp, reason));
     }
@@ -307,7 +308,7 @@ impl fmt::Debug for ChunkReader {
     }
 }
 
-/// Blocks for chunk after chunk. An error is the last item.
+/// A blocking iterator over the chunks. An error is the last item.
 #[derive(Debug)]
 pub struct BlockingChunks(ChunkReader);
 

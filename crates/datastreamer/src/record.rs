@@ -1,4 +1,4 @@
-//! What is told of a stream, while it runs and after: identity, figures, outcome.
+//! What is recorded about a stream, while it runs and afterwards: identity, figures, outcome.
 
 use std::{
     fmt,
@@ -12,18 +12,20 @@ use std::{
 
 use crate::error::Error;
 
-/// A stream's identity: unique in the process and, with overwhelming likelihood, beyond it.
+/// A stream's identity: unique in the process and, very probably, across processes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId(u64);
 
 impl StreamId {
-    /// Counts up from a random start, through a permutation, so that neighbours look unlike.
+    /// Counts up from a random start and permutes the count, so that consecutive ids look
+    /// different.
     pub(crate) fn next() -> Self {
         static START: OnceLock<u64> = OnceLock::new();
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let start = START.get_or_init(|| RandomState::new().build_hasher().finish());
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        // An odd factor permutes the 64-bit numbers: no two counts meet (Knuth, TAOCP 3, 6.4).
+        // Multiplication by an odd factor permutes the 64-bit numbers, so no two counts collide
+        // (Knuth, TAOCP 3, 6.4).
         Self(
             start
                 .wrapping_add(count)
@@ -48,24 +50,24 @@ impl fmt::Debug for StreamId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The consumer has taken every byte and the end.
+    /// The consumer has received every byte and the end.
     Complete,
-    /// The consumer left before the end.
+    /// The consumer disconnected before the end.
     ClientGone,
-    /// The consumer was dropped because it took too little.
+    /// The consumer was dropped because it took no bytes, or too few.
     ClientStalled,
-    /// The source failed, panicked, or broke its promise of length.
+    /// The source failed, panicked, or did not write the promised length.
     SourceError,
     /// The source was stopped because it wrote nothing.
     SourceStalled,
-    /// Somebody stopped the stream, or the pool shut down.
+    /// The stream was stopped by a caller, or the pool shut down.
     Cancelled,
     /// The pool had no place for the stream.
     Shed,
 }
 
 impl Outcome {
-    /// Names the outcome for records and metrics: `complete`, `client_gone`, ...
+    /// Returns the outcome's name for records and metrics: `complete`, `client_gone`, ...
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Complete => "complete",
@@ -85,7 +87,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Who is waiting for whom at this moment.
+/// Which side of a stream waits for the other at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BlockedOn {
     /// The stream waits for a place in the pool.
@@ -99,7 +101,7 @@ pub enum BlockedOn {
 }
 
 impl BlockedOn {
-    /// Names the side for records: `admission`, `source`, `consumer`, `nobody`.
+    /// Returns the side's name for records: `admission`, `source`, `consumer`, `nobody`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Admission => "admission",
@@ -110,15 +112,14 @@ impl BlockedOn {
     }
 }
 
-/// A stream's figures at one moment; final once [`Record::outcome`] is there and the source is
-/// done.
+/// A stream's figures at one moment; final once [`Record::outcome`] is set and the source is done.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// The stream's identity.
     pub id: StreamId,
-    /// What the caller named the stream.
+    /// The caller's name for the stream.
     pub context: Arc<str>,
-    /// When the stream was asked for.
+    /// When the stream was requested.
     pub started: SystemTime,
     /// How long the stream took, or has taken so far.
     pub duration: Duration,
@@ -130,7 +131,7 @@ pub struct Record {
     pub chunks_delivered: u64,
     /// Bytes that the source had promised.
     pub bytes_expected: Option<u64>,
-    /// Rows (or members) that the source says it has written.
+    /// Rows (or members) written, as reported by the source.
     pub rows: u64,
     /// Rows (or members) that the source expects to write.
     pub rows_expected: Option<u64>,
@@ -140,10 +141,10 @@ pub struct Record {
     pub blocked_on_consumer: Duration,
     /// How long the consumer has waited for the source.
     pub blocked_on_source: Duration,
-    /// Who waits for whom right now.
+    /// Which side waits for the other now.
     pub blocked_on: BlockedOn,
     /// How the stream ended; `None` while it runs.
     pub outcome: Option<Outcome>,
-    /// Why it ended so.
+    /// Why the stream ended so; `None` while it runs and after a clean end.
     pub error: Option<Error>,
 }

@@ -1,4 +1,4 @@
-//! A reader is an async stream of chunks.
+//! Implements `futures_core::Stream` for [`ChunkReader`]: an async stream of chunks.
 
 use std::{
     pin::Pin,

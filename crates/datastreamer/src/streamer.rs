@@ -1,7 +1,8 @@
-//! One stream's life: admitted, run, ended exactly once; and the handle on it.
+//! The life of one stream: it is admitted, runs, and ends exactly once. Also the handle on it.
 //!
-//! `start` puts a source into the pool; on its thread `run` calls it and turns its return, its
-//! error or its panic into the end of the queue. [`StreamCore`] is what the two ends share.
+//! `start` submits a source to the pool. On the pool's thread, `run` calls the source and turns its
+//! return value, error or panic into the end of the queue. [`StreamCore`] is the state that writer
+//! and reader share.
 
 use std::{
     any::Any,
@@ -33,12 +34,12 @@ use crate::{
     writer::{Pending, StreamWriter},
 };
 
-/// What a source may return: nothing, or a `Result` with any error.
+/// The return type of a source: nothing, or a `Result` with any error type.
 pub trait SourceResult {
-    /// Turns the return value into the stream's verdict.
+    /// Converts the return value into the result of the stream.
     ///
     /// # Errors
-    /// What the source returned, as [`Error::source_failed`].
+    /// The source's error, wrapped by [`Error::source_failed`].
     fn into_result(self) -> Result<(), Error>;
 }
 
@@ -56,9 +57,9 @@ impl<T, E: Into<Box<dyn StdError + Send + Sync>>> SourceResult for Result<T, E> 
 
 /// Starts a source on a thread of the process's pool and returns the reading end.
 ///
-/// The source writes with blocking calls to a [`StreamWriter`]; the reader polls, awaits or
-/// blocks for chunks. Dropping the reader stops the source. Never blocks, never fails: whatever
-/// goes wrong comes out of the reader, and never as a clean end.
+/// The source writes with blocking calls to a [`StreamWriter`]; the reader polls, awaits or blocks
+/// for chunks. Dropping the reader stops the source. Never blocks and never fails: every failure
+/// comes out of the reader as an error, never as a clean end.
 ///
 /// ```
 /// let chunks = datastreamer::stream_out(|out| std::io::Write::write_all(out, b"a file"));
@@ -83,7 +84,7 @@ where
     ChunkReader::new(core)
 }
 
-/// Hands the source to the pool, for one of its threads.
+/// Submits the source to the pool, to run on one of its threads.
 pub(crate) fn start_source<F, T>(core: &Arc<StreamCore>, options: &StreamOptions, source: F)
 where
     F: FnOnce(&mut StreamWriter) -> T + Send + 'static,
@@ -105,7 +106,7 @@ where
     submit(job, options);
 }
 
-/// Hands a stream to the pool; a refusal becomes its end.
+/// Submits a stream to the pool; if the pool refuses, the refusal becomes the stream's end.
 pub(crate) fn submit(job: Job, options: &StreamOptions) {
     let core = &Arc::clone(&job.core);
     match core.pool.submit(job, options.shares_place_of()) {
@@ -114,7 +115,7 @@ pub(crate) fn submit(job: Job, options: &StreamOptions) {
     }
 }
 
-/// Runs the source and says how the stream ends, whatever the source does.
+/// Runs the source and returns how the stream ends, whatever the source does.
 fn run<F, T>(core: &Arc<StreamCore>, source: F) -> End
 where
     F: FnOnce(&mut StreamWriter) -> T,
@@ -122,10 +123,11 @@ where
 {
     core.note_source_started();
     let mut writer = StreamWriter::new(Arc::clone(core));
-    // Unwind safety: the writer is all that the source and we share, and every lock in it is
-    // left whole by a panic (see sync.rs).
+    // Unwind safety: the writer is the only state shared with the source, and a panic leaves the
+    // data behind each of its locks consistent (see sync.rs).
     let returned = catch_unwind(AssertUnwindSafe(|| {
-        // The stop may have come between the waiting room and this thread.
+        // The stop may have come after the stream left the waiting room and before this thread
+        // started.
         core.queue.check_open()?;
         source(&mut writer).into_result()
     }))
@@ -148,7 +150,7 @@ pub(crate) fn panicked(payload: &(dyn Any + Send)) -> Error {
     }
 }
 
-/// What the two ends of a stream share.
+/// The state that the two ends of a stream share.
 pub(crate) struct StreamCore {
     pub(crate) id: StreamId,
     pub(crate) settings: Settings,
@@ -163,7 +165,7 @@ pub(crate) struct StreamCore {
     pub(crate) rows_expected: AtomicU64,
     source_started: AtomicBool,
     source_ended: AtomicBool,
-    /// Empty chunks that wait to be filled again.
+    /// Empty chunks, kept to be filled again.
     spare: Mutex<Vec<ChunkBuf>>,
     started: SystemTime,
     started_at: Instant,
@@ -172,19 +174,20 @@ pub(crate) struct StreamCore {
     place: Mutex<Place>,
 }
 
-/// A stream's place in the pool, and who waits for it.
+/// A stream's place in the pool, and the wakers and streams that wait for it.
 #[derive(Default)]
 struct Place {
-    /// Given back when source and consumer are done, here and in the streams that share it.
+    /// Returned to the pool when source and consumer are done, in this stream and in the streams
+    /// that share the place.
     slot: Option<Arc<Slot>>,
-    /// The stream has had its place, or will have none.
+    /// The stream has received its place, or will receive none.
     decided: bool,
     wakers: Vec<Waker>,
     sharing: Vec<Sharing>,
 }
 
-/// Runs once a place is there, or it is clear why there will be none. `None`: that of a stream
-/// which is over.
+/// Runs once there is a place, or once it is known why there will be none. `None`: the place of a
+/// stream that has ended.
 pub(crate) type Sharing = Box<dyn FnOnce(Result<Option<Arc<Slot>>, Error>) + Send>;
 
 impl StreamCore {
@@ -220,15 +223,15 @@ impl StreamCore {
             .unwrap_or_else(|| ChunkBuf::new(chunk_bytes))
     }
 
-    /// Takes back what the consumer has let go of.
+    /// Takes back memory that the consumer has released.
     pub(crate) fn release(&self, bytes: usize, chunk: Option<ChunkBuf>) {
         if let Some(mut chunk) = chunk {
             chunk.clear();
             let depth_bytes = self.queue.depth_bytes();
             let mut spare = std_lock(&self.spare);
-            // A consumer that collected chunks, or became slow, gives back more than the stream
-            // will need; a source that has ended needs none. That is asked under the lock: its
-            // end takes away what is spare.
+            // A consumer that collected chunks, or became slow, returns more chunks than the stream
+            // will need; a source that has ended needs none. This is checked under the lock,
+            // because the end of the source empties the list of spare chunks.
             let needed = !self.source_ended.load(Ordering::Acquire);
             if needed && spare.len() * chunk.capacity() < depth_bytes {
                 spare.push(chunk);
@@ -243,7 +246,7 @@ impl StreamCore {
         self.length.get().copied()
     }
 
-    /// Sets the promised length; says whether there was none.
+    /// Sets the promised length; returns whether none was set before.
     pub(crate) fn set_length(&self, bytes: u64) -> bool {
         self.length.set(bytes).is_ok()
     }
@@ -307,7 +310,7 @@ impl StreamCore {
         self.log_end();
     }
 
-    /// Inside the caller's span, so that the source's log lines carry both.
+    /// A child of the caller's span, so that the source's log lines carry both spans.
     #[cfg(feature = "tracing")]
     pub(crate) fn span(&self) -> tracing::Span {
         tracing::info_span!("stream", id = %self.id, context = %self.settings.context)
@@ -332,14 +335,14 @@ impl StreamCore {
 
     // ---- the place in the pool ----
 
-    /// Gives the stream its place, or says why it gets none; what was said first counts.
+    /// Gives the stream its place, or the reason why it gets none; the first call counts.
     pub(crate) fn decide_place(&self, slot: Result<Option<Arc<Slot>>, Error>) {
         let mut place = std_lock(&self.place);
         if place.decided {
             return;
         }
         place.decided = true;
-        // Behind `done` nobody would give it back.
+        // After `done` nobody would return the place.
         if self.duration.get().is_none() {
             place.slot = slot.clone().ok().flatten();
         }
@@ -374,10 +377,10 @@ impl StreamCore {
         Poll::Pending
     }
 
-    /// Says that there is a place: from now on the source runs when the reader polls.
+    /// Records that there is a place: from now on the source runs when the reader polls.
     #[cfg(feature = "futures")]
     pub(crate) fn let_reader_poll(&self) {
-        // In this order: a reader that polls beside this sees the start, or is woken.
+        // The order matters: a reader that polls concurrently either sees the start or is woken.
         self.note_source_started();
         self.queue.note_pulled();
     }
@@ -429,8 +432,9 @@ impl StreamCore {
     }
 }
 
-/// Callbacks may block, and a stop may come from an event loop: they get a thread, those of a stop
-/// together, and each that comes after it its own.
+/// Callbacks may block, and a stop may come from an event loop, so they run on threads of their
+/// own: one thread for all callbacks registered before the stop, one for each callback registered
+/// after it.
 fn run_callbacks(callbacks: Vec<StopCallback>, error: Error) {
     let shared = Arc::new(Mutex::new(Some(callbacks)));
     let run = {
@@ -447,7 +451,7 @@ fn run_callbacks(callbacks: Vec<StopCallback>, error: Error) {
         .name("datastreamer-stop".into())
         .spawn(run.clone());
     if spawned.is_err() {
-        run(); // Late and in the wrong place beats never.
+        run(); // No thread could be started: better here than not at all.
     }
 }
 
@@ -457,8 +461,8 @@ pub(crate) fn std_lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// A handle on a stream: its record, and pause, resume and stop from anywhere. Dropping it does
-/// nothing.
+/// A handle on a stream: reads its record, and pauses, resumes or stops it from any thread.
+/// Dropping it does nothing.
 ///
 /// ```
 /// use datastreamer::{Error, ErrorKind, Outcome, Producer, stream_out};
@@ -468,10 +472,10 @@ pub(crate) fn std_lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 ///     }
 /// });
 /// let handle = chunks.handle();
-/// handle.pause_producing(); // the reader gets nothing,
-/// handle.resume_producing(); // and goes on where it was
+/// handle.pause_producing(); // the reader receives nothing
+/// handle.resume_producing(); // and then continues where it was
 /// handle.stop(Error::new(ErrorKind::Stopped, "enough"));
-/// assert!(chunks.read_to_vec().is_err()); // what was written, then the abort
+/// assert!(chunks.read_to_vec().is_err()); // receives what was written, then the abort
 /// let record = handle.wait();
 /// assert_eq!(record.outcome, Some(Outcome::Cancelled));
 /// ```
@@ -494,46 +498,48 @@ impl StreamHandle {
         self.core.id
     }
 
-    /// Returns the stream's figures as they are now.
+    /// Returns the stream's record as it is now.
     pub fn record(&self) -> Record {
         self.core.record()
     }
 
-    /// Stops the stream for a reason of the caller's: the source's next write fails with it, and
-    /// the consumer, if it is there, is aborted with it after what is queued. A reason of kind
-    /// [`ErrorKind::Stopped`] finishes it instead where [`crate::OnStop::Finish`] says so; of kind
-    /// [`ErrorKind::HangUp`] or [`ErrorKind::ConsumerFailed`] it gets nothing more.
+    /// Stops the stream with a reason. The source's next write fails with this reason. A consumer
+    /// that is still connected receives what is queued and is then aborted with the reason. With a
+    /// reason of kind [`ErrorKind::Stopped`] and [`crate::OnStop::Finish`] it is finished instead;
+    /// with one of kind [`ErrorKind::HangUp`] or [`ErrorKind::ConsumerFailed`] it receives nothing
+    /// more.
     pub fn stop(&self, reason: Error) {
         self.core.stop(reason);
     }
 
-    /// Says that the consumer got on with a chunk that it still holds: it has not stalled. Without
-    /// this a consumer that needs longer than [`crate::StreamOptions::consumer_stall`] for one
-    /// chunk passes for stalled. Costs one atomic addition.
+    /// Reports that the consumer has made progress with a chunk that it still holds, so it has not
+    /// stalled. Without this call, a consumer that needs longer than
+    /// [`crate::StreamOptions::consumer_stall`] for one chunk counts as stalled. Costs one atomic
+    /// addition.
     pub fn note_progress(&self) {
         self.core.queue.note_progress();
     }
 
-    /// Returns a token that tells of the stop.
+    /// Returns a token that reports the stop.
     pub fn stop_token(&self) -> crate::StopToken {
         StreamWriter::new(Arc::clone(&self.core)).stop_token()
     }
 
-    /// Polls for the stop; `None`: source and consumer are done without one.
+    /// Polls for the stop; `None`: source and consumer are done without a stop.
     pub fn poll_stopped(&self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<Error>> {
         self.core.queue.poll_stopped(cx)
     }
 
-    /// Resolves when the stream has its place in the pool, or is over without one.
+    /// Resolves when the stream has its place in the pool, or has ended without one.
     pub fn admitted(&self) -> impl Future<Output = ()> + Send + use<> {
         let core = Arc::clone(&self.core);
         poll_fn(move |cx| core.poll_admitted(cx))
     }
 
-    /// Resolves when a stop has made sure that the consumer will be aborted, with the reason: for
-    /// consumers that need not take what is queued before that. A stop that is to finish the
-    /// consumer ([`crate::OnStop::Finish`]) is none, unless it stalls over that. `None`: source and
-    /// consumer are done without one.
+    /// Resolves with the reason when a stop has made it certain that the consumer will be aborted.
+    /// For consumers that can skip what is still queued. A stop that finishes the consumer
+    /// ([`crate::OnStop::Finish`]) does not count, unless the consumer stalls before the finish.
+    /// `None`: source and consumer are done without such a stop.
     pub fn broken_off(&self) -> impl Future<Output = Option<Error>> + Send + use<> {
         let core = Arc::clone(&self.core);
         poll_fn(move |cx| core.queue.poll_broken_off(cx))

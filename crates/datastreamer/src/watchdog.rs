@@ -1,8 +1,8 @@
-//! The deadlines of all streams, kept by one thread of the process: delayed flushes, stalls on
+//! Enforces the deadlines of all streams on one thread of the process: delayed flushes, stalls of
 //! either side, waits for admission.
 //!
-//! It looks at each stream a few times per shortest deadline, so a delay is kept to within a
-//! factor of two below what was configured, and the hot path never reads a clock.
+//! The thread checks each stream a few times within its shortest deadline, so that the write path
+//! never reads a clock. In return a flush may come as early as half of the configured delay.
 
 use std::{
     cmp::Ordering,
@@ -21,9 +21,10 @@ use crate::{
     writer::{SourceMark, hand_over_if_idle},
 };
 
-/// No look comes sooner: a thousand streams at this pace are a percent of a core.
+/// Least interval between two checks of a stream: a thousand streams at this rate cost one percent
+/// of a core.
 const LOOK_MIN: Duration = Duration::from_millis(1);
-/// No look comes later, so that a change of state is seen within a second.
+/// Greatest interval between two checks, so that a change of state is noticed within a second.
 const LOOK_MAX: Duration = Duration::from_secs(1);
 
 static WATCHDOG: OnceLock<Watchdog> = OnceLock::new();
@@ -33,8 +34,8 @@ struct Watchdog {
     sooner: Condvar,
 }
 
-/// Puts a stream under watch until it is done. Without a thread for the watchdog the stream
-/// cannot keep its deadlines and is refused.
+/// Watches a stream until it is done. If the watchdog's thread cannot be started, no deadline could
+/// be enforced, so the stream is refused.
 pub(crate) fn watch(core: &Arc<StreamCore>) {
     let watchdog = WATCHDOG.get_or_init(|| Watchdog {
         watched: Mutex::new(BinaryHeap::new()),
@@ -100,7 +101,7 @@ fn run() {
     }
 }
 
-/// One stream under watch, and what was seen of it at the last look.
+/// One watched stream and its state at the last check.
 struct Watched {
     due: Instant,
     core: Weak<StreamCore>,
@@ -109,7 +110,8 @@ struct Watched {
     source_moved: Instant,
     moves: u64,
     consumer_moved: Instant,
-    /// Since when the consumer has owed something without a break, and what it had taken then.
+    /// Since when the consumer has had something to take or release without a break, and how many
+    /// bytes it had taken then.
     owing: Option<(Instant, u64)>,
 }
 
@@ -128,14 +130,14 @@ impl Watched {
         }
     }
 
-    /// Looks at the stream; `None` when it needs no more watching. A stop wakes and drops what is
-    /// others' own: its panic must not end the watch over all streams.
+    /// Checks the stream; `None` when it needs no more checks. A stop runs foreign code (wakers,
+    /// drops); a panic there must not end the watchdog of all streams.
     fn look_unharmed(mut self, now: Instant) -> Option<Self> {
         let looked = catch_unwind(AssertUnwindSafe(|| self.look(now)));
         looked.unwrap_or(true).then_some(self)
     }
 
-    /// Looks at the stream; says whether it needs more watching.
+    /// Checks the stream; returns whether it needs more checks.
     fn look(&mut self, now: Instant) -> bool {
         self.due = now + LOOK_MAX;
         let Some(core) = self.core.upgrade() else {
@@ -178,8 +180,8 @@ impl Watched {
 
     fn look_at_consumer(&mut self, core: &Arc<StreamCore>, snapshot: &Snapshot, now: Instant) {
         let figures = &snapshot.figures;
-        // Seen to owe for the first time, it may have owed for a moment only, however long ago the
-        // last look was: on a busy machine that is long.
+        // At the first check that finds something owed, it may have been owed for only a moment.
+        // The time since the last check does not count: on a busy machine it can be long.
         let owes_already = snapshot.consumer_owes && self.owing.is_some();
         if figures.moves != self.moves || !owes_already {
             self.consumer_moved = now;
@@ -223,8 +225,9 @@ fn refuse_if_late(core: &StreamCore) {
     }
 }
 
-/// A partial chunk is handed over when it is seen twice: two looks per flush delay, and a fifth of
-/// it is left for the way to the wire. A stall is seen with a quarter of its length in error.
+/// How long until the next check. A partial chunk is handed over when two checks have seen it: so
+/// there are two checks per flush delay, with a fifth of the delay left for delivery. A stall is
+/// noticed with an error of a quarter of its deadline.
 fn interval(core: &StreamCore, source_done: bool) -> Duration {
     let settings = &core.settings;
     let flush = settings.flush_after.filter(|_| !source_done);
@@ -259,7 +262,7 @@ impl PartialOrd for Watched {
 }
 
 impl Ord for Watched {
-    /// The heap gives the greatest first: the soonest is the greatest.
+    /// The heap pops its greatest entry first, so the earliest due time counts as the greatest.
     fn cmp(&self, other: &Self) -> Ordering {
         other.due.cmp(&self.due)
     }

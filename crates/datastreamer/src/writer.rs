@@ -1,11 +1,11 @@
-//! The source's end of a stream: takes writes of any size, fills one chunk at a time.
+//! The source's end of a stream: accepts writes of any size and fills one chunk at a time.
 //!
-//! Called by the source on its own thread; calls `queue.rs::push`, which blocks while the
-//! consumer is slow. The chunk being filled lies under a spin lock that is held for a copy of at
-//! most that chunk, never across a wait. Who hands chunks over has the [`Turn`], a lock that may
-//! be waited for, and with it the chunk itself: so chunks enter the queue in the order of the
-//! writes. The watchdog takes a turn to hand over what a silent source has left
-//! (`hand_over_if_idle`).
+//! Called by the source on its own thread; calls `queue.rs::push`, which blocks while the consumer
+//! is slow. The chunk being filled is guarded by a spin lock, held for a copy of at most that chunk
+//! and never across a wait. Only the thread holding the [`Turn`] may hand chunks over. The turn is
+//! a lock that threads may wait for, and its holder has taken the chunk being filled, so chunks
+//! enter the queue in the order of the writes. The watchdog takes the turn to hand over what an
+//! idle source has left (`hand_over_if_idle`).
 
 use std::{
     fmt,
@@ -25,15 +25,17 @@ use crate::{
     sync::{MutexGuard, SpinMutex, lock, try_lock},
 };
 
-/// From this size on `write_bytes` passes its buffer on instead of copying it: to copy 16 KiB
-/// takes about a microsecond, what a chunk of its own costs in locks and allocation.
+/// From this size on, `write_bytes` passes its buffer on instead of copying it. To copy 16 KiB
+/// takes about a microsecond, which is what a separate chunk costs in locks and allocation.
 pub const PASS_THROUGH_BYTES: usize = 16 * 1024;
 
-/// What the source writes to: an [`io::Write`] whose `write` blocks while the consumer is slow.
+/// The writer that a source receives: an [`io::Write`] whose `write` blocks while the buffer is
+/// full.
 ///
-/// Clones write to the same stream; each write stays whole. A clone kept beyond the source's
-/// return gets [`ErrorKind::Ended`]. Nothing needs closing: the stream ends when the source
-/// returns, well if it returns well. Dropping a writer does nothing.
+/// Clones write to the same stream; the bytes of one write stay together. A clone used after the
+/// source has returned gets [`ErrorKind::Ended`]. There is nothing to close: the stream ends when
+/// the source returns, and it is complete only if the source returns successfully. Dropping a
+/// writer does nothing.
 ///
 /// ```
 /// use std::io::Write;
@@ -51,7 +53,7 @@ pub struct StreamWriter {
     core: Arc<StreamCore>,
 }
 
-/// The chunk being filled, and who may hand it over.
+/// The chunk being filled, and the right to hand it over.
 pub(crate) struct Pending {
     filling: SpinMutex<Filling>,
     /// See [`Turn`].
@@ -59,19 +61,19 @@ pub(crate) struct Pending {
 }
 
 struct Filling {
-    /// `None`: to be started, or in the hands of who has the turn.
+    /// `None`: not yet started, or taken by the thread that holds the turn.
     chunk: Option<ChunkBuf>,
     /// Bytes accepted so far.
     written: u64,
-    /// What `written` may reach.
+    /// The limit of `written`.
     written_max: u64,
-    /// Chunks started: tells the watchdog whether it sees the same chunk again.
+    /// Chunks started: shows the watchdog whether it sees the same chunk again.
     chunks_started: u64,
     /// The source has returned.
     ended: bool,
 }
 
-/// What the watchdog has seen of the source at its last look.
+/// The source's state at the watchdog's last check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SourceMark {
     chunks_started: u64,
@@ -98,7 +100,7 @@ impl Filling {
         bytes as u64 <= self.written_max - self.written
     }
 
-    /// Appends all of `data` if that leaves room in the chunk; says whether it did.
+    /// Appends all of `data` if that leaves room in the chunk; returns whether it did.
     #[inline]
     fn append_within(&mut self, data: &[u8]) -> bool {
         let fits = self.fits(data.len());
@@ -120,8 +122,8 @@ impl Filling {
     }
 }
 
-/// The right to hand chunks over. It has the chunk being filled, so that no write can get in
-/// between; what is left of it goes back when the turn is over.
+/// The right to hand chunks over. Its holder has taken the chunk being filled, so no other write
+/// can interleave; a partly filled chunk is put back when the turn is dropped.
 struct Turn<'a> {
     core: &'a Arc<StreamCore>,
     chunk: Option<ChunkBuf>,
@@ -129,12 +131,12 @@ struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    /// Waits for the turn: while another writer is blocked by a full queue, for that.
+    /// Waits for the turn. If another writer is blocked by a full queue, this blocks as long.
     fn take(core: &'a Arc<StreamCore>) -> Self {
         Self::with(core, lock(&core.pending.turn))
     }
 
-    /// Takes the turn if nobody has it; never waits.
+    /// Takes the turn if it is free; never waits.
     fn try_take(core: &'a Arc<StreamCore>) -> Option<Self> {
         try_lock(&core.pending.turn).map(|turn| Self::with(core, turn))
     }
@@ -147,7 +149,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Appends to the chunk, hands over each that is full.
+    /// Appends to the chunk and hands over each full one.
     fn append(&mut self, mut data: &[u8]) -> Result<(), Error> {
         while !data.is_empty() {
             let chunk = self.chunk.get_or_insert_with(|| start_chunk(self.core));
@@ -159,7 +161,7 @@ impl<'a> Turn<'a> {
         Ok(())
     }
 
-    /// Hands over the chunk if there is anything in it; blocks while the queue is full.
+    /// Hands over the chunk if it is not empty; blocks while the queue is full.
     fn hand_over(&mut self) -> Result<(), Error> {
         match self.chunk.take_if(|chunk| chunk.len() > 0) {
             Some(chunk) => {
@@ -170,14 +172,14 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Hands over the chunk if that needs no wait.
+    /// Hands over the chunk if that is possible without waiting.
     fn try_hand_over(&mut self) {
         let queue = &self.core.queue;
         let fits = |chunk: &mut ChunkBuf| chunk.len() > 0 && queue.has_room_for(chunk.capacity());
         if let Some(chunk) = self.chunk.take_if(fits) {
             let memory_bytes = chunk.capacity();
-            // Only who has the turn pushes, so the room is still there, or the stream was stopped
-            // meanwhile and the chunk has nowhere to go.
+            // Only the thread holding the turn may push, so there is still room, unless the stream
+            // was stopped meanwhile; then the chunk is dropped.
             let _stopped = queue.try_push(chunk.freeze(self.core), memory_bytes);
         }
     }
@@ -205,8 +207,8 @@ impl StreamWriter {
     ///
     /// # Errors
     /// Why the stream was stopped; [`ErrorKind::Ended`] after the source's return;
-    /// [`ErrorKind::LengthMismatch`] beyond the promised length, which fails the stream. Once it
-    /// fails it fails for ever, and sends nothing.
+    /// [`ErrorKind::LengthMismatch`] beyond the promised length, which fails the stream. After an
+    /// error every further write fails as well and sends nothing.
     #[inline]
     pub fn write_slice(&self, data: &[u8]) -> Result<(), Error> {
         let queue = &self.core.queue;
@@ -216,9 +218,9 @@ impl StreamWriter {
         self.begin(data.len())?.append(data)
     }
 
-    /// Writes an owned buffer. One of at least [`PASS_THROUGH_BYTES`] reaches the consumer
-    /// without a copy, in slices of at most the chunk size; what was written before it goes out
-    /// first, as a chunk of its own.
+    /// Writes an owned buffer. A buffer of at least [`PASS_THROUGH_BYTES`] reaches the consumer
+    /// without a copy, in slices of at most the chunk size; bytes written before it are handed over
+    /// first, as a separate chunk.
     ///
     /// # Errors
     /// As [`StreamWriter::write_slice`].
@@ -239,7 +241,8 @@ impl StreamWriter {
         Ok(())
     }
 
-    /// Hands the consumer what there is now, as a partial chunk; blocks while the buffer is full.
+    /// Hands over what has been written so far, as a partial chunk; blocks while the buffer is
+    /// full.
     ///
     /// # Errors
     /// As [`StreamWriter::write_slice`].
@@ -247,25 +250,25 @@ impl StreamWriter {
         self.begin(0)?.hand_over()
     }
 
-    /// Changes the size of the chunks, from here on; 0 counts as 1, more than half of the buffer
-    /// as half. What was written goes on in chunks of the new size, so this blocks while the
-    /// buffer is full and that makes a chunk.
+    /// Changes the size of further chunks; 0 counts as 1, more than half of the buffer as half. The
+    /// chunk being filled continues at the new size. If it is full at that size it is handed over,
+    /// which blocks while the buffer is full.
     pub fn set_chunk_bytes(&self, bytes: usize) {
         let mut turn = Turn::take(&self.core);
         self.core.queue.set_chunk_bytes(bytes.max(1));
         if let Some(chunk) = turn.chunk.take() {
-            // Of a stop the next write tells.
+            // The next write reports the stop.
             let _stopped = turn.append(chunk.filled());
         }
     }
 
-    /// Says whether the stream was stopped; costs one load. A source that computes for long
-    /// without writing asks this now and then.
+    /// Returns whether the stream was stopped; costs one load. A source that computes for a long
+    /// time without writing should check this regularly.
     pub fn is_stopped(&self) -> bool {
         self.core.queue.is_stopped()
     }
 
-    /// Returns a token that tells of the stop anywhere: to another thread, task or callback.
+    /// Returns a token that reports the stop to another thread, task or callback.
     pub fn stop_token(&self) -> StopToken {
         StopToken {
             core: Arc::clone(&self.core),
@@ -277,28 +280,29 @@ impl StreamWriter {
         self.core.on_stop(Box::new(callback));
     }
 
-    /// Counts rows (or members) as written, for the record.
+    /// Adds to the number of rows (or members) written, for the record.
     pub fn add_rows(&self, rows: u64) {
         self.core.rows.fetch_add(rows, Ordering::Relaxed);
     }
 
-    /// Says how many rows (or members) there will be, for the record.
+    /// Sets how many rows (or members) are expected, for the record.
     pub fn expect_rows(&self, rows: u64) {
         self.core.rows_expected.store(rows, Ordering::Relaxed);
     }
 
-    /// Promises the exact number of bytes, as [`StreamOptions::length`](crate::StreamOptions::length)
-    /// does, for a source that knows it only once it runs; before the first byte. A consumer that
-    /// waits for the first byte knows it, too.
+    /// Promises the exact number of bytes, as
+    /// [`StreamOptions::length`](crate::StreamOptions::length) does, for a source that learns the
+    /// length only while it runs. Must be called before the first byte, so a consumer that waits
+    /// for the first byte also sees the length.
     ///
     /// # Errors
-    /// [`ErrorKind::LengthMismatch`] if a byte was written, another length promised, or the stream
-    /// is one of [`OnStop::Finish`](crate::OnStop::Finish);
-    /// [`ErrorKind::Ended`] after the source's return; why the stream was stopped.
+    /// [`ErrorKind::LengthMismatch`] if a byte was written, another length was promised, or the
+    /// stream has [`OnStop::Finish`](crate::OnStop::Finish); [`ErrorKind::Ended`] after the
+    /// source's return; the reason of the stop if the stream was stopped.
     pub fn promise_length(&self, bytes: u64) -> Result<(), Error> {
         let _turn = self.begin(0)?;
         if self.core.settings.on_stop == OnStop::Finish {
-            let text = "a stream that may be stopped in good order has no promised length";
+            let text = "a stream with OnStop::Finish cannot promise a length";
             return Err(Error::new(ErrorKind::LengthMismatch, text));
         }
         let mut filling = self.core.pending.filling.lock();
@@ -309,24 +313,27 @@ impl StreamWriter {
             ));
         }
         if !self.core.set_length(bytes) && self.core.length() != Some(bytes) {
-            let text = format!("{bytes} bytes were promised after {}", filling.written_max);
+            let text = format!(
+                "{bytes} bytes were promised, but {} bytes before",
+                filling.written_max
+            );
             return Err(Error::new(ErrorKind::LengthMismatch, text));
         }
         filling.written_max = bytes;
         Ok(())
     }
 
-    /// Names the stream for logs.
+    /// Returns the stream's identity, for logs.
     pub fn id(&self) -> StreamId {
         self.core.id
     }
 
-    /// Returns what the caller named the stream.
+    /// Returns the caller's name for the stream.
     pub fn context(&self) -> &str {
         &self.core.settings.context
     }
 
-    /// Takes the turn for a write of so many bytes, and counts them as written.
+    /// Takes the turn for a write of this many bytes, and counts them as written.
     fn begin(&self, bytes: usize) -> Result<Turn<'_>, Error> {
         let mut turn = Turn::take(&self.core);
         if self.core.pending.filling.lock().ended {
@@ -343,7 +350,7 @@ impl StreamWriter {
             format!("more than the promised {} bytes", filling.written_max),
         );
         drop(filling);
-        // What came before is valid, and goes before the failure.
+        // The bytes before it are valid, and are delivered before the failure.
         turn.hand_over()?;
         drop(turn);
         self.core.stop(error.clone());
@@ -364,10 +371,10 @@ impl StreamWriter {
     }
 }
 
-/// The watchdog's look at a source: hands over the partial chunk if it is the one that was there
-/// at the last look; without a last look it only looks. Never waits: a source that is writing
-/// right now needs no help, and a full queue feeds the consumer already. Returns what it saw;
-/// `None` if the source was at work.
+/// The watchdog's check of a source: hands over the partial chunk if it is the same one as at the
+/// last check; without a last check it only observes. Never waits: a source that is writing needs
+/// no help, and if the queue is full the consumer has chunks to take. Returns the state that it
+/// saw; `None` if a writer held the turn.
 pub(crate) fn hand_over_if_idle(
     core: &Arc<StreamCore>,
     last: Option<SourceMark>,
@@ -417,7 +424,7 @@ impl fmt::Debug for StreamWriter {
     }
 }
 
-/// Tells of a stream's stop, from anywhere.
+/// Reports the stop of a stream; usable from any thread.
 ///
 /// ```
 /// use std::{io, process::{Command, Stdio}};
@@ -425,12 +432,12 @@ impl fmt::Debug for StreamWriter {
 ///     let mut child = Command::new("sleep").arg("60").stdout(Stdio::piped()).spawn()?;
 ///     let mut written = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
 ///     let stop = out.stop_token();
-///     stop.on_stop(move |_why| drop(child.kill())); // frees the read below, at once
+///     stop.on_stop(move |_why| drop(child.kill())); // ends the read below at once
 ///     io::copy(&mut written, out)?;
 ///     if stop.is_stopped() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
 /// });
 /// let handle = chunks.handle();
-/// drop(chunks); // the client left
+/// drop(chunks); // the client disconnected
 /// assert!(handle.wait().duration.as_secs() < 60);
 /// ```
 #[derive(Clone)]
@@ -439,21 +446,21 @@ pub struct StopToken {
 }
 
 impl StopToken {
-    /// Says whether the stream was stopped; costs one load.
+    /// Returns whether the stream was stopped; costs one load.
     pub fn is_stopped(&self) -> bool {
         self.core.queue.is_stopped()
     }
 
-    /// Resolves when the stream is stopped, with the reason; with `None` when source and consumer
-    /// are done without that.
+    /// Resolves with the reason when the stream is stopped; with `None` when source and consumer
+    /// are done without a stop.
     pub fn stopped(&self) -> impl Future<Output = Option<Error>> + Send + use<> {
         let core = Arc::clone(&self.core);
         poll_fn(move |cx| core.queue.poll_stopped(cx))
     }
 
     /// Runs a callback once when the stream is stopped, at once if it was already; never if the
-    /// stream ends otherwise. It runs on a thread made for it, so it may block (cancel a query,
-    /// kill a child); only where the system gives no thread, on that of who stops.
+    /// stream ends otherwise. It runs on a separate thread, so it may block (cancel a query, kill a
+    /// child). If the system cannot start a thread, it runs on the thread that stops the stream.
     pub fn on_stop(&self, callback: impl FnOnce(&Error) + Send + 'static) {
         self.core.on_stop(Box::new(callback));
     }
@@ -473,13 +480,13 @@ mod tests {
     use crate::{StreamOptions, reader::ChunkReader};
     use std::task::Poll;
 
-    /// A writer and its reader without a thread: room for all that a test writes.
+    /// A writer and its reader without a thread, with room for everything that a test writes.
     fn stream(options: StreamOptions) -> (StreamWriter, ChunkReader) {
         let core = StreamCore::new(&options.buffer_bytes(1 << 20));
         (StreamWriter::new(Arc::clone(&core)), ChunkReader::new(core))
     }
 
-    /// The chunks that are there now.
+    /// The chunks that are queued now.
     fn chunks(reader: &mut ChunkReader) -> Vec<Vec<u8>> {
         let mut chunks = Vec::new();
         while let Poll::Ready(Some(Ok(chunk))) = reader.try_next_chunk() {
@@ -607,7 +614,7 @@ mod tests {
         let third = look(second);
         assert_ne!(third, second, "the source has moved");
         assert_eq!(chunks(&mut reader), [b"cdef"]);
-        // Only looked at: never handed over.
+        // Only observed, never handed over.
         assert_eq!(hand_over_if_idle(&writer.core, None), Some(third));
         assert!(chunks(&mut reader).is_empty());
     }

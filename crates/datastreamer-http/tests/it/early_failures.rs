@@ -161,7 +161,10 @@ fn a_stream_without_the_promised_length_is_refused() {
         let mut client = Raw::connect(serving.address());
         client.ask_with("/", coding);
         let detail = problem(&client.read_response(), 500);
-        assert!(detail.contains("promise of length"), "{detail}");
+        assert!(
+            detail.contains("did not write the promised length"),
+            "{detail}"
+        );
         let record = started.record(0);
         assert_eq!(record.outcome, Some(Outcome::SourceError));
     }

@@ -59,7 +59,7 @@ fn c01_a_consumer_gone_before_the_start_starts_no_thread_and_registers_nothing()
 #[test]
 fn c01_the_caller_learns_why_in_words() {
     let why = StartError::Disconnected("no channel".into());
-    assert_eq!(why.to_string(), "the consumer is gone: no channel");
+    assert_eq!(why.to_string(), "the consumer has disconnected: no channel");
 }
 
 #[test]
