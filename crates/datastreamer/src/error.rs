@@ -5,7 +5,7 @@
 
 use std::{error::Error as StdError, fmt, io, sync::Arc};
 
-use crate::record::Outcome;
+use crate::outcome::Outcome;
 
 /// Why a stream was stopped or aborted, or why a write was refused.
 ///

@@ -37,18 +37,20 @@
 
 #[cfg(feature = "tokio")]
 mod async_read;
+mod block_on;
 #[cfg(feature = "http-body")]
 mod body;
 mod chunk;
 mod config;
-mod consumer;
 mod depth;
 mod error;
 #[cfg(all(test, loom))]
 mod loom_tests;
+mod outcome;
 mod pool;
 #[cfg(feature = "futures")]
 mod pulled;
+mod push;
 mod queue;
 mod reader;
 mod record;
@@ -63,16 +65,17 @@ pub use config::{
     DEFAULT_BUFFER_BYTES, DEFAULT_CHUNK_BYTES, DEFAULT_CONSUMER_STALL, DEFAULT_FAST_BUFFER_BYTES,
     DEFAULT_FAST_CHUNK_BYTES, DEFAULT_FLUSH_AFTER, DEFAULT_SOURCE_STALL, OnStop, StreamOptions,
 };
-pub use consumer::{
-    AlreadyRegistered, Consumer, DataStreamer, Delivery, HangUp, Producer, ProducerSlot,
-    StartError, WriteConsumer,
-};
 pub use error::{Error, ErrorKind};
+pub use outcome::{BlockedOn, Outcome};
 pub use pool::{
     DEFAULT_IDLE_THREAD, DEFAULT_MAX_ACTIVE, DEFAULT_MAX_WAITING, DEFAULT_QUEUE_TIMEOUT,
     DEFAULT_RESERVE_BYTES, PoolOptions, Shutdown, StreamPool,
 };
+pub use push::{
+    AlreadyRegistered, Consumer, DataStreamer, Delivery, HangUp, Producer, ProducerSlot,
+    StartError, WriteConsumer,
+};
 pub use reader::{BlockingChunks, ChunkReader};
-pub use record::{BlockedOn, Outcome, Record, StreamId};
+pub use record::{Record, StreamId};
 pub use streamer::{SourceResult, StreamHandle, stream_out};
 pub use writer::{PASS_THROUGH_BYTES, StopToken, StreamWriter};

@@ -21,7 +21,8 @@ use crate::{
     queue::End,
     reader::ChunkReader,
     record::{Record, StreamId},
-    streamer::{SourceResult, StreamCore, StreamHandle, std_lock},
+    streamer::{SourceResult, StreamCore, StreamHandle},
+    sync::std_lock,
     writer::StreamWriter,
 };
 

@@ -23,7 +23,7 @@ use crate::{
     config::OnStop,
     depth::Depth,
     error::{Error, ErrorKind},
-    record::BlockedOn,
+    outcome::BlockedOn,
     sync::{AtomicBool, Condvar, Mutex, MutexGuard, lock, wait},
 };
 

@@ -8,13 +8,13 @@ use std::{
     future::poll_fn,
     io::Write,
     sync::Arc,
-    task::{Context, Poll, Wake, Waker, ready},
-    thread::{self, Thread},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
 
 use crate::{
+    block_on::block_on,
     error::{Error, ErrorKind},
     streamer::{StreamCore, StreamHandle},
 };
@@ -329,25 +329,6 @@ impl IntoIterator for ChunkReader {
     }
 }
 
-/// Parks the thread until the poll is ready.
-pub(crate) fn block_on<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut cx = Context::from_waker(&waker);
-    loop {
-        match poll(&mut cx) {
-            Poll::Ready(value) => return value,
-            // A spurious return only polls once more.
-            Poll::Pending => thread::park(),
-        }
-    }
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
@@ -448,20 +429,5 @@ mod tests {
         drop(writer);
         // The chunks in the queue own the stream: were they left there, it would own itself.
         assert_eq!(Arc::strong_count(&core), 1);
-    }
-
-    #[test]
-    fn block_on_survives_wake_ups_for_nothing() {
-        let mut polls = 0;
-        let polled = block_on(|cx| {
-            polls += 1;
-            cx.waker().wake_by_ref();
-            if polls < 5 {
-                Poll::Pending
-            } else {
-                Poll::Ready(polls)
-            }
-        });
-        assert_eq!(polled, 5);
     }
 }

@@ -21,15 +21,18 @@ use std::{
 };
 
 use crate::{
+    block_on::block_on,
     chunk::ChunkBuf,
     config::{Settings, StreamOptions},
-    consumer::Producer,
     depth::Depth,
     error::{Error, ErrorKind},
+    outcome::{BlockedOn, Outcome},
     pool::{Job, Slot, Source, StreamPool},
+    push::producer::Producer,
     queue::{End, Queue, StopCallback, keep_waker},
-    reader::{ChunkReader, block_on},
-    record::{BlockedOn, Outcome, Record, StreamId},
+    reader::ChunkReader,
+    record::{Record, StreamId},
+    sync::std_lock,
     watchdog,
     writer::{Pending, StreamWriter},
 };
@@ -453,12 +456,6 @@ fn run_callbacks(callbacks: Vec<StopCallback>, error: Error) {
     if spawned.is_err() {
         run(); // No thread could be started: better here than not at all.
     }
-}
-
-pub(crate) fn std_lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// A handle on a stream: reads its record, and pauses, resumes or stops it from any thread.

@@ -15,9 +15,10 @@ use std::{
 
 use crate::{
     error::{Error, ErrorKind},
+    outcome::BlockedOn,
     queue::{End, Snapshot},
-    record::BlockedOn,
-    streamer::{StreamCore, std_lock},
+    streamer::StreamCore,
+    sync::std_lock,
     writer::{SourceMark, hand_over_if_idle},
 };
 
