@@ -83,8 +83,17 @@ impl Format {
 
     /// Encodes a table and has others compare it with its source, value by value.
     pub(crate) fn reads_back(self, batches: &[RecordBatch]) {
-        compare(self.name(), batches, &self.encode(batches));
+        all_read_back([self], &[batches]);
     }
+}
+
+/// Encodes each table in each format and has others compare them with their sources, value by
+/// value.
+pub(crate) fn all_read_back(formats: impl IntoIterator<Item = Format>, tables: &[&[RecordBatch]]) {
+    compare_all(formats.into_iter().flat_map(|format| {
+        let cases = tables.iter();
+        cases.map(move |&batches| (format.name(), batches, format.encode(batches)))
+    }));
 }
 
 /// Has others compare a file with its source, value by value.
@@ -94,18 +103,38 @@ pub(crate) fn reads_back(format: Format, batches: &[RecordBatch], encoded: &[u8]
 
 /// The same, of a format that only has its name.
 pub(crate) fn compare(format: &str, batches: &[RecordBatch], encoded: &[u8]) {
+    compare_all([(format, batches, encoded)]);
+}
+
+/// The same, of many files: the name of the format, the source, the file. Python starts once for
+/// all of them, which takes longer than to compare a small table.
+pub(crate) fn compare_all<'a>(
+    cases: impl IntoIterator<Item = (&'a str, &'a [RecordBatch], impl AsRef<[u8]>)>,
+) {
     let directory = tempfile::tempdir().unwrap();
-    let source = directory.path().join("source.arrows");
-    write_source(&source, batches);
-    let file = directory.path().join("table");
-    fs::write(&file, encoded).unwrap();
+    for (number, (format, batches, encoded)) in cases.into_iter().enumerate() {
+        let source = directory.path().join(format!("{number}.arrows"));
+        write_source(&source, batches);
+        let file = directory.path().join(format!("{number}.{format}"));
+        fs::write(&file, encoded).unwrap();
+    }
+    compare_directory(directory.path()).unwrap_or_else(|said| panic!("{said}"));
+}
+
+/// Has others compare each file `NAME.FORMAT` with its source, `NAME.arrows`.
+///
+/// # Errors
+/// The first file that differs, and how. A directory without sources is an error too.
+pub(crate) fn compare_directory(directory: &Path) -> Result<(), String> {
     let output = Command::new(python())
         .arg(manifest().join("tests/readers/compare_table.py"))
-        .args([&source, Path::new(format), &file])
+        .arg(directory)
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{format}: {said}");
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    }
 }
 
 /// Writes what a table is compared with.

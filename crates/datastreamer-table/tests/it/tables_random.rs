@@ -4,7 +4,7 @@
 //! `DATASTREAMER_TABLE_SEED` repeats a run, which prints its seed; `DATASTREAMER_TABLE_ROUNDS`
 //! runs more.
 
-use std::{fs, process::Command, sync::Arc};
+use std::{fs, sync::Arc};
 
 use arrow::{
     array::{
@@ -20,7 +20,7 @@ use arrow::{
 };
 use datastreamer_table::votable::Serialization;
 
-use crate::tables::{ALL, Format, manifest, python, write_source};
+use crate::tables::{ALL, Format, compare_directory, write_source};
 
 /// Tables of each format in a round, which is one start of Python.
 const TABLES: usize = 8;
@@ -44,16 +44,8 @@ fn random_tables_read_back_in_every_format() {
                 fs::write(file, format.encode(&batches)).unwrap();
             }
         }
-        let output = Command::new(python())
-            .arg(manifest().join("tests/readers/compare_table.py"))
-            .arg(directory.path())
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success(),
-            "DATASTREAMER_TABLE_SEED={seed}: {said}"
-        );
+        compare_directory(directory.path())
+            .unwrap_or_else(|said| panic!("DATASTREAMER_TABLE_SEED={seed}: {said}"));
     }
 }
 

@@ -13,7 +13,7 @@ use datastreamer_table::{
     votable::{Serialization, VotableOptions, VotableWriter},
 };
 
-use crate::tables::{Format, reads_back, table};
+use crate::tables::{Format, all_read_back, table};
 
 const BINARIES: [Serialization; 2] = [Serialization::Binary, Serialization::Binary2];
 
@@ -45,11 +45,7 @@ fn texts_of_all_lengths() -> RecordBatch {
 
 #[test]
 fn rows_of_any_length_read_back() {
-    let batches = [texts_of_all_lengths()];
-    for binary in BINARIES {
-        let format = Format::Votable(binary);
-        reads_back(format, &batches, &format.encode(&batches));
-    }
+    all_read_back(BINARIES.map(Format::Votable), &[&[texts_of_all_lengths()]]);
 }
 
 #[test]

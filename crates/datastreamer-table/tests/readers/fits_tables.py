@@ -1,10 +1,10 @@
 """Writes FITS tables with astropy, and compares what was read of a table with what astropy reads.
 
 usage: fits_tables.py write DIRECTORY
-       fits_tables.py compare FILE.fits HDU FOUND.arrow
+       fits_tables.py compare FILE.fits HDU FOUND.arrow [FILE.fits HDU FOUND.arrow ...]
 
-FOUND is an Arrow IPC file, read by pyarrow. Ends with 1 and names column and row where it differs
-from the table of FILE.
+FOUND is an Arrow IPC file, read by pyarrow. Ends with 1 and names file, column and row where it
+differs from the table of FILE.
 """
 
 import math
@@ -229,7 +229,18 @@ def time(path):
     Table({"t": times, "n": [1, 2]}).write(path)
 
 
-def compare(path, number, found):
+def compare(*tables):
+    if not tables or len(tables) % 3:
+        sys.exit(f"{len(tables)} arguments are no tables")
+    for place in range(0, len(tables), 3):
+        path, number, found = tables[place : place + 3]
+        try:
+            compare_table(path, number, found)
+        except SystemExit as differs:
+            sys.exit(f"{path}: {differs}")
+
+
+def compare_table(path, number, found):
     import pyarrow as pa
 
     found = pa.ipc.open_file(found).read_all()
