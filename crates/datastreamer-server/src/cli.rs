@@ -1,8 +1,9 @@
 //! What the user typed.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::{Generator, Shell};
 use datastreamer_table::{Format, parquet::ParquetCompression};
 
 use crate::sources::rows::format_names;
@@ -42,14 +43,54 @@ pub(crate) enum Command {
     Formats,
     /// Checks a configuration file and says what it would serve.
     Check(Check),
+    /// Prints completions for a shell, for example `datastreamer completions bash`.
+    Completions(Completions),
+    /// Prints the manual page: `datastreamer man | man -l -`.
+    Man,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell.
+    pub(crate) shell: Shell,
+}
+
+impl Cli {
+    /// Writes the completions of a shell.
+    pub(crate) fn write_completions(shell: Shell, out: &mut impl io::Write) -> io::Result<()> {
+        let mut command = Self::command();
+        command.set_bin_name("datastreamer");
+        command.build();
+        shell.try_generate(&command, out)
+    }
+
+    /// Writes the manual page: the program's, and a section for each command behind it.
+    pub(crate) fn write_manual(out: &mut impl io::Write) -> io::Result<()> {
+        let mut command = Self::command();
+        command.build();
+        clap_mangen::Man::new(command.clone()).render(out)?;
+        for command in command
+            .get_subcommands()
+            .filter(|it| it.get_name() != "help")
+        {
+            let name = command.get_bin_name().unwrap_or_default().to_uppercase();
+            writeln!(out, ".SH \"{name}\"")?;
+            let page = clap_mangen::Man::new(command.clone());
+            page.render_synopsis_section(out)?;
+            page.render_description_section(out)?;
+            page.render_options_section(out)?;
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) routes: Routes,
-    /// Address to listen on [default: 127.0.0.1:8080]. Port 0 takes a free one.
-    #[arg(long, value_name = "ADDR")]
+    /// Address to listen on, or a port on 127.0.0.1 [default: 127.0.0.1:8080]. Port 0 takes a free
+    /// one.
+    #[arg(long, value_name = "ADDR|PORT")]
     pub(crate) listen: Option<String>,
 }
 

@@ -7,7 +7,7 @@ mod tables;
 
 use std::{
     collections::BTreeMap,
-    net::{SocketAddr, ToSocketAddrs},
+    net::{Ipv4Addr, SocketAddr, ToSocketAddrs},
     num::NonZeroUsize,
     path::{Path, PathBuf},
     time::Duration,
@@ -754,8 +754,12 @@ fn directory_route(path: &Path) -> Result<Route, String> {
     Route::new(name, Source::Directory(Directory::open(path, name)?))
 }
 
-/// Finds all addresses of a name: it may have one that this machine does not.
+/// Finds all addresses of a name: it may have one that this machine does not. A port alone is that
+/// port on this machine only, as [`DEFAULT_LISTEN`] is.
 fn parse_listen(text: &str) -> Result<Vec<SocketAddr>, String> {
+    if let Ok(port) = text.parse::<u16>() {
+        return Ok(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))]);
+    }
     let wrong = |why: String| {
         format!("`{text}` is no address to listen on: {why} (write for example 127.0.0.1:8080)")
     };
@@ -788,4 +792,19 @@ fn duration(raw: Option<Span>, default: Duration) -> Duration {
 /// 0 is never.
 fn duration_or_never(raw: Option<Span>, default: Duration) -> Option<Duration> {
     Some(duration(raw, default)).filter(|time| !time.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_alone_is_that_port_on_this_machine() {
+        let local = |port| Ok(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))]);
+        assert_eq!(parse_listen("8080"), local(8080));
+        assert_eq!(parse_listen("127.0.0.1:0"), local(0));
+        for wrong in ["", "65536", "-1", "localhost", "80 80"] {
+            assert!(parse_listen(wrong).is_err(), "{wrong}");
+        }
+    }
 }

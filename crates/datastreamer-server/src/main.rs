@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     let quieter = matches!(cli.command, Command::Cat(_)).then_some(CAT_LOG_FILTER);
     let pace = match cli.command {
         Command::Serve(_) => Pace::OfTheProgram,
-        Command::Cat(_) | Command::Check(_) | Command::Formats => Pace::OfTheReader,
+        _ => Pace::OfTheReader,
     };
     let log = telemetry::start(cli.log_format, quieter, pace);
     let done = match &cli.command {
@@ -52,7 +52,9 @@ fn main() -> ExitCode {
         }
         Command::Cat(cat) => cat::run(cat),
         Command::Check(check) => run_check(check),
-        Command::Formats => list_formats().map_err(|_| Fatal::OutputClosed),
+        Command::Formats => print_with(list_formats),
+        Command::Completions(wanted) => print_with(|out| Cli::write_completions(wanted.shell, out)),
+        Command::Man => print_with(|out| Cli::write_manual(out)),
     };
     drop(log);
     match done {
@@ -66,8 +68,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn list_formats() -> io::Result<()> {
-    let mut out = io::stdout().lock();
+/// Prints to standard output; a reader that closes it early ends the program.
+fn print_with(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> Result<(), Fatal> {
+    let mut page = Vec::new();
+    let written = write(&mut page).and_then(|()| {
+        let mut out = io::stdout().lock();
+        out.write_all(&page)?;
+        out.flush()
+    });
+    written.map_err(|_| Fatal::OutputClosed)
+}
+
+fn list_formats(out: &mut Vec<u8>) -> io::Result<()> {
     for format in Format::ALL {
         let (name, suffix) = (format.name(), format.suffix());
         let description = format.description();
@@ -77,7 +89,7 @@ fn list_formats() -> io::Result<()> {
             format.media_type()
         )?;
     }
-    out.flush()
+    Ok(())
 }
 
 fn run_check(check: &Check) -> Result<(), Fatal> {

@@ -72,6 +72,9 @@ async fn serve(config: Config) -> Result<(), Fatal> {
     // Who has read enough may close the output: the server goes on.
     let _closed = print_urls(&config, address);
     tracing::info!(%address, routes = config.routes.iter().count(), "listening");
+    if cfg!(debug_assertions) {
+        tracing::warn!("this is a debug build, many times slower than one with --release");
+    }
     let server = Server::new(config);
     tokio::select! {
         () = server.accept_all(&listener) => {}

@@ -509,11 +509,11 @@ fn every_documented_setting_can_be_overridden_and_is_checked_there_too() {
     assert!(settings >= 15, "{settings} are documented");
 }
 
-/// Returns the configuration that the README shows.
+/// Returns the configuration that docs/program.md shows.
 fn documented_example() -> String {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
-    let readme = fs::read_to_string(readme).expect("there is a README");
-    let (_, example) = readme.split_once("```toml\n").expect("it shows one");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/program.md");
+    let page = fs::read_to_string(page).expect("the page is there");
+    let (_, example) = page.split_once("```toml\n").expect("it shows one");
     let (example, _) = example.split_once("```").expect("it ends");
     example.to_owned()
 }
@@ -557,4 +557,44 @@ fn a_usage_error_is_exit_code_2() {
     let mut command = program::command(&["serve"]);
     command.env("DATASTREAMER_LOG_FORMAT", "xml");
     assert_eq!(program::finish(command).code, Some(2));
+}
+
+#[test]
+fn completions_and_the_manual_name_every_command() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let said = program::run(&["completions", shell]);
+        said.assert_good();
+        for word in ["serve", "listen", "parquet-compression"] {
+            assert!(said.text().contains(word), "{shell}: {word}");
+        }
+    }
+    assert_eq!(
+        program::run(&["completions", "no-such-shell"]).code,
+        Some(2)
+    );
+    let said = program::run(&["man"]);
+    said.assert_good();
+    for part in [
+        ".TH datastreamer 1",
+        ".SH \"DATASTREAMER SERVE\"",
+        "\\-\\-listen",
+    ] {
+        assert!(said.text().contains(part), "{part} in {}", said.text());
+    }
+}
+
+#[test]
+fn bash_reads_its_completions() {
+    let said = program::run(&["completions", "bash"]);
+    let mut bash = std::process::Command::new("bash");
+    let script = format!(
+        "{}\nCOMP_WORDS=(datastreamer ser); COMP_CWORD=1; _datastreamer datastreamer ser datastreamer; echo ${{COMPREPLY[@]}}",
+        said.text()
+    );
+    let output = bash
+        .args(["--norc", "-c", &script])
+        .output()
+        .expect("bash is there");
+    assert!(output.stderr.is_empty(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "serve");
 }
