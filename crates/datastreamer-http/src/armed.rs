@@ -203,7 +203,10 @@ impl Connection {
     pub fn of(extensions: &http::Extensions) -> Option<Self> {
         let own = extensions.get::<Self>().cloned();
         #[cfg(feature = "axum")]
-        let own = own.or_else(|| crate::axum_listener::connection(extensions));
+        let own = own.or_else(|| {
+            let info = extensions.get::<axum::extract::ConnectInfo<Self>>();
+            info.map(|axum::extract::ConnectInfo(connection)| connection.clone())
+        });
         own
     }
 

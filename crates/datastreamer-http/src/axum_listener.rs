@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use axum::{
-    extract::connect_info::{ConnectInfo, Connected},
+    extract::connect_info::Connected,
     serve::{IncomingStream, Listener},
 };
 use tokio::net::TcpListener;
@@ -69,11 +69,4 @@ impl<L: Listener<Io: Socket>> Connected<IncomingStream<'_, ArmedListener<L>>> fo
     fn connect_info(stream: IncomingStream<'_, ArmedListener<L>>) -> Self {
         stream.io().connection()
     }
-}
-
-/// Finds the connection where a framework has put it.
-pub(crate) fn connection(extensions: &http::Extensions) -> Option<Connection> {
-    extensions
-        .get::<ConnectInfo<Connection>>()
-        .map(|ConnectInfo(connection)| connection.clone())
 }

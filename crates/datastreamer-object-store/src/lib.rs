@@ -36,7 +36,9 @@ mod multipart;
 mod options;
 mod staging;
 mod upload;
+mod uploaded;
 
 pub use error::UploadError;
 pub use options::{DEFAULT_PART_BYTES, DEFAULT_PARTS_IN_FLIGHT, PARTS_MAX, UploadOptions};
-pub use upload::{Uploaded, upload};
+pub use upload::upload;
+pub use uploaded::Uploaded;

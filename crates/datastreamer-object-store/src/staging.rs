@@ -16,7 +16,7 @@ use object_store::{ObjectStore, PutOptions, PutPayloadMut, PutResult, UploadPart
 use crate::{
     multipart::Multipart,
     options::{PARTS_MAX, Settings},
-    upload::Uploaded,
+    uploaded::Uploaded,
 };
 
 /// Parts are gathered in blocks of 1 MiB, so that a small file does not cost a whole part.

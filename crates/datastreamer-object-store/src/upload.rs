@@ -10,21 +10,7 @@ use futures_util::future::{Either, select};
 use object_store::{ObjectStore, path::Path};
 use tokio::task::coop::consume_budget;
 
-use crate::{error::UploadError, options::UploadOptions, staging::Staging};
-
-/// What an upload has made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Uploaded {
-    /// The object's size in bytes.
-    pub bytes: u64,
-    /// In how many parts it went; 0 for a single request.
-    pub parts: usize,
-    /// The object's entity tag, where the store has such.
-    pub e_tag: Option<String>,
-    /// The object's version, where the store keeps versions.
-    pub version: Option<String>,
-}
+use crate::{error::UploadError, options::UploadOptions, staging::Staging, uploaded::Uploaded};
 
 /// Uploads a whole stream as one object; never blocks the thread.
 ///

@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         Command::Check(check) => run_check(check),
         Command::Formats => print_with(list_formats),
         Command::Completions(wanted) => print_with(|out| Cli::write_completions(wanted.shell, out)),
-        Command::Man => print_with(|out| Cli::write_manual(out)),
+        Command::Man => print_with(Cli::write_manual),
     };
     drop(log);
     match done {

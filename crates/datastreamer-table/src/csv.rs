@@ -20,9 +20,10 @@ use super::{
     TableEnd, TableError, TableWriter,
     buffer::RowBuffer,
     column::{Cells, Column, cell_types},
-    gather::{Frames, Gather, TextFormat},
+    gather::{Frames, Gather},
     scalar,
     text::{self, Specials},
+    text_format::TextFormat,
 };
 
 /// At the beginning of a file readers take it for no part of the text.

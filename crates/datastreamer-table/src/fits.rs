@@ -2,11 +2,19 @@
 //! [`FitsSpool`] write them.
 //!
 //! `read/` turns the bytes of a file into record batches, `write/` record batches into bytes.
+//! `systems.rs` has the names of frames and time scales that both use.
 
 mod read;
+mod systems;
 mod write;
 
 pub use read::{FitsError, FitsFile, FitsReader, TTYPE, TableChoice};
 pub use write::{
     FitsShape, FitsSpool, FitsSurvey, FitsTable, FitsWriter, KnownValues, SPOOL_BYTES_MAX,
 };
+
+/// Everything in FITS comes in blocks of this many bytes (FITS 4.0, 3.1).
+const BLOCK_BYTES: u64 = 2880;
+
+/// The largest TFIELDS (FITS 4.0, 7.3.1).
+const COLUMNS_MAX: usize = 999;

@@ -15,9 +15,10 @@ use super::{
     TableEnd, TableError, TableWriter,
     buffer::RowBuffer,
     column::{self, Cells, Column},
-    gather::{Frames, Gather, TextFormat},
+    gather::{Frames, Gather},
     scalar,
     text::{self, Specials},
+    text_format::TextFormat,
     times,
 };
 

@@ -28,6 +28,7 @@ mod rendered;
 mod scalar;
 mod shown;
 mod text;
+mod text_format;
 mod times;
 pub mod votable;
 pub mod votable_head;

@@ -8,8 +8,8 @@ use std::ops::Range;
 
 use super::{
     column::{Cells, Column, Texts},
-    gather::TextFormat,
     text::{self, Specials},
+    text_format::TextFormat,
     times::{self, TIME_BYTES_MAX},
 };
 

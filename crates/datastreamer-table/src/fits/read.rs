@@ -25,6 +25,8 @@ use std::{fs::File, ops::Range, path::Path, sync::Arc};
 
 use arrow::{datatypes::SchemaRef, record_batch::RecordBatch};
 
+use super::{BLOCK_BYTES, COLUMNS_MAX};
+
 use self::{
     batch::{Batches, Rows},
     column::Column,
@@ -36,12 +38,6 @@ pub use reader::FitsReader;
 
 /// Metadata of a column that was renamed: its name in the file.
 pub const TTYPE: &str = "fits.ttype";
-
-/// Everything in FITS comes in blocks of so many bytes (FITS 4.0, 3.1).
-const BLOCK_BYTES: u64 = 2880;
-
-/// TFIELDS may not be larger (FITS 4.0, 7.3.1).
-const COLUMNS_MAX: usize = 999;
 
 /// What [`FitsFile::read`] gives at once, at most: more is asked for in parts.
 const READ_BYTES_MAX: u64 = 1 << 30;

@@ -43,8 +43,7 @@ use std::io::{self, Write};
 
 use crate::text;
 
-/// Everything in FITS comes in blocks of so many bytes (FITS 4.0, 3.1).
-const BLOCK_BYTES: u64 = 2880;
+use super::BLOCK_BYTES;
 
 /// Rows are encoded so many bytes at a time: the memory that writing takes.
 const ENCODE_BYTES: usize = 64 * 1024;

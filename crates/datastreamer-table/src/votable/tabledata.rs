@@ -3,8 +3,9 @@
 use super::field::{Primitive, VotableField, long};
 use crate::{
     column::{Cells, Column},
-    gather::{Frames, TextFormat},
+    gather::Frames,
     text::{self, BeyondYears, Specials},
+    text_format::TextFormat,
 };
 
 /// VOTable 1.5, 6.

@@ -4,10 +4,13 @@
 //!
 //! What the keys of [`meta`] cannot say is left out: an origin of times in two parts.
 
-use crate::meta;
 use arrow::datatypes::{DataType, Field};
 
-use crate::Metadata;
+use crate::{
+    Metadata,
+    fits::systems::{TIME_SCALES, UsualEquinox},
+    meta,
+};
 
 use super::{header::Header, metadata::text};
 
@@ -49,13 +52,12 @@ fn frame(header: &Header, number: usize) -> Option<Metadata> {
         None => "FK5",
     };
     let mut known = Metadata::from([(meta::COOSYS.to_owned(), name.to_owned())]);
-    let (years, usual) = match name {
-        "FK5" => ('J', 2000.0),
-        "FK4" | "FK4-NO-E" => ('B', 1950.0),
-        _ => return Some(known),
-    };
-    let other = equinox.filter(|equinox| *equinox != usual);
-    known.extend(other.map(|equinox| (meta::EQUINOX.to_owned(), format!("{years}{equinox:?}"))));
+    if let Some(usual) = UsualEquinox::of(name)
+        && let Some(equinox) = equinox.filter(|equinox| *equinox != usual.year)
+    {
+        let equinox = format!("{}{equinox:?}", usual.years);
+        known.insert(meta::EQUINOX.to_owned(), equinox);
+    }
     Some(known)
 }
 
@@ -77,11 +79,10 @@ fn times(
 
 /// The name that VOTable has for a time scale (FITS 4.0, table 30); `None` if it has none.
 fn scale(name: &str) -> Option<&'static str> {
-    let known = ["TAI", "TT", "UT", "UTC", "UT1", "GPS", "TCG", "TCB", "TDB"];
     match name {
         "IAT" => Some("TAI"),
         "TDT" => Some("TT"),
-        name => known.into_iter().find(|known| *known == name),
+        name => TIME_SCALES.into_iter().find(|known| *known == name),
     }
 }
 

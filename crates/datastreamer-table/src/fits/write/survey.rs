@@ -15,12 +15,10 @@ use super::{
 use crate::{
     TableError,
     column::{Cells, Column, cast_columns, cell_types, check_any, typed_columns},
+    fits::COLUMNS_MAX,
     meta, text,
     times::{BeyondYears, check_time, time_bytes},
 };
-
-/// TFIELDS may not be larger (FITS 4.0, 7.3.1).
-const COLUMNS_MAX: usize = 999;
 
 /// A text column wider than this, in which most texts are much shorter, goes to the heap: one long
 /// text would otherwise make every row as long.

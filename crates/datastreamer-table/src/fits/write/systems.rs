@@ -12,7 +12,11 @@
 
 use arrow::datatypes::{Field, Schema};
 
-use crate::{column::contains, meta};
+use crate::{
+    column::contains,
+    fits::systems::{TIME_SCALES, UsualEquinox},
+    meta,
+};
 
 /// The systems on which the columns of a table agree.
 pub(super) struct Systems<'a> {
@@ -100,33 +104,36 @@ fn agreed<T: PartialEq>(mut values: impl Iterator<Item = Option<T>>) -> Option<T
         .then_some(first)
 }
 
-/// FITS 4.0, table 24; the names that VOTable 1.1 had are the same frames. FK5 counts Julian years,
-/// FK4 Besselian ones, and ICRS has no equinox.
+/// FITS 4.0, table 24; the names that VOTable 1.1 had are the same frames.
 fn frame(field: &Field) -> Option<Frame> {
-    let (name, years, usual) = match meta::of_column(field, meta::COOSYS)? {
-        "ICRS" => {
-            let (name, equinox) = ("ICRS", None);
-            return Some(Frame { name, equinox });
-        }
-        "FK5" | "eq_FK5" => ("FK5", 'J', 2000.0),
-        "FK4" | "eq_FK4" => ("FK4", 'B', 1950.0),
+    let name = match meta::of_column(field, meta::COOSYS)? {
+        "ICRS" => "ICRS",
+        "FK5" | "eq_FK5" => "FK5",
+        "FK4" | "eq_FK4" => "FK4",
         _ => return None,
     };
+    let Some(usual) = UsualEquinox::of(name) else {
+        let equinox = None;
+        return Some(Frame { name, equinox });
+    };
     let equinox = match meta::of_column(field, meta::EQUINOX) {
-        Some(text) => text.strip_prefix(years).unwrap_or(text).parse().ok()?,
-        None => usual,
+        Some(text) => text
+            .strip_prefix(usual.years)
+            .unwrap_or(text)
+            .parse()
+            .ok()?,
+        None => usual.year,
     };
     f64::is_finite(equinox).then(|| Frame {
         name,
-        equinox: Some(equinox).filter(|equinox| *equinox != usual),
+        equinox: Some(equinox).filter(|equinox| *equinox != usual.year),
     })
 }
 
-/// FITS 4.0, table 30.
+/// All but GPS, at which astropy fails.
 fn scale(field: &Field) -> Option<&str> {
     let scale = meta::of_column(field, meta::TIMESCALE)?;
-    let known = ["TAI", "TT", "UT", "UTC", "UT1", "TCG", "TCB", "TDB"];
-    known.contains(&scale).then_some(scale)
+    (scale != "GPS" && TIME_SCALES.contains(&scale)).then_some(scale)
 }
 
 /// FITS 4.0, table 31. `None`: it is known, and FITS has no name for it.
