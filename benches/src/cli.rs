@@ -1,12 +1,12 @@
-//! What can be typed on the command line. Owns names, defaults and help texts;
-//! what they mean is decided by the measurements.
+//! The command line: names, defaults and help texts of its options. The measurements decide what
+//! the options do.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::tables::TableFormat;
+use crate::table_format::TableFormat;
 
 /// `SO_SNDBUF` of the magnified side-by-side run: small enough that the kernel
 /// stays in the second-level cache, so that the designs of bodies separate.
@@ -14,8 +14,8 @@ const MAGNIFIED_SNDBUF_BYTES: usize = 256 * 1024;
 
 /// Measures datastreamer side by side with the alternatives.
 ///
-/// Prints Markdown on stdout and progress on stderr. Exits with 0 when every
-/// bar was met, with 1 when one was missed, with 2 when it could not measure.
+/// Prints Markdown on stdout and progress on stderr. Exit status: 0 if every bar was met, 1 if a
+/// bar was missed, 2 if a measurement failed.
 #[derive(Parser, Debug)]
 #[command(name = "datastreamer-bench", version)]
 pub(crate) struct Options {
@@ -25,16 +25,16 @@ pub(crate) struct Options {
     pub(crate) scale: Scale,
 }
 
-/// Rows of the table that the bars are stated for.
+/// Rows of the table for which the bars are stated.
 const TABLE_ROWS: u64 = 5_000_000;
 
-/// Enough to see that everything runs; starting dominates.
+/// Enough to check that everything runs; start-up dominates the figures.
 const TABLE_ROWS_QUICK: u64 = 200_000;
 
 /// How long to measure.
 #[derive(Args, Debug, Clone, Copy)]
 pub(crate) struct Scale {
-    /// Fewer and shorter runs, for continuous integration; the same bars.
+    /// Fewer and shorter runs, for continuous integration. The bars stay the same.
     #[arg(long, global = true)]
     pub(crate) quick: bool,
 }
@@ -44,103 +44,104 @@ pub(crate) struct Scale {
 pub(crate) enum Command {
     /// Throughput, server CPU and peak memory against other bodies, in pairs.
     SideBySide(SideBySide),
-    /// Memory, threads and descriptors of the program under slow, stalled and leaving clients.
+    /// Memory, threads and file descriptors of the program under clients that are slow, stall or
+    /// disconnect.
     Memory(Program),
-    /// Time from the client's close to the source being told.
+    /// Time from the client's disconnection to the source's notification.
     Hangup,
-    /// Time per byte of one huge write.
+    /// Time per byte of one large write, compared with smaller ones.
     Linear,
-    /// Time until bytes are on the wire when the source goes silent.
+    /// Time until written bytes reach the client when the source then pauses.
     Flush,
-    /// Tables from a Parquet file to nowhere, in every format, against other programs.
+    /// Tables from a Parquet file to /dev/null, in every format, compared with other programs.
     Tables(Tables),
-    /// Tables over HTTP: the first byte, and memory with slow and fast readers.
+    /// Tables over HTTP: time to the first byte, and memory with slow and fast clients.
     TablesHttp(TablesHttp),
-    /// Everything about streams, as one Markdown document.
+    /// All measurements of streams, as one Markdown document.
     All(All),
-    /// Runs one of the servers that are measured.
+    /// Runs one of the measured servers.
     Peer(Peer),
-    /// Runs a command and prints what it cost.
+    /// Runs a command and prints its CPU time, wall time and peak memory.
     #[command(hide = true)]
     Meter(Meter),
 }
 
-/// What to put side by side.
+/// Options of the side-by-side comparison.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct SideBySide {
-    /// SO_SNDBUF of accepted sockets, in bytes: a magnifier, not for production.
+    /// SO_SNDBUF of accepted sockets, in bytes. Magnifies differences; not a production setting.
     #[arg(long, value_name = "BYTES")]
     pub(crate) sndbuf: Option<usize>,
     /// Pairs per comparison (default: 9, with --quick 3).
     #[arg(long)]
     pub(crate) pairs: Option<usize>,
-    /// Sizes of one write, in bytes.
+    /// Sizes of the source's writes, in bytes.
     #[arg(long, value_delimiter = ',', default_values_t = [65_536, 8_192, 512, 64])]
     pub(crate) writes: Vec<u64>,
-    /// Seconds per comparison to wait for other processes to keep quiet.
+    /// Seconds to wait, per comparison, until other processes are idle.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub(crate) patience: u64,
-    /// Only comparisons in which one of these takes part, or exactly this one
-    /// (`ours`, `ours/mpsc`; default: all).
+    /// Run only the comparisons of these servers (`ours`), or exactly these comparisons
+    /// (`ours/mpsc`). Default: all.
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,
     #[command(flatten)]
     pub(crate) program: Program,
 }
 
-/// Where the program is and how to run it.
+/// The program to measure and its configuration.
 #[derive(Args, Debug, Clone, Default)]
 pub(crate) struct Program {
-    /// The datastreamer program (default: next to this one).
+    /// The datastreamer program (default: the one in this program's folder).
     #[arg(long, value_name = "FILE")]
     pub(crate) program: Option<PathBuf>,
-    /// Its configuration file.
+    /// The program's configuration file.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }
 
-/// Which tables to write.
+/// Options of the comparison of table formats.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct Tables {
     /// Rows of the table (default: 5,000,000, with --quick 200,000).
     #[arg(long)]
     pub(crate) rows: Option<u64>,
-    /// Rounds per format, in each of which every contender runs once (default: 7, with --quick 1).
+    /// Rounds per format; every contender runs once in each (default: 7, with --quick 1).
     #[arg(long, value_name = "N")]
     pub(crate) pairs: Option<usize>,
     /// Only these formats (default: all).
     #[arg(long, value_delimiter = ',')]
     pub(crate) formats: Vec<TableFormat>,
-    /// Seconds per format to wait for other processes to keep quiet.
+    /// Seconds to wait, per format, until other processes are idle.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub(crate) patience: u64,
-    /// Write the document there instead of to stdout.
+    /// Write the document to this file instead of stdout.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) program: Program,
 }
 
-/// Which tables to download.
+/// Options of the measurement of tables over HTTP.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct TablesHttp {
     /// Rows of the table (default: 5,000,000, with --quick 200,000).
     #[arg(long)]
     pub(crate) rows: Option<u64>,
-    /// Only these paths under the table's name, such as `.vot` (default: all).
+    /// Measure only these suffixes of the table's URL, such as `.vot` (default: all).
     #[arg(long, value_delimiter = ',')]
     pub(crate) paths: Vec<String>,
-    /// Write the document there instead of to stdout.
+    /// Write the document to this file instead of stdout.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) program: Program,
 }
 
-/// A command whose cost is wanted.
+/// The command to measure.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct Meter {
-    /// Where its stdout goes.
+    /// The file that receives the command's stdout.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
     /// The command and its arguments.
@@ -148,32 +149,32 @@ pub(crate) struct Meter {
     pub(crate) command: Vec<OsString>,
 }
 
-/// Everything, as one document.
+/// Options of the run of all measurements.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct All {
-    /// Write the document there instead of to stdout.
+    /// Write the document to this file instead of stdout.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) side_by_side: SideBySide,
 }
 
-/// A server whose only variable is the body.
+/// Options of a measured server; only the response body differs.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct Peer {
-    /// The body.
+    /// The kind of response body.
     pub(crate) mode: Mode,
     /// SO_SNDBUF of accepted sockets, in bytes.
     #[arg(long, value_name = "BYTES")]
     pub(crate) sndbuf: Option<usize>,
 }
 
-/// The bodies that are compared.
+/// The kinds of response body that are compared.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// No producer: clones of one 64 KiB chunk. The ceiling.
     Static,
-    /// The same with a chunk of 128 KiB, as large as ours.
+    /// Like `static` with a chunk of 128 KiB, the size of ours.
     StaticLarge,
     /// `tokio::io::duplex` with `SyncIoBridge` and `ReaderStream`.
     Bridge,
@@ -203,7 +204,7 @@ impl Mode {
 }
 
 impl Scale {
-    /// How many rows a table has, unless told.
+    /// The default number of rows.
     pub(crate) const fn table_rows(self) -> u64 {
         if self.quick {
             TABLE_ROWS_QUICK
@@ -214,7 +215,7 @@ impl Scale {
 }
 
 impl All {
-    /// The side-by-side run as a service would see it.
+    /// The side-by-side run with the system's socket buffers.
     pub(crate) fn default_sockets(&self) -> SideBySide {
         SideBySide {
             sndbuf: None,
@@ -222,7 +223,7 @@ impl All {
         }
     }
 
-    /// The side-by-side run under the magnifier.
+    /// The side-by-side run with a small socket buffer, which magnifies differences.
     pub(crate) fn magnified(&self) -> SideBySide {
         let sndbuf = self.side_by_side.sndbuf.or(Some(MAGNIFIED_SNDBUF_BYTES));
         SideBySide {

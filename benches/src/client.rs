@@ -1,7 +1,6 @@
-//! A client that costs little: HTTP/1.1 over a plain `TcpStream`, one request a
-//! connection, a 256 KiB buffer, chunk headers walked and payload skipped. Owns
-//! reading a response and counting its payload exactly; it never decides whether
-//! a figure is good.
+//! A client that uses little CPU: HTTP/1.1 over a plain `TcpStream`, one request per connection, a
+//! 256 KiB buffer; it parses chunk headers and skips the payload. It reads a response and counts
+//! its payload exactly; it does not judge figures.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,10 +10,10 @@ use std::time::Duration;
 /// enough to stay in the second-level cache.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// A head is a few hundred bytes; more is not a server of ours.
+/// A response head has a few hundred bytes; a larger one is not from the measured servers.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// A server that says nothing for so long is broken.
+/// A server that sends nothing for this long is broken.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A response whose head was read.
@@ -28,15 +27,15 @@ pub(crate) struct Response {
     ended: bool,
 }
 
-/// Connects, sends one request, reads the head and no more than came with it.
+/// Connects, sends one request, and reads the head and only the bytes that came with it.
 ///
 /// # Errors
-/// When the server cannot be reached or does not answer `200`.
+/// If the server cannot be reached or does not respond with `200`.
 pub(crate) fn get(address: SocketAddr, path: &str) -> io::Result<Response> {
     read_head(send(address, path)?)
 }
 
-/// Connects and sends one request, without waiting for an answer.
+/// Connects and sends one request without waiting for the response.
 pub(crate) fn send(address: SocketAddr, path: &str) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
@@ -119,14 +118,14 @@ impl Response {
     }
 }
 
-/// How the body's end is recognised, and how far it was read.
+/// How the end of the body is recognised, and how much was read.
 #[derive(Debug)]
 enum Framing {
     Length { left_bytes: u64 },
     Chunked(Chunked),
 }
 
-/// What one run of received bytes brought.
+/// The result of parsing one run of received bytes.
 #[derive(Debug, Clone, Copy, Default)]
 struct Step {
     payload_bytes: u64,
@@ -134,7 +133,7 @@ struct Step {
 }
 
 impl Framing {
-    /// Reads the status and the framing out of a response's head.
+    /// Parses the status and the framing of a response's head.
     fn of(head: &str) -> io::Result<Self> {
         let status = head.split_whitespace().nth(1).unwrap_or_default();
         if status != "200" {
@@ -179,7 +178,7 @@ impl Framing {
     }
 }
 
-/// Where in the chunked coding (RFC 9112, section 7.1) the reader stands.
+/// The reader's position in the chunked coding (RFC 9112, section 7.1).
 #[derive(Debug, Clone, Copy)]
 enum Chunked {
     /// Within the hexadecimal size.

@@ -1,5 +1,5 @@
-//! Who takes part in the side-by-side run: how each is started, which URL it
-//! serves and which bytes it must send. Knows no figures.
+//! The servers of the side-by-side run: how each is started, which URL it serves and which bytes it
+//! must send. It owns no figures.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -47,7 +47,7 @@ impl Contender {
         }
     }
 
-    /// Why it cannot take part here, if it cannot.
+    /// Returns why the server cannot run on this machine, if it cannot.
     pub(crate) fn obstacle(self, setup: &Setup) -> Option<String> {
         let plain = matches!(self, Self::Peer(mode) if mode != Mode::OursArmed);
         if plain {
@@ -68,7 +68,7 @@ impl Contender {
             .map(|error| error.to_string())
     }
 
-    /// Starts it in a process of its own.
+    /// Starts the server in a process of its own.
     pub(crate) fn start(self, setup: &Setup) -> io::Result<Server> {
         process::start(&self.command(setup)?)
     }
@@ -101,7 +101,7 @@ impl Contender {
     /// Downloads `total_bytes` and compares each of them.
     ///
     /// # Errors
-    /// When the length or a byte is wrong: a fast wrong server must not win.
+    /// If the length or a byte is wrong: a server that is fast but wrong must not win.
     pub(crate) fn verify(
         self,
         server: &Server,
@@ -150,8 +150,8 @@ pub(crate) fn program_command(program: &Program) -> io::Result<Vec<OsString>> {
     Ok(command)
 }
 
-/// Where the program is: as told, or next to this one, built afresh when cargo
-/// runs this one, so that no stale program is measured.
+/// The program's path: as given, or in this program's folder. If cargo runs this program, the other
+/// is built first, so that no stale one is measured.
 pub(crate) fn program_path(program: &Program) -> io::Result<PathBuf> {
     static BESIDE: LazyLock<Result<PathBuf, String>> =
         LazyLock::new(|| program_beside().map_err(|error| error.to_string()));

@@ -1,5 +1,5 @@
-//! How long bytes wait when the source goes silent after writing them: from
-//! the write's return to the client's read, over loopback.
+//! How long bytes wait when the source writes nothing after them: from the write's return to the
+//! client's read, over loopback.
 
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -23,10 +23,10 @@ const SILENT_MAX_MS: f64 = 250.0;
 /// A flush crosses two threads and the loopback; the rest is scheduling.
 const FLUSHED_MAX_MS: f64 = 50.0;
 
-/// How often the silent source looks whether its client has left.
+/// How often the idle source checks whether its client has disconnected.
 const IDLE: Duration = Duration::from_millis(2);
 
-/// What a source writes before it goes silent.
+/// What a source writes before it becomes idle.
 #[derive(Debug, Clone, Copy)]
 struct Case {
     name: &'static str,
@@ -103,7 +103,7 @@ fn router(wrote: &Sender<Instant>) -> Router {
     })
 }
 
-/// Writes, says when it had written, and goes silent until the client leaves.
+/// Writes, reports the time of the write, and then waits until the client disconnects.
 fn silent(case: Case, wrote: Sender<Instant>) -> ChunkReader {
     stream_out(move |out| {
         out.write_all(&vec![1; case.written_bytes])?;

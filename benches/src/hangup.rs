@@ -1,6 +1,5 @@
-//! How soon a source learns that its client left: from the client's `close` to
-//! the source's `on_stop` callback, for sources that write nothing at that time
-//! and for sources that are blocked in a write.
+//! How soon a source is notified that its client disconnected: from the client's `close` to the
+//! source's `on_stop` callback, for idle sources and for sources that are blocked in a write.
 
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -18,20 +17,20 @@ use crate::in_process::{self, InProcess};
 use crate::report::{Bar, Limit, Report, Table, quantity};
 use crate::stats::Sample;
 
-/// Not blocked within this: the measurement fails.
+/// The measurement fails if the source is not blocked within this time.
 const BLOCKED_MAX: Duration = Duration::from_secs(5);
 
-/// Never told within this: the measurement fails.
+/// The measurement fails if the source is not notified within this time.
 const TOLD_MAX: Duration = Duration::from_secs(5);
 
-/// How often an idle source looks whether it was stopped; not part of the figure.
+/// How often an idle source checks whether it was stopped; not part of the figure.
 const IDLE: Duration = Duration::from_millis(2);
 
 /// Before its hang-up a client stays for 0 to 6 ms, so that hang-ups meet an
 /// idle source's server in every state: starting, delivering, waiting.
 const STAYS_MS: u64 = 7;
 
-/// What sources do when their client leaves.
+/// What the source does when its client disconnects.
 const SOURCES: [Source; 2] = [
     Source {
         name: "idle",
@@ -49,17 +48,17 @@ const SOURCES: [Source; 2] = [
 struct Source {
     name: &'static str,
     path: &'static str,
-    /// The client leaves only once the source is blocked.
+    /// The client disconnects only once the source is blocked.
     blocks: bool,
 }
 
-/// What the streams tell the measurement.
+/// What the streams report to the measurement.
 struct Tidings {
     started: Receiver<StreamHandle>,
     told: Receiver<Instant>,
 }
 
-/// Measures hang-ups one after the other.
+/// Measures hang-ups one after another.
 pub(crate) fn measure(scale: Scale) -> io::Result<Report> {
     // Of 2,000 the 99.9th percentile is the third worst.
     let hangups = if scale.quick { 1_000 } else { 3_000 };
@@ -165,7 +164,7 @@ fn hang_up(
     Ok(Sample::new(milliseconds))
 }
 
-/// Waits until the source has been blocked at two looks: buffers that still fill let it go on.
+/// Waits until two checks find the source blocked: it still continues while buffers fill up.
 fn wait_until_blocked(stream: &StreamHandle) -> io::Result<()> {
     let started = Instant::now();
     let mut written_then = None;

@@ -1,5 +1,5 @@
-//! Whether huge writes are linear: one write of 1 GB against ten downloads with
-//! one write of 100 MB each, the same bytes in all, by copy and handed over.
+//! Whether the time of large writes is linear in their size: one write of 1 GB compared with ten
+//! downloads with one write of 100 MB each, by copy and without.
 
 use std::io::{self, Write};
 use std::time::Instant;
@@ -24,7 +24,7 @@ const SMALL_BYTES: u64 = 100_000_000;
 /// "About 1": quadratic behaviour would be near 10, noise is a tenth.
 const RATIO_MAX: f64 = 1.25;
 
-/// How the source gives its bytes away, and the route that does it.
+/// How the source passes its bytes on, and the route that does so.
 const WAYS: [(&str, &str); 2] = [("write_all", "/copied"), ("write_bytes", "/handed")];
 
 /// Seconds of the same number of bytes in large and in small writes.

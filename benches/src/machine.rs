@@ -1,10 +1,10 @@
-//! What one must know of the machine to read the figures. Everything is looked
-//! up when asked; what cannot be found is "unknown".
+//! The facts about the machine that belong to the figures. They are looked up when needed; a fact
+//! that cannot be found is "unknown".
 
 use std::process::Command;
 use std::thread;
 
-/// Which crates' versions belong to a result.
+/// The crates whose versions belong to a result.
 const CRATES: [&str; 6] = [
     "axum",
     "bytes",
@@ -36,7 +36,7 @@ pub(crate) fn facts() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// How many threads run at once.
+/// The number of threads that can run at once.
 pub(crate) fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }

@@ -2,10 +2,9 @@
 //! the command line into one measurement, prints its report, and exits with 1
 //! when a bar is missed. It measures nothing itself.
 //!
-//! Reading order: [`cli`] (what can be asked for), [`side_by_side`],
-//! [`memory`], [`hangup`], [`linear`], [`flush`], [`tables`] and [`tables_http`]
-//! (one measurement each), [`peer`] (the servers that are measured), then the
-//! tools: [`contender`], [`process`], [`client`], [`quiet`], [`report`].
+//! Reading order: [`cli`] (the command line), [`side_by_side`], [`memory`], [`hangup`], [`linear`],
+//! [`flush`], [`tables`] and [`tables_http`] (one measurement each), [`peer`] (the measured
+//! servers), then the tools: [`contender`], [`process`], [`client`], [`quiet`], [`report`].
 
 #![forbid(unsafe_code)]
 
@@ -34,6 +33,7 @@ mod quiet;
 mod report;
 mod side_by_side;
 mod stats;
+mod table_format;
 mod tables;
 mod tables_http;
 
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs what was asked for; says whether every bar was met.
+/// Runs the requested command; returns whether every bar was met.
 fn run(options: Options) -> io::Result<bool> {
     let Options { command, scale } = options;
     match command {
@@ -77,7 +77,7 @@ fn run(options: Options) -> io::Result<bool> {
     }
 }
 
-/// Prints one report and tells whether every bar was met.
+/// Prints one report; returns whether every bar was met.
 fn show(report: Report) -> io::Result<bool> {
     println!("{}", report.markdown());
     Ok(report.passed())
@@ -85,7 +85,7 @@ fn show(report: Report) -> io::Result<bool> {
 
 /// Runs every measurement and writes one document.
 fn all(wanted: &cli::All, scale: Scale) -> io::Result<bool> {
-    // Found missing now rather than after half an hour.
+    // Fail now rather than after half an hour if the program is missing.
     contender::program_command(&wanted.side_by_side.program)?;
     let reports = [
         side_by_side::measure(&wanted.default_sockets(), scale)?,
@@ -98,7 +98,7 @@ fn all(wanted: &cli::All, scale: Scale) -> io::Result<bool> {
     finish("all", wanted.out.as_deref(), scale, &reports)
 }
 
-/// Writes one document of all reports and tells whether every bar was met.
+/// Writes one document of all reports; returns whether every bar was met.
 fn finish(command: &str, out: Option<&Path>, scale: Scale, reports: &[Report]) -> io::Result<bool> {
     let document = report::document(command, &machine::facts(), scale, reports);
     match out {

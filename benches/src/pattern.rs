@@ -1,6 +1,6 @@
-//! The bytes that every server sends and that the client checks: byte `i` is
-//! `P[i % period]` with `P[j] = ((j * 2654435761) >> 24) & 255`. Owns the
-//! pattern and how it is cut into pieces; knows nothing of HTTP.
+//! The bytes that every server sends and that the client checks: byte `i` is `P[i % period]` with
+//! `P[j] = ((j * 2654435761) >> 24) & 255`. It owns the pattern and how it is split into pieces; it
+//! does not use HTTP.
 
 use std::sync::LazyLock;
 
@@ -104,7 +104,7 @@ const fn byte_at(j: u64) -> u8 {
     ((j * 2_654_435_761) >> 24) as u8
 }
 
-/// Compares what arrives with the pattern, whatever the pieces.
+/// Compares the received bytes with the pattern, independent of how they are split.
 #[derive(Debug)]
 pub(crate) struct Check {
     /// Twice the period.
@@ -127,7 +127,7 @@ impl Check {
         }
     }
 
-    /// Takes the next bytes that arrived.
+    /// Checks the next received bytes.
     pub(crate) fn take(&mut self, bytes: &[u8]) {
         for part in bytes.chunks(self.period_bytes) {
             let from = (self.position % self.period_bytes as u64) as usize;

@@ -1,6 +1,5 @@
-//! A server in a process of its own: started, found by the address that it
-//! prints, looked at through `/proc`, killed when dropped. Owns nothing of what
-//! the server serves.
+//! A server in a process of its own: started, found by the address that it prints, observed through
+//! `/proc`, killed when dropped. Independent of what the server serves.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader};

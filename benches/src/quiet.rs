@@ -1,6 +1,5 @@
-//! Whether others leave the machine alone: waits for quiet, repeats what was
-//! disturbed, and keeps the quietest. Its criterion never looks at the figures
-//! that are measured.
+//! Keeps other processes from disturbing a measurement: waits until they are idle, repeats
+//! disturbed runs, and keeps the least disturbed. The criterion does not use the measured figures.
 
 use std::io;
 use std::thread;
@@ -9,23 +8,23 @@ use std::time::Duration;
 use crate::machine;
 use crate::process;
 
-/// What is measured while others used more of the machine than this is repeated.
+/// A run during which other processes used more of the machine than this is repeated.
 pub(crate) const FOREIGN_CPU_SHARE_MAX: f64 = 0.10;
 
 /// Long enough for 20 ticks a core.
 const QUIET_WINDOW: Duration = Duration::from_millis(200);
 
-/// Something measured while others may have used the machine.
+/// A result, and how much other processes used the machine meanwhile.
 #[derive(Debug)]
 pub(crate) struct Watched<T> {
     pub(crate) found: T,
-    /// Share of the machine that was used by nobody concerned.
+    /// Share of the machine's CPU that was used by processes outside the measurement.
     pub(crate) foreign_cpu_share: f64,
 }
 
-/// Measures until there are `wanted` during which others kept quiet, or until
-/// twice as many were measured; the quieter ones are kept, in no order. Waits
-/// for quiet before each, `patience` in all. Also returns how many were dropped.
+/// Measures until there are `wanted` undisturbed runs, or until twice as many were made; keeps the
+/// least disturbed ones, in no particular order. Waits before each run until other processes are
+/// idle, at most `patience` in total. Also returns how many runs were dropped.
 pub(crate) fn undisturbed<T>(
     wanted: usize,
     mut patience: Duration,
@@ -43,12 +42,12 @@ pub(crate) fn undisturbed<T>(
     Ok((all, dropped))
 }
 
-/// The CPU seconds that the machine has to give.
+/// The CPU seconds that the machine can provide in this time.
 pub(crate) fn capacity(duration: Duration) -> f64 {
     duration.as_secs_f64() * machine::cores() as f64
 }
 
-/// Waits while others use the machine, `most` at the longest; returns how long.
+/// Waits while other processes use the machine, at most `most`; returns how long it waited.
 fn wait_for_quiet(most: Duration) -> io::Result<Duration> {
     let mut waited = Duration::ZERO;
     while waited + QUIET_WINDOW <= most {

@@ -1,15 +1,15 @@
-//! Figures, bars and verdicts as Markdown. A bar is a promise with a number:
-//! its figure is always printed, met or missed. Measures nothing.
+//! Figures, bars and verdicts as Markdown. A bar is a goal with a limit: its figure is always
+//! printed, whether the bar was met or missed. Measures nothing.
 
 use std::fmt::Write;
 
 use crate::cli::Scale;
 
-/// What one measurement found.
+/// The results of one measurement.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) title: String,
-    /// How it was measured, and what was left out: a paragraph each.
+    /// How it was measured and what was left out; one paragraph each.
     pub(crate) notes: Vec<String>,
     pub(crate) tables: Vec<Table>,
     pub(crate) bars: Vec<Bar>,
@@ -22,18 +22,18 @@ pub(crate) struct Table {
     pub(crate) rows: Vec<Vec<String>>,
 }
 
-/// A promise with a number.
+/// A goal with a limit.
 #[derive(Debug, Clone)]
 pub(crate) struct Bar {
     pub(crate) promise: String,
-    /// As measured; NaN when it could not be, which counts as missed.
+    /// As measured; NaN if it could not be measured, which counts as missed.
     pub(crate) figure: f64,
     pub(crate) limit: Limit,
     /// Of the figure and of the limit; empty for ratios.
     pub(crate) unit: &'static str,
 }
 
-/// Which side of a number is good.
+/// Which side of the limit is good.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Limit {
     AtLeast(f64),

@@ -1,12 +1,12 @@
-//! 10,000 clients that leave, early and late: whether threads, descriptors and
-//! memory are back where they were.
+//! 10,000 clients that disconnect, early and late: whether threads, descriptors and memory return
+//! to where they were.
 
 use std::io;
 use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{MIB, Part, growth_mib, noise, wait_until};
+use super::part::{MIB, Part, growth_mib, noise, wait_until};
 use crate::cli::Scale;
 use crate::client;
 use crate::process::Server;
@@ -68,7 +68,7 @@ impl Holdings {
     }
 }
 
-/// Hangs up so many times, from several threads.
+/// Hangs up this many times, from several threads.
 fn leave(address: SocketAddr, hangups: usize) -> io::Result<()> {
     let client = move |first: usize| -> io::Result<()> {
         (first..hangups)
@@ -87,7 +87,7 @@ fn leave(address: SocketAddr, hangups: usize) -> io::Result<()> {
     })
 }
 
-/// Leaves after the request, after the head, in the first chunk, or late.
+/// Disconnects after the request, after the head, in the first chunk, or late.
 fn leave_once(address: SocketAddr, number: usize) -> io::Result<()> {
     let path = noise(STREAM_BYTES);
     match number / CLIENTS % 4 {

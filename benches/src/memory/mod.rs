@@ -1,28 +1,25 @@
-//! What clients that do not behave cost the program: slow ones, stalled ones,
-//! ones that leave. A fresh server for each; the figures are the server's own,
-//! the clients live in this process.
+//! What badly behaved clients cost the program: slow clients, stalled clients, and clients that
+//! disconnect. Each measurement has a fresh server. The figures are the server's alone; the clients
+//! run in this process.
 
 use std::io;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use crate::cli::{Program, Scale};
 use crate::client;
 use crate::contender;
 use crate::process::{self, Server};
 use crate::report::Report;
+use part::noise;
 
 mod hangups;
+mod part;
 mod slow;
 mod stalled;
-
-/// 2^20 bytes.
-const MIB: f64 = 1_048_576.0;
 
 /// Room for more streams than the program has by default.
 const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/memory.toml");
 
-/// The same with buffers for many clients that stall.
+/// Like [`CONFIG`], with small buffers for many clients that stall.
 const SMALL_CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/memory-small.toml");
 
 /// A first download makes the server start its threads and touch its code.
@@ -52,12 +49,6 @@ pub(crate) fn measure(program: &Program, scale: Scale) -> io::Result<Report> {
     Ok(report)
 }
 
-/// One measurement's share of the report.
-struct Part {
-    note: String,
-    bars: Vec<crate::report::Bar>,
-}
-
 fn small(program: &Program) -> Program {
     Program {
         config: Some(SMALL_CONFIG.into()),
@@ -74,23 +65,4 @@ fn start(program: &Program) -> io::Result<Server> {
     let server = process::start(&contender::program_command(&program)?)?;
     client::get(server.address(), &noise(WARM_UP_BYTES))?.count()?;
     Ok(server)
-}
-
-/// The path of `total_bytes` in ordinary pieces.
-fn noise(total_bytes: u64) -> String {
-    format!("/noise.bin?n={total_bytes}&piece=65536")
-}
-
-/// Looks every 100 ms until `done` or until `most` has passed.
-fn wait_until(most: Duration, mut done: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
-    let started = Instant::now();
-    while !done()? && started.elapsed() < most {
-        thread::sleep(Duration::from_millis(100));
-    }
-    Ok(())
-}
-
-/// By how much `now` exceeds `before`, in MiB; 0 when it does not.
-fn growth_mib(now: u64, before: u64) -> f64 {
-    now.saturating_sub(before) as f64 / MIB
 }

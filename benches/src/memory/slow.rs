@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::{MIB, Part, growth_mib, noise};
+use super::part::{MIB, Part, growth_mib, noise};
 use crate::cli::Scale;
 use crate::client;
 use crate::process::Server;

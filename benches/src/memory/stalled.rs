@@ -7,7 +7,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{MIB, Part, growth_mib, noise, wait_until};
+use super::part::{MIB, Part, growth_mib, noise, wait_until};
 use crate::client::{self, Response};
 use crate::process::Server;
 use crate::report::{Bar, Limit, quantity};
@@ -24,7 +24,7 @@ const FAILURES_MAX: usize = 3;
 /// All buffers are full long before; well below any stall time-out.
 const FILL_MAX: Duration = Duration::from_secs(10);
 
-/// How long the server may take to tidy up.
+/// How long the server may take to clean up.
 const TIDY_MAX: Duration = Duration::from_secs(10);
 
 /// What Linux counts TCP memory in.
@@ -32,7 +32,7 @@ const PAGE_BYTES: u64 = 4_096;
 
 const KIB: f64 = 1_024.0;
 
-/// A configuration, and what it promises.
+/// A configuration and its bars.
 pub(super) struct Profile {
     name: &'static str,
     rss_max_kib: f64,

@@ -1,6 +1,6 @@
-//! What most services do: a blocking writer on `SyncIoBridge`, a
-//! `tokio::io::duplex` of 64 KiB, a `ReaderStream` with its default capacity.
-//! (A writer that fails looks like one that ended: the reason not to do it.)
+//! The common approach: a blocking writer on `SyncIoBridge`, a `tokio::io::duplex` of 64 KiB, a
+//! `ReaderStream` with its default capacity. (A failed writer looks like one that has ended, which
+//! is the reason not to use it.)
 
 use std::io::Write;
 

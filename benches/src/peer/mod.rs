@@ -1,6 +1,5 @@
-//! The servers that are put side by side: one process each, the same listener,
-//! router and hyper, the same bytes; only the body differs. Owns the server
-//! around the bodies.
+//! The servers that are compared side by side: one process each, with the same listener, router,
+//! hyper and bytes; only the body differs. This file owns the server around the bodies.
 
 use std::io::{self, Write};
 use std::net::Ipv4Addr;

@@ -1,4 +1,4 @@
-//! datastreamer itself: the same pieces, written or handed over.
+//! datastreamer itself: the same pieces, written by copy or passed on as owned buffers.
 
 use std::io::{self, Write};
 
@@ -14,7 +14,7 @@ pub(super) fn body(total_bytes: u64, piece_bytes: u64) -> Body {
     Body::new(stream_out(source(total_bytes, piece_bytes)))
 }
 
-/// The whole way: commit window, head, armed connection.
+/// The complete path: commit window, head, armed connection.
 pub(super) fn response(
     request: &Request,
     total_bytes: u64,
@@ -38,7 +38,7 @@ fn source(
     }
 }
 
-/// Hands over owned pieces, which need no copy.
+/// Passes owned pieces on without a copy.
 pub(super) fn body_of_bytes(total_bytes: u64, piece_bytes: u64) -> Body {
     Body::new(stream_out(move |out| {
         let mut pieces = Pieces::new(total_bytes, piece_bytes);

@@ -1,7 +1,6 @@
-//! Two servers, one after the other, again and again: A B A B ..., so that
-//! whatever else the machine does hits both. Owns what a pair is, how long it
-//! runs and when it is repeated; [`super`] decides who meets whom and what is
-//! promised.
+//! Two servers in alternation (A B A B ...), so that other load on the machine affects both. This
+//! file defines what a pair is, how long it runs and when it is repeated; [`super`] chooses the
+//! pairs and the bars.
 
 use std::io;
 use std::thread;
@@ -14,7 +13,7 @@ use crate::process::{self, Server};
 use crate::quiet::{self, Watched};
 use crate::stats::Sample;
 
-/// The end of a stream is charged to it: threads that end, chunks that are freed.
+/// The end of a stream counts as part of it: threads that end, chunks that are freed.
 const SETTLE: Duration = Duration::from_millis(20);
 
 /// Not a multiple of any piece, chunk or buffer.
@@ -36,7 +35,7 @@ pub(super) struct Effort {
     pub(super) run_bytes: u64,
     pub(super) run_max: Duration,
     pub(super) warm_up_bytes: u64,
-    /// Of one comparison, for others to keep quiet.
+    /// How long one comparison waits until other processes are idle.
     pub(super) patience: Duration,
 }
 
@@ -64,12 +63,12 @@ impl Effort {
     }
 }
 
-/// What a comparison found.
+/// The results of one comparison.
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) comparison: Comparison,
     pub(super) pairs: Vec<Watched<Pair>>,
-    /// Pairs not counted because others used the machine.
+    /// Pairs not counted because other processes used the machine.
     pub(super) repeated: usize,
     pub(super) peak_baseline_bytes: u64,
     pub(super) peak_candidate_bytes: u64,
@@ -159,7 +158,7 @@ fn run_lengths(baseline: Run, candidate: Run, effort: Effort) -> (u64, u64) {
     }
 }
 
-/// Runs a pair and works out how much of the machine others used meanwhile.
+/// Runs a pair and measures how much of the machine other processes used meanwhile.
 fn watched(
     one: &Server,
     other: &Server,

@@ -1,6 +1,6 @@
-//! Throughput, server CPU and peak memory of two servers at a time: who meets
-//! whom, what is promised, and the table. A figure is the median over pairs of
-//! the pair's ratio. Calls [`duel`] to run the pairs.
+//! Throughput, server CPU and peak memory of two servers at a time: which pairs are compared, the
+//! bars, and the table. A figure is the median over pairs of the pair's ratio. Calls [`duel`] to
+//! run the pairs.
 
 use std::io;
 
@@ -23,8 +23,7 @@ const OURS_BYTES: Contender = Contender::Peer(Mode::OursBytes);
 const ORIGINAL: Contender = Contender::Original;
 const PROGRAM: Contender = Contender::Program;
 
-/// Candidate and baseline: everybody against the ceiling, then ours against
-/// each alternative directly.
+/// Candidate and baseline: every server against the ceiling, then ours against each alternative.
 const MATCHES: [(Contender, Contender); 10] = [
     (STATIC_LARGE, STATIC),
     (BRIDGE, STATIC),
@@ -38,7 +37,7 @@ const MATCHES: [(Contender, Contender); 10] = [
     (OURS, ORIGINAL),
 ];
 
-/// Runs every comparison that is wanted and possible.
+/// Runs every comparison that is requested and possible.
 pub(crate) fn measure(wanted: &SideBySide, scale: Scale) -> io::Result<Report> {
     let setup = Setup {
         sndbuf: wanted.sndbuf,
@@ -90,7 +89,7 @@ fn plan(wanted: &SideBySide, absent: &[Contender]) -> Vec<Comparison> {
     wanted.writes.iter().flat_map(sized).collect()
 }
 
-/// The bars of one comparison: none where nothing was promised.
+/// The bars of one comparison; may be none.
 fn bars(outcome: &Outcome, setup: &Setup) -> Vec<Bar> {
     let Comparison {
         candidate,

@@ -1,18 +1,18 @@
-//! What is promised of tables: ratios of rows a CPU second within a round.
+//! The bars of tables: ratios of rows per CPU second within a round.
 
 use super::contenders::{OURS, OURS_FROM_FITS, PYARROW_LIKE_OURS, STILTS};
-use super::format::TableFormat;
 use super::rounds::Outcome;
 use crate::report::{Bar, Limit};
+use crate::table_format::TableFormat;
 
 /// What STILTS makes of TABLEDATA on the machine that the absolute bar is
 /// stated for, in million rows a CPU second.
 const REFERENCE_STILTS_RATE: f64 = 0.66;
 
-/// What the program promises there.
+/// The program's bar on that machine.
 const REFERENCE_OURS_RATE: f64 = 3.5;
 
-/// The bars of a format, for what was compared.
+/// The bars of a format.
 pub(super) fn of(outcome: &Outcome) -> Vec<Bar> {
     let ours = |least, peer: &str| ratio(outcome, OURS, peer, least);
     let against = |peers: &[&'static str]| peers.iter().map(|peer| ours(1.0, peer)).collect();
@@ -51,7 +51,7 @@ pub(super) fn of(outcome: &Outcome) -> Vec<Bar> {
     }
 }
 
-/// Missed when one of the two is absent.
+/// Missed if one of the two is absent.
 fn ratio(outcome: &Outcome, one: &str, other: &str, least: f64) -> Bar {
     Bar {
         promise: format!("{}: {one} to {other}", outcome.format.title()),

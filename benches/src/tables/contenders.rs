@@ -1,23 +1,14 @@
-//! Who writes which format, with which command: the one place to mend when a
-//! command line changes. Each reads a file and writes the table to its stdout.
+//! The programs that write each format, and their commands: the one place to edit when a command
+//! line changes. Each program reads a file and writes the table to its stdout.
 
 use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
 
-use super::format::TableFormat;
 use super::input::Input;
+use super::python::{PYTHON, script_path};
 use crate::cli::Program;
 use crate::contender;
-
-/// The scripts of the peers.
-const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/tables");
-
-/// What `benches/peers/tables/install` makes.
-pub(super) const PYTHON: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../.tools/bench-venv/bin/python"
-);
+use crate::table_format::TableFormat;
 
 /// DaCHS needs the distribution's packages, hence its interpreter.
 const SYSTEM_PYTHON: &str = "/usr/bin/python3";
@@ -25,13 +16,13 @@ const SYSTEM_PYTHON: &str = "/usr/bin/python3";
 /// From FITS: Debian's STIL 4.1 cannot read Parquet.
 pub(super) const STILTS: &str = "STILTS";
 
-/// The program, reading Parquet as everybody who can.
+/// The program, reading Parquet like every peer that can.
 pub(super) const OURS: &str = "datastreamer";
 
-/// The program, reading what the peers read that cannot read Parquet.
+/// The program, reading FITS like the peers that cannot read Parquet.
 pub(super) const OURS_FROM_FITS: &str = "datastreamer, from FITS";
 
-/// The peer whose settings of Parquet are ours.
+/// The peer with the same Parquet settings as ours.
 pub(super) const PYARROW_LIKE_OURS: &str = "pyarrow, dictionary on strings (as ours)";
 
 /// What does the work.
@@ -46,11 +37,11 @@ enum Worker {
     SystemScript(&'static str),
 }
 
-/// How much of the table one writes.
+/// How much of the table a contender writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Whole,
-    /// The first tenth: what is so slow that the whole would take minutes.
+    /// The first tenth, for programs that would take minutes for the complete table.
     Tenth,
 }
 
@@ -64,7 +55,7 @@ pub(super) struct Contender {
     part: Part,
 }
 
-/// Everybody who writes a format; ours come first.
+/// All contenders of a format; ours come first.
 pub(super) const fn of(format: TableFormat) -> &'static [Contender] {
     match format {
         TableFormat::Votable => &VOTABLE,
@@ -337,7 +328,7 @@ impl Contender {
         }
     }
 
-    /// How many rows it writes of an input.
+    /// How many rows of an input it writes.
     pub(super) fn rows(&self, input: &Input) -> u64 {
         match self.part {
             Part::Whole => input.rows,
@@ -352,8 +343,8 @@ impl Contender {
     pub(super) fn command(&self, input: &Input, program: &Program) -> io::Result<Vec<OsString>> {
         let mut command: Vec<OsString> = match self.worker {
             Worker::Program => vec![contender::program_path(program)?.into(), "cat".into()],
-            // `out=-` writes in small pieces, which triples its time; a file it deletes first, which
-            // it cannot here.
+            // `out=-` writes in small pieces, which triples its time. A regular file would be
+            // deleted first, which is not possible here.
             Worker::Stilts => ["stilts", "tcopy", "ifmt=fits", "out=/proc/self/fd/1"]
                 .map(Into::into)
                 .into(),
@@ -373,10 +364,6 @@ impl Contender {
         }
         Ok(command)
     }
-}
-
-pub(super) fn script_path(file: &str) -> PathBuf {
-    Path::new(SCRIPTS).join(file)
 }
 
 #[cfg(test)]

@@ -1,5 +1,4 @@
-//! The encoders alone: what `cargo bench` of the crate of formats prints, as a
-//! table.
+//! The encoders alone: the output of the table crate's `cargo bench`, as a table.
 
 use std::io;
 use std::process::{Command, Stdio};

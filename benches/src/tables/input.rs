@@ -1,14 +1,14 @@
-//! The table that everybody reads: an invented star catalogue of eight columns,
-//! as Parquet and as FITS, made once for each number of rows and kept.
+//! The table that every contender reads: a generated star catalogue of eight columns, as Parquet
+//! and as FITS, made once for each number of rows and kept.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::contenders::{PYTHON, script_path};
+use super::python::{PYTHON, script_path};
 
-/// Thrown away by `cargo clean`.
+/// Removed by `cargo clean`.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tables");
 
 const MAKE_PARQUET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/make_stars.py");
@@ -51,7 +51,7 @@ fn command(script: &Path, from: &Path, to: &Path) -> Command {
     command
 }
 
-/// Makes a file under another name first, so that an interrupted run leaves no half.
+/// Makes a file under a temporary name first, so that an interrupted run leaves no truncated file.
 fn made(path: &Path, command: impl FnOnce(&Path) -> Command) -> io::Result<()> {
     if path.is_file() {
         return Ok(());

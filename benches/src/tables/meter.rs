@@ -1,6 +1,6 @@
-//! What one whole process costs, children included. The command runs under a
-//! small process of this program (`meter`), because the kernel adds up the
-//! children of a process: one meter for each command keeps them apart.
+//! The cost of one process, including its children. The command runs under a small process of this
+//! program (`meter`), because the kernel adds up the children of a process: one meter for each
+//! command keeps them apart.
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -15,7 +15,7 @@ use nix::sys::time::TimeValLike;
 
 use crate::cli;
 
-/// How much of a failed command's stderr is told.
+/// How much of a failed command's stderr is reported.
 const REASON_CHARACTERS_MAX: usize = 200;
 
 /// What a command cost.
@@ -31,7 +31,7 @@ pub(super) struct Usage {
 /// Runs a command with its stdout in `out`, which is truncated.
 ///
 /// # Errors
-/// When it cannot be started or fails; the last line of its stderr says why.
+/// If it cannot be started or fails; the error has the last line of its stderr.
 pub(super) fn run(command: &[OsString], out: &Path) -> io::Result<Usage> {
     let output = Command::new(std::env::current_exe()?)
         .args(["meter", "--out"])

@@ -1,9 +1,8 @@
-//! Tables in every format, from a Parquet file to `/dev/null`, whole process
-//! against whole process, per CPU second. Owns the plan and the report.
+//! Tables in every format, from a Parquet file to `/dev/null`, compared by rows per CPU second of
+//! the complete process. Owns the plan and the report.
 //!
-//! Reading order: [`contenders`] (who writes what with which command),
-//! [`rounds`] (how they run), [`meter`] (what one run costs), [`bars`] (what is
-//! promised).
+//! Reading order: [`contenders`] (the programs and their commands), [`rounds`] (how they run),
+//! [`meter`] (what one run costs), [`bars`] (the bars).
 
 use std::io;
 use std::process::Command;
@@ -16,34 +15,35 @@ use crate::contender;
 use crate::quiet::FOREIGN_CPU_SHARE_MAX;
 use crate::report::{Report, Table, quantity};
 use crate::stats::Sample;
-use contenders::{OURS, PYTHON};
+use crate::table_format::TableFormat;
+use contenders::OURS;
 use input::Input;
+use python::PYTHON;
 use rounds::{Effort, Outcome};
 
 mod bars;
 mod contenders;
 mod encoders;
-mod format;
 mod input;
 pub(crate) mod meter;
+mod python;
 mod rounds;
 
-pub(crate) use format::TableFormat;
 pub(crate) use input::Input as TableInput;
 
 /// More than one row group of the input, so that their order is checked too.
 const CHECKED_ROWS: u64 = 120_000;
 
-/// With `--quick`: enough to see columns, nulls and the end.
+/// With `--quick`: enough to check columns, nulls and the end.
 const CHECKED_ROWS_QUICK: u64 = 20_000;
 
 /// An odd number, so that the median is a round that was run.
 const ROUNDS: usize = 7;
 
-/// Runs the rounds of every format that is wanted: a report each, after one that
-/// says how it was done.
+/// Runs the rounds of every requested format; returns a report for each, after one that describes
+/// the method.
 pub(crate) fn measure(wanted: &Tables, scale: Scale) -> io::Result<Vec<Report>> {
-    // Found missing now rather than after the peers have run.
+    // Fail now rather than after the peers have run if the program is missing.
     contender::program_path(&wanted.program)?;
     let rounds = wanted.pairs.unwrap_or(if scale.quick { 1 } else { ROUNDS });
     let checked_rows = if scale.quick {

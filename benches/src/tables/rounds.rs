@@ -1,47 +1,48 @@
-//! Rounds: in each, every contender of a format runs once, in turning order, so
-//! that whatever else the machine does hits all. Owns the check before, the
-//! rounds, and the ratios within them; [`super::bars`] owns what is promised.
+//! Rounds: in each, every contender of a format runs once, in rotating order, so that other load on
+//! the machine affects all. Owns the check before, the rounds, and the ratios within them;
+//! `bars.rs` owns the bars.
 
 use std::io;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::contenders::{self, Contender, PYTHON, script_path};
-use super::format::TableFormat;
+use super::contenders::{self, Contender};
 use super::input::Input;
 use super::meter::{self, Usage};
+use super::python::{PYTHON, script_path};
 use crate::cli::Program;
 use crate::process;
 use crate::quiet::{self, Watched};
 use crate::stats::Sample;
+use crate::table_format::TableFormat;
 
-/// Where everybody writes to when it counts.
+/// Where every contender writes in the measured runs.
 const NOWHERE: &str = "/dev/null";
 
 /// What is measured, and how often.
 #[derive(Debug)]
 pub(super) struct Effort {
     pub(super) rounds: usize,
-    /// Of one format, for others to keep quiet.
+    /// How long one format waits until other processes are idle.
     pub(super) patience: Duration,
     /// The table of the rounds.
     pub(super) input: Input,
-    /// A smaller one, that everybody's output is compared on.
+    /// A smaller table, on which every contender's output is checked.
     pub(super) checked: Input,
-    /// One row: what it costs is the start.
+    /// A table of one row: its cost is the start-up.
     pub(super) single: Input,
     pub(super) program: Program,
 }
 
-/// Who could not take part, and why.
+/// A contender that could not run, and why.
 #[derive(Debug)]
 pub(super) struct Absent {
     pub(super) name: &'static str,
     pub(super) reason: String,
 }
 
-/// What the rounds of one format found.
+/// The results of the rounds of one format.
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) format: TableFormat,
@@ -53,11 +54,11 @@ pub(super) struct Outcome {
     starts: Vec<Usage>,
     /// Of each round the usage of each contender, in the order of `present`.
     rounds: Vec<Watched<Vec<Usage>>>,
-    /// Rounds not counted because others used the machine.
+    /// Rounds not counted because other processes used the machine.
     pub(super) dropped: usize,
 }
 
-/// Checks and warms up everybody, then runs the rounds.
+/// Checks and warms up every contender, then runs the rounds.
 pub(super) fn compare(format: TableFormat, effort: &Effort) -> io::Result<Outcome> {
     let (mut present, mut starts, mut absent) = (Vec::new(), Vec::new(), Vec::new());
     for contender in contenders::of(format) {
@@ -92,16 +93,15 @@ pub(super) fn compare(format: TableFormat, effort: &Effort) -> io::Result<Outcom
     })
 }
 
-/// Checks a contender and runs it once on the whole table, which a small one
-/// does not promise to work, and which fills the page cache. Returns what a
-/// table of one row costs.
+/// Checks a contender and runs it once on the complete table: success on a small table does not
+/// guarantee that, and it fills the page cache. Returns the cost of a table of one row.
 fn admit(contender: &Contender, format: TableFormat, effort: &Effort) -> io::Result<Usage> {
     check(contender, format, effort)?;
     cost(contender, &effort.input, effort)?;
     cost(contender, &effort.single, effort)
 }
 
-/// Runs a contender once, to nowhere.
+/// Runs a contender once, with its output discarded.
 fn cost(contender: &Contender, input: &Input, effort: &Effort) -> io::Result<Usage> {
     let command = contender.command(input, &effort.program)?;
     meter::run(&command, Path::new(NOWHERE))
@@ -142,7 +142,7 @@ fn turn<T>(
     Ok(found.into_iter().map(|(_, usage)| usage).collect())
 }
 
-/// Runs a round and works out how much of the machine others used meanwhile.
+/// Runs a round and measures how much of the machine other processes used meanwhile.
 fn watched(round: impl FnOnce() -> io::Result<Vec<Usage>>) -> io::Result<Watched<Vec<Usage>>> {
     let (started, before) = (Instant::now(), process::machine_cpu_seconds()?);
     let found = round()?;
@@ -165,13 +165,13 @@ impl Outcome {
         Sample::new(self.rounds.iter().map(|round| figure(&round.found[place])))
     }
 
-    /// Million rows a CPU second.
+    /// Million rows per CPU second.
     pub(super) fn rate(&self, place: usize) -> Sample {
         let rows = self.rows[place];
         self.sample(place, |usage| rows / 1e6 / usage.cpu_seconds)
     }
 
-    /// How many times the rows a CPU second of `other` one makes, round by round.
+    /// The ratio of one contender's rows per CPU second to those of `other`, for each round.
     pub(super) fn ratio(&self, one: usize, other: usize) -> Sample {
         let cost = |usages: &[Usage], at: usize| usages[at].cpu_seconds / self.rows[at];
         let rounds = self.rounds.iter().map(|round| &round.found);

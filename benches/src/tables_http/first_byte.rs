@@ -1,11 +1,11 @@
-//! Time from the connection to the first byte of the body, of a warm request:
-//! the same table was downloaded to its end before.
+//! Time from the connection to the first byte of the body, for a warm request: the same table has
+//! been downloaded completely before.
 
 use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Finding;
+use super::finding::Finding;
 use crate::cli::Scale;
 use crate::client;
 use crate::process::Server;
@@ -17,13 +17,13 @@ const REQUESTS: usize = 50;
 /// With `--quick`.
 const REQUESTS_QUICK: usize = 10;
 
-/// The stream before was left; its end must not be measured with the next.
+/// The previous client disconnected; the end of its stream must not affect the next measurement.
 const REST: Duration = Duration::from_millis(50);
 
-/// What a person does not notice.
+/// A delay that a person does not notice.
 const FIRST_BYTE_MAX_MS: f64 = 50.0;
 
-/// The share of requests that keep the promise: a tail, not the median.
+/// The share of requests that must meet the limit: a tail, not the median.
 const PROMISED_SHARE: f64 = 0.9;
 
 pub(super) const HEADER: [&str; 5] = [
@@ -67,8 +67,7 @@ pub(super) fn measure(server: &Server, path: &str, scale: Scale) -> Finding {
     }
 }
 
-/// How long the whole download took in seconds, and the first bytes after it in
-/// milliseconds.
+/// Seconds of the complete download, and milliseconds to the first byte of each one after it.
 fn times(server: &Server, path: &str, scale: Scale) -> io::Result<(f64, Sample)> {
     let started = Instant::now();
     client::get(server.address(), path)?.count()?;

@@ -1,12 +1,12 @@
-//! By how much the server grows while it streams a table, alone and twenty
-//! times at once, to readers that take all they get and to slow ones.
+//! How much the server's memory grows while it streams a table, once and twenty times at once, to
+//! fast and to slow clients.
 
 use std::io;
 use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Finding;
+use super::finding::Finding;
 use crate::cli::Scale;
 use crate::client;
 use crate::process::Server;
@@ -40,14 +40,14 @@ pub(super) const HEADER: [&str; 7] = [
     "growth per stream MB",
 ];
 
-/// How a client takes what it gets.
+/// How fast a client reads.
 #[derive(Debug, Clone, Copy)]
 enum Pace {
     Fast,
     Slow,
 }
 
-/// So many clients at once.
+/// The number of clients at once.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Load {
     streams: usize,

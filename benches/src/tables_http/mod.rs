@@ -1,6 +1,6 @@
-//! Tables over HTTP: how soon a download begins, and what streams cost the
-//! server in memory. A fresh server for each format, so that what one format
-//! leaves in the allocator does not hide what the next one takes.
+//! Tables over HTTP: time to the first byte, and the memory that streams cost the server. Each
+//! format has a fresh server, so that memory kept by the allocator after one format does not hide
+//! the growth of the next.
 
 use std::ffi::OsString;
 use std::io;
@@ -9,14 +9,15 @@ use crate::cli::{Program, Scale, TablesHttp};
 use crate::client;
 use crate::contender;
 use crate::process::{self, Server};
-use crate::report::{Bar, Report, Table};
+use crate::report::Report;
 use crate::tables::TableInput;
+use finding::Findings;
 
+mod finding;
 mod first_byte;
 mod growth;
 
-/// What follows the table's name in the URL: a suffix names its format, others
-/// are asked for.
+/// What follows the table's name in the URL: a suffix or a parameter selects the format.
 const PATHS: [&str; 9] = [
     ".vot",
     ".vot?format=votable-binary2",
@@ -29,7 +30,7 @@ const PATHS: [&str; 9] = [
     ".arrow",
 ];
 
-/// Measures every path that is wanted.
+/// Measures every requested path.
 pub(crate) fn measure(wanted: &TablesHttp, scale: Scale) -> io::Result<Vec<Report>> {
     let input = TableInput::prepare(wanted.rows.unwrap_or_else(|| scale.table_rows()))?;
     let command = serve_command(&wanted.program, &input)?;
@@ -59,38 +60,6 @@ pub(crate) fn measure(wanted: &TablesHttp, scale: Scale) -> io::Result<Vec<Repor
     ])
 }
 
-/// A row of a table, and what it promises.
-struct Finding {
-    cells: Vec<String>,
-    bar: Bar,
-}
-
-#[derive(Default)]
-struct Findings {
-    rows: Vec<Vec<String>>,
-    bars: Vec<Bar>,
-}
-
-impl Findings {
-    fn add(&mut self, Finding { cells, bar }: Finding) {
-        eprintln!("{}", cells.join(" | "));
-        self.rows.push(cells);
-        self.bars.push(bar);
-    }
-
-    fn report(self, title: &str, method: String, header: &[&'static str]) -> Report {
-        Report {
-            title: title.into(),
-            notes: vec![method],
-            tables: vec![Table {
-                header: header.to_vec(),
-                rows: self.rows,
-            }],
-            bars: self.bars,
-        }
-    }
-}
-
 fn serve_command(program: &Program, input: &TableInput) -> io::Result<Vec<OsString>> {
     let mut command = vec![
         contender::program_path(program)?.into(),
@@ -104,7 +73,7 @@ fn serve_command(program: &Program, input: &TableInput) -> io::Result<Vec<OsStri
     Ok(command)
 }
 
-/// Starts the server and lets it answer once, so that its threads exist.
+/// Starts the server and makes one request, so that its threads exist.
 fn started(command: &[OsString]) -> io::Result<Server> {
     let server = process::start(command)?;
     client::get(server.address(), "/")?.count()?;

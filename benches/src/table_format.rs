@@ -1,5 +1,6 @@
-//! The formats that tables are compared in. Names and what their check is
-//! called; who writes them is in [`super::contenders`].
+//! The table formats that are compared: their names in reports and in
+//! `check.py`. Uses no other file; `tables/contenders.rs` lists the programs
+//! that write each format.
 
 use clap::ValueEnum;
 
@@ -19,8 +20,8 @@ pub(crate) enum TableFormat {
 }
 
 impl TableFormat {
-    /// What a reader calls it.
-    pub(super) const fn title(self) -> &'static str {
+    /// The format's title in the report.
+    pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::Votable => "VOTable TABLEDATA",
             Self::VotableBinary2 => "VOTable BINARY2",
@@ -35,8 +36,8 @@ impl TableFormat {
         }
     }
 
-    /// What `check.py` calls it.
-    pub(super) const fn check_name(self) -> &'static str {
+    /// The format's name in `check.py`.
+    pub(crate) const fn check_name(self) -> &'static str {
         match self {
             Self::Votable => "votable",
             Self::VotableBinary2 => "votable-binary2",
