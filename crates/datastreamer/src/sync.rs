@@ -1,10 +1,15 @@
 //! The locks of the core: std's, or loom's under `--cfg loom`.
 //!
-//! This file owns the lock types of the data path: the queue's state (`queue.rs`), the writer's
-//! turn and the chunk being filled (`writer.rs`). These are the locks that the loom models explore.
-//! Everything around the data path uses std's `Mutex` directly, with short critical sections: the
-//! pool, the watchdog's heap, and a stream's spare chunks and place in the pool (`streamer.rs`),
-//! and the delivery that an event loop drives (`push/`).
+//! This file owns the lock types of the queue's state (`queue.rs`) and of the writer's turn and the
+//! chunk being filled (`writer.rs`): the locks that the loom models explore. All other locks are
+//! std's [`Mutex`](std::sync::Mutex), taken with [`std_lock`]: of the pool, the watchdog, a stream's
+//! spare chunks and its place in the pool (`streamer.rs`), and the delivery that an event loop
+//! drives (`push/turn.rs`). They are held for a few lines; the delivery's for one turn.
+//!
+//! A poisoned lock is entered all the same: no state is half changed while foreign code runs. Under
+//! the queue's lock no foreign code runs, except the clone of a waker. The turn guards only the right
+//! to push and is held while the reader is woken, so a waker may call anything of its stream except
+//! the writer.
 
 #[cfg(not(loom))]
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, atomic::AtomicBool};
