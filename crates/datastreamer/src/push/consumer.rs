@@ -15,7 +15,7 @@ use crate::{
 
 /// Receives a stream: it is registered, written to, then finished or aborted, exactly once.
 ///
-/// Calls come one at a time and in order, in the context that drives the [`Delivery`]. After a
+/// Calls come one at a time and in order, in the context that drives the [`Delivery`](crate::Delivery). After a
 /// hang-up there are no more calls.
 ///
 /// ```
