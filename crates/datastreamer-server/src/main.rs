@@ -94,16 +94,15 @@ fn list_formats(out: &mut Vec<u8>) -> io::Result<()> {
 
 fn run_check(check: &Check) -> Result<(), Fatal> {
     let config = config::load_file(&check.file)?;
-    say_good(check, &config).map_err(|_| Fatal::OutputClosed)
+    print_with(|out| say_good(out, check, &config))
 }
 
-fn say_good(check: &Check, config: &Config) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+fn say_good(out: &mut Vec<u8>, check: &Check, config: &Config) -> io::Result<()> {
     writeln!(out, "{} is good", check.file.display())?;
     writeln!(out, "listen {}", config::show(&config.listen))?;
     for (file_name, route) in config.routes.iter() {
         let forms = route.other_suffixes();
         writeln!(out, "/{file_name}{forms} ({})", route.media_type())?;
     }
-    out.flush()
+    Ok(())
 }

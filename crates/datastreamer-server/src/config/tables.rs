@@ -16,8 +16,9 @@ use datastreamer_rows::{
     parameters::{Parameter, ParameterKind, Parameters, Value},
     postgres::{PostgresOptions, PostgresPool},
 };
-use datastreamer_table::notes::Notes;
-use datastreamer_table::{WriterOptions, meta, parquet::ParquetCompression, votable::Version};
+use datastreamer_table::{
+    WriterOptions, meta, notes::Notes, parquet::ParquetCompression, votable::Version,
+};
 use serde::Deserialize;
 use tokio::runtime::{Handle, Runtime};
 use toml::Spanned;
