@@ -25,7 +25,7 @@ use datafusion::{
     },
     prelude::SessionConfig,
 };
-use datastreamer_table::notes::Notes;
+use datastreamer_table::column_metadata::ColumnMetadata;
 use tokio::runtime::{Handle, Runtime};
 
 use crate::{
@@ -199,7 +199,7 @@ impl Engine {
         &self,
         name: &str,
         files: TableFiles,
-        notes: &Notes,
+        notes: &ColumnMetadata,
     ) -> Result<TableInfo, EngineError> {
         let (engine, name, notes) = (self.clone(), name.to_owned(), notes.clone());
         self.on_planner(async move { engine.shared.register(&name, &files, &notes).await })
@@ -247,7 +247,7 @@ impl Engine {
             let plan = query.plan(&state).await?;
             let frame = limit(DataFrame::new(state, plan), 0, rows_max)?;
             let mut rows = shared.run(frame, None).await?;
-            rows.lay_over(query.notes_of_result())?;
+            rows.apply(query.column_metadata())?;
             Ok(rows)
         })
         .await
@@ -269,10 +269,10 @@ impl Shared {
         &self,
         name: &str,
         files: &TableFiles,
-        notes: &Notes,
+        notes: &ColumnMetadata,
     ) -> Result<TableInfo, EngineError> {
         let table = self.provider(files, notes).await?;
-        let schema = notes.dress(&table.schema())?;
+        let schema = notes.apply(&table.schema())?;
         let rows = known_rows(&self.scans, &table).await;
         // A name is one as it stands, and not `schema.table` or in other letters.
         let bare = TableReference::bare(name);
@@ -295,23 +295,23 @@ impl Shared {
     async fn provider(
         &self,
         files: &TableFiles,
-        notes: &Notes,
+        notes: &ColumnMetadata,
     ) -> Result<Arc<dyn TableProvider>, EngineError> {
         if files.kind() == FileKind::Fits {
             let table = FitsTable::open(files.clone())?;
-            let schema = notes.lay_over(&table.schema());
+            let schema = notes.overlay(&table.schema());
             return Ok(Arc::new(table.with_schema(schema)));
         }
         let threads = self.threads.handle.clone();
         let state = self.scans.state();
         let table = ListedTable::open(files.clone(), &state, threads).await?;
         let schema = match (files.kind(), files.list()?.first()) {
-            (FileKind::Parquet, Some(path)) => footer::dress(table.columns(), path),
+            (FileKind::Parquet, Some(path)) => footer::overlay(table.columns(), path),
             _ => table.columns(),
         };
         let environment = self.scans.runtime_env();
         let statistics = environment.cache_manager.get_file_statistic_cache();
-        let table = table.with_columns(notes.lay_over(&schema));
+        let table = table.with_columns(notes.overlay(&schema));
         Ok(Arc::new(table.with_statistics(statistics)))
     }
 

@@ -3,7 +3,7 @@
 use std::{error::Error as StdError, fmt};
 
 use datafusion::common::DataFusionError;
-use datastreamer_table::notes::NotesError;
+use datastreamer_table::column_metadata::ColumnMetadataError;
 
 /// Why there are no rows, or no more.
 #[derive(Debug)]
@@ -167,8 +167,8 @@ fn position_in(text: &str) -> Option<Position> {
     })
 }
 
-impl From<NotesError> for EngineError {
-    fn from(error: NotesError) -> Self {
+impl From<ColumnMetadataError> for EngineError {
+    fn from(error: ColumnMetadataError) -> Self {
         Self::data(error.to_string())
     }
 }

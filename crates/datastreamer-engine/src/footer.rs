@@ -5,28 +5,28 @@ use std::{fs::File, path::Path};
 
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::parquet::{arrow::arrow_reader::ArrowReaderMetadata, errors::ParquetError};
-use datastreamer_table::{notes::Notes, votable_head::VotableHead};
+use datastreamer_table::{column_metadata::ColumnMetadata, votable_head::VotableHead};
 
 /// The key of the footer under which a VOTable without data stands (VOParquet 1.0, 3).
 const VOTABLE_KEY: &str = "IVOA.VOTable-Parquet.content";
 
 /// Lays what a file's footer says over a table's schema. A footer that says nothing, or nothing
 /// that can be read, changes nothing: the rows are what counts.
-pub(crate) fn dress(schema: SchemaRef, path: &Path) -> SchemaRef {
+pub(crate) fn overlay(schema: SchemaRef, path: &Path) -> SchemaRef {
     let Ok(metadata) = read(path) else {
         return schema;
     };
-    let notes = Notes::of_schema(metadata.schema());
-    let mut dressed = notes.lay_over(&schema);
+    let notes = ColumnMetadata::of_schema(metadata.schema());
+    let mut described = notes.overlay(&schema);
     let footer = metadata.metadata().file_metadata().key_value_metadata();
     let entry = footer.and_then(|pairs| pairs.iter().find(|pair| pair.key == VOTABLE_KEY));
     if let Some(document) = entry.and_then(|pair| pair.value.as_deref()) {
         match VotableHead::parse(document) {
-            Ok(head) => dressed = Schema::clone(&head.apply(&dressed)).into(),
+            Ok(head) => described = Schema::clone(&head.apply(&described)).into(),
             Err(error) => tracing::warn!(path = %path.display(), %error, "metadata not read"),
         }
     }
-    dressed
+    described
 }
 
 /// Reads a file's footer; blocks.

@@ -13,7 +13,7 @@ use datafusion::{
     logical_expr::{Expr, SortExpr, cast, expr::InList, lit, not},
 };
 
-use datastreamer_table::notes::column_names;
+use datastreamer_table::column_metadata::column_names;
 
 use crate::error::EngineError;
 

@@ -28,8 +28,8 @@ use datafusion::{
     execution::{SendableRecordBatchStream, TaskContext},
     physical_plan::{ExecutionPlan, execute_stream},
 };
+use datastreamer_table::column_metadata::{self, ColumnMetadata};
 use datastreamer_table::fits::KnownValues;
-use datastreamer_table::notes::{self, Notes};
 use futures_util::{StreamExt, task::AtomicWaker};
 
 /// The rows of one query or scan.
@@ -183,14 +183,15 @@ impl Rows {
     }
 
     /// Lays metadata over the columns.
-    pub(crate) fn lay_over(&mut self, notes: &Notes) -> Result<(), EngineError> {
-        self.schema = notes.dress(&self.schema)?;
+    pub(crate) fn apply(&mut self, notes: &ColumnMetadata) -> Result<(), EngineError> {
+        self.schema = notes.apply(&self.schema)?;
         Ok(())
     }
 
     /// Batches come without the metadata that the table's columns have.
     fn dressed(&self, batch: &RecordBatch) -> Result<RecordBatch, EngineError> {
-        notes::dress(batch, &self.schema).map_err(|error| EngineError::data(error.to_string()))
+        column_metadata::with_schema(batch, &self.schema)
+            .map_err(|error| EngineError::data(error.to_string()))
     }
 
     fn changed_file(&self) -> Option<EngineError> {

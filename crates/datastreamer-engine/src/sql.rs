@@ -17,7 +17,7 @@ use datafusion::{
 };
 
 use datastreamer_rows::parameters::{Bound, Value};
-use datastreamer_table::notes::Notes;
+use datastreamer_table::column_metadata::ColumnMetadata;
 
 use crate::error::EngineError;
 
@@ -26,7 +26,7 @@ use crate::error::EngineError;
 pub struct Query {
     text: String,
     values: Vec<(String, ScalarValue)>,
-    notes: Notes,
+    notes: ColumnMetadata,
 }
 
 impl Query {
@@ -35,7 +35,7 @@ impl Query {
         Self {
             text: text.into(),
             values: Vec::new(),
-            notes: Notes::default(),
+            notes: ColumnMetadata::default(),
         }
     }
 
@@ -51,12 +51,12 @@ impl Query {
 
     /// Says what the columns of the result are.
     #[must_use]
-    pub fn notes(mut self, notes: Notes) -> Self {
+    pub fn notes(mut self, notes: ColumnMetadata) -> Self {
         self.notes = notes;
         self
     }
 
-    pub(crate) fn notes_of_result(&self) -> &Notes {
+    pub(crate) fn column_metadata(&self) -> &ColumnMetadata {
         &self.notes
     }
 

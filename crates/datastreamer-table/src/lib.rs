@@ -12,6 +12,7 @@
 mod big_endian;
 mod buffer;
 mod column;
+pub mod column_metadata;
 pub mod csv;
 mod error;
 pub mod fits;
@@ -21,7 +22,6 @@ pub mod html;
 pub mod ipc;
 pub mod json;
 pub mod meta;
-pub mod notes;
 pub mod parquet;
 pub mod plain;
 mod rendered;

@@ -8,7 +8,7 @@ use arrow::{
     record_batch::RecordBatch,
 };
 use datastreamer_engine::{EngineError, TableFiles};
-use datastreamer_table::notes::Notes;
+use datastreamer_table::column_metadata::ColumnMetadata;
 
 use crate::support::{
     block_on, collect, engine, engine_of, ids, scan, stars, texts, write_fits, write_parquet,
@@ -16,7 +16,7 @@ use crate::support::{
 
 fn register(path: &Path) -> Result<(), EngineError> {
     let files = TableFiles::find(path)?;
-    block_on(engine().register("stars", files, &Notes::default())).map(drop)
+    block_on(engine().register("stars", files, &ColumnMetadata::default())).map(drop)
 }
 
 /// Why a scan gives no rows, or no more.
@@ -242,13 +242,13 @@ fn fits_files_have_partitions_and_notes() {
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         write_fits(&file, &stars(year, 2));
     }
-    let notes = Notes {
+    let notes = ColumnMetadata {
         columns: [(
             "RA".to_owned(),
             [("unit".to_owned(), "rad".to_owned())].into(),
         )]
         .into(),
-        ..Notes::default()
+        ..ColumnMetadata::default()
     };
     let engine = engine();
     let files = TableFiles::find(folder.path()).unwrap();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use datastreamer_engine::{
     Engine, EngineError, EngineErrorKind, EngineOptions, Position, Query, TableFiles,
 };
-use datastreamer_table::notes::Notes;
+use datastreamer_table::column_metadata::ColumnMetadata;
 use tempfile::TempDir;
 
 use crate::support::{block_on, collect, engine_of, ids, stars, write_parquet};
@@ -16,7 +16,7 @@ fn engine_with(rows: i64, options: EngineOptions) -> (TempDir, Engine) {
     write_parquet(&file, &stars(0, rows));
     let engine = Engine::new(options).unwrap();
     let files = TableFiles::find(&file).unwrap();
-    block_on(engine.register("stars", files, &Notes::default())).unwrap();
+    block_on(engine.register("stars", files, &ColumnMetadata::default())).unwrap();
     (folder, engine)
 }
 
@@ -271,7 +271,7 @@ fn a_table_is_called_as_it_was_registered() {
         let file = file.with_file_name(format!("{rows}.parquet"));
         write_parquet(&file, &stars(0, rows));
         let files = TableFiles::find(&file).unwrap();
-        block_on(engine.register(name, files, &Notes::default())).unwrap();
+        block_on(engine.register(name, files, &ColumnMetadata::default())).unwrap();
     }
     for (name, rows) in [("Gaia", 1), ("gaia", 4), ("\"gaia.dr3\"", 3)] {
         let all = query(&engine, &format!("SELECT * FROM {name}")).unwrap();

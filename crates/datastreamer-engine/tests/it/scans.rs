@@ -7,7 +7,7 @@ use arrow::{
     record_batch::{RecordBatch, RecordBatchReader},
 };
 use datastreamer_engine::{EngineErrorKind, TableFiles};
-use datastreamer_table::notes::Notes;
+use datastreamer_table::column_metadata::ColumnMetadata;
 
 use crate::support::{
     block_on, collect, engine, engine_of, ids, scan, stars, texts, write_parquet,
@@ -180,7 +180,7 @@ fn notes_are_the_columns_metadata() {
     let file = folder.path().join("stars.parquet");
     write_parquet(&file, &stars(0, 10));
     let note = |key: &str, text: &str| BTreeMap::from([(key.to_owned(), text.to_owned())]);
-    let notes = Notes {
+    let notes = ColumnMetadata {
         table: note("description", "invented"),
         columns: BTreeMap::from([("RA".into(), note("unit", "deg"))]),
     };
@@ -197,9 +197,9 @@ fn notes_are_the_columns_metadata() {
         );
         assert_eq!(collect(rows).schema(), schema);
     }
-    let notes = Notes {
+    let notes = ColumnMetadata {
         columns: BTreeMap::from([("ra".into(), note("unit", "deg"))]),
-        ..Notes::default()
+        ..ColumnMetadata::default()
     };
     let refused = block_on(engine.register("other", files, &notes))
         .unwrap_err()
@@ -269,5 +269,5 @@ fn what_is_no_table_is_refused_with_its_name() {
         assert!(told.contains(text), "{told}");
     }
     let files = TableFiles::find(&path("b.parquet")).unwrap();
-    assert!(block_on(engine().register("b", files, &Notes::default())).is_err());
+    assert!(block_on(engine().register("b", files, &ColumnMetadata::default())).is_err());
 }

@@ -9,8 +9,8 @@ use arrow::{
     record_batch::{RecordBatch, RecordBatchReader},
 };
 use datastreamer_engine::{Engine, EngineError, EngineOptions, Narrowing, Rows, TableFiles};
+use datastreamer_table::column_metadata::ColumnMetadata;
 use datastreamer_table::fits::FitsSpool;
-use datastreamer_table::notes::Notes;
 use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
 
 /// `id` counts up from `first`, `RA` is id / 8, `name` is `star ID`, null for every tenth.
@@ -79,7 +79,7 @@ pub(crate) fn engine() -> Engine {
 pub(crate) fn engine_of(path: &Path) -> Engine {
     let engine = engine();
     let files = TableFiles::find(path).unwrap();
-    block_on(engine.register("stars", files, &Notes::default())).unwrap();
+    block_on(engine.register("stars", files, &ColumnMetadata::default())).unwrap();
     engine
 }
 

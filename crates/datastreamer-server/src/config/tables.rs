@@ -16,9 +16,8 @@ use datastreamer_rows::{
     parameters::{Parameter, ParameterKind, Parameters, Value},
     postgres::{PostgresOptions, PostgresPool},
 };
-use datastreamer_table::{
-    WriterOptions, meta, notes::Notes, parquet::ParquetCompression, votable::Version,
-};
+use datastreamer_table::column_metadata::ColumnMetadata;
+use datastreamer_table::{WriterOptions, meta, parquet::ParquetCompression, votable::Version};
 use serde::Deserialize;
 use tokio::runtime::{Handle, Runtime};
 use toml::Spanned;
@@ -222,7 +221,7 @@ impl Tables {
             false => name.split(['.', '*', '?']).next().unwrap_or_default(),
         };
         let name = if name.is_empty() { "table" } else { name };
-        let table = self.register(name, path, &Notes::default())?;
+        let table = self.register(name, path, &ColumnMetadata::default())?;
         Route::new(name, self.source(RowSource::Table(table), None))
     }
 
@@ -231,7 +230,7 @@ impl Tables {
         &self,
         name: &str,
         path: &Path,
-        notes: &Notes,
+        notes: &ColumnMetadata,
     ) -> Result<TableSource, String> {
         let files = TableFiles::find(path).map_err(|error| error.to_string())?;
         let engine = self.engine()?;
@@ -261,7 +260,7 @@ impl Tables {
         &self,
         sql: String,
         parameters: Parameters,
-        notes: Notes,
+        notes: ColumnMetadata,
     ) -> Result<SqlQuery, String> {
         let engine = self.engine()?;
         let query = SqlQuery::new(engine, sql, parameters, notes);
@@ -279,7 +278,7 @@ impl Tables {
         name: Option<&str>,
         sql: &str,
         parameters: Parameters,
-        notes: Notes,
+        notes: ColumnMetadata,
     ) -> Result<PostgresQuery, String> {
         let names: Vec<_> = databases.keys().map(String::as_str).collect();
         let pool = match (name, databases.first_key_value()) {
@@ -321,10 +320,10 @@ impl fmt::Debug for Tables {
 }
 
 /// What a route says of its table and columns.
-pub(super) fn notes(raw: &RawRoute) -> Notes {
+pub(super) fn notes(raw: &RawRoute) -> ColumnMetadata {
     let description = raw.description.clone();
     let description = description.map(|text| (meta::DESCRIPTION.to_owned(), text));
-    Notes {
+    ColumnMetadata {
         table: BTreeMap::from_iter(description),
         columns: raw.columns.clone().unwrap_or_default(),
     }

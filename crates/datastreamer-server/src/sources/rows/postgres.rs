@@ -8,7 +8,7 @@ use datastreamer_rows::{
     parameters::{Parameters, PositionalQuery},
     postgres::{PostgresError, PostgresErrorKind, PostgresPool},
 };
-use datastreamer_table::notes::{Dressed, Notes};
+use datastreamer_table::column_metadata::{ColumnMetadata, WithMetadata};
 use http::StatusCode;
 
 use super::{Run, StartRun, query};
@@ -23,7 +23,7 @@ pub(crate) struct PostgresQuery {
     pool: PostgresPool,
     query: Arc<PositionalQuery>,
     parameters: Parameters,
-    notes: Notes,
+    notes: ColumnMetadata,
 }
 
 impl PostgresQuery {
@@ -33,7 +33,7 @@ impl PostgresQuery {
         pool: PostgresPool,
         sql: &str,
         parameters: Parameters,
-        notes: Notes,
+        notes: ColumnMetadata,
     ) -> Result<Self, String> {
         let query = PositionalQuery::new(sql, &parameters).map_err(|error| error.to_string())?;
         Ok(Self {
@@ -57,7 +57,7 @@ impl PostgresQuery {
             let given_up = async move { drop(stop.stopped().await) };
             let rows = pool.query_unless(given_up, &query, &bound).map_err(told)?;
             let canceller = rows.canceller();
-            let rows = Dressed::new(rows, &notes)?;
+            let rows = WithMetadata::new(rows, &notes)?;
             Ok(Run {
                 stop: Some(Box::new(move || canceller.cancel())),
                 ..Run::new(rows)

@@ -3,7 +3,7 @@
 
 use datastreamer_engine::{Engine, EngineErrorKind, Query as EngineQuery};
 use datastreamer_rows::parameters::{Bound, Parameters, placeholders};
-use datastreamer_table::notes::Notes;
+use datastreamer_table::column_metadata::ColumnMetadata;
 
 use super::{Run, engine_refusal};
 use crate::{export::Refusal, sources::Query};
@@ -14,11 +14,16 @@ pub(crate) struct SqlQuery {
     engine: Engine,
     sql: String,
     parameters: Parameters,
-    notes: Notes,
+    notes: ColumnMetadata,
 }
 
 impl SqlQuery {
-    pub(crate) fn new(engine: Engine, sql: String, parameters: Parameters, notes: Notes) -> Self {
+    pub(crate) fn new(
+        engine: Engine,
+        sql: String,
+        parameters: Parameters,
+        notes: ColumnMetadata,
+    ) -> Self {
         Self {
             engine,
             sql,

@@ -1,5 +1,5 @@
-//! What is known of a table and its columns beyond names and types, by whom it was told: the file
-//! or who runs the server.
+//! The metadata of a table and its columns beyond names and types, as a file or a configuration
+//! states it, and how it is applied to a schema.
 //!
 //! The keys are those of [`crate::meta`].
 
@@ -17,17 +17,17 @@ use arrow::{
     record_batch::{RecordBatch, RecordBatchOptions, RecordBatchReader},
 };
 
-/// Metadata to lay over a table's schema.
+/// Metadata for a table's schema.
 #[derive(Clone, Debug, Default)]
-pub struct Notes {
-    /// Of the table: `description`, `name`.
+pub struct ColumnMetadata {
+    /// The table's: `description`, `name`.
     pub table: BTreeMap<String, String>,
-    /// Of columns, by their name.
+    /// The columns', by name.
     pub columns: BTreeMap<String, BTreeMap<String, String>>,
 }
 
-impl Notes {
-    /// What a schema says of a table and its columns.
+impl ColumnMetadata {
+    /// Extracts the metadata of a schema, limited to the keys of [`crate::meta`].
     pub fn of_schema(schema: &Schema) -> Self {
         let ours = |metadata: &HashMap<String, String>| {
             let pairs = metadata
@@ -46,34 +46,37 @@ impl Notes {
         }
     }
 
-    /// Lays the notes over a schema: what they say replaces what it said.
+    /// Applies the metadata to a schema, replacing the schema's values where both have a key.
     ///
     /// # Errors
-    /// A column that the schema does not have; a key that there is not.
-    pub fn dress(&self, schema: &SchemaRef) -> Result<SchemaRef, NotesError> {
-        for (name, notes) in &self.columns {
+    /// Metadata for a column that the schema does not have, or an unknown key.
+    pub fn apply(&self, schema: &SchemaRef) -> Result<SchemaRef, ColumnMetadataError> {
+        for (name, metadata) in &self.columns {
             if schema.column_with_name(name).is_none() {
                 let there = column_names(schema);
                 let text = format!("no column {name:?}; there are {there}");
-                return Err(NotesError(text));
+                return Err(ColumnMetadataError(text));
             }
-            if let Some(key) = notes.keys().find(|key| !meta::KEYS.contains(&key.as_str())) {
+            if let Some(key) = metadata
+                .keys()
+                .find(|key| !meta::KEYS.contains(&key.as_str()))
+            {
                 let there = meta::KEYS.join(", ");
                 let text = format!("column {name:?}: nothing is called {key:?}; there are {there}");
-                return Err(NotesError(text));
+                return Err(ColumnMetadataError(text));
             }
         }
-        Ok(self.lay_over(schema))
+        Ok(self.overlay(schema))
     }
 
-    /// The same, and what is of no column here is left out.
-    pub fn lay_over(&self, schema: &Schema) -> SchemaRef {
+    /// Does the same without checks: metadata for columns that the schema lacks is ignored.
+    pub fn overlay(&self, schema: &Schema) -> SchemaRef {
         let fields = schema.fields().iter().map(|field| {
-            let Some(notes) = self.columns.get(field.name()) else {
+            let Some(added) = self.columns.get(field.name()) else {
                 return Arc::clone(field);
             };
             let mut metadata = field.metadata().clone();
-            metadata.extend(notes.clone());
+            metadata.extend(added.clone());
             Arc::new(field.as_ref().clone().with_metadata(metadata))
         });
         let mut metadata = schema.metadata().clone();
@@ -83,61 +86,61 @@ impl Notes {
     }
 }
 
-/// A note on what there is not.
+/// Metadata for an unknown column, or with an unknown key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotesError(String);
+pub struct ColumnMetadataError(String);
 
-impl fmt::Display for NotesError {
+impl fmt::Display for ColumnMetadataError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl Error for NotesError {}
+impl Error for ColumnMetadataError {}
 
-/// A reader whose batches have a schema with other metadata; reading **blocks** as it does.
-pub struct Dressed<R> {
+/// A reader that adds metadata to the schema of another reader. Reading **blocks** as that does.
+pub struct WithMetadata<R> {
     reader: R,
     schema: SchemaRef,
 }
 
-impl<R: RecordBatchReader> Dressed<R> {
-    /// Lays notes over the columns of a reader.
+impl<R: RecordBatchReader> WithMetadata<R> {
+    /// Applies metadata to the schema of a reader.
     ///
     /// # Errors
-    /// A column that the reader does not have; a key that there is not.
-    pub fn new(reader: R, notes: &Notes) -> Result<Self, NotesError> {
-        let schema = notes.dress(&reader.schema())?;
+    /// Metadata for a column that the reader does not have, or an unknown key.
+    pub fn new(reader: R, metadata: &ColumnMetadata) -> Result<Self, ColumnMetadataError> {
+        let schema = metadata.apply(&reader.schema())?;
         Ok(Self { reader, schema })
     }
 }
 
-impl<R: RecordBatchReader> Iterator for Dressed<R> {
+impl<R: RecordBatchReader> Iterator for WithMetadata<R> {
     type Item = Result<RecordBatch, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let batch = self.reader.next()?;
-        Some(batch.and_then(|batch| dress(&batch, &self.schema)))
+        Some(batch.and_then(|batch| with_schema(&batch, &self.schema)))
     }
 }
 
-impl<R: RecordBatchReader> RecordBatchReader for Dressed<R> {
+impl<R: RecordBatchReader> RecordBatchReader for WithMetadata<R> {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
 }
 
-/// Gives a batch a schema with other metadata.
+/// Returns a batch with the same columns under another schema, which may differ in metadata.
 ///
 /// # Errors
 /// A schema with other columns.
-pub fn dress(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+pub fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     let columns = batch.columns().to_vec();
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
 }
 
-/// Lists a schema's columns for who asked for another one.
+/// Lists the names of a schema's columns, for error messages.
 pub fn column_names(schema: &Schema) -> String {
     let names: Vec<_> = schema
         .fields()
