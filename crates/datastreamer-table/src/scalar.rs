@@ -3,7 +3,8 @@
 
 use super::{
     column::Cells,
-    text::{self, BeyondYears, Specials},
+    text::{self, Specials},
+    times::{self, BeyondYears},
 };
 
 /// Floats that are no numbers, as pandas, DuckDB, polars and astropy all read them.
@@ -37,7 +38,7 @@ pub(super) fn append(
         Cells::F32(values) => text::float(out, values[row], specials),
         Cells::F64(values) => text::float(out, values[row], specials),
         Cells::Decimal(values) => values.append(out, row),
-        cells => text::time(out, cells, row).map_err(|BeyondYears| BeyondYears::PROBLEM)?,
+        cells => times::time(out, cells, row).map_err(|BeyondYears| BeyondYears::PROBLEM)?,
     }
     Ok(())
 }

@@ -4,11 +4,7 @@
 
 use arrow::datatypes::i256;
 
-use super::buffer::SHORT_BYTES;
-pub(super) use super::{
-    buffer::copy_short,
-    times::{BeyondYears, time},
-};
+use super::buffer::{SHORT_BYTES, copy_short};
 
 /// Appends a text that is short as a rule: in a room of a fixed size, of which the rest is given
 /// back.

@@ -67,6 +67,14 @@ impl PostgresError {
         }
     }
 
+    /// The options cannot be used as they are.
+    pub(super) fn bad_options(problem: &str) -> Self {
+        Self::new(
+            PostgresErrorKind::BadOptions,
+            format!("PostgreSQL: {problem}"),
+        )
+    }
+
     /// The server did not answer a step in time.
     pub(super) fn too_slow(what: &str) -> Self {
         Self::new(

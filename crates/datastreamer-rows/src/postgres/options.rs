@@ -5,7 +5,7 @@ use std::{fmt, fs, path::PathBuf, time::Duration};
 use tokio_postgres::{Config, config::SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{PostgresError, PostgresErrorKind, tls};
+use super::{PostgresError, tls};
 
 /// Eight queries at once: a small part of the 100 connections that PostgreSQL allows by default.
 const MAX_CONNECTIONS: usize = 8;
@@ -86,29 +86,33 @@ impl PostgresOptions {
     /// Makes what the driver needs.
     pub(super) fn resolve(&self) -> Result<(Config, MakeRustlsConnect), PostgresError> {
         if self.max_connections == 0 || self.batch_rows == 0 || self.batch_bytes == 0 {
-            return Err(refused(
+            return Err(PostgresError::bad_options(
                 "max_connections, batch_rows and batch_bytes are at least 1",
             ));
         }
         if self.batch_bytes > MAX_BATCH_BYTES {
-            return Err(refused(&format!(
+            return Err(PostgresError::bad_options(&format!(
                 "batch_bytes is at most {MAX_BATCH_BYTES}"
             )));
         }
         // What the driver says of a text that it does not understand may be a part of a password.
         let mut config: Config = self.url.parse().map_err(|_| {
-            refused(
+            PostgresError::bad_options(
                 "the URL is not understood (it is not shown, as it may hold a password; sslmode is \
                  disable, prefer or require, which verifies the certificate)",
             )
         })?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-            return Err(refused("the URL names no host"));
+            return Err(PostgresError::bad_options("the URL names no host"));
         }
         let ca_file = self.tls_ca_file.as_deref();
         let tls = match (config.get_ssl_mode(), ca_file) {
             (SslMode::Require, ca_file) => tls::connector(ca_file)?,
-            (_, Some(_)) => return Err(refused("tls_ca_file needs sslmode=require in the URL")),
+            (_, Some(_)) => {
+                return Err(PostgresError::bad_options(
+                    "tls_ca_file needs sslmode=require in the URL",
+                ));
+            }
             (_, None) => {
                 config.ssl_mode(SslMode::Disable);
                 tls::unused()?
@@ -116,7 +120,9 @@ impl PostgresOptions {
         };
         if let Some(password) = self.password()? {
             if config.get_password().is_some() {
-                return Err(refused("both the URL and password_file give a password"));
+                return Err(PostgresError::bad_options(
+                    "both the URL and password_file give a password",
+                ));
             }
             config.password(password);
         }
@@ -132,11 +138,12 @@ impl PostgresOptions {
         let Some(path) = &self.password_file else {
             return Ok(None);
         };
-        let text = fs::read_to_string(path)
-            .map_err(|error| refused(&format!("password_file {}: {error}", path.display())))?;
+        let text = fs::read_to_string(path).map_err(|error| {
+            PostgresError::bad_options(&format!("password_file {}: {error}", path.display()))
+        })?;
         let line = text.lines().next().unwrap_or_default();
         if line.is_empty() {
-            return Err(refused(&format!(
+            return Err(PostgresError::bad_options(&format!(
                 "password_file {}: its first line is empty",
                 path.display()
             )));
@@ -161,11 +168,4 @@ impl fmt::Debug for PostgresOptions {
             .field("batch_bytes", &self.batch_bytes)
             .finish_non_exhaustive()
     }
-}
-
-pub(super) fn refused(problem: &str) -> PostgresError {
-    PostgresError::new(
-        PostgresErrorKind::BadOptions,
-        format!("PostgreSQL: {problem}"),
-    )
 }

@@ -3,7 +3,7 @@
 use std::{
     future::{self, Future},
     pin::pin,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use deadpool::{
@@ -17,12 +17,9 @@ use super::{
     PostgresCanceller, PostgresError, PostgresErrorKind, PostgresOptions, PostgresRows, bind,
     rows::Prepared,
     schema::{self, Columns},
-    session::{Session, Sessions},
+    session::{Connection, Session, Sessions, give_back},
 };
 use crate::parameters::{Bound, ParameterKind, PositionalQuery};
-
-/// A connection that is in nobody else's hands.
-pub(super) type Connection = Object<Sessions>;
 
 /// The connections to one server: at most so many, made when they are needed.
 ///
@@ -214,16 +211,6 @@ impl PostgresPool {
         timeout(self.options.prepare_timeout, work)
             .await
             .unwrap_or_else(|_| Err(PostgresError::too_slow(what)))
-    }
-}
-
-/// So long a server may take to end a transaction that only reads.
-const END_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Ends the snapshot, so that the connection is free; closes it if that does not work.
-pub(super) async fn give_back(mut connection: Connection) {
-    if !matches!(timeout(END_TIMEOUT, connection.end()).await, Ok(Ok(()))) {
-        drop(Object::take(connection));
     }
 }
 

@@ -25,8 +25,8 @@ use super::{
     PostgresCanceller, PostgresError, PostgresErrorKind, PostgresOptions,
     bind::Text,
     decode::ColumnBuilder,
-    pool::{Connection, give_back},
     schema::Columns,
+    session::{Connection, give_back},
 };
 use crate::parameters::PositionalQuery;
 

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
-use tokio::task::JoinHandle;
+use deadpool::managed::{Manager, Metrics, Object, RecycleError, RecycleResult};
+use tokio::{task::JoinHandle, time::timeout};
 use tokio_postgres::{CancelToken, Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// A connection that is in nobody else's hands.
+pub(super) type Connection = Object<Sessions>;
 
 /// What the server runs for us, and the task that serves its socket.
 pub(super) struct Session {
@@ -111,5 +114,15 @@ impl Manager for Sessions {
         } else {
             Err(RecycleError::message("broken or in a transaction"))
         }
+    }
+}
+
+/// So long a server may take to end a transaction that only reads.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Ends the snapshot, so that the connection is free; closes it if that does not work.
+pub(super) async fn give_back(mut connection: Connection) {
+    if !matches!(timeout(END_TIMEOUT, connection.end()).await, Ok(Ok(()))) {
+        drop(Object::take(connection));
     }
 }

@@ -10,7 +10,6 @@ use rustls::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::PostgresError;
-use super::options::refused;
 
 /// Trusts the authorities of a file, or those of the system.
 ///
@@ -20,8 +19,9 @@ pub(super) fn connector(ca_file: Option<&Path>) -> Result<MakeRustlsConnect, Pos
     let mut roots = RootCertStore::empty();
     match ca_file {
         Some(path) => {
-            let wrong =
-                |problem: String| refused(&format!("tls_ca_file {}: {problem}", path.display()));
+            let wrong = |problem: String| {
+                PostgresError::bad_options(&format!("tls_ca_file {}: {problem}", path.display()))
+            };
             let certificates = CertificateDer::pem_file_iter(path);
             for certificate in certificates.map_err(|error| wrong(error.to_string()))? {
                 let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
@@ -37,7 +37,7 @@ pub(super) fn connector(ca_file: Option<&Path>) -> Result<MakeRustlsConnect, Pos
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
             if roots.is_empty() {
                 let problem = "the system has no certificates of authorities: give tls_ca_file";
-                return Err(refused(problem));
+                return Err(PostgresError::bad_options(problem));
             }
         }
     }
@@ -53,7 +53,7 @@ fn with_roots(roots: RootCertStore) -> Result<MakeRustlsConnect, PostgresError> 
     let provider = Arc::new(ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| refused(&error.to_string()))?
+        .map_err(|error| PostgresError::bad_options(&error.to_string()))?
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(MakeRustlsConnect::new(config))

@@ -4,8 +4,9 @@ use super::field::{Primitive, VotableField, long};
 use crate::{
     column::{Cells, Column},
     gather::Frames,
-    text::{self, BeyondYears, Specials},
+    text::{self, Specials},
     text_format::TextFormat,
+    times::{self, BeyondYears},
 };
 
 /// VOTable 1.5, 6.
@@ -89,7 +90,7 @@ fn append_cell(
         Cells::List(lists, elements) => append_list(out, lists.range(row), |out, row| {
             append_element(out, replaced, field, elements, row)
         })?,
-        cells => text::time(out, cells, row).map_err(|BeyondYears| BeyondYears::PROBLEM)?,
+        cells => times::time(out, cells, row).map_err(|BeyondYears| BeyondYears::PROBLEM)?,
     }
     Ok(())
 }

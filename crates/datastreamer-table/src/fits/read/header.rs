@@ -71,6 +71,12 @@ impl Header {
         Some(card.value.as_str())
     }
 
+    /// The text of a keyword without the blanks around it; `None` if nothing is left.
+    pub(super) fn nonblank_text(&self, keyword: &str) -> Option<&str> {
+        let text = self.text(keyword)?.trim();
+        (!text.is_empty()).then_some(text)
+    }
+
     /// What stands behind a keyword's value.
     pub(super) fn comment(&self, keyword: &str) -> Option<&str> {
         Some(self.cards.get(keyword)?.comment.as_str())

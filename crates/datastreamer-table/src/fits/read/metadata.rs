@@ -39,7 +39,7 @@ pub(super) fn schema(header: &Header, columns: &[Column]) -> Schema {
         systems::with_systems(header, column.number, field)
     });
     let mut known = Metadata::default();
-    if let Some(name) = text(header, "EXTNAME") {
+    if let Some(name) = header.nonblank_text("EXTNAME") {
         known.insert(meta::NAME.to_owned(), name.to_owned());
     }
     Schema::new_with_metadata(fields.collect::<Vec<_>>(), known)
@@ -47,7 +47,7 @@ pub(super) fn schema(header: &Header, columns: &[Column]) -> Schema {
 
 fn of_column(header: &Header, column: &Column) -> Metadata {
     let number = column.number;
-    let get = |keyword: &str| text(header, &format!("{keyword}{number}"));
+    let get = |keyword: &str| header.nonblank_text(&format!("{keyword}{number}"));
     let name = get("TTYPE");
     let known = [
         (meta::UNIT, get("TUNIT")),
@@ -81,12 +81,6 @@ fn of_column(header: &Header, column: &Column) -> Metadata {
 fn of_texts(axes: String) -> Option<String> {
     let (_, others) = axes.split_once(',')?;
     Some(format!("({}", others.trim_start()))
-}
-
-/// The text of a keyword, unless it is blank.
-pub(super) fn text<'a>(header: &'a Header, keyword: &str) -> Option<&'a str> {
-    let text = header.text(keyword)?.trim();
-    (!text.is_empty()).then_some(text)
 }
 
 /// What stands behind the column's name.

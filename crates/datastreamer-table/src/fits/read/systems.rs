@@ -12,7 +12,7 @@ use crate::{
     meta,
 };
 
-use super::{header::Header, metadata::text};
+use super::header::Header;
 
 /// The Julian date of 0 in MJD.
 const MJD_ORIGIN: f64 = 2_400_000.5;
@@ -22,7 +22,7 @@ const FIRST_OF_FK5: f64 = 1984.0;
 
 /// Adds the systems of a column, which has this number, to its metadata.
 pub(super) fn with_systems(header: &Header, number: usize, field: Field) -> Field {
-    let own = |keyword: &str| text(header, &format!("{keyword}{number}"));
+    let own = |keyword: &str| header.nonblank_text(&format!("{keyword}{number}"));
     let mut known = field.metadata().clone();
     if meta::is_equatorial(&field) {
         known.extend(frame(header, number).unwrap_or_default());
@@ -32,8 +32,8 @@ pub(super) fn with_systems(header: &Header, number: usize, field: Field) -> Fiel
     if is_instant {
         let scale = type_of_axis
             .and_then(scale)
-            .or_else(|| scale(text(header, "TIMESYS")?));
-        let position = own("TRPOS").or(text(header, "TREFPOS"));
+            .or_else(|| scale(header.nonblank_text("TIMESYS")?));
+        let position = own("TRPOS").or(header.nonblank_text("TREFPOS"));
         known.extend(times(header, &field, scale, position).unwrap_or_default());
     }
     field.with_metadata(known)
@@ -42,8 +42,12 @@ pub(super) fn with_systems(header: &Header, number: usize, field: Field) -> Fiel
 /// The frame, and its equinox where that is not the usual one. Where only an equinox is told it
 /// says which frame is meant (FITS 4.0, 8.3).
 fn frame(header: &Header, number: usize) -> Option<Metadata> {
-    let own = text(header, &format!("RADE{number}"));
-    let name = own.or_else(|| text(header, "RADESYS").or(text(header, "RADECSYS")));
+    let own = header.nonblank_text(&format!("RADE{number}"));
+    let name = own.or_else(|| {
+        header
+            .nonblank_text("RADESYS")
+            .or(header.nonblank_text("RADECSYS"))
+    });
     let own = real(header, &format!("EQUI{number}"));
     let equinox = own.or_else(|| real(header, "EQUINOX"));
     let name = match name {

@@ -8,9 +8,9 @@ use super::{
 };
 use crate::{
     big_endian::{append_integer, append_unless_integer, integer, logical},
+    buffer::copy_short,
     column::{ByteTexts, Cells, Column, Texts},
     error::{BadRow, BadValue, FirstBad},
-    text::copy_short,
     times::{self, BeyondYears},
 };
 
