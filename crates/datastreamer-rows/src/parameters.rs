@@ -4,7 +4,7 @@
 //! once; [`Bound`] is one value for each, from what a client gave. Values never become part of a
 //! query's text: see [`placeholders`] and [`PositionalQuery`] for how a text names them.
 //!
-//! This module refuses to own where declarations and values come from, and who runs the query.
+//! This module does not own where declarations and values come from, nor what runs the query.
 
 mod error;
 mod named;
@@ -16,7 +16,7 @@ pub use error::{ParameterError, TextPosition};
 pub use named::{PositionalQuery, placeholders};
 pub use value::{ParameterKind, Value};
 
-/// A parameter as it is declared. Whether it makes sense is for [`Parameters::new`] to say.
+/// A parameter as it is declared. [`Parameters::new`] checks whether it makes sense.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameter {
     /// A letter or `_`, then letters, digits and `_`, all ASCII.
@@ -53,7 +53,7 @@ impl Parameter {
         }
     }
 
-    /// Checks what the declaration says against itself.
+    /// Checks that the declaration is consistent.
     fn check(&self) -> Result<(), ParameterError> {
         if !is_name(&self.name) {
             return Err(self.declared(

@@ -10,7 +10,7 @@ pub(super) const SHORT_BYTES: usize = 32;
 /// So much room is kept, in bytes.
 const ROOM_BYTES_MAX: usize = 256 * 1024;
 
-/// What stands before and behind a cell is copied whole, too.
+/// What stands before and behind a cell is copied completely, too.
 const BEFORE_BYTES: usize = 32;
 const BEHIND_BYTES: usize = 16;
 

@@ -250,7 +250,7 @@ impl Texts<'_> {
         }
     }
 
-    /// Says whether bytes of a kind are all that some rows' texts have, by one look at those that
+    /// Says whether bytes of a kind are all that some rows' texts have, by one pass over those that
     /// lie together, nulls included; `false`: each is to be looked at.
     pub(super) fn are_all(&self, rows: std::ops::Range<usize>, is: impl Fn(&[u8]) -> bool) -> bool {
         let together = match self {

@@ -7,7 +7,7 @@
 //! No line is blank: pandas, pyarrow and astropy skip those, and with them a row. In a table of one
 //! column a null, an empty text and one of blanks have quotes, in TSV as well, whose readers know
 //! them. So null and an empty text are the same there, and polars, which takes nothing in quotes for
-//! a null number, must be told a column's type.
+//! a null number, must be given a column's type.
 
 use std::{io::Write, sync::Arc};
 
@@ -80,7 +80,7 @@ impl<W: Write> CsvWriter<W> {
     /// Writes the header.
     ///
     /// # Errors
-    /// A column that the format cannot hold, before anything is written; what the output says.
+    /// A column that the format cannot hold, before anything is written; an error of the output.
     pub fn new(out: W, schema: SchemaRef, delimiter: Delimiter) -> Result<Self, TableError> {
         check(&schema, delimiter)?;
         let columns = schema.fields().len();

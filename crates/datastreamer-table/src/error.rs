@@ -17,7 +17,7 @@ pub enum TableError {
     },
     /// The format cannot hold a value.
     Value {
-        /// The row, counted from 0 over the whole table.
+        /// The row, counted from 0 over the complete table.
         row: u64,
         /// The column's name.
         column: String,

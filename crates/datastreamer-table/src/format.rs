@@ -1,7 +1,7 @@
 //! The list of formats: what each is called, and how a table is written in it.
 //!
 //! [`Format`] owns names, suffixes and media types; `format/negotiation.rs` finds a format by what
-//! a client says. What a format is like inside stands in its own file.
+//! a client asks for. What a format is like inside stands in its own file.
 
 mod negotiation;
 mod spooled;
@@ -66,7 +66,7 @@ pub enum Format {
     Text,
 }
 
-/// What the writers of all formats are told; each takes what concerns it.
+/// The options of the writers of all formats; each uses those that concern it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WriterOptions {
@@ -76,7 +76,7 @@ pub struct WriterOptions {
     pub parquet_compression: ParquetCompression,
     /// How many rows an HTML page has at most.
     pub html_rows_max: u64,
-    /// Where a FITS table waits until it is whole.
+    /// Where a FITS table is kept until it is complete.
     pub spool_directory: PathBuf,
     /// How large it may be there, in bytes.
     pub spool_bytes_max: u64,
@@ -135,7 +135,7 @@ impl Format {
         self.facts().description
     }
 
-    /// Says whether compressing the whole file is worth it: text is, binary formats are dense or
+    /// Returns whether compressing the complete file is worth it: text is, binary formats are dense or
     /// compress themselves.
     pub fn is_compressible(self) -> bool {
         !matches!(
@@ -260,12 +260,12 @@ impl Format {
 
     /// Makes a writer, which begins with what stands before the first row.
     ///
-    /// FITS writes nothing before it is [finished](TableWriter::finish): who wants to tell its
-    /// length beforehand takes a [`FitsSpool`](super::fits::FitsSpool) instead.
+    /// FITS writes nothing before it is [finished](TableWriter::finish): a caller that
+    /// needs its length beforehand uses a [`FitsSpool`](super::fits::FitsSpool) instead.
     ///
     /// # Errors
-    /// What [`check`](Self::check) refuses, before anything is written; what the output says, or
-    /// FITS's temporary file.
+    /// What [`check`](Self::check) refuses, before anything is written; an error of the
+    /// output, or of FITS's temporary file.
     pub fn writer<'a, W: Write + Send + 'a>(
         self,
         out: W,

@@ -54,7 +54,7 @@ impl Frames {
     }
 }
 
-/// An output of whole rows.
+/// An output of complete rows.
 pub(super) struct Gather<W> {
     out: W,
     schema: SchemaRef,

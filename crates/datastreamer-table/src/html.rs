@@ -62,7 +62,7 @@ impl<W: Write> HtmlWriter<W> {
     /// Writes the page up to its first row. No more than `rows_max` rows will be shown.
     ///
     /// # Errors
-    /// A column that cannot be shown, before anything is written; what the output says.
+    /// A column that cannot be shown, before anything is written; an error of the output.
     pub fn new(out: W, schema: SchemaRef, rows_max: u64) -> Result<Self, TableError> {
         check(&schema)?;
         let mut rows = Gather::new(out, Arc::clone(&schema));
@@ -126,7 +126,7 @@ impl<W: Write> TableWriter for HtmlWriter<W> {
     /// The page is closed and says why there are no more rows.
     fn abort(self: Box<Self>, reason: &str) -> Result<(), TableError> {
         let rows = self.rows_shown;
-        let note = format!("The table failed after {rows} rows and is not whole: {reason}");
+        let note = format!("The table failed after {rows} rows and is incomplete: {reason}");
         self.end("failed", &note)
     }
 

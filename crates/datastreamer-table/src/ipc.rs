@@ -38,7 +38,7 @@ pub enum Framing {
 /// Memory is that of one batch encoded; a file's index adds 24 bytes a batch.
 ///
 /// A file that is aborted has no index, and is refused. **A stream that is cut between two
-/// messages is taken for whole by many readers**: its end marker may be missing. Only the transport
+/// messages is taken for complete by many readers**: its end marker may be missing. Only the transport
 /// tells.
 ///
 /// ```
@@ -74,7 +74,7 @@ impl<W: Write> IpcWriter<W> {
     /// Writes the schema.
     ///
     /// # Errors
-    /// A column that Arrow IPC cannot hold, before anything is written; what the output says.
+    /// A column that Arrow IPC cannot hold, before anything is written; an error of the output.
     pub fn new(out: W, schema: SchemaRef, framing: Framing) -> Result<Self, TableError> {
         check(&schema, framing)?;
         let schema = match framing {

@@ -56,7 +56,7 @@ pub enum Framing {
 /// An infinity fails the write, with its row and column. Structs are refused, and two columns of
 /// the same name, of which readers keep one (RFC 8259, 4).
 ///
-/// An array that is aborted is left open, so that no reader takes it. Lines are all whole, and
+/// An array that is aborted is left open, so that no reader takes it. Lines are all complete, and
 /// nothing but the transport tells that some are missing.
 ///
 /// ```
@@ -90,7 +90,7 @@ impl<W: Write> JsonWriter<W> {
     /// Writes what stands before the first record.
     ///
     /// # Errors
-    /// A column that JSON cannot hold, before anything is written; what the output says.
+    /// A column that JSON cannot hold, before anything is written; an error of the output.
     pub fn new(out: W, schema: SchemaRef, framing: Framing) -> Result<Self, TableError> {
         check(&schema)?;
         let frames = frames(&schema, framing);

@@ -42,36 +42,35 @@ pub use format::{Format, WriterOptions};
 /// What a table's rows are written to: one format, over one [`std::io::Write`].
 ///
 /// Exactly one of [`finish`](Self::finish) and [`abort`](Self::abort) ends the table; a writer
-/// that is dropped leaves a file that is not whole.
+/// that is dropped leaves an incomplete file.
 pub trait TableWriter {
     /// Writes the rows of a batch, which has the schema that the writer was made with.
     ///
     /// # Errors
-    /// A value that the format cannot hold, with its row and column, or what the output says.
+    /// A value that the format cannot hold, with its row and column, or an error of the output.
     fn write(&mut self, batch: &RecordBatch) -> Result<(), TableError>;
 
-    /// Says that no further row will be written, so that the source may stop. What is written
-    /// nevertheless is left out.
+    /// Returns whether the table takes no further row, so that the source may stop. Rows that are
+    /// written nevertheless are ignored.
     fn is_full(&self) -> bool {
         false
     }
 
-    /// Ends the table: what is still buffered is written, and what the format has to say at its
-    /// end.
+    /// Finishes the table: writes what is still buffered, and the format's trailer.
     ///
     /// # Errors
-    /// What the output says.
+    /// An error of the output.
     fn finish(self: Box<Self>, end: TableEnd) -> Result<(), TableError>;
 
-    /// Writes the rows that are whole and, where the format has a place for it, the reason. The
+    /// Writes the complete rows and, where the format has a place for it, the reason. The
     /// transport must be aborted as well: most formats have no such place.
     ///
     /// # Errors
-    /// What the output says.
+    /// An error of the output.
     fn abort(self: Box<Self>, reason: &str) -> Result<(), TableError>;
 }
 
-/// How a table that did not fail came to its end.
+/// How a table that did not fail ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableEnd {
     /// These are all rows.

@@ -61,13 +61,13 @@ pub const KEYS: [&str; 15] = [
     TIMEORIGIN,
 ];
 
-/// Returns what a column's metadata says under a key; nothing for an empty text.
+/// Returns the value of a key in a column's metadata; nothing for an empty text.
 pub fn of_column<'a>(field: &'a Field, key: &str) -> Option<&'a str> {
     let text = field.metadata().get(key)?.as_str();
     (!text.is_empty()).then_some(text)
 }
 
-/// Returns what a table's metadata says under a key; nothing for an empty text.
+/// Returns the value of a key in a table's metadata; nothing for an empty text.
 pub fn of_table<'a>(schema: &'a Schema, key: &str) -> Option<&'a str> {
     let text = schema.metadata().get(key)?.as_str();
     (!text.is_empty()).then_some(text)

@@ -31,7 +31,7 @@ use parquet::{
 use self::stored::Stored;
 use super::{TableEnd, TableError, TableWriter, column::contains, votable};
 
-/// A row group is held in memory until it is whole: so much of it, in bytes. With what compresses
+/// A row group is held in memory until it is complete: so much of it, in bytes. With what compresses
 /// it a stream of some ten columns stays under 32 MB.
 const ROW_GROUP_BYTES: usize = 8 * 1024 * 1024;
 
@@ -53,7 +53,7 @@ const PIECE_ROWS: usize = 8 * 1024;
 const PAGE_BYTES: usize = 1024 * 1024;
 
 /// A dictionary of texts is given up beyond so many bytes: texts of some thousand kinds have one,
-/// and those that hardly repeat do not pay a fifth of the whole time for it.
+/// and those that hardly repeat do not pay a fifth of the time for it.
 const DICTIONARY_BYTES: usize = 128 * 1024;
 
 /// The fastest: a table is mostly written once for one download, and its numbers hardly shrink.
@@ -121,7 +121,7 @@ impl<W: Write + Send> ParquetWriter<W> {
     /// Writes the head.
     ///
     /// # Errors
-    /// A column that Parquet cannot hold, before anything is written; what the output says.
+    /// A column that Parquet cannot hold, before anything is written; an error of the output.
     pub fn new(
         out: W,
         schema: SchemaRef,
@@ -177,7 +177,7 @@ impl<W: Write + Send> TableWriter for ParquetWriter<W> {
         Ok(self.file.sync()?)
     }
 
-    /// Writes the row groups that are whole, and no footer.
+    /// Writes the complete row groups, and no footer.
     fn abort(mut self: Box<Self>, _reason: &str) -> Result<(), TableError> {
         Ok(self.file.sync()?)
     }
@@ -231,7 +231,7 @@ fn properties(
         .set_data_page_size_limit(PAGE_BYTES)
         .set_data_page_row_count_limit(ROW_GROUP_ROWS)
         .set_dictionary_page_size_limit(DICTIONARY_BYTES)
-        // Those of pages are kept until the footer, for the whole table.
+        // Those of pages are kept until the footer, for the complete table.
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_offset_index_disabled(true)
         // Six times slower, and numbers seldom repeat.

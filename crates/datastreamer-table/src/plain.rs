@@ -174,7 +174,9 @@ impl<W: Write> TableWriter for PlainWriter<W> {
 
     /// The last line says why there are no more rows.
     fn abort(self: Box<Self>, reason: &str) -> Result<(), TableError> {
-        self.end(&format!("the table failed here and is not whole: {reason}"))
+        self.end(&format!(
+            "the table failed here and is incomplete: {reason}"
+        ))
     }
 }
 

@@ -164,7 +164,7 @@ fn times<'a>(
 }
 
 /// Texts that can be put as they are. Those of a block lie together as a rule, and most have no
-/// mark: then one look is enough. One that is empty is something else in some formats.
+/// mark: then one check is enough. One that is empty is something else in some formats.
 fn plain_texts<'a, F: TextFormat>(
     values: &'a Texts<'_>,
     rows: Range<usize>,

@@ -1,4 +1,4 @@
-//! What a format of text must say of itself, for `gather.rs` and `rendered.rs`.
+//! What a text format must define, for `gather.rs` and `rendered.rs`.
 
 use crate::{buffer::RowBuffer, column::Column, text::Specials};
 

@@ -38,7 +38,7 @@ pub enum Serialization {
     Binary2,
 }
 
-/// The version that the document says it is.
+/// The version that the document declares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Version {
     /// What every reader knows.
@@ -53,7 +53,7 @@ pub enum Version {
 pub struct VotableOptions {
     /// How the rows are written.
     pub serialization: Serialization,
-    /// The version that the document says it is.
+    /// The version that the document declares.
     pub version: Version,
 }
 
@@ -111,7 +111,7 @@ impl<W: Write> VotableWriter<W> {
     /// Writes the head.
     ///
     /// # Errors
-    /// A column that VOTable cannot hold, before anything is written; what the output says.
+    /// A column that VOTable cannot hold, before anything is written; an error of the output.
     pub fn new(out: W, schema: SchemaRef, options: VotableOptions) -> Result<Self, TableError> {
         let schema = single::schema(&schema);
         let fields = field::fields(&schema, options.serialization)?;

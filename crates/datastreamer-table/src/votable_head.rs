@@ -1,4 +1,4 @@
-//! What a VOTable without data says of a table and its columns, as Parquet files carry one in
+//! What a VOTable without data states of a table and its columns, as Parquet files carry one in
 //! their footer (VOParquet 1.0: the key `IVOA.VOTable-Parquet.content`).
 //!
 //! [`VotableHead`] owns that document's fields. It refuses to own the rows: they are elsewhere.
@@ -44,7 +44,7 @@ pub struct VotableHead {
     columns: HashMap<String, Metadata>,
 }
 
-/// Why a document says nothing: its table can still be read, without what it says.
+/// Why a document cannot be used: its table can still be read, without this metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VotableHeadError(String);
 

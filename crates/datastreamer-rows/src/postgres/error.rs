@@ -19,7 +19,7 @@ pub enum PostgresErrorKind {
     Unavailable,
     /// The query is none, or gives what is not supported: its author.
     BadQuery,
-    /// A parameter's value is none for the query: who gave it.
+    /// A parameter's value does not fit the query: whoever gave it.
     BadValue,
     /// The query was cancelled through a [`PostgresCanceller`](super::PostgresCanceller).
     Cancelled,
@@ -42,7 +42,7 @@ pub struct PostgresError {
 }
 
 impl PostgresError {
-    /// Returns who has to act.
+    /// Returns the kind of the error, from which follows which party has to act.
     pub fn kind(&self) -> PostgresErrorKind {
         self.kind
     }

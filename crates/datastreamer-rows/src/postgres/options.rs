@@ -11,7 +11,7 @@ use super::{PostgresError, tls};
 const MAX_CONNECTIONS: usize = 8;
 /// A server in reach answers within milliseconds; three lost packets take 7 s of retransmission.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
-/// Longer than this nobody wants to look at a blank page before "busy, try again".
+/// How long a client waits for a connection before it gets "busy, try again".
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// To prepare is to look names up; what takes longer waits for somebody's lock.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -7,7 +7,7 @@ use tokio::{task::JoinHandle, time::timeout};
 use tokio_postgres::{CancelToken, Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// A connection that is in nobody else's hands.
+/// A connection that nothing else uses.
 pub(super) type Connection = Object<Sessions>;
 
 /// What the server runs for us, and the task that serves its socket.
@@ -80,7 +80,7 @@ impl Drop for Session {
     }
 }
 
-/// Makes connections for the pool, and looks at them before they are used again.
+/// Makes connections for the pool, and checks them before they are used again.
 pub(super) struct Sessions {
     pub(super) config: Config,
     pub(super) tls: MakeRustlsConnect,
@@ -96,7 +96,7 @@ impl Manager for Sessions {
         let major = version.split(|c: char| !c.is_ascii_digit()).next();
         let major_version = major.and_then(|major| major.parse().ok()).unwrap_or(0);
         let socket = tokio::spawn(async move {
-            // What breaks the connection is told to whoever uses it.
+            // Whoever uses the connection gets the error that broke it.
             let _ = connection.await;
         });
         Ok(Session {

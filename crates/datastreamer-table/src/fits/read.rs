@@ -6,7 +6,7 @@
 //! `values.rs` turns bytes into Arrow's buffers, and `batch.rs` and `reader.rs` put batches
 //! together.
 //!
-//! Whatever a header says, nothing is allocated before it is checked against the file's length.
+//! Whatever a header states, nothing is allocated before it is checked against the file's length.
 
 mod batch;
 mod column;
@@ -130,10 +130,10 @@ impl FitsFile {
         Self::open_table(path, TableChoice::First)
     }
 
-    /// Opens a binary table of a file: what stands before it is skipped, and must be whole.
+    /// Opens a binary table of a file: what stands before it is skipped, and must be complete.
     ///
     /// # Errors
-    /// A file that cannot be read, is not FITS or not whole; no such table, with the list of those
+    /// A file that cannot be read, is not FITS or is truncated; no such table, with the list of those
     /// that are there; a column that cannot be read, with its name.
     pub fn open_table(path: &Path, choice: TableChoice<'_>) -> Result<Self, FitsError> {
         let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));

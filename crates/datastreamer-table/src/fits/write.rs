@@ -1,10 +1,10 @@
 //! FITS binary tables (FITS 4.0, 7.3).
 //!
-//! A binary table's header says how many rows there are and how wide each is, before the first.
-//! A [`FitsShape`] is what it must know. There are three ways to one:
-//! - schema, number of rows and what is [known of the values](KnownValues) say it all:
+//! A binary table's header states the number of rows and their width, before the first row.
+//! A [`FitsShape`] holds what the header needs. There are three ways to one:
+//! - schema, number of rows and what is [known of the values](KnownValues) are enough:
 //!   [`FitsShape::of_schema`];
-//! - the source can be read twice: [`FitsSurvey`] looks at the rows first;
+//! - the source can be read twice: [`FitsSurvey`] reads the rows first;
 //! - neither: [`FitsSpool`] keeps the table in a temporary file.
 //!
 //! With a shape, new or kept from an earlier reading of the same table, [`FitsWriter`] streams the

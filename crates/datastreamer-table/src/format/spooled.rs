@@ -1,4 +1,4 @@
-//! FITS behind the same door as the other formats: kept in its spool until the table is finished,
+//! FITS behind the same interface as the other formats: kept in its spool until the table is finished,
 //! then written at once.
 
 use std::io::Write;

@@ -495,7 +495,7 @@ fn a_page_has_names_units_and_descriptions_and_says_that_it_failed() {
         "<title>stars &amp; dust</title>",
         "<th scope=\"col\" title=\"how &quot;fast&quot; &lt;it&gt; is\">speed<br><small>km/s</small></th>",
         "<tr><td>1.5</td></tr>\n<tr><td class=\"null\"></td></tr>\n<tr><td>-20.0</td></tr>\n",
-        "<p class=\"failed\">The table failed after 3 rows and is not whole: disk &lt;1&gt; gone</p>",
+        "<p class=\"failed\">The table failed after 3 rows and is incomplete: disk &lt;1&gt; gone</p>",
         "th:nth-child(1),td:nth-child(1){text-align:right}",
     ] {
         assert!(page.contains(part), "{part}\n{page}");
@@ -569,7 +569,7 @@ fn plain_text_says_at_its_end_that_it_was_cut_or_failed() {
     let failed = document(&|writer| writer.abort("disk\ngone").unwrap());
     assert_eq!(
         failed,
-        format!("{head}-- the table failed here and is not whole: disk\\ngone\n")
+        format!("{head}-- the table failed here and is incomplete: disk\\ngone\n")
     );
 }
 

@@ -13,14 +13,14 @@ pub enum FitsError {
     File {
         /// Where it was to be read.
         byte: u64,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
     /// The file does not begin as FITS does.
     NotFits,
     /// The file ends before its data does.
     Truncated {
-        /// Where the data begins that is not whole.
+        /// Where the truncated data begins.
         byte: u64,
         /// How many bytes are missing.
         bytes_missing: u64,

@@ -23,7 +23,7 @@ pub(super) struct Hdu {
 /// Finds a table by skipping what stands before it.
 ///
 /// # Errors
-/// Something before the table, or its data, that is not whole; no such table, with those that are
+/// Something before the table, or its data, that is truncated; no such table, with those that are
 /// there.
 pub(super) fn find(
     file: &File,
@@ -105,7 +105,7 @@ impl Hdu {
 
     fn is_chosen(&self, choice: TableChoice<'_>) -> bool {
         match choice {
-            // An image in tiles is a table only for those who do not know better.
+            // An image in tiles is a table only for readers that do not know the convention.
             TableChoice::First => self.is_table() && !self.header.is_true("ZIMAGE"),
             TableChoice::Number(number) => self.number == number,
             TableChoice::Name(name) => {

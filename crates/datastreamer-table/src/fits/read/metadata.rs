@@ -1,5 +1,4 @@
-//! What the header says of the table and its columns, under the keys of
-//! [`crate::meta`].
+//! What the header states of the table and its columns, under the keys of [`crate::meta`].
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! What the header says of the systems of coordinates and times (FITS 4.0, 8.3 and 9.2), of the
+//! What the header states of the systems of coordinates and times (FITS 4.0, 8.3 and 9.2), of the
 //! table or of one column. Which columns have such values is for [`meta::is_equatorial`] and
 //! [`meta::is_instant`] to say, or the column's own keywords.
 //!
@@ -39,8 +39,8 @@ pub(super) fn with_systems(header: &Header, number: usize, field: Field) -> Fiel
     field.with_metadata(known)
 }
 
-/// The frame, and its equinox where that is not the usual one. Where only an equinox is told it
-/// says which frame is meant (FITS 4.0, 8.3).
+/// The frame, and its equinox where that is not the usual one. Where the header has only an equinox, it
+/// decides which frame is meant (FITS 4.0, 8.3).
 fn frame(header: &Header, number: usize) -> Option<Metadata> {
     let own = header.nonblank_text(&format!("RADE{number}"));
     let name = own.or_else(|| {

@@ -1,4 +1,4 @@
-//! What a binary table's header says of its rows.
+//! What a binary table's header states of its rows.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::TableError;
 /// let schema = |nullable| Schema::new(vec![Field::new("n", DataType::Int32, nullable)]);
 /// let shape = FitsShape::of_schema(Arc::new(schema(false)), 1_000, &[])?;
 /// assert_eq!(shape.map(|shape| shape.bytes()), Some(4 * 2880));
-/// // Which value is free to stand for null, only the values say.
+/// // Only the values show which value is free to stand for null.
 /// assert_eq!(FitsShape::of_schema(Arc::new(schema(true)), 1_000, &[])?, None);
 /// # Ok::<(), datastreamer_table::TableError>(())
 /// ```

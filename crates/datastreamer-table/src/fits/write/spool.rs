@@ -1,4 +1,4 @@
-//! A table kept in a temporary file until it is whole.
+//! A table kept in a temporary file until it is complete.
 
 use std::{
     fs::File,
@@ -21,11 +21,11 @@ use crate::{
     error::BadValue,
 };
 
-/// What a spool's file may take on disk unless it is told otherwise: 16 GiB hold 200 million rows
+/// What a spool's file may take on disk by default: 16 GiB hold 200 million rows
 /// of ten numbers.
 pub const SPOOL_BYTES_MAX: u64 = 16 << 30;
 
-/// Keeps a table until it is whole.
+/// Keeps a table until it is complete.
 ///
 /// What FITS cannot hold is refused here, before anything of the file is written: text that is
 /// not printable ASCII, times beyond the year 9999.
@@ -52,7 +52,7 @@ pub struct FitsSpool {
     survey: FitsSurvey,
 }
 
-/// A whole table, ready to be written.
+/// A complete table, ready to be written.
 pub struct FitsTable {
     shape: FitsShape,
     spool: File,
@@ -107,7 +107,7 @@ impl FitsSpool {
 }
 
 impl FitsTable {
-    /// What the header says of the rows: with it the same table can be streamed the next time, if
+    /// What the header states of the rows: with it the same table can be streamed the next time, if
     /// it [can be](FitsShape::is_streamable).
     pub fn shape(&self) -> &FitsShape {
         &self.shape
@@ -123,10 +123,10 @@ impl FitsTable {
         self.shape.rows()
     }
 
-    /// Writes the whole file.
+    /// Writes the complete file.
     ///
     /// # Errors
-    /// What the output, or the spool, says.
+    /// An error of the output, or of the spool.
     pub fn write_to(mut self, out: &mut impl Write) -> Result<(), TableError> {
         out.write_all(&self.shape.header)?;
         let mut heap_bytes = 0;
@@ -163,7 +163,7 @@ impl FitsTable {
             for from in (0..batch.num_rows()).step_by(block_rows) {
                 let rows = from..batch.num_rows().min(from + block_rows);
                 block.clear();
-                // All values were looked at before they were kept.
+                // All values were checked before they were kept.
                 append(&mut block, &self.shape, &columns, rows)
                     .map_err(|bad| io::Error::other(bad.problem))?;
                 out.write_all(&block)?;

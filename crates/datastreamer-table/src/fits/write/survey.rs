@@ -102,8 +102,8 @@ impl FitsSurvey {
         })
     }
 
-    /// Begins with what the schema says, and with what is known of the values of its columns, one
-    /// by one. Batches have only the columns of which that does not say enough:
+    /// Begins with the schema, and with what is known of the values of its columns, one
+    /// by one. Batches have only the columns for which that is not enough:
     /// [`places`](Self::places).
     ///
     /// # Errors
@@ -128,7 +128,7 @@ impl FitsSurvey {
         &self.places
     }
 
-    /// Says whether the table may be one that [can be streamed](FitsShape::is_streamable): none
+    /// Returns whether the table may be one that [can be streamed](FitsShape::is_streamable): none
     /// of its columns is sure to stand behind the rows.
     pub fn may_be_streamable(&self) -> bool {
         let variable = |seen: &Seen| seen.shape == Shape::Variable;
@@ -164,7 +164,7 @@ impl FitsSurvey {
         Ok(())
     }
 
-    /// Ends the survey: these were all rows.
+    /// Finishes the survey: these were all rows.
     ///
     /// # Errors
     /// A column with nulls and no value left to stand for them.

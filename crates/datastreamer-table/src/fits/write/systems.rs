@@ -1,4 +1,4 @@
-//! What a header says of the systems of coordinates and times (FITS 4.0, 8.3 and 9.2).
+//! What a header states of the systems of coordinates and times (FITS 4.0, 8.3 and 9.2).
 //!
 //! FITS has one of each for a table: RADESYS with EQUINOX, and TIMESYS with TREFPOS and JDREF. They
 //! are written where all columns that they are of agree ([`meta::is_equatorial`],

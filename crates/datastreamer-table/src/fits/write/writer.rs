@@ -45,7 +45,7 @@ impl<W: Write> FitsWriter<W> {
     ///
     /// # Errors
     /// A shape of another schema, or of a table that cannot be streamed, before anything is
-    /// written; what the output says.
+    /// written; an error of the output.
     pub fn new(mut out: W, schema: SchemaRef, shape: FitsShape) -> Result<Self, TableError> {
         let (given, known) = (schema.fields(), shape.schema().fields());
         let same = given.len() == known.len()
