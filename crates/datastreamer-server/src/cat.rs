@@ -21,9 +21,10 @@ use tokio::{
 
 use crate::{
     cli::Cat,
-    config::{self, Config},
+    config::{Config, Precedence, RouteConfig},
     error::Fatal,
     export::Export,
+    site::{Site, block_on},
     sources::Query,
 };
 
@@ -33,19 +34,32 @@ const REDRAW: Duration = Duration::from_millis(100);
 const CLEANUP: Duration = Duration::from_secs(3);
 
 pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
-    let mut config = config::load(&cat.routes, None)?;
+    let mut config = Config::of_command_line(&cat.routes, None)?;
     if let Some(compression) = cat.parquet_compression {
-        config.tables.set_parquet_compression(compression);
+        config.set_parquet_compression(compression);
     }
-    let target = route_of_file(&mut config, cat)?;
-    let target = target.as_deref().unwrap_or(&cat.target);
+    let (site, target) = match file_of(cat) {
+        Some((path, query)) => {
+            let route = RouteConfig {
+                precedence: Precedence::Replaces,
+                ..RouteConfig::of_table(Path::new(path))
+            };
+            let target = format!("{}?{query}", route.name);
+            config.routes.push(route);
+            let opening = opening_line(path, cat.quiet);
+            let site = Site::build(&config);
+            opening.finish_and_clear();
+            (site?, target)
+        }
+        None => (Site::build(&config)?, cat.target.clone()),
+    };
     // Before the source runs: a program that has started must be ended.
     let signals = Signals::catch()?;
     let Started {
         reader,
         counted,
         source,
-    } = start(&config, target, cat.format)?;
+    } = start(&site, &target, cat.format)?;
     signals.stop(reader.handle(), source)?;
     let progress = progress_line(&reader, counted, cat.quiet);
     let written = reader.write_to(&mut progress.wrap_write(io::stdout().lock()));
@@ -76,20 +90,20 @@ struct Started {
 }
 
 /// Starts a route's source.
-fn start(config: &Config, target: &str, format: Option<Format>) -> Result<Started, Fatal> {
+fn start(site: &Site, target: &str, format: Option<Format>) -> Result<Started, Fatal> {
     let target = target.trim_start_matches('/');
     let (file_name, query) = target.split_once('?').unwrap_or((target, ""));
     let mut query = Query::parse(query);
     if let Some(format) = format {
         query.add("format", format.name().into());
     }
-    let found = config::block_on(Export::find(config, file_name, &query, None));
+    let found = block_on(Export::find(site, file_name, &query, None));
     let export = found.map_err(Fatal::Other)?.map_err(|refusal| {
         let before = match refusal.status {
             StatusCode::NOT_FOUND => format!("there is no file {file_name}, and no route: "),
             _ => String::new(),
         };
-        Fatal::Config(before + &refusal.into_text())
+        Fatal::config(before + &refusal.into_text())
     })?;
     let (runs, done) = mpsc::channel();
     let counted = match export.prepared.rows {
@@ -97,7 +111,8 @@ fn start(config: &Config, target: &str, format: Option<Format>) -> Result<Starte
         None => "members",
     };
     let write = export.prepared.write;
-    let reader = config
+    let reader = site
+        .config
         .sole_stream_options()
         .context(target)
         .length(export.prepared.length)
@@ -114,25 +129,16 @@ fn start(config: &Config, target: &str, format: Option<Format>) -> Result<Starte
     })
 }
 
-/// Makes a table's file a route: `cat stars.parquet`. What exists as a file is meant as one, also
-/// if a route has its name. The target is then that route, and its query.
-fn route_of_file(config: &mut Config, cat: &Cat) -> Result<Option<String>, Fatal> {
+/// The file that is meant, and a query: `cat stars.parquet`. What exists as a file is meant as one,
+/// also if a route has its name.
+fn file_of(cat: &Cat) -> Option<(&str, &str)> {
     let (path, query) = match Path::new(&cat.target).exists() {
         true => (cat.target.as_str(), ""),
         false => cat.target.split_once('?').unwrap_or((&cat.target, "")),
     };
     let is_directory = Path::new(path).is_dir() && cat.format.is_some();
-    if !(Path::new(path).is_file() || is_directory || path.contains('*')) {
-        return Ok(None);
-    }
-    let refuse = |text: String| Fatal::Config(text);
-    let opening = opening_line(path, cat.quiet);
-    let route = config.tables.route(Path::new(path));
-    opening.finish_and_clear();
-    let route = route.map_err(refuse)?;
-    let name = route.name().to_owned();
-    config.routes.put(route);
-    Ok(Some(format!("{name}?{query}")))
+    let is_file = Path::new(path).is_file() || is_directory || path.contains('*');
+    is_file.then_some((path, query))
 }
 
 /// The signals that end the process: caught, because the source may have a program to end, which

@@ -1,25 +1,49 @@
-//! What ends the program: one line for the person at the terminal, an exit code for the script.
+//! What ends the program: lines for the person at the terminal, an exit code for the script.
 
 use std::{
+    error::Error,
     fmt::{self, Write},
     process::ExitCode,
 };
 
-/// An error of the program, by who has to act.
+/// An error that ends the program, by who has to act.
 #[derive(Debug)]
-pub(crate) enum Fatal {
-    /// The configuration, a path, or the address to listen on is no good: exit code 3.
-    Config(String),
-    /// The stream did not end well: exit code 7.
+#[non_exhaustive]
+pub enum Fatal {
+    /// The configuration, a path, or the address to listen on is wrong: exit code 3. A line for
+    /// each error.
+    Config(Vec<String>),
+    /// The stream failed, and the file is incomplete: exit code 7.
     Incomplete(String),
-    /// Who read our output has left: the exit code of a death by SIGPIPE, and no word.
+    /// The reader of our output has closed it: the exit code of a death by SIGPIPE, without a
+    /// message.
     OutputClosed,
     /// Anything else: exit code 1.
     Other(String),
 }
 
 impl Fatal {
-    pub(crate) fn exit_code(&self) -> ExitCode {
+    /// One error in the configuration.
+    pub(crate) fn config(text: impl Into<String>) -> Self {
+        Self::Config(vec![text.into()])
+    }
+
+    /// The messages, one line each, without control characters: names and sources may contain
+    /// anything, and nothing may steer a terminal.
+    pub fn lines(&self) -> Vec<String> {
+        let one_line = |text: &String| {
+            let shown = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+            shown.collect()
+        };
+        match self {
+            Self::Config(errors) => errors.iter().map(one_line).collect(),
+            Self::Incomplete(text) | Self::Other(text) => vec![one_line(text)],
+            Self::OutputClosed => vec!["the output was closed".into()],
+        }
+    }
+
+    /// The exit code of the program.
+    pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Config(_) => 3,
             Self::Incomplete(_) => 7,
@@ -31,13 +55,14 @@ impl Fatal {
 
 impl fmt::Display for Fatal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = match self {
-            Self::Config(text) | Self::Incomplete(text) | Self::Other(text) => text,
-            Self::OutputClosed => "the output was closed",
-        };
-        // One line, whatever names and sources put into it; and nothing that steers a terminal.
-        text.chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .try_for_each(|c| f.write_char(c))
+        for (at, line) in self.lines().iter().enumerate() {
+            if at > 0 {
+                f.write_char('\n')?;
+            }
+            f.write_str(line)?;
+        }
+        Ok(())
     }
 }
+
+impl Error for Fatal {}

@@ -5,8 +5,8 @@
 use http::StatusCode;
 
 use crate::{
-    config::Config,
     routes::{Found, Route},
+    site::Site,
     sources::{Prepared, Query, Wanted},
 };
 
@@ -56,13 +56,13 @@ impl Refusal {
 impl<'a> Export<'a> {
     /// Finds the route of `file_name` (decoded, without a slash) and checks the parameters.
     pub(crate) async fn find(
-        config: &'a Config,
+        site: &'a Site,
         file_name: &str,
         query: &Query,
         accept: Option<&str>,
     ) -> Result<Self, Refusal> {
-        let Found { route, format } = config.routes.find(file_name).ok_or_else(|| {
-            let names = config.routes.names();
+        let Found { route, format } = site.routes.find(file_name).ok_or_else(|| {
+            let names = site.routes.names();
             let text = format!("there is no /{file_name}; there are {names}");
             Refusal::new(StatusCode::NOT_FOUND, text)
         })?;

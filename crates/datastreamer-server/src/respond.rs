@@ -3,8 +3,9 @@
 //! `GET|HEAD /NAME.SUFFIX` is a stream; the rest (index, health, transfers) is small.
 
 use std::{
+    mem,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
     task::{Context, Poll},
     time::SystemTime,
 };
@@ -22,10 +23,10 @@ use http_body::{Frame, SizeHint};
 use serde_json::json;
 
 use crate::{
-    config::Config,
     connection::Open,
     export::{Export, Refusal},
     index, posted,
+    site::Site,
     sources::Query,
     transfers::{Asked, Transfers, uptime},
 };
@@ -38,9 +39,25 @@ const READING_OR_POSTING: &str = "GET, HEAD, POST";
 
 /// What every request needs.
 pub(crate) struct App {
-    pub(crate) config: Config,
+    /// The swap point: a request takes the site once, and keeps it until its stream has ended.
+    pub(crate) site: RwLock<Arc<Site>>,
     pub(crate) transfers: Transfers,
     pub(crate) started: SystemTime,
+}
+
+impl App {
+    fn site(&self) -> Arc<Site> {
+        let site = self.site.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&site)
+    }
+
+    pub(crate) fn replace(&self, site: Site) {
+        let mut current = self.site.write().unwrap_or_else(PoisonError::into_inner);
+        let old = mem::replace(&mut *current, Arc::new(site));
+        drop(current);
+        // Behind the lock: the last user of a site ends its engine.
+        drop(old);
+    }
 }
 
 /// Makes the service.
@@ -55,7 +72,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 }
 
 async fn show_index(State(app): State<Arc<App>>, request: Request) -> Html<String> {
-    let listen = app.config.listen.first().map(ToString::to_string);
+    let site = app.site();
+    let listen = site.config.listen.first().map(ToString::to_string);
     let host = request
         .headers()
         .get(header::HOST)
@@ -67,7 +85,7 @@ async fn show_index(State(app): State<Arc<App>>, request: Request) -> Html<Strin
         .or(listen.as_deref())
         .unwrap_or_default();
     let last_bytes = |file_name: &str| app.transfers.last_bytes(file_name);
-    Html(index::page(&app.config.routes, host, last_bytes))
+    Html(index::page(&site.routes, host, last_bytes))
 }
 
 async fn show_health(State(app): State<Arc<App>>) -> Json<serde_json::Value> {
@@ -87,15 +105,16 @@ async fn stream(State(app): State<Arc<App>>, request: Request) -> Response<Body>
     let (head, body) = request.into_parts();
     let request = Request::from_parts(head, ());
     let file_name = decode(request.uri().path().trim_start_matches('/'));
-    match find(&app.config, &request, body, &file_name).await {
-        Ok(export) => send(&app, &request, &file_name, export).await,
+    let site = app.site();
+    match find(&site, &request, body, &file_name).await {
+        Ok(export) => send(&app, &site, &request, &file_name, export).await,
         Err(refusal) => refuse(refusal),
     }
 }
 
 /// Finds what was asked for, and checks the parameters.
 async fn find<'a>(
-    config: &'a Config,
+    site: &'a Site,
     request: &Request<()>,
     body: Body,
     file_name: &str,
@@ -103,26 +122,27 @@ async fn find<'a>(
     let in_url = request.uri().query().unwrap_or_default();
     let query = match *request.method() {
         Method::GET | Method::HEAD => Query::parse(in_url),
-        Method::POST if takes_posts(config, file_name) => {
-            let patience = config.limits.header_timeout;
+        Method::POST if takes_posts(site, file_name) => {
+            let patience = site.config.limits.header_timeout;
             posted::read(request.headers(), body, patience, in_url).await?
         }
-        _ if takes_posts(config, file_name) => return Err(only(READING_OR_POSTING)),
+        _ if takes_posts(site, file_name) => return Err(only(READING_OR_POSTING)),
         _ => return Err(only(READING)),
     };
     let accept = request.headers().get(header::ACCEPT);
     let accept = accept.and_then(|accept| accept.to_str().ok());
-    Export::find(config, file_name, &query, accept).await
+    Export::find(site, file_name, &query, accept).await
 }
 
-fn takes_posts(config: &Config, file_name: &str) -> bool {
-    let found = config.routes.find(file_name);
+fn takes_posts(site: &Site, file_name: &str) -> bool {
+    let found = site.routes.find(file_name);
     found.is_some_and(|found| found.route.source.takes_posts())
 }
 
 /// Starts a file's stream and answers with it.
 async fn send(
     app: &App,
+    site: &Arc<Site>,
     request: &Request<()>,
     file_name: &str,
     export: Export<'_>,
@@ -136,8 +156,8 @@ async fn send(
         .file_name(&export.file_name())
         .length(export.prepared.length)
         .compressible(export.is_compressible())
-        .commit_after(app.config.stream.commit_after)
-        .commit_bytes(app.config.stream.commit_bytes);
+        .commit_after(site.config.stream.commit_after)
+        .commit_bytes(site.config.stream.commit_bytes);
     if let Some(rows) = &export.prepared.rows {
         asked.capped = Some(Arc::clone(&rows.capped));
         if let Some(most) = rows.rows_max {
@@ -153,11 +173,19 @@ async fn send(
     let open = request.extensions().get::<Open>().cloned();
     let span = tracing::info_span!("stream", route = file_name);
     let transfers = app.transfers.clone();
+    let site = Arc::clone(site);
+    let options = site.config.stream_options().pool(transfers.pool());
+    let write = export.prepared.write;
     let response = download
-        .options(app.config.stream_options().pool(transfers.pool()))
+        .options(options)
         .observe(move |stream| transfers.follow(stream, asked.clone()))
         .respond(request, |options| {
-            span.in_scope(|| options.stream_out(export.prepared.write))
+            span.in_scope(|| {
+                options.stream_out(move |out| {
+                    let _kept_to_the_end = site;
+                    write(out)
+                })
+            })
         })
         .await;
     // What is no stream has none of its deadlines.

@@ -175,10 +175,6 @@ impl RouteTable {
             .filter(|route| route.gives_rows() && route.name == name)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.by_file_name.is_empty()
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Route)> {
         self.by_file_name
             .iter()

@@ -1,9 +1,10 @@
 //! The server: listens, accepts within its limits, drains at the end.
 
 use std::{
+    fmt,
     io::{self, Write},
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, RwLock},
     time::{Duration, SystemTime},
 };
 
@@ -23,11 +24,12 @@ use tokio::{
 };
 
 use crate::{
-    config::{self, Config},
+    config::{self, Config, Limits},
     connection::{self, Patience},
     error::Fatal,
     index,
     respond::{App, router},
+    site::Site,
     transfers::Transfers,
 };
 
@@ -53,29 +55,30 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 
 /// Serves until a signal comes; blocks.
 pub(crate) fn run(config: Config) -> Result<(), Fatal> {
+    let site = Site::build(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Fatal::Other(format!("no runtime: {error}")))?;
-    let served = runtime.block_on(serve(config));
+    let served = runtime.block_on(serve(site));
     // Sources that do not return (a blocked read, a computation) must not keep the process.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(config: Config) -> Result<(), Fatal> {
-    let listener = listen(&config.listen).await?;
+async fn serve(site: Site) -> Result<(), Fatal> {
+    let listener = listen(&site.config.listen).await?;
     let mut signals = Signals::new()?;
     let address = listener
         .local_addr()
         .map_err(|error| Fatal::Other(format!("no address: {error}")))?;
     // Who has read enough may close the output: the server goes on.
-    let _closed = print_urls(&config, address);
-    tracing::info!(%address, routes = config.routes.iter().count(), "listening");
+    let _closed = print_urls(&site, address);
+    tracing::info!(%address, routes = site.routes.iter().count(), "listening");
     if cfg!(debug_assertions) {
         tracing::warn!("this is a debug build, many times slower than one with --release");
     }
-    let server = Server::new(config);
+    let server = Server::new(site);
     tokio::select! {
         () = server.accept_all(&listener) => {}
         () = signals.next() => {}
@@ -89,13 +92,13 @@ async fn serve(config: Config) -> Result<(), Fatal> {
 async fn listen(addresses: &[SocketAddr]) -> Result<TcpListener, Fatal> {
     TcpListener::bind(addresses).await.map_err(|error| {
         let addresses = config::show(addresses);
-        Fatal::Config(format!("cannot listen on {addresses}: {error}"))
+        Fatal::config(format!("cannot listen on {addresses}: {error}"))
     })
 }
 
-fn print_urls(config: &Config, address: SocketAddr) -> io::Result<()> {
+fn print_urls(site: &Site, address: SocketAddr) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    for (file_name, route) in config.routes.iter() {
+    for (file_name, route) in site.routes.iter() {
         let query = route.source.example_query();
         let forms = route.other_suffixes();
         writeln!(
@@ -108,7 +111,8 @@ fn print_urls(config: &Config, address: SocketAddr) -> io::Result<()> {
     out.flush()
 }
 
-struct Server {
+/// A server, which answers with its current [`Site`].
+pub struct Server {
     app: Arc<App>,
     router: Router,
     builder: auto::Builder<TokioExecutor>,
@@ -116,26 +120,42 @@ struct Server {
     stop: watch::Sender<()>,
     connections: Arc<Semaphore>,
     connections_max: usize,
+    limits: Limits,
+    drain: Duration,
 }
 
 impl Server {
-    fn new(config: Config) -> Self {
-        let pool = StreamPool::new(config.pool_options());
-        let connections_max = config.limits.max_connections;
-        let builder = http_builder(&config);
+    /// Makes a server of a site. The limits of its configuration hold for as long as it runs: those
+    /// of the pool and of connections, and the drain.
+    pub fn new(site: Site) -> Self {
+        let Config { limits, drain, .. } = site.config;
         let app = Arc::new(App {
-            config,
-            transfers: Transfers::new(pool),
+            transfers: Transfers::new(StreamPool::new(site.config.pool_options())),
+            site: RwLock::new(Arc::new(site)),
             started: SystemTime::now(),
         });
         Self {
             router: router(Arc::clone(&app)),
             app,
-            builder,
+            builder: http_builder(&limits),
             stop: watch::Sender::new(()),
-            connections: Arc::new(Semaphore::new(connections_max)),
-            connections_max,
+            connections: Arc::new(Semaphore::new(limits.max_connections)),
+            connections_max: limits.max_connections,
+            limits,
+            drain,
         }
+    }
+
+    /// Returns the service: the files, the index, `/healthz` and `/transfers`. On a connection that
+    /// is not a [`datastreamer_http::Armed`], a stream that fails on HTTP/1.1 ends the connection
+    /// before its last chunk, and does not reset it.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Serves another site from the next request on. Streams of the old one go on until they end.
+    pub fn replace(&self, site: Site) {
+        self.app.replace(site);
     }
 
     /// Accepts connections for ever. At the limit the next one waits in the kernel's backlog.
@@ -155,11 +175,10 @@ impl Server {
     }
 
     fn serve_connection(&self, socket: TcpStream, permit: OwnedSemaphorePermit) {
-        let limits = &self.app.config.limits;
-        let io = Armed::new(socket).write_stall(limits.client_stall);
+        let io = Armed::new(socket).write_stall(self.limits.client_stall);
         let patience = Patience {
-            first: limits.header_timeout,
-            idle: limits.idle_timeout,
+            first: self.limits.header_timeout,
+            idle: self.limits.idle_timeout,
         };
         let (builder, router) = (self.builder.clone(), self.router.clone());
         let served = connection::serve(io, builder, router, patience, self.stop.subscribe());
@@ -177,7 +196,7 @@ impl Server {
     /// aborts at once.
     async fn shut_down(self, mut signals: Signals) {
         let pool = self.app.transfers.pool().clone();
-        let drain = self.app.config.drain;
+        let drain = self.drain;
         tracing::info!(active = pool.active(), ?drain, "shutting down");
         pool.refuse_new();
         // hyper is told only when no response is under way: it would put `Connection: close` on a
@@ -212,12 +231,12 @@ impl Server {
     }
 }
 
-fn http_builder(config: &Config) -> auto::Builder<TokioExecutor> {
+fn http_builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(config.limits.header_timeout)
+        .header_read_timeout(limits.header_timeout)
         .max_buf_size(HTTP1_BUFFER_BYTES);
     builder
         .http2()
@@ -256,6 +275,14 @@ impl Signals {
             _ = self.interrupt.recv() => {}
             _ = self.hang_up.recv() => {}
         }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 

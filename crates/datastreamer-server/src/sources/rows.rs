@@ -9,7 +9,7 @@ mod stars;
 mod table;
 mod write;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use arrow::{datatypes::Schema, record_batch::RecordBatchReader};
 use datastreamer::StopToken;
@@ -48,7 +48,7 @@ pub(crate) struct RowRoute {
     pub(crate) source: RowSource,
     /// Nobody gets more rows than this.
     pub(crate) rows_max: Option<u64>,
-    pub(crate) settings: Arc<RowSettings>,
+    pub(crate) settings: RowSettings,
 }
 
 /// Where rows come from.

@@ -17,6 +17,7 @@ mod configuration;
 mod connections;
 mod databases;
 mod directories;
+mod embedding;
 mod limits;
 mod pages;
 mod settings;

@@ -1,0 +1,168 @@
+//! What a configuration file says, as written: every key that there is, unchecked.
+//!
+//! serde reads it; `resolve.rs` checks it.
+
+use std::{collections::BTreeMap, fmt, num::NonZeroUsize, path::PathBuf};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::units::{ByteSize, Span};
+
+/// The whole file, as written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Raw {
+    pub(super) server: RawServer,
+    pub(super) stream: RawStream,
+    pub(super) limits: RawLimits,
+    pub(super) tables: RawTables,
+    pub(super) sql: RawSql,
+    pub(super) databases: BTreeMap<String, Spanned<RawDatabase>>,
+    pub(super) routes: BTreeMap<String, Spanned<RawRoute>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawServer {
+    pub(super) listen: Option<String>,
+    pub(super) drain: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawStream {
+    pub(super) chunk_bytes: Option<ByteSize>,
+    pub(super) buffer_bytes: Option<ByteSize>,
+    pub(super) fast_buffer_bytes: Option<ByteSize>,
+    pub(super) flush_after: Option<Span>,
+    pub(super) commit_after: Option<Span>,
+    pub(super) commit_bytes: Option<ByteSize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawLimits {
+    pub(super) max_active: Option<NonZeroUsize>,
+    pub(super) max_waiting: Option<usize>,
+    pub(super) reserve_bytes: Option<ByteSize>,
+    pub(super) max_connections: Option<NonZeroUsize>,
+    pub(super) queue_timeout: Option<Span>,
+    pub(super) header_timeout: Option<Span>,
+    pub(super) idle_timeout: Option<Span>,
+    pub(super) client_stall: Option<Span>,
+    pub(super) client_min_rate: Option<ByteSize>,
+    pub(super) source_stall: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawTables {
+    pub(super) memory_bytes: Option<ByteSize>,
+    pub(super) spill_bytes: Option<ByteSize>,
+    pub(super) spill_folder: Option<PathBuf>,
+    pub(super) time_limit: Option<Span>,
+    pub(super) threads: Option<NonZeroUsize>,
+    pub(super) length_wait: Option<Span>,
+    pub(super) spool_bytes: Option<ByteSize>,
+    pub(super) parquet_compression: Option<String>,
+    pub(super) votable_version: Option<String>,
+    pub(super) html_rows: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawSql {
+    pub(super) enabled: bool,
+    pub(super) max_rows: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRoute {
+    pub(super) kind: Kind,
+    pub(super) suffix: Option<String>,
+    pub(super) media_type: Option<String>,
+    pub(super) description: Option<String>,
+    pub(super) compress: Option<bool>,
+    pub(super) path: Option<PathBuf>,
+    pub(super) argv: Option<Vec<String>>,
+    pub(super) sql: Option<String>,
+    pub(super) database: Option<String>,
+    pub(super) parameters: Option<Vec<RawParameter>>,
+    pub(super) columns: Option<BTreeMap<String, BTreeMap<String, String>>>,
+    pub(super) max_rows: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Kind {
+    Noise,
+    Directory,
+    Command,
+    Table,
+    Query,
+    Postgres,
+    Stars,
+}
+
+/// A PostgreSQL server, as written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDatabase {
+    pub(super) url: String,
+    pub(super) password_file: Option<PathBuf>,
+    pub(super) tls_ca_file: Option<PathBuf>,
+    pub(super) max_connections: Option<NonZeroUsize>,
+    pub(super) acquire_timeout: Option<Span>,
+    pub(super) statement_timeout: Option<Span>,
+}
+
+/// A parameter of a query, as written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawParameter {
+    pub(super) name: String,
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) default: Option<RawValue>,
+    pub(super) min: Option<RawValue>,
+    pub(super) max: Option<RawValue>,
+    pub(super) max_length: Option<usize>,
+    pub(super) description: Option<String>,
+}
+
+/// A value as TOML has it: numbers and booleans bare, dates as text.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum RawValue {
+    Bool(bool),
+    Integer(i64),
+    Float(f64),
+    Text(String),
+}
+
+impl fmt::Display for RawValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(value) => value.fmt(f),
+            Self::Integer(value) => value.fmt(f),
+            Self::Float(value) => value.fmt(f),
+            Self::Text(value) => value.fmt(f),
+        }
+    }
+}
+
+impl Kind {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Noise => "noise",
+            Self::Directory => "directory",
+            Self::Command => "command",
+            Self::Table => "table",
+            Self::Query => "query",
+            Self::Postgres => "postgres",
+            Self::Stars => "stars",
+        }
+    }
+}

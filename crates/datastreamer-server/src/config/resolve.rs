@@ -1,0 +1,308 @@
+//! From what was written to the [`Config`]: every check that needs no file of the routes.
+
+use std::{num::NonZeroUsize, path::Path, time::Duration};
+
+use datastreamer::{
+    DEFAULT_BUFFER_BYTES, DEFAULT_CHUNK_BYTES, DEFAULT_CONSUMER_STALL, DEFAULT_FLUSH_AFTER,
+    DEFAULT_MAX_ACTIVE, DEFAULT_MAX_WAITING, DEFAULT_QUEUE_TIMEOUT, DEFAULT_RESERVE_BYTES,
+    DEFAULT_SOURCE_STALL,
+};
+use datastreamer_http::{DEFAULT_COMMIT_AFTER, DEFAULT_COMMIT_BYTES};
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+use toml::{Spanned, Table};
+
+use super::{
+    Config, Limits, RouteConfig, SourceConfig, SqlConfig, StreamConfig,
+    environment::read_environment,
+    origin::Origin,
+    parse_listen,
+    raw::{Kind, Raw, RawLimits, RawRoute, RawStream},
+    rows,
+};
+use crate::{
+    error::Fatal,
+    units::{ByteSize, Span},
+};
+
+/// This machine only: whoever wants to be seen by others says so.
+const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+/// Half of systemd's default for a stop (90 s), so that the visible aborts come before a SIGKILL.
+const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
+/// Eight times the active streams: index pages, waiting and finished clients need connections
+/// too. At about 20 KiB each they are 80 MiB.
+const DEFAULT_MAX_CONNECTIONS: usize = 4096;
+/// What slow lines need for a head of a few kilobytes, several times over.
+const DEFAULT_HEADER_TIMEOUT: Duration = Duration::from_secs(20);
+/// Three times the pings that keep an HTTP/2 connection alive: browsers come back to one within
+/// seconds, and who has been quiet for a minute costs a place.
+const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// 64 MiB a chunk: 512 times the size beyond which larger ones are no faster, and what any system
+/// maps.
+const CHUNK_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// 1 GiB a stream: seconds of the fastest network. More is a cache, and no buffer.
+const BUFFER_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+/// Checks a configuration's text, with the settings of the environment laid over it.
+pub(super) fn with_environment(text: &str, mut origin: Origin<'_>) -> Result<Config, Fatal> {
+    // Once for its errors, which name the line; the environment has no lines.
+    let raw: Raw = toml::from_str(text).map_err(|error| origin.error(&error))?;
+    let mut table: Table = toml::from_str(text).map_err(|error| origin.error(&error))?;
+    for keeps_its_lines in ["routes", "databases"] {
+        table.remove(keeps_its_lines);
+    }
+    for variable in read_environment()? {
+        variable.lay_over(&mut table);
+        let setting = (variable.section, variable.key);
+        origin.variables.insert(setting, variable.name);
+    }
+    let mut overridden = Raw::deserialize(table).map_err(|error| Fatal::config(error.message()))?;
+    overridden.routes = raw.routes;
+    overridden.databases = raw.databases;
+    resolve(overridden, &origin)
+}
+
+fn resolve(raw: Raw, origin: &Origin<'_>) -> Result<Config, Fatal> {
+    let mut errors = Errors::default();
+    let listen = raw.server.listen.as_deref().unwrap_or(DEFAULT_LISTEN);
+    let listen = parse_listen(listen).map_err(|text| origin.refuse("server", "listen", &text));
+    let listen = errors.collect(listen);
+    let stream = errors.collect(resolve_stream(&raw.stream, origin));
+    let limits = errors.collect(resolve_limits(&raw.limits, origin));
+    let engine = errors.collect(rows::engine(&raw.tables, origin));
+    let settings = errors.collect(rows::settings(&raw.tables, origin));
+    let databases = raw.databases.iter().map(|(name, database)| {
+        let resolved = rows::database(name, database, origin);
+        (name.clone(), resolved)
+    });
+    let databases = databases.collect();
+    let routes = raw.routes.iter();
+    let routes = routes.map(|(name, route)| resolve_route(name, route, origin));
+    let routes = routes.filter_map(|route| errors.collect(route)).collect();
+    match (listen, stream, limits, engine, settings) {
+        (Some(listen), Some(stream), Some(limits), Some(engine), Some(rows))
+            if errors.0.is_empty() =>
+        {
+            Ok(Config {
+                listen,
+                drain: duration(raw.server.drain, DEFAULT_DRAIN),
+                stream,
+                limits,
+                engine,
+                rows,
+                sql: raw.sql.enabled.then(|| SqlConfig {
+                    rows_max: raw.sql.max_rows,
+                    origin: origin.of_setting("sql", "enabled") + " ",
+                }),
+                databases,
+                routes,
+            })
+        }
+        _ => Err(Fatal::Config(errors.0)),
+    }
+}
+
+/// The errors of a configuration, all of them.
+#[derive(Default)]
+struct Errors(Vec<String>);
+
+impl Errors {
+    fn collect<T>(&mut self, result: Result<T, Fatal>) -> Option<T> {
+        result.map_err(|error| self.0.extend(error.lines())).ok()
+    }
+}
+
+fn resolve_stream(raw: &RawStream, origin: &Origin<'_>) -> Result<StreamConfig, Fatal> {
+    let refuse = |key, text: String| Err(origin.refuse("stream", key, &text));
+    let buffer_bytes = bytes(raw.buffer_bytes, DEFAULT_BUFFER_BYTES);
+    // A small buffer makes small chunks.
+    let small_bytes = DEFAULT_CHUNK_BYTES.min(buffer_bytes / 2).max(1);
+    let chunk_bytes = bytes(raw.chunk_bytes, small_bytes);
+    let fast_buffer_bytes = raw.fast_buffer_bytes.map(|size| bytes(Some(size), 0));
+    if !(1..=CHUNK_BYTES_MAX).contains(&chunk_bytes) {
+        let text = format!("must be from 1 to {CHUNK_BYTES_MAX}");
+        return refuse("chunk_bytes", text);
+    }
+    for (key, size) in [
+        ("buffer_bytes", Some(buffer_bytes)),
+        ("fast_buffer_bytes", fast_buffer_bytes),
+    ] {
+        if size.is_some_and(|size| size > BUFFER_BYTES_MAX) {
+            return refuse(key, format!("must be at most {BUFFER_BYTES_MAX}"));
+        }
+    }
+    if buffer_bytes < chunk_bytes * 2 {
+        // Whichever was written.
+        return match raw.buffer_bytes {
+            Some(_) => refuse(
+                "buffer_bytes",
+                format!(
+                    "({buffer_bytes}) must hold two chunks of stream.chunk_bytes ({chunk_bytes})"
+                ),
+            ),
+            None => refuse(
+                "chunk_bytes",
+                format!("({chunk_bytes}) must fit twice into stream.buffer_bytes ({buffer_bytes})"),
+            ),
+        };
+    }
+    if fast_buffer_bytes.is_some_and(|fast| fast < buffer_bytes) {
+        let text = format!("must be at least stream.buffer_bytes ({buffer_bytes})");
+        return refuse("fast_buffer_bytes", text);
+    }
+    // What is held back is in the buffer, beside the chunk being filled.
+    let commit_bytes_max = buffer_bytes - chunk_bytes;
+    let commit_bytes = bytes(raw.commit_bytes, DEFAULT_COMMIT_BYTES.min(commit_bytes_max));
+    if commit_bytes > commit_bytes_max {
+        let text = format!(
+            "({commit_bytes}) must fit into stream.buffer_bytes beside one chunk: at most \
+             {commit_bytes_max}"
+        );
+        return refuse("commit_bytes", text);
+    }
+    Ok(StreamConfig {
+        chunk_bytes: raw.chunk_bytes.map(|_| chunk_bytes),
+        buffer_bytes: raw.buffer_bytes.map(|_| buffer_bytes),
+        fast_buffer_bytes,
+        flush_after: duration(raw.flush_after, DEFAULT_FLUSH_AFTER),
+        commit_after: duration(raw.commit_after, DEFAULT_COMMIT_AFTER),
+        commit_bytes,
+    })
+}
+
+fn resolve_limits(raw: &RawLimits, origin: &Origin<'_>) -> Result<Limits, Fatal> {
+    let refuse = |key, text: &str| Err(origin.refuse("limits", key, text));
+    let limits = Limits {
+        max_active: raw.max_active.map_or(DEFAULT_MAX_ACTIVE, NonZeroUsize::get),
+        max_waiting: raw.max_waiting.unwrap_or(DEFAULT_MAX_WAITING),
+        reserve_bytes: bytes(raw.reserve_bytes, DEFAULT_RESERVE_BYTES),
+        queue_timeout: duration(raw.queue_timeout, DEFAULT_QUEUE_TIMEOUT),
+        max_connections: raw
+            .max_connections
+            .map_or(DEFAULT_MAX_CONNECTIONS, NonZeroUsize::get),
+        header_timeout: duration(raw.header_timeout, DEFAULT_HEADER_TIMEOUT),
+        idle_timeout: duration(raw.idle_timeout, DEFAULT_IDLE_TIMEOUT),
+        client_stall: duration_or_never(raw.client_stall, DEFAULT_CONSUMER_STALL),
+        client_min_rate: raw.client_min_rate.map_or(0, |rate| rate.0),
+        source_stall: duration_or_never(raw.source_stall, DEFAULT_SOURCE_STALL),
+    };
+    for (key, time) in [
+        ("header_timeout", limits.header_timeout),
+        ("idle_timeout", limits.idle_timeout),
+    ] {
+        if time.is_zero() {
+            return refuse(key, "must not be 0: nobody could ask for anything");
+        }
+    }
+    if limits.queue_timeout.is_zero() {
+        let text = "must not be 0: with max_waiting = 0 nobody waits";
+        return refuse("queue_timeout", text);
+    }
+    if limits.client_min_rate > 0 && limits.client_stall.is_none() {
+        let text = "is measured over limits.client_stall, which must not be 0 then";
+        return refuse("client_min_rate", text);
+    }
+    if limits.max_connections > Semaphore::MAX_PERMITS {
+        let text = format!("must be at most {}", Semaphore::MAX_PERMITS);
+        return refuse("max_connections", &text);
+    }
+    Ok(limits)
+}
+
+fn resolve_route(
+    name: &str,
+    spanned: &Spanned<RawRoute>,
+    origin: &Origin<'_>,
+) -> Result<RouteConfig, Fatal> {
+    let raw = spanned.get_ref();
+    let line = origin.line_of(spanned.span().start);
+    let at = format!("{}:{line}: routes.{name}: ", origin.file);
+    let refuse = |text: String| Fatal::config(format!("{at}{text}"));
+    check_keys(raw).map_err(refuse)?;
+    let path = origin
+        .folder
+        .join(raw.path.as_deref().unwrap_or(Path::new("")));
+    let sql = raw.sql.clone().unwrap_or_default();
+    let metadata = rows::column_metadata(raw);
+    let source = match raw.kind {
+        Kind::Noise => SourceConfig::Noise,
+        Kind::Directory => SourceConfig::Directory(path),
+        Kind::Command => SourceConfig::Command {
+            argv: raw.argv.clone().unwrap_or_default(),
+            folder: origin.folder.clone(),
+        },
+        Kind::Table => SourceConfig::Table { path, metadata },
+        Kind::Query => SourceConfig::Query {
+            sql,
+            parameters: rows::parameters(raw).map_err(refuse)?,
+            metadata,
+        },
+        Kind::Postgres => SourceConfig::Postgres {
+            database: raw.database.clone(),
+            sql,
+            parameters: rows::parameters(raw).map_err(refuse)?,
+            metadata,
+        },
+        Kind::Stars => SourceConfig::Stars,
+    };
+    Ok(RouteConfig {
+        suffix: raw.suffix.clone(),
+        media_type: raw.media_type.clone(),
+        description: raw.description.clone(),
+        compress: raw.compress.unwrap_or(false),
+        rows_max: raw.max_rows,
+        origin: at,
+        ..RouteConfig::new(name, source)
+    })
+}
+
+/// Refuses keys that belong to another kind of route, and finds those that lack.
+fn check_keys(raw: &RawRoute) -> Result<(), String> {
+    use Kind as K;
+    /// A key, whether it is there, whose it is, and whether that cannot do without it.
+    type Key<'a> = (&'a str, bool, &'a [Kind], bool);
+    let files: &[Kind] = &[K::Noise, K::Directory, K::Command];
+    let queries: &[Kind] = &[K::Query, K::Postgres];
+    let described: &[Kind] = &[K::Table, K::Query, K::Postgres];
+    let rows: &[Kind] = &[K::Table, K::Query, K::Postgres, K::Stars];
+    let keys: [Key<'_>; 9] = [
+        ("path", raw.path.is_some(), &[K::Directory, K::Table], true),
+        ("argv", raw.argv.is_some(), &[K::Command], true),
+        ("sql", raw.sql.is_some(), queries, true),
+        ("database", raw.database.is_some(), &[K::Postgres], false),
+        ("parameters", raw.parameters.is_some(), queries, false),
+        ("columns", raw.columns.is_some(), described, false),
+        ("max_rows", raw.max_rows.is_some(), rows, false),
+        ("suffix", raw.suffix.is_some(), files, false),
+        ("media_type", raw.media_type.is_some(), files, false),
+    ];
+    for (key, is_there, owners, is_needed) in keys {
+        let is_owner = owners.contains(&raw.kind);
+        if is_there && !is_owner {
+            let owners: Vec<_> = owners
+                .iter()
+                .map(|kind| format!("\"{}\"", kind.name()))
+                .collect();
+            return Err(format!("`{key}` belongs to kind {}", owners.join(", ")));
+        }
+        if is_needed && is_owner && !is_there {
+            return Err(format!("`{key}` is missing"));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn bytes(raw: Option<ByteSize>, default: usize) -> usize {
+    raw.map_or(default, |size| {
+        usize::try_from(size.0).unwrap_or(usize::MAX)
+    })
+}
+
+pub(super) fn duration(raw: Option<Span>, default: Duration) -> Duration {
+    raw.map_or(default, |span| span.0)
+}
+
+/// 0 is never.
+pub(super) fn duration_or_never(raw: Option<Span>, default: Duration) -> Option<Duration> {
+    Some(duration(raw, default)).filter(|time| !time.is_zero())
+}

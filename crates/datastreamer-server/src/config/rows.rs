@@ -1,0 +1,158 @@
+//! What the configuration says of tables: the bounds of their queries, how they become files, their
+//! databases, columns and parameters.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use datastreamer_engine::EngineOptions;
+use datastreamer_rows::{
+    parameters::{Parameter, ParameterKind, Parameters, Value},
+    postgres::PostgresOptions,
+};
+use datastreamer_table::{WriterOptions, column_metadata::ColumnMetadata, meta, votable::Version};
+use toml::Spanned;
+
+use super::{
+    DatabaseConfig,
+    origin::Origin,
+    raw::{RawDatabase, RawParameter, RawRoute, RawTables, RawValue},
+    resolve::{bytes, duration},
+};
+use crate::{
+    cli::parse_compression,
+    error::Fatal,
+    sources::rows::{RowSettings, is_reserved},
+};
+
+/// Below the 30 to 60 s after which browsers and proxies give up on a head: what is not spooled
+/// by then goes without a length.
+const DEFAULT_LENGTH_WAIT: Duration = Duration::from_secs(25);
+
+/// What bounds the queries.
+pub(super) fn engine(raw: &RawTables, origin: &Origin<'_>) -> Result<EngineOptions, Fatal> {
+    let defaults = EngineOptions::default();
+    let time_limit = duration(raw.time_limit, defaults.time_limit);
+    if time_limit.is_zero() {
+        return Err(origin.refuse("tables", "time_limit", "must not be 0"));
+    }
+    Ok(EngineOptions {
+        memory_bytes: bytes(raw.memory_bytes, defaults.memory_bytes),
+        spill_bytes: raw.spill_bytes.map_or(defaults.spill_bytes, |size| size.0),
+        spill_folder: spill_folder(raw, origin)?,
+        time_limit,
+        threads: raw.threads.map(Into::into),
+    })
+}
+
+fn spill_folder(raw: &RawTables, origin: &Origin<'_>) -> Result<Option<PathBuf>, Fatal> {
+    let Some(folder) = &raw.spill_folder else {
+        return Ok(None);
+    };
+    let folder = origin.folder.join(folder);
+    if !folder.is_dir() {
+        let text = format!("({}) is no directory", folder.display());
+        return Err(origin.refuse("tables", "spill_folder", &text));
+    }
+    Ok(Some(folder))
+}
+
+/// How rows become files.
+pub(super) fn settings(raw: &RawTables, origin: &Origin<'_>) -> Result<RowSettings, Fatal> {
+    let mut writer = WriterOptions::default();
+    if let Some(text) = &raw.parquet_compression {
+        let compression = parse_compression(text);
+        let refuse = |text: String| origin.refuse("tables", "parquet_compression", &text);
+        writer.parquet_compression = compression.map_err(refuse)?;
+    }
+    writer.votable_version = match raw.votable_version.as_deref() {
+        None | Some("1.4") => Version::V1_4,
+        Some("1.5") => Version::V1_5,
+        Some(_) => {
+            let text = "must be \"1.4\" or \"1.5\"";
+            return Err(origin.refuse("tables", "votable_version", text));
+        }
+    };
+    if let Some(rows) = raw.html_rows {
+        writer.html_rows_max = rows;
+    }
+    if let Some(size) = raw.spool_bytes {
+        writer.spool_bytes_max = size.0;
+    }
+    if let Some(folder) = &raw.spill_folder {
+        writer.spool_directory = origin.folder.join(folder);
+    }
+    Ok(RowSettings {
+        writer,
+        length_wait: duration(raw.length_wait, DEFAULT_LENGTH_WAIT),
+    })
+}
+
+/// The connections to a PostgreSQL server.
+pub(super) fn database(
+    name: &str,
+    spanned: &Spanned<RawDatabase>,
+    origin: &Origin<'_>,
+) -> DatabaseConfig {
+    let raw = spanned.get_ref();
+    let line = origin.line_of(spanned.span().start);
+    let defaults = PostgresOptions::new(&raw.url);
+    let beside = |file: &Option<PathBuf>| file.as_ref().map(|file| origin.folder.join(file));
+    let options = PostgresOptions {
+        password_file: beside(&raw.password_file),
+        tls_ca_file: beside(&raw.tls_ca_file),
+        max_connections: raw
+            .max_connections
+            .map_or(defaults.max_connections, Into::into),
+        acquire_timeout: duration(raw.acquire_timeout, defaults.acquire_timeout),
+        statement_timeout: raw.statement_timeout.map(|span| span.0),
+        ..defaults
+    };
+    DatabaseConfig {
+        options,
+        origin: format!("{}:{line}: databases.{name}: ", origin.file),
+    }
+}
+
+/// What a route says of its table and columns.
+pub(super) fn column_metadata(raw: &RawRoute) -> ColumnMetadata {
+    let description = raw.description.clone();
+    let description = description.map(|text| (meta::DESCRIPTION.to_owned(), text));
+    ColumnMetadata {
+        table: BTreeMap::from_iter(description),
+        columns: raw.columns.clone().unwrap_or_default(),
+    }
+}
+
+pub(super) fn parameters(raw: &RawRoute) -> Result<Parameters, String> {
+    let declared = raw.parameters.iter().flatten();
+    let declared: Result<Vec<_>, String> = declared.map(parameter).collect();
+    Parameters::new(declared?).map_err(|error| error.to_string())
+}
+
+fn parameter(raw: &RawParameter) -> Result<Parameter, String> {
+    let about = |text: String| format!("parameter {}: {text}", raw.name);
+    if is_reserved(&raw.name) {
+        return Err(about("is what every route takes: call it otherwise".into()));
+    }
+    let kind = ParameterKind::ALL
+        .iter()
+        .find(|kind| kind.name() == raw.kind);
+    let kind = *kind.ok_or_else(|| {
+        let names: Vec<_> = ParameterKind::ALL.iter().map(|kind| kind.name()).collect();
+        about(format!(
+            "there is no type `{}`; there are {}",
+            raw.kind,
+            names.join(", ")
+        ))
+    })?;
+    let value = |raw: &Option<RawValue>| -> Result<Option<Value>, String> {
+        let value = raw.as_ref().map(|raw| Value::parse(kind, &raw.to_string()));
+        value.transpose().map_err(about)
+    };
+    let mut parameter = Parameter::new(&raw.name, kind);
+    parameter.default = value(&raw.default)?;
+    parameter.minimum = value(&raw.min)?;
+    parameter.maximum = value(&raw.max)?;
+    parameter.max_characters = raw.max_length;
+    parameter.description = raw.description.clone().unwrap_or_default();
+    Ok(parameter)
+}

@@ -1,0 +1,123 @@
+//! The program `datastreamer`, as a library: what it serves, and the server.
+//!
+//! [`Config`] is what a configuration file says; [`Site::build`] opens what it names; [`Server`]
+//! answers requests with the current [`Site`], and takes a new one while it runs. [`run`] is the
+//! program: it parses the command line and runs one of its commands.
+//!
+//! ```
+//! use datastreamer_server::{Config, Server, Site};
+//!
+//! let config = Config::parse("[routes.noise]\nkind = \"noise\"\n", "".as_ref())?;
+//! let server = Server::new(Site::build(&config)?);
+//! let _router: axum::Router = server.router(); // nest it into a service of your own
+//! server.replace(Site::build(&config)?); // requests from now on see the new site
+//! # Ok::<(), datastreamer_server::Fatal>(())
+//! ```
+
+mod cat;
+mod cli;
+mod config;
+mod connection;
+mod error;
+mod export;
+mod index;
+mod posted;
+mod respond;
+mod routes;
+mod serve;
+mod site;
+mod sources;
+mod telemetry;
+mod transfers;
+mod units;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::Parser;
+use datastreamer_table::Format;
+
+use crate::{
+    cli::{Check, Cli, Command},
+    telemetry::Pace,
+};
+
+pub use crate::{config::Config, error::Fatal, serve::Server, site::Site};
+
+/// What `cat` logs: its output and its exit code say the rest.
+const CAT_LOG_FILTER: &str = "warn";
+
+/// Runs the program: parses the command line, runs its command, and returns the exit code. Prints
+/// errors to standard error. Blocks.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let quieter = matches!(cli.command, Command::Cat(_)).then_some(CAT_LOG_FILTER);
+    let pace = match cli.command {
+        Command::Serve(_) => Pace::OfTheProgram,
+        _ => Pace::OfTheReader,
+    };
+    let log = telemetry::start(cli.log_format, quieter, pace);
+    let done = match &cli.command {
+        Command::Serve(serve) => {
+            Config::of_command_line(&serve.routes, serve.listen.as_deref()).and_then(serve::run)
+        }
+        Command::Cat(cat) => cat::run(cat),
+        Command::Check(check) => run_check(check),
+        Command::Formats => print_with(list_formats),
+        Command::Completions(wanted) => print_with(|out| Cli::write_completions(wanted.shell, out)),
+        Command::Man => print_with(Cli::write_manual),
+    };
+    drop(log);
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Fatal::OutputClosed) => Fatal::OutputClosed.exit_code(),
+        Err(error) => {
+            for line in error.lines() {
+                // If standard error is closed, the exit code remains.
+                let _closed = writeln!(io::stderr(), "datastreamer: {line}");
+            }
+            error.exit_code()
+        }
+    }
+}
+
+/// Prints to standard output; a reader that closes it early ends the program.
+fn print_with(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> Result<(), Fatal> {
+    let mut page = Vec::new();
+    let written = write(&mut page).and_then(|()| {
+        let mut out = io::stdout().lock();
+        out.write_all(&page)?;
+        out.flush()
+    });
+    written.map_err(|_| Fatal::OutputClosed)
+}
+
+fn list_formats(out: &mut Vec<u8>) -> io::Result<()> {
+    for format in Format::ALL {
+        let (name, suffix) = (format.name(), format.suffix());
+        let description = format.description();
+        writeln!(
+            out,
+            "{name:<16} .{suffix:<8} {description} ({})",
+            format.media_type()
+        )?;
+    }
+    Ok(())
+}
+
+fn run_check(check: &Check) -> Result<(), Fatal> {
+    let site = Site::build(&Config::read(&check.file)?)?;
+    print_with(|out| say_good(out, check, &site))
+}
+
+fn say_good(out: &mut Vec<u8>, check: &Check, site: &Site) -> io::Result<()> {
+    writeln!(out, "{} is good", check.file.display())?;
+    writeln!(out, "listen {}", config::show(&site.config.listen))?;
+    for (file_name, route) in site.routes.iter() {
+        let forms = route.other_suffixes();
+        writeln!(out, "/{file_name}{forms} ({})", route.media_type())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! The databases of a site: a pool of connections for each, and the threads that drive them.
+
+use std::collections::BTreeMap;
+
+use datastreamer_rows::postgres::PostgresPool;
+use tokio::runtime::{Handle, Runtime};
+
+use crate::{config::DatabaseConfig, error::Fatal};
+
+/// Threads that read from databases: decoding some million rows a second needs one, and a second
+/// one goes on when that is busy.
+const DATABASE_THREADS: usize = 2;
+
+/// The pools, by the names of their databases.
+pub(super) struct Databases {
+    pools: BTreeMap<String, PostgresPool>,
+    /// None without databases.
+    pub(super) threads: Option<DatabaseThreads>,
+}
+
+impl Databases {
+    /// Makes the pools; connects to nothing yet.
+    pub(super) fn open(configured: &BTreeMap<String, DatabaseConfig>) -> Result<Self, Fatal> {
+        let mut databases = Self {
+            pools: BTreeMap::new(),
+            threads: None,
+        };
+        let mut errors = Vec::new();
+        for (name, config) in configured {
+            let pool = databases.connect_later(config);
+            match pool {
+                Ok(pool) => drop(databases.pools.insert(name.clone(), pool)),
+                Err(text) => errors.push(format!("{}{text}", config.origin)),
+            }
+        }
+        match errors.is_empty() {
+            true => Ok(databases),
+            false => Err(Fatal::Config(errors)),
+        }
+    }
+
+    fn connect_later(&mut self, config: &DatabaseConfig) -> Result<PostgresPool, String> {
+        let threads = match &mut self.threads {
+            Some(threads) => threads,
+            threads @ None => threads.insert(DatabaseThreads::start()?),
+        };
+        let pool = PostgresPool::new(config.options.clone(), threads.handle.clone());
+        pool.map_err(|error| error.to_string())
+    }
+
+    /// Finds a database by its name; the only one need not be named.
+    pub(super) fn find(&self, name: Option<&str>) -> Result<&PostgresPool, String> {
+        let pool = match (name, self.pools.first_key_value()) {
+            (Some(name), _) => self.pools.get(name),
+            (None, Some((_, only))) if self.pools.len() == 1 => Some(only),
+            (None, _) => None,
+        };
+        pool.ok_or_else(|| {
+            let names: Vec<_> = self.pools.keys().map(String::as_str).collect();
+            let names = names.join(", ");
+            format!("`database` must be one of [databases]; there are: {names}")
+        })
+    }
+}
+
+/// Drive the connections: not on the event loop of the server, which starts later, and which
+/// decoding would block.
+pub(super) struct DatabaseThreads {
+    handle: Handle,
+    /// Always there, until the drop takes it.
+    runtime: Option<Runtime>,
+}
+
+impl DatabaseThreads {
+    fn start() -> Result<Self, String> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(DATABASE_THREADS)
+            .thread_name("database")
+            .enable_all()
+            .build();
+        let runtime = runtime.map_err(|error| format!("no threads: {error}"))?;
+        Ok(Self {
+            handle: runtime.handle().clone(),
+            runtime: Some(runtime),
+        })
+    }
+}
+
+impl Drop for DatabaseThreads {
+    fn drop(&mut self) {
+        // A runtime that is merely dropped waits, which panics on an event loop.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The library inside the program: a site in a service of one's own, and another in its place.
+
+use std::path::Path;
+
+use axum::{Router, body::Body};
+use datastreamer_server::{Config, Fatal, Server, Site};
+use http::{Request, StatusCode};
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+
+fn site(text: &str) -> Result<Site, Fatal> {
+    Site::build(&Config::parse(text, Path::new(""))?)
+}
+
+async fn get(router: Router, target: &str) -> (StatusCode, Body) {
+    let request = Request::get(target).body(Body::empty()).unwrap();
+    let response = router.oneshot(request).await.unwrap();
+    (response.status(), response.into_body())
+}
+
+async fn bytes(body: Body) -> usize {
+    body.collect().await.unwrap().to_bytes().len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_site_takes_the_place_of_one_whose_streams_go_on() {
+    let old = "[routes.old]\nkind = \"noise\"\n";
+    let server = Server::new(site(old).unwrap());
+    let router = Router::new().nest("/data", server.router());
+    let (status, under_way) = get(router.clone(), "/data/old.bin?n=3MB").await;
+    assert_eq!(status, StatusCode::OK);
+
+    server.replace(site("[routes.new]\nkind = \"stars\"\n").unwrap());
+    let (status, _) = get(router.clone(), "/data/old.bin").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let (status, csv) = get(router, "/data/new.csv?rows=10").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(bytes(csv).await > 100);
+    assert_eq!(bytes(under_way).await, 3_000_000);
+}
+
+#[test]
+fn every_route_that_cannot_be_served_is_named_and_nothing_is_built() {
+    let text = "[routes.a]\nkind = \"directory\"\npath = \"no/such\"\n\
+                [routes.b]\nkind = \"noise\"\n\
+                [routes.c]\nkind = \"command\"\nargv = [\"no-such-program\"]\n";
+    let error = site(text).unwrap_err();
+    let lines = error.lines();
+    assert_eq!(lines.len(), 2, "{error}");
+    assert!(
+        lines[0].starts_with("configuration:1: routes.a: "),
+        "{error}"
+    );
+    assert_eq!(
+        lines[1],
+        "configuration:6: routes.c: there is no program `no-such-program`"
+    );
+}
