@@ -80,12 +80,16 @@ fn in_the_middle_of(large: &Path) -> (Server, Connection, http::Response) {
     client.ask("/tree.tar");
     let response = client.read_head();
     assert_eq!(response.status, 200);
-    // Beyond the small file: the large one has been opened.
+    wait_for_large_file(&server);
+    (server, client, response)
+}
+
+/// Waits until more has been written than the small file: the large one has been opened.
+fn wait_for_large_file(server: &Server) {
     wait::until("the large file", LIMIT, || {
         let transfers = http::transfers(server.port());
         transfers["running"][0]["bytes_written"].as_u64() > Some(200_000)
     });
-    (server, client, response)
 }
 
 fn tree() -> (Scratch, std::path::PathBuf) {
@@ -131,6 +135,7 @@ fn a_file_that_grows_on_the_way_aborts() {
     let mut client = Connection::open_narrow(server.port());
     client.ask("/tree.tar");
     let mut response = client.read_head();
+    wait_for_large_file(&server);
     let mut file = File::options()
         .append(true)
         .open(&large)
