@@ -31,6 +31,7 @@ mod axum_listener;
 mod body;
 mod coding;
 mod disposition;
+mod planning;
 mod problem;
 mod response;
 
@@ -40,5 +41,6 @@ pub use axum_listener::ArmedListener;
 pub use body::{BodyError, DownloadBody};
 pub use coding::{Coding, encode};
 pub use disposition::content_disposition;
+pub use planning::{PlanReport, Planned};
 pub use problem::{Problem, StatusError};
 pub use response::{DEFAULT_COMMIT_AFTER, DEFAULT_COMMIT_BYTES, Download};

@@ -24,23 +24,26 @@ pub(crate) const RETRY_AFTER_SECONDS: u32 = 5;
 /// ```
 #[derive(Clone, Debug)]
 pub struct StatusError {
-    status: StatusCode,
-    detail: String,
+    problem: Problem,
 }
 
 impl StatusError {
     /// Makes an error of a status and a text for the client.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self {
-            status,
-            detail: detail.into(),
-        }
+        Self::from(Problem::new(status, detail))
+    }
+}
+
+impl From<Problem> for StatusError {
+    /// An error whose early failure is answered with exactly this problem.
+    fn from(problem: Problem) -> Self {
+        Self { problem }
     }
 }
 
 impl fmt::Display for StatusError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.detail)
+        f.write_str(&self.problem.detail)
     }
 }
 
@@ -117,7 +120,7 @@ impl From<&Error> for Problem {
     /// A panic's text stays in the log: it was not written for clients.
     fn from(error: &Error) -> Self {
         if let Some(told) = find_status(error) {
-            return Self::new(told.status, told.detail.clone());
+            return told.problem.clone();
         }
         match error.kind() {
             ErrorKind::Busy | ErrorKind::ShutDown => {

@@ -5,7 +5,15 @@
 //! status, a refusal by a full pool too, and a short file an exact length whatever its source
 //! knew.
 
-use std::{collections::VecDeque, fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use datastreamer::{ChunkReader, Error, ErrorKind, StreamHandle, StreamOptions};
@@ -17,6 +25,7 @@ use crate::{
     body::{Carrier, DownloadBody},
     coding::{self, Coding},
     disposition::content_disposition,
+    planning::{PlanReport, Planned, Planning},
     problem::Problem,
 };
 
@@ -154,7 +163,58 @@ impl Download {
         F: FnOnce(StreamOptions) -> ChunkReader,
     {
         // What the future keeps is ours: a request's body is seldom Sync.
-        let asked = Asked {
+        let asked = self.asked(request);
+        self.answer(asked, start, None)
+    }
+
+    /// Answers a request whose source plans before it writes: on its own thread, and once it has
+    /// its place. The head waits for its [`PlanReport`], for which the options' `source_stall` is
+    /// the deadline; only then the commit window begins. So an error of planning gets its status
+    /// however long planning takes. HEAD takes a place and plans as well. Everything else is as
+    /// for [`respond`](Self::respond).
+    ///
+    /// ```
+    /// use datastreamer_http::{Download, Planned};
+    /// use http::Request;
+    ///
+    /// # async fn answer() {
+    /// let request = Request::head("/stars.csv").body(()).unwrap();
+    /// let response = Download::new("text/csv")
+    ///     .respond_planned(&request, |options, report| {
+    ///         options.stream_out(move |out| {
+    ///             let rows = ["ra,dec", "1,2"]; // from a database that may refuse
+    ///             let head_only = report.is_head_only();
+    ///             report.done(Planned { length: Some(11), ..Planned::default() });
+    ///             if head_only {
+    ///                 return Ok(());
+    ///             }
+    ///             out.promise_length(11)?;
+    ///             rows.iter().try_for_each(|row| out.write_slice(format!("{row}\n").as_bytes()))
+    ///         })
+    ///     })
+    ///     .await;
+    /// assert_eq!(response.headers()["content-length"], "11");
+    /// # }
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(answer());
+    /// ```
+    ///
+    /// # Panics
+    /// As [`respond`](Self::respond).
+    pub fn respond_planned<B, F>(
+        self,
+        request: &Request<B>,
+        start: F,
+    ) -> impl Future<Output = Response<DownloadBody>> + use<B, F>
+    where
+        F: FnOnce(StreamOptions, PlanReport) -> ChunkReader,
+    {
+        let asked = self.asked(request);
+        let (report, planning) = PlanReport::new(asked.head_only);
+        self.answer(asked, |options| start(options, report), Some(planning))
+    }
+
+    fn asked<B>(&self, request: &Request<B>) -> Asked {
+        Asked {
             head_only: request.method() == Method::HEAD,
             version: request.version(),
             path: request.uri().path().to_owned(),
@@ -165,20 +225,33 @@ impl Download {
             },
             connection: Connection::of(request.extensions()),
             carrier: Carrier::of(request),
-        };
-        self.answer(asked, start)
+        }
     }
 
-    async fn answer<F>(self, asked: Asked, start: F) -> Response<DownloadBody>
+    async fn answer<F>(
+        self,
+        asked: Asked,
+        start: F,
+        mut planning: Option<Planning>,
+    ) -> Response<DownloadBody>
     where
         F: FnOnce(StreamOptions) -> ChunkReader,
     {
         let plain_length = self.length.filter(|_| asked.coding.is_none());
-        if asked.head_only {
+        if asked.head_only && planning.is_none() {
             return self.head(asked.coding, plain_length, DownloadBody::of_head());
         }
         let options = self.options.clone().context(asked.path);
         let mut reader = start(options.clone().length(self.length));
+        if let Some(planning) = planning.take_if(|_| asked.head_only) {
+            return match plan_only(reader, planning).await {
+                Ok(planned) => {
+                    let length = planned.length.filter(|_| asked.coding.is_none());
+                    self.head(asked.coding, length, DownloadBody::of_head())
+                }
+                Err(error) => Problem::from(&error).into_response(),
+            };
+        }
         let unwatched = self.length.is_some() && reader.bytes_left() != self.length;
         if let Some(coding) = asked.coding {
             reader = coding::encode(reader, coding, options);
@@ -195,10 +268,10 @@ impl Download {
         if asked.connection.is_some() {
             reader.hold_verdict();
         }
-        let window = match self.hold_back(&mut reader).await {
-            Ok(window) => window,
-            Err(error) => return Problem::from(&error).into_response(),
-        };
+        let mut window = Window::default();
+        if let Err(error) = self.hold_back(&mut reader, &mut window, planning).await {
+            return Problem::from(&error).into_response();
+        }
         // A source may have promised its length since it runs: before the first byte.
         let promised = reader.bytes_left().map(|left| left + window.bytes as u64);
         let length = match window.whole {
@@ -220,17 +293,34 @@ impl Download {
     }
 
     /// Holds the head back: gathers what comes until there is enough, or the time is up.
-    async fn hold_back(&self, reader: &mut ChunkReader) -> Result<Window, Error> {
-        let mut window = Window::default();
+    async fn hold_back(
+        &self,
+        reader: &mut ChunkReader,
+        window: &mut Window,
+        planning: Option<Planning>,
+    ) -> Result<(), Error> {
         reader.handle().admitted().await;
-        match Instant::now().checked_add(self.commit_after) {
-            None => self.gather(reader, &mut window).await?,
-            // The time is up: with whatever there is.
-            Some(deadline) => timeout_at(deadline, self.gather(reader, &mut window))
-                .await
-                .unwrap_or(Ok(()))?,
+        let mut gather = pin!(self.gather(reader, window));
+        let mut commit_after = self.commit_after;
+        if let Some(mut planning) = planning {
+            // What is stopped, or stalls, ends the wait.
+            let ended_or_planned = poll_fn(|cx| match gather.as_mut().poll(cx) {
+                Poll::Ready(gathered) => Poll::Ready(Err(gathered)),
+                Poll::Pending => Pin::new(&mut planning).poll(cx).map(Ok),
+            });
+            match ended_or_planned.await {
+                Err(gathered) => return gathered,
+                Ok(planned) => {
+                    let planned = planned.unwrap_or_default();
+                    commit_after = planned.commit_after.unwrap_or(commit_after);
+                }
+            }
         }
-        Ok(window)
+        match Instant::now().checked_add(commit_after) {
+            None => gather.await,
+            // The time is up: with whatever there is.
+            Some(deadline) => timeout_at(deadline, gather).await.unwrap_or(Ok(())),
+        }
     }
 
     async fn gather(&self, reader: &mut ChunkReader, window: &mut Window) -> Result<(), Error> {
@@ -292,6 +382,18 @@ impl fmt::Debug for Download {
             .field("length", &self.length)
             .field("compressible", &self.compressible)
             .finish_non_exhaustive()
+    }
+}
+
+/// Has a source plan, and returns what it reports; it writes nothing.
+async fn plan_only(mut reader: ChunkReader, planning: Planning) -> Result<Planned, Error> {
+    match reader.next_chunk().await {
+        None => planning
+            .await
+            .map_err(|_| Error::new(ErrorKind::SourceFailed, "the source ended without a plan")),
+        Some(Err(error)) => Err(error),
+        // It writes all the same: what it has reported before holds.
+        Some(Ok(_)) => Ok(planning.await.unwrap_or_default()),
     }
 }
 

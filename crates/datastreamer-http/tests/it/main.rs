@@ -18,5 +18,6 @@ mod http_1_0;
 mod http_1_1_failures;
 mod http_2;
 mod keep_alive;
+mod planning;
 mod records;
 mod support;

@@ -1,0 +1,137 @@
+//! A source that plans before it writes: the head waits for the plan, however long it takes.
+
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use datastreamer::{StreamOptions, StreamPool};
+use datastreamer_http::{Download, Planned, Problem, StatusError};
+use datastreamer_testkit::{noise, noise_source};
+use http::StatusCode;
+
+use crate::support::{
+    raw::{End, Raw},
+    serving::Setup,
+    streams::{ends, gate, writes_then_waits},
+};
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Long after the commit window would have ended.
+const PLANNING: Duration = Duration::from_millis(300);
+const COMMIT_AFTER: Duration = Duration::from_millis(10);
+
+#[test]
+fn planning_that_fails_late_has_its_status_and_its_members() {
+    let serving = Setup::HTTP1.serve(|request| {
+        Download::new("text/csv")
+            .commit_after(COMMIT_AFTER)
+            .respond_planned(&request, |options, report| {
+                options.stream_out(move |_| -> Result<(), Failure> {
+                    let _report = report;
+                    sleep(PLANNING);
+                    let problem = Problem::new(StatusCode::BAD_REQUEST, "no such column");
+                    Err(StatusError::from(problem.member("position", 7)).into())
+                })
+            })
+    });
+    let mut client = Raw::connect(serving.address());
+    for method in ["GET", "HEAD"] {
+        client.send(&format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let head = client.read_head();
+        assert_eq!(head.status, 400, "{method}");
+        if method == "GET" {
+            let (body, end) = client.read_body(&head);
+            assert_eq!(end, End::Whole);
+            let told: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(told["detail"], "no such column");
+            assert_eq!(told["position"], 7);
+        }
+    }
+}
+
+#[test]
+fn the_window_begins_with_the_report_and_lasts_as_long_as_that_says() {
+    for (said, window) in [(None, COMMIT_AFTER), (Some(PLANNING), PLANNING)] {
+        let (open, gate) = gate();
+        let serving = Setup::HTTP1.serve(move |request| {
+            let gate = gate.clone();
+            Download::new("text/csv")
+                .commit_after(COMMIT_AFTER)
+                .respond_planned(&request, move |options, report| {
+                    options.stream_out(move |out| {
+                        sleep(PLANNING);
+                        report.done(Planned {
+                            commit_after: said,
+                            ..Planned::default()
+                        });
+                        writes_then_waits(10, gate, ends())(out)
+                    })
+                })
+        });
+        let mut client = Raw::connect(serving.address());
+        let asked = Instant::now();
+        client.ask("/");
+        let head = client.read_head();
+        assert!(asked.elapsed() >= PLANNING + window);
+        assert!(head.is_chunked());
+        assert_eq!(client.read_at_least(10), noise(10));
+        drop(open);
+        assert_eq!(client.read_body(&head), (Vec::new(), End::Whole));
+    }
+}
+
+#[test]
+fn a_length_that_planning_finds_is_in_the_head_of_get_and_head() {
+    const BYTES: u64 = 1_000_000;
+    let serving = Setup::HTTP1.serve(|request| {
+        Download::new("text/csv").respond_planned(&request, |options, report| {
+            options.stream_out(move |out| {
+                let head_only = report.is_head_only();
+                report.done(Planned {
+                    length: Some(BYTES),
+                    ..Planned::default()
+                });
+                if head_only {
+                    return Ok(());
+                }
+                out.promise_length(BYTES)?;
+                noise_source(BYTES, 1000)(out)
+            })
+        })
+    });
+    let mut client = Raw::connect(serving.address());
+    client.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.read_head().content_length(), Some(BYTES as usize));
+    let received = client.get("/");
+    assert_eq!(received.head.content_length(), Some(BYTES as usize));
+    assert!(received.body == noise(BYTES as usize));
+}
+
+#[test]
+fn head_takes_a_place() {
+    let pool = StreamPool::new(datastreamer::PoolOptions {
+        max_active: 1,
+        max_waiting: 0,
+        ..Default::default()
+    });
+    let (open, gate) = gate();
+    let busy = StreamOptions::new()
+        .pool(&pool)
+        .stream_out(writes_then_waits(10, gate, ends()));
+    let serving = Setup::HTTP1.serve(move |request| {
+        Download::new("text/csv")
+            .options(StreamOptions::new().pool(&pool))
+            .respond_planned(&request, |options, report| {
+                options.stream_out(move |_| report.done(Planned::default()))
+            })
+    });
+    let mut client = Raw::connect(serving.address());
+    client.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.read_head().status, 503);
+    drop(open);
+    assert_eq!(busy.read_to_vec().unwrap().len(), 10);
+    client.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.read_head().status, 200);
+}
