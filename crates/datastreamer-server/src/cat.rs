@@ -23,8 +23,8 @@ use crate::{
     cli::Cat,
     config::{Config, Precedence, RouteConfig},
     error::Fatal,
-    export::Export,
-    site::{Site, block_on},
+    export::{Export, Refusal},
+    site::Site,
     sources::Query,
 };
 
@@ -46,7 +46,7 @@ pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
             };
             let target = format!("{}?{query}", route.name);
             config.routes.push(route);
-            let opening = opening_line(path, cat.quiet);
+            let opening = waiting_line(&format!("reading the columns of {path}"), cat.quiet);
             let site = Site::build(&config);
             opening.finish_and_clear();
             (site?, target)
@@ -58,9 +58,16 @@ pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
     let Started {
         reader,
         counted,
+        plan,
         source,
     } = start(&site, &target, cat.format)?;
     signals.stop(reader.handle(), source)?;
+    let planning = waiting_line("planning", cat.quiet);
+    let plan = plan.recv();
+    planning.finish_and_clear();
+    if let Ok(Err(refusal)) = plan {
+        return Err(refused(&cat.target, refusal));
+    }
     let progress = progress_line(&reader, counted, cat.quiet);
     let written = reader.write_to(&mut progress.wrap_write(io::stdout().lock()));
     StreamPool::global().wait_until_empty(CLEANUP);
@@ -85,6 +92,8 @@ struct Started {
     reader: ChunkReader,
     /// What it counts beside bytes.
     counted: &'static str,
+    /// Whether its file can be written at all.
+    plan: Receiver<Result<(), Refusal>>,
     /// Disconnected when it is done.
     source: Receiver<()>,
 }
@@ -97,8 +106,7 @@ fn start(site: &Site, target: &str, format: Option<Format>) -> Result<Started, F
     if let Some(format) = format {
         query.add("format", format.name().into());
     }
-    let found = block_on(Export::find(site, file_name, &query, None));
-    let export = found.map_err(Fatal::Other)?.map_err(|refusal| {
+    let export = Export::find(site, file_name, &query, None).map_err(|refusal| {
         let before = match refusal.status {
             StatusCode::NOT_FOUND => format!("there is no file {file_name}, and no route: "),
             _ => String::new(),
@@ -106,27 +114,48 @@ fn start(site: &Site, target: &str, format: Option<Format>) -> Result<Started, F
         Fatal::config(before + &refusal.into_text())
     })?;
     let (runs, done) = mpsc::channel();
-    let counted = match export.prepared.rows {
+    let counted = match export.job.rows {
         Some(_) => "rows",
         None => "members",
     };
-    let write = export.prepared.write;
+    let (planned, plan) = mpsc::channel();
+    let (job, name) = (export.job, file_name.to_owned());
     let reader = site
         .config
         .sole_stream_options()
         .context(target)
-        .length(export.prepared.length)
         // A terminal or a pipe may take its time: who runs this decides when to give up.
         .consumer_stall(None)
         .stream_out(move |out| {
             let _runs: Sender<()> = runs;
-            write(out)
+            let feed = match job.start(out) {
+                Ok(feed) => feed,
+                Err(refusal) => {
+                    let text = refusal.text.clone();
+                    planned.send(Err(refusal.about(&name)))?;
+                    return Err(text.into());
+                }
+            };
+            if let Some(length) = feed.length {
+                out.promise_length(length)?;
+            }
+            planned.send(Ok(()))?;
+            (feed.write)(out)
         });
     Ok(Started {
         reader,
         counted,
+        plan,
         source: done,
     })
+}
+
+/// A request that is refused before its first byte: the target is wrong, or its source fails.
+fn refused(target: &str, refusal: Refusal) -> Fatal {
+    match refusal.status.is_client_error() {
+        true => Fatal::config(refusal.into_text()),
+        false => Fatal::Incomplete(format!("{target} is incomplete: {}", refusal.into_text())),
+    }
 }
 
 /// The file that is meant, and a query: `cat stars.parquet`. What exists as a file is meant as one,
@@ -246,8 +275,9 @@ fn draw_counted(
     write!(line, ", {} rows/s", HumanCount(rate as u64))
 }
 
-/// Says that a file is opened: the types of one of text are those of all its rows.
-fn opening_line(path: &str, quiet: bool) -> ProgressBar {
+/// Says what is waited for before there are bytes: the column types of a text file are inferred from
+/// all its rows, and a database may compute before its first row.
+fn waiting_line(message: &str, quiet: bool) -> ProgressBar {
     if quiet || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
@@ -255,7 +285,7 @@ fn opening_line(path: &str, quiet: bool) -> ProgressBar {
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}, {elapsed}") {
         progress.set_style(style);
     }
-    progress.set_message(format!("reading the columns of {path}"));
+    progress.set_message(message.to_owned());
     progress.enable_steady_tick(REDRAW);
     progress
 }

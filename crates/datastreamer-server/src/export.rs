@@ -1,19 +1,21 @@
-//! From a target (`stars.vot?dec=gt.30`) to a source that is ready to write: the blocking half.
+//! From a target (`stars.vot?dec=gt.30`) to a job: a checked request, of which nothing runs yet.
 //!
-//! Called by `respond.rs` and `cat.rs`; nothing runs yet.
+//! Called by `respond.rs` and `cat.rs`.
 
+use datastreamer_http::Problem;
 use http::StatusCode;
+use serde_json::json;
 
 use crate::{
     routes::{Found, Route},
     site::Site,
-    sources::{Prepared, Query, Wanted},
+    sources::{Job, Query, Wanted},
 };
 
 /// A file that was asked for, checked.
 pub(crate) struct Export<'a> {
     pub(crate) route: &'a Route,
-    pub(crate) prepared: Prepared,
+    pub(crate) job: Job,
     /// The client's `Accept` may have decided of the format.
     pub(crate) is_by_accept: bool,
 }
@@ -39,7 +41,13 @@ impl Refusal {
         }
     }
 
-    /// For who reads no JSON.
+    /// Says which file is refused.
+    pub(crate) fn about(mut self, file_name: &str) -> Self {
+        self.text = format!("/{file_name}: {}", self.text);
+        self
+    }
+
+    /// For readers of text.
     pub(crate) fn into_text(self) -> String {
         match self.position {
             Some((line, column)) => format!("{} (line {line}, column {column})", self.text),
@@ -55,7 +63,7 @@ impl Refusal {
 
 impl<'a> Export<'a> {
     /// Finds the route of `file_name` (decoded, without a slash) and checks the parameters.
-    pub(crate) async fn find(
+    pub(crate) fn find(
         site: &'a Site,
         file_name: &str,
         query: &Query,
@@ -70,21 +78,18 @@ impl<'a> Export<'a> {
             suffix: format,
             accept,
         };
-        let prepared = route.source.prepare(query, wanted).await;
-        let prepared = prepared.map_err(|refusal| Refusal {
-            text: format!("/{file_name}: {}", refusal.text),
-            ..refusal
-        })?;
+        let job = route.source.check(query, wanted);
+        let job = job.map_err(|refusal| refusal.about(file_name))?;
         Ok(Self {
             route,
-            is_by_accept: prepared.rows.is_some() && format.is_none(),
-            prepared,
+            is_by_accept: job.rows.is_some() && format.is_none(),
+            job,
         })
     }
 
     /// Returns what the file is: of a table, what was asked for.
     pub(crate) fn media_type(&self) -> &str {
-        match &self.prepared.rows {
+        match &self.job.rows {
             Some(rows) => rows.format.media_type(),
             None => self.route.media_type(),
         }
@@ -92,7 +97,7 @@ impl<'a> Export<'a> {
 
     /// Returns the name of the saved file.
     pub(crate) fn file_name(&self) -> String {
-        match &self.prepared.rows {
+        match &self.job.rows {
             Some(rows) => format!("{}.{}", self.route.name(), rows.format.suffix()),
             None => self.route.file_name(),
         }
@@ -101,9 +106,21 @@ impl<'a> Export<'a> {
     /// Says whether clients that accept a content coding get one.
     pub(crate) fn is_compressible(&self) -> bool {
         let allowed = self.route.compress;
-        match &self.prepared.rows {
+        match &self.job.rows {
             Some(rows) => allowed && rows.format.is_compressible(),
             None => allowed,
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let problem = Self::new(refusal.status, refusal.text);
+        match refusal.position {
+            Some((line, column)) => {
+                problem.member("position", json!({ "line": line, "column": column }))
+            }
+            None => problem,
         }
     }
 }

@@ -18,7 +18,10 @@ use axum::{
     response::{Html, IntoResponse},
     routing::get,
 };
-use datastreamer_http::{BodyError, Connection, Download, DownloadBody, Problem};
+use datastreamer::StreamWriter;
+use datastreamer_http::{
+    BodyError, Connection, Download, DownloadBody, PlanReport, Planned, Problem, StatusError,
+};
 use http_body::{Frame, SizeHint};
 use serde_json::json;
 
@@ -27,7 +30,7 @@ use crate::{
     export::{Export, Refusal},
     index, posted,
     site::Site,
-    sources::Query,
+    sources::{Job, Query, SourceError},
     transfers::{Asked, Transfers, uptime},
 };
 
@@ -131,7 +134,7 @@ async fn find<'a>(
     };
     let accept = request.headers().get(header::ACCEPT);
     let accept = accept.and_then(|accept| accept.to_str().ok());
-    Export::find(site, file_name, &query, accept).await
+    Export::find(site, file_name, &query, accept)
 }
 
 fn takes_posts(site: &Site, file_name: &str) -> bool {
@@ -154,17 +157,13 @@ async fn send(
     let mut asked = Asked::new(file_name, target, peer);
     let mut download = Download::new(export.media_type())
         .file_name(&export.file_name())
-        .length(export.prepared.length)
         .compressible(export.is_compressible())
         .commit_after(site.config.stream.commit_after)
         .commit_bytes(site.config.stream.commit_bytes);
-    if let Some(rows) = &export.prepared.rows {
+    if let Some(rows) = &export.job.rows {
         asked.capped = Some(Arc::clone(&rows.capped));
         if let Some(most) = rows.rows_max {
             download = download.header(ROW_LIMIT.clone(), most.into());
-        }
-        if let Some(wait) = rows.length_wait {
-            download = download.commit_after(wait);
         }
         if export.is_by_accept {
             download = download.header(header::VARY, HeaderValue::from_static("accept"));
@@ -175,15 +174,15 @@ async fn send(
     let transfers = app.transfers.clone();
     let site = Arc::clone(site);
     let options = site.config.stream_options().pool(transfers.pool());
-    let write = export.prepared.write;
+    let (job, name) = (export.job, file_name.to_owned());
     let response = download
         .options(options)
         .observe(move |stream| transfers.follow(stream, asked.clone()))
-        .respond(request, |options| {
+        .respond_planned(request, |options, report| {
             span.in_scope(|| {
                 options.stream_out(move |out| {
                     let _kept_to_the_end = site;
-                    write(out)
+                    run(job, &name, report, out)
                 })
             })
         })
@@ -191,6 +190,31 @@ async fn send(
     // What is no stream has none of its deadlines.
     let _open = open.filter(|_| response.status() == StatusCode::OK);
     response.map(|body| Body::new(Counted { body, _open }))
+}
+
+/// Plans a file once its stream has a place, and writes it; only plans if only the head is wanted.
+fn run(
+    job: Job,
+    file_name: &str,
+    report: PlanReport,
+    out: &mut StreamWriter,
+) -> Result<(), SourceError> {
+    let feed = job.start(out).map_err(|refusal| {
+        let problem = Problem::from(refusal.about(file_name));
+        StatusError::from(problem)
+    })?;
+    let head_only = report.is_head_only();
+    if let Some(length) = feed.length.filter(|_| !head_only) {
+        out.promise_length(length)?;
+    }
+    report.done(Planned {
+        length: feed.length,
+        commit_after: feed.length_wait,
+    });
+    match head_only {
+        true => Ok(()),
+        false => (feed.write)(out),
+    }
 }
 
 /// A stream's body: its request is open until it is dropped.
@@ -231,12 +255,11 @@ fn only(methods: &'static str) -> Refusal {
 }
 
 fn refuse(refusal: Refusal) -> Response<Body> {
-    let mut problem = Problem::new(refusal.status, refusal.text);
-    if let Some((line, column)) = refusal.position {
-        problem = problem.member("position", json!({ "line": line, "column": column }));
-    }
-    let mut response = problem.into_response::<Body>().into_response();
-    if let Some(methods) = refusal.methods {
+    let methods = refusal.methods;
+    let mut response = Problem::from(refusal)
+        .into_response::<Body>()
+        .into_response();
+    if let Some(methods) = methods {
         let allow = HeaderValue::from_static(methods);
         response.headers_mut().insert(header::ALLOW, allow);
     }

@@ -189,7 +189,7 @@ impl<'a> Builder<'a> {
     ) -> Result<SqlQuery, String> {
         let engine = self.engine()?;
         let query = SqlQuery::new(engine, sql.into(), parameters.clone(), metadata.clone());
-        block_on(query.check())?.map_err(|refusal| match refusal.position {
+        block_on(query.check_text())?.map_err(|refusal| match refusal.position {
             Some((line, column)) => {
                 format!("sql, line {line}, column {column}: {}", refusal.text)
             }

@@ -1,8 +1,11 @@
-//! What writes the files: each source in a room of its own.
+//! What writes the files: each source in a file of its own.
 //!
-//! A source checks a request's parameters before anything runs and then gives the function that
-//! writes. To add one: a file here, a variant of [`Source`] (or of [`RowSource`], if it gives rows
-//! that any format can be made of), a kind in `config.rs`.
+//! A source first checks a request, without any work: syntax, names, limits. The result is a
+//! [`Job`], which waits for its place in the pool. [`Job::start`] then plans and opens on a thread
+//! that may block, and gives the [`Feed`] that writes the file.
+//!
+//! To add one: a file here, a variant of [`Source`] (or of [`RowSource`], if it gives rows that any
+//! format can be made of), a kind in `config/` and its arm in `site.rs`.
 
 mod command;
 mod directory;
@@ -32,35 +35,62 @@ pub(crate) type SourceError = Box<dyn StdError + Send + Sync>;
 /// The function that writes one file.
 pub(crate) type WriteStream = Box<dyn FnOnce(&mut StreamWriter) -> Result<(), SourceError> + Send>;
 
-/// One run of a source, checked and not yet started.
-pub(crate) struct Prepared {
-    /// Exact length in bytes, where the source knows it.
-    pub(crate) length: Option<u64>,
-    pub(crate) write: WriteStream,
+/// One request for a source, checked. Nothing has been planned, opened or read.
+pub(crate) struct Job {
     /// What is known of a file of rows.
-    pub(crate) rows: Option<PreparedRows>,
+    pub(crate) rows: Option<RowsJob>,
+    start: StartFeed,
 }
 
+/// Plans and opens; may block, but not for long once its stream has been stopped.
+pub(crate) type StartFeed = Box<dyn FnOnce(&StreamWriter) -> Result<Feed, Refusal> + Send>;
+
 /// What a file of rows is, beyond its route.
-pub(crate) struct PreparedRows {
+pub(crate) struct RowsJob {
     pub(crate) format: Format,
     /// No more rows than this are sent.
     pub(crate) rows_max: Option<u64>,
     /// Set when there were more rows than that.
     pub(crate) capped: Arc<AtomicBool>,
-    /// How long the response's head waits for the first byte, where that is when the length is
-    /// known.
-    pub(crate) length_wait: Option<Duration>,
 }
 
-impl Prepared {
-    /// Bytes of which nothing more is known.
-    pub(crate) fn bytes(length: Option<u64>, write: WriteStream) -> Self {
+/// A file that is ready to be written.
+pub(crate) struct Feed {
+    /// Its exact length in bytes, where the source knows it.
+    pub(crate) length: Option<u64>,
+    /// How long the response's head waits for the first byte, where that is when the length is
+    /// known; `None`: as long as for any file.
+    pub(crate) length_wait: Option<Duration>,
+    pub(crate) write: WriteStream,
+}
+
+impl Job {
+    /// Makes the job of a source that has nothing to plan, and knows the length or not.
+    pub(crate) fn unplanned(length: Option<u64>, write: WriteStream) -> Self {
+        let start: StartFeed = Box::new(move |_| {
+            Ok(Feed {
+                length,
+                length_wait: None,
+                write,
+            })
+        });
+        Self { rows: None, start }
+    }
+
+    /// Makes the job of a file of rows.
+    pub(crate) fn of_rows(rows: RowsJob, start: StartFeed) -> Self {
         Self {
-            length,
-            write,
-            rows: None,
+            rows: Some(rows),
+            start,
         }
+    }
+
+    /// Plans and opens, once the stream has its place. Blocks; a stream that is stopped ends it.
+    ///
+    /// # Errors
+    /// The refusal for the client.
+    pub(crate) fn start(self, place: &StreamWriter) -> Result<Feed, Refusal> {
+        (self.start)(place)
     }
 }
 
@@ -82,23 +112,20 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Source {
-    /// Checks a request's parameters; the refusal is for the client, and names the parameter.
-    pub(crate) async fn prepare(
-        &self,
-        query: &Query,
-        wanted: Wanted<'_>,
-    ) -> Result<Prepared, Refusal> {
+    /// Checks a request's parameters, without any work; the refusal is for the client, and names
+    /// the parameter.
+    pub(crate) fn check(&self, query: &Query, wanted: Wanted<'_>) -> Result<Job, Refusal> {
         match self {
-            Self::Noise(noise) => noise.prepare(query).map_err(Refusal::bad_parameter),
+            Self::Noise(noise) => noise.check(query).map_err(Refusal::bad_parameter),
             Self::Directory(directory) => {
                 query.allow(&[]).map_err(Refusal::bad_parameter)?;
-                Ok(directory.prepare())
+                Ok(directory.job())
             }
             Self::Command(command) => {
                 query.allow(&[]).map_err(Refusal::bad_parameter)?;
-                Ok(command.prepare())
+                Ok(command.job())
             }
-            Self::Rows(rows) => rows.prepare(query, wanted).await,
+            Self::Rows(rows) => rows.check(query, wanted),
         }
     }
 

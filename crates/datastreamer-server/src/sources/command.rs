@@ -29,7 +29,7 @@ use rustix::{
     process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid},
 };
 
-use super::{Prepared, SourceError};
+use super::{Job, SourceError};
 
 /// What is read from the program at a time: a pipe's usual capacity.
 const READ_BYTES: usize = 64 * 1024;
@@ -72,10 +72,10 @@ impl Command {
         })
     }
 
-    pub(crate) fn prepare(&self) -> Prepared {
+    pub(crate) fn job(&self) -> Job {
         let command = self.clone();
         let write = Box::new(move |out: &mut StreamWriter| command.write(out));
-        Prepared::bytes(None, write)
+        Job::unplanned(None, write)
     }
 
     fn write(&self, out: &mut StreamWriter) -> Result<(), SourceError> {

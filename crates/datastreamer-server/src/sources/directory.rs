@@ -8,7 +8,7 @@ use datastreamer_archive::{
     tar::TarWriter,
 };
 
-use super::{Prepared, SourceError};
+use super::{Job, SourceError};
 
 /// The source of a directory's tar.
 #[derive(Clone, Debug)]
@@ -28,10 +28,10 @@ impl Directory {
         })
     }
 
-    pub(crate) fn prepare(&self) -> Prepared {
+    pub(crate) fn job(&self) -> Job {
         let directory = self.clone();
         let write = Box::new(move |out: &mut StreamWriter| directory.write(out));
-        Prepared::bytes(None, write)
+        Job::unplanned(None, write)
     }
 
     fn write(&self, out: &mut StreamWriter) -> Result<(), SourceError> {

@@ -8,7 +8,7 @@ use std::{
 
 use datastreamer::StreamWriter;
 
-use super::{Prepared, Query, SourceError};
+use super::{Job, Query, SourceError};
 use crate::units::{parse_bytes, parse_duration};
 
 /// A prime below 1 MiB: no power of two divides the stream's period, so that a chunk that is
@@ -35,7 +35,7 @@ struct Wishes {
 }
 
 impl Noise {
-    pub(crate) fn prepare(self, query: &Query) -> Result<Prepared, String> {
+    pub(crate) fn check(self, query: &Query) -> Result<Job, String> {
         query.allow(&["n", "piece", "delay", "fail_after", "panic_after", "length"])?;
         let wishes = Wishes {
             length: query.get("n", parse_bytes)?.unwrap_or(DEFAULT_LENGTH),
@@ -47,7 +47,7 @@ impl Noise {
         let length_known = query.get("length", parse_length)?.unwrap_or(false);
         let length = length_known.then_some(wishes.length);
         let write = Box::new(move |out: &mut StreamWriter| wishes.write(out));
-        Ok(Prepared::bytes(length, write))
+        Ok(Job::unplanned(length, write))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sources of rows: whatever gives rows can be had in every format of tables.
 //!
 //! [`RowRoute`] reads the parameters that all of them share (format, limit); each [`RowSource`]
-//! plans one run; `rows/write.rs` writes it.
+//! checks its own, and plans a run once its stream has a place; `rows/write.rs` writes it.
 
 mod postgres;
 mod query;
@@ -9,14 +9,16 @@ mod stars;
 mod table;
 mod write;
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use arrow::{datatypes::Schema, record_batch::RecordBatchReader};
-use datastreamer::StopToken;
+use datastreamer::StreamWriter;
+use datastreamer_engine::EngineError;
 use datastreamer_table::{
     Format, WriterOptions,
     fits::{FitsShape, FitsSurvey, KnownValues},
 };
+use http::StatusCode;
 
 pub(crate) use self::{
     postgres::PostgresQuery,
@@ -25,8 +27,8 @@ pub(crate) use self::{
     table::Table,
     write::engine_refusal,
 };
-use super::{Prepared, Query, SourceError, Wanted};
-use crate::export::Refusal;
+use super::{Job, Query, Wanted};
+use crate::{export::Refusal, site::block_on};
 
 /// The format of who says nothing: what astronomers' programs expect.
 const DEFAULT_FORMAT: Format = Format::Votable;
@@ -70,15 +72,8 @@ pub(crate) struct RowSettings {
     pub(crate) length_wait: Duration,
 }
 
-/// A run of a source of rows.
-pub(crate) enum Plan {
-    Now(Run),
-    /// One that is begun only once its stream has a place: it costs somebody else a connection.
-    Later(StartRun),
-}
-
-/// Begins a run; may block, but not for long once its stream was stopped.
-pub(crate) type StartRun = Box<dyn FnOnce(StopToken) -> Result<Run, SourceError> + Send>;
+/// Plans a run, once its stream has a place; blocks, but not for long once that is stopped.
+pub(crate) type StartRun = Box<dyn FnOnce(&StreamWriter) -> Result<Run, Refusal> + Send>;
 
 /// Rows that were planned: nothing has run yet.
 pub(crate) struct Run {
@@ -119,22 +114,13 @@ impl Run {
 }
 
 impl RowRoute {
-    pub(crate) async fn prepare(
-        &self,
-        query: &Query,
-        wanted: Wanted<'_>,
-    ) -> Result<Prepared, Refusal> {
+    pub(crate) fn check(&self, query: &Query, wanted: Wanted<'_>) -> Result<Job, Refusal> {
         let mut query = query.clone();
         let format = take_format(&mut query, wanted)?;
         let limit = take_limit(&mut query)?;
         let rows_max = [limit, self.rows_max].into_iter().flatten().min();
-        match self.source.plan(&query, format, rows_max).await? {
-            Plan::Now(run) => write::prepare(run, format, rows_max, &self.settings),
-            Plan::Later(start) => {
-                let prepared = write::prepare_later(start, format, rows_max, &self.settings);
-                Ok(prepared)
-            }
-        }
+        let start = self.source.check(&query, format, rows_max)?;
+        Ok(write::job(start, format, rows_max, &self.settings))
     }
 
     pub(crate) fn size_hint(&self) -> String {
@@ -156,20 +142,19 @@ impl RowRoute {
 }
 
 impl RowSource {
-    async fn plan(
+    fn check(
         &self,
         query: &Query,
         format: Format,
         rows_max: Option<u64>,
-    ) -> Result<Plan, Refusal> {
-        let run = match self {
-            Self::Table(table) => table.plan(query, format, rows_max).await?,
-            Self::Query(sql) => sql.plan(query, rows_max).await?,
-            Self::Sql(sql) => sql.plan(query, rows_max).await?,
-            Self::Postgres(postgres) => return Ok(Plan::Later(postgres.plan(query)?)),
-            Self::Stars(stars) => stars.plan(query)?,
-        };
-        Ok(Plan::Now(run))
+    ) -> Result<StartRun, Refusal> {
+        match self {
+            Self::Table(table) => table.check(query, format, rows_max),
+            Self::Query(sql) => sql.check(query, rows_max),
+            Self::Sql(sql) => sql.check(query, rows_max),
+            Self::Postgres(postgres) => postgres.check(query),
+            Self::Stars(stars) => stars.check(query),
+        }
     }
 
     fn rows_known(&self) -> Option<u64> {
@@ -216,4 +201,22 @@ pub(crate) fn take_limit(query: &mut Query) -> Result<Option<u64>, Refusal> {
             })
         })
         .transpose()
+}
+
+/// Waits for the engine, on a source's thread; gives up when the stream is stopped.
+fn wait_for<T>(
+    place: &StreamWriter,
+    planned: impl Future<Output = Result<T, EngineError>>,
+) -> Result<T, Refusal> {
+    let stop = place.stop_token();
+    let planned = block_on(async {
+        tokio::select! {
+            planned = planned => planned.map_err(engine_refusal),
+            _ = stop.stopped() => {
+                let text = "the stream was stopped while its rows were planned";
+                Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text))
+            }
+        }
+    });
+    planned.unwrap_or_else(|text| Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text)))
 }

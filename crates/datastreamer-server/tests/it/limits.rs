@@ -23,7 +23,8 @@ fn start(limits: &str) -> Daemon {
         "[server]\ndrain = 0\n[limits]\n{limits}\n[routes.noise]\nkind = \"noise\"\n\
          [routes.silent]\nkind = \"command\"\nargv = [\"sleep\", \"1000\"]\n\
          [routes.stops]\nkind = \"command\"\n\
-         argv = [\"sh\", \"-c\", \"head -c 200000 /dev/zero; sleep 1000\"]\n"
+         argv = [\"sh\", \"-c\", \"head -c 200000 /dev/zero; sleep 1000\"]\n\
+         [routes.stars]\nkind = \"stars\"\n[sql]\nenabled = true\n"
     ))
 }
 
@@ -61,6 +62,34 @@ fn beyond_the_last_place_and_the_waiting_room_clients_are_asked_to_come_again() 
         http::transfers(daemon.port())["active"] == 0
     });
     assert_eq!(http::get(daemon.port(), "/noise.bin").status, 200);
+}
+
+#[test]
+fn a_request_is_checked_at_once_and_planned_when_it_has_its_place() {
+    let daemon = start("max_active = 1\nmax_waiting = 0");
+    let port = daemon.port();
+    let wrong_sql = "/sql.csv?query=SELEC+1";
+    let mut first = Connection::open(port);
+    first.ask(ENDLESS);
+    assert_eq!(first.read_head().status, 200);
+    // Names and values need no place.
+    http::get(port, "/stars.csv?colour=red").problem(400);
+    http::get(port, "/noise.bin?piece=0").problem(400);
+    http::get(port, "/sql.csv?colour=red").problem(400);
+    // SQL is parsed, and files are opened, by whoever has one.
+    http::get(port, wrong_sql).problem(503);
+    assert_eq!(http::head(port, "/stars.csv").status, 503);
+    drop(first);
+    wait::until("the place is free", LIMIT, || {
+        http::transfers(port)["active"] == 0
+    });
+    http::get(port, wrong_sql).problem(400);
+    assert_eq!(http::head(port, wrong_sql).status, 400);
+    // No row is read.
+    assert_eq!(http::head(port, "/stars.csv?rows=1e15").status, 200);
+    wait::until("the place is free again", LIMIT, || {
+        http::transfers(port)["active"] == 0
+    });
 }
 
 #[test]

@@ -2,8 +2,6 @@
 
 use std::{error::Error as StdError, fmt, sync::Arc};
 
-use datastreamer::StopToken;
-use datastreamer_http::StatusError;
 use datastreamer_rows::{
     parameters::{Parameters, PositionalQuery},
     postgres::{PostgresError, PostgresErrorKind, PostgresPool},
@@ -12,10 +10,7 @@ use datastreamer_table::column_metadata::{ColumnMetadata, WithMetadata};
 use http::StatusCode;
 
 use super::{Run, StartRun, query};
-use crate::{
-    export::Refusal,
-    sources::{Query, SourceError},
-};
+use crate::{export::Refusal, sources::Query};
 
 /// A query with typed parameters, and the connections that it may take.
 #[derive(Clone)]
@@ -48,16 +43,20 @@ impl PostgresQuery {
         &self.parameters
     }
 
-    /// Checks the parameters. The function that is returned blocks, takes a connection, and has it
-    /// back as soon as the last row is read.
-    pub(super) fn plan(&self, query: &Query) -> Result<StartRun, Refusal> {
+    /// Checks the parameters. The run takes a connection, and gives it back as soon as the last row
+    /// is read.
+    pub(super) fn check(&self, query: &Query) -> Result<StartRun, Refusal> {
         let bound = query::bind(&self.parameters, query)?;
         let (pool, query, notes) = (self.pool.clone(), self.query.clone(), self.notes.clone());
-        Ok(Box::new(move |stop: StopToken| {
+        Ok(Box::new(move |place| {
+            let stop = place.stop_token();
             let given_up = async move { drop(stop.stopped().await) };
-            let rows = pool.query_unless(given_up, &query, &bound).map_err(told)?;
+            let rows = pool.query_unless(given_up, &query, &bound);
+            let rows = rows.map_err(|error| refusal(&error))?;
             let canceller = rows.canceller();
-            let rows = WithMetadata::new(rows, &notes)?;
+            let rows = WithMetadata::new(rows, &notes).map_err(|error| {
+                Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+            })?;
             Ok(Run {
                 stop: Some(Box::new(move || canceller.cancel())),
                 ..Run::new(rows)
@@ -66,8 +65,8 @@ impl PostgresQuery {
     }
 }
 
-/// An error as the client is told it.
-fn told(error: PostgresError) -> SourceError {
+/// An error as the client sees it; its cause is in the log.
+fn refusal(error: &PostgresError) -> Refusal {
     let text = match error.position() {
         Some(place) => format!("{error} (line {}, column {})", place.line, place.column),
         None => error.to_string(),
@@ -75,7 +74,7 @@ fn told(error: PostgresError) -> SourceError {
     if let Some(cause) = error.source() {
         tracing::warn!(%error, cause, "PostgreSQL");
     }
-    Box::new(StatusError::new(status_of(&error), text))
+    Refusal::new(status_of(error), text)
 }
 
 /// Says who has to act: the query is the operator's, its values are the client's.

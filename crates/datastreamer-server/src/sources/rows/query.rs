@@ -5,7 +5,7 @@ use datastreamer_engine::{Engine, EngineErrorKind, Query as EngineQuery};
 use datastreamer_rows::parameters::{Bound, Parameters, placeholders};
 use datastreamer_table::column_metadata::ColumnMetadata;
 
-use super::{Run, engine_refusal};
+use super::{StartRun, engine_refusal, wait_for};
 use crate::{export::Refusal, sources::Query};
 
 /// A query with typed parameters.
@@ -34,7 +34,7 @@ impl SqlQuery {
 
     /// Plans it with values of no meaning: an error is one of the text's, unless it is one of
     /// computing with them.
-    pub(crate) async fn check(&self) -> Result<(), Refusal> {
+    pub(crate) async fn check_text(&self) -> Result<(), Refusal> {
         for (name, place) in placeholders(&self.sql) {
             if self.parameters.index(name).is_none() {
                 let text = format!("${name} is no parameter");
@@ -56,18 +56,24 @@ impl SqlQuery {
         }
     }
 
-    pub(super) async fn plan(&self, query: &Query, rows_max: Option<u64>) -> Result<Run, Refusal> {
+    /// Checks the values of the parameters.
+    pub(super) fn check(&self, query: &Query, rows_max: Option<u64>) -> Result<StartRun, Refusal> {
         let bound = bind(&self.parameters, query)?;
         let query = EngineQuery::new(&self.sql)
             .bind(&bound)
             .notes(self.notes.clone());
-        let rows = self.engine.query(&query, rows_max).await;
-        Ok(rows.map_err(engine_refusal)?.into())
+        Ok(start(&self.engine, query, rows_max))
     }
 
     pub(super) fn parameters(&self) -> &Parameters {
         &self.parameters
     }
+}
+
+/// Plans a query once its stream has a place.
+fn start(engine: &Engine, query: EngineQuery, rows_max: Option<u64>) -> StartRun {
+    let engine = engine.clone();
+    Box::new(move |place| Ok(wait_for(place, engine.query(&query, rows_max))?.into()))
 }
 
 /// Reads a request's parameters as what the query declares.
@@ -114,7 +120,8 @@ impl ClientSql {
         Self { engine }
     }
 
-    pub(super) async fn plan(&self, query: &Query, rows_max: Option<u64>) -> Result<Run, Refusal> {
+    /// Checks that there is a text; whether it is SQL shows once it is planned.
+    pub(super) fn check(&self, query: &Query, rows_max: Option<u64>) -> Result<StartRun, Refusal> {
         let mut query = query.clone();
         let sql = query
             .take(&[ClientSql::PARAMETER])
@@ -123,8 +130,7 @@ impl ClientSql {
         let sql = sql.ok_or_else(|| {
             Refusal::bad_parameter("parameter `query` is missing: a SELECT over the tables here")
         })?;
-        let rows = self.engine.query(&EngineQuery::new(sql), rows_max).await;
-        Ok(rows.map_err(engine_refusal)?.into())
+        Ok(start(&self.engine, EngineQuery::new(sql), rows_max))
     }
 
     /// What the text of the query is called in a request.

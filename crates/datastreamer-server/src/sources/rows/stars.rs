@@ -6,7 +6,7 @@ use arrow::{
 };
 use datastreamer_rows::stars::Stars as Catalogue;
 
-use super::Run;
+use super::{Run, StartRun};
 use crate::{export::Refusal, sources::Query, units::parse_bytes};
 
 /// What `rows` is if it is not given: a file of some megabytes.
@@ -29,16 +29,18 @@ impl Stars {
         &self.columns
     }
 
-    pub(super) fn plan(&self, query: &Query) -> Result<Run, Refusal> {
+    pub(super) fn check(&self, query: &Query) -> Result<StartRun, Refusal> {
         query.allow(&["rows"]).map_err(Refusal::bad_parameter)?;
         // Counts are written like sizes: 1e6.
         let rows = query
             .get("rows", parse_bytes)
             .map_err(Refusal::bad_parameter)?;
         let rows = rows.unwrap_or(DEFAULT_ROWS);
-        Ok(Run {
-            rows_known: Some(rows),
-            ..Run::new(Catalogue::new(rows))
-        })
+        Ok(Box::new(move |_| {
+            Ok(Run {
+                rows_known: Some(rows),
+                ..Run::new(Catalogue::new(rows))
+            })
+        }))
     }
 }

@@ -3,13 +3,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::Schema;
+use datastreamer::StreamWriter;
 use datastreamer_engine::{Engine, Narrowing, TableInfo};
 use datastreamer_table::{
     Format,
     fits::{FitsShape, FitsSurvey},
 };
 
-use super::{Look, Run, engine_refusal};
+use super::{Look, Run, StartRun, engine_refusal, wait_for};
 use crate::{export::Refusal, sources::Query};
 
 /// A table of the engine's.
@@ -42,17 +43,27 @@ impl Table {
         &self.info
     }
 
-    pub(super) async fn plan(
+    /// Checks the parameters against the columns of the table.
+    pub(super) fn check(
         &self,
         query: &Query,
         format: Format,
         rows_max: Option<u64>,
-    ) -> Result<Run, Refusal> {
-        let mut narrowing =
-            Narrowing::parse(query.pairs(), self.info.schema()).map_err(engine_refusal)?;
+    ) -> Result<StartRun, Refusal> {
+        let narrowing = Narrowing::parse(query.pairs(), self.info.schema());
+        let mut narrowing = narrowing.map_err(engine_refusal)?;
         narrowing.limit = rows_max;
-        let rows = self.engine.scan(&self.name, &narrowing).await;
-        let rows = rows.map_err(engine_refusal)?;
+        let table = self.clone();
+        Ok(Box::new(move |place| table.plan(narrowing, format, place)))
+    }
+
+    fn plan(
+        &self,
+        narrowing: Narrowing,
+        format: Format,
+        place: &StreamWriter,
+    ) -> Result<Run, Refusal> {
+        let rows = wait_for(place, self.engine.scan(&self.name, &narrowing))?;
         let version = rows.version();
         let mut run = Run::from(rows);
         if format != Format::Fits {
@@ -69,22 +80,22 @@ impl Table {
             && let Some(survey) = needed_survey(&run)
         {
             let schema = run.reader.schema();
-            run.look = self.look(&narrowing, version, &schema, survey).await?;
+            run.look = self.look(&narrowing, version, &schema, survey, place)?;
         }
         Ok(run)
     }
 
     /// Plans a look at the columns of a table that a survey must see.
-    async fn look(
+    fn look(
         &self,
         narrowing: &Narrowing,
         version: Option<u64>,
         schema: &Schema,
         survey: FitsSurvey,
+        place: &StreamWriter,
     ) -> Result<Option<Box<Look>>, Refusal> {
         let narrowing = narrowing.some_columns(survey.places(), schema);
-        let rows = self.engine.scan(&self.name, &narrowing).await;
-        let rows = rows.map_err(engine_refusal)?;
+        let rows = wait_for(place, self.engine.scan(&self.name, &narrowing))?;
         // Of files that have just been replaced nothing is known.
         let same = rows.version() == version;
         let run = Run::from(rows);

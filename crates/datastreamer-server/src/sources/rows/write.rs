@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use arrow::{error::ArrowError, record_batch::RecordBatch};
@@ -23,59 +24,28 @@ use http::StatusCode;
 use super::{Look, RowSettings, Run, StartRun, postgres};
 use crate::{
     export::Refusal,
-    sources::{Prepared, PreparedRows, SourceError},
+    sources::{Feed, Job, RowsJob, SourceError},
 };
 
-/// Prepares the file of a run; refuses what the format cannot hold.
-pub(super) fn prepare(
-    run: Run,
-    format: Format,
-    rows_max: Option<u64>,
-    settings: &RowSettings,
-) -> Result<Prepared, Refusal> {
-    check(format, &run).map_err(|error| Refusal::bad_parameter(error.to_string()))?;
-    let file = TableFile::new(format, rows_max, settings);
-    let shape = match format {
-        Format::Fits => file.known_shape(&run)?,
-        _ => None,
-    };
-    let length = shape.as_ref().map(FitsShape::bytes);
-    let rows = file.rows(length, settings);
-    let write =
-        Box::new(move |out: &mut StreamWriter| file.write(run, shape, out).map_err(with_status));
-    Ok(Prepared {
-        length,
-        write,
-        rows: Some(rows),
-    })
-}
-
-/// Prepares the file of a run that begins only once the stream has its place.
-pub(super) fn prepare_later(
+/// Makes the job of a file of rows. Its start plans the run, and refuses columns that the format
+/// cannot hold.
+pub(super) fn job(
     start: StartRun,
     format: Format,
     rows_max: Option<u64>,
     settings: &RowSettings,
-) -> Prepared {
+) -> Job {
     let file = TableFile::new(format, rows_max, settings);
-    let rows = file.rows(None, settings);
-    let write = Box::new(move |out: &mut StreamWriter| {
-        let run = start(out.stop_token())?;
-        check(format, &run)?;
-        file.write(run, None, out).map_err(with_status)
-    });
-    Prepared {
-        length: None,
-        write,
-        rows: Some(rows),
-    }
-}
-
-fn check(format: Format, run: &Run) -> Result<(), StatusError> {
-    format.check(&run.reader.schema()).map_err(|error| {
-        let text = format!("the format {format} cannot hold this table: {error}");
-        StatusError::new(StatusCode::BAD_REQUEST, text)
-    })
+    let rows = RowsJob {
+        format,
+        rows_max,
+        capped: Arc::clone(&file.capped),
+    };
+    let length_wait = settings.length_wait;
+    Job::of_rows(
+        rows,
+        Box::new(move |place| file.feed(start(place)?, length_wait)),
+    )
 }
 
 /// One table that is to be written.
@@ -96,15 +66,25 @@ impl TableFile {
         }
     }
 
-    /// What is told of the file; a FITS file's head waits for a length that is not known yet.
-    fn rows(&self, length: Option<u64>, settings: &RowSettings) -> PreparedRows {
-        let must_wait = self.format == Format::Fits && length.is_none();
-        PreparedRows {
-            format: self.format,
-            rows_max: self.rows_max,
-            capped: Arc::clone(&self.capped),
-            length_wait: must_wait.then_some(settings.length_wait),
-        }
+    /// Makes a run's file; the head of one of FITS waits for a length that is not known yet.
+    fn feed(self, run: Run, length_wait: Duration) -> Result<Feed, Refusal> {
+        let format = self.format;
+        format.check(&run.reader.schema()).map_err(|error| {
+            let text = format!("the format {format} cannot hold this table: {error}");
+            Refusal::bad_parameter(text)
+        })?;
+        let shape = match format {
+            Format::Fits => self.known_shape(&run)?,
+            _ => None,
+        };
+        let length = shape.as_ref().map(FitsShape::bytes);
+        let must_wait = format == Format::Fits && length.is_none();
+        let write = move |out: &mut StreamWriter| self.write(run, shape, out).map_err(with_status);
+        Ok(Feed {
+            length,
+            length_wait: must_wait.then_some(length_wait),
+            write: Box::new(write),
+        })
     }
 
     fn rows_expected(&self, run: &Run) -> Option<u64> {
