@@ -23,11 +23,11 @@ use crate::armed::{Connection, DRAIN_MAX};
 
 /// How often a drain looks whether everything is sent: often enough that an abort is not felt as
 /// a delay, seldom enough (at most 400 looks) to cost nothing.
-const DRAIN_LOOK: Duration = Duration::from_millis(5);
+const DRAIN_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// How many looks an HTTP/2 connection must have been quiet for: what a busy machine may keep
 /// its task waiting.
-const QUIET_LOOKS: u32 = 4;
+const IDLE_CHECKS: u32 = 4;
 
 /// The body of a response made by [`Download`](crate::Download), or of a small one made of a
 /// text.
@@ -48,18 +48,18 @@ const QUIET_LOOKS: u32 = 4;
 /// ```
 pub struct DownloadBody {
     /// What comes before the stream: held back by the commit window, or all there is.
-    first: VecDeque<Bytes>,
+    buffered: VecDeque<Bytes>,
     stream: Option<Streaming>,
     /// Bytes still to come, where that is known.
-    left: Option<u64>,
-    carrier: Carrier,
+    bytes_left: Option<u64>,
+    protocol: Protocol,
     /// Somebody has asked for a frame: the head is made.
     polled: bool,
 }
 
 /// What carries a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Carrier {
+pub(crate) enum Protocol {
     Http1,
     /// The client asked for `Connection: close`, which hyper repeats in the response.
     Http1Closing,
@@ -67,7 +67,7 @@ pub(crate) enum Carrier {
     Http2,
 }
 
-impl Carrier {
+impl Protocol {
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
         let closes = |value: &HeaderValue| {
             let mut options = value.as_bytes().split(|byte| *byte == b',');
@@ -111,8 +111,8 @@ struct Streaming {
     connection: Option<Connection>,
     /// What the socket had taken when the response began.
     written_before: u64,
-    /// A failure must show in the chunked framing as well: see [`Connection::spoil_framing`].
-    spoils: bool,
+    /// A failure must show in the chunked framing as well: see [`Connection::break_framing`].
+    breaks_framing: bool,
     /// The failure that waits for the valid bytes before it.
     failing: Option<Draining>,
 }
@@ -121,12 +121,12 @@ struct Draining {
     error: Error,
     until: Instant,
     /// When a client that has not found the framing spoilt is reset.
-    refused_until: Option<Instant>,
-    next_look: Pin<Box<Sleep>>,
+    framing_break_until: Option<Instant>,
+    check_timer: Pin<Box<Sleep>>,
     /// What the socket had taken at the last look.
     written: u64,
     /// Looks since then at which nothing more had gone out, and could have.
-    quiet_looks: u32,
+    idle_checks: u32,
 }
 
 impl DownloadBody {
@@ -139,33 +139,33 @@ impl DownloadBody {
     /// would bring. A framework makes a Content-Length of what it says.
     pub(crate) fn of_head() -> Self {
         let mut body = Self::empty();
-        body.left = None;
+        body.bytes_left = None;
         body
     }
 
     /// Joins what was held back and the rest of the stream.
     pub(crate) fn new(
-        first: VecDeque<Bytes>,
+        buffered: VecDeque<Bytes>,
         reader: ChunkReader,
         length: Option<u64>,
         connection: Option<Connection>,
-        carrier: Carrier,
+        protocol: Protocol,
     ) -> Self {
         if let Some(connection) = &connection {
-            connection.begin(reader.handle(), carrier == Carrier::Http2);
+            connection.begin(reader.handle(), protocol == Protocol::Http2);
         }
         let written_before = connection.as_ref().map_or(0, |known| known.written().0);
         let mut body = Self {
-            first,
+            buffered,
             stream: Some(Streaming {
                 reader: Some(reader),
                 connection,
                 written_before,
-                spoils: carrier == Carrier::Http1Closing && length.is_none(),
+                breaks_framing: protocol == Protocol::Http1Closing && length.is_none(),
                 failing: None,
             }),
-            left: length,
-            carrier,
+            bytes_left: length,
+            protocol,
             polled: false,
         };
         // hyper never polls a body of no bytes.
@@ -179,15 +179,15 @@ impl DownloadBody {
     /// `http_2::a_slow_reader_gets_every_valid_byte_before_the_reset` and
     /// `http_2::a_response_is_complete_only_when_the_client_has_let_its_last_byte_in`.
     fn hold_last_byte(&mut self, mut chunk: Bytes) -> Bytes {
-        if self.carrier == Carrier::Http2 && chunk.len() > 1 {
-            self.first.push_front(chunk.split_off(chunk.len() - 1));
+        if self.protocol == Protocol::Http2 && chunk.len() > 1 {
+            self.buffered.push_front(chunk.split_off(chunk.len() - 1));
         }
         chunk
     }
 
     /// Ends the response once nothing is left of it.
     fn end_if_over(&mut self) {
-        let Some(stream) = self.stream.as_mut().filter(|_| self.first.is_empty()) else {
+        let Some(stream) = self.stream.as_mut().filter(|_| self.buffered.is_empty()) else {
             return;
         };
         if let Some(reader) = stream.reader.take_if(|reader| reader.is_over()) {
@@ -217,8 +217,8 @@ impl Streaming {
         };
         let connection = self.connection.as_ref();
         ready!(draining.poll(connection, cx));
-        if let Some(connection) = connection.filter(|_| self.spoils) {
-            ready!(draining.poll_refused(connection, cx));
+        if let Some(connection) = connection.filter(|_| self.breaks_framing) {
+            ready!(draining.poll_framing_broken(connection, cx));
         }
         let error = BodyError(draining.error.clone());
         if let (Some(reader), Some(connection)) = (self.reader.take(), &self.connection) {
@@ -233,10 +233,10 @@ impl Draining {
         Self {
             error,
             until: Instant::now() + DRAIN_MAX,
-            refused_until: None,
-            next_look: Box::pin(sleep(DRAIN_LOOK)),
+            framing_break_until: None,
+            check_timer: Box::pin(sleep(DRAIN_CHECK_INTERVAL)),
             written: u64::MAX,
-            quiet_looks: 0,
+            idle_checks: 0,
         }
     }
 
@@ -245,7 +245,7 @@ impl Draining {
     fn poll(&mut self, connection: Option<&Connection>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(connection) = connection else {
             // Nobody knows the socket: one flush, so that at least the head goes out.
-            return self.next_look.as_mut().poll(cx);
+            return self.check_timer.as_mut().poll(cx);
         };
         loop {
             if Instant::now() >= self.until {
@@ -254,39 +254,41 @@ impl Draining {
             if !connection.is_multiplexed() && connection.poll_drained() {
                 return Poll::Ready(());
             }
-            ready!(self.next_look.as_mut().poll(cx));
-            if connection.is_multiplexed() && self.is_quiet(connection) {
+            ready!(self.check_timer.as_mut().poll(cx));
+            if connection.is_multiplexed() && self.is_idle(connection) {
                 return Poll::Ready(());
             }
-            self.next_look.as_mut().reset(Instant::now() + DRAIN_LOOK);
+            self.check_timer
+                .as_mut()
+                .reset(Instant::now() + DRAIN_CHECK_INTERVAL);
         }
     }
 
     /// Has the framing spoilt, and is ready when the client had the time of a drain to find it so;
     /// at once where that cannot be done. A client that finds it closes, and the connection ends.
-    fn poll_refused(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<()> {
-        let until = match self.refused_until {
+    fn poll_framing_broken(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<()> {
+        let until = match self.framing_break_until {
             Some(until) => until,
-            None if connection.spoil_framing() => {
+            None if connection.break_framing() => {
                 // For one more flush: hyper may have asked behind the last.
                 cx.waker().wake_by_ref();
-                *self.refused_until.insert(Instant::now() + DRAIN_MAX)
+                *self.framing_break_until.insert(Instant::now() + DRAIN_MAX)
             }
             None => return Poll::Ready(()),
         };
-        self.next_look.as_mut().reset(until);
-        self.next_look.as_mut().poll(cx)
+        self.check_timer.as_mut().reset(until);
+        self.check_timer.as_mut().poll(cx)
     }
 
     /// HTTP/2: one stream's bytes cannot be told from another's; quiet must do.
-    fn is_quiet(&mut self, connection: &Connection) -> bool {
+    fn is_idle(&mut self, connection: &Connection) -> bool {
         let (written, takes_more) = connection.written();
-        self.quiet_looks = match written == self.written && takes_more {
-            true => self.quiet_looks + 1,
+        self.idle_checks = match written == self.written && takes_more {
+            true => self.idle_checks + 1,
             false => 0,
         };
         self.written = written;
-        self.quiet_looks >= QUIET_LOOKS
+        self.idle_checks >= IDLE_CHECKS
     }
 }
 
@@ -300,7 +302,7 @@ impl Body for DownloadBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         this.polled = true;
-        let next = match this.first.pop_front() {
+        let next = match this.buffered.pop_front() {
             Some(chunk) => Some(Ok(chunk)),
             None => match &mut this.stream {
                 Some(stream) => ready!(stream.poll_chunk(cx)),
@@ -309,23 +311,23 @@ impl Body for DownloadBody {
         };
         let next = next.map(|chunk| chunk.map(|chunk| this.hold_last_byte(chunk)));
         if let Some(Ok(chunk)) = &next
-            && let Some(left) = &mut this.left
+            && let Some(bytes_left) = &mut this.bytes_left
         {
-            *left -= chunk.len() as u64;
+            *bytes_left -= chunk.len() as u64;
         }
         // HTTP/1: the flush tells when the last chunk is out. HTTP/2: that hyper asks again.
-        if next.is_none() || this.carrier != Carrier::Http2 {
+        if next.is_none() || this.protocol != Protocol::Http2 {
             this.end_if_over();
         }
         Poll::Ready(next.map(|chunk| chunk.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.first.is_empty() && self.stream.is_none()
+        self.buffered.is_empty() && self.stream.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.left
+        self.bytes_left
             .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
@@ -351,13 +353,13 @@ impl Drop for DownloadBody {
 
 impl From<String> for DownloadBody {
     fn from(text: String) -> Self {
-        let left = Some(text.len() as u64);
+        let bytes_left = Some(text.len() as u64);
         let chunk = (!text.is_empty()).then(|| Bytes::from(text));
         Self {
-            first: chunk.into_iter().collect(),
+            buffered: chunk.into_iter().collect(),
             stream: None,
-            left,
-            carrier: Carrier::Http1,
+            bytes_left,
+            protocol: Protocol::Http1,
             polled: false,
         }
     }
@@ -366,7 +368,7 @@ impl From<String> for DownloadBody {
 impl fmt::Debug for DownloadBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DownloadBody")
-            .field("left", &self.left)
+            .field("bytes_left", &self.bytes_left)
             .field("streaming", &self.stream.is_some())
             .finish_non_exhaustive()
     }

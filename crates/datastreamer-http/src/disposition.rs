@@ -5,7 +5,7 @@ use std::fmt::Write;
 use http::HeaderValue;
 
 /// What file systems take as a name, in bytes.
-const NAME_BYTES_MAX: usize = 255;
+const FILE_NAME_BYTES_MAX: usize = 255;
 
 /// Makes `attachment` with a file name, by RFC 6266: `filename=` in plain ASCII for old clients,
 /// and `filename*=` in UTF-8 (RFC 8187) where the name needs it.
@@ -47,7 +47,7 @@ fn safe_name(file_name: &str) -> String {
             '/' | '\\' | '"' | ':' | '*' | '?' | '<' | '>' | '|' => '_',
             c => c,
         };
-        if name.len() + c.len_utf8() > NAME_BYTES_MAX {
+        if name.len() + c.len_utf8() > FILE_NAME_BYTES_MAX {
             break;
         }
         name.push(c);

@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     armed::Connection,
-    body::{Carrier, DownloadBody},
+    body::{DownloadBody, Protocol},
     coding::{self, Coding},
     disposition::content_disposition,
     planning::{PlanReport, Planned, Planning},
@@ -163,8 +163,8 @@ impl Download {
         F: FnOnce(StreamOptions) -> ChunkReader,
     {
         // What the future keeps is ours: a request's body is seldom Sync.
-        let asked = self.asked(request);
-        self.answer(asked, start, None)
+        let info = self.request_info(request);
+        self.answer(info, start, None)
     }
 
     /// Answers a request whose source plans before it writes: on its own thread, and once it has
@@ -208,13 +208,13 @@ impl Download {
     where
         F: FnOnce(StreamOptions, PlanReport) -> ChunkReader,
     {
-        let asked = self.asked(request);
-        let (report, planning) = PlanReport::new(asked.head_only);
-        self.answer(asked, |options| start(options, report), Some(planning))
+        let info = self.request_info(request);
+        let (report, planning) = PlanReport::new(info.head_only);
+        self.answer(info, |options| start(options, report), Some(planning))
     }
 
-    fn asked<B>(&self, request: &Request<B>) -> Asked {
-        Asked {
+    fn request_info<B>(&self, request: &Request<B>) -> RequestInfo {
+        RequestInfo {
             head_only: request.method() == Method::HEAD,
             version: request.version(),
             path: request.uri().path().to_owned(),
@@ -224,48 +224,48 @@ impl Download {
                 false => None,
             },
             connection: Connection::of(request.extensions()),
-            carrier: Carrier::of(request),
+            protocol: Protocol::of(request),
         }
     }
 
     async fn answer<F>(
         self,
-        asked: Asked,
+        info: RequestInfo,
         start: F,
         mut planning: Option<Planning>,
     ) -> Response<DownloadBody>
     where
         F: FnOnce(StreamOptions) -> ChunkReader,
     {
-        let plain_length = self.length.filter(|_| asked.coding.is_none());
-        if asked.head_only && planning.is_none() {
-            return self.head(asked.coding, plain_length, DownloadBody::of_head());
+        let plain_length = self.length.filter(|_| info.coding.is_none());
+        if info.head_only && planning.is_none() {
+            return self.head(info.coding, plain_length, DownloadBody::of_head());
         }
-        let options = self.options.clone().context(asked.path);
+        let options = self.options.clone().context(info.path);
         let mut reader = start(options.clone().length(self.length));
-        if let Some(planning) = planning.take_if(|_| asked.head_only) {
+        if let Some(planning) = planning.take_if(|_| info.head_only) {
             return match plan_only(reader, planning).await {
                 Ok(planned) => {
-                    let length = planned.length.filter(|_| asked.coding.is_none());
-                    self.head(asked.coding, length, DownloadBody::of_head())
+                    let length = planned.length.filter(|_| info.coding.is_none());
+                    self.head(info.coding, length, DownloadBody::of_head())
                 }
                 Err(error) => Problem::from(&error).into_response(),
             };
         }
-        let unwatched = self.length.is_some() && reader.bytes_left() != self.length;
-        if let Some(coding) = asked.coding {
+        let length_unwatched = self.length.is_some() && reader.bytes_left() != self.length;
+        if let Some(coding) = info.coding {
             reader = coding::encode(reader, coding, options);
         }
         if let Some(observer) = &self.observer {
             observer(reader.handle());
         }
-        if unwatched {
+        if length_unwatched {
             let text = "the stream was started without the length that the response promises";
             let error = Error::new(ErrorKind::LengthMismatch, text);
             reader.handle().stop(error.clone());
             return Problem::from(&error).into_response();
         }
-        if asked.connection.is_some() {
+        if info.connection.is_some() {
             reader.hold_verdict();
         }
         let mut window = Window::default();
@@ -274,11 +274,11 @@ impl Download {
         }
         // A source may have promised its length since it runs: before the first byte.
         let promised = reader.bytes_left().map(|left| left + window.bytes as u64);
-        let length = match window.whole {
+        let length = match window.complete {
             true => Some(window.bytes as u64),
             false => promised,
         };
-        if asked.version < Version::HTTP_11 && length.is_none() {
+        if info.version < Version::HTTP_11 && length.is_none() {
             reader.hang_up("HTTP/1.0 needs a length");
             return Problem::new(
                 StatusCode::HTTP_VERSION_NOT_SUPPORTED,
@@ -287,9 +287,9 @@ impl Download {
             )
             .into_response();
         }
-        let (first, connection) = (window.chunks, asked.connection);
-        let body = DownloadBody::new(first, reader, length, connection, asked.carrier);
-        self.head(asked.coding, length, body)
+        let (first, connection) = (window.chunks, info.connection);
+        let body = DownloadBody::new(first, reader, length, connection, info.protocol);
+        self.head(info.coding, length, body)
     }
 
     /// Holds the head back: gathers what comes until there is enough, or the time is up.
@@ -328,7 +328,7 @@ impl Download {
             match reader.next_chunk().await {
                 Some(chunk) => window.push(chunk?),
                 None => {
-                    window.whole = true;
+                    window.complete = true;
                     break;
                 }
             }
@@ -398,13 +398,13 @@ async fn plan_only(mut reader: ChunkReader, planning: Planning) -> Result<Planne
 }
 
 /// What the answer depends on.
-struct Asked {
+struct RequestInfo {
     head_only: bool,
     version: Version,
     path: String,
     coding: Option<Coding>,
     connection: Option<Connection>,
-    carrier: Carrier,
+    protocol: Protocol,
 }
 
 /// What was held back.
@@ -413,7 +413,7 @@ struct Window {
     chunks: VecDeque<Bytes>,
     bytes: usize,
     /// The stream has ended well: these are all its bytes.
-    whole: bool,
+    complete: bool,
 }
 
 impl Window {

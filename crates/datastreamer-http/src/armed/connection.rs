@@ -42,9 +42,9 @@ pub(super) struct State {
     /// The socket takes nothing: a connection that waits for it is not quiet.
     pub(super) blocked: bool,
     /// The socket is no more: nothing is kept for it.
-    pub(super) gone: bool,
-    /// The next flush breaks the framing: see `SPOILT_CHUNK` in `h1.rs`.
-    pub(super) spoil: bool,
+    pub(super) socket_dropped: bool,
+    /// The next flush breaks the framing: see `INVALID_CHUNK_SIZE` in `h1.rs`.
+    pub(super) framing_break_wanted: bool,
 }
 
 impl Connection {
@@ -74,7 +74,7 @@ impl Connection {
     pub(crate) fn begin(&self, stream: StreamHandle, multiplexed: bool) {
         let mut state = self.state();
         state.multiplexed |= multiplexed;
-        if !state.gone {
+        if !state.socket_dropped {
             state.active.push(stream);
         }
     }
@@ -84,7 +84,7 @@ impl Connection {
         let id = reader.handle().id();
         let mut state = self.state();
         state.active.retain(|stream| stream.id() != id);
-        if !state.gone {
+        if !state.socket_dropped {
             state.unflushed.push(reader);
         }
     }

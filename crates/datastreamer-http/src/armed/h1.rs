@@ -21,7 +21,7 @@ use super::{
 
 /// The size of a chunk beyond 64 bits, without the end of its line: no parser takes it for the
 /// last chunk. To node's fetch a reset behind `Connection: close` is a good end, this is not.
-const SPOILT_CHUNK: &[u8] = b"fffffffffffffffffff";
+const INVALID_CHUNK_SIZE: &[u8] = b"fffffffffffffffffff";
 
 impl Connection {
     /// Asks for the socket to be drained; `true` once everything is sent.
@@ -34,10 +34,10 @@ impl Connection {
     /// Has the chunked framing broken with the next flush, well before the reset: node's fetch
     /// may have read the reset before it looks at what came in front of it. `false` unless all
     /// is sent so far: behind a part of a chunk it would be taken for data.
-    pub(crate) fn spoil_framing(&self) -> bool {
+    pub(crate) fn break_framing(&self) -> bool {
         let mut state = self.state();
-        state.spoil = state.drained;
-        state.spoil
+        state.framing_break_wanted = state.drained;
+        state.framing_break_wanted
     }
 }
 
@@ -47,9 +47,9 @@ pub(super) fn after_flush<S: Socket>(state: &mut State, socket: &mut S) {
     if state.drain_wanted && !state.drained {
         state.drained = socket.is_sent();
     }
-    if std::mem::take(&mut state.spoil) {
+    if std::mem::take(&mut state.framing_break_wanted) {
         let cx = &mut Context::from_waker(Waker::noop());
-        let _best_effort = Pin::new(socket).poll_write(cx, SPOILT_CHUNK);
+        let _best_effort = Pin::new(socket).poll_write(cx, INVALID_CHUNK_SIZE);
     }
 }
 
@@ -73,27 +73,27 @@ pub(super) fn check_hung_up<S: Socket>(socket: &S, cx: &mut Context<'_>) -> io::
 
 /// How long a socket that takes nothing may keep a stream waiting that is over.
 #[derive(Debug, Default)]
-pub(super) struct Hurry {
+pub(super) struct DelayedFailure {
     /// When that was first seen.
-    over_since: Option<Instant>,
+    since: Option<Instant>,
 }
 
-impl Hurry {
+impl DelayedFailure {
     /// Returns the stall deadline, or an earlier one once a stream on this connection was stopped
     /// or has failed; has this task woken when one is stopped.
-    pub(super) fn hasten(
+    pub(super) fn shorten(
         &mut self,
         deadline: Option<Instant>,
         now: Instant,
         active: &[StreamHandle],
         cx: &mut Context<'_>,
     ) -> Option<Instant> {
-        match reason_to_hurry(active, cx) {
+        match stop_or_failure(active, cx) {
             None => deadline,
             Some(error) if error.kind() == ErrorKind::ConsumerStalled => Some(now),
             // The stream is over: what is valid gets the time of a drain.
             Some(_) => {
-                let drained = *self.over_since.get_or_insert(now) + DRAIN_MAX;
+                let drained = *self.since.get_or_insert(now) + DRAIN_MAX;
                 Some(deadline.map_or(drained, |deadline| deadline.min(drained)))
             }
         }
@@ -101,7 +101,7 @@ impl Hurry {
 }
 
 /// Why a stream was stopped or has failed, if one has; has this task woken when one is stopped.
-fn reason_to_hurry(active: &[StreamHandle], cx: &mut Context<'_>) -> Option<Error> {
+fn stop_or_failure(active: &[StreamHandle], cx: &mut Context<'_>) -> Option<Error> {
     active
         .iter()
         .find_map(|stream| match stream.poll_stopped(cx) {

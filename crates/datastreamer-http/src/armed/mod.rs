@@ -56,9 +56,9 @@ pub const DEFAULT_WRITE_STALL: Duration = datastreamer::DEFAULT_CONSUMER_STALL;
 
 /// How often a socket that takes nothing is looked at for a stream that has failed meanwhile,
 /// which hyper cannot see before the socket takes more: a quarter of [`DRAIN_MAX`].
-const FAILURE_LOOK: Duration = Duration::from_millis(500);
+const STALL_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-const STALLED_TEXT: &str = "the client took nothing for too long";
+const STALL_MESSAGE: &str = "the client took nothing for too long";
 
 /// A socket under hyper that resets the connection if it dies in the middle of a response.
 ///
@@ -87,10 +87,10 @@ pub struct Armed<S: Socket> {
     write_stall: Option<Duration>,
     /// Since when the socket has taken nothing.
     stalled_since: Option<Instant>,
-    hurry: h1::Hurry,
+    delayed_failure: h1::DelayedFailure,
     windows: h2::Windows,
     /// The next look at a connection on which nothing moves.
-    next_look: Option<Pin<Box<Sleep>>>,
+    check_timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S: Socket> Armed<S> {
@@ -109,9 +109,9 @@ impl<S: Socket> Armed<S> {
             armed: false,
             write_stall: Some(DEFAULT_WRITE_STALL),
             stalled_since: None,
-            hurry: h1::Hurry::default(),
+            delayed_failure: h1::DelayedFailure::default(),
             windows: h2::Windows::default(),
-            next_look: None,
+            check_timer: None,
         }
     }
 
@@ -138,11 +138,11 @@ impl<S: Socket> Armed<S> {
         if self.armed {
             return Ok(());
         }
-        let under_way = {
+        let is_streaming = {
             let state = self.connection.state();
             !state.active.is_empty() || !state.unflushed.is_empty()
         };
-        if under_way {
+        if is_streaming {
             self.socket.arm(true)?;
             self.armed = true;
         }
@@ -150,17 +150,17 @@ impl<S: Socket> Armed<S> {
     }
 
     /// After a flush: confirms what has ended, disarms if that was all.
-    fn settle(&mut self) -> io::Result<()> {
+    fn after_flush(&mut self) -> io::Result<()> {
         let mut state = self.connection.state();
         h1::after_flush(&mut state, &mut self.socket);
         let confirmed = std::mem::take(&mut state.unflushed);
         // HTTP/1 only: on HTTP/2 a flush proves nothing.
-        let at_rest = !state.multiplexed && state.active.is_empty() && !state.failed;
+        let may_disarm = !state.multiplexed && state.active.is_empty() && !state.failed;
         drop(state);
         for mut reader in confirmed {
             reader.confirm();
         }
-        if at_rest {
+        if may_disarm {
             self.disarm()?;
         }
         Ok(())
@@ -176,7 +176,7 @@ impl<S: Socket> Armed<S> {
 
     fn note_progress(&mut self, bytes: usize) {
         self.stalled_since = None;
-        self.hurry = h1::Hurry::default();
+        self.delayed_failure = h1::DelayedFailure::default();
         let mut state = self.connection.state();
         state.written += bytes as u64;
         state.blocked = false;
@@ -193,26 +193,26 @@ impl<S: Socket> Armed<S> {
             let now = Instant::now();
             let deadline = self.stall_deadline(now, cx);
             if deadline.is_some_and(|deadline| now >= deadline) {
-                return Err(self.give_up());
+                return Err(self.abort_stalled());
             }
-            let look = now + FAILURE_LOOK;
-            let next = deadline.map_or(look, |deadline| deadline.min(look));
-            if self.poll_look(next, cx).is_pending() {
+            let check = now + STALL_CHECK_INTERVAL;
+            let next = deadline.map_or(check, |deadline| deadline.min(check));
+            if self.poll_check_timer(next, cx).is_pending() {
                 return Ok(());
             }
         }
     }
 
     /// Has this task woken for the next look, and no later than at `next`.
-    fn poll_look(&mut self, next: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let look = match &mut self.next_look {
-            Some(look) => {
-                look.as_mut().reset(next);
-                look
+    fn poll_check_timer(&mut self, next: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let timer = match &mut self.check_timer {
+            Some(timer) => {
+                timer.as_mut().reset(next);
+                timer
             }
-            None => self.next_look.insert(Box::pin(sleep_until(next))),
+            None => self.check_timer.insert(Box::pin(sleep_until(next))),
         };
-        look.as_mut().poll(cx)
+        timer.as_mut().poll(cx)
     }
 
     /// `None`: never.
@@ -223,7 +223,9 @@ impl<S: Socket> Armed<S> {
         match state.multiplexed {
             // One stream says nothing of the connection.
             true => deadline,
-            false => self.hurry.hasten(deadline, now, &state.active, cx),
+            false => self
+                .delayed_failure
+                .shorten(deadline, now, &state.active, cx),
         }
     }
 
@@ -242,10 +244,10 @@ impl<S: Socket> Armed<S> {
         loop {
             let now = Instant::now();
             if now >= deadline {
-                return Err(self.give_up());
+                return Err(self.abort_stalled());
             }
-            let next = deadline.min(now + FAILURE_LOOK);
-            if self.poll_look(next, cx).is_pending() {
+            let next = deadline.min(now + STALL_CHECK_INTERVAL);
+            if self.poll_check_timer(next, cx).is_pending() {
                 return Ok(());
             }
         }
@@ -264,7 +266,7 @@ impl<S: Socket> Armed<S> {
     }
 
     /// Tells the streams why they end: they would take the drop of their bodies for a hang-up.
-    fn give_up(&mut self) -> io::Error {
+    fn abort_stalled(&mut self) -> io::Error {
         let (active, unflushed) = {
             let mut state = self.connection.state();
             state.failed = true;
@@ -275,9 +277,9 @@ impl<S: Socket> Armed<S> {
         };
         let ended = unflushed.iter().map(ChunkReader::handle);
         for stream in active.into_iter().chain(ended) {
-            stream.stop(Error::new(ErrorKind::ConsumerStalled, STALLED_TEXT));
+            stream.stop(Error::new(ErrorKind::ConsumerStalled, STALL_MESSAGE));
         }
-        io::Error::new(io::ErrorKind::TimedOut, STALLED_TEXT)
+        io::Error::new(io::ErrorKind::TimedOut, STALL_MESSAGE)
     }
 
     fn after_write(
@@ -303,7 +305,7 @@ impl<S: Socket> Drop for Armed<S> {
     /// A clone of the connection that is kept must not keep streams, and their places, with it.
     fn drop(&mut self) {
         let mut state = self.connection.state();
-        state.gone = true;
+        state.socket_dropped = true;
         let left = (
             std::mem::take(&mut state.active),
             std::mem::take(&mut state.unflushed),
@@ -343,18 +345,18 @@ impl<S: Socket> AsyncWrite for Armed<S> {
         self.check_hung_up(cx)?;
         let flushed = Pin::new(&mut self.socket).poll_flush(cx)?;
         if flushed.is_ready() {
-            self.settle()?;
+            self.after_flush()?;
         }
         flushed.map(Ok)
     }
 
     /// A connection that has not ended in good order gets no FIN: it would overtake the reset.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let may_end_well = {
+        let may_end_cleanly = {
             let state = self.connection.state();
             state.active.is_empty() && !state.failed
         };
-        if !may_end_well {
+        if !may_end_cleanly {
             return Poll::Ready(Ok(()));
         }
         self.disarm()?;
