@@ -1,4 +1,7 @@
-//! The armed abort for `axum::serve`.
+//! Armed connections for `axum::serve`.
+//!
+//! axum calls it for each connection; it wraps the socket in [`Armed`] and leaves the rest to
+//! `armed/`.
 
 use std::{io, time::Duration};
 
@@ -10,8 +13,9 @@ use tokio::net::TcpListener;
 
 use crate::armed::{Armed, Connection, DEFAULT_WRITE_STALL, Socket};
 
-/// A listener whose connections are [`Armed`]: tokio's, or any other whose connections are a
-/// [`Socket`].
+/// A listener that wraps each connection in [`Armed`].
+///
+/// The inner listener is tokio's, or any other whose connections implement [`Socket`].
 ///
 /// ```no_run
 /// use axum::{Router, extract::Request, routing::get};
@@ -42,7 +46,8 @@ impl<L> ArmedListener<L> {
         }
     }
 
-    /// Sets how long a client may take nothing: see [`Armed::write_stall`].
+    /// Sets how long a client may take nothing before its connection is reset: see
+    /// [`Armed::write_stall`].
     #[must_use]
     pub fn write_stall(mut self, deadline: impl Into<Option<Duration>>) -> Self {
         self.write_stall = deadline.into();
@@ -55,7 +60,7 @@ impl<L: Listener<Io: Socket>> Listener for ArmedListener<L> {
     type Addr = L::Addr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        // axum's own accept loop sleeps over errors such as EMFILE.
+        // axum's own accept loop waits and tries again after errors such as EMFILE.
         let (socket, address) = self.inner.accept().await;
         (Armed::new(socket).write_stall(self.write_stall), address)
     }

@@ -1,7 +1,8 @@
-//! The body of a download: the bytes held back by the commit window, then the stream's.
+//! The body of a download: the bytes buffered by the commit window, then those of the stream.
 //!
-//! Polled by hyper; calls `ChunkReader::poll_chunk`. Tells the [`Connection`] when the response
-//! begins, ends and fails, and holds an error back until the valid bytes before it are sent.
+//! hyper polls it; it calls `ChunkReader::poll_chunk`. It reports to the [`Connection`] when the
+//! response begins, ends and fails, and delays an error until the valid bytes before it have been
+//! sent.
 
 use std::{
     collections::VecDeque,
@@ -21,19 +22,19 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::armed::{Connection, DRAIN_MAX};
 
-/// How often a drain looks whether everything is sent: often enough that an abort is not felt as
-/// a delay, seldom enough (at most 400 looks) to cost nothing.
+/// How often a drain checks whether everything has been sent: 5 ms is no delay that a user
+/// notices, and at most 400 checks cost nothing.
 const DRAIN_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How many looks an HTTP/2 connection must have been quiet for: what a busy machine may keep
-/// its task waiting.
+/// At how many checks in a row an HTTP/2 connection must have been idle: on a busy machine its
+/// task may have to wait for 20 ms.
 const IDLE_CHECKS: u32 = 4;
 
-/// The body of a response made by [`Download`](crate::Download), or of a small one made of a
+/// The body of a response made by [`Download`](crate::Download), or of a small one made from a
 /// text.
 ///
-/// Dropping it before its end stops the stream, and has the connection reset unless nothing of
-/// the response was made yet.
+/// Dropping it before its end stops the stream and causes the connection to be reset, unless
+/// nothing of the response has been used yet.
 ///
 /// ```
 /// use datastreamer_http::{DownloadBody, Problem};
@@ -47,23 +48,24 @@ const IDLE_CHECKS: u32 = 4;
 /// # let _ = missing;
 /// ```
 pub struct DownloadBody {
-    /// What comes before the stream: held back by the commit window, or all there is.
+    /// Sent before the stream: the chunks that the commit window has buffered, or the complete
+    /// body.
     buffered: VecDeque<Bytes>,
     stream: Option<Streaming>,
-    /// Bytes still to come, where that is known.
+    /// How many bytes are still to come, if that is known.
     bytes_left: Option<u64>,
     protocol: Protocol,
-    /// Somebody has asked for a frame: the head is made.
+    /// The first frame was requested: the head has been made.
     polled: bool,
 }
 
-/// What carries a response.
+/// The protocol by which a response is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http1,
-    /// The client asked for `Connection: close`, which hyper repeats in the response.
+    /// HTTP/1, and the request has `Connection: close`, which hyper repeats in the response.
     Http1Closing,
-    /// Many responses on one connection, each with a window.
+    /// Many responses share one connection, each with a window.
     Http2,
 }
 
@@ -82,15 +84,15 @@ impl Protocol {
     }
 }
 
-/// Why a body ended too early; see [`BodyError::get_ref`] for the whole story.
+/// Why a body was aborted; see [`BodyError::get_ref`] for the causes.
 ///
-/// It has no [`source`](StdError::source): hyper looks among the causes for an HTTP/2 error and
-/// resets the stream with its reason, which may be one that clients take for a good end.
+/// It has no [`source`](StdError::source). hyper searches the causes for an HTTP/2 error and resets
+/// the stream with the reason found there, which may be one that clients take for a clean end.
 #[derive(Clone, Debug)]
 pub struct BodyError(Error);
 
 impl BodyError {
-    /// Returns the stream's error, with its causes.
+    /// Returns the stream's error with its causes.
     pub fn get_ref(&self) -> &Error {
         &self.0
     }
@@ -104,46 +106,47 @@ impl fmt::Display for BodyError {
 
 impl StdError for BodyError {}
 
-/// A stream under way.
+/// A stream that is being sent.
 struct Streaming {
-    /// `None` once it has ended and the connection has it.
+    /// `None` once it has ended and was handed to the connection.
     reader: Option<ChunkReader>,
     connection: Option<Connection>,
-    /// What the socket had taken when the response began.
+    /// How many bytes the socket had taken when the response began.
     written_before: u64,
-    /// A failure must show in the chunked framing as well: see [`Connection::break_framing`].
+    /// A failure must also break the chunked framing: see [`Connection::break_framing`].
     breaks_framing: bool,
-    /// The failure that waits for the valid bytes before it.
+    /// A failure that waits until the valid bytes before it have been sent.
     failing: Option<Draining>,
 }
 
 struct Draining {
     error: Error,
     until: Instant,
-    /// When a client that has not found the framing spoilt is reset.
+    /// Until when the client may react to the broken framing before the reset; `None` before the
+    /// framing is broken.
     framing_break_until: Option<Instant>,
     check_timer: Pin<Box<Sleep>>,
-    /// What the socket had taken at the last look.
+    /// How many bytes the socket had taken at the last check.
     written: u64,
-    /// Looks since then at which nothing more had gone out, and could have.
+    /// At how many checks since then nothing more was written although the socket was free.
     idle_checks: u32,
 }
 
 impl DownloadBody {
-    /// Makes a body without bytes.
+    /// Makes an empty body.
     pub fn empty() -> Self {
         Self::from(String::new())
     }
 
-    /// Makes the body of an answer to HEAD: without bytes, and without a word on how many a GET
-    /// would bring. A framework makes a Content-Length of what it says.
+    /// Makes the body of a response to HEAD: empty, and without a size hint, because frameworks
+    /// turn a size hint into a Content-Length.
     pub(crate) fn of_head() -> Self {
         let mut body = Self::empty();
         body.bytes_left = None;
         body
     }
 
-    /// Joins what was held back and the rest of the stream.
+    /// Joins the chunks that the commit window has buffered and the rest of the stream.
     pub(crate) fn new(
         buffered: VecDeque<Bytes>,
         reader: ChunkReader,
@@ -168,24 +171,26 @@ impl DownloadBody {
             protocol,
             polled: false,
         };
-        // hyper never polls a body of no bytes.
+        // hyper never polls an empty body.
         body.end_if_over();
         body
     }
 
-    /// HTTP/2: makes two frames of a chunk, the second of one byte. hyper asks for more once a
-    /// frame may begin to go out, and a reset discards what has not: behind the one byte a
-    /// failure finds the chunk let through by the client's window, and so does the end. See
-    /// `http_2::a_slow_reader_gets_every_valid_byte_before_the_reset` and
+    /// HTTP/2: splits a chunk into two frames, the second of one byte.
+    ///
+    /// hyper polls for the next frame once the client's window lets the current one begin, and a
+    /// reset discards what the window has not let through. With one byte as the current frame, the
+    /// window has let all bytes before it through when the body reports a failure or its end.
+    /// Tested by `http_2::a_slow_reader_gets_every_valid_byte_before_the_reset` and
     /// `http_2::a_response_is_complete_only_when_the_client_has_let_its_last_byte_in`.
-    fn hold_last_byte(&mut self, mut chunk: Bytes) -> Bytes {
+    fn split_last_byte(&mut self, mut chunk: Bytes) -> Bytes {
         if self.protocol == Protocol::Http2 && chunk.len() > 1 {
             self.buffered.push_front(chunk.split_off(chunk.len() - 1));
         }
         chunk
     }
 
-    /// Ends the response once nothing is left of it.
+    /// Reports the end of the response once everything was handed over.
     fn end_if_over(&mut self) {
         let Some(stream) = self.stream.as_mut().filter(|_| self.buffered.is_empty()) else {
             return;
@@ -240,11 +245,12 @@ impl Draining {
         }
     }
 
-    /// Ready when the valid bytes are sent, or the time is up. hyper flushes while the body is
-    /// pending, and each flush lets the connection look at its socket.
+    /// Ready when the valid bytes have been sent, or the time is up. hyper flushes while the body
+    /// is pending, and at each flush the connection checks its socket.
     fn poll(&mut self, connection: Option<&Connection>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(connection) = connection else {
-            // Nobody knows the socket: one flush, so that at least the head goes out.
+            // Without a connection there is no socket to check: wait for one flush, so that at
+            // least the head is sent.
             return self.check_timer.as_mut().poll(cx);
         };
         loop {
@@ -264,13 +270,14 @@ impl Draining {
         }
     }
 
-    /// Has the framing spoilt, and is ready when the client had the time of a drain to find it so;
-    /// at once where that cannot be done. A client that finds it closes, and the connection ends.
+    /// Breaks the chunked framing, then waits for the time of a drain. A client that notices closes
+    /// the connection before that, and the body is dropped. Ready at once if the framing cannot be
+    /// broken.
     fn poll_framing_broken(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<()> {
         let until = match self.framing_break_until {
             Some(until) => until,
             None if connection.break_framing() => {
-                // For one more flush: hyper may have asked behind the last.
+                // For one more flush: the last one may have been before this poll.
                 cx.waker().wake_by_ref();
                 *self.framing_break_until.insert(Instant::now() + DRAIN_MAX)
             }
@@ -280,7 +287,8 @@ impl Draining {
         self.check_timer.as_mut().poll(cx)
     }
 
-    /// HTTP/2: one stream's bytes cannot be told from another's; quiet must do.
+    /// HTTP/2: bytes of one stream cannot be distinguished from those of another, so a drain waits
+    /// until the connection is idle.
     fn is_idle(&mut self, connection: &Connection) -> bool {
         let (written, takes_more) = connection.written();
         self.idle_checks = match written == self.written && takes_more {
@@ -309,13 +317,14 @@ impl Body for DownloadBody {
                 None => None,
             },
         };
-        let next = next.map(|chunk| chunk.map(|chunk| this.hold_last_byte(chunk)));
+        let next = next.map(|chunk| chunk.map(|chunk| this.split_last_byte(chunk)));
         if let Some(Ok(chunk)) = &next
             && let Some(bytes_left) = &mut this.bytes_left
         {
             *bytes_left -= chunk.len() as u64;
         }
-        // HTTP/1: the flush tells when the last chunk is out. HTTP/2: that hyper asks again.
+        // On HTTP/1 a flush confirms the last chunk. On HTTP/2 it counts as sent when hyper polls
+        // again.
         if next.is_none() || this.protocol != Protocol::Http2 {
             this.end_if_over();
         }
@@ -334,7 +343,7 @@ impl Body for DownloadBody {
 
 impl Drop for DownloadBody {
     fn drop(&mut self) {
-        // Dropped on the way: hyper lost the client, or (HTTP/2) the client reset the stream.
+        // Dropped before its end: the client disconnected, or (HTTP/2) reset the stream.
         if let Some(Streaming {
             reader: Some(reader),
             connection: Some(connection),
@@ -343,7 +352,7 @@ impl Drop for DownloadBody {
         }) = &self.stream
         {
             match !self.polled && connection.written().0 == *written_before {
-                // Who dropped it answers otherwise: with 304, say.
+                // Whoever dropped it sends another response, for example 304.
                 true => connection.withdraw(&reader.handle()),
                 false => connection.fail(&reader.handle()),
             }

@@ -1,8 +1,9 @@
-//! Content coding on the fly: gzip (RFC 1952) and zstd (RFC 8878), negotiated (RFC 9110, 12.5.3).
+//! Compression on the fly: gzip (RFC 1952) and zstd (RFC 8878), negotiated (RFC 9110, 12.5.3).
 //!
-//! The coder is a stream of its own: it reads the plain stream on another thread of the pool, so
-//! compression runs beside the source and never in the event loop. A failed plain stream fails
-//! the coded one before the coder could write its trailer.
+//! Called by `response.rs`. The encoder is a stream of its own: it reads the plain stream on
+//! another thread of the pool. Compression therefore runs in parallel to the source and never on
+//! the event loop. If the plain stream fails, the coded one fails before the encoder can write its
+//! trailer.
 
 use std::{
     io::{self, Write},
@@ -13,27 +14,28 @@ use datastreamer::{ChunkReader, Error, OnStop, StreamHandle, StreamOptions, Stre
 use http::{HeaderMap, HeaderValue, header};
 use tokio::runtime::Handle;
 
-/// gzip's fastest level: higher ones cost two to five times the CPU for a tenth of the size, on
-/// data that is made on the fly and read once.
+/// gzip's fastest level: higher ones cost two to five times the CPU time to save a tenth of the
+/// size. The data is produced on the fly and read once.
 const GZIP_LEVEL: u32 = 1;
 /// zstd's fastest standard level, for the same reason.
 const ZSTD_LEVEL: i32 = 1;
 
-/// How a response's bytes are coded.
+/// A content coding of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Coding {
-    /// gzip, which everybody reads.
+    /// gzip, which all clients can read.
     Gzip,
-    /// zstd, which is twice as fast.
+    /// zstd, which is twice as fast as gzip.
     Zstd,
 }
 
 impl Coding {
-    /// Picks what the client prefers by `Accept-Encoding`; `None`: the bytes as they are.
+    /// Picks the coding that the client prefers by its `Accept-Encoding`. `None`: no coding.
     ///
-    /// Among equals zstd comes before gzip. A coding that is not named is not used: a client
-    /// without the header gets the bytes as they are. `*` counts as gzip, unless gzip is named.
+    /// At equal weights zstd is preferred to gzip. A coding that is not named is not used, so a
+    /// client that does not send the header gets uncoded bytes. `*` counts as gzip, unless gzip is
+    /// named.
     ///
     /// ```
     /// use datastreamer_http::Coding;
@@ -82,7 +84,7 @@ impl Coding {
     }
 }
 
-/// `q=0.5` as 500 (RFC 9110, 12.4.2).
+/// Parses a weight (RFC 9110, 12.4.2): `q=0.5` is 500.
 fn weight_thousandths(parameter: &str) -> Option<u16> {
     let (name, value) = parameter.split_once('=')?;
     if !name.trim().eq_ignore_ascii_case("q") {
@@ -92,13 +94,13 @@ fn weight_thousandths(parameter: &str) -> Option<u16> {
     Some((weight.clamp(0.0, 1.0) * 1000.0) as u16)
 }
 
-/// Compresses a stream, on a thread of its own of the pool in `options`.
+/// Compresses a stream, on its own thread of the pool in `options`.
 ///
-/// When the plain stream has nothing to give, what the coder holds is flushed, so that bytes do
-/// not wait for more. The coded stream shares the plain one's place in its pool, and starts when
-/// that has it. Its record tells of the same rows. What stops it stops the plain stream at once,
-/// and a stop is never its clean end ([`OnStop::Finish`]): part of a coded file is not a file.
-/// Dropping it hangs up the plain stream.
+/// Whenever the plain stream has no chunk ready, the encoder is flushed, so that bytes do not wait
+/// for more. The coded stream shares the plain stream's place in the pool, and starts when the
+/// plain stream is admitted. Its record has the same numbers of rows. A stop of the coded stream
+/// stops the plain one at once. It is never a clean end, even with [`OnStop::Finish`], because
+/// part of a coded file is not a file. Dropping the coded stream hangs up the plain one.
 ///
 /// ```
 /// use datastreamer::{StreamOptions, stream_out};
@@ -111,7 +113,7 @@ fn weight_thousandths(parameter: &str) -> Option<u16> {
 /// ```
 pub fn encode(plain: ChunkReader, coding: Coding, options: StreamOptions) -> ChunkReader {
     let source = plain.handle();
-    // An async source is polled by the coder, and may want its runtime's timers and sockets.
+    // The encoder's thread polls an async source, which may need its runtime's timers and sockets.
     let runtime = Handle::try_current().ok();
     let coded = options
         .on_stop(OnStop::Abort)
@@ -123,43 +125,44 @@ pub fn encode(plain: ChunkReader, coding: Coding, options: StreamOptions) -> Chu
             match coding {
                 Coding::Gzip => {
                     let level = flate2::Compression::new(GZIP_LEVEL);
-                    let mut coder = flate2::write::GzEncoder::new(gate, level);
-                    if let Err(error) = pump(plain, rows, &mut coder) {
-                        coder.get_mut().0 = None;
+                    let mut encoder = flate2::write::GzEncoder::new(gate, level);
+                    if let Err(error) = pump(plain, rows, &mut encoder) {
+                        encoder.get_mut().0 = None;
                         return Err(error);
                     }
-                    coder.try_finish().map_err(Error::source_failed)
+                    encoder.try_finish().map_err(Error::source_failed)
                 }
                 Coding::Zstd => {
-                    let mut coder =
+                    let mut encoder =
                         zstd::Encoder::new(gate, ZSTD_LEVEL).map_err(Error::source_failed)?;
-                    pump(plain, rows, &mut coder)?;
-                    coder.finish().map(drop).map_err(Error::source_failed)
+                    pump(plain, rows, &mut encoder)?;
+                    encoder.finish().map(drop).map_err(Error::source_failed)
                 }
             }
         });
-    // The coder may wait for the next chunk, or with `plain` for a place: nothing wakes it there.
+    // A stop of the coded stream does not wake an encoder that waits for the next chunk, nor one
+    // that waits with `plain` for a place. A stop of the plain stream does.
     let stop = coded.handle().stop_token();
     stop.on_stop(move |why| source.stop(why.clone()));
     coded
 }
 
-/// Moves every chunk through the coder; what came before a failure is flushed, so that it
-/// arrives.
-fn pump(mut plain: ChunkReader, mut rows: Rows, coder: &mut impl Write) -> Result<(), Error> {
+/// Moves every chunk through the encoder. Flushes before it reports a failure, so that the bytes
+/// before the failure arrive.
+fn pump(mut plain: ChunkReader, mut rows: Rows, encoder: &mut impl Write) -> Result<(), Error> {
     loop {
         let next = match plain.try_next_chunk() {
             Poll::Ready(next) => next,
             Poll::Pending => {
-                coder.flush().map_err(Error::source_failed)?;
+                encoder.flush().map_err(Error::source_failed)?;
                 plain.next_chunk_blocking()
             }
         };
         rows.pass_on();
         match next {
-            Some(Ok(chunk)) => coder.write_all(&chunk).map_err(Error::source_failed)?,
+            Some(Ok(chunk)) => encoder.write_all(&chunk).map_err(Error::source_failed)?,
             Some(Err(error)) => {
-                coder.flush().map_err(Error::source_failed)?;
+                encoder.flush().map_err(Error::source_failed)?;
                 return Err(error);
             }
             None => return Ok(()),
@@ -167,7 +170,7 @@ fn pump(mut plain: ChunkReader, mut rows: Rows, coder: &mut impl Write) -> Resul
     }
 }
 
-/// Tells the coded stream's record of the rows that the plain stream has counted.
+/// Copies the plain stream's row counts to the coded stream's record.
 struct Rows {
     plain: StreamHandle,
     coded: StreamWriter,
@@ -193,8 +196,8 @@ impl Rows {
     }
 }
 
-/// Lets a coder write until the stream has failed: flate2's encoder writes its trailer when it
-/// is dropped, and a trailer would make a part look whole.
+/// Lets an encoder write until the stream has failed. flate2's encoder writes its trailer when it
+/// is dropped, and a trailer would make a truncated file look complete.
 struct Gate<'a>(Option<&'a mut StreamWriter>);
 
 impl Write for Gate<'_> {

@@ -1,18 +1,21 @@
-//! `Content-Disposition`: a file name that every client reads alike and nobody can abuse.
+//! `Content-Disposition`: a file name that all clients read in the same way and that nobody can
+//! abuse.
+//!
+//! Called by `response.rs`; pure.
 
 use std::fmt::Write;
 
 use http::HeaderValue;
 
-/// What file systems take as a name, in bytes.
+/// The longest name that common file systems accept, in bytes.
 const FILE_NAME_BYTES_MAX: usize = 255;
 
-/// Makes `attachment` with a file name, by RFC 6266: `filename=` in plain ASCII for old clients,
-/// and `filename*=` in UTF-8 (RFC 8187) where the name needs it.
+/// Returns `attachment` with a file name (RFC 6266): `filename=` in plain ASCII for old clients,
+/// and `filename*=` in UTF-8 (RFC 8187) if the name needs it.
 ///
-/// The name is made safe first: path separators, control characters (CR, LF), quotes and the
-/// characters that turn the direction of writing (which make `gpj.exe` of `exe.jpg`) are
-/// replaced or left out, leading dots too.
+/// The name is made safe first. Path separators, quotes and other special characters are replaced.
+/// Control characters (CR, LF), characters that change the direction of writing (they make
+/// `exe.jpg` look like `gpj.exe`) and leading dots are removed.
 ///
 /// ```
 /// use datastreamer_http::content_disposition;
@@ -29,7 +32,7 @@ pub fn content_disposition(file_name: &str) -> HeaderValue {
         .map(|c| if c.is_ascii() { c } else { '_' })
         .collect();
     let mut value = format!("attachment; filename=\"{ascii}\"");
-    // A percent sign in `filename=` is decoded by some clients: give them the exact form too.
+    // Some clients decode a percent sign in `filename=`: give them the exact form, too.
     if ascii != name || name.contains('%') {
         value.push_str("; filename*=UTF-8''");
         push_ext_value(&mut value, &name);
@@ -68,7 +71,7 @@ fn is_bidi(c: char) -> bool {
     )
 }
 
-/// Percent-encodes all but `attr-char` of RFC 8187, section 3.2.1.
+/// Percent-encodes everything but the `attr-char` of RFC 8187, section 3.2.1.
 fn push_ext_value(out: &mut String, name: &str) {
     for &byte in name.as_bytes() {
         if byte.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&byte) {

@@ -1,9 +1,9 @@
-//! A file produced on the fly as an HTTP response.
+//! Sends a file that is produced on the fly as an HTTP response.
 //!
-//! [`Download`] describes the file and answers a request with a stream: it holds the head back
-//! until there is something to commit to, so that an early failure becomes a real status. What
-//! fails later is made visible by the [`Armed`] connection: it is reset, so that no client, not
-//! even behind a proxy, takes a part for the whole.
+//! [`Download`] describes the file and answers a request with a stream. It delays the head until
+//! the first bytes are there, so that an early failure gets an error status. A later failure is
+//! made visible by the [`Armed`] connection: it is reset, so that no client, not even behind a
+//! proxy, takes a truncated file for a complete one.
 //!
 //! ```
 //! use datastreamer_http::Download;
@@ -16,13 +16,13 @@
 //!     .respond(&request, |options| options.stream_out(|out| out.write_slice(b"ra,dec\n")))
 //!     .await;
 //! assert_eq!(response.status(), 200);
-//! assert_eq!(response.headers()["content-length"], "7"); // it ended within the commit window
+//! assert_eq!(response.headers()["content-length"], "7"); // the source finished within the commit window
 //! # }
 //! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(answer());
 //! ```
 //!
-//! # One byte, read downward
-//! `ChunkReader` → (`coding`, on a thread of its own) → the commit window in `response` →
+//! # The path of a byte
+//! `ChunkReader` → (`coding`, on its own thread) → the commit window in `response` →
 //! [`DownloadBody`] → hyper → [`Armed`] → the socket.
 
 mod armed;

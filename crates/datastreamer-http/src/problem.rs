@@ -1,17 +1,21 @@
-//! Errors that come before the head: `application/problem+json` (RFC 9457) with a real status.
+//! Errors that occur before the head is sent: `application/problem+json` (RFC 9457) with an error
+//! status.
+//!
+//! Called by `response.rs` and by servers; pure.
 
 use std::{collections::BTreeMap, error::Error as StdError, fmt};
 
 use datastreamer::{Error, ErrorKind};
 use http::{HeaderValue, Response, StatusCode, header};
 
-/// Seconds after which a refused client should come again: about what a place takes to become
-/// free in a busy pool, and long enough that a thousand clients are no storm.
+/// After how many seconds a client that was refused should try again: about the time until a place
+/// becomes free in a busy pool. A thousand refused clients then make 200 requests a second.
 pub(crate) const RETRY_AFTER_SECONDS: u32 = 5;
 
-/// An error that a source returns when it knows which status tells it best, for example 404 for
-/// an object that does not exist. Anywhere in the chain of causes it decides the status of an
-/// early failure.
+/// An error of a source that carries an HTTP status, for example 404 for an object that does not
+/// exist.
+///
+/// It decides the status of an early failure, wherever it stands in the chain of causes.
 ///
 /// ```
 /// use datastreamer_http::{Problem, StatusError};
@@ -28,7 +32,7 @@ pub struct StatusError {
 }
 
 impl StatusError {
-    /// Makes an error of a status and a text for the client.
+    /// Makes an error from a status and a text for the client.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self::from(Problem::new(status, detail))
     }
@@ -49,7 +53,7 @@ impl fmt::Display for StatusError {
 
 impl StdError for StatusError {}
 
-/// A problem as RFC 9457 tells it: status, title, detail.
+/// A problem details object (RFC 9457): status, title, detail.
 ///
 /// ```
 /// use datastreamer_http::Problem;
@@ -64,14 +68,14 @@ impl StdError for StatusError {}
 pub struct Problem {
     /// The response's status.
     pub status: StatusCode,
-    /// What this occurrence is about, for people.
+    /// What went wrong in this case, for people.
     pub detail: String,
-    /// Members beyond those of RFC 9457, 3.1, for programs: see [`Problem::member`].
+    /// Members beyond those of RFC 9457, section 3.1, for programs: see [`Problem::member`].
     pub members: BTreeMap<String, serde_json::Value>,
 }
 
 impl Problem {
-    /// Makes a problem of a status and a text for the client.
+    /// Makes a problem from a status and a text for the client.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             status,
@@ -87,7 +91,7 @@ impl Problem {
         self
     }
 
-    /// Makes the response; 503 carries `Retry-After`.
+    /// Makes the response. A 503 has a `Retry-After`.
     pub fn into_response<B: From<String>>(self) -> Response<B> {
         let title = self.status.canonical_reason().unwrap_or("Error");
         let mut body = serde_json::json!({
@@ -114,13 +118,13 @@ impl Problem {
 }
 
 impl From<&Error> for Problem {
-    /// Picks the status by who has to act: 503 where the client may come again, 504 where the
-    /// source is late, 500 where the source is broken, or what a [`StatusError`] says.
+    /// Picks the status: that of a [`StatusError`] if there is one; otherwise 503 if the client may
+    /// try again, 504 if the source has stalled, 500 if the source has failed.
     ///
-    /// A panic's text stays in the log: it was not written for clients.
+    /// The text of a panic is not sent: it was not written for clients.
     fn from(error: &Error) -> Self {
-        if let Some(told) = find_status(error) {
-            return told.problem.clone();
+        if let Some(known) = find_status(error) {
+            return known.problem.clone();
         }
         match error.kind() {
             ErrorKind::Busy | ErrorKind::ShutDown => {
@@ -169,8 +173,8 @@ mod tests {
         ] {
             let problem = Problem::from(&Error::new(kind, "row 7"));
             assert_eq!(problem.status, status, "{kind:?}");
-            let told = problem.detail.contains("row 7");
-            assert_eq!(told, kind != ErrorKind::SourcePanicked, "{kind:?}");
+            let shown = problem.detail.contains("row 7");
+            assert_eq!(shown, kind != ErrorKind::SourcePanicked, "{kind:?}");
         }
     }
 
@@ -196,10 +200,10 @@ mod tests {
         let headers = response.headers();
         assert_eq!(headers["content-type"], "application/problem+json");
         assert!(!headers.contains_key("retry-after"));
-        let told: serde_json::Value = serde_json::from_str(response.body()).unwrap();
-        assert_eq!(told["title"], "Not Found");
-        assert_eq!(told["status"], 404);
-        assert_eq!(told["detail"], detail);
+        let json: serde_json::Value = serde_json::from_str(response.body()).unwrap();
+        assert_eq!(json["title"], "Not Found");
+        assert_eq!(json["status"], 404);
+        assert_eq!(json["detail"], detail);
     }
 
     #[test]

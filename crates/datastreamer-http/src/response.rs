@@ -1,9 +1,11 @@
-//! From a request to a response: what is refused, what is held back, what the head says.
+//! From a request to a response: what is refused, how long the head is delayed, what it contains.
 //!
-//! The commit window: the head waits until there are `commit_bytes`, `commit_after` has passed
-//! since the stream got its place, or the stream has ended. So an early failure gets a real
-//! status, a refusal by a full pool too, and a short file an exact length whatever its source
-//! knew.
+//! Called by the server for each request; calls `coding.rs`, and hands the stream to `body.rs`.
+//!
+//! The commit window: the head is sent when `commit_bytes` are buffered, when `commit_after` has
+//! passed since the stream was admitted, or when the stream has ended. Therefore an early failure
+//! and a refusal by a full pool get an error status, and a short file gets an exact length even if
+//! its source does not know it.
 
 use std::{
     collections::VecDeque,
@@ -29,17 +31,17 @@ use crate::{
     problem::Problem,
 };
 
-/// Half a chunk: most early failures come before the first row, and a client that waits for so
-/// much waits no longer than for its first screenful.
-pub const DEFAULT_COMMIT_BYTES: usize = 64 * 1024;
+/// How many bytes commit a response: one chunk of the default size (64 KiB). Most early failures
+/// occur before the first row, and a chunk is about a screenful of a table.
+pub const DEFAULT_COMMIT_BYTES: usize = datastreamer::DEFAULT_CHUNK_BYTES;
 
-/// Five seconds: below the shortest usual time-out for a response's head (browsers' and
-/// proxies' 30 to 60 s), above the time of most queries that fail.
+/// After how long a response is committed: five seconds. Usual time-outs for a response's head (30
+/// to 60 s in browsers and proxies) are longer, and most queries that fail do so earlier.
 pub const DEFAULT_COMMIT_AFTER: Duration = Duration::from_secs(5);
 
 static X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// A file that is produced on the fly, as a response describes it.
+/// Describes a file that is produced on the fly, and answers requests for it.
 ///
 /// See the [crate's example](crate).
 #[derive(Clone)]
@@ -55,11 +57,11 @@ pub struct Download {
     observer: Option<Observer>,
 }
 
-/// Sees each stream that goes to a client.
+/// Called with each stream that is sent to a client.
 type Observer = Arc<dyn Fn(StreamHandle) + Send + Sync>;
 
 impl Download {
-    /// Describes a file of a media type; one that is no header value counts as
+    /// Describes a file of a media type. A text that is not a valid header value counts as
     /// `application/octet-stream`.
     pub fn new(media_type: &str) -> Self {
         Self {
@@ -76,84 +78,89 @@ impl Download {
         }
     }
 
-    /// Sets the options of the streams: pool, buffer, deadlines. Length and context are set for
-    /// each request.
+    /// Sets the options of the streams: pool, buffer, deadlines. Length and context are set
+    /// separately for each request.
     #[must_use]
     pub fn options(mut self, options: StreamOptions) -> Self {
         self.options = options;
         self
     }
 
-    /// Shows each stream, as it starts, to who keeps records. Its bytes are those that go to the
-    /// client: coded ones where a coding was negotiated.
+    /// Calls `observer` with each stream when it starts, for example to keep records. The stream is
+    /// the one that is sent to the client: the coded one if a coding was negotiated.
     #[must_use]
     pub fn observe(mut self, observer: impl Fn(StreamHandle) + Send + Sync + 'static) -> Self {
         self.observer = Some(Arc::new(observer));
         self
     }
 
-    /// Names the file for who saves it; see [`content_disposition`].
+    /// Sets the name under which clients save the file; see [`content_disposition`].
     #[must_use]
     pub fn file_name(mut self, name: &str) -> Self {
         self.disposition = Some(content_disposition(name));
         self
     }
 
-    /// Promises the exact number of bytes: `Content-Length` is sent, and a source that writes
-    /// more or fewer has failed.
+    /// Promises the exact number of bytes. `Content-Length` is sent, and a source that writes more
+    /// or fewer bytes fails.
     #[must_use]
     pub fn length(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.length = bytes.into();
         self
     }
 
-    /// Allows content coding where the client accepts one: for text, not for what is packed.
+    /// Allows a content coding if the client accepts one: for text, not for compressed formats.
     #[must_use]
     pub fn compressible(mut self, compressible: bool) -> Self {
         self.compressible = compressible;
         self
     }
 
-    /// Sets how many bytes commit the response.
+    /// Sets how many bytes commit the response; 0 counts as 1.
     #[must_use]
     pub fn commit_bytes(mut self, bytes: usize) -> Self {
         self.commit_bytes = bytes;
         self
     }
 
-    /// Sets after how long the response is committed with whatever there is; counted from the
-    /// stream's admission, for which the pool's own `queue_timeout` holds. `Duration::MAX`: never.
+    /// Sets after how long the response is committed with the bytes that are there. The time counts
+    /// from the stream's admission, which is limited by the pool's own `queue_timeout`.
+    /// `Duration::MAX`: no limit.
     #[must_use]
     pub fn commit_after(mut self, delay: Duration) -> Self {
         self.commit_after = delay;
         self
     }
 
-    /// Adds a header to the response; may be called again with the same name. It replaces what
-    /// the response would say otherwise, but for `Vary`, to which it adds. `Content-Length` is
-    /// left out: only [`length`](Self::length) makes it true.
+    /// Adds a header to the response; may be called several times with the same name. It replaces
+    /// the header that the response would have otherwise; a `Vary` is added to it. `Content-Length`
+    /// is ignored: use [`length`](Self::length), which enforces it.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
 
-    /// Answers a request. `start` starts the stream with the options that it is given, which
-    /// carry the promised length and the request's path as context; for HEAD it is never called.
+    /// Answers a request.
     ///
-    /// - An early failure becomes a problem with a status: see [`Problem`].
-    /// - A late one is an error of the body. hyper turns it into RST_STREAM(INTERNAL_ERROR) on
-    ///   HTTP/2 and, with a [`Connection`] among the request's extensions, into a reset on
-    ///   HTTP/1.1; without one into a connection that closes before its last chunk.
-    /// - HTTP/1.0, which cannot tell the end of a stream from its failure, gets a known length,
-    ///   or 505 if there is none by the end of the commit window.
+    /// `start` must start the stream with the options that it is given; they contain the promised
+    /// length, and the request's path as context. It is not called for HEAD.
+    ///
+    /// - An early failure becomes a response with an error status: see [`Problem`].
+    /// - A late failure is an error of the body. On HTTP/2 hyper turns it into
+    ///   RST_STREAM(INTERNAL_ERROR). On HTTP/1.1 it becomes a reset of the connection if the
+    ///   request's extensions contain a [`Connection`]; otherwise the connection is closed before
+    ///   the last chunk.
+    /// - HTTP/1.0 cannot distinguish the end of a stream from a failure. Such a request gets a
+    ///   response with a length, or 505 if the length is unknown at the end of the commit window.
     /// - A stream that was started without the promised length fails with
-    ///   [`ErrorKind::LengthMismatch`] before its first byte: nobody would watch the promise.
+    ///   [`ErrorKind::LengthMismatch`] before its first byte, because nothing would enforce the
+    ///   promise.
     ///
-    /// Dropping the future hangs the stream up: hyper does so when the client leaves.
+    /// Dropping the future hangs up the stream. hyper does so when the client disconnects.
     ///
     /// # Panics
-    /// The future outside of a tokio runtime whose time is enabled; so does the body.
+    /// Polling the future or the body panics outside of a tokio runtime with time enabled.
     pub fn respond<B, F>(
         self,
         request: &Request<B>,
@@ -162,16 +169,18 @@ impl Download {
     where
         F: FnOnce(StreamOptions) -> ChunkReader,
     {
-        // What the future keeps is ours: a request's body is seldom Sync.
+        // The future must not borrow the request: few request bodies are Sync.
         let info = self.request_info(request);
         self.answer(info, start, None)
     }
 
-    /// Answers a request whose source plans before it writes: on its own thread, and once it has
-    /// its place. The head waits for its [`PlanReport`], for which the options' `source_stall` is
-    /// the deadline; only then the commit window begins. So an error of planning gets its status
-    /// however long planning takes. HEAD takes a place and plans as well. Everything else is as
-    /// for [`respond`](Self::respond).
+    /// Answers a request whose source plans before it writes, on its own thread and after its
+    /// admission.
+    ///
+    /// The head waits for the source's [`PlanReport`]; the deadline is the options' `source_stall`.
+    /// Only then does the commit window begin, so an error while planning gets its status however
+    /// long planning takes. HEAD takes a place and plans as well. Everything else is as for
+    /// [`respond`](Self::respond).
     ///
     /// ```
     /// use datastreamer_http::{Download, Planned};
@@ -218,7 +227,7 @@ impl Download {
             head_only: request.method() == Method::HEAD,
             version: request.version(),
             path: request.uri().path().to_owned(),
-            // A coded body has no known length, and HTTP/1.0 needs one.
+            // The length of a coded body is unknown, and HTTP/1.0 needs one.
             coding: match self.compressible && request.version() >= Version::HTTP_11 {
                 true => Coding::negotiate(request.headers()),
                 false => None,
@@ -269,10 +278,10 @@ impl Download {
             reader.hold_verdict();
         }
         let mut window = Window::default();
-        if let Err(error) = self.hold_back(&mut reader, &mut window, planning).await {
+        if let Err(error) = self.fill_window(&mut reader, &mut window, planning).await {
             return Problem::from(&error).into_response();
         }
-        // A source may have promised its length since it runs: before the first byte.
+        // A running source may have promised its length before it wrote the first byte.
         let promised = reader.bytes_left().map(|left| left + window.bytes as u64);
         let length = match window.complete {
             true => Some(window.bytes as u64),
@@ -282,34 +291,34 @@ impl Download {
             reader.hang_up("HTTP/1.0 needs a length");
             return Problem::new(
                 StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-                "the length of this file is not known in advance, and HTTP/1.0 could not tell \
-                 its end from a failure: ask with HTTP/1.1 (nginx: proxy_http_version 1.1)",
+                "the length of this file is not known in advance, and HTTP/1.0 cannot distinguish \
+                 the end of the file from a failure: use HTTP/1.1 (nginx: proxy_http_version 1.1)",
             )
             .into_response();
         }
-        let (first, connection) = (window.chunks, info.connection);
-        let body = DownloadBody::new(first, reader, length, connection, info.protocol);
+        let (chunks, connection) = (window.chunks, info.connection);
+        let body = DownloadBody::new(chunks, reader, length, connection, info.protocol);
         self.head(info.coding, length, body)
     }
 
-    /// Holds the head back: gathers what comes until there is enough, or the time is up.
-    async fn hold_back(
+    /// Buffers chunks until there are enough, or the time is up.
+    async fn fill_window(
         &self,
         reader: &mut ChunkReader,
         window: &mut Window,
         planning: Option<Planning>,
     ) -> Result<(), Error> {
         reader.handle().admitted().await;
-        let mut gather = pin!(self.gather(reader, window));
+        let mut filling = pin!(self.fill(reader, window));
         let mut commit_after = self.commit_after;
         if let Some(mut planning) = planning {
-            // What is stopped, or stalls, ends the wait.
-            let ended_or_planned = poll_fn(|cx| match gather.as_mut().poll(cx) {
-                Poll::Ready(gathered) => Poll::Ready(Err(gathered)),
+            // A stop or a stall ends the stream, and so the wait.
+            let ended_or_planned = poll_fn(|cx| match filling.as_mut().poll(cx) {
+                Poll::Ready(ended) => Poll::Ready(Err(ended)),
                 Poll::Pending => Pin::new(&mut planning).poll(cx).map(Ok),
             });
             match ended_or_planned.await {
-                Err(gathered) => return gathered,
+                Err(ended) => return ended,
                 Ok(planned) => {
                     let planned = planned.unwrap_or_default();
                     commit_after = planned.commit_after.unwrap_or(commit_after);
@@ -317,13 +326,13 @@ impl Download {
             }
         }
         match Instant::now().checked_add(commit_after) {
-            None => gather.await,
-            // The time is up: with whatever there is.
-            Some(deadline) => timeout_at(deadline, gather).await.unwrap_or(Ok(())),
+            None => filling.await,
+            // If the time is up, the response is committed with the bytes that are there.
+            Some(deadline) => timeout_at(deadline, filling).await.unwrap_or(Ok(())),
         }
     }
 
-    async fn gather(&self, reader: &mut ChunkReader, window: &mut Window) -> Result<(), Error> {
+    async fn fill(&self, reader: &mut ChunkReader, window: &mut Window) -> Result<(), Error> {
         while window.bytes < self.commit_bytes.max(1) {
             match reader.next_chunk().await {
                 Some(chunk) => window.push(chunk?),
@@ -357,7 +366,7 @@ impl Download {
         if self.compressible {
             headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
         }
-        // A proxy that buffers hides a slow client from us, and an abort from the client.
+        // A proxy that buffers hides a slow client from the server, and an abort from the client.
         headers.insert(&X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
         let added = self.headers.into_iter();
@@ -397,7 +406,7 @@ async fn plan_only(mut reader: ChunkReader, planning: Planning) -> Result<Planne
     }
 }
 
-/// What the answer depends on.
+/// What the response depends on.
 struct RequestInfo {
     head_only: bool,
     version: Version,
@@ -407,12 +416,12 @@ struct RequestInfo {
     protocol: Protocol,
 }
 
-/// What was held back.
+/// The chunks buffered by the commit window.
 #[derive(Default)]
 struct Window {
     chunks: VecDeque<Bytes>,
     bytes: usize,
-    /// The stream has ended well: these are all its bytes.
+    /// The stream has finished: these are all its bytes.
     complete: bool,
 }
 

@@ -1,8 +1,8 @@
-//! What the armed connection and its responses know of each other.
+//! The state that an armed connection shares with its responses.
 //!
-//! [`DownloadBody`](crate::DownloadBody) reports here when a response begins, ends or fails;
-//! `Armed` and the files of the two protocols read it and report what the socket has taken.
-//! Calls nothing but the streams.
+//! [`DownloadBody`](crate::DownloadBody) calls it when a response begins, ends or fails.
+//! `Armed`, `h1.rs` and `h2.rs` read it and report what the socket has taken. This file decides
+//! nothing.
 
 use std::{
     net::SocketAddr,
@@ -12,12 +12,15 @@ use std::{
 
 use datastreamer::{ChunkReader, StreamHandle};
 
-/// How long an abort waits for the valid bytes to be sent: a client that takes nothing for two
-/// seconds has no use for them.
+/// How long an abort waits for the valid bytes to be sent: two seconds. A client that takes
+/// nothing for so long has no use for them.
 pub const DRAIN_MAX: Duration = Duration::from_secs(2);
 
-/// A request's connection: what a [`Download`](crate::Download) needs to make its failure
-/// visible. Put it into each request's extensions; [`crate::ArmedListener`] does so for axum.
+/// A handle to a request's connection, with which a [`Download`](crate::Download) makes its
+/// failure visible.
+///
+/// Put it into the extensions of each request. For axum, [`crate::ArmedListener`] provides it as
+/// connect info.
 #[derive(Clone, Debug)]
 pub struct Connection {
     state: Arc<Mutex<State>>,
@@ -26,24 +29,25 @@ pub struct Connection {
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// Responses under way.
+    /// Responses that are being sent.
     pub(super) active: Vec<StreamHandle>,
-    /// Responses whose last byte hyper has and the socket perhaps not.
+    /// Responses whose last byte hyper has taken and the socket perhaps has not.
     pub(super) unflushed: Vec<ChunkReader>,
-    /// A response broke off: the connection must not end well.
+    /// A response was aborted: the connection must not end cleanly.
     pub(super) failed: bool,
-    /// HTTP/2: a flush is no proof.
+    /// HTTP/2: many streams share the socket. Known once the first response begins.
     pub(super) multiplexed: bool,
-    /// Someone waits for everything to be sent; the second tells him that it is.
+    /// A body waits until everything has been sent.
     pub(super) drain_wanted: bool,
+    /// Everything has been sent. Checked after each flush once it is wanted.
     pub(super) drained: bool,
-    /// Bytes written to the socket; tells whether a connection is quiet.
+    /// Bytes written to the socket. A connection on which this stands still may be idle.
     pub(super) written: u64,
-    /// The socket takes nothing: a connection that waits for it is not quiet.
+    /// The socket takes nothing at the moment: the connection is not idle.
     pub(super) blocked: bool,
-    /// The socket is no more: nothing is kept for it.
+    /// The socket has been dropped: no more streams are kept here.
     pub(super) socket_dropped: bool,
-    /// The next flush breaks the framing: see `INVALID_CHUNK_SIZE` in `h1.rs`.
+    /// The next flush breaks the chunked framing: see `INVALID_CHUNK_SIZE` in `h1.rs`.
     pub(super) framing_break_wanted: bool,
 }
 
@@ -55,7 +59,7 @@ impl Connection {
         }
     }
 
-    /// Finds the connection among a request's extensions.
+    /// Finds the connection in the extensions of a request.
     pub fn of(extensions: &http::Extensions) -> Option<Self> {
         let own = extensions.get::<Self>().cloned();
         #[cfg(feature = "axum")]
@@ -66,11 +70,12 @@ impl Connection {
         own
     }
 
-    /// Returns the client's address, where it is known.
+    /// Returns the client's address, if it is known.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.peer
     }
 
+    /// Notes that a response begins.
     pub(crate) fn begin(&self, stream: StreamHandle, multiplexed: bool) {
         let mut state = self.state();
         state.multiplexed |= multiplexed;
@@ -79,7 +84,7 @@ impl Connection {
         }
     }
 
-    /// Takes a response whose last byte was handed to hyper; the flush confirms it.
+    /// Takes a response whose last byte was handed to hyper. The next flush confirms it.
     pub(crate) fn end(&self, reader: ChunkReader) {
         let id = reader.handle().id();
         let mut state = self.state();
@@ -89,21 +94,21 @@ impl Connection {
         }
     }
 
-    /// Takes note that a response broke off.
+    /// Notes that a response was aborted.
     pub(crate) fn fail(&self, stream: &StreamHandle) {
         let mut state = self.state();
-        // One broken stream does not break the others on an HTTP/2 connection: it is reset.
+        // On HTTP/2 hyper resets the one stream, and the others go on.
         state.failed |= !state.multiplexed;
         state.active.retain(|other| other.id() != stream.id());
     }
 
-    /// Takes note that a response will not be sent.
+    /// Notes that a response will not be sent.
     pub(crate) fn withdraw(&self, stream: &StreamHandle) {
         let mut state = self.state();
         state.active.retain(|other| other.id() != stream.id());
     }
 
-    /// Returns how many bytes the socket has taken, and whether it would take more.
+    /// Returns how many bytes the socket has taken, and whether it took the last write.
     pub(crate) fn written(&self) -> (u64, bool) {
         let state = self.state();
         (state.written, !state.blocked)

@@ -1,9 +1,10 @@
-//! What only an HTTP/1 connection does: one response at a time has the socket to itself.
+//! What only an HTTP/1 connection needs. One response at a time uses the socket.
 //!
-//! So what the socket takes is that response's progress, a flush confirms its last byte and lets
-//! the connection disarm, a hang-up is looked for, and a failure breaks the chunked framing and
-//! then the connection. [`Armed`](super::Armed) and [`DownloadBody`](crate::DownloadBody) call in
-//! here; this file calls the streams and the [`Socket`].
+//! Therefore the bytes that the socket takes are that response's progress, a drained socket means
+//! that its valid bytes have been sent, and its failure ends the connection, if necessary after
+//! broken chunked framing. hyper does not read while it holds a pipelined request, so this file
+//! also looks for a hang-up. [`Armed`](super::Armed) and [`DownloadBody`](crate::DownloadBody) call
+//! it; it calls the streams and the [`Socket`].
 
 use std::{
     io,
@@ -19,21 +20,23 @@ use super::{
     socket::Socket,
 };
 
-/// The size of a chunk beyond 64 bits, without the end of its line: no parser takes it for the
-/// last chunk. To node's fetch a reset behind `Connection: close` is a good end, this is not.
+/// A chunk size of more than 64 bits, without the end of its line: no parser takes it for the last
+/// chunk. node's fetch accepts a reset as the end of a response with `Connection: close`, but not
+/// this.
 const INVALID_CHUNK_SIZE: &[u8] = b"fffffffffffffffffff";
 
 impl Connection {
-    /// Asks for the socket to be drained; `true` once everything is sent.
+    /// Asks that each flush check whether everything has been sent; `true` once it has.
     pub(crate) fn poll_drained(&self) -> bool {
         let mut state = self.state();
         state.drain_wanted = true;
         state.drained
     }
 
-    /// Has the chunked framing broken with the next flush, well before the reset: node's fetch
-    /// may have read the reset before it looks at what came in front of it. `false` unless all
-    /// is sent so far: behind a part of a chunk it would be taken for data.
+    /// Asks that the next flush break the chunked framing, well before the reset: node's fetch
+    /// may process the reset before the bytes that precede it. Returns `false`, and does nothing,
+    /// unless everything has been sent: after a part of a chunk the client would take the invalid
+    /// chunk size for data.
     pub(crate) fn break_framing(&self) -> bool {
         let mut state = self.state();
         state.framing_break_wanted = state.drained;
@@ -41,8 +44,8 @@ impl Connection {
     }
 }
 
-/// After a flush: answers a body that waits for the socket to be drained, and breaks the framing
-/// where a body has asked for it.
+/// Does what bodies have asked for: checks whether everything has been sent, and breaks the
+/// framing.
 pub(super) fn after_flush<S: Socket>(state: &mut State, socket: &mut S) {
     if state.drain_wanted && !state.drained {
         state.drained = socket.is_sent();
@@ -53,34 +56,35 @@ pub(super) fn after_flush<S: Socket>(state: &mut State, socket: &mut S) {
     }
 }
 
-/// Takes note on the connection's streams that the client has taken bytes.
+/// Notes on all streams that the client has taken bytes.
 pub(super) fn note_progress(state: &State) {
     state.active.iter().for_each(StreamHandle::note_progress);
     let unflushed = state.unflushed.iter().map(ChunkReader::handle);
     unflushed.for_each(|stream| stream.note_progress());
 }
 
-/// Looks for a hang-up that hyper cannot see.
+/// Fails if the client has disconnected, which hyper does not see.
 pub(super) fn check_hung_up<S: Socket>(socket: &S, cx: &mut Context<'_>) -> io::Result<()> {
     match socket.poll_hung_up(cx) {
         Poll::Ready(()) => Err(io::Error::new(
             io::ErrorKind::ConnectionReset,
-            "the client left",
+            "the client disconnected",
         )),
         Poll::Pending => Ok(()),
     }
 }
 
-/// How long a socket that takes nothing may keep a stream waiting that is over.
+/// A stream that has ended early while the socket takes nothing: hyper does not poll its body, so
+/// the body cannot report it.
 #[derive(Debug, Default)]
 pub(super) struct DelayedFailure {
-    /// When that was first seen.
+    /// When this was first seen; `None` while the socket takes bytes.
     since: Option<Instant>,
 }
 
 impl DelayedFailure {
-    /// Returns the stall deadline, or an earlier one once a stream on this connection was stopped
-    /// or has failed; has this task woken when one is stopped.
+    /// Returns the stall deadline, or an earlier one if a stream on this connection was stopped
+    /// or has failed. Registers the task to be woken when one is stopped.
     pub(super) fn shorten(
         &mut self,
         deadline: Option<Instant>,
@@ -91,7 +95,7 @@ impl DelayedFailure {
         match stop_or_failure(active, cx) {
             None => deadline,
             Some(error) if error.kind() == ErrorKind::ConsumerStalled => Some(now),
-            // The stream is over: what is valid gets the time of a drain.
+            // The bytes before the failure are valid: they get the time of a drain.
             Some(_) => {
                 let drained = *self.since.get_or_insert(now) + DRAIN_MAX;
                 Some(deadline.map_or(drained, |deadline| deadline.min(drained)))
@@ -100,7 +104,7 @@ impl DelayedFailure {
     }
 }
 
-/// Why a stream was stopped or has failed, if one has; has this task woken when one is stopped.
+/// Returns why the first stream that has ended early was stopped or failed.
 fn stop_or_failure(active: &[StreamHandle], cx: &mut Context<'_>) -> Option<Error> {
     active
         .iter()

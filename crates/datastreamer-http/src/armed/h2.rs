@@ -1,9 +1,9 @@
-//! What only an HTTP/2 connection does: many responses share the socket, each behind a window of
-//! the client's.
+//! What only an HTTP/2 connection needs. Many responses share the socket, each limited by a window
+//! that the client opens.
 //!
-//! hyper does not ask the body of a stream whose window is closed, and so the body cannot fail.
-//! [`Armed`](super::Armed) therefore asks here, before each read, whether the connection must be
-//! given up; this file calls nothing but the streams.
+//! hyper does not poll the body of a stream whose window is closed, so that body cannot fail.
+//! [`Armed`](super::Armed) therefore asks this file before each read whether the connection must
+//! be aborted. This file calls only the streams.
 
 use std::task::{Context, Poll};
 
@@ -12,21 +12,22 @@ use tokio::time::Instant;
 
 use super::connection::{DRAIN_MAX, State};
 
-/// Streams of one HTTP/2 connection that may stall while others go on: a few paused downloads.
-/// hyper keeps up to 256 KiB for each and cannot be told to let go of one.
+/// How many streams of one connection may stall while others go on: a few paused downloads. hyper
+/// keeps up to 256 KiB for each and cannot be asked to drop one.
 const STALLED_STREAMS_MAX: usize = 4;
 
-/// What is known of the windows of a connection's streams.
+/// Watches for streams whose windows stay closed.
 #[derive(Debug, Default)]
 pub(super) struct Windows {
-    /// Since when all streams have been stalled, and what had been written then.
+    /// Since when all streams have been stopped with nothing written, and how many bytes had been
+    /// written then.
     idle_since: Option<(Instant, u64)>,
 }
 
 impl Windows {
-    /// Returns when the connection must be given up: when nothing has moved on it for the time of
-    /// a drain, or at once if too many streams stall. `None`: it goes on. Has this task woken
-    /// when a stream is stopped.
+    /// Returns when the connection must be aborted: at once if too many streams have stalled, or
+    /// after the time of a drain if all streams were stopped. `None`: it goes on. Registers the
+    /// task to be woken when a stream is stopped.
     pub(super) fn deadline(
         &mut self,
         now: Instant,
@@ -41,12 +42,12 @@ impl Windows {
         if stalled.count() > STALLED_STREAMS_MAX {
             return Some(now);
         }
-        // Whatever a stream was stopped for: its body cannot say so before the window opens.
+        // Whatever the reason of the stop: a body cannot report it before its window opens.
         if stopped.is_empty() || stopped.len() < state.active.len() {
             self.idle_since = None;
             return None;
         }
-        // Streams that have ended well may still have bytes on their way.
+        // As long as bytes are written, streams that have finished may still be sending.
         let idle = self.idle_since.filter(|(_, then)| *then == state.written);
         let (since, _) = *self.idle_since.insert(idle.unwrap_or((now, state.written)));
         Some(since + DRAIN_MAX)

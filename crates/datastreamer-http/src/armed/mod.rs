@@ -1,29 +1,29 @@
-//! The armed abort: a connection that resets if it dies while a response is under way.
+//! The armed connection: if it ends while a response is being sent, the client gets a reset.
 //!
-//! [`Armed`] wraps a socket and lies under hyper; [`DownloadBody`](crate::DownloadBody) tells it
-//! through a [`Connection`] when a response begins and ends. Between the two the socket has
-//! `SO_LINGER {on, 0}`, so that whatever ends the connection (an error, a panic, `kill -9`)
-//! sends RST. A plain FIN, which hyper's own abort is, looks like the end of the file to wget,
-//! to HTTP/1.0 proxies and to others; no client tried takes an RST for it.
+//! hyper calls [`Armed`]. This file owns what both protocols share and decides between them:
+//! `h1.rs` and `h2.rs` hold what only one of them needs, `connection.rs` what response bodies and
+//! the socket report to each other, `socket.rs` the calls to the kernel.
 //!
-//! It disarms only after a flush that follows the last byte of the last response. For HTTP/2 the
-//! flush says nothing (data may wait for a window inside hyper), so such a connection stays
-//! armed until hyper shuts it down in good order.
+//! [`Armed`] wraps a socket below hyper. [`DownloadBody`](crate::DownloadBody) reports through a
+//! [`Connection`] when a response begins and ends. Between the two the socket has
+//! `SO_LINGER {on, 0}`, so that RST is sent whatever ends the connection: an error, a panic,
+//! `kill -9`. hyper's own abort is a plain FIN, which wget, HTTP/1.0 proxies and others take for
+//! the end of the file. No client that was tested takes an RST for it.
 //!
-//! One client needs more: node's fetch takes a reset for the end of a chunked body when the
-//! response said `Connection: close`, which hyper does when the request did. There a failure
-//! breaks the chunked framing first, and the reset waits until the client has closed, at most
-//! [`DRAIN_MAX`]. That takes a frame's boundary, so it cannot be done after a `kill -9`, nor for
-//! a client that took nothing until the drain's time was up: there such a client (its user asked
-//! for the header) does not see that a chunked file is cut. One of known length it does, and
-//! without the header it sees both.
+//! The connection disarms only after a flush that follows the last byte of the last response. On
+//! HTTP/2 a flush proves nothing, because data may wait for a window inside hyper. An HTTP/2
+//! connection therefore stays armed until hyper shuts it down cleanly.
 //!
-//! RST throws away what the kernel has not sent. Before an abort on an error the body waits, at
-//! most [`DRAIN_MAX`], until everything is on the wire.
+//! One client needs more. If the response carries `Connection: close`, which hyper adds when the
+//! request does, node's fetch takes a reset for the end of a chunked body. In that case a failure
+//! first breaks the chunked framing, and the reset waits until the client has closed, at most
+//! [`DRAIN_MAX`]. The framing can be broken only at a chunk's boundary. After a `kill -9`, or if
+//! the client takes nothing until the drain times out, such a client does not notice that a
+//! chunked file is truncated. It does notice if the length is known, and without the header it
+//! notices in both cases.
 //!
-//! hyper calls [`Armed`]. This file decides between the protocols and calls `h1.rs` or `h2.rs`
-//! for what only one of them does; `connection.rs` holds what bodies and socket tell each other,
-//! `socket.rs` calls the kernel.
+//! RST discards what the kernel has not sent. Before an abort on an error the body therefore
+//! waits, at most [`DRAIN_MAX`], until everything has been sent.
 
 mod connection;
 mod h1;
@@ -50,17 +50,19 @@ pub use self::{
     socket::Socket,
 };
 
-/// How long a socket may take nothing before the connection is reset: the default of the
-/// streams' own stall deadline. The streams cannot see a client that stalls on the last bytes.
+/// How long a socket may take nothing before the connection is reset.
+///
+/// The same as the default stall deadline of a stream. A stream's own deadline does not cover a
+/// client that stalls on the last bytes.
 pub const DEFAULT_WRITE_STALL: Duration = datastreamer::DEFAULT_CONSUMER_STALL;
 
-/// How often a socket that takes nothing is looked at for a stream that has failed meanwhile,
-/// which hyper cannot see before the socket takes more: a quarter of [`DRAIN_MAX`].
+/// How often a connection whose socket takes nothing checks whether a stream has failed
+/// meanwhile, which hyper does not see before the socket takes more: a quarter of [`DRAIN_MAX`].
 const STALL_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 const STALL_MESSAGE: &str = "the client took nothing for too long";
 
-/// A socket under hyper that resets the connection if it dies in the middle of a response.
+/// A socket below hyper that resets the connection if it ends in the middle of a response.
 ///
 /// ```
 /// use datastreamer_http::{Armed, Connection};
@@ -73,23 +75,23 @@ const STALL_MESSAGE: &str = "the client took nothing for too long";
 /// # }
 /// ```
 ///
-/// A client that closes its half of the connection during a response counts as gone, as with
-/// hyper by default (`half_close(false)`).
+/// A client that closes its half of the connection during a response counts as disconnected, as
+/// with hyper's default (`half_close(false)`).
 ///
 /// # Panics
-/// When polled outside of a tokio runtime whose time is enabled.
+/// Polling panics outside of a tokio runtime with time enabled.
 #[derive(Debug)]
 pub struct Armed<S: Socket> {
     socket: S,
     connection: Connection,
     armed: bool,
-    /// `None`: never.
+    /// `None`: no limit.
     write_stall: Option<Duration>,
-    /// Since when the socket has taken nothing.
+    /// Since when the socket has taken nothing; `None` while it takes bytes.
     stalled_since: Option<Instant>,
     delayed_failure: h1::DelayedFailure,
     windows: h2::Windows,
-    /// The next look at a connection on which nothing moves.
+    /// Wakes the task for the next check of a connection on which nothing moves.
     check_timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -100,7 +102,7 @@ impl<S: Socket> Armed<S> {
         Self::with_socket(socket, peer)
     }
 
-    /// Does the same for one whose client is better known than by the socket: behind a proxy.
+    /// Does the same, with a client address that the socket does not know: behind a proxy.
     pub fn with_socket(socket: S, peer: Option<SocketAddr>) -> Self {
         socket.prepare();
         Self {
@@ -115,15 +117,15 @@ impl<S: Socket> Armed<S> {
         }
     }
 
-    /// Sets how long the socket may take nothing before the connection is reset; `None`: for
-    /// ever.
+    /// Sets how long the socket may take nothing before the connection is reset. `None`: no
+    /// limit.
     #[must_use]
     pub fn write_stall(mut self, deadline: impl Into<Option<Duration>>) -> Self {
         self.write_stall = deadline.into();
         self
     }
 
-    /// Returns the handle for the requests that come over this connection.
+    /// Returns the handle for the requests that arrive on this connection.
     pub fn connection(&self) -> Connection {
         self.connection.clone()
     }
@@ -133,7 +135,7 @@ impl<S: Socket> Armed<S> {
         &self.socket
     }
 
-    /// Arms before the first byte of a response goes out.
+    /// Arms the socket before the first byte of a response is written.
     fn arm_if_streaming(&mut self) -> io::Result<()> {
         if self.armed {
             return Ok(());
@@ -149,12 +151,12 @@ impl<S: Socket> Armed<S> {
         Ok(())
     }
 
-    /// After a flush: confirms what has ended, disarms if that was all.
+    /// Confirms the responses that have ended, and disarms if no other one is being sent.
     fn after_flush(&mut self) -> io::Result<()> {
         let mut state = self.connection.state();
         h1::after_flush(&mut state, &mut self.socket);
         let confirmed = std::mem::take(&mut state.unflushed);
-        // HTTP/1 only: on HTTP/2 a flush proves nothing.
+        // Never on HTTP/2, where a flush proves nothing.
         let may_disarm = !state.multiplexed && state.active.is_empty() && !state.failed;
         drop(state);
         for mut reader in confirmed {
@@ -180,13 +182,14 @@ impl<S: Socket> Armed<S> {
         let mut state = self.connection.state();
         state.written += bytes as u64;
         state.blocked = false;
-        // On HTTP/2 the bytes may be another stream's: there only whole chunks count.
+        // On HTTP/2 the bytes may belong to another stream. A stream there makes progress when
+        // hyper takes a chunk.
         if !state.multiplexed {
             h1::note_progress(&state);
         }
     }
 
-    /// The socket takes nothing: fails when that has lasted too long.
+    /// Called when the socket takes nothing: fails the connection once the deadline has passed.
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         self.connection.state().blocked = true;
         loop {
@@ -203,7 +206,7 @@ impl<S: Socket> Armed<S> {
         }
     }
 
-    /// Has this task woken for the next look, and no later than at `next`.
+    /// Sets the timer of the next check and polls it.
     fn poll_check_timer(&mut self, next: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let timer = match &mut self.check_timer {
             Some(timer) => {
@@ -215,13 +218,13 @@ impl<S: Socket> Armed<S> {
         timer.as_mut().poll(cx)
     }
 
-    /// `None`: never.
+    /// Returns until when the socket must take something. `None`: no limit.
     fn stall_deadline(&mut self, now: Instant, cx: &mut Context<'_>) -> Option<Instant> {
         let since = *self.stalled_since.get_or_insert(now);
         let deadline = self.write_stall.and_then(|stall| since.checked_add(stall));
         let state = self.connection.state();
         match state.multiplexed {
-            // One stream says nothing of the connection.
+            // The state of one stream says nothing about the connection.
             true => deadline,
             false => self
                 .delayed_failure
@@ -229,7 +232,7 @@ impl<S: Socket> Armed<S> {
         }
     }
 
-    /// HTTP/2: fails the connection when nothing moves on it any more.
+    /// HTTP/2: fails the connection when nothing has moved on it for too long.
     fn check_windows(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let deadline = {
             let state = self.connection.state();
@@ -253,7 +256,8 @@ impl<S: Socket> Armed<S> {
         }
     }
 
-    /// HTTP/1: looks for a hang-up. hyper always reads from an HTTP/2 connection and sees it.
+    /// HTTP/1: fails the connection if the client has disconnected. hyper always reads from an
+    /// HTTP/2 connection and so notices by itself.
     fn check_hung_up(&self, cx: &mut Context<'_>) -> io::Result<()> {
         let waits = {
             let state = self.connection.state();
@@ -265,7 +269,8 @@ impl<S: Socket> Armed<S> {
         }
     }
 
-    /// Tells the streams why they end: they would take the drop of their bodies for a hang-up.
+    /// Stops all streams as stalled: otherwise they would record the drop of their bodies as a
+    /// hang-up.
     fn abort_stalled(&mut self) -> io::Error {
         let (active, unflushed) = {
             let mut state = self.connection.state();
@@ -302,7 +307,7 @@ impl<S: Socket> Armed<S> {
 }
 
 impl<S: Socket> Drop for Armed<S> {
-    /// A clone of the connection that is kept must not keep streams, and their places, with it.
+    /// A clone of the connection must not keep streams, and their places, beyond the socket.
     fn drop(&mut self) {
         let mut state = self.connection.state();
         state.socket_dropped = true;
@@ -340,7 +345,7 @@ impl<S: Socket> AsyncWrite for Armed<S> {
         self.socket.is_write_vectored()
     }
 
-    /// hyper flushes when it has written all that it has, the last chunk included.
+    /// hyper flushes when it has written everything that it has, including the last chunk.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.check_hung_up(cx)?;
         let flushed = Pin::new(&mut self.socket).poll_flush(cx)?;
@@ -350,7 +355,7 @@ impl<S: Socket> AsyncWrite for Armed<S> {
         flushed.map(Ok)
     }
 
-    /// A connection that has not ended in good order gets no FIN: it would overtake the reset.
+    /// Sends no FIN if the connection did not end cleanly: it would overtake the reset.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let may_end_cleanly = {
             let state = self.connection.state();
