@@ -326,7 +326,7 @@ impl Shared {
         let known = match of_table {
             Some((_, narrowing)) => Known::of_scan(plan.as_ref(), narrowing),
             None => Known {
-                values: Vec::new(),
+                columns: Vec::new(),
                 ..Known::of(plan.as_ref())
             },
         };

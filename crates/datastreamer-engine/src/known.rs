@@ -4,13 +4,13 @@
 use std::collections::HashMap;
 
 use datafusion::{
-    common::{ColumnStatistics, ScalarValue, Statistics, stats::Precision},
+    common::{ColumnStatistics as PlanColumnStatistics, ScalarValue, Statistics, stats::Precision},
     physical_plan::{
         ExecutionPlan,
         statistics::{StatisticsArgs, StatisticsContext},
     },
 };
-use datastreamer_table::fits::KnownValues;
+use datastreamer_table::ColumnStatistics;
 
 use crate::{fits::FitsScan, narrow::Narrowing, pinned::nodes};
 
@@ -19,7 +19,7 @@ use crate::{fits::FitsScan, narrow::Narrowing, pinned::nodes};
 pub(crate) struct Known {
     pub(crate) rows: Option<u64>,
     /// Of each column; empty where nothing is known.
-    pub(crate) values: Vec<KnownValues>,
+    pub(crate) columns: Vec<ColumnStatistics>,
 }
 
 impl Known {
@@ -29,7 +29,7 @@ impl Known {
         match StatisticsContext::new().compute(plan, &whole) {
             Ok(statistics) => Self {
                 rows: rows(&statistics),
-                values: statistics.column_statistics.iter().map(values).collect(),
+                columns: statistics.column_statistics.iter().map(of_column).collect(),
             },
             Err(_) => Self::default(),
         }
@@ -41,9 +41,9 @@ impl Known {
         let scans = nodes(plan).filter_map(|node| node.downcast_ref::<FitsScan>());
         let widths: HashMap<String, usize> = scans.flat_map(FitsScan::text_widths).collect();
         let schema = plan.schema();
-        for (place, values) in known.values.iter_mut().enumerate() {
+        for (place, statistics) in known.columns.iter_mut().enumerate() {
             let column = narrowing.column_of(place, &schema);
-            values.text_bytes_max = widths.get(column).copied();
+            statistics.text_bytes_max = widths.get(column).copied();
         }
         known
     }
@@ -56,9 +56,9 @@ fn rows(statistics: &Statistics) -> Option<u64> {
     }
 }
 
-fn values(column: &ColumnStatistics) -> KnownValues {
+fn of_column(column: &PlanColumnStatistics) -> ColumnStatistics {
     let least = exact_integer(&column.min_value);
-    KnownValues {
+    ColumnStatistics {
         no_nulls: column.null_count == Precision::Exact(0),
         integers: least.zip(exact_integer(&column.max_value)),
         text_bytes_max: None,

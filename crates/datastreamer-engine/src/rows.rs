@@ -28,8 +28,8 @@ use datafusion::{
     execution::{SendableRecordBatchStream, TaskContext},
     physical_plan::{ExecutionPlan, execute_stream},
 };
+use datastreamer_table::ColumnStatistics;
 use datastreamer_table::column_metadata::{self, ColumnMetadata};
-use datastreamer_table::fits::KnownValues;
 use futures_util::{StreamExt, task::AtomicWaker};
 
 /// The rows of one query or scan.
@@ -117,10 +117,10 @@ impl Rows {
         self.known.rows
     }
 
-    /// Returns what is known of the values of each column, where the rows are those of a table;
+    /// Returns statistics of each column, where the rows are those of a table;
     /// nothing for a query.
-    pub fn known_values(&self) -> &[KnownValues] {
-        &self.known.values
+    pub fn column_statistics(&self) -> &[ColumnStatistics] {
+        &self.known.columns
     }
 
     /// Tells one state of the files that are read from another, within this process: what was

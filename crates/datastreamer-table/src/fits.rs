@@ -9,9 +9,7 @@ mod systems;
 mod write;
 
 pub use read::{FitsError, FitsFile, FitsReader, TTYPE, TableChoice};
-pub use write::{
-    FitsShape, FitsSpool, FitsSurvey, FitsTable, FitsWriter, KnownValues, SPOOL_BYTES_MAX,
-};
+pub use write::{FitsShape, FitsSpool, FitsSurvey, FitsTable, FitsWriter, SPOOL_BYTES_MAX};
 
 /// Everything in FITS comes in blocks of this many bytes (FITS 4.0, 3.1).
 const BLOCK_BYTES: u64 = 2880;

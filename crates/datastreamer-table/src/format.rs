@@ -1,9 +1,10 @@
 //! The list of formats: what each is called, and how a table is written in it.
 //!
 //! [`Format`] owns names, suffixes and media types; `format/negotiation.rs` finds a format by what
-//! a client asks for. What a format is like inside stands in its own file.
+//! a client asks for, `format/plan.rs` says how rows that are described are written. What a format is like inside stands in its own file.
 
 mod negotiation;
+mod plan;
 mod spooled;
 
 use std::{
@@ -13,6 +14,9 @@ use std::{
 
 use arrow::datatypes::SchemaRef;
 
+pub use self::plan::{
+    RowsDescription, Spool, SpoolPlan, SpooledTable, StreamPlan, Survey, TableLayout, WritePlan,
+};
 use self::spooled::FitsWriter;
 use super::{
     TableError, TableWriter,
@@ -260,8 +264,8 @@ impl Format {
 
     /// Makes a writer, which begins with what stands before the first row.
     ///
-    /// FITS writes nothing before it is [finished](TableWriter::finish): a caller that
-    /// needs its length beforehand uses a [`FitsSpool`](super::fits::FitsSpool) instead.
+    /// FITS writes nothing until it is [finished](TableWriter::finish): [`plan`](Self::plan) says
+    /// what a format must know to begin earlier, and with a known length.
     ///
     /// # Errors
     /// What [`check`](Self::check) refuses, before anything is written; an error of the

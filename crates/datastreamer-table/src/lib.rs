@@ -13,6 +13,7 @@ mod big_endian;
 mod buffer;
 mod column;
 pub mod column_metadata;
+mod column_statistics;
 pub mod csv;
 mod error;
 pub mod fits;
@@ -36,8 +37,12 @@ pub mod votable_head;
 use arrow::record_batch::RecordBatch;
 
 pub use buffer::copy_short;
+pub use column_statistics::ColumnStatistics;
 pub use error::TableError;
-pub use format::{Format, WriterOptions};
+pub use format::{
+    Format, RowsDescription, Spool, SpoolPlan, SpooledTable, StreamPlan, Survey, TableLayout,
+    WritePlan, WriterOptions,
+};
 
 /// What a table's rows are written to: one format, over one [`std::io::Write`].
 ///

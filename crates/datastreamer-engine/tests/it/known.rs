@@ -7,12 +7,12 @@ use arrow::{
     record_batch::RecordBatch,
 };
 use datastreamer_engine::{Query, Rows};
-use datastreamer_table::fits::KnownValues;
+use datastreamer_table::ColumnStatistics;
 
 use crate::support::{block_on, engine_of, scan, stars, write_fits, write_parquet};
 
-fn of(rows: &Rows) -> (Option<u64>, &[KnownValues]) {
-    (rows.known_rows(), rows.known_values())
+fn of(rows: &Rows) -> (Option<u64>, &[ColumnStatistics]) {
+    (rows.known_rows(), rows.column_statistics())
 }
 
 #[test]
@@ -29,17 +29,17 @@ fn a_parquet_file_tells_nulls_and_extremes_of_all_its_rows() {
     ];
     write_parquet(&file, &RecordBatch::try_from_iter(columns).unwrap());
     let engine = engine_of(&file);
-    let id = KnownValues {
+    let id = ColumnStatistics {
         no_nulls: true,
         integers: Some((0, 2499)),
         text_bytes_max: None,
     };
-    let odd = KnownValues {
+    let odd = ColumnStatistics {
         no_nulls: false,
         integers: Some((5, 2503)),
         text_bytes_max: None,
     };
-    let name = KnownValues::default();
+    let name = ColumnStatistics::default();
     let all = scan(&engine, &[]).unwrap();
     assert_eq!(of(&all), (Some(2500), [id, odd, name].as_slice()));
     let two = scan(&engine, &[("select", "odd,id")]).unwrap();
@@ -47,7 +47,11 @@ fn a_parquet_file_tells_nulls_and_extremes_of_all_its_rows() {
     // Of some rows only the nulls might be known, and they need not be.
     let some = scan(&engine, &[("id", "gt.100")]).unwrap();
     assert_eq!(some.known_rows(), None);
-    assert!(some.known_values().iter().all(|of| of.integers.is_none()));
+    assert!(
+        some.column_statistics()
+            .iter()
+            .all(|of| of.integers.is_none())
+    );
     // A query's columns are called as it likes.
     let query = Query::new("SELECT id AS name FROM stars");
     let rows = block_on(engine.query(&query, None)).unwrap();
@@ -70,7 +74,7 @@ fn fits_files_tell_how_long_their_texts_are_at_most() {
     let widths = |select| {
         let rows = scan(&engine, &[("select", select)]).unwrap();
         assert_eq!(rows.known_rows(), Some(2));
-        let known = rows.known_values().iter();
+        let known = rows.column_statistics().iter();
         known.map(|of| of.text_bytes_max).collect::<Vec<_>>()
     };
     // Of the widest file.

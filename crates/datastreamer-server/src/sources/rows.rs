@@ -14,10 +14,7 @@ use std::{future::Future, time::Duration};
 use arrow::{datatypes::Schema, record_batch::RecordBatchReader};
 use datastreamer::StreamWriter;
 use datastreamer_engine::EngineError;
-use datastreamer_table::{
-    Format, WriterOptions,
-    fits::{FitsShape, FitsSurvey, KnownValues},
-};
+use datastreamer_table::{ColumnStatistics, Format, RowsDescription, TableLayout, WriterOptions};
 use http::StatusCode;
 
 pub(crate) use self::{
@@ -68,7 +65,7 @@ pub(crate) enum RowSource {
 #[derive(Clone, Debug)]
 pub(crate) struct RowSettings {
     pub(crate) writer: WriterOptions,
-    /// How long a head waits for a length that is known once the rows are there (FITS).
+    /// How long a head waits for a length that is known only once rows have been read.
     pub(crate) length_wait: Duration,
 }
 
@@ -80,23 +77,16 @@ pub(crate) struct Run {
     pub(crate) reader: Box<dyn RecordBatchReader + Send>,
     /// How many there will be, where it is known.
     pub(crate) rows_known: Option<u64>,
-    /// What is known of the values of the columns; nothing, or of each.
-    pub(crate) known_values: Vec<KnownValues>,
+    /// Statistics of the columns, in their order; empty if there are none.
+    pub(crate) columns: Vec<ColumnStatistics>,
     /// Stops a reader that blocks, from another thread.
     pub(crate) stop: Option<Box<dyn FnOnce() + Send>>,
-    /// What these rows are like in FITS, if they were written so before.
-    pub(crate) shape: Option<FitsShape>,
-    /// Is told so.
-    pub(crate) learn: Option<Box<dyn FnOnce(FitsShape) + Send>>,
-    /// Tells so, where it costs less to look at some columns first than to keep all rows.
-    pub(crate) look: Option<Box<Look>>,
-}
-
-/// A look at the values of some columns before the run.
-pub(crate) struct Look {
-    pub(crate) survey: FitsSurvey,
-    /// The same rows, with the columns that the survey asks for before others.
-    pub(crate) run: Run,
+    /// The layout that an earlier run of the same rows left.
+    pub(crate) layout: Option<TableLayout>,
+    /// Keeps the layout that this run finds out, for later runs of the same rows.
+    pub(crate) remember: Option<Box<dyn FnOnce(TableLayout) + Send>>,
+    /// Reads some columns of the same rows before, where that costs less than to keep all rows.
+    pub(crate) rereading: Option<Box<table::Rereading>>,
 }
 
 impl Run {
@@ -104,11 +94,27 @@ impl Run {
         Self {
             reader: Box::new(reader),
             rows_known: None,
-            known_values: Vec::new(),
+            columns: Vec::new(),
             stop: None,
-            shape: None,
-            learn: None,
-            look: None,
+            layout: None,
+            remember: None,
+            rereading: None,
+        }
+    }
+
+    /// Returns how many rows there will be under a limit, if that is known.
+    fn rows_expected(&self, rows_max: Option<u64>) -> Option<u64> {
+        let known = self.rows_known?;
+        Some(rows_max.map_or(known, |most| known.min(most)))
+    }
+
+    /// Describes the rows, under a limit, to the format that is to write them.
+    fn description(&self, rows_max: Option<u64>) -> RowsDescription {
+        RowsDescription {
+            schema: self.reader.schema(),
+            rows: self.rows_expected(rows_max),
+            columns: self.columns.clone(),
+            layout: self.layout.clone(),
         }
     }
 }
@@ -119,7 +125,7 @@ impl RowRoute {
         let format = take_format(&mut query, wanted)?;
         let limit = take_limit(&mut query)?;
         let rows_max = [limit, self.rows_max].into_iter().flatten().min();
-        let start = self.source.check(&query, format, rows_max)?;
+        let start = self.source.check(&query, rows_max)?;
         Ok(write::job(start, format, rows_max, &self.settings))
     }
 
@@ -142,14 +148,9 @@ impl RowRoute {
 }
 
 impl RowSource {
-    fn check(
-        &self,
-        query: &Query,
-        format: Format,
-        rows_max: Option<u64>,
-    ) -> Result<StartRun, Refusal> {
+    fn check(&self, query: &Query, rows_max: Option<u64>) -> Result<StartRun, Refusal> {
         match self {
-            Self::Table(table) => table.check(query, format, rows_max),
+            Self::Table(table) => table.check(query, rows_max),
             Self::Query(sql) => sql.check(query, rows_max),
             Self::Sql(sql) => sql.check(query, rows_max),
             Self::Postgres(postgres) => postgres.check(query),

@@ -2,7 +2,7 @@
 //!
 //! A binary table's header states the number of rows and their width, before the first row.
 //! A [`FitsShape`] holds what the header needs. There are three ways to one:
-//! - schema, number of rows and what is [known of the values](KnownValues) are enough:
+//! - schema, number of rows and the [statistics of the columns](crate::ColumnStatistics) are enough:
 //!   [`FitsShape::of_schema`];
 //! - the source can be read twice: [`FitsSurvey`] reads the rows first;
 //! - neither: [`FitsSpool`] keeps the table in a temporary file.
@@ -25,7 +25,6 @@
 
 mod encode;
 mod header;
-mod known;
 mod layout;
 mod shape;
 mod spool;
@@ -33,7 +32,6 @@ mod survey;
 mod systems;
 mod writer;
 
-pub use known::KnownValues;
 pub use shape::FitsShape;
 pub use spool::{FitsSpool, FitsTable, SPOOL_BYTES_MAX};
 pub use survey::FitsSurvey;

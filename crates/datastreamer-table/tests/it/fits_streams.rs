@@ -11,8 +11,8 @@ use arrow::{
     record_batch::RecordBatch,
 };
 use datastreamer_table::{
-    TableEnd, TableError, TableWriter,
-    fits::{FitsShape, FitsSpool, FitsSurvey, FitsWriter, KnownValues},
+    ColumnStatistics, TableEnd, TableError, TableWriter,
+    fits::{FitsShape, FitsSpool, FitsSurvey, FitsWriter},
     meta,
 };
 
@@ -155,13 +155,13 @@ fn what_is_known_of_values_spares_the_look_at_them() {
         ),
         ("name", Arc::new(StringArray::from(vec![Some("ab"), None]))),
     ]);
-    let known = |integers, no_nulls, text_bytes_max| KnownValues {
+    let known = |integers, no_nulls, text_bytes_max| ColumnStatistics {
         no_nulls,
         integers,
         text_bytes_max,
     };
     let range = Some((i32::MIN.into(), i32::MAX.into()));
-    let of = |known: &[KnownValues]| FitsShape::of_schema(batch.schema(), 2, known).unwrap();
+    let of = |known: &[ColumnStatistics]| FitsShape::of_schema(batch.schema(), 2, known).unwrap();
     let n = known(Some((i32::MIN.into(), 7)), false, None);
     let full = known(range, true, None);
     let name = known(None, false, Some(2));

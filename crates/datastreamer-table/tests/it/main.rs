@@ -18,3 +18,4 @@ mod tables_read_back;
 mod tables_stilts;
 mod votable_blocks;
 mod votable_head;
+mod write_plans;

@@ -5,12 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::datatypes::Schema;
 use datastreamer::StreamWriter;
 use datastreamer_engine::{Engine, Narrowing, TableInfo};
-use datastreamer_table::{
-    Format,
-    fits::{FitsShape, FitsSurvey},
-};
+use datastreamer_table::TableLayout;
 
-use super::{Look, Run, StartRun, engine_refusal, wait_for};
+use super::{Run, StartRun, engine_refusal, wait_for};
 use crate::{export::Refusal, sources::Query};
 
 /// A table of the engine's.
@@ -19,14 +16,14 @@ pub(crate) struct Table {
     engine: Engine,
     name: String,
     info: TableInfo,
-    /// What the whole table is like in FITS, once it was written so.
-    shape: Arc<Mutex<Option<Learnt>>>,
+    /// The layout of the complete table in the format that found it out last.
+    layout: Arc<Mutex<Option<VersionedLayout>>>,
 }
 
-/// What holds of one state of the files.
-struct Learnt {
+/// A layout, valid for one state of the files.
+struct VersionedLayout {
     version: u64,
-    shape: FitsShape,
+    layout: TableLayout,
 }
 
 impl Table {
@@ -35,7 +32,7 @@ impl Table {
             engine,
             name: name.to_owned(),
             info,
-            shape: Arc::default(),
+            layout: Arc::default(),
         }
     }
 
@@ -44,82 +41,66 @@ impl Table {
     }
 
     /// Checks the parameters against the columns of the table.
-    pub(super) fn check(
-        &self,
-        query: &Query,
-        format: Format,
-        rows_max: Option<u64>,
-    ) -> Result<StartRun, Refusal> {
+    pub(super) fn check(&self, query: &Query, rows_max: Option<u64>) -> Result<StartRun, Refusal> {
         let narrowing = Narrowing::parse(query.pairs(), self.info.schema());
         let mut narrowing = narrowing.map_err(engine_refusal)?;
         narrowing.limit = rows_max;
         let table = self.clone();
-        Ok(Box::new(move |place| table.plan(narrowing, format, place)))
+        Ok(Box::new(move |place| table.plan(narrowing, place)))
     }
 
-    fn plan(
-        &self,
-        narrowing: Narrowing,
-        format: Format,
-        place: &StreamWriter,
-    ) -> Result<Run, Refusal> {
+    fn plan(&self, narrowing: Narrowing, place: &StreamWriter) -> Result<Run, Refusal> {
         let rows = wait_for(place, self.engine.scan(&self.name, &narrowing))?;
         let version = rows.version();
         let mut run = Run::from(rows);
-        if format != Format::Fits {
-            return Ok(run);
-        }
         if let Some(version) = version.filter(|_| narrowing.is_whole()) {
-            run.shape = self.shape_of(version);
+            run.layout = self.layout(version);
             let table = self.clone();
-            run.learn = Some(Box::new(move |shape| table.learn(version, shape)));
+            run.remember = Some(Box::new(move |layout| table.remember(version, layout)));
         }
-        if run.shape.is_none()
-            && self.info.is_binary()
-            && narrowing.keeps_order()
-            && let Some(survey) = needed_survey(&run)
-        {
-            let schema = run.reader.schema();
-            run.look = self.look(&narrowing, version, &schema, survey, place)?;
+        if self.info.is_binary() && narrowing.keeps_order() {
+            run.rereading = Some(Box::new(Rereading {
+                table: self.clone(),
+                narrowing,
+                version,
+            }));
         }
         Ok(run)
     }
 
-    /// Plans a look at the columns of a table that a survey must see.
-    fn look(
-        &self,
-        narrowing: &Narrowing,
-        version: Option<u64>,
-        schema: &Schema,
-        survey: FitsSurvey,
-        place: &StreamWriter,
-    ) -> Result<Option<Box<Look>>, Refusal> {
-        let narrowing = narrowing.some_columns(survey.places(), schema);
-        let rows = wait_for(place, self.engine.scan(&self.name, &narrowing))?;
-        // Of files that have just been replaced nothing is known.
-        let same = rows.version() == version;
-        let run = Run::from(rows);
-        Ok(same.then(|| Box::new(Look { survey, run })))
+    fn layout(&self, version: u64) -> Option<TableLayout> {
+        let kept = self.layout.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = kept.as_ref().filter(|kept| kept.version == version);
+        kept.map(|kept| kept.layout.clone())
     }
 
-    fn shape_of(&self, version: u64) -> Option<FitsShape> {
-        let learnt = self.shape.lock().unwrap_or_else(PoisonError::into_inner);
-        let learnt = learnt.as_ref().filter(|learnt| learnt.version == version);
-        learnt.map(|learnt| learnt.shape.clone())
-    }
-
-    fn learn(&self, version: u64, shape: FitsShape) {
-        let mut learnt = self.shape.lock().unwrap_or_else(PoisonError::into_inner);
-        *learnt = Some(Learnt { version, shape });
+    fn remember(&self, version: u64, layout: TableLayout) {
+        let mut kept = self.layout.lock().unwrap_or_else(PoisonError::into_inner);
+        *kept = Some(VersionedLayout { version, layout });
     }
 }
 
-/// A survey of the rows of a run, where FITS must know more of them than is known, and it helps.
-fn needed_survey(run: &Run) -> Option<FitsSurvey> {
-    // What FITS cannot hold is refused where every format's columns are checked.
-    let survey = FitsSurvey::of_unsettled(run.reader.schema(), &run.known_values).ok()?;
-    let is_settled = survey.places().is_empty() && run.rows_known.is_some();
-    (!is_settled && survey.may_be_streamable()).then_some(survey)
+/// The same rows of a table, to be read once more.
+pub(crate) struct Rereading {
+    table: Table,
+    narrowing: Narrowing,
+    version: Option<u64>,
+}
+
+impl Rereading {
+    /// Plans the rows with the columns at these places of their schema, and perhaps others behind
+    /// them. `None` if the files have been replaced in the meantime.
+    pub(super) fn plan(
+        self,
+        columns: &[usize],
+        schema: &Schema,
+        place: &StreamWriter,
+    ) -> Result<Option<Run>, Refusal> {
+        let Table { engine, name, .. } = &self.table;
+        let narrowing = self.narrowing.some_columns(columns, schema);
+        let rows = wait_for(place, engine.scan(name, &narrowing))?;
+        Ok((rows.version() == self.version).then(|| Run::from(rows)))
+    }
 }
 
 impl std::fmt::Debug for Table {

@@ -8,7 +8,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use arrow::{error::ArrowError, record_batch::RecordBatch};
@@ -16,12 +15,11 @@ use datastreamer::StreamWriter;
 use datastreamer_engine::{EngineError, EngineErrorKind, Rows};
 use datastreamer_http::StatusError;
 use datastreamer_table::{
-    Format, TableEnd, TableError, TableWriter, WriterOptions,
-    fits::{FitsShape, FitsSpool, FitsWriter},
+    Format, SpoolPlan, StreamPlan, Survey, TableEnd, TableError, TableLayout, WritePlan,
 };
 use http::StatusCode;
 
-use super::{Look, RowSettings, Run, StartRun, postgres};
+use super::{RowSettings, Run, StartRun, postgres};
 use crate::{
     export::Refusal,
     sources::{Feed, Job, RowsJob, SourceError},
@@ -35,111 +33,104 @@ pub(super) fn job(
     rows_max: Option<u64>,
     settings: &RowSettings,
 ) -> Job {
-    let file = TableFile::new(format, rows_max, settings);
+    let file = TableFile::new(rows_max);
     let rows = RowsJob {
         format,
         rows_max,
         capped: Arc::clone(&file.capped),
     };
-    let length_wait = settings.length_wait;
+    let settings = settings.clone();
     Job::of_rows(
         rows,
-        Box::new(move |place| file.feed(start(place)?, length_wait)),
+        Box::new(move |place| file.feed(start(place)?, format, &settings, place)),
     )
 }
 
 /// One table that is to be written.
 struct TableFile {
-    format: Format,
     rows_max: Option<u64>,
-    options: WriterOptions,
+    /// Set when the limit cut the table.
     capped: Arc<AtomicBool>,
 }
 
 impl TableFile {
-    fn new(format: Format, rows_max: Option<u64>, settings: &RowSettings) -> Self {
+    fn new(rows_max: Option<u64>) -> Self {
         Self {
-            format,
             rows_max,
-            options: settings.writer.clone(),
             capped: Arc::default(),
         }
     }
 
-    /// Makes a run's file; the head of one of FITS waits for a length that is not known yet.
-    fn feed(self, run: Run, length_wait: Duration) -> Result<Feed, Refusal> {
-        let format = self.format;
-        format.check(&run.reader.schema()).map_err(|error| {
+    /// Makes a run's file. Its head waits for a length that is known only once rows have been
+    /// read.
+    fn feed(
+        self,
+        mut run: Run,
+        format: Format,
+        settings: &RowSettings,
+        place: &StreamWriter,
+    ) -> Result<Feed, Refusal> {
+        let schema = run.reader.schema();
+        format.check(&schema).map_err(|error| {
             let text = format!("the format {format} cannot hold this table: {error}");
             Refusal::bad_parameter(text)
         })?;
-        let shape = match format {
-            Format::Fits => self.known_shape(&run)?,
+        let plan = format
+            .plan(&run.description(self.rows_max), &settings.writer)
+            .map_err(|error| Refusal::bad_parameter(error.to_string()))?;
+        let surveyed = match (&plan, run.rereading.take()) {
+            (WritePlan::Survey(survey), Some(rereading)) => {
+                rereading.plan(survey.columns(), &schema, place)?
+            }
             _ => None,
         };
-        let length = shape.as_ref().map(FitsShape::bytes);
-        let must_wait = format == Format::Fits && length.is_none();
-        let write = move |out: &mut StreamWriter| self.write(run, shape, out).map_err(with_status);
+        let (length, length_wait) = match &plan {
+            WritePlan::Stream(stream) => (stream.length(), None),
+            WritePlan::Survey(_) | WritePlan::Spool(_) => (None, Some(settings.length_wait)),
+        };
+        let write =
+            move |out: &mut StreamWriter| self.write(run, plan, surveyed, out).map_err(with_status);
         Ok(Feed {
             length,
-            length_wait: must_wait.then_some(length_wait),
+            length_wait,
             write: Box::new(write),
         })
     }
 
-    fn rows_expected(&self, run: &Run) -> Option<u64> {
-        let known = run.rows_known?;
-        Some(self.rows_max.map_or(known, |most| known.min(most)))
-    }
-
-    /// What a FITS file of these rows is like, where that is known before they are: its length is
-    /// told, and it is streamed.
-    fn known_shape(&self, run: &Run) -> Result<Option<FitsShape>, Refusal> {
-        let Some(rows) = self.rows_expected(run) else {
-            return Ok(None);
-        };
-        let learnt = run.shape.clone().filter(|shape| shape.rows() == rows);
-        let shape = match learnt {
-            Some(shape) => Some(shape),
-            None => FitsShape::of_schema(run.reader.schema(), rows, &run.known_values)
-                .map_err(|error| Refusal::bad_parameter(error.to_string()))?,
-        };
-        Ok(shape.filter(FitsShape::is_streamable))
-    }
-
+    /// Writes the rows as the plan says. `surveyed` are the same rows, for a survey; without them
+    /// it is skipped.
     fn write(
         &self,
         mut run: Run,
-        shape: Option<FitsShape>,
+        plan: WritePlan,
+        surveyed: Option<Run>,
         out: &StreamWriter,
     ) -> Result<(), SourceError> {
-        if let Some(rows) = self.rows_expected(&run) {
+        if let Some(rows) = run.rows_expected(self.rows_max) {
             out.expect_rows(rows);
         }
-        let schema = run.reader.schema();
-        let shape = match (shape, run.look.take()) {
-            (None, Some(look)) => self.look(*look, &mut run, out)?,
-            (shape, _) => shape,
-        };
-        match (self.format, shape) {
-            (Format::Fits, Some(shape)) => {
-                let table = FitsWriter::new(out.clone(), schema, shape)?;
-                self.write_through(run, Box::new(table), out)
-            }
-            (Format::Fits, None) => self.write_spooled(run, out),
-            (format, _) => {
-                let table = format.writer(out.clone(), schema, &self.options)?;
-                self.write_through(run, table, out)
+        match (plan, surveyed) {
+            (WritePlan::Stream(stream), _) => self.stream(run, stream, out),
+            (WritePlan::Spool(spool), _) => self.spool(run, spool, out),
+            (WritePlan::Survey(survey), None) => self.spool(run, survey.skip(), out),
+            (WritePlan::Survey(survey), Some(surveyed)) => {
+                let plan = self.survey(survey, surveyed, out)?;
+                if let WritePlan::Stream(stream) = &plan {
+                    announce(stream.length(), stream.layout().cloned(), &mut run, out)?;
+                }
+                self.write(run, plan, None, out)
             }
         }
     }
 
-    fn write_through(
+    /// Writes the rows as they come.
+    fn stream(
         &self,
         mut run: Run,
-        mut table: Box<dyn TableWriter + Send>,
+        plan: StreamPlan,
         out: &StreamWriter,
     ) -> Result<(), SourceError> {
+        let mut table = plan.writer(out.clone())?;
         let copied = self.copy(&mut run, out, |batch| {
             table.write(batch)?;
             Ok(!table.is_full())
@@ -147,51 +138,37 @@ impl TableFile {
         match copied {
             Ok(end) => Ok(table.finish(end)?),
             Err(error) => {
-                // The stream's own failure tells more than what the abort meets.
+                // The stream's own failure says more than a failure of the abort.
                 let _ = table.abort(&error.to_string());
                 Err(error)
             }
         }
     }
 
-    /// Looks at what the header of a FITS table must tell; and then the length is known. `None`
-    /// if the rows cannot be streamed all the same.
-    fn look(
+    /// Reads the columns that the format must know before it writes.
+    fn survey(
         &self,
-        look: Look,
-        run: &mut Run,
+        mut survey: Survey,
+        mut run: Run,
         out: &StreamWriter,
-    ) -> Result<Option<FitsShape>, SourceError> {
-        let Look {
-            mut survey,
-            run: mut looked,
-        } = look;
-        let places: Vec<_> = (0..survey.places().len()).collect();
-        self.for_each_batch(&mut looked, out, |batch| {
-            survey.look_at(&batch.project(&places)?)?;
+    ) -> Result<WritePlan, SourceError> {
+        let places: Vec<_> = (0..survey.columns().len()).collect();
+        self.for_each_batch(&mut run, out, |batch| {
+            survey.add(&batch.project(&places)?)?;
             Ok(true)
         })?;
-        let shape = survey.finish()?;
-        if !shape.is_streamable() {
-            return Ok(None);
-        }
-        tell(&shape, run, out)?;
-        Ok(Some(shape))
+        Ok(survey.finish()?)
     }
 
-    /// The header of a FITS table tells what comes, so the rows wait on the disk; and then the
-    /// length is known.
-    fn write_spooled(&self, mut run: Run, out: &StreamWriter) -> Result<(), SourceError> {
-        let options = &self.options;
-        let directory = &options.spool_directory;
-        let schema = run.reader.schema();
-        let mut spool = FitsSpool::new(schema, directory, options.spool_bytes_max)?;
+    /// Keeps all rows in a temporary file, then writes them.
+    fn spool(&self, mut run: Run, plan: SpoolPlan, out: &StreamWriter) -> Result<(), SourceError> {
+        let mut spool = plan.start()?;
         self.copy(&mut run, out, |batch| {
             spool.write(batch)?;
             Ok(true)
         })?;
         let table = spool.finish()?;
-        tell(table.shape(), &mut run, out)?;
+        announce(Some(table.length()), Some(table.layout()), &mut run, out)?;
         Ok(table.write_to(&mut out.clone())?)
     }
 
@@ -246,12 +223,20 @@ impl TableFile {
     }
 }
 
-/// Tells what a FITS table is like: its length to the client, all of it to who asks for it again.
-fn tell(shape: &FitsShape, run: &mut Run, out: &StreamWriter) -> Result<(), SourceError> {
-    if let Some(learn) = run.learn.take() {
-        learn(shape.clone());
+/// Promises the length to the client and keeps the layout for later runs, once both are known.
+fn announce(
+    length: Option<u64>,
+    layout: Option<TableLayout>,
+    run: &mut Run,
+    out: &StreamWriter,
+) -> Result<(), SourceError> {
+    if let (Some(layout), Some(remember)) = (layout, run.remember.take()) {
+        remember(layout);
     }
-    Ok(out.promise_length(shape.bytes())?)
+    match length {
+        Some(length) => Ok(out.promise_length(length)?),
+        None => Ok(()),
+    }
 }
 
 impl From<Rows> for Run {
@@ -259,7 +244,7 @@ impl From<Rows> for Run {
         let stopper = rows.stopper();
         Self {
             rows_known: rows.known_rows(),
-            known_values: rows.known_values().to_vec(),
+            columns: rows.column_statistics().to_vec(),
             stop: Some(Box::new(move || stopper.stop())),
             ..Self::new(rows)
         }

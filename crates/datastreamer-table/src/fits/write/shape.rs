@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 
-use super::{FitsSurvey, KnownValues, header, layout::Layout, padded};
-use crate::TableError;
+use super::{FitsSurvey, header, layout::Layout, padded};
+use crate::{ColumnStatistics, TableError};
 
 /// What must be known of a table before the first byte of its FITS file: the number of rows, the
 /// widths of texts, what stands for null among integers.
@@ -16,13 +16,17 @@ use crate::TableError;
 /// ```
 /// use std::sync::Arc;
 /// use arrow::datatypes::{DataType, Field, Schema};
-/// use datastreamer_table::fits::FitsShape;
+/// use datastreamer_table::{ColumnStatistics, fits::FitsShape};
 ///
 /// let schema = |nullable| Schema::new(vec![Field::new("n", DataType::Int32, nullable)]);
 /// let shape = FitsShape::of_schema(Arc::new(schema(false)), 1_000, &[])?;
 /// assert_eq!(shape.map(|shape| shape.bytes()), Some(4 * 2880));
 /// // Only the values show which value is free to stand for null.
 /// assert_eq!(FitsShape::of_schema(Arc::new(schema(true)), 1_000, &[])?, None);
+/// // Unless the extremes are known, as Parquet's footer has them.
+/// let known = [ColumnStatistics { integers: Some((0, 9)), ..Default::default() }];
+/// let shape = FitsShape::of_schema(Arc::new(schema(true)), 1_000, &known)?;
+/// assert_eq!(shape.map(|shape| shape.bytes()), Some(4 * 2880));
 /// # Ok::<(), datastreamer_table::TableError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +60,7 @@ impl FitsShape {
     pub fn of_schema(
         schema: SchemaRef,
         rows: u64,
-        known: &[KnownValues],
+        known: &[ColumnStatistics],
     ) -> Result<Option<Self>, TableError> {
         FitsSurvey::without_values(schema, rows, known)
     }

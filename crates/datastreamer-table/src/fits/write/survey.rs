@@ -7,13 +7,13 @@ use arrow::{
 };
 
 use super::{
-    FitsShape, KnownValues, NOT_PRINTABLE,
+    FitsShape, NOT_PRINTABLE,
     encode::stored_integer,
     header, is_fits_text,
     layout::{FitsColumn, Kind, Layout},
 };
 use crate::{
-    TableError,
+    ColumnStatistics, TableError,
     column::{Cells, Column, cast_columns, cell_types, check_any, typed_columns},
     fits::COLUMNS_MAX,
     meta, text,
@@ -108,9 +108,9 @@ impl FitsSurvey {
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn of_unsettled(schema: SchemaRef, known: &[KnownValues]) -> Result<Self, TableError> {
+    pub fn of_unsettled(schema: SchemaRef, known: &[ColumnStatistics]) -> Result<Self, TableError> {
         let mut survey = Self::new(schema)?;
-        let nothing = KnownValues::default();
+        let nothing = ColumnStatistics::default();
         let known = known.iter().chain(std::iter::repeat(&nothing));
         let columns = survey.columns.iter_mut().zip(survey.schema.fields());
         let columns = columns.zip(survey.types.iter().zip(known)).enumerate();
@@ -178,7 +178,7 @@ impl FitsSurvey {
     pub(super) fn without_values(
         schema: SchemaRef,
         rows: u64,
-        known: &[KnownValues],
+        known: &[ColumnStatistics],
     ) -> Result<Option<FitsShape>, TableError> {
         let mut survey = Self::of_unsettled(schema, known)?;
         survey.rows = rows;
@@ -310,7 +310,7 @@ impl Seen {
     }
 
     /// Takes what the type says, and what is known, for what was seen; says whether that is enough.
-    fn settle(&mut self, field: &Field, data_type: &DataType, known: &KnownValues) -> bool {
+    fn settle(&mut self, field: &Field, data_type: &DataType, known: &ColumnStatistics) -> bool {
         if let DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) =
             data_type
         {
