@@ -26,7 +26,6 @@ use datafusion::{
     prelude::SessionConfig,
 };
 use datastreamer_table::column_metadata::ColumnMetadata;
-use tokio::runtime::{Handle, Runtime};
 
 use crate::{
     error::EngineError,
@@ -38,6 +37,7 @@ use crate::{
     narrow::Narrowing,
     rows::Rows,
     sql::Query,
+    threads::OwnThreads,
 };
 
 /// 512 MiB for sorts, joins and groups of all queries together: a small server's share. Scans
@@ -61,9 +61,6 @@ const MERGE_BYTES_MAX: usize = 10 * 1024 * 1024;
 const MERGE_SHARE: usize = 4;
 /// None of a directory's list of files: a request sees what is there.
 const LISTINGS_BYTES: usize = 0;
-/// 16 MiB for threads that plan and compute, which go down into the expressions of a query: see
-/// [`DEPTH_MAX`](crate::sql::DEPTH_MAX). Memory is taken only as it is used.
-const STACK_BYTES: usize = 16 << 20;
 /// Functions that make of a short query a value larger than all memory; nothing bounds them.
 const ENDLESS_FUNCTIONS: [&str; 7] = [
     "range",
@@ -392,35 +389,4 @@ fn environment(options: &EngineOptions) -> Result<Arc<RuntimeEnv>, EngineError> 
         .with_metadata_cache_limit(FOOTERS_BYTES)
         .build_arc()?;
     Ok(environment)
-}
-
-/// Threads of the engine's own. A runtime must not be dropped where futures run: this one is let
-/// go without waiting.
-pub(crate) struct OwnThreads {
-    pub(crate) handle: Handle,
-    runtime: Option<Runtime>,
-}
-
-impl OwnThreads {
-    fn start(name: &str, threads: usize) -> Result<Self, EngineError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads)
-            .thread_stack_size(STACK_BYTES)
-            .thread_name(name)
-            .enable_time()
-            .build()
-            .map_err(|error| EngineError::data(format!("no threads: {error}")))?;
-        Ok(Self {
-            handle: runtime.handle().clone(),
-            runtime: Some(runtime),
-        })
-    }
-}
-
-impl Drop for OwnThreads {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
 }

@@ -12,7 +12,7 @@ use datafusion::{
 };
 use datastreamer_table::ColumnStatistics;
 
-use crate::{fits::FitsScan, narrow::Narrowing, pinned::nodes};
+use crate::{fits::FitsScan, narrow::Narrowing, plan_files::nodes};
 
 /// What is known of the rows of a plan.
 #[derive(Debug, Default)]

@@ -36,9 +36,11 @@ mod known;
 mod listed;
 mod narrow;
 mod pinned;
+mod plan_files;
 mod rows;
 mod sql;
 mod stoppable;
+mod threads;
 
 pub use engine::{
     DEFAULT_MEMORY_BYTES, DEFAULT_SPILL_BYTES, DEFAULT_TIME_LIMIT, Engine, EngineOptions, TableInfo,

@@ -36,7 +36,8 @@ use crate::{
     files::{FileKind, TableFiles},
     footer,
     inferred::{infer, same_places, together},
-    pinned::{Seen, changed, listed_files, nodes},
+    pinned::{Seen, changed},
+    plan_files::{listed_files, nodes},
 };
 
 /// Files of one kind, as one table.

@@ -6,19 +6,14 @@
 use std::{
     fs::Metadata,
     hash::{BuildHasher, RandomState},
-    iter,
     path::{Path, PathBuf},
     sync::LazyLock,
     time::SystemTime,
 };
 
-use datafusion::{
-    datasource::{physical_plan::FileScanConfig, source::DataSourceExec},
-    object_store::ObjectMeta,
-    physical_plan::ExecutionPlan,
-};
+use datafusion::object_store::ObjectMeta;
 
-use crate::{error::EngineError, fits::FitsScan};
+use crate::error::EngineError;
 
 /// A file, and what `stat` said of it.
 #[derive(Debug, Hash)]
@@ -70,7 +65,7 @@ impl PinnedFile {
     }
 
     /// Pins a file as it is, if that is what the plan was made of.
-    fn pin(path: PathBuf, planned: &ObjectMeta) -> Result<Self, EngineError> {
+    pub(crate) fn pin(path: PathBuf, planned: &ObjectMeta) -> Result<Self, EngineError> {
         let seen = Seen::look(&path)?;
         match seen.is(planned) {
             true => Ok(Self { path, seen }),
@@ -100,41 +95,4 @@ pub(crate) fn changed(path: &Path) -> EngineError {
 pub(crate) fn version(pinned: &[PinnedFile]) -> Option<u64> {
     static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     (!pinned.is_empty()).then(|| KEYS.hash_one(pinned))
-}
-
-/// Pins the files of a plan's scans. Blocks for a `stat` a file.
-pub(crate) fn pin_files(plan: &dyn ExecutionPlan) -> Result<Vec<PinnedFile>, EngineError> {
-    let mut pinned = Vec::new();
-    for plan in nodes(plan) {
-        if let Some(scan) = plan.downcast_ref::<FitsScan>() {
-            pinned.extend(scan.pin());
-        }
-        for (path, planned) in listed_files(plan) {
-            pinned.push(PinnedFile::pin(path, planned)?);
-        }
-    }
-    Ok(pinned)
-}
-
-/// The files that a scan of DataFusion's reads, and what it saw of them.
-pub(crate) fn listed_files(
-    plan: &dyn ExecutionPlan,
-) -> impl Iterator<Item = (PathBuf, &ObjectMeta)> {
-    let source = plan.downcast_ref::<DataSourceExec>();
-    let files = source.and_then(|source| source.data_source().downcast_ref::<FileScanConfig>());
-    let groups = files.into_iter().flat_map(|files| &files.file_groups);
-    groups.flat_map(|group| group.files()).map(|file| {
-        let path = PathBuf::from(format!("/{}", file.object_meta.location));
-        (path, &file.object_meta)
-    })
-}
-
-/// A plan, and all plans that it is made of.
-pub(crate) fn nodes(plan: &dyn ExecutionPlan) -> impl Iterator<Item = &dyn ExecutionPlan> {
-    let mut plans = vec![plan];
-    iter::from_fn(move || {
-        let plan = plans.pop()?;
-        plans.extend(plan.children().into_iter().map(AsRef::as_ref));
-        Some(plan)
-    })
 }

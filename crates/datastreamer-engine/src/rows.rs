@@ -13,11 +13,12 @@ use std::{
 };
 
 use crate::{
-    engine::OwnThreads,
     error::{EngineError, EngineErrorKind},
     known::Known,
-    pinned::{self, PinnedFile, pin_files},
+    pinned::{self, PinnedFile},
+    plan_files::pin_files,
     stoppable::{Wanted, stoppable},
+    threads::OwnThreads,
 };
 use arrow::{
     datatypes::SchemaRef,
