@@ -2,7 +2,7 @@
 //!
 //! A [`Parameter`] is what somebody declared; [`Parameters`] are declarations that were checked
 //! once; [`Bound`] is one value for each, from what a client gave. Values never become part of a
-//! query's text: see [`placeholders`] and [`PositionalQuery`] for how a text names them.
+//! query's text: see [`check_names`] and [`PositionalQuery`] for how a text names them.
 //!
 //! This module does not own where declarations and values come from, nor what runs the query.
 
@@ -13,7 +13,7 @@ mod value;
 use std::collections::HashSet;
 
 pub use error::{ParameterError, TextPosition};
-pub use named::{PositionalQuery, placeholders};
+pub use named::{PositionalQuery, check_names, placeholders};
 pub use value::{ParameterKind, Value};
 
 /// A parameter as it is declared. [`Parameters::new`] checks whether it makes sense.

@@ -23,6 +23,62 @@ pub fn placeholders(sql: &str) -> Vec<(&str, TextPosition)> {
     dollars.collect()
 }
 
+/// Checks that the text of a query and the declarations of its parameters agree: every `$name` is
+/// declared, and every declared parameter is used.
+///
+/// ```
+/// use datastreamer_rows::parameters::{Parameter, ParameterKind, Parameters, check_names};
+///
+/// let parameters = Parameters::new(vec![Parameter::new("ra", ParameterKind::Float)])?;
+/// check_names("SELECT * FROM stars WHERE ra < $ra", &parameters)?;
+/// let error = check_names("SELECT * FROM stars WHERE ra < $dec", &parameters).unwrap_err();
+/// assert_eq!(error.to_string(), "line 1, column 32: $dec is not declared");
+/// let error = check_names("SELECT * FROM stars", &parameters).unwrap_err();
+/// assert_eq!(error.to_string(), "the query does not use the parameter ra");
+/// # Ok::<(), datastreamer_rows::parameters::ParameterError>(())
+/// ```
+///
+/// # Errors
+/// [`ParameterError::Query`] for a name that is not declared, and for `$1`;
+/// [`ParameterError::Unused`] for the first declared parameter that the text does not name.
+pub fn check_names(sql: &str, parameters: &Parameters) -> Result<(), ParameterError> {
+    declared_names(sql, parameters).map(drop)
+}
+
+/// A name in a text, and which declared parameter it is.
+struct DeclaredName<'a> {
+    name: &'a str,
+    /// The byte of its `$`.
+    at: usize,
+    index: usize,
+}
+
+fn declared_names<'a>(
+    sql: &'a str,
+    parameters: &Parameters,
+) -> Result<Vec<DeclaredName<'a>>, ParameterError> {
+    let refused = |at, problem| ParameterError::Query {
+        at: position(sql, at),
+        problem,
+    };
+    let names = Tokens::new(sql).map(|token| match token {
+        Token::Parameter { name, at } => match parameters.index(name) {
+            Some(index) => Ok(DeclaredName { name, at, index }),
+            None => Err(refused(at, format!("${name} is not declared"))),
+        },
+        Token::Number { at } => Err(refused(at, "parameters have names, as $name".to_owned())),
+    });
+    let names = names.collect::<Result<Vec<_>, _>>()?;
+    let is_used = |index| names.iter().any(|name| name.index == index);
+    let mut declared = parameters.declared().iter().enumerate();
+    match declared.find(|(index, _)| !is_used(*index)) {
+        Some((_, parameter)) => Err(ParameterError::Unused {
+            name: parameter.name.clone(),
+        }),
+        None => Ok(names),
+    }
+}
+
 /// A query's text with `$1`, `$2`, ... in the place of names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PositionalQuery {
@@ -37,27 +93,11 @@ impl PositionalQuery {
     /// Replaces the names in a text. A parameter that is named twice has one number.
     ///
     /// # Errors
-    /// [`ParameterError::Query`] for a name that is not declared, and for `$1`;
-    /// [`ParameterError::Unused`] for a parameter that is not named.
+    /// Those of [`check_names`].
     pub fn new(named: &str, parameters: &Parameters) -> Result<Self, ParameterError> {
         let (mut sql, mut copied) = (String::with_capacity(named.len()), 0);
         let (mut order, mut replaced) = (Vec::new(), Vec::new());
-        for token in Tokens::new(named) {
-            let (name, at) = match token {
-                Token::Parameter { name, at } => (name, at),
-                Token::Number { at } => {
-                    return Err(ParameterError::Query {
-                        at: position(named, at),
-                        problem: "parameters have names, as $name".to_owned(),
-                    });
-                }
-            };
-            let index = parameters
-                .index(name)
-                .ok_or_else(|| ParameterError::Query {
-                    at: position(named, at),
-                    problem: format!("${name} is not declared"),
-                })?;
+        for DeclaredName { name, at, index } in declared_names(named, parameters)? {
             let number = order.iter().position(|used| *used == index);
             let number = number.unwrap_or_else(|| {
                 order.push(index);
@@ -69,13 +109,6 @@ impl PositionalQuery {
             replaced.push((sql.len(), copied));
         }
         sql.push_str(&named[copied..]);
-        for (index, parameter) in parameters.declared().iter().enumerate() {
-            if !order.contains(&index) {
-                return Err(ParameterError::Unused {
-                    name: parameter.name.clone(),
-                });
-            }
-        }
         Ok(Self {
             sql,
             order,

@@ -2,7 +2,7 @@
 
 use datastreamer_rows::parameters::{
     Parameter, ParameterError, ParameterKind, Parameters, PositionalQuery, TextPosition, Value,
-    placeholders,
+    check_names, placeholders,
 };
 use proptest::prelude::*;
 
@@ -254,9 +254,10 @@ fn names_become_numbers_in_the_order_of_use() {
 }
 
 #[test]
-fn a_name_that_is_not_declared_is_refused_with_its_place() {
+fn a_text_and_declarations_that_do_not_agree_are_refused() {
     let refused = |sql: &str| {
         let error = PositionalQuery::new(sql, &declared(&["a"])).unwrap_err();
+        assert_eq!(check_names(sql, &declared(&["a"])), Err(error.clone()));
         error.to_string()
     };
     assert_eq!(
@@ -267,9 +268,14 @@ fn a_name_that_is_not_declared_is_refused_with_its_place() {
         refused("SELECT $a, $1"),
         "line 1, column 12: parameters have names, as $name"
     );
+    for unused in ["SELECT 1", "SELECT '$a' -- $a", "SELECT \"$a\", a$a"] {
+        assert_eq!(refused(unused), "the query does not use the parameter a");
+    }
+    let two = check_names("SELECT $a", &declared(&["a", "b"])).unwrap_err();
+    assert_eq!(two.to_string(), "the query does not use the parameter b");
     assert_eq!(
-        refused("SELECT 1"),
-        "the query does not use the parameter a"
+        check_names("SELECT $b, $a, $b", &declared(&["a", "b"])),
+        Ok(())
     );
 }
 

@@ -9,7 +9,8 @@ use datastreamer_testkit::Postgres;
 
 use crate::support::{
     http::{self, Connection, End},
-    program::{Daemon, command, finish},
+    program::{Daemon, Said, command, finish},
+    scratch::Scratch,
     wait,
 };
 
@@ -165,13 +166,33 @@ fn connections_are_bounded_and_given_back_at_the_last_row() {
     );
 }
 
+/// Runs `check` on a configuration: it connects to nothing.
+fn check(text: &str) -> Said {
+    let scratch = Scratch::new("databases");
+    let file = scratch.join("datastreamer.toml");
+    std::fs::write(&file, text).expect("files can be written");
+    finish(command(&["check", &file.to_string_lossy()]))
+}
+
 #[test]
 fn a_database_that_is_not_declared_is_named() {
-    let scratch = crate::support::scratch::Scratch::new("databases");
-    let file = scratch.join("datastreamer.toml");
-    let text = "[routes.rows]\nkind = \"postgres\"\ndatabase = \"other\"\nsql = \"SELECT 1\"\n";
-    std::fs::write(&file, text).expect("files can be written");
-    let file = file.to_string_lossy().into_owned();
-    let said = finish(command(&["check", &file]));
+    let said =
+        check("[routes.rows]\nkind = \"postgres\"\ndatabase = \"other\"\nsql = \"SELECT 1\"\n");
     said.assert_refused(3, &["routes.rows", "[databases]", ":1:"]);
+}
+
+#[test]
+fn a_parameter_that_the_query_does_not_use_and_a_name_that_is_none_are_refused() {
+    let query = |sql: &str| {
+        check(&format!(
+            "[databases.archive]\nurl = \"postgresql://nobody@localhost/none\"\n\
+             [routes.rows]\nkind = \"postgres\"\nsql = \"{sql}\"\n\
+             parameters = [{{ name = \"since\", type = \"date\" }}]\n"
+        ))
+    };
+    query("SELECT $since").assert_good();
+    let unused = "sql: the query does not use the parameter since";
+    query("SELECT '$since'").assert_refused(3, &["routes.rows", unused, ":3:"]);
+    let unknown = "sql, line 1, column 16: $until is not declared";
+    query("SELECT $since, $until").assert_refused(3, &["routes.rows", unknown, ":3:"]);
 }

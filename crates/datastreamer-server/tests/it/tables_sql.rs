@@ -436,7 +436,16 @@ fn a_query_that_cannot_run_is_refused_at_the_start_with_its_line() {
         ("SELECT ra FROM nowhere", "", &["nowhere"]),
         ("SELEC ra", "", &["SELEC", "line 1, column 1"]),
         ("DROP TABLE stars", "", &["SELECT"]),
-        ("SELECT $x AS x", "", &["$x", "no parameter"]),
+        (
+            "SELECT $x AS x",
+            "",
+            &["sql, line 1, column 8: $x is not declared"],
+        ),
+        (
+            "SELECT '$x' AS x",
+            "parameters = [{ name = \"x\", type = \"integer\" }]",
+            &["sql: the query does not use the parameter x"],
+        ),
         (
             "SELECT $x AS x",
             "parameters = [{ name = \"x\", type = \"colour\" }]",

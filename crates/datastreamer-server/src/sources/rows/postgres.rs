@@ -3,7 +3,7 @@
 use std::{error::Error as StdError, fmt, sync::Arc};
 
 use datastreamer_rows::{
-    parameters::{Parameters, PositionalQuery},
+    parameters::{ParameterError, Parameters, PositionalQuery},
     postgres::{PostgresError, PostgresErrorKind, PostgresPool},
 };
 use datastreamer_table::column_metadata::{ColumnMetadata, WithMetadata};
@@ -23,14 +23,17 @@ pub(crate) struct PostgresQuery {
 
 impl PostgresQuery {
     /// # Errors
-    /// A placeholder that is no parameter, with its place.
+    /// A text and parameters that do not agree, with the position in the text.
     pub(crate) fn new(
         pool: PostgresPool,
         sql: &str,
         parameters: Parameters,
         notes: ColumnMetadata,
     ) -> Result<Self, String> {
-        let query = PositionalQuery::new(sql, &parameters).map_err(|error| error.to_string())?;
+        let query = PositionalQuery::new(sql, &parameters).map_err(|error| match error {
+            ParameterError::Query { .. } => format!("sql, {error}"),
+            error => format!("sql: {error}"),
+        })?;
         Ok(Self {
             pool,
             query: Arc::new(query),

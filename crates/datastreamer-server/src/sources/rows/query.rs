@@ -2,7 +2,7 @@
 //! as values; or a client's own, where that is allowed.
 
 use datastreamer_engine::{Engine, EngineErrorKind, Query as EngineQuery};
-use datastreamer_rows::parameters::{Bound, Parameters, placeholders};
+use datastreamer_rows::parameters::{Bound, ParameterError, Parameters, check_names};
 use datastreamer_table::column_metadata::ColumnMetadata;
 
 use super::{StartRun, engine_refusal, wait_for};
@@ -32,19 +32,16 @@ impl SqlQuery {
         }
     }
 
-    /// Plans it with values of no meaning: an error is one of the text's, unless it is one of
-    /// computing with them.
+    /// Checks that the text and the declared parameters agree, then plans it with values of no
+    /// meaning: an error is one of the text's, unless it is one of computing with them.
     pub(crate) async fn check_text(&self) -> Result<(), Refusal> {
-        for (name, place) in placeholders(&self.sql) {
-            if self.parameters.index(name).is_none() {
-                let text = format!("${name} is no parameter");
-                let position = Some((place.line as u64, place.column as u64));
-                return Err(Refusal {
-                    position,
-                    ..Refusal::bad_parameter(text)
-                });
-            }
-        }
+        check_names(&self.sql, &self.parameters).map_err(|error| match error {
+            ParameterError::Query { at, problem } => Refusal {
+                position: Some((at.line as u64, at.column as u64)),
+                ..Refusal::bad_parameter(problem)
+            },
+            error => Refusal::bad_parameter(error.to_string()),
+        })?;
         let query = EngineQuery::new(&self.sql)
             .bind(&self.parameters.probe())
             .notes(self.notes.clone());
