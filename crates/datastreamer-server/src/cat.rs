@@ -11,7 +11,6 @@ use std::{
 };
 
 use datastreamer::{ChunkReader, Error, ErrorKind, Record, StreamHandle, StreamPool};
-use datastreamer_table::Format;
 use http::StatusCode;
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::{
@@ -35,14 +34,15 @@ const CLEANUP: Duration = Duration::from_secs(3);
 
 pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
     let mut config = Config::of_command_line(&cat.routes, None)?;
+    #[cfg(feature = "tables")]
     if let Some(compression) = cat.parquet_compression {
-        config.set_parquet_compression(compression);
+        config.tables.set_parquet_compression(compression);
     }
     let (site, target) = match file_of(cat) {
         Some((path, query)) => {
             let route = RouteConfig {
                 precedence: Precedence::Replaces,
-                ..RouteConfig::of_table(Path::new(path))
+                ..RouteConfig::of_table(Path::new(path))?
             };
             let target = format!("{}?{query}", route.name);
             config.routes.push(route);
@@ -60,7 +60,7 @@ pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
         counted,
         plan,
         source,
-    } = start(&site, &target, cat.format)?;
+    } = start(&site, &target, cat.format_name())?;
     signals.stop(reader.handle(), source)?;
     let planning = waiting_line("planning", cat.quiet);
     let plan = plan.recv();
@@ -99,12 +99,12 @@ struct Started {
 }
 
 /// Starts a route's source.
-fn start(site: &Site, target: &str, format: Option<Format>) -> Result<Started, Fatal> {
+fn start(site: &Site, target: &str, format: Option<&str>) -> Result<Started, Fatal> {
     let target = target.trim_start_matches('/');
     let (file_name, query) = target.split_once('?').unwrap_or((target, ""));
     let mut query = Query::parse(query);
     if let Some(format) = format {
-        query.add("format", format.name().into());
+        query.add("format", format.into());
     }
     let export = Export::find(site, file_name, &query, None).map_err(|refusal| {
         let before = match refusal.status {
@@ -165,7 +165,7 @@ fn file_of(cat: &Cat) -> Option<(&str, &str)> {
         true => (cat.target.as_str(), ""),
         false => cat.target.split_once('?').unwrap_or((&cat.target, "")),
     };
-    let is_directory = Path::new(path).is_dir() && cat.format.is_some();
+    let is_directory = Path::new(path).is_dir() && cat.format_name().is_some();
     let is_file = Path::new(path).is_file() || is_directory || path.contains('*');
     is_file.then_some((path, query))
 }

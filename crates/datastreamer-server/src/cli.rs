@@ -4,9 +4,11 @@ use std::{io, path::PathBuf};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::{Generator, Shell};
-use datastreamer_table::{Format, parquet::ParquetCompression};
+#[cfg(feature = "tables")]
+use datastreamer_table::parquet::ParquetCompression;
 
-use crate::sources::rows::format_names;
+#[cfg(feature = "tables")]
+use crate::sources::rows::{Format, format_names};
 
 /// Streams out large files that are produced on the fly.
 #[derive(Debug, Parser)]
@@ -40,6 +42,7 @@ pub(crate) enum Command {
     /// Exit code 0: the file is whole. 7: it is not.
     Cat(Cat),
     /// Lists the formats of tables.
+    #[cfg(feature = "tables")]
     Formats,
     /// Checks a configuration file and says what it would serve.
     Check(Check),
@@ -102,16 +105,28 @@ pub(crate) struct Cat {
     pub(crate) target: String,
     /// The format of a table [default: what the route's suffix says, or votable]; `datastreamer
     /// formats` lists them.
+    #[cfg(feature = "tables")]
     #[arg(long, short, value_name = "FORMAT", value_parser = parse_format)]
     pub(crate) format: Option<Format>,
     #[command(flatten)]
     pub(crate) routes: Routes,
     /// How a Parquet file is compressed [default: zstd].
+    #[cfg(feature = "tables")]
     #[arg(long, value_name = "zstd|snappy|none", value_parser = parse_compression)]
     pub(crate) parquet_compression: Option<ParquetCompression>,
     /// Shows no progress line.
     #[arg(long, short)]
     pub(crate) quiet: bool,
+}
+
+impl Cat {
+    /// The name of the format that is asked for.
+    pub(crate) fn format_name(&self) -> Option<&'static str> {
+        #[cfg(feature = "tables")]
+        return self.format.map(Format::name);
+        #[cfg(not(feature = "tables"))]
+        None
+    }
 }
 
 #[derive(Debug, Args)]
@@ -138,10 +153,12 @@ pub(crate) struct Routes {
     pub(crate) demo: bool,
 }
 
+#[cfg(feature = "tables")]
 fn parse_format(text: &str) -> Result<Format, String> {
     Format::from_name(text).ok_or_else(|| format!("there are {}", format_names()))
 }
 
+#[cfg(feature = "tables")]
 /// The names of Parquet's compressions, on the command line and in the configuration.
 pub(crate) fn parse_compression(text: &str) -> Result<ParquetCompression, String> {
     match text {

@@ -8,7 +8,12 @@ mod environment;
 mod origin;
 mod raw;
 mod resolve;
-mod rows;
+#[cfg(feature = "tables")]
+mod tables;
+
+#[cfg(not(feature = "tables"))]
+#[path = "config/no_tables.rs"]
+mod tables;
 
 use std::{
     collections::BTreeMap,
@@ -18,12 +23,12 @@ use std::{
 };
 
 use datastreamer::{PoolOptions, StreamOptions};
-use datastreamer_engine::EngineOptions;
-use datastreamer_rows::{parameters::Parameters, postgres::PostgresOptions};
-use datastreamer_table::{column_metadata::ColumnMetadata, parquet::ParquetCompression};
 
 use self::origin::Origin;
-use crate::{cli, error::Fatal, sources::rows::RowSettings};
+#[cfg(feature = "tables")]
+pub(crate) use self::tables::{DatabaseConfig, RowsSource};
+pub(crate) use self::tables::{RowsConfig, TablesConfig};
+use crate::{cli, error::Fatal};
 
 /// 512 KiB a chunk of a stream that is alone: a fourth of the switches between its threads that
 /// the chunks of fast clients take, and a tenth of the CPU time of a binary table less.
@@ -50,10 +55,7 @@ pub struct Config {
     pub(crate) drain: Duration,
     pub(crate) stream: StreamConfig,
     pub(crate) limits: Limits,
-    pub(crate) engine: EngineOptions,
-    pub(crate) rows: RowSettings,
-    pub(crate) sql: Option<SqlConfig>,
-    pub(crate) databases: BTreeMap<String, DatabaseConfig>,
+    pub(crate) tables: TablesConfig,
     pub(crate) routes: Vec<RouteConfig>,
 }
 
@@ -84,22 +86,6 @@ pub(crate) struct Limits {
     source_stall: Option<Duration>,
 }
 
-/// The route for clients' own queries.
-#[derive(Clone, Debug)]
-pub(crate) struct SqlConfig {
-    pub(crate) rows_max: Option<u64>,
-    /// What its errors begin with.
-    pub(crate) origin: String,
-}
-
-/// A PostgreSQL server.
-#[derive(Clone, Debug)]
-pub(crate) struct DatabaseConfig {
-    pub(crate) options: PostgresOptions,
-    /// What its errors begin with.
-    pub(crate) origin: String,
-}
-
 /// A route: what is served under a name.
 #[derive(Clone, Debug)]
 pub(crate) struct RouteConfig {
@@ -110,8 +96,6 @@ pub(crate) struct RouteConfig {
     pub(crate) media_type: Option<String>,
     pub(crate) description: Option<String>,
     pub(crate) compress: bool,
-    /// Of a source of rows.
-    pub(crate) rows_max: Option<u64>,
     /// What its errors begin with, for example `datastreamer.toml:7: routes.stars: `.
     pub(crate) origin: String,
     pub(crate) precedence: Precedence,
@@ -137,23 +121,8 @@ pub(crate) enum SourceConfig {
         argv: Vec<String>,
         folder: PathBuf,
     },
-    Table {
-        path: PathBuf,
-        metadata: ColumnMetadata,
-    },
-    Query {
-        sql: String,
-        parameters: Parameters,
-        metadata: ColumnMetadata,
-    },
-    Postgres {
-        /// `None`: the only one.
-        database: Option<String>,
-        sql: String,
-        parameters: Parameters,
-        metadata: ColumnMetadata,
-    },
-    Stars,
+    /// Rows, which any format of tables can be made of.
+    Rows(RowsConfig),
 }
 
 impl RouteConfig {
@@ -165,14 +134,13 @@ impl RouteConfig {
             media_type: None,
             description: None,
             compress: false,
-            rows_max: None,
             origin: String::new(),
             precedence: Precedence::Only,
         }
     }
 
     /// A table named on the command line, called as its file without the suffix.
-    pub(crate) fn of_table(path: &Path) -> Self {
+    pub(crate) fn of_table(path: &Path) -> Result<Self, Fatal> {
         let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let name = real
             .file_name()
@@ -183,11 +151,10 @@ impl RouteConfig {
             false => name.split(['.', '*', '?']).next().unwrap_or_default(),
         };
         let name = if name.is_empty() { "table" } else { name };
-        let source = SourceConfig::Table {
-            path: path.to_owned(),
-            metadata: ColumnMetadata::default(),
-        };
-        Self::new(name, source)
+        Ok(Self::new(
+            name,
+            SourceConfig::Rows(RowsConfig::of_table(path)?),
+        ))
     }
 
     /// A directory named on the command line.
@@ -205,7 +172,7 @@ impl RouteConfig {
     }
 
     pub(crate) fn is_query(&self) -> bool {
-        matches!(self.source, SourceConfig::Query { .. })
+        matches!(&self.source, SourceConfig::Rows(rows) if rows.is_query())
     }
 }
 
@@ -259,24 +226,19 @@ impl Config {
             let route = match path.is_dir() {
                 true => RouteConfig::of_directory(path)?,
                 // What is wrong with a table's files names them.
-                false => RouteConfig::of_table(path),
+                false => RouteConfig::of_table(path)?,
             };
             config.routes.push(route);
         }
         for path in &routes.tables {
             let origin = "--table: ".into();
-            let table = RouteConfig::of_table(path);
+            let table = RouteConfig::of_table(path)?;
             config.routes.push(RouteConfig { origin, ..table });
         }
-        if (config.routes.is_empty() && config.sql.is_none()) || routes.demo {
+        if (config.routes.is_empty() && !config.tables.has_sql()) || routes.demo {
             config.routes.extend(demo_routes());
         }
         Ok(config)
-    }
-
-    /// Sets how Parquet files are compressed.
-    pub(crate) fn set_parquet_compression(&mut self, compression: ParquetCompression) {
-        self.rows.writer.parquet_compression = compression;
     }
 
     /// The options of every stream.
@@ -323,24 +285,25 @@ impl Config {
 }
 
 /// What the built-in demo serves.
-fn demo_routes() -> [RouteConfig; 2] {
+fn demo_routes() -> Vec<RouteConfig> {
     let demo = |name: &str, source, description: &str| RouteConfig {
         description: Some(description.into()),
         precedence: Precedence::IfMissing,
         ..RouteConfig::new(name, source)
     };
-    [
-        demo(
-            "noise",
-            SourceConfig::Noise,
-            "test bytes, as many as you ask for",
-        ),
+    let noise = demo(
+        "noise",
+        SourceConfig::Noise,
+        "test bytes, as many as you ask for",
+    );
+    let stars = RowsConfig::demo().map(|stars| {
         demo(
             "stars",
-            SourceConfig::Stars,
+            SourceConfig::Rows(stars),
             "an invented catalogue, as many rows as you ask for",
-        ),
-    ]
+        )
+    });
+    [noise].into_iter().chain(stars).collect()
 }
 
 /// Finds all addresses of a name: it may have one that this machine does not. A port alone is that

@@ -2,13 +2,11 @@
 
 use std::fmt::Write;
 
-use arrow::datatypes::Schema;
-use datastreamer_table::meta;
 use indicatif::HumanBytes;
 
 use crate::{
     routes::{Route, RouteTable, suffixes},
-    sources::Source,
+    sources::ShownColumn,
 };
 
 const STYLE: &str = "\
@@ -76,10 +74,7 @@ fn push_item(
         true => format!("as {}", forms(route)),
         false => escape(route.media_type()),
     };
-    let columns = match &route.source {
-        Source::Rows(rows) => rows.source.columns().map(columns).unwrap_or_default(),
-        _ => String::new(),
-    };
+    let columns = columns(&route.source.columns());
     // Writing to a String cannot fail.
     let _ = writeln!(
         items,
@@ -97,23 +92,25 @@ fn forms(route: &Route) -> String {
 }
 
 /// What a table's columns are.
-fn columns(schema: &Schema) -> String {
+fn columns(columns: &[ShownColumn]) -> String {
+    if columns.is_empty() {
+        return String::new();
+    }
     let mut rows = String::new();
-    for field in schema.fields() {
-        let text = |key| escape(meta::of_column(field, key).unwrap_or_default());
+    for column in columns {
         let _ = write!(
             rows,
             "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-            escape(field.name()),
-            escape(&field.data_type().to_string()),
-            text(meta::UNIT),
-            text(meta::DESCRIPTION),
+            escape(&column.name),
+            escape(&column.data_type),
+            escape(&column.unit),
+            escape(&column.description),
         );
     }
     format!(
         "<details><summary>{} columns</summary><table><thead><tr><th>name</th><th>type</th>\
          <th>unit</th><th>description</th></tr></thead><tbody>{rows}</tbody></table></details>",
-        schema.fields().len()
+        columns.len()
     )
 }
 

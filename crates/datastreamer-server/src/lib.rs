@@ -14,6 +14,16 @@
 //! # Ok::<(), datastreamer_server::Fatal>(())
 //! ```
 
+#![cfg_attr(
+    not(feature = "tables"),
+    allow(
+        dead_code,
+        unreachable_code,
+        unused_variables,
+        reason = "what only rows use stays in its place; nothing else is cut apart for that"
+    )
+)]
+
 mod cat;
 mod cli;
 mod config;
@@ -37,7 +47,6 @@ use std::{
 };
 
 use clap::Parser;
-use datastreamer_table::Format;
 
 use crate::{
     cli::{Check, Cli, Command},
@@ -65,6 +74,7 @@ pub fn run() -> ExitCode {
         }
         Command::Cat(cat) => cat::run(cat),
         Command::Check(check) => run_check(check),
+        #[cfg(feature = "tables")]
         Command::Formats => print_with(list_formats),
         Command::Completions(wanted) => print_with(|out| Cli::write_completions(wanted.shell, out)),
         Command::Man => print_with(Cli::write_manual),
@@ -94,8 +104,9 @@ fn print_with(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> Result<(), 
     written.map_err(|_| Fatal::OutputClosed)
 }
 
+#[cfg(feature = "tables")]
 fn list_formats(out: &mut Vec<u8>) -> io::Result<()> {
-    for format in Format::ALL {
+    for format in sources::rows::Format::ALL {
         let (name, suffix) = (format.name(), format.suffix());
         let description = format.description();
         writeln!(

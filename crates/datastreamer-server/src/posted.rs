@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::{
     export::Refusal,
-    sources::{Query, rows::ClientSql},
+    sources::{Query, rows::QUERY_PARAMETER},
 };
 
 /// The longest query, in bytes: a list of some ten thousand identifiers.
@@ -41,7 +41,7 @@ pub(crate) async fn read(
         "text/plain" | "application/sql" => {
             let text = String::from_utf8(body.into())
                 .map_err(|_| Refusal::bad_parameter("the query is no UTF-8"))?;
-            query.add(ClientSql::PARAMETER, text);
+            query.add(QUERY_PARAMETER, text);
         }
         other => {
             let text = format!(

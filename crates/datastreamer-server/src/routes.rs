@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use datastreamer_table::Format;
 use http::HeaderValue;
 
-use crate::sources::Source;
+use crate::sources::{Source, rows::Format};
 
 /// One file that is produced on the fly, under `/NAME.SUFFIX`; or rows, under `/NAME` and with the
 /// suffix of every format.
@@ -150,7 +149,7 @@ impl RouteTable {
     /// Finds a route by the last part of its URL, percent-decoded.
     pub(crate) fn find(&self, file_name: &str) -> Option<Found<'_>> {
         if let Some(route) = self.by_file_name.get(file_name) {
-            let format = route.gives_rows().then_some(Format::Votable);
+            let format = route.source.usual_format();
             return Some(Found { route, format });
         }
         if let Some((name, suffix)) = file_name.rsplit_once('.')
@@ -169,10 +168,11 @@ impl RouteTable {
 
     /// Finds rows by their bare name.
     fn rows(&self, name: &str) -> Option<&Route> {
-        let usual = format!("{name}.{}", Format::Votable.suffix());
-        self.by_file_name
-            .get(&usual)
-            .filter(|route| route.gives_rows() && route.name == name)
+        // Routes of one name stand together; few have the same beginning.
+        let from = self.by_file_name.range(name.to_owned()..);
+        let of_name = from.take_while(|(file_name, _)| file_name.starts_with(name));
+        let mut routes = of_name.map(|(_, route)| route);
+        routes.find(|route| route.gives_rows() && route.name == name)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Route)> {

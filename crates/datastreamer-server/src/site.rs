@@ -3,23 +3,23 @@
 //! Built from a [`Config`], checked, and immutable from then on. The server holds the current one
 //! behind one swap point; a request keeps its own until its stream has ended.
 
+#[cfg(feature = "tables")]
 mod databases;
+#[cfg(feature = "tables")]
+mod tables;
 
-use std::{fmt, future::Future};
+#[cfg(not(feature = "tables"))]
+#[path = "site/no_tables.rs"]
+mod tables;
 
-use datastreamer_engine::{Engine, TableFiles};
-use datastreamer_rows::parameters::Parameters;
-use datastreamer_table::column_metadata::ColumnMetadata;
+use std::fmt;
 
-use self::databases::{DatabaseThreads, Databases};
+use self::tables::{Kept, Tables};
 use crate::{
-    config::{Config, Precedence, RouteConfig, SourceConfig, SqlConfig},
+    config::{Config, Precedence, RouteConfig, SourceConfig},
     error::Fatal,
     routes::{Route, RouteTable},
-    sources::{
-        Command, Directory, Noise, RowRoute, RowSource, Source,
-        rows::{ClientSql, PostgresQuery, SqlQuery, Stars, Table},
-    },
+    sources::{Command, Directory, Noise, Source},
 };
 
 /// The complete set of what is served.
@@ -29,8 +29,8 @@ use crate::{
 pub struct Site {
     pub(crate) config: Config,
     pub(crate) routes: RouteTable,
-    /// Drive the connections of the routes.
-    _database_threads: Option<DatabaseThreads>,
+    /// What the sources need for as long as they run.
+    _kept: Kept,
 }
 
 impl Site {
@@ -49,7 +49,7 @@ impl Site {
         Ok(Self {
             config: config.clone(),
             routes: builder.routes,
-            _database_threads: builder.databases.threads,
+            _kept: builder.tables.keep(),
         })
     }
 }
@@ -65,9 +65,7 @@ impl fmt::Debug for Site {
 struct Builder<'a> {
     config: &'a Config,
     routes: RouteTable,
-    /// Started with the first table.
-    engine: Option<Engine>,
-    databases: Databases,
+    tables: Tables<'a>,
     errors: Vec<String>,
 }
 
@@ -76,8 +74,7 @@ impl<'a> Builder<'a> {
         Ok(Self {
             config,
             routes: RouteTable::default(),
-            engine: None,
-            databases: Databases::open(&config.databases)?,
+            tables: Tables::new(&config.tables)?,
             errors: Vec::new(),
         })
     }
@@ -90,8 +87,9 @@ impl<'a> Builder<'a> {
         let is_own = |route: &&RouteConfig| route.precedence == Precedence::Only;
         let (own, others): (Vec<_>, Vec<_>) = routes.into_iter().partition(is_own);
         own.into_iter().for_each(|route| self.add(route));
-        if let Some(sql) = &self.config.sql {
-            self.add_sql(sql);
+        if let Some(sql) = self.tables.sql() {
+            let added = sql.and_then(|route| self.routes.add(route));
+            self.note(self.tables.sql_origin(), added);
         }
         others.into_iter().for_each(|route| self.add(route));
     }
@@ -105,20 +103,13 @@ impl<'a> Builder<'a> {
             }
             Ok(())
         });
-        if let Err(text) = added {
-            self.errors.push(format!("{}{text}", config.origin));
-        }
+        self.note(&config.origin, added);
     }
 
-    fn add_sql(&mut self, config: &SqlConfig) {
-        let route = self.engine().and_then(|engine| {
-            let sql = RowSource::Sql(ClientSql::new(engine));
-            let mut route = Route::new("sql", self.rows(sql, config.rows_max))?;
-            route.description = Some("one SELECT over the tables here".into());
-            Ok(route)
-        });
-        if let Err(text) = route.and_then(|route| self.routes.add(route)) {
-            self.errors.push(format!("{}{text}", config.origin));
+    /// Notes an error, and where it comes from.
+    fn note(&mut self, origin: &str, added: Result<(), String>) {
+        if let Err(text) = added {
+            self.errors.push(format!("{origin}{text}"));
         }
     }
 
@@ -137,80 +128,18 @@ impl<'a> Builder<'a> {
     }
 
     fn source(&mut self, config: &RouteConfig) -> Result<Source, String> {
-        let rows = match &config.source {
-            SourceConfig::Noise => return Ok(Source::Noise(Noise)),
+        match &config.source {
+            SourceConfig::Noise => Ok(Source::Noise(Noise)),
             SourceConfig::Directory(path) => {
-                return Directory::open(path, &config.name).map(Source::Directory);
+                Directory::open(path, &config.name).map(Source::Directory)
             }
             SourceConfig::Command { argv, folder } => {
-                return Command::new(argv.clone(), folder).map(Source::Command);
+                Command::new(argv.clone(), folder).map(Source::Command)
             }
-            SourceConfig::Table { path, metadata } => {
-                let files = TableFiles::find(path).map_err(|error| error.to_string())?;
-                let engine = self.engine()?;
-                let info = block_on(engine.register(&config.name, files, metadata))?;
-                let info = info.map_err(|error| format!("{}: {error}", path.display()))?;
-                RowSource::Table(Table::new(engine, &config.name, info))
+            SourceConfig::Rows(rows) => {
+                let rows = self.tables.open(&config.name, rows)?;
+                Ok(Source::Rows(Box::new(rows)))
             }
-            SourceConfig::Query {
-                sql,
-                parameters,
-                metadata,
-            } => RowSource::Query(self.query(sql, parameters, metadata)?),
-            SourceConfig::Postgres {
-                database,
-                sql,
-                parameters,
-                metadata,
-            } => {
-                let pool = self.databases.find(database.as_deref())?;
-                let (parameters, metadata) = (parameters.clone(), metadata.clone());
-                RowSource::Postgres(PostgresQuery::new(pool.clone(), sql, parameters, metadata)?)
-            }
-            SourceConfig::Stars => RowSource::Stars(Stars::new()),
-        };
-        Ok(self.rows(rows, config.rows_max))
-    }
-
-    fn rows(&self, source: RowSource, rows_max: Option<u64>) -> Source {
-        Source::Rows(Box::new(RowRoute {
-            source,
-            rows_max,
-            settings: self.config.rows.clone(),
-        }))
-    }
-
-    /// Plans a query once, so that its errors show at the start.
-    fn query(
-        &mut self,
-        sql: &str,
-        parameters: &Parameters,
-        metadata: &ColumnMetadata,
-    ) -> Result<SqlQuery, String> {
-        let engine = self.engine()?;
-        let query = SqlQuery::new(engine, sql.into(), parameters.clone(), metadata.clone());
-        block_on(query.check_text())?.map_err(|refusal| match refusal.position {
-            Some((line, column)) => {
-                format!("sql, line {line}, column {column}: {}", refusal.text)
-            }
-            None => format!("sql: {}", refusal.text),
-        })?;
-        Ok(query)
-    }
-
-    fn engine(&mut self) -> Result<Engine, String> {
-        if let Some(engine) = &self.engine {
-            return Ok(engine.clone());
         }
-        let started = Engine::new(self.config.engine.clone());
-        let started = started.map_err(|error| error.to_string())?;
-        Ok(self.engine.insert(started).clone())
     }
-}
-
-/// Waits for the engine, on a thread that may block.
-pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
-    let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
-    Ok(runtime.block_on(future))
 }

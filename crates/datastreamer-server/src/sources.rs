@@ -4,12 +4,17 @@
 //! [`Job`], which waits for its place in the pool. [`Job::start`] then plans and opens on a thread
 //! that may block, and gives the [`Feed`] that writes the file.
 //!
-//! To add one: a file here, a variant of [`Source`] (or of [`RowSource`], if it gives rows that any
+//! To add one: a file here, a variant of [`Source`] (or of `RowSource`, if it gives rows that any
 //! format can be made of), a kind in `config/` and its arm in `site.rs`.
 
 mod command;
 mod directory;
 mod noise;
+#[cfg(feature = "tables")]
+pub(crate) mod rows;
+
+#[cfg(not(feature = "tables"))]
+#[path = "sources/no_rows.rs"]
 pub(crate) mod rows;
 
 use std::{
@@ -19,14 +24,9 @@ use std::{
 };
 
 use datastreamer::StreamWriter;
-use datastreamer_table::Format;
 
-pub(crate) use self::{
-    command::Command,
-    directory::Directory,
-    noise::Noise,
-    rows::{RowRoute, RowSource},
-};
+use self::rows::{Format, RowRoute};
+pub(crate) use self::{command::Command, directory::Directory, noise::Noise};
 use crate::export::Refusal;
 
 /// What a source's function may fail with.
@@ -103,6 +103,14 @@ pub(crate) enum Source {
     Rows(Box<RowRoute>),
 }
 
+/// A column of a table, for people.
+pub(crate) struct ShownColumn {
+    pub(crate) name: String,
+    pub(crate) data_type: String,
+    pub(crate) unit: String,
+    pub(crate) description: String,
+}
+
 /// Which of several formats a request is for, beside its parameters.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Wanted<'a> {
@@ -134,18 +142,37 @@ impl Source {
         match self {
             Self::Noise(_) | Self::Command(_) => ("bin", "application/octet-stream"),
             Self::Directory(_) => ("tar", "application/x-tar"),
-            Self::Rows(_) => (Format::Votable.suffix(), Format::Votable.media_type()),
+            Self::Rows(rows) => {
+                let format = rows.usual_format();
+                (format.suffix(), format.media_type())
+            }
         }
     }
 
     /// Says whether a request may carry a query in its body.
     pub(crate) fn takes_posts(&self) -> bool {
-        matches!(self, Self::Rows(rows) if matches!(rows.source, RowSource::Sql(_)))
+        matches!(self, Self::Rows(rows) if rows.takes_posts())
     }
 
     /// Says whether the client decides the size: what others got is no hint then.
     pub(crate) fn is_as_long_as_asked(&self) -> bool {
         matches!(self, Self::Noise(_) | Self::Rows(_))
+    }
+
+    /// Describes the columns for people, where they are known before a run.
+    pub(crate) fn columns(&self) -> Vec<ShownColumn> {
+        match self {
+            Self::Noise(_) | Self::Directory(_) | Self::Command(_) => Vec::new(),
+            Self::Rows(rows) => rows.columns(),
+        }
+    }
+
+    /// The format of the route's own file name, of rows.
+    pub(crate) fn usual_format(&self) -> Option<Format> {
+        match self {
+            Self::Noise(_) | Self::Directory(_) | Self::Command(_) => None,
+            Self::Rows(rows) => Some(rows.usual_format()),
+        }
     }
 
     /// What the index says of a size that nobody has seen yet.

@@ -13,12 +13,12 @@ use tokio::sync::Semaphore;
 use toml::{Spanned, Table};
 
 use super::{
-    Config, Limits, RouteConfig, SourceConfig, SqlConfig, StreamConfig,
+    Config, Limits, RouteConfig, SourceConfig, StreamConfig,
     environment::read_environment,
     origin::Origin,
     parse_listen,
     raw::{Kind, Raw, RawLimits, RawRoute, RawStream},
-    rows,
+    tables,
 };
 use crate::{
     error::Fatal,
@@ -69,32 +69,18 @@ fn resolve(raw: Raw, origin: &Origin<'_>) -> Result<Config, Fatal> {
     let listen = errors.collect(listen);
     let stream = errors.collect(resolve_stream(&raw.stream, origin));
     let limits = errors.collect(resolve_limits(&raw.limits, origin));
-    let engine = errors.collect(rows::engine(&raw.tables, origin));
-    let settings = errors.collect(rows::settings(&raw.tables, origin));
-    let databases = raw.databases.iter().map(|(name, database)| {
-        let resolved = rows::database(name, database, origin);
-        (name.clone(), resolved)
-    });
-    let databases = databases.collect();
+    let tables = errors.collect(tables::resolve(&raw, origin));
     let routes = raw.routes.iter();
     let routes = routes.map(|(name, route)| resolve_route(name, route, origin));
     let routes = routes.filter_map(|route| errors.collect(route)).collect();
-    match (listen, stream, limits, engine, settings) {
-        (Some(listen), Some(stream), Some(limits), Some(engine), Some(rows))
-            if errors.0.is_empty() =>
-        {
+    match (listen, stream, limits, tables) {
+        (Some(listen), Some(stream), Some(limits), Some(tables)) if errors.0.is_empty() => {
             Ok(Config {
                 listen,
                 drain: duration(raw.server.drain, DEFAULT_DRAIN),
                 stream,
                 limits,
-                engine,
-                rows,
-                sql: raw.sql.enabled.then(|| SqlConfig {
-                    rows_max: raw.sql.max_rows,
-                    origin: origin.of_setting("sql", "enabled") + " ",
-                }),
-                databases,
+                tables,
                 routes,
             })
         }
@@ -222,8 +208,6 @@ fn resolve_route(
     let path = origin
         .folder
         .join(raw.path.as_deref().unwrap_or(Path::new("")));
-    let sql = raw.sql.clone().unwrap_or_default();
-    let metadata = rows::column_metadata(raw);
     let source = match raw.kind {
         Kind::Noise => SourceConfig::Noise,
         Kind::Directory => SourceConfig::Directory(path),
@@ -231,26 +215,15 @@ fn resolve_route(
             argv: raw.argv.clone().unwrap_or_default(),
             folder: origin.folder.clone(),
         },
-        Kind::Table => SourceConfig::Table { path, metadata },
-        Kind::Query => SourceConfig::Query {
-            sql,
-            parameters: rows::parameters(raw).map_err(refuse)?,
-            metadata,
-        },
-        Kind::Postgres => SourceConfig::Postgres {
-            database: raw.database.clone(),
-            sql,
-            parameters: rows::parameters(raw).map_err(refuse)?,
-            metadata,
-        },
-        Kind::Stars => SourceConfig::Stars,
+        Kind::Table | Kind::Query | Kind::Postgres | Kind::Stars => {
+            SourceConfig::Rows(tables::rows(raw, path).map_err(refuse)?)
+        }
     };
     Ok(RouteConfig {
         suffix: raw.suffix.clone(),
         media_type: raw.media_type.clone(),
         description: raw.description.clone(),
         compress: raw.compress.unwrap_or(false),
-        rows_max: raw.max_rows,
         origin: at,
         ..RouteConfig::new(name, source)
     })

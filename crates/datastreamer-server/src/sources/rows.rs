@@ -14,7 +14,8 @@ use std::{future::Future, time::Duration};
 use arrow::{datatypes::Schema, record_batch::RecordBatchReader};
 use datastreamer::StreamWriter;
 use datastreamer_engine::EngineError;
-use datastreamer_table::{ColumnStatistics, Format, RowsDescription, TableLayout, WriterOptions};
+pub(crate) use datastreamer_table::Format;
+use datastreamer_table::{ColumnStatistics, RowsDescription, TableLayout, WriterOptions, meta};
 use http::StatusCode;
 
 pub(crate) use self::{
@@ -24,8 +25,8 @@ pub(crate) use self::{
     table::Table,
     write::engine_refusal,
 };
-use super::{Job, Query, Wanted};
-use crate::{export::Refusal, site::block_on};
+use super::{Job, Query, ShownColumn, Wanted};
+use crate::export::Refusal;
 
 /// The format of who says nothing: what astronomers' programs expect.
 const DEFAULT_FORMAT: Format = Format::Votable;
@@ -33,6 +34,9 @@ const DEFAULT_FORMAT: Format = Format::Votable;
 const LIMITS: [&str; 2] = ["limit", "MAXREC"];
 /// Parameters that name the format: RESPONSEFORMAT is DALI's (1.1, 3.4.3).
 const FORMATS: [&str; 2] = ["format", "RESPONSEFORMAT"];
+
+/// The parameter that has the text of a client's own query.
+pub(crate) const QUERY_PARAMETER: &str = "query";
 
 /// Says whether a parameter of this name is taken for the limit or the format, before a query sees
 /// it.
@@ -129,6 +133,32 @@ impl RowRoute {
         Ok(write::job(start, format, rows_max, &self.settings))
     }
 
+    /// The format of the route's own file name.
+    pub(crate) fn usual_format(&self) -> Format {
+        DEFAULT_FORMAT
+    }
+
+    /// Says whether a request may carry a query in its body.
+    pub(crate) fn takes_posts(&self) -> bool {
+        matches!(self.source, RowSource::Sql(_))
+    }
+
+    /// Describes the columns for people, where they are known before a run.
+    pub(crate) fn columns(&self) -> Vec<ShownColumn> {
+        let fields = self.source.columns().map(Schema::fields);
+        let fields = fields.into_iter().flatten();
+        let shown = fields.map(|field| {
+            let text = |key| meta::of_column(field, key).unwrap_or_default().to_owned();
+            ShownColumn {
+                name: field.name().clone(),
+                data_type: field.data_type().to_string(),
+                unit: text(meta::UNIT),
+                description: text(meta::DESCRIPTION),
+            }
+        });
+        shown.collect()
+    }
+
     pub(crate) fn size_hint(&self) -> String {
         match self.source.rows_known() {
             Some(rows) => format!("{rows} rows"),
@@ -220,4 +250,11 @@ fn wait_for<T>(
         }
     });
     planned.unwrap_or_else(|text| Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text)))
+}
+
+/// Waits for the engine, on a thread that may block.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
+    Ok(runtime.block_on(future))
 }

@@ -5,7 +5,7 @@ use datastreamer_engine::{Engine, EngineErrorKind, Query as EngineQuery};
 use datastreamer_rows::parameters::{Bound, ParameterError, Parameters, check_names};
 use datastreamer_table::column_metadata::ColumnMetadata;
 
-use super::{StartRun, engine_refusal, wait_for};
+use super::{QUERY_PARAMETER, StartRun, engine_refusal, wait_for};
 use crate::{export::Refusal, sources::Query};
 
 /// A query with typed parameters.
@@ -121,7 +121,7 @@ impl ClientSql {
     pub(super) fn check(&self, query: &Query, rows_max: Option<u64>) -> Result<StartRun, Refusal> {
         let mut query = query.clone();
         let sql = query
-            .take(&[ClientSql::PARAMETER])
+            .take(&[QUERY_PARAMETER])
             .map_err(Refusal::bad_parameter)?;
         query.allow(&[]).map_err(Refusal::bad_parameter)?;
         let sql = sql.ok_or_else(|| {
@@ -129,9 +129,6 @@ impl ClientSql {
         })?;
         Ok(start(&self.engine, EngineQuery::new(sql), rows_max))
     }
-
-    /// What the text of the query is called in a request.
-    pub(crate) const PARAMETER: &str = "query";
 }
 
 impl std::fmt::Debug for ClientSql {

@@ -1,20 +1,26 @@
 //! What the configuration says of tables: the bounds of their queries, how they become files, their
 //! databases, columns and parameters.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use datastreamer_engine::EngineOptions;
 use datastreamer_rows::{
     parameters::{Parameter, ParameterKind, Parameters, Value},
     postgres::PostgresOptions,
 };
-use datastreamer_table::{WriterOptions, column_metadata::ColumnMetadata, meta, votable::Version};
+use datastreamer_table::{
+    WriterOptions, column_metadata::ColumnMetadata, meta, parquet::ParquetCompression,
+    votable::Version,
+};
 use toml::Spanned;
 
 use super::{
-    DatabaseConfig,
     origin::Origin,
-    raw::{RawDatabase, RawParameter, RawRoute, RawTables, RawValue},
+    raw::{Kind, Raw, RawDatabase, RawParameter, RawRoute, RawTables, RawValue},
     resolve::{bytes, duration},
 };
 use crate::{
@@ -27,8 +33,143 @@ use crate::{
 /// by then goes without a length.
 const DEFAULT_LENGTH_WAIT: Duration = Duration::from_secs(25);
 
+/// What holds for all tables.
+#[derive(Clone, Debug)]
+pub(crate) struct TablesConfig {
+    /// What bounds the queries.
+    pub(crate) engine: EngineOptions,
+    /// How rows become files.
+    pub(crate) rows: RowSettings,
+    /// Whether clients may send queries of their own.
+    pub(crate) sql: Option<SqlConfig>,
+    pub(crate) databases: BTreeMap<String, DatabaseConfig>,
+}
+
+/// The route for clients' own queries.
+#[derive(Clone, Debug)]
+pub(crate) struct SqlConfig {
+    pub(crate) rows_max: Option<u64>,
+    /// What its errors begin with.
+    pub(crate) origin: String,
+}
+
+/// A PostgreSQL server.
+#[derive(Clone, Debug)]
+pub(crate) struct DatabaseConfig {
+    pub(crate) options: PostgresOptions,
+    /// What its errors begin with.
+    pub(crate) origin: String,
+}
+
+/// Where a route's rows come from.
+#[derive(Clone, Debug)]
+pub(crate) struct RowsConfig {
+    pub(crate) source: RowsSource,
+    /// No client gets more rows than this.
+    pub(crate) rows_max: Option<u64>,
+}
+
+/// A source of rows.
+#[derive(Clone, Debug)]
+pub(crate) enum RowsSource {
+    Table {
+        path: PathBuf,
+        metadata: ColumnMetadata,
+    },
+    Query {
+        sql: String,
+        parameters: Parameters,
+        metadata: ColumnMetadata,
+    },
+    Postgres {
+        /// `None`: the only one.
+        database: Option<String>,
+        sql: String,
+        parameters: Parameters,
+        metadata: ColumnMetadata,
+    },
+    Stars,
+}
+
+impl TablesConfig {
+    pub(super) fn has_sql(&self) -> bool {
+        self.sql.is_some()
+    }
+
+    /// Sets how Parquet files are compressed.
+    pub(crate) fn set_parquet_compression(&mut self, compression: ParquetCompression) {
+        self.rows.writer.parquet_compression = compression;
+    }
+}
+
+impl RowsConfig {
+    fn new(source: RowsSource) -> Self {
+        Self {
+            source,
+            rows_max: None,
+        }
+    }
+
+    /// A table named on the command line. Never refused in this build.
+    pub(super) fn of_table(path: &Path) -> Result<Self, Fatal> {
+        Ok(Self::new(RowsSource::Table {
+            path: path.to_owned(),
+            metadata: ColumnMetadata::default(),
+        }))
+    }
+
+    /// The table of the demo.
+    pub(super) fn demo() -> Option<Self> {
+        Some(Self::new(RowsSource::Stars))
+    }
+
+    pub(super) fn is_query(&self) -> bool {
+        matches!(self.source, RowsSource::Query { .. })
+    }
+}
+
+/// Checks what holds for all tables.
+pub(super) fn resolve(raw: &Raw, origin: &Origin<'_>) -> Result<TablesConfig, Fatal> {
+    let databases = raw.databases.iter();
+    let databases = databases.map(|(name, raw)| (name.clone(), database(name, raw, origin)));
+    Ok(TablesConfig {
+        engine: engine(&raw.tables, origin)?,
+        rows: settings(&raw.tables, origin)?,
+        sql: raw.sql.enabled.then(|| SqlConfig {
+            rows_max: raw.sql.max_rows,
+            origin: origin.of_setting("sql", "enabled") + " ",
+        }),
+        databases: databases.collect(),
+    })
+}
+
+/// Checks what a route says of its rows.
+pub(super) fn rows(raw: &RawRoute, path: PathBuf) -> Result<RowsConfig, String> {
+    let sql = raw.sql.clone().unwrap_or_default();
+    let metadata = column_metadata(raw);
+    let source = match raw.kind {
+        Kind::Table => RowsSource::Table { path, metadata },
+        Kind::Query => RowsSource::Query {
+            sql,
+            parameters: parameters(raw)?,
+            metadata,
+        },
+        Kind::Postgres => RowsSource::Postgres {
+            database: raw.database.clone(),
+            sql,
+            parameters: parameters(raw)?,
+            metadata,
+        },
+        _ => RowsSource::Stars,
+    };
+    Ok(RowsConfig {
+        source,
+        rows_max: raw.max_rows,
+    })
+}
+
 /// What bounds the queries.
-pub(super) fn engine(raw: &RawTables, origin: &Origin<'_>) -> Result<EngineOptions, Fatal> {
+fn engine(raw: &RawTables, origin: &Origin<'_>) -> Result<EngineOptions, Fatal> {
     let defaults = EngineOptions::default();
     let time_limit = duration(raw.time_limit, defaults.time_limit);
     if time_limit.is_zero() {
@@ -56,7 +197,7 @@ fn spill_folder(raw: &RawTables, origin: &Origin<'_>) -> Result<Option<PathBuf>,
 }
 
 /// How rows become files.
-pub(super) fn settings(raw: &RawTables, origin: &Origin<'_>) -> Result<RowSettings, Fatal> {
+fn settings(raw: &RawTables, origin: &Origin<'_>) -> Result<RowSettings, Fatal> {
     let mut writer = WriterOptions::default();
     if let Some(text) = &raw.parquet_compression {
         let compression = parse_compression(text);
@@ -87,11 +228,7 @@ pub(super) fn settings(raw: &RawTables, origin: &Origin<'_>) -> Result<RowSettin
 }
 
 /// The connections to a PostgreSQL server.
-pub(super) fn database(
-    name: &str,
-    spanned: &Spanned<RawDatabase>,
-    origin: &Origin<'_>,
-) -> DatabaseConfig {
+fn database(name: &str, spanned: &Spanned<RawDatabase>, origin: &Origin<'_>) -> DatabaseConfig {
     let raw = spanned.get_ref();
     let line = origin.line_of(spanned.span().start);
     let defaults = PostgresOptions::new(&raw.url);
@@ -113,7 +250,7 @@ pub(super) fn database(
 }
 
 /// What a route says of its table and columns.
-pub(super) fn column_metadata(raw: &RawRoute) -> ColumnMetadata {
+fn column_metadata(raw: &RawRoute) -> ColumnMetadata {
     let description = raw.description.clone();
     let description = description.map(|text| (meta::DESCRIPTION.to_owned(), text));
     ColumnMetadata {
@@ -122,7 +259,7 @@ pub(super) fn column_metadata(raw: &RawRoute) -> ColumnMetadata {
     }
 }
 
-pub(super) fn parameters(raw: &RawRoute) -> Result<Parameters, String> {
+fn parameters(raw: &RawRoute) -> Result<Parameters, String> {
     let declared = raw.parameters.iter().flatten();
     let declared: Result<Vec<_>, String> = declared.map(parameter).collect();
     Parameters::new(declared?).map_err(|error| error.to_string())

@@ -1,0 +1,50 @@
+//! Tables in a program that was built without them: whatever asks for one is refused.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    origin::Origin,
+    raw::{Raw, RawRoute},
+};
+use crate::error::Fatal;
+
+const NO_TABLES: &str = "this program was built without tables (the Cargo feature `tables`)";
+
+/// Nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct TablesConfig;
+
+/// There is none.
+#[derive(Clone, Debug)]
+pub(crate) enum RowsConfig {}
+
+impl TablesConfig {
+    pub(super) fn has_sql(&self) -> bool {
+        false
+    }
+}
+
+impl RowsConfig {
+    pub(super) fn of_table(path: &Path) -> Result<Self, Fatal> {
+        Err(Fatal::config(format!("{}: {NO_TABLES}", path.display())))
+    }
+
+    pub(super) fn demo() -> Option<Self> {
+        None
+    }
+
+    pub(super) fn is_query(&self) -> bool {
+        match *self {}
+    }
+}
+
+pub(super) fn resolve(raw: &Raw, origin: &Origin<'_>) -> Result<TablesConfig, Fatal> {
+    if raw.sql.enabled {
+        return Err(origin.refuse("sql", "enabled", NO_TABLES));
+    }
+    Ok(TablesConfig)
+}
+
+pub(super) fn rows(_: &RawRoute, _: PathBuf) -> Result<RowsConfig, String> {
+    Err(NO_TABLES.into())
+}

@@ -1,0 +1,123 @@
+//! The tables of a site: the engine, the databases, and the routes of rows over them.
+
+use datastreamer_engine::{Engine, TableFiles};
+use datastreamer_rows::parameters::Parameters;
+use datastreamer_table::column_metadata::ColumnMetadata;
+
+use super::databases::{DatabaseThreads, Databases};
+use crate::{
+    config::{RowsConfig, RowsSource, TablesConfig},
+    error::Fatal,
+    routes::Route,
+    sources::{
+        Source,
+        rows::{ClientSql, PostgresQuery, RowRoute, RowSource, SqlQuery, Stars, Table, block_on},
+    },
+};
+
+/// What the sources of rows need for as long as they run: the threads that drive the connections.
+pub(super) type Kept = Option<DatabaseThreads>;
+
+/// Opens tables and queries.
+pub(super) struct Tables<'a> {
+    config: &'a TablesConfig,
+    /// Started with the first table.
+    engine: Option<Engine>,
+    databases: Databases,
+}
+
+impl<'a> Tables<'a> {
+    pub(super) fn new(config: &'a TablesConfig) -> Result<Self, Fatal> {
+        Ok(Self {
+            config,
+            engine: None,
+            databases: Databases::open(&config.databases)?,
+        })
+    }
+
+    pub(super) fn keep(self) -> Kept {
+        self.databases.threads
+    }
+
+    /// Opens a route's rows: reads the columns of a table, plans a query.
+    pub(super) fn open(&mut self, name: &str, config: &RowsConfig) -> Result<RowRoute, String> {
+        let source = match &config.source {
+            RowsSource::Table { path, metadata } => {
+                let files = TableFiles::find(path).map_err(|error| error.to_string())?;
+                let engine = self.engine()?;
+                let info = block_on(engine.register(name, files, metadata))?;
+                let info = info.map_err(|error| format!("{}: {error}", path.display()))?;
+                RowSource::Table(Table::new(engine, name, info))
+            }
+            RowsSource::Query {
+                sql,
+                parameters,
+                metadata,
+            } => RowSource::Query(self.query(sql, parameters, metadata)?),
+            RowsSource::Postgres {
+                database,
+                sql,
+                parameters,
+                metadata,
+            } => {
+                let pool = self.databases.find(database.as_deref())?.clone();
+                let (parameters, metadata) = (parameters.clone(), metadata.clone());
+                RowSource::Postgres(PostgresQuery::new(pool, sql, parameters, metadata)?)
+            }
+            RowsSource::Stars => RowSource::Stars(Stars::new()),
+        };
+        Ok(self.route(source, config.rows_max))
+    }
+
+    /// Makes the route of clients' own queries, if there is to be one.
+    pub(super) fn sql(&mut self) -> Option<Result<Route, String>> {
+        let rows_max = self.config.sql.as_ref()?.rows_max;
+        Some(self.engine().and_then(|engine| {
+            let sql = RowSource::Sql(ClientSql::new(engine));
+            let source = Source::Rows(Box::new(self.route(sql, rows_max)));
+            let mut route = Route::new("sql", source)?;
+            route.description = Some("one SELECT over the tables here".into());
+            Ok(route)
+        }))
+    }
+
+    /// What the errors of that route begin with.
+    pub(super) fn sql_origin(&self) -> &'a str {
+        self.config.sql.as_ref().map_or("", |sql| &sql.origin)
+    }
+
+    fn route(&self, source: RowSource, rows_max: Option<u64>) -> RowRoute {
+        RowRoute {
+            source,
+            rows_max,
+            settings: self.config.rows.clone(),
+        }
+    }
+
+    /// Plans a query once, so that its errors show at the start.
+    fn query(
+        &mut self,
+        sql: &str,
+        parameters: &Parameters,
+        metadata: &ColumnMetadata,
+    ) -> Result<SqlQuery, String> {
+        let engine = self.engine()?;
+        let query = SqlQuery::new(engine, sql.into(), parameters.clone(), metadata.clone());
+        block_on(query.check_text())?.map_err(|refusal| match refusal.position {
+            Some((line, column)) => {
+                format!("sql, line {line}, column {column}: {}", refusal.text)
+            }
+            None => format!("sql: {}", refusal.text),
+        })?;
+        Ok(query)
+    }
+
+    fn engine(&mut self) -> Result<Engine, String> {
+        if let Some(engine) = &self.engine {
+            return Ok(engine.clone());
+        }
+        let started = Engine::new(self.config.engine.clone());
+        let started = started.map_err(|error| error.to_string())?;
+        Ok(self.engine.insert(started).clone())
+    }
+}

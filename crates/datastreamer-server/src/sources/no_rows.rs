@@ -1,0 +1,61 @@
+//! Rows and their formats in a program that was built without tables: there are none.
+
+use super::{Job, Query, ShownColumn, Wanted};
+use crate::export::Refusal;
+
+/// The parameter of a posted query.
+pub(crate) const QUERY_PARAMETER: &str = "query";
+
+/// There is none: what is said of one is never asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {}
+
+impl Format {
+    pub(crate) const ALL: [Self; 0] = [];
+
+    pub(crate) fn from_suffix(_: &str) -> Option<Self> {
+        None
+    }
+
+    pub(crate) fn suffix(self) -> &'static str {
+        match self {}
+    }
+
+    pub(crate) fn media_type(self) -> &'static str {
+        match self {}
+    }
+
+    pub(crate) fn is_compressible(self) -> bool {
+        match self {}
+    }
+}
+
+/// There is none.
+#[derive(Clone, Debug)]
+pub(crate) enum RowRoute {}
+
+impl RowRoute {
+    pub(crate) fn check(&self, _: &Query, _: Wanted<'_>) -> Result<Job, Refusal> {
+        match *self {}
+    }
+
+    pub(crate) fn usual_format(&self) -> Format {
+        match *self {}
+    }
+
+    pub(crate) fn takes_posts(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn columns(&self) -> Vec<ShownColumn> {
+        match *self {}
+    }
+
+    pub(crate) fn size_hint(&self) -> String {
+        match *self {}
+    }
+
+    pub(crate) fn example_query(&self) -> String {
+        match *self {}
+    }
+}
