@@ -1,13 +1,14 @@
-//! Archives a real directory tree.
+//! Archives a directory tree.
 //!
-//! This file owns the walk: what is opened, in which order, and what is never
-//! followed. It refuses to write bytes: each member that it finds goes to
-//! [`TarWriter`], whose place it takes as the caller.
+//! This file owns the walk: what is opened, in which order, and that no symlink
+//! is followed. It writes no bytes itself: it calls [`TarWriter`] for each member
+//! that it finds. Servers and programs call it.
 //!
 //! **Nothing outside the tree is ever read.** Every entry is opened relative to
 //! its parent's descriptor, by its last name alone and with `O_NOFOLLOW`, so
-//! that no renaming during the walk can lead it elsewhere. What decides is the
-//! descriptor (`fstat`), not what stood under the name a moment ago.
+//! that no renaming during the walk can lead it elsewhere. The kind of an entry
+//! is taken from the open descriptor (`fstat`), not from an earlier look at its
+//! name.
 
 mod hard_links;
 
@@ -27,40 +28,40 @@ use super::error::{MemberError, MemberProblem};
 use super::member::{MemberMetadata, MemberName};
 use super::tar::{self, MemberKind, TarWriter};
 
-/// A directory tree on disk that is ready to become part of a tar archive.
+/// A directory tree on disk that can be written to a tar archive.
 ///
-/// The tree is walked depth first, each directory before its entries and the
-/// entries in the order of their names' bytes, so that the same tree always
+/// The tree is walked depth first, each directory before its entries, and the
+/// entries in the order of their names' bytes. The same tree therefore always
 /// gives the same archive.
 ///
 /// - **Files** are archived with the size that they have when they are opened.
-///   Extended attributes and access lists are left out; holes of sparse files
-///   become zeros.
+///   Extended attributes and access control lists are left out. Holes of sparse
+///   files become zeros.
 /// - **Symlinks** are archived as links and never followed.
 /// - **Hard links** to a file that is already in the archive are archived as
-///   such, up to a fixed amount of remembered names
-///   ([`HARD_LINK_BYTES_MAX`]); beyond it, as copies.
-/// - **Sockets, FIFOs and devices** are skipped, not opened, and reported.
+///   hard links. The memory for the names is limited
+///   ([`HARD_LINK_BYTES_MAX`]); beyond it they are archived as copies.
+/// - **Sockets, FIFOs and devices** are not opened but skipped, and reported.
 /// - **Other file systems** that are mounted inside the tree are entered.
 ///
-/// The walk is strict: a member that cannot be read, vanishes after its
-/// directory was listed, changes its kind, or changes its size or the time of
-/// its last change while it is copied, is an error that names it, and ends the
-/// archive.
+/// The walk is strict. It fails, with an error that names the member, if a
+/// member cannot be read, vanishes after its directory was listed, becomes
+/// another kind of file, or changes its size or modification time while it is
+/// copied. The archive is then broken.
 ///
 /// # Resources
 ///
-/// Descriptors: one per level of the tree, and two. Memory: the sorted listings
-/// of all directories between the root and the current member, which
+/// File descriptors: one per level of the tree, plus two. Memory: the sorted
+/// listings of all directories between the root and the current member, which
 /// [`with_listing_bytes_max`](Self::with_listing_bytes_max) limits, and the
 /// names of hard-linked files. All calls block.
 ///
 /// # Caveats
 ///
-/// On Linux, files are opened with `O_NONBLOCK`, so that a FIFO put in a file's
-/// place cannot hang the walk. A file on which another process holds a lease
-/// (Samba's oplocks) then fails with [`io::ErrorKind::WouldBlock`] instead of
-/// waiting for the lease to be broken.
+/// On Linux, files are opened with `O_NONBLOCK`, so that a FIFO that replaces a
+/// file cannot block the walk. As a consequence, opening a file on which another
+/// process holds a lease (Samba's oplocks) fails with
+/// [`io::ErrorKind::WouldBlock`] instead of waiting until the lease is broken.
 ///
 /// # Examples
 ///
@@ -92,37 +93,37 @@ use super::tar::{self, MemberKind, TarWriter};
 #[derive(Debug)]
 pub struct DirectoryTar {
     root: File,
-    /// The root's name in the archive; without one, its entries stand at the
-    /// archive's top, and the root itself is no member.
+    /// The root's name in the archive. `None`: its entries are at the archive's
+    /// top level, and the root itself is no member.
     prefix: Option<MemberName>,
     listing_bytes_max: usize,
 }
 
-/// The deepest directory that is archived, counted from the root. Each level
-/// holds a descriptor, of which a process often has 1024; real trees rarely
-/// have 30 levels.
+/// The deepest level of a directory that is archived, counted from the root.
+/// Each level holds a descriptor, of which a process often has 1024; real trees
+/// rarely have 30 levels.
 pub const DEPTH_MAX: usize = 256;
 
-/// How much memory the listings of one walk may take unless told otherwise: a
+/// The default limit of the memory for the listings of one walk: enough for a
 /// directory of about a million entries, at 32 bytes a name and
-/// [`LISTING_ENTRY_BYTES`] beside it.
+/// [`LISTING_ENTRY_BYTES`] an entry.
 pub const LISTING_BYTES_MAX_DEFAULT: usize = 64 * 1024 * 1024;
 
-/// What an entry of a listing counts beside its name: a pointer, a length, and
-/// the allocator's share.
+/// The memory that an entry of a listing takes in addition to its name: a
+/// pointer, a length, and the allocator's overhead.
 pub const LISTING_ENTRY_BYTES: usize = 32;
 
-/// How much memory the names of files with several hard links may take: about
-/// a hundred thousand files with names of 100 bytes. Files of which all names
-/// were met are forgotten, so this is needed only for links that lie far apart
-/// or lead out of the tree.
+/// The limit of the memory for the names of files with several hard links:
+/// enough for about sixty thousand files with names of 100 bytes. A file is
+/// forgotten once all its names have been found, so the memory is needed only
+/// for links that are far apart or outside the tree.
 pub const HARD_LINK_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// What a walk did, in numbers.
+/// The numbers of members of a walk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Tally {
-    /// Files, archived with their content.
+    /// Files that were archived with their content.
     pub files: u64,
     /// Directories; the root counts if it has a name in the archive.
     pub directories: u64,
@@ -136,25 +137,25 @@ pub struct Tally {
     pub content_bytes: u64,
 }
 
-/// Something that an operator may want to know of a walk.
+/// A step of a walk, for logs and progress reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// An entry is not in the archive, and this is no error.
+    /// An entry was left out of the archive, which is not an error.
     Skipped {
         /// The name that it would have in the archive.
         member: &'a [u8],
-        /// Why.
+        /// Why it was left out.
         reason: SkipReason,
     },
-    /// A member is in the archive, with all its content.
+    /// A member was written to the archive, with all its content.
     Archived {
-        /// Its name.
+        /// Its name in the archive.
         member: &'a [u8],
     },
 }
 
-/// Why an entry is left out.
+/// Why an entry was left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SkipReason {
@@ -162,23 +163,24 @@ pub enum SkipReason {
     Fifo,
     /// It is a socket.
     Socket,
-    /// It is a character or block device, or unknown to this system.
+    /// It is a character or block device, or of a kind unknown to this system.
     Device,
 }
 
 impl DirectoryTar {
-    /// Opens the root of a tree, and so checks that it exists, is a directory,
-    /// and may be listed and entered.
+    /// Opens the root of a tree. This checks that it exists, is a directory, and
+    /// may be listed and entered.
     ///
     /// `prefix` is the root's name in the archive, with any number of
-    /// components; their parents do not become members. An empty `prefix` puts
-    /// the entries at the archive's top. If `root` is itself a symlink it is
-    /// followed, as the only one: it is the operator's choice. From here on the
-    /// tree is the one that was opened, whatever `root` becomes.
+    /// components; parents of the last component do not become members. With an
+    /// empty `prefix` the entries are at the archive's top level. If `root`
+    /// itself is a symlink, it is followed, because the operator chose it; no
+    /// other symlink is. The tree remains the one that was opened here, even if
+    /// `root` is renamed or replaced.
     ///
     /// # Errors
     ///
-    /// An error that names `root` and keeps the operating system's kind, as
+    /// An error that names `root` and keeps the operating system's kind, such as
     /// [`NotFound`](io::ErrorKind::NotFound),
     /// [`NotADirectory`](io::ErrorKind::NotADirectory) or
     /// [`PermissionDenied`](io::ErrorKind::PermissionDenied); a [`MemberError`]
@@ -199,23 +201,23 @@ impl DirectoryTar {
         })
     }
 
-    /// Sets how many bytes the listings of one walk may take, all levels
-    /// together. Each entry counts its name and [`LISTING_ENTRY_BYTES`].
+    /// Sets how many bytes the listings of one walk may take, on all levels
+    /// together. Each entry counts as its name plus [`LISTING_ENTRY_BYTES`].
     #[must_use]
     pub fn with_listing_bytes_max(mut self, listing_bytes_max: usize) -> Self {
         self.listing_bytes_max = listing_bytes_max;
         self
     }
 
-    /// Writes the whole tree to an archive, to which more may be appended
-    /// before it is finished.
+    /// Writes the complete tree to an archive. More members may be appended
+    /// before the archive is finished.
     ///
     /// `on_event` is called during the walk, on this thread.
     ///
     /// # Errors
     ///
-    /// A [`MemberError`] that names the member at fault; or the writer's own
-    /// error, unchanged. The archive is broken in both cases and cannot be
+    /// A [`MemberError`] that names the member that failed; or the writer's own
+    /// error, unchanged. In both cases the archive is broken and cannot be
     /// finished.
     pub fn write_to<W: Write>(
         &self,
@@ -256,16 +258,16 @@ impl DirectoryTar {
         }
     }
 
-    /// Computes the exact length in bytes of an archive that has this tree and
-    /// nothing else, its end included, as for a `Content-Length`.
+    /// Computes the exact length in bytes of an archive that contains only this
+    /// tree, including the archive's end, for example for a `Content-Length`.
     ///
-    /// Walks the tree and opens every file, but reads none. The length holds if
-    /// the tree does not change before it is written; if it does, the archive
-    /// may become longer or shorter, and nobody is told.
+    /// Walks the tree and opens every file, but reads none. The length is valid
+    /// only if the tree does not change before it is written. If it does change,
+    /// the archive may become longer or shorter; this is not reported.
     ///
     /// # Errors
     ///
-    /// A [`MemberError`] that names the member at fault.
+    /// A [`MemberError`] that names the member that failed.
     pub fn archive_bytes(&self) -> io::Result<u64> {
         let mut archive_bytes = tar::END.len() as u64;
         self.walk(&mut |name, found| {
@@ -308,7 +310,7 @@ impl DirectoryTar {
     }
 }
 
-/// What a name in the tree turned out to be.
+/// An entry of the tree, with what is needed to archive it.
 enum Found<'a> {
     Directory(MemberMetadata),
     /// Open at its beginning, with the metadata of the descriptor.
@@ -320,7 +322,7 @@ enum Found<'a> {
 
 type Visit<'v> = dyn FnMut(&MemberName, Found<'_>) -> io::Result<()> + 'v;
 
-/// One pass over the tree: what it holds beside the call stack.
+/// The state of one walk, in addition to the call stack.
 struct Walk<'w, 'v> {
     visit: &'w mut Visit<'v>,
     hard_links: HardLinks,
@@ -329,8 +331,8 @@ struct Walk<'w, 'v> {
 }
 
 impl Walk<'_, '_> {
-    /// Visits all that a directory contains. `name` is `None` for a root
-    /// without a name; `depth` is the root's 0.
+    /// Visits all entries of a directory. `name` is `None` for a root without a
+    /// name; `depth` is 0 for the root.
     fn walk_entries(
         &mut self,
         directory: &File,
@@ -358,7 +360,7 @@ impl Walk<'_, '_> {
     ) -> io::Result<()> {
         let stat =
             retry_on_intr(|| rustix::fs::statat(parent, file_name, AtFlags::SYMLINK_NOFOLLOW))
-                .map_err(|errno| unreadable(member, "looking at", errno))?;
+                .map_err(|errno| unreadable(member, "reading the metadata", errno))?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => self.walk_subdirectory(parent, file_name, member, depth),
             FileType::RegularFile => self.visit_file(parent, file_name, member),
@@ -416,18 +418,18 @@ impl Walk<'_, '_> {
     ) -> io::Result<()> {
         let target = retry_on_intr(|| rustix::fs::readlinkat(parent, file_name, Vec::new()))
             .map_err(|errno| match errno {
-                // "Not a symlink", according to readlink(2).
+                // readlink(2): it is not a symlink.
                 Errno::INVAL => member.fails(MemberProblem::Replaced),
                 errno => unreadable(member, "reading", errno),
             })?;
-        // The permissions of a symlink mean nothing, and all systems show these.
+        // The permissions of a symlink have no effect; these are what systems show.
         let mut metadata = MemberMetadata::new(0o777, stat.st_mtime);
         metadata.uid = stat.st_uid;
         metadata.gid = stat.st_gid;
         (self.visit)(member, Found::Symlink(target, metadata))
     }
 
-    /// Lists a directory, sorted, and counts what the listing holds.
+    /// Lists a directory, sorted, and counts the memory of the listing.
     fn list(&mut self, directory: &File, name: Option<&MemberName>) -> io::Result<Vec<CString>> {
         let fails = |problem| match name {
             Some(name) => name.fails(problem),
@@ -486,13 +488,13 @@ impl fmt::Display for SkipReason {
 fn open_root(root: &Path) -> Result<File, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = retry_on_intr(|| rustix::fs::open(root, flags, Mode::empty()))?;
-    // Opening asks for the permission to list; this one, to enter.
+    // Opening checks the permission to list; this checks the permission to enter.
     rustix::fs::statat(&root, c".", AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(root.into())
 }
 
-/// Opens an entry of `parent` for reading, but no symlink and nothing that would
-/// wait for another process.
+/// Opens an entry of `parent` for reading, without following a symlink and
+/// without waiting for another process.
 fn open_entry(
     parent: &File,
     file_name: &CStr,
@@ -503,7 +505,7 @@ fn open_entry(
     retry_on_intr(|| rustix::fs::openat(parent, file_name, flags, Mode::empty()))
         .map(File::from)
         .map_err(|errno| match errno {
-            // A symlink; not a directory; a socket.
+            // It is a symlink, not a directory, or a socket.
             Errno::LOOP | Errno::NOTDIR | Errno::NXIO => member.fails(MemberProblem::Replaced),
             errno => unreadable(member, "opening", errno),
         })
@@ -511,14 +513,15 @@ fn open_entry(
 
 fn stat_open(file: &File, member: &MemberName) -> Result<Metadata, MemberError> {
     file.metadata().map_err(|source| {
-        let attempt = "looking at";
+        let attempt = "reading the metadata";
         member.fails(MemberProblem::Unreadable { attempt, source })
     })
 }
 
-/// A file that was written to while it was copied may be half old, half new,
-/// with the size that it had. The system's clock for these times ticks every
-/// few milliseconds: a change within the tick of the one before is not seen.
+/// Fails if a file was written to while it was copied: the copy may then be half
+/// old and half new, even if the size is the same. The system's clock for these
+/// times advances every few milliseconds, so a second change within the same
+/// tick is not noticed.
 fn check_unchanged(member: &MemberName, file: &File, before: &Metadata) -> io::Result<()> {
     let after = stat_open(file, member)?;
     let changed = |metadata: &Metadata| (metadata.len(), metadata.mtime(), metadata.mtime_nsec());
@@ -533,7 +536,7 @@ fn unreadable(member: &MemberName, attempt: &'static str, errno: Errno) -> Membe
     member.fails(MemberProblem::Unreadable { attempt, source })
 }
 
-/// Tells the operator which root cannot be archived.
+/// Names the root that cannot be archived.
 #[derive(Debug)]
 struct RootError {
     root: PathBuf,
@@ -562,8 +565,7 @@ impl Error for RootError {
     }
 }
 
-/// What only a change between two system calls can show: here the second call
-/// is made alone.
+/// Changes between two system calls: these tests make only the second call.
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,18 +1,18 @@
-//! The error that names the member at fault. It owns the texts and the choice
-//! of [`io::ErrorKind`]; it says nothing about errors of the writer that takes
-//! the archive's bytes, which pass through unchanged.
+//! The error that names the member that failed. This file owns the messages and
+//! the choice of [`io::ErrorKind`]; the rest of the crate makes the errors.
+//! Errors of the writer that takes the archive's bytes are not handled here: they
+//! pass through unchanged.
 
 use std::error::Error;
 use std::fmt;
 use std::io;
 
-/// Says which member of an archive failed, and why.
+/// Names the member of an archive that failed, and the reason.
 ///
-/// Archive functions return [`io::Error`], so that they fit every writer. A
-/// failure that is the *member's* carries a `MemberError` inside. A failure of
-/// the writer underneath (the consumer hung up, the disk is full) carries none
-/// and keeps the kind that the writer gave it: this is how the two are told
-/// apart.
+/// Archive functions return [`io::Error`], so that they fit every writer. If a
+/// *member* failed, the error contains a `MemberError`. If the underlying writer
+/// failed (the consumer hung up, the disk is full), it contains none and has the
+/// kind that the writer gave it. This is how the two are distinguished.
 ///
 /// ```
 /// use datastreamer_archive::{MemberError, MemberMetadata, MemberProblem};
@@ -42,50 +42,51 @@ pub struct MemberError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum MemberProblem {
-    /// The name, a link's target or an owner's name cannot be stored; the text
-    /// says why. Kind: [`io::ErrorKind::InvalidInput`].
+    /// The name, a link's target or an owner's name cannot be stored, for the
+    /// given reason. Kind: [`io::ErrorKind::InvalidInput`].
     Refused(&'static str),
     /// The content ended before its declared size.
     /// Kind: [`io::ErrorKind::UnexpectedEof`].
     EndedEarly {
         /// The size that was declared, in bytes.
         expected_bytes: u64,
-        /// The bytes that the content had, and that the archive already holds.
+        /// The length of the content, all of which is already in the archive.
         seen_bytes: u64,
     },
-    /// The content went on after its declared size.
+    /// The content continued after its declared size.
     /// Kind: [`io::ErrorKind::InvalidData`].
     Grew {
         /// The size that was declared, in bytes.
         expected_bytes: u64,
-        /// The bytes that were seen: one more than expected. The content may be
-        /// longer, it is not read further.
+        /// The number of bytes seen: one more than expected. The content may be
+        /// longer; it was not read any further.
         seen_bytes: u64,
     },
-    /// The content was written to while it was copied: it may be half old, half
-    /// new. Kind: [`io::ErrorKind::InvalidData`].
+    /// The content was modified while it was copied, so the copy may be half old
+    /// and half new. Kind: [`io::ErrorKind::InvalidData`].
     Rewritten,
-    /// Opening, listing or reading the member failed. The kind is the cause's,
-    /// except that [`io::ErrorKind::BrokenPipe`] becomes
-    /// [`io::ErrorKind::Other`]: a broken pipe means that the *consumer* left,
-    /// and may be passed over in silence; a member that broke may not.
+    /// Opening, listing or reading the member failed. The kind is that of the
+    /// cause, except that [`io::ErrorKind::BrokenPipe`] becomes
+    /// [`io::ErrorKind::Other`]: programs ignore a broken pipe, because it means
+    /// that the *consumer* disconnected, but must not ignore a failed member.
     Unreadable {
-        /// What was tried, as "opening" or "reading".
+        /// What failed, for example "opening" or "reading".
         attempt: &'static str,
-        /// What the operating system, or the reader, answered.
+        /// The error of the operating system or of the reader.
         source: io::Error,
     },
-    /// The member became another kind of thing while it was archived, for
+    /// The member became another kind of file while it was archived, for
     /// example a file was replaced by a symlink.
     /// Kind: [`io::ErrorKind::InvalidData`].
     Replaced,
-    /// The directory lies deeper than the limit.
+    /// The directory is deeper than the limit.
     /// Kind: [`io::ErrorKind::InvalidInput`].
     TooDeep {
         /// The limit, in levels below the root.
         depth_max: usize,
     },
-    /// The directory has more entries than may be held in memory.
+    /// The listings of the directory and its parents take more memory than the
+    /// limit.
     /// Kind: [`io::ErrorKind::OutOfMemory`].
     ListingTooLarge {
         /// The limit, in bytes.
@@ -94,13 +95,13 @@ pub enum MemberProblem {
 }
 
 impl MemberError {
-    /// Finds the member's error inside an [`io::Error`], if there is one.
+    /// Returns the member's error inside an [`io::Error`], if there is one.
     #[must_use]
     pub fn find_in(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
     }
 
-    /// Returns the member's name, as it stands or would stand in the archive.
+    /// Returns the name that the member has, or would have, in the archive.
     #[must_use]
     pub fn member(&self) -> &[u8] {
         &self.member
@@ -162,34 +163,35 @@ impl fmt::Display for MemberError {
                 seen_bytes,
             } => write!(
                 f,
-                "it ended early: {expected_bytes} bytes were declared, {seen_bytes} came"
+                "its content ended early: {expected_bytes} bytes were declared, {seen_bytes} were read"
             ),
             MemberProblem::Grew {
                 expected_bytes,
                 seen_bytes,
             } => write!(
                 f,
-                "it grew: {expected_bytes} bytes were declared, at least {seen_bytes} came"
+                "its content is too long: {expected_bytes} bytes were declared, at least {seen_bytes} were \
+                 read"
             ),
             MemberProblem::Unreadable { attempt, source } => {
-                write!(f, "{attempt} it failed: {source}")
+                write!(f, "{attempt} failed: {source}")
             }
-            MemberProblem::Rewritten => f.write_str("it was written to while it was copied"),
+            MemberProblem::Rewritten => f.write_str("it was modified while it was copied"),
             MemberProblem::Replaced => {
                 f.write_str("it was replaced by another kind of file while it was archived")
             }
             MemberProblem::TooDeep { depth_max } => {
-                write!(f, "it lies deeper than {depth_max} levels")
+                write!(f, "it is deeper than {depth_max} levels")
             }
             MemberProblem::ListingTooLarge { listing_bytes_max } => write!(
                 f,
-                "the listing takes more than the {listing_bytes_max} bytes that are allowed"
+                "the directory listings take more than the limit of {listing_bytes_max} bytes"
             ),
         }
     }
 }
 
-/// A name for people and logs: one line, whatever bytes it consists of.
+/// Displays a name on one line, whatever bytes it consists of.
 struct Quoted<'a>(&'a [u8]);
 
 impl fmt::Display for Quoted<'_> {

@@ -1,11 +1,34 @@
-//! Archives: many members into one stream of bytes.
+//! Writes archives to any [`std::io::Write`], in constant memory.
 //!
-//! This module owns what all archive formats share: the rules for a member's
-//! name, its metadata, and the error that names it. Each format has a file of
-//! its own, and so has each way to find members.
+//! An archive has members: files, directories and links. [`tar::TarWriter`]
+//! writes them one by one, whatever their origin;
+//! [`directory::DirectoryTar`] walks a directory tree and writes all of it. An
+//! archive is complete only after [`tar::TarWriter::finish`]: after any error it
+//! stays without its end, so that readers can tell.
 //!
-//! - [`tar`]: the writer of tar archives. Whoever has members calls it.
-//! - [`directory`]: walks a real directory tree and calls the writer.
+//! ```
+//! use datastreamer_archive::{MemberMetadata, directory::DirectoryTar, tar::TarWriter};
+//!
+//! # fn main() -> std::io::Result<()> {
+//! # let scratch = tempfile::tempdir()?;
+//! # let root = scratch.path();
+//! # std::fs::write(root.join("stars.csv"), "ra,dec\n10.5,-3.25\n")?;
+//! let mut tar = TarWriter::new(Vec::new()); // or a file, a socket, a StreamWriter
+//! let tally = DirectoryTar::open(root, "run-7")?.write_to(&mut tar, |_event| {})?;
+//!
+//! let readme = b"Stars of run 7\n";
+//! let metadata = MemberMetadata::new(0o644, 1_700_000_000);
+//! tar.append_file("run-7/README", readme.len() as u64, &metadata, &readme[..])?;
+//! let archive = tar.finish()?;
+//!
+//! assert_eq!(tally.files, 1);
+//! assert_eq!(archive.len() % 512, 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! This file owns nothing; `member.rs` has the rules that all formats share for
+//! a member's name and metadata, `error.rs` the error that names a member.
 
 #[cfg(unix)]
 pub mod directory;

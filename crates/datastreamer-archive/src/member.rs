@@ -1,18 +1,19 @@
-//! What every archive format must know of a member: its metadata, and the rules
-//! that its name obeys. It refuses to know how a format stores either.
+//! The metadata of a member and the rules for its name, which all archive formats
+//! share. How a format stores them belongs to the format. Called by `tar.rs` and
+//! `directory.rs`; pure.
 
 use super::error::{MemberError, MemberProblem};
 
 /// The longest name or link target, in bytes: sixteen times Linux's `PATH_MAX`
-/// of 4096, so that whatever can be opened can be named, while the head of a
-/// member stays small beside the copy buffer.
+/// of 4096, so that every file that can be opened can be named. The head of a
+/// member still remains smaller than the copy buffer.
 pub const MEMBER_NAME_BYTES_MAX: usize = 64 * 1024;
 
-/// Describes a member apart from its name and content.
+/// The metadata of a member: everything but its name and content.
 ///
-/// Times have whole seconds. A fraction would need a record of 1024 bytes
-/// before *every* member of a tar archive, which for small files is as much as
-/// the file itself.
+/// Times are in seconds, without fractions. A fraction would need a record of
+/// 1024 bytes before *every* member of a tar archive, as much as a small file
+/// itself.
 ///
 /// ```
 /// use datastreamer_archive::MemberMetadata;
@@ -24,20 +25,19 @@ pub const MEMBER_NAME_BYTES_MAX: usize = 64 * 1024;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemberMetadata {
-    /// Permission bits, with set-uid, set-gid and sticky. Only the lowest
-    /// twelve bits count, so a raw `st_mode` will do.
+    /// Permission bits, including set-uid, set-gid and sticky. Only the lowest
+    /// twelve bits are used, so a raw `st_mode` is accepted.
     pub mode: u32,
-    /// The owner's number.
+    /// The owner's user ID.
     pub uid: u32,
-    /// The group's number.
+    /// The group ID.
     pub gid: u32,
     /// The time of the last modification, in seconds since 1970-01-01 00:00
-    /// UTC. Negative before.
+    /// UTC; negative for earlier times.
     pub mtime_seconds: i64,
-    /// The owner's name, which extraction prefers to the number where such a
-    /// user exists.
+    /// The owner's name. Extraction prefers it to the ID if such a user exists.
     pub user_name: Option<String>,
-    /// The group's name, likewise.
+    /// The group's name. Extraction prefers it to the ID if such a group exists.
     pub group_name: Option<String>,
 }
 
@@ -54,8 +54,8 @@ impl MemberMetadata {
     }
 }
 
-/// Takes permissions, owner and time from a real file; names stay empty, since
-/// looking them up would read the system's user database.
+/// Takes permissions, owner and time from a file. The names remain empty, since
+/// finding them would read the system's user database.
 #[cfg(unix)]
 impl From<&std::fs::Metadata> for MemberMetadata {
     fn from(metadata: &std::fs::Metadata) -> Self {
@@ -71,8 +71,8 @@ impl From<&std::fs::Metadata> for MemberMetadata {
     }
 }
 
-/// A name that may stand in an archive: relative, without `.`, `..` or empty
-/// components, without NUL, and not too long. Holding one is the proof.
+/// A valid name of a member: relative, without `.`, `..` or empty components,
+/// without NUL, and not too long. It can be made only by a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MemberName(Vec<u8>);
 
@@ -84,7 +84,7 @@ impl MemberName {
         }
     }
 
-    /// The name of `file_name` inside the directory `self`.
+    /// Returns the name of `file_name` inside the directory `self`.
     #[cfg(unix)]
     pub(super) fn child(&self, file_name: &[u8]) -> Result<Self, MemberError> {
         Self::parse(&[&self.0, b"/".as_slice(), file_name].concat())

@@ -1,14 +1,13 @@
 //! The writer of tar archives: POSIX ustar headers, with pax extended headers
-//! only where a value does not fit.
+//! only for values that do not fit.
 //!
-//! It owns the order of the bytes (head, content, padding, end) and the promise
-//! that only a whole archive is ever finished. It refuses to find members (see
-//! [`directory`](super::directory)), to compress, and to remember: memory does
-//! not grow with the archive.
+//! This file owns the order of the bytes (head, content, padding, end) and the
+//! promise that only a complete archive is ever finished. It does not find
+//! members (see [`directory`](super::directory)), does not compress, and keeps
+//! nothing: memory does not grow with the archive.
 //!
-//! Whoever has members calls [`TarWriter`]; it calls `head.rs` for the bytes
-//! that stand before a member's content, and the writer underneath for
-//! everything else.
+//! `directory.rs` and callers outside of the crate call [`TarWriter`]. It calls
+//! `head.rs` for the bytes before a member's content, and the underlying writer.
 
 mod head;
 
@@ -24,35 +23,35 @@ use super::member::{MEMBER_NAME_BYTES_MAX, MemberMetadata, MemberName};
 ///
 /// Format: the *pax interchange format* of IEEE Std 1003.1 (POSIX), utility
 /// `pax`, sections "pax Interchange Format" and "ustar Interchange Format".
-/// Any tar of this century reads it. A member that fits has one ustar header of
-/// 512 bytes; a name that is too long or not ASCII, a size from 8 GiB on, a
-/// user number above 2097151 or a time outside 1970 to 2242 adds a pax header
-/// of 1024 bytes or more.
+/// Any tar of this century reads it. A member has one ustar header of 512 bytes.
+/// A pax header of 1024 bytes or more is added for a name that is too long or
+/// not ASCII, a size of 8 GiB or more, a user ID above 2097151, or a time before
+/// 1970 or after 2242.
 ///
-/// Names are bytes, with `/` between components, as [`str`], [`String`] and
-/// `&[u8]` are; of a path, take [`OsStr::as_encoded_bytes`]. Names that are not
-/// valid UTF-8 are stored as they are and declared as such
-/// (`hdrcharset=BINARY`). A name that is absolute, contains NUL, or has an
-/// empty, `.` or `..` component is refused.
+/// Names are bytes, with `/` between components: a [`str`], [`String`] or
+/// `&[u8]`. For a path use [`OsStr::as_encoded_bytes`]. Names that are not valid
+/// UTF-8 are stored unchanged and declared as such (`hdrcharset=BINARY`). A name
+/// that is absolute, contains NUL, or has an empty, `.` or `..` component is
+/// refused.
 ///
-/// Every call blocks as long as the writer underneath, or a member's reader,
-/// blocks. Heads are written as one `write_all`, contents in pieces of up to
+/// Every call blocks as long as the underlying writer, or a member's reader,
+/// blocks. A head is written by one `write_all`, content in pieces of up to
 /// [`COPY_BUFFER_BYTES`].
 ///
 /// # Ending
 ///
 /// Only [`finish`](Self::finish) ends an archive. Dropping the writer writes
-/// nothing, so the archive lacks its end, and readers complain or at least can
-/// tell. After *any* error, also one that was refused before a byte was
-/// written, the writer is broken: all further calls fail, `finish` too. So an
-/// archive that ends cleanly has all the members that were asked for.
+/// nothing, so the archive lacks its end, which readers report or can at least
+/// detect. After *any* error, even if nothing was written, the writer is broken:
+/// all further calls fail, including `finish`. Therefore an archive that ends
+/// cleanly has all the members that were requested.
 ///
 /// # Caveats
 ///
-/// - Modification times have whole seconds.
-/// - Nothing checks that names are distinct; readers let the last one win.
-/// - The archive is not padded to a record of 10240 bytes. POSIX asks for that
-///   on devices with blocks, and readers of files and pipes do without it.
+/// - Modification times are in seconds, without fractions.
+/// - Names are not checked for duplicates; readers use the last member of a name.
+/// - The archive is not padded to a record of 10240 bytes. POSIX requires that for
+///   block devices; readers of files and pipes do not need it.
 ///
 /// # Examples
 ///
@@ -83,22 +82,24 @@ use super::member::{MEMBER_NAME_BYTES_MAX, MemberMetadata, MemberName};
 pub struct TarWriter<W: Write> {
     out: W,
     copy_buffer: Box<[u8]>,
-    /// True after an error, and for the duration of every call: a panic in a
-    /// reader leaves the archive broken as well.
+    /// True after an error, and during every call, so that a panic in a reader
+    /// leaves the archive broken as well.
     broken: bool,
 }
 
-/// The size of the one buffer that all contents pass through: large enough that
-/// a system call's cost (about 1 µs) is small beside the copying (about 10 µs).
+/// The size of the buffer through which all contents are copied: so large that
+/// the cost of a system call (about 1 µs) is small compared to that of copying
+/// (about 10 µs).
 pub const COPY_BUFFER_BYTES: usize = 128 * 1024;
 
 /// The archive's end: two blocks of zeros.
 pub(super) const END: [u8; 2 * BLOCK_BYTES] = [0; 2 * BLOCK_BYTES];
 
 impl<W: Write> TarWriter<W> {
-    /// Creates a writer of an archive that begins where `out` stands.
+    /// Creates a writer of an archive that begins at the current position of
+    /// `out`.
     ///
-    /// Writes nothing yet, and allocates the copy buffer.
+    /// Writes nothing yet; allocates the copy buffer.
     pub fn new(out: W) -> Self {
         Self {
             out,
@@ -107,9 +108,9 @@ impl<W: Write> TarWriter<W> {
         }
     }
 
-    /// Appends a directory, without what it contains.
+    /// Appends a directory, without its entries.
     ///
-    /// `name` has no slash at its end; the archive's has.
+    /// `name` must not end with a slash; in the archive it does.
     ///
     /// # Errors
     ///
@@ -126,18 +127,18 @@ impl<W: Write> TarWriter<W> {
         })
     }
 
-    /// Appends a file of exactly `size_bytes` bytes, which `reader` gives.
+    /// Appends a file of exactly `size_bytes` bytes, read from `reader`.
     ///
-    /// The size stands before the content and cannot be mended later. So the
-    /// reader must end there: after `size_bytes` bytes it is asked for one more,
-    /// which blocks if the reader blocks (a pipe's writer that lingers).
+    /// The size is written before the content and cannot be corrected later.
+    /// Therefore the reader must end after `size_bytes` bytes: it is read once
+    /// more, which blocks if the reader blocks (a pipe that is not yet closed).
     ///
     /// # Errors
     ///
     /// A [`MemberError`] if the name is refused, if reading fails, or if the
     /// content ends before or goes on after `size_bytes`; the writer's own
     /// error, unchanged, if it fails; an error if the archive is already broken.
-    /// [`io::ErrorKind::Interrupted`] from the reader is tried again.
+    /// [`io::ErrorKind::Interrupted`] from the reader is retried.
     ///
     /// # Panics
     ///
@@ -159,8 +160,8 @@ impl<W: Write> TarWriter<W> {
 
     /// Appends a symbolic link.
     ///
-    /// `target` is stored as it is: it may be absolute, lead upwards, or lead
-    /// nowhere. What it points to is neither read nor checked.
+    /// `target` is stored unchanged and not checked: it may be absolute, lead
+    /// upwards, or not exist. The file to which it points is not read.
     ///
     /// # Errors
     ///
@@ -180,16 +181,16 @@ impl<W: Write> TarWriter<W> {
         })
     }
 
-    /// Appends a hard link: a second name of a file that this archive already
-    /// holds under the name `target`.
+    /// Appends a hard link: another name for a file that is already in this
+    /// archive under the name `target`.
     ///
-    /// Extraction fails at this member if there is no such file before it; the
-    /// writer, which remembers no names, does not check.
+    /// Extraction fails at this member if there is no such file before it. The
+    /// writer does not check this, because it does not keep names.
     ///
     /// # Errors
     ///
     /// A [`MemberError`] if the name is refused, or if the target is not a
-    /// proper member name; the writer's own error, unchanged, if it fails; an
+    /// valid member name; the writer's own error, unchanged, if it fails; an
     /// error if the archive is already broken.
     pub fn append_hard_link(
         &mut self,
@@ -201,7 +202,7 @@ impl<W: Write> TarWriter<W> {
             let name = MemberName::parse(name.as_ref())?;
             let target = MemberName::parse(target.as_ref()).map_err(|_| {
                 name.fails(MemberProblem::Refused(
-                    "the target of the hard link is not a proper member name",
+                    "the target of the hard link is not a valid member name",
                 ))
             })?;
             let target = target.as_bytes();
@@ -209,12 +210,12 @@ impl<W: Write> TarWriter<W> {
         })
     }
 
-    /// Ends the archive, flushes the writer underneath and hands it back.
+    /// Ends the archive, flushes the underlying writer and returns it.
     ///
     /// # Errors
     ///
     /// The writer's own error, unchanged, if it fails; an error if the archive
-    /// is broken by an earlier one. The writer underneath is dropped then.
+    /// is broken by an earlier one. The underlying writer is then dropped.
     pub fn finish(mut self) -> io::Result<W> {
         self.unless_broken(|tar| {
             tar.out.write_all(&END)?;
@@ -223,7 +224,7 @@ impl<W: Write> TarWriter<W> {
         Ok(self.out)
     }
 
-    /// Breaks the archive: some member that was asked for will not be in it.
+    /// Marks the archive as broken: a member that was requested is not in it.
     #[cfg(unix)]
     pub(super) fn abandon(&mut self) {
         self.broken = true;
@@ -232,7 +233,7 @@ impl<W: Write> TarWriter<W> {
     fn unless_broken(&mut self, step: impl FnOnce(&mut Self) -> io::Result<()>) -> io::Result<()> {
         if self.broken {
             return Err(io::Error::other(
-                "an earlier error broke this archive: it can be neither continued nor finished",
+                "the archive is broken by an earlier error: it can be neither continued nor finished",
             ));
         }
         self.broken = true;
@@ -258,8 +259,8 @@ impl<W: Write> TarWriter<W> {
     ) -> io::Result<()> {
         let mut missing_bytes = size_bytes;
         loop {
-            // One byte more than is missing: the read that gets the content's
-            // last byte also notices one too many.
+            // One byte more than is missing, so that the read of the last byte also
+            // detects content that is too long.
             let wanted = at_most(COPY_BUFFER_BYTES, missing_bytes.saturating_add(1));
             let got = match reader.read(&mut self.copy_buffer[..wanted]) {
                 Ok(0) => break,
@@ -293,7 +294,7 @@ impl<W: Write> fmt::Debug for TarWriter<W> {
     }
 }
 
-/// The length that a member takes in the archive: head, content and padding.
+/// Returns the length of a member in the archive: head, content and padding.
 #[cfg(unix)]
 pub(super) fn member_bytes(
     name: &MemberName,
@@ -310,7 +311,7 @@ pub(super) fn member_bytes(
         .saturating_add(padding(size_bytes).len() as u64))
 }
 
-/// The bytes before a member's content, if all its texts can be stored.
+/// Returns the bytes before a member's content, if all its texts can be stored.
 fn head(
     name: &MemberName,
     kind: &MemberKind<'_>,
@@ -339,7 +340,7 @@ fn storable(text: &[u8]) -> bool {
     text.len() <= MEMBER_NAME_BYTES_MAX && !text.contains(&0)
 }
 
-/// The zeros that fill the content's last block.
+/// Returns the zeros that fill the last block of the content.
 fn padding(size_bytes: u64) -> &'static [u8] {
     const ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
     let used = (size_bytes % BLOCK_BYTES as u64) as usize;

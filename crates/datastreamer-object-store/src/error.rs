@@ -1,9 +1,10 @@
-//! Why there is no object, and whether something of it was left behind.
+//! The error of an upload: why there is no object, and whether parts of it may remain.
+//!
+//! Made by `upload.rs`.
 
 use std::{error::Error as StdError, fmt};
 
-/// Why an upload failed: the source, the store, or a stop; and whether the store could be
-/// cleaned.
+/// Why an upload failed (the source, the store, or a stop), and whether its parts were removed.
 #[derive(Debug)]
 pub struct UploadError {
     why: datastreamer::Error,
@@ -15,15 +16,16 @@ impl UploadError {
         Self { why, left_behind }
     }
 
-    /// Returns why the upload failed: what the stream's record tells too. Where it was the
-    /// store, the kind is [`datastreamer::ErrorKind::ConsumerFailed`] and the source is an
-    /// [`object_store::Error`].
+    /// Returns why the upload failed; the stream's record has the same error.
+    ///
+    /// If the store failed, the kind is [`datastreamer::ErrorKind::ConsumerFailed`] and the source
+    /// is an [`object_store::Error`].
     pub fn why(&self) -> &datastreamer::Error {
         &self.why
     }
 
-    /// Returns why parts may have stayed in the store, if removing them failed: the operator
-    /// pays for them until a lifecycle rule takes them away.
+    /// Returns the error of removing the parts, if that failed. They may remain in the store, and
+    /// are paid for until a lifecycle rule removes them.
     pub fn left_behind(&self) -> Option<&object_store::Error> {
         self.left_behind.as_ref()
     }

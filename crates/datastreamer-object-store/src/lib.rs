@@ -1,9 +1,10 @@
-//! Uploads a file produced on the fly to an object store: S3, GCS, Azure, a directory, memory.
+//! Uploads a file that is produced on the fly to an object store: S3, GCS, Azure, a directory,
+//! memory.
 //!
-//! [`upload`] is a consumer of a stream. It cuts the stream into parts, keeps a bounded number
-//! of them in flight, and makes the object visible only when the source has ended well and the
-//! store has taken everything. Whatever fails, the source is told and the parts are removed: no
-//! part ever passes for the whole.
+//! [`upload`] is a consumer of a stream. It divides the stream into parts and keeps a limited
+//! number of them in flight. The object becomes visible only after the source has finished
+//! successfully and the store has taken everything. After any failure the source is stopped and the
+//! parts are removed, so a truncated file never becomes an object.
 //!
 //! ```
 //! use std::io::Write;
@@ -27,8 +28,8 @@
 //! # }
 //! ```
 //!
-//! # One byte, read downward
-//! `ChunkReader` → the part being filled (a copy, so that the chunk goes back to the source) →
+//! # The path of a byte
+//! `ChunkReader` → the part being filled (a copy, so that the source can reuse the chunk) →
 //! a part in flight → the store.
 
 mod error;

@@ -1,7 +1,8 @@
 //! A multipart upload that is removed from the store unless it is completed.
 //!
-//! `staging.rs` begins it, sends its parts, completes or aborts it. A drop before that is an
-//! upload whose future nobody polls any more: the removal then needs a task of its own.
+//! `staging.rs` begins it, sends its parts, and completes or aborts it; this file calls the store.
+//! If it is dropped before that, nothing polls the upload's future any more, so the removal runs
+//! in a task of its own.
 
 use object_store::{
     Error, MultipartUpload, ObjectStore, PutMultipartOptions, PutPayload, PutResult, Result,
@@ -14,7 +15,7 @@ use crate::options::Settings;
 pub(crate) struct Multipart {
     /// `None` once there is nothing to remove.
     unfinished: Option<Box<dyn MultipartUpload>>,
-    /// Where it was begun: the drop may come from any thread.
+    /// The runtime on which it was begun: it may be dropped on any thread.
     runtime: Option<Handle>,
 }
 
@@ -40,8 +41,8 @@ impl Multipart {
         self.upload().put_part(part)
     }
 
-    /// Makes the object appear; every part must have been sent. After an error the parts are
-    /// still to be removed; after a success nothing else may be called.
+    /// Makes the object visible; every part must have been sent. After an error the parts must
+    /// still be removed. After a success no other method may be called.
     pub(crate) async fn complete(&mut self) -> Result<PutResult> {
         let put = self.upload().complete().await?;
         self.unfinished = None;
@@ -53,7 +54,7 @@ impl Multipart {
         let aborted = self.upload().abort().await;
         self.unfinished = None;
         match aborted {
-            // Completed after all, its answer was lost; or removed by somebody else.
+            // It was completed and only the response was lost, or something else removed it.
             Err(Error::NotFound { .. }) => Ok(()),
             other => other,
         }
@@ -62,7 +63,7 @@ impl Multipart {
     fn upload(&mut self) -> &mut dyn MultipartUpload {
         match &mut self.unfinished {
             Some(upload) => upload.as_mut(),
-            None => unreachable!("what ends it takes it"),
+            None => unreachable!("used after it was completed or aborted"),
         }
     }
 }
@@ -71,7 +72,7 @@ impl Drop for Multipart {
     fn drop(&mut self) {
         if let (Some(mut upload), Some(runtime)) = (self.unfinished.take(), self.runtime.take()) {
             runtime.spawn(async move {
-                // Nobody is left to be told; the store's own rules clean up after this.
+                // Nobody is left to report to; a failure is left to the store's lifecycle rules.
                 let _left_behind = upload.abort().await;
             });
         }

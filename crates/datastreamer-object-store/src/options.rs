@@ -1,20 +1,22 @@
-//! An upload's settings: what the caller asked for, and what it runs on.
+//! The settings of an upload: the caller's options, and the resolved settings that it runs with.
+//!
+//! The caller makes the options, `upload.rs` resolves them.
 
 use object_store::Attributes;
 
-/// How many parts an upload may have: S3's limit, and that of Google's and Cloudflare's stores.
-/// It holds for every store, so that what works with one works with all.
+/// How many parts an upload may have: the limit of S3 and of Google's and Cloudflare's stores. It
+/// is applied to all stores, so that an upload that works with one works with all.
 pub const PARTS_MAX: usize = 10_000;
 
-/// 16 MiB a part: three times S3's minimum of 5 MiB, and [`PARTS_MAX`] of them make an object of
-/// 156 GiB. Larger ones need larger parts: 5 TiB take 525 MiB a part.
+/// The size of a part: 16 MiB, three times S3's minimum of 5 MiB. [`PARTS_MAX`] such parts make an
+/// object of 156 GiB. Larger objects need larger parts: 5 TiB need 525 MiB a part.
 pub const DEFAULT_PART_BYTES: usize = 16 * 1024 * 1024;
 
-/// Four parts on their way: at some 80 MB/s a connection to S3, as fast as a source that
-/// compresses. With the part that is being filled, 5 × 16 MiB = 80 MiB an upload.
+/// How many parts are in flight: four. At about 80 MB/s a connection to S3, this is as fast as a
+/// source that compresses. With the part being filled, an upload takes 5 × 16 MiB = 80 MiB.
 pub const DEFAULT_PARTS_IN_FLIGHT: usize = 4;
 
-/// What is asked of an upload. See [`crate::upload`].
+/// The options of an upload. See [`crate::upload`].
 ///
 /// ```
 /// use datastreamer_object_store::UploadOptions;
@@ -29,7 +31,7 @@ pub struct UploadOptions {
     attributes: Attributes,
 }
 
-/// What an upload runs on; made once by [`UploadOptions::resolve`].
+/// The settings with which an upload runs; made once by [`UploadOptions::resolve`].
 #[derive(Debug)]
 pub(crate) struct Settings {
     /// At least 1.
@@ -45,24 +47,24 @@ impl UploadOptions {
         Self::default()
     }
 
-    /// Sets the size of every part but the last, in bytes; 0 counts as 1. A file below it goes
-    /// by a single request. S3 and others refuse parts below 5 MiB.
+    /// Sets the size of every part but the last, in bytes; 0 counts as 1. A smaller file is sent
+    /// in a single request. S3 and others refuse parts below 5 MiB.
     #[must_use]
     pub fn part_bytes(mut self, bytes: usize) -> Self {
         self.part_bytes = Some(bytes);
         self
     }
 
-    /// Sets how many parts may be on their way at once; 0 counts as 1. One more is being filled,
-    /// so an upload holds at most `(parts + 1) × part_bytes` besides the stream's own buffer.
+    /// Sets how many parts may be in flight at the same time; 0 counts as 1. One more is being
+    /// filled, so an upload holds at most `(parts + 1) × part_bytes` besides the stream's buffer.
     #[must_use]
     pub fn parts_in_flight(mut self, parts: usize) -> Self {
         self.parts_in_flight = Some(parts);
         self
     }
 
-    /// Sets the object's attributes, for example its content type. Some stores have none and
-    /// refuse the upload (a local directory).
+    /// Sets the object's attributes, for example its content type. Stores without attributes (a
+    /// local directory) refuse the upload.
     #[must_use]
     pub fn attributes(mut self, attributes: Attributes) -> Self {
         self.attributes = attributes;

@@ -1,8 +1,8 @@
-//! What is in the store's hands and not yet an object: the part being filled, the parts in
-//! flight, the multipart upload that they belong to.
+//! The parts of an upload before they are an object: the one being filled, those in flight, and
+//! the multipart upload to which they belong.
 //!
-//! `upload.rs` writes and finishes or aborts; this file calls the store. Bounded: at most
-//! `parts_in_flight` parts and the one being filled.
+//! `upload.rs` writes, and finishes or aborts; this file calls `multipart.rs` and the store. It
+//! holds at most `parts_in_flight` parts and the one being filled.
 
 use std::{future::Future, mem, pin::pin};
 
@@ -19,7 +19,8 @@ use crate::{
     uploaded::Uploaded,
 };
 
-/// Parts are gathered in blocks of 1 MiB, so that a small file does not cost a whole part.
+/// Memory for a part is allocated in blocks of 1 MiB, so that a small file does not cost the memory
+/// of a full part.
 const BLOCK_BYTES: usize = 1024 * 1024;
 
 pub(crate) struct Staging<'a> {
@@ -30,7 +31,8 @@ pub(crate) struct Staging<'a> {
     bytes: u64,
     /// Parts sent so far.
     parts: usize,
-    // Above the upload that they belong to: what is on its way is dropped before the abort.
+    // Declared before the upload to which they belong: parts in flight are dropped before it is
+    // aborted.
     in_flight: FuturesUnordered<UploadPart>,
     /// Begun with the first full part.
     multipart: Option<Multipart>,
@@ -50,7 +52,8 @@ impl<'a> Staging<'a> {
         }
     }
 
-    /// Refuses at the start what would fail after hours.
+    /// Refuses a file of known length that would need too many parts: otherwise it would fail after
+    /// hours.
     pub(crate) fn check_room_for(&self, bytes: Option<u64>) -> Result<(), Error> {
         let part_bytes = self.settings.part_bytes as u64;
         match bytes {
@@ -65,10 +68,10 @@ impl<'a> Staging<'a> {
         }
     }
 
-    /// Awaits something while the parts in flight go on.
+    /// Awaits a future while the parts in flight are being sent.
     ///
     /// # Errors
-    /// What the store said to a part.
+    /// The store's error if a part fails.
     pub(crate) async fn while_sending<T>(
         &mut self,
         awaited: impl Future<Output = T>,
@@ -84,13 +87,14 @@ impl<'a> Staging<'a> {
         Ok(awaited.await)
     }
 
-    /// Takes bytes; waits for the store while it has as many parts as it may.
+    /// Takes bytes. Waits for the store while `parts_in_flight` parts are in flight and the next
+    /// one is full.
     pub(crate) async fn write(&mut self, mut data: &[u8]) -> Result<(), Error> {
         while !data.is_empty() {
             let room = self.settings.part_bytes - self.filling.content_length();
             let (fits, rest) = data.split_at(data.len().min(room));
-            // A copy: chunks that are kept count against the stream's buffer, and a part is
-            // larger than that.
+            // A copy: chunks that are kept count against the stream's buffer, which is smaller
+            // than a part.
             self.filling.extend_from_slice(fits);
             self.bytes += fits.len() as u64;
             data = rest;
@@ -133,7 +137,7 @@ impl<'a> Staging<'a> {
         Ok(())
     }
 
-    /// Makes the object appear.
+    /// Makes the object visible.
     pub(crate) async fn finish(&mut self) -> Result<Uploaded, Error> {
         if self.multipart.is_some() && !self.filling.is_empty() {
             self.send_part().await?;
@@ -161,7 +165,7 @@ impl<'a> Staging<'a> {
         self.store.put_opts(self.path, all, options).await
     }
 
-    /// Removes what is in the store.
+    /// Removes the parts from the store.
     pub(crate) async fn abort(mut self) -> object_store::Result<()> {
         self.in_flight.clear();
         match self.multipart {

@@ -1,7 +1,8 @@
-//! One upload: chunks in, an object out, or nothing at all.
+//! One upload: a stream becomes a complete object, or no object.
 //!
-//! The caller awaits [`upload`]; it reads the stream and calls `staging.rs`, which fills parts
-//! and sends them. Here it is decided who is told of what, and in which order.
+//! The caller awaits [`upload`]. It reads the stream and calls `staging.rs`, which fills parts and
+//! sends them. This file decides the order after a failure: the source is stopped first, then the
+//! parts are removed.
 
 use std::{future::pending, pin::pin};
 
@@ -12,31 +13,32 @@ use tokio::task::coop::consume_budget;
 
 use crate::{error::UploadError, options::UploadOptions, staging::Staging, uploaded::Uploaded};
 
-/// Uploads a whole stream as one object; never blocks the thread.
+/// Uploads a stream as one object; never blocks the thread.
 ///
-/// The object is there, whole, when this returns well, and replaces one that was there; until
-/// then nothing is seen of it. The stream's record says *complete* only then, too.
+/// The object becomes visible, complete, when this returns `Ok`, and replaces an earlier one. Until
+/// then nothing of it is visible, and the stream's record does not have the outcome *complete*.
 ///
-/// - A slow store is back-pressure: with [`UploadOptions::parts_in_flight`] parts on their way
-///   and the next one full, no chunk is taken, and the source blocks in its next write.
-/// - **Deadlines.** While no chunk is taken, and during the last request, the stream's own
-///   `consumer_stall` runs; it ends an upload whose store hangs. Its default of a minute is
-///   short for a slow line (64 MiB, four parts, take a minute at 9 Mbit/s) and for a store that
-///   tries again (object_store: for 3 minutes): set it to more than a round of parts may take.
-/// - **Dropping the future** tells the source at once and leaves the removal to a task on the
-///   tokio runtime on which it was polled. If that runtime ends before the task (a `main` that
-///   returns), if there was none, or if the store was just opening the multipart upload, the
-///   parts may stay: in a directory a file `name#1`; with S3, Google and R2 invisible but paid
-///   for. So rather than drop an upload, stop its stream ([`datastreamer::StreamHandle::stop`])
-///   and await it: it returns when the parts are gone. And have a lifecycle rule in the store
-///   (`AbortIncompleteMultipartUpload`) in any case: a killed process removes nothing.
-/// - **The last request** (the single put, or the completion) may have reached the store when
-///   its answer is lost, the stream is stopped, or the future is dropped. Then there may be an
-///   object although the upload failed; it is whole.
+/// - **Back-pressure.** With [`UploadOptions::parts_in_flight`] parts in flight and the next one
+///   full, no chunk is taken, and the source blocks in its next write.
+/// - **Deadlines.** While no chunk is taken, and during the last request, the stream's
+///   `consumer_stall` applies. It ends an upload whose store hangs. The default of one minute is
+///   short for a slow network (64 MiB, four parts, take a minute at 9 Mbit/s) and for a store that
+///   retries (object_store: for 3 minutes). Set it to more than the time that
+///   `parts_in_flight` parts may take.
+/// - **Dropping the future** stops the source at once. A task on the tokio runtime that polled the
+///   future then removes the parts. They may remain if that runtime ends before the task (`main`
+///   returns), if there was no runtime, or if the store was just opening the multipart upload: in a
+///   directory as a file `name#1`; in S3, Google's store and R2 invisible, but paid for. Therefore
+///   do not drop an upload: stop its stream ([`datastreamer::StreamHandle::stop`]) and await it. It
+///   returns when the parts are removed. Have a lifecycle rule in the store
+///   (`AbortIncompleteMultipartUpload`) in any case, because a killed process removes nothing.
+/// - **The last request** (the single put, or the completion) may have reached the store when its
+///   response is lost, the stream is stopped, or the future is dropped. Then there may be an object
+///   although the upload failed; it is complete.
 ///
-/// A stop breaks off the requests under way at once, but for a plain one that is to finish the
-/// object ([`datastreamer::OnStop::Finish`]): then what was written is uploaded, and the deadline
-/// holds for that, too.
+/// A stop cancels the requests in flight at once. The exception is a stop that is to finish the
+/// object ([`datastreamer::OnStop::Finish`]): then the bytes written so far are uploaded, within the
+/// same deadline.
 ///
 /// ```
 /// use std::time::Duration;
@@ -56,18 +58,18 @@ use crate::{error::UploadError, options::UploadOptions, staging::Staging, upload
 ///     });
 /// let error = upload(chunks, &store, &path, UploadOptions::new()).await.unwrap_err();
 /// assert_eq!(error.to_string(), "the source failed: the database is gone");
-/// assert!(store.head(&path).await.is_err()); // nothing is there
+/// assert!(store.head(&path).await.is_err()); // there is no object
 /// # Ok(())
 /// # }
 /// ```
 ///
 /// # Errors
-/// [`UploadError`]: why the stream did not end well, or what the store said, or that the file
-/// needs more than [`crate::PARTS_MAX`] parts (said at the start where the length was promised).
-/// The source was told and the parts are removed, but for [`UploadError::left_behind`].
+/// [`UploadError`] if the stream did not finish, if the store failed, or if the file needs more than
+/// [`crate::PARTS_MAX`] parts (at the start if the length was promised). The source has been
+/// stopped and the parts have been removed, except for [`UploadError::left_behind`].
 ///
 /// # Panics
-/// Where the store does; the parts are then removed as if the future had been dropped.
+/// If the store panics. The parts are then removed as after a drop of the future.
 pub async fn upload(
     mut chunks: ChunkReader,
     store: &dyn ObjectStore,
@@ -92,7 +94,7 @@ pub async fn upload(
             Ok(uploaded)
         }
         Err(why) => {
-            // The source first: the store may take its time.
+            // The source first: removing the parts may take long.
             handle.stop(why.clone());
             drop(chunks);
             let left_behind = staging.abort().await.err();
@@ -105,13 +107,13 @@ async fn send_all(chunks: &mut ChunkReader, staging: &mut Staging<'_>) -> Result
     staging.check_room_for(chunks.bytes_left())?;
     while let Some(chunk) = staging.while_sending(chunks.next_chunk()).await? {
         staging.write(&chunk?).await?;
-        // A source and a store that are both always ready must leave the thread to others.
+        // If both the source and the store are always ready, this task must still yield.
         consume_budget().await;
     }
     staging.finish().await
 }
 
-/// Resolves when a stop has made the upload pointless. One that is to finish the object has not.
+/// Resolves when the stream was stopped, unless the stop is to finish the object.
 async fn broken_off(handle: &StreamHandle) -> Error {
     match handle.broken_off().await {
         Some(why) => why,

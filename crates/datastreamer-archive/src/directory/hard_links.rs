@@ -1,5 +1,5 @@
-//! Remembers under which name a file with several hard links was archived
-//! first. It owns the bound on that memory; only the walk calls it.
+//! Remembers the first name under which a file with several hard links was
+//! archived. This file owns the limit of that memory; `directory.rs` calls it.
 
 use std::collections::HashMap;
 use std::fs::Metadata;
@@ -13,9 +13,9 @@ pub(super) struct HardLinks {
     bytes_max: usize,
 }
 
-/// What makes two names the same file. Device and inode would do if nothing
-/// changed; an inode that was freed and given to another file during the walk
-/// has another change time, and that file is then archived as a copy.
+/// Two names with equal identities are the same file. Device and inode would
+/// suffice in a tree that does not change. An inode that is freed and reused
+/// during the walk has another change time; the new file is archived as a copy.
 #[derive(PartialEq, Eq, Hash)]
 struct Identity {
     device: u64,
@@ -27,12 +27,12 @@ struct Identity {
 
 struct FirstName {
     name: MemberName,
-    /// How many names of the file the walk may still meet; at least 1.
+    /// How many names of the file the walk may still find; at least 1.
     links_left: u64,
 }
 
-/// What a remembered file counts beside its name: key, value, and the table's
-/// empty slots.
+/// The memory that a remembered file takes in addition to its name: key, value,
+/// and the table's empty slots.
 const ENTRY_BYTES: usize = 160;
 
 impl HardLinks {
@@ -44,8 +44,9 @@ impl HardLinks {
         }
     }
 
-    /// Returns the first name of a file that was met before; otherwise
-    /// remembers `name` as that, if the file has more names and memory allows.
+    /// Returns the first name of a file that was found before. Otherwise
+    /// remembers `name` as the first, if the file has more names and the limit
+    /// allows it.
     pub(super) fn first_name(
         &mut self,
         metadata: &Metadata,

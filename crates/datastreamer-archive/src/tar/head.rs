@@ -1,9 +1,9 @@
-//! The bytes that stand before a member's content: a ustar header, and before
-//! it a pax extended header if some value does not fit.
+//! The bytes before a member's content: a ustar header, preceded by a pax extended
+//! header if a value does not fit.
 //!
-//! It owns the layout of blocks, fields and records, and is pure: the same
-//! member gives the same bytes. It refuses to judge: names and texts were
-//! checked by its only caller, `tar.rs`.
+//! This file owns the layout of blocks, fields and records. It is pure: the same
+//! member gives the same bytes. It checks nothing: its only caller, `tar.rs`, has
+//! checked names and texts.
 //!
 //! Source: IEEE Std 1003.1, utility `pax`, sections "ustar Interchange Format"
 //! (table "ustar Header Block") and "pax Extended Header".
@@ -12,10 +12,11 @@ use std::ops::Range;
 
 use crate::member::{MemberMetadata, MemberName};
 
-/// Tar's unit: headers are one block, contents are padded to whole blocks.
+/// The unit of a tar archive: a header is one block, content is padded to a
+/// multiple of it.
 pub(super) const BLOCK_BYTES: usize = 512;
 
-/// What a member is, and what is special to its kind.
+/// The kind of a member, with what only this kind has.
 pub(crate) enum MemberKind<'a> {
     File { size_bytes: u64 },
     Directory,
@@ -23,7 +24,7 @@ pub(crate) enum MemberKind<'a> {
     HardLink { target: &'a [u8] },
 }
 
-/// Encodes a member's head: 512 bytes, or a pax header and 512 bytes.
+/// Encodes the head of a member: 512 bytes, or a pax header and 512 bytes.
 pub(super) fn encode(
     name: &MemberName,
     kind: &MemberKind<'_>,
@@ -61,8 +62,8 @@ impl MemberKind<'_> {
     }
 }
 
-/// A head in the making: each value goes into its field of the ustar header, or
-/// into a pax record if the field cannot hold it.
+/// A head that is being built: each value goes into its field of the ustar
+/// header, or into a pax record if it does not fit there.
 struct Head {
     block: [u8; BLOCK_BYTES],
     records: Vec<(&'static str, Vec<u8>)>,
@@ -101,14 +102,14 @@ impl Head {
         }
     }
 
-    /// Unlike the other texts, an owner's name needs a NUL at its end.
+    /// Unlike other texts, an owner's name must end with NUL.
     fn put_owner_name(&mut self, field: Range<usize>, keyword: &'static str, name: Option<&str>) {
         let field = field.start..field.end - 1;
         self.put_text(field, keyword, name.unwrap_or_default().as_bytes());
     }
 
-    /// A field has one digit less than bytes; the last byte stays NUL. A number
-    /// that needs a record leaves 0 in its field, as other writers do.
+    /// A field has one digit less than bytes; the last byte remains NUL. A number
+    /// that needs a record has 0 in its field, as with other writers.
     fn put_number(&mut self, field: Range<usize>, keyword: &'static str, value: impl Into<i128>) {
         let value = value.into();
         let limit = 8_u64.pow(field.len() as u32 - 1);
@@ -128,15 +129,15 @@ impl Head {
     }
 }
 
-/// Appends the extended header: a header block of its own, and the records
-/// padded to whole blocks.
+/// Appends the extended header: its own header block, and the records padded to
+/// a multiple of the block size.
 fn append_pax_header(bytes: &mut Vec<u8>, records: &[(&'static str, Vec<u8>)]) {
     let mut content = Vec::new();
     if records
         .iter()
         .any(|(_, value)| str::from_utf8(value).is_err())
     {
-        // Must come before the records that it speaks of.
+        // Must precede the records to which it applies.
         append_record(&mut content, "hdrcharset", b"BINARY");
     }
     for (keyword, value) in records {
@@ -152,7 +153,7 @@ fn append_pax_header(bytes: &mut Vec<u8>, records: &[(&'static str, Vec<u8>)]) {
     bytes.append(&mut content);
 }
 
-/// Appends `length keyword=value\n`, where the length counts its own digits.
+/// Appends `length keyword=value\n`. The length includes its own digits.
 fn append_record(content: &mut Vec<u8>, keyword: &str, value: &[u8]) {
     let rest = " ".len() + keyword.len() + "=".len() + value.len() + "\n".len();
     let mut length = rest;
@@ -168,10 +169,10 @@ fn decimal_digits(number: usize) -> usize {
     number.checked_ilog10().unwrap_or(0) as usize + 1
 }
 
-/// Splits a path into what the prefix and the name field hold, if they can.
+/// Splits a path between the prefix field and the name field, if it fits.
 ///
-/// The slash between is not stored. It is the last one that leaves a prefix
-/// short enough, so that the name is as short as it can be.
+/// The slash between the two is not stored. The last slash that leaves a short
+/// enough prefix is chosen, so that the name is as short as possible.
 fn split_path(path: &[u8]) -> Option<(&[u8], &[u8])> {
     if !path.is_ascii() {
         return None;
@@ -179,16 +180,16 @@ fn split_path(path: &[u8]) -> Option<(&[u8], &[u8])> {
     if path.len() <= NAME.len() {
         return Some((b"", path));
     }
-    // The last byte may be a directory's slash, which belongs to the name.
+    // The last byte may be the slash of a directory, which belongs to the name.
     let slash_range = ..(PREFIX.len() + 1).min(path.len() - 1);
     let slash = path[slash_range].iter().rposition(|byte| *byte == b'/')?;
     let (prefix, name) = (&path[..slash], &path[slash + 1..]);
     (name.len() <= NAME.len()).then_some((prefix, name))
 }
 
-/// What readers that know no pax headers get to see instead of a text that did
-/// not fit: its beginning, in ASCII. No dots or slashes at the end, so that the
-/// cut makes neither `..` nor a directory.
+/// Returns what readers without support for pax headers see instead of a text
+/// that does not fit: its beginning, in ASCII. Dots and slashes at the end are
+/// removed, so that the result is neither `..` nor a directory.
 fn stand_in(text: &[u8], length_max: usize) -> Vec<u8> {
     let mut stand_in: Vec<u8> = text
         .iter()
@@ -213,7 +214,8 @@ fn put_octal(block: &mut [u8; BLOCK_BYTES], field: Range<usize>, value: u64) {
     put(block, field, format!("{value:0digits$o}").as_bytes());
 }
 
-/// The sum of all bytes, with the sum's own field counted as spaces.
+/// Adds the checksum: the sum of all bytes, with the checksum field counted as
+/// spaces.
 fn with_checksum(mut block: [u8; BLOCK_BYTES]) -> [u8; BLOCK_BYTES] {
     block[CHECKSUM].fill(b' ');
     let sum: u32 = block.iter().copied().map(u32::from).sum();
@@ -221,8 +223,8 @@ fn with_checksum(mut block: [u8; BLOCK_BYTES]) -> [u8; BLOCK_BYTES] {
     block
 }
 
-/// The name of all extended headers, seen only by readers that do not know what
-/// they are. Python's `tarfile` uses the same.
+/// The name of all extended headers, seen only by readers that do not support
+/// them. Python's `tarfile` uses the same.
 const PAX_HEADER_NAME: &[u8] = b"././@PaxHeader";
 
 const NAME: Range<usize> = 0..100;

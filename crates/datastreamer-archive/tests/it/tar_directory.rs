@@ -247,7 +247,7 @@ fn a_file_that_vanishes_after_the_listing_is_named() {
     });
     assert_eq!(kind, ErrorKind::NotFound);
     assert!(
-        text.starts_with("archive member \"t/b\": looking at it failed: "),
+        text.starts_with("archive member \"t/b\": reading the metadata failed: "),
         "{text}"
     );
 }
@@ -269,7 +269,7 @@ fn a_file_that_shrinks_while_it_is_copied_is_named() {
     assert_eq!(kind, ErrorKind::UnexpectedEof);
     assert_eq!(
         text,
-        "archive member \"t/a\": it ended early: 500000 bytes were declared, 1000 came"
+        "archive member \"t/a\": its content ended early: 500000 bytes were declared, 1000 were read"
     );
 }
 
@@ -286,7 +286,8 @@ fn a_file_that_grows_while_it_is_copied_is_named() {
     assert_eq!(kind, ErrorKind::InvalidData);
     assert_eq!(
         text,
-        "archive member \"t/a\": it grew: 500000 bytes were declared, at least 500001 came"
+        "archive member \"t/a\": its content is too long: 500000 bytes were declared, at least 500001 were \
+         read"
     );
 }
 
@@ -305,7 +306,7 @@ fn a_file_that_is_rewritten_with_the_same_size_while_it_is_copied_is_named() {
     assert_eq!(kind, ErrorKind::InvalidData);
     assert_eq!(
         text,
-        "archive member \"t/a\": it was written to while it was copied"
+        "archive member \"t/a\": it was modified while it was copied"
     );
 }
 
@@ -464,7 +465,7 @@ fn a_deep_tree_is_archived_up_to_the_limit_and_refused_beyond() {
     let (kind, text) = failure_when(tree.path(), "never", || {});
     assert_eq!(kind, ErrorKind::InvalidInput);
     assert!(
-        text.ends_with("/one-more\": it lies deeper than 256 levels"),
+        text.ends_with("/one-more\": it is deeper than 256 levels"),
         "{text}"
     );
 }

@@ -22,7 +22,8 @@ fn append_to_new(
 }
 
 fn assert_broken<W: Write>(mut tar: TarWriter<W>) {
-    let text = "an earlier error broke this archive: it can be neither continued nor finished";
+    let text =
+        "the archive is broken by an earlier error: it can be neither continued nor finished";
     let errors = [
         tar.append_directory("next", &metadata()).unwrap_err(),
         tar.append_file("next", 0, &metadata(), io::empty())
@@ -47,8 +48,8 @@ fn a_truncated_member_is_named_with_both_sizes_and_breaks_the_archive() {
         assert_eq!(
             error.to_string(),
             format!(
-                "archive member \"dir/short\": it ended early: \
-                 {size_bytes} bytes were declared, {content_bytes} came"
+                "archive member \"dir/short\": its content ended early: \
+                 {size_bytes} bytes were declared, {content_bytes} were read"
             )
         );
         assert_broken(tar);
@@ -64,8 +65,8 @@ fn a_grown_member_is_named_with_both_sizes_and_breaks_the_archive() {
         assert_eq!(
             error.to_string(),
             format!(
-                "archive member \"log\": it grew: {size_bytes} bytes were declared, \
-                 at least {} came",
+                "archive member \"log\": its content is too long: {size_bytes} bytes were declared, \
+                 at least {} were read",
                 size_bytes + 1
             )
         );
@@ -87,7 +88,7 @@ fn a_reader_that_fails_is_named_and_keeps_its_kind() {
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     assert_eq!(
         error.to_string(),
-        "archive member \"a\": reading it failed: disk on fire"
+        "archive member \"a\": reading failed: disk on fire"
     );
     assert_broken(tar);
 
