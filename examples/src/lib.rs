@@ -1,4 +1,4 @@
-//! Compiles what README.md shows: its Rust blocks are this crate's documentation tests.
+//! Tests the Rust examples of README.md, which are this crate's documentation tests.
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

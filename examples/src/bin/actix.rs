@@ -1,4 +1,4 @@
-//! actix-web: a stream is a body by itself, because it is a `futures` stream of chunks.
+//! actix-web: a stream is a response body, because it is a `futures` stream of chunks.
 //!
 //! ```sh
 //! cargo run -p datastreamer-examples --bin actix
@@ -7,12 +7,12 @@
 //! curl -O http://127.0.0.1:3002/closed  # curl: (18) transfer closed with outstanding read data
 //! ```
 //!
-//! Where a stream fails, actix closes the connection without the last chunk: `/closed`. curl
-//! and browsers see that, some clients (and HTTP/1.0 proxies) do not. What makes a failure a
-//! reset for everybody, `datastreamer_http::Armed`, wraps the socket, and actix keeps that to
-//! itself; but `on_connect` shows it, so here a failing stream sets `SO_LINGER` to 0 at the last
-//! moment: `/broken`. That covers an error and a panic of the source, not the death of the whole
-//! process, and there is no commit window: an early failure, too, is a broken 200.
+//! If a stream fails, actix closes the connection without the last chunk (`/closed`). curl and
+//! browsers notice that; some clients, and HTTP/1.0 proxies, do not. `datastreamer_http::Armed`
+//! makes every failure a reset, but it has to wrap the socket, which actix does not allow.
+//! `on_connect` gives access to the socket, so here a failing stream sets `SO_LINGER` to 0 just
+//! before the connection is closed (`/broken`). This covers an error or a panic of the source, but
+//! not the end of the process. There is no commit window: an early failure is a truncated 200.
 
 use std::{
     any::Any,
@@ -40,7 +40,7 @@ async fn main() -> io::Result<()> {
     };
     let server = HttpServer::new(app)
         .on_connect(keep_socket)
-        // A client that has left is noticed at once, not at the next write: the source stops.
+        // The source stops as soon as the client disconnects, not at the next write.
         .h1_allow_half_closed(false)
         .bind(address)?;
     for address in server.addrs() {
@@ -57,20 +57,20 @@ async fn broken(request: HttpRequest) -> HttpResponse {
     download(&request, write_stars_and_fail)
 }
 
-/// All that is needed where a close is failure enough.
+/// Sufficient if a closed connection is a visible failure for all clients.
 async fn closed() -> HttpResponse {
     HttpResponse::Ok().streaming(stream_out(write_stars_and_fail))
 }
 
 type Source = fn(&mut StreamWriter) -> io::Result<()>;
 
-/// Streams a source out; its failure resets the connection.
+/// Streams a source. Its failure resets the connection.
 fn download(request: &HttpRequest, source: Source) -> HttpResponse {
     let socket = request.conn_data::<Arc<Socket>>().cloned();
     let chunks = stream_out(source).inspect_err(move |error| {
         eprintln!("{error}");
         if let Some(socket) = &socket {
-            // A socket that refuses is closed already.
+            // This fails only if the socket is closed already.
             let _closed = socket.set_linger(Some(Duration::ZERO));
         }
     });
@@ -79,7 +79,7 @@ fn download(request: &HttpRequest, source: Source) -> HttpResponse {
         .streaming(chunks)
 }
 
-/// Keeps a second handle on the connection's socket, for the requests that come over it.
+/// Keeps a second handle to the connection's socket, for the requests that arrive on it.
 fn keep_socket(connection: &dyn Any, data: &mut Extensions) {
     if let Some(tcp) = connection.downcast_ref::<TcpStream>()
         && let Ok(socket) = SockRef::from(tcp).try_clone()

@@ -1,4 +1,4 @@
-//! axum: a CSV report and a zip archive, both written by ordinary blocking code, as downloads.
+//! axum: a CSV report and a zip archive as downloads, both written by ordinary blocking code.
 //!
 //! ```sh
 //! cargo run -p datastreamer-examples --bin axum
@@ -7,8 +7,8 @@
 //! curl -O http://127.0.0.1:3000/broken # curl: (56) Recv failure: Connection reset by peer
 //! ```
 //!
-//! [`ArmedListener`] is what makes the last line true: axum alone closes a failed download's
-//! connection, and some clients take that for the end of the file.
+//! [`ArmedListener`] causes the reset in the last line. axum alone only closes the connection of a
+//! failed download, and some clients take that for the end of the file.
 
 use std::{
     env,
@@ -31,13 +31,13 @@ async fn main() -> io::Result<()> {
         .route("/stars.csv", get(csv))
         .route("/stars.zip", get(archive))
         .route("/broken", get(broken));
-    // The connect info is how each download finds its connection.
+    // Each download finds its connection through the connect info.
     let app = app.into_make_service_with_connect_info::<Connection>();
     serve(listener, app).await
 }
 
-/// Writes as to a file. It runs on a thread of its own, so it may block: on a database, and in
-/// `writeln!` while the client is slow.
+/// Writes as if to a file. It runs on its own thread, so it may block: while it waits for a
+/// database, and in `writeln!` while the client is slow.
 fn write_csv(out: &mut impl Write, stars: u32) -> io::Result<()> {
     writeln!(out, "id,name")?;
     for id in 0..stars {
@@ -56,11 +56,11 @@ async fn csv(request: Request) -> Response<DownloadBody> {
         .await
 }
 
-/// Any crate that writes to an `io::Write` can make the file.
+/// Any crate that writes to an `io::Write` can produce the file.
 ///
-/// Where a member fails, `ZipWriter`'s drop still writes the end of an archive that looks whole
-/// (or grumbles on standard error if the client has left). It is the `Err` returned from here
-/// that makes the client see the failure.
+/// If a member fails, the drop of `ZipWriter` still writes the end of an archive that looks complete
+/// (or prints an error if the client has disconnected). The client sees the failure because this
+/// function returns `Err`.
 fn write_zip(out: &mut StreamWriter) -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut zip = ZipWriter::new_stream(out);
     for name in ["north.csv", "south.csv"] {
@@ -78,7 +78,7 @@ async fn archive(request: Request) -> Response<DownloadBody> {
         .await
 }
 
-/// Fails after some 300 kB: too late for a status, so the connection is reset.
+/// Fails after about 300 kB: too late for an error status, so the connection is reset.
 fn write_broken(out: &mut StreamWriter) -> io::Result<()> {
     for id in 0..20_000 {
         writeln!(out, "{id},star {id}")?;

@@ -1,10 +1,10 @@
-//! hyper without a framework: every connection armed, every request told of its connection.
+//! hyper without a framework: every connection is armed, and every request knows its connection.
 //!
 //! ```sh
 //! cargo run -p datastreamer-examples --bin hyper
 //! curl -O http://127.0.0.1:3001/stars.csv
 //! curl -O http://127.0.0.1:3001/broken # curl: (56) Recv failure: Connection reset by peer
-//! curl -i http://127.0.0.1:3001/early  # 500, and why: nothing was committed yet
+//! curl -i http://127.0.0.1:3001/early  # 500 with the reason: the head had not been sent
 //! ```
 
 use std::{
@@ -36,7 +36,7 @@ async fn serve(socket: TcpStream) {
     let io = Armed::new(socket);
     let connection = io.connection();
     let service = service_fn(move |mut request: Request<Incoming>| {
-        // Without this a failed download ends in a plain close.
+        // Without this a failed download only closes the connection.
         request.extensions_mut().insert(connection.clone());
         async move { Ok::<_, Infallible>(answer(request).await) }
     });

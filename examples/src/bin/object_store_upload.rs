@@ -1,4 +1,4 @@
-//! An object store: a file produced on the fly becomes an object, or nothing does.
+//! An object store: a file that is produced on the fly becomes a complete object, or no object.
 //!
 //! ```sh
 //! cargo run -p datastreamer-examples --bin object_store_upload -- /tmp/objects
@@ -6,9 +6,9 @@
 //! cargo run -p datastreamer-examples --bin object_store_upload -- /tmp/objects broken; echo $?
 //! ```
 //!
-//! The store is a directory here. With `object_store`'s features `aws`, `gcp` or `azure` it is a
-//! bucket, and nothing else changes; give that one a rule that removes unfinished uploads, for
-//! the day on which this process is killed.
+//! Here the store is a directory. With the features `aws`, `gcp` or `azure` of `object_store` it
+//! can be a bucket; nothing else changes. Give a bucket a lifecycle rule that removes unfinished
+//! uploads, in case this process is killed.
 
 use std::{
     env,
@@ -46,7 +46,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let store = LocalFileSystem::new_with_prefix(&directory)?;
 
     let chunks = StreamOptions::new()
-        // How long the store may take nothing: longer than its own retries.
+        // How long the store may take nothing: longer than it may retry.
         .consumer_stall(Duration::from_secs(300))
         .stream_out(source);
     // 5 MiB is S3's minimum; at most five such parts are in memory.

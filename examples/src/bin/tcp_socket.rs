@@ -1,5 +1,5 @@
-//! A plain TCP socket: the client sends a line, the server the file that it names, then closes.
-//! (That is Gopher, which curl still speaks: `0` says *a text*, the rest is the line.)
+//! A plain TCP socket: the client sends a line with a name, the server sends that file and closes.
+//! (This is the Gopher protocol, which curl supports: `0` is the type *text*, the rest is the line.)
 //!
 //! ```sh
 //! cargo run -p datastreamer-examples --bin tcp_socket
@@ -7,8 +7,8 @@
 //! curl gopher://127.0.0.1:3003/0/broken # curl: (56) Recv failure: Connection reset by peer
 //! ```
 //!
-//! Here the end of the connection is the end of the file, so only a reset can say that a file
-//! is not whole.
+//! Here the end of the connection is the end of the file, so only a reset can show that a file is
+//! truncated.
 
 use std::{
     env,
@@ -21,7 +21,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// No file has a longer name.
+/// The longest line that is read.
 const LINE_BYTES_MAX: u64 = 1024;
 
 #[tokio::main]
@@ -36,7 +36,7 @@ async fn main() -> io::Result<()> {
                 Ok(bytes) => eprintln!("{peer}: {bytes} bytes"),
                 Err(error) => {
                     eprintln!("{peer}: {error}");
-                    // From here on the drop of the socket is a reset.
+                    // After this, dropping the socket sends a reset.
                     let _gone = socket.set_zero_linger();
                 }
             }
@@ -51,7 +51,7 @@ async fn answer(socket: &mut TcpStream) -> Result<u64, Error> {
         .read_line(&mut line)
         .await
         .map_err(Error::consumer_failed)?;
-    // An `Ok` means that the source has ended well and that the socket has taken every byte.
+    // `Ok` means that the source has finished and that the socket has taken every byte.
     let bytes = file(line.trim_end()).write_to_async(socket).await?;
     socket.shutdown().await.map_err(Error::consumer_failed)?;
     Ok(bytes)

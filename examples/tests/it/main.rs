@@ -1,4 +1,4 @@
-//! Runs every example as its reader would: a process, and curl.
+//! Runs every example as a reader would: as a process, with curl as the client.
 
 // What tests call may fail as tests do; clippy knows only the test functions.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
@@ -12,7 +12,7 @@ use std::{
 use tempfile::TempDir;
 use zip::ZipArchive;
 
-/// For a debug build on a busy machine.
+/// Sufficient for a debug build on a busy machine.
 const CURL_SECONDS_MAX: &str = "60";
 
 /// curl's exit codes (curl.se/docs/manpage.html, EXIT CODES).
@@ -59,7 +59,7 @@ fn actix_streams_and_resets_or_closes_what_fails() {
     server.serves("/stars.csv", &stars(200_000));
     server.breaks_off("/broken", RECV_ERROR);
     server.breaks_off("/closed", PARTIAL_FILE);
-    // The reset of one connection is none of the others' business.
+    // The reset of one connection does not affect the others.
     server.serves("/stars.csv", &stars(200_000));
 }
 
@@ -101,14 +101,14 @@ fn stars(count: u32) -> Vec<u8> {
     [b"id,name\n", rows.collect::<String>().as_bytes()].concat()
 }
 
-/// An example at work; killed when it goes out of scope.
+/// A running example; killed when it goes out of scope.
 struct Server {
     process: Child,
-    /// What it says of itself: scheme, address and port.
+    /// The URL that it prints: scheme, address and port.
     url: String,
 }
 
-/// What curl got.
+/// What curl received.
 struct Fetched {
     exit_code: i32,
     status: String,
@@ -152,7 +152,7 @@ impl Server {
         assert!(fetched.body == file, "{path}: other bytes");
     }
 
-    /// What came before the failure is right, and curl knows that it is not whole.
+    /// The bytes before the failure are correct, and curl reports that the file is truncated.
     fn breaks_off(&self, path: &str, exit_code: i32) {
         let fetched = self.fetch(path);
         assert_eq!(fetched.exit_code, exit_code, "{path}");
@@ -163,7 +163,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // A process that is gone already has nothing left to kill.
+        // The process may have exited already.
         let _gone = self.process.kill();
         let _status = self.process.wait();
     }
