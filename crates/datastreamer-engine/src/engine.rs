@@ -33,8 +33,8 @@ use crate::{
     fits::FitsTable,
     footer,
     known::Known,
-    listed::ListedTable,
     narrow::Narrowing,
+    provider::FileTable,
     rows::Rows,
     sql::Query,
     threads::OwnThreads,
@@ -59,8 +59,6 @@ const PARTS_MIN: usize = 2;
 /// of a small memory a quarter.
 const MERGE_BYTES_MAX: usize = 10 * 1024 * 1024;
 const MERGE_SHARE: usize = 4;
-/// None of a directory's list of files: a request sees what is there.
-const LISTINGS_BYTES: usize = 0;
 /// Functions that make of a short query a value larger than all memory; nothing bounds them.
 const ENDLESS_FUNCTIONS: [&str; 7] = [
     "range",
@@ -301,7 +299,7 @@ impl Shared {
         }
         let threads = self.threads.handle.clone();
         let state = self.scans.state();
-        let table = ListedTable::open(files.clone(), &state, threads).await?;
+        let table = FileTable::open(files.clone(), &state, threads).await?;
         let schema = match (files.kind(), files.list()?.first()) {
             (FileKind::Parquet, Some(path)) => footer::overlay(table.columns(), path),
             _ => table.columns(),
@@ -369,7 +367,6 @@ fn config(parts: usize, memory_bytes: usize) -> SessionConfig {
     options.optimizer.prefer_hash_join = false;
     // Errors have positions.
     options.sql_parser.collect_spans = true;
-    options.execution.listing_table_ignore_subdirectory = false;
     config
 }
 
@@ -385,7 +382,6 @@ fn environment(options: &EngineOptions) -> Result<Arc<RuntimeEnv>, EngineError> 
     let environment = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_bytes)))
         .with_disk_manager_builder(spill)
-        .with_object_list_cache_limit(LISTINGS_BYTES)
         .with_metadata_cache_limit(FOOTERS_BYTES)
         .build_arc()?;
     Ok(environment)

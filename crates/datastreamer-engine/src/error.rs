@@ -167,6 +167,13 @@ fn position_in(text: &str) -> Option<Position> {
     })
 }
 
+/// [`From<DataFusionError>`](EngineError#impl-From<DataFusionError>-for-EngineError) finds it again.
+impl From<EngineError> for DataFusionError {
+    fn from(error: EngineError) -> Self {
+        Self::External(Box::new(error))
+    }
+}
+
 impl From<ColumnMetadataError> for EngineError {
     fn from(error: ColumnMetadataError) -> Self {
         Self::data(error.to_string())

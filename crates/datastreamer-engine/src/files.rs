@@ -4,6 +4,7 @@
 //! The kind follows from the names' suffixes. Finding **blocks**: it walks directories.
 
 use std::{
+    borrow::Cow,
     collections::BTreeSet,
     fs::File,
     io::Read,
@@ -11,18 +12,16 @@ use std::{
     sync::Arc,
 };
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema};
 use datafusion::{
-    datasource::{
-        file_format::{
-            FileFormat, arrow::ArrowFormat, csv::CsvFormat,
-            file_compression_type::FileCompressionType, json::JsonFormat, parquet::ParquetFormat,
-        },
-        listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl},
+    common::ScalarValue,
+    datasource::file_format::{
+        FileFormat, arrow::ArrowFormat, csv::CsvFormat, file_compression_type::FileCompressionType,
+        json::JsonFormat, parquet::ParquetFormat,
     },
     error::DataFusionError,
 };
-use url::Url;
+use percent_encoding::percent_decode_str;
 
 use crate::error::EngineError;
 
@@ -37,8 +36,6 @@ const NO_QUOTE: u8 = 0xff;
 pub struct TableFiles {
     place: Place,
     kind: FileKind,
-    /// How the names end, from the dot: `.csv.gz`.
-    suffix: String,
     /// Hive partitions, outermost first: `year=2026/` is a column `year`.
     partitions: Vec<(String, DataType)>,
 }
@@ -82,7 +79,7 @@ impl TableFiles {
     pub fn find(path: &Path) -> Result<Self, EngineError> {
         let refuse = |text: String| EngineError::data(format!("{}: {text}", path.display()));
         if path.is_file() {
-            let (kind, suffix) = FileKind::of(path).ok_or_else(|| {
+            let (kind, _) = FileKind::of(path).ok_or_else(|| {
                 refuse(format!("is no table by its suffix: known are {SUFFIXES}"))
             })?;
             if path.metadata().is_ok_and(|metadata| metadata.len() == 0) {
@@ -91,7 +88,6 @@ impl TableFiles {
             return Ok(Self {
                 place: Place::File(absolute(path)?),
                 kind,
-                suffix,
                 partitions: Vec::new(),
             });
         }
@@ -99,13 +95,12 @@ impl TableFiles {
             let root = absolute(path)?;
             let mut files = Vec::new();
             walk(&root, &mut files)?;
-            let (kind, suffix) = one_kind(&files).map_err(refuse)?;
+            let kind = one_kind(&files).map_err(refuse)?;
             files.retain(|file| FileKind::of(file).is_some());
             let partitions = hive_partitions(&root, &files).map_err(refuse)?;
             return Ok(Self {
                 place: Place::Directory(root),
                 kind,
-                suffix,
                 partitions,
             });
         }
@@ -118,7 +113,7 @@ impl TableFiles {
         if files.is_empty() {
             return Err(refuse("matches no file".into()));
         }
-        let (kind, suffix) = one_kind(&files).map_err(refuse)?;
+        let kind = one_kind(&files).map_err(refuse)?;
         let (root, folders) = folders_of_glob(&pattern);
         let partitions = hive_partitions(&root, &files).map_err(refuse)?;
         let takes_all = |folder: &&str| matches!(*folder, "*" | "**") || folder.ends_with("=*");
@@ -129,7 +124,6 @@ impl TableFiles {
         Ok(Self {
             place: Place::Glob(pattern),
             kind,
-            suffix,
             partitions,
         })
     }
@@ -182,10 +176,9 @@ impl TableFiles {
         }
     }
 
-    /// Checks that DataFusion finds in each file's path the values of the partitions: it leaves
-    /// out a file where it does not.
+    /// Checks that the path of each file has the partitions of the table, with values of their
+    /// types.
     fn check_partitions(&self, files: &[PathBuf]) -> Result<(), String> {
-        refuse_equals_signs(files)?;
         let now = hive_partitions(&self.root(), files)?;
         let fits = |((name, data_type), (other, now)): (&(String, DataType), &(_, _))| {
             name == other && (now == data_type || *data_type == DataType::Utf8)
@@ -210,59 +203,23 @@ impl TableFiles {
         }
     }
 
-    /// The values of the partitions of a file, as texts.
-    pub(crate) fn partition_values(&self, file: &Path) -> Vec<String> {
+    /// Reads the values of the partitions from a file's path. This is the one place where a text
+    /// of a path becomes a value.
+    ///
+    /// # Errors
+    /// A text is no value of its column's type.
+    pub(crate) fn partition_values(&self, file: &Path) -> Result<Vec<ScalarValue>, EngineError> {
         let folders = folders_of(&self.root(), file);
-        let values = folders.iter().filter_map(|folder| folder.split_once('='));
-        values.map(|(_, value)| value.to_owned()).collect()
-    }
-
-    /// Returns what DataFusion is to list: each of these files; over hive partitions their place,
-    /// below which it reads the values of the partitions.
-    pub(crate) fn urls(&self, files: &[PathBuf]) -> Result<Vec<ListingTableUrl>, EngineError> {
-        let no_url = |path: &Path| EngineError::data(format!("{}: no URL", path.display()));
-        let of_file = |path: &PathBuf| {
-            let url = Url::from_file_path(path).map_err(|()| no_url(path))?;
-            Ok(ListingTableUrl::try_new(url, None)?)
-        };
-        let of_folder = |path: &Path, name: &str| {
-            let url = Url::from_directory_path(path).map_err(|()| no_url(path))?;
-            let name = glob::Pattern::new(name).map_err(|error| bad_glob(name, &error))?;
-            Ok(vec![ListingTableUrl::try_new(url, Some(name))?])
-        };
-        if self.partitions.is_empty() {
-            return files.iter().map(of_file).collect();
-        }
-        // DataFusion matches what is left of a path without its partitions.
-        let name = match &self.place {
-            Place::File(_) | Place::Directory(_) => "*",
-            Place::Glob(pattern) => pattern.rsplit('/').next().unwrap_or_default(),
-        };
-        of_folder(&self.root(), &not_hidden(name))
-    }
-
-    fn options(&self) -> ListingOptions {
-        let options = ListingOptions::new(self.kind.reader())
-            .with_table_partition_cols(self.partitions.clone());
-        match self.place {
-            Place::Directory(_) if !self.partitions.is_empty() => {
-                options.with_file_extension(&self.suffix)
-            }
-            // The name, or the glob, has decided.
-            _ => options.with_file_extension(""),
-        }
-    }
-
-    /// Makes what plans a scan of the files at `urls`.
-    pub(crate) fn listing_table(
-        &self,
-        urls: Vec<ListingTableUrl>,
-        columns: SchemaRef,
-    ) -> Result<ListingTable, DataFusionError> {
-        let config = ListingTableConfig::new_with_multi_paths(urls)
-            .with_listing_options(self.options())
-            .with_schema(columns);
-        ListingTable::try_new(config)
+        let texts = folders.iter().filter_map(|folder| folder.split_once('='));
+        let values = texts
+            .zip(&self.partitions)
+            .map(|((_, text), (_, data_type))| {
+                // Hive writes what a folder's name may not have as %XX.
+                let decoded = percent_decode_str(text).decode_utf8();
+                let text = decoded.map_or_else(|_| text.to_owned(), Cow::into_owned);
+                ScalarValue::try_from_string(text, data_type)
+            });
+        Ok(values.collect::<Result<_, _>>()?)
     }
 }
 
@@ -312,8 +269,8 @@ impl FileKind {
         }
     }
 
-    /// What DataFusion reads it with.
-    pub(crate) fn reader(self) -> Arc<dyn FileFormat> {
+    /// Returns the format that DataFusion reads such files with.
+    pub(crate) fn format(self) -> Arc<dyn FileFormat> {
         let (delimiter, quote) = self.delimiter().unwrap_or_default();
         match self {
             // FITS has a provider of its own, and never comes here.
@@ -403,14 +360,6 @@ fn folders_of_glob(pattern: &str) -> (PathBuf, Vec<&str>) {
     (PathBuf::from(root), folders[from..].to_vec())
 }
 
-/// The pattern of a name, without hidden ones where it begins with anything.
-fn not_hidden(name: &str) -> String {
-    match name.strip_prefix('*') {
-        Some(rest) if rest.is_empty() || rest.starts_with('.') => format!("[!.]*{rest}"),
-        _ => name.to_owned(),
-    }
-}
-
 fn expand(pattern: &str) -> Result<Vec<PathBuf>, EngineError> {
     let options = glob::MatchOptions {
         require_literal_leading_dot: true,
@@ -424,11 +373,11 @@ fn expand(pattern: &str) -> Result<Vec<PathBuf>, EngineError> {
 }
 
 /// Finds the one kind that all files have which are tables.
-fn one_kind(files: &[PathBuf]) -> Result<(FileKind, String), String> {
+fn one_kind(files: &[PathBuf]) -> Result<FileKind, String> {
     let kinds: BTreeSet<_> = files.iter().filter_map(|file| FileKind::of(file)).collect();
     let mut kinds = kinds.into_iter();
     match (kinds.next(), kinds.next()) {
-        (Some(kind), None) => Ok(kind),
+        (Some((kind, _)), None) => Ok(kind),
         (None, _) => Err(format!("no file has a suffix of a table: {SUFFIXES}")),
         (Some((_, one)), Some((_, other))) => {
             Err(format!("has files of several kinds, *{one} and *{other}"))
@@ -470,18 +419,6 @@ fn hive_partitions(root: &Path, files: &[PathBuf]) -> Result<Vec<(String, DataTy
         false => DataType::Utf8,
     });
     Ok(names.unwrap_or_default().into_iter().zip(types).collect())
-}
-
-/// A file's name with `=` in it is no partition, though DataFusion takes it for one.
-fn refuse_equals_signs(files: &[PathBuf]) -> Result<(), String> {
-    let has_one = |file: &&PathBuf| {
-        let name = file.file_name().unwrap_or_default();
-        name.as_encoded_bytes().contains(&b'=')
-    };
-    match files.iter().find(has_one) {
-        Some(file) => Err(format!("{}: has = in its name", file.display())),
-        None => Ok(()),
-    }
 }
 
 fn folders_of(root: &Path, file: &Path) -> Vec<String> {

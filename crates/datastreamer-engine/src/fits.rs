@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::{
     catalog::{Session, TableProvider},
-    common::{DataFusionError, Result, ScalarValue, Statistics, project_schema, stats::Precision},
+    common::{Result, ScalarValue, Statistics, project_schema, stats::Precision},
     execution::{SendableRecordBatchStream, TaskContext},
     logical_expr::{Expr, TableType},
     physical_expr::EquivalenceProperties,
@@ -35,7 +35,7 @@ use tokio::task::{self, JoinHandle};
 use crate::{
     error::EngineError,
     files::TableFiles,
-    pinned::{PinnedFile, Seen},
+    pinned::{FileState, PinnedFile},
 };
 
 /// FITS files with the same columns, as one table.
@@ -53,7 +53,7 @@ pub(crate) struct FitsTable {
 #[derive(Debug)]
 struct FitsHead {
     path: PathBuf,
-    seen: Seen,
+    state: FileState,
     schema: SchemaRef,
     rows: u64,
     /// Of each column.
@@ -63,21 +63,17 @@ struct FitsHead {
 }
 
 impl FitsHead {
-    fn read(path: &Path, seen: Seen, files: &TableFiles) -> Result<Self, EngineError> {
+    fn read(path: &Path, state: FileState, files: &TableFiles) -> Result<Self, EngineError> {
         let file = open(path)?;
-        let partitions = files.partition_values(path).into_iter();
-        let partitions = partitions.zip(files.partitions());
-        let partitions = partitions
-            .map(|(value, (_, data_type))| ScalarValue::try_from_string(value, data_type));
         let schema = file.schema();
         Ok(Self {
             path: path.to_owned(),
-            seen,
+            state,
             rows: file.rows(),
             text_bytes_max: (0..schema.fields().len())
                 .map(|column| file.text_bytes_max(column))
                 .collect(),
-            partitions: partitions.collect::<Result<_>>()?,
+            partitions: files.partition_values(path)?,
             schema,
         })
     }
@@ -149,14 +145,14 @@ impl FitsTable {
     }
 
     fn head(&self, path: &Path) -> Result<Arc<FitsHead>, EngineError> {
-        let seen = Seen::look(path)?;
+        let state = FileState::read(path)?;
         let known = {
             let known = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
             known.get(path).cloned()
         };
-        match known.filter(|head| head.seen == seen) {
+        match known.filter(|head| head.state == state) {
             Some(head) => Ok(head),
-            None => Ok(Arc::new(FitsHead::read(path, seen, &self.files)?)),
+            None => Ok(Arc::new(FitsHead::read(path, state, &self.files)?)),
         }
     }
 }
@@ -185,9 +181,8 @@ impl TableProvider for FitsTable {
         _filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let wrong = |error: EngineError| DataFusionError::External(Box::new(error));
         let schema = project_schema(&self.schema, projection)?;
-        let files = self.heads().map_err(wrong)?;
+        let files = self.heads()?;
         let columns = self.schema.fields();
         let inside = &columns[..columns.len() - self.files.partitions().len()];
         if let Some(head) = files.first()
@@ -195,7 +190,7 @@ impl TableProvider for FitsTable {
         {
             let path = head.path.display();
             let text = format!("{path}: has other columns now than when the table was opened");
-            return Err(wrong(EngineError::data(text)));
+            return Err(EngineError::data(text).into());
         }
         Ok(Arc::new(FitsScan {
             files,
@@ -226,7 +221,7 @@ pub(crate) struct FitsScan {
 impl FitsScan {
     pub(crate) fn pin(&self) -> impl Iterator<Item = PinnedFile> {
         let files = self.files.iter();
-        files.map(|head| PinnedFile::new(head.path.clone(), head.seen.clone()))
+        files.map(|head| PinnedFile::new(head.path.clone(), head.state.clone()))
     }
 
     /// The columns of texts, and the most bytes that any has.
@@ -337,7 +332,7 @@ impl Ahead {
         let read = read.unwrap_or_else(|error| Err(EngineError::data(error.to_string())));
         match read {
             Ok(next) => Ok(next.map(|(batch, batches)| (batch, Self::Begun(Self::read(batches))))),
-            Err(error) => Err(DataFusionError::External(Box::new(error))),
+            Err(error) => Err(error.into()),
         }
     }
 }

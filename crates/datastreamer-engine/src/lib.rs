@@ -22,10 +22,11 @@
 //! ```
 //!
 //! # One batch, read downward
-//! `engine.rs` (plans) → `files.rs`, `listed.rs` or `fits.rs` (what is read) → `rows.rs` (what the
+//! `engine.rs` (plans) → `files.rs`, `provider.rs` or `fits.rs` (what is read) → `rows.rs` (what the
 //! caller reads). `inferred.rs` says what the columns of text files are, `known.rs` what is known
 //! of rows before they are read; `narrow.rs` turns a URL's parameters into a plan, `sql.rs` a text.
 
+mod columns;
 mod engine;
 mod error;
 mod files;
@@ -33,10 +34,10 @@ mod fits;
 mod footer;
 mod inferred;
 mod known;
-mod listed;
 mod narrow;
 mod pinned;
 mod plan_files;
+mod provider;
 mod rows;
 mod sql;
 mod stoppable;

@@ -1,7 +1,7 @@
 //! Whether the files that a plan reads are still what they were when it was made.
 //!
-//! DataFusion opens a file anew for each piece: without this check a table that is replaced on
-//! the way would be half the old and half the new one.
+//! DataFusion opens a file anew for each piece: without this check the rows of a table that is
+//! replaced while it is read would be partly old and partly new.
 
 use std::{
     fs::Metadata,
@@ -11,27 +11,28 @@ use std::{
     time::SystemTime,
 };
 
-use datafusion::object_store::ObjectMeta;
+use datafusion::object_store::{ObjectMeta, path::Path as StorePath};
 
 use crate::error::EngineError;
 
-/// A file, and what `stat` said of it.
-#[derive(Debug, Hash)]
+/// A file, and its state when the plan was made.
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct PinnedFile {
     path: PathBuf,
-    seen: Seen,
+    state: FileState,
 }
 
+/// What `stat` says of a file: two equal ones mean the same bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Seen {
+pub(crate) struct FileState {
     bytes: u64,
     modified: Option<SystemTime>,
     #[cfg(unix)]
     inode: u64,
 }
 
-impl Seen {
-    fn of(metadata: &Metadata) -> Self {
+impl FileState {
+    fn new(metadata: &Metadata) -> Self {
         Self {
             bytes: metadata.len(),
             modified: metadata.modified().ok(),
@@ -40,58 +41,79 @@ impl Seen {
         }
     }
 
-    /// Looks at a file as it is now; blocks for a `stat`.
-    pub(crate) fn look(path: &Path) -> Result<Self, EngineError> {
+    /// Reads the state of a file. Blocks for a `stat`.
+    ///
+    /// # Errors
+    /// There is no such file.
+    pub(crate) fn read(path: &Path) -> Result<Self, EngineError> {
         match path.metadata() {
-            Ok(metadata) => Ok(Self::of(&metadata)),
+            Ok(metadata) => Ok(Self::new(&metadata)),
             Err(error) => Err(EngineError::data(format!("{}: {error}", path.display()))),
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.bytes == 0
+    /// As [`read`](Self::read), of a file that must have bytes: whoever writes a file anew empties
+    /// it first.
+    ///
+    /// # Errors
+    /// There is no such file, or it is empty.
+    pub(crate) fn of_table(path: &Path) -> Result<Self, EngineError> {
+        let state = Self::read(path)?;
+        match state.bytes {
+            0 => Err(EngineError::data(format!("{}: is empty", path.display()))),
+            _ => Ok(state),
+        }
     }
 
-    /// Says whether DataFusion saw the same.
-    pub(crate) fn is(&self, planned: &ObjectMeta) -> bool {
-        self.bytes == planned.size && self.modified == Some(planned.last_modified.into())
+    /// Returns the file as DataFusion knows it.
+    ///
+    /// # Errors
+    /// The path is not absolute, or not UTF-8.
+    pub(crate) fn object(&self, path: &Path) -> Result<ObjectMeta, EngineError> {
+        let location = StorePath::from_absolute_path(path)
+            .map_err(|error| EngineError::data(format!("{}: {error}", path.display())))?;
+        Ok(ObjectMeta {
+            location,
+            last_modified: self.modified.unwrap_or(SystemTime::UNIX_EPOCH).into(),
+            size: self.bytes,
+            e_tag: None,
+            version: None,
+        })
     }
 }
 
 impl PinnedFile {
-    /// Pins a file as it was when the plan was made.
-    pub(crate) fn new(path: PathBuf, seen: Seen) -> Self {
-        Self { path, seen }
+    /// Pins a file to the state that the plan was made from.
+    pub(crate) fn new(path: PathBuf, state: FileState) -> Self {
+        Self { path, state }
     }
 
-    /// Pins a file as it is, if that is what the plan was made of.
-    pub(crate) fn pin(path: PathBuf, planned: &ObjectMeta) -> Result<Self, EngineError> {
-        let seen = Seen::look(&path)?;
-        match seen.is(planned) {
-            true => Ok(Self { path, seen }),
-            false => Err(changed(&path)),
-        }
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
-    /// Fails if the file is another one by now.
+    /// As [`FileState::object`].
+    pub(crate) fn object(&self) -> Result<ObjectMeta, EngineError> {
+        self.state.object(&self.path)
+    }
+
+    /// Checks that the file is in the same state now. Blocks for a `stat`.
+    ///
+    /// # Errors
+    /// The file changed, or is gone.
     pub(crate) fn check(&self) -> Result<(), EngineError> {
-        let now = self.path.metadata().map(|metadata| Seen::of(&metadata));
-        match now {
-            Ok(now) if now == self.seen => Ok(()),
-            Ok(_) => Err(changed(&self.path)),
-            Err(error) => Err(EngineError::data(format!(
-                "{}: {error}",
-                self.path.display()
+        let path = self.path.display();
+        match FileState::read(&self.path)? == self.state {
+            true => Ok(()),
+            false => Err(EngineError::data(format!(
+                "{path} changed while it was read"
             ))),
         }
     }
 }
 
-pub(crate) fn changed(path: &Path) -> EngineError {
-    EngineError::data(format!("{} changed while it was read", path.display()))
-}
-
-/// Tells one state of the files from another, within this process; `None` of no files.
+/// Returns a number that differs, within this process, between two states of the files; `None` of
+/// no files.
 pub(crate) fn version(pinned: &[PinnedFile]) -> Option<u64> {
     static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     (!pinned.is_empty()).then(|| KEYS.hash_one(pinned))

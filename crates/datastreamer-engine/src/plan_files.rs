@@ -1,43 +1,45 @@
 //! The files that a physical plan reads.
 
-use std::{iter, path::PathBuf};
+use std::iter;
 
 use datafusion::{
-    datasource::{physical_plan::FileScanConfig, source::DataSourceExec},
-    object_store::ObjectMeta,
+    datasource::{listing::PartitionedFile, physical_plan::FileScanConfig, source::DataSourceExec},
     physical_plan::ExecutionPlan,
 };
 
 use crate::{error::EngineError, fits::FitsScan, pinned::PinnedFile};
 
-/// Pins the files of a plan's scans. Blocks for a `stat` a file.
+/// Returns the files of a plan's scans, and checks that they are in the state that the plan was
+/// made from. Blocks for a `stat` per file.
+///
+/// # Errors
+/// A file changed, or is gone.
 pub(crate) fn pin_files(plan: &dyn ExecutionPlan) -> Result<Vec<PinnedFile>, EngineError> {
     let mut pinned = Vec::new();
     for plan in nodes(plan) {
         if let Some(scan) = plan.downcast_ref::<FitsScan>() {
             pinned.extend(scan.pin());
         }
-        for (path, planned) in listed_files(plan) {
-            pinned.push(PinnedFile::pin(path, planned)?);
+        for file in scanned_files(plan) {
+            let pin = file.extension::<PinnedFile>();
+            let pin =
+                pin.ok_or_else(|| EngineError::data("the plan reads a file without a pin"))?;
+            pinned.push(pin.clone());
         }
     }
+    pinned.iter().try_for_each(PinnedFile::check)?;
     Ok(pinned)
 }
 
-/// The files that a scan of DataFusion's reads, and what it saw of them.
-pub(crate) fn listed_files(
-    plan: &dyn ExecutionPlan,
-) -> impl Iterator<Item = (PathBuf, &ObjectMeta)> {
+/// Returns the files that one node of a plan reads with a format of DataFusion's.
+fn scanned_files(plan: &dyn ExecutionPlan) -> impl Iterator<Item = &PartitionedFile> {
     let source = plan.downcast_ref::<DataSourceExec>();
-    let files = source.and_then(|source| source.data_source().downcast_ref::<FileScanConfig>());
-    let groups = files.into_iter().flat_map(|files| &files.file_groups);
-    groups.flat_map(|group| group.files()).map(|file| {
-        let path = PathBuf::from(format!("/{}", file.object_meta.location));
-        (path, &file.object_meta)
-    })
+    let scan = source.and_then(|source| source.data_source().downcast_ref::<FileScanConfig>());
+    let groups = scan.into_iter().flat_map(|scan| &scan.file_groups);
+    groups.flat_map(|group| group.files())
 }
 
-/// A plan, and all plans that it is made of.
+/// Returns a plan and all plans below it.
 pub(crate) fn nodes(plan: &dyn ExecutionPlan) -> impl Iterator<Item = &dyn ExecutionPlan> {
     let mut plans = vec![plan];
     iter::from_fn(move || {

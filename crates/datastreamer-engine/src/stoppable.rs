@@ -73,8 +73,7 @@ impl Wanted {
         } else {
             return Ok(());
         };
-        let error = EngineError::new(kind, "the rows are not waited for any more");
-        Err(DataFusionError::External(Box::new(error)))
+        Err(EngineError::new(kind, "the rows are not waited for any more").into())
     }
 }
 

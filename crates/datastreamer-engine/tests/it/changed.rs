@@ -1,6 +1,6 @@
 //! Files that are not what they were, or not what other files of the table are.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc, thread};
 
 use arrow::{
     array::{Array, ArrayRef, Float64Array, Int64Array},
@@ -11,7 +11,8 @@ use datastreamer_engine::{EngineError, TableFiles};
 use datastreamer_table::column_metadata::ColumnMetadata;
 
 use crate::support::{
-    block_on, collect, engine, engine_of, ids, scan, stars, texts, write_fits, write_parquet,
+    ColumnReads, block_on, collect, engine, engine_of, ids, scan, stars, texts, write_fits,
+    write_parquet,
 };
 
 fn register(path: &Path) -> Result<(), EngineError> {
@@ -262,4 +263,34 @@ fn fits_files_have_partitions_and_notes() {
     assert_eq!(unit, "rad");
     let read = collect(scan(&engine, &[("select", "year"), ("year", "eq.2026")]).unwrap());
     assert_eq!(read.num_rows(), 2);
+}
+
+#[test]
+fn the_columns_of_a_file_are_read_once_however_many_scans_wait_for_them() {
+    let reads = ColumnReads::count();
+    let folder = tempfile::tempdir().unwrap();
+    let fits = folder.path().join("fits.csv");
+    let other = folder.path().join("other.csv");
+    for (file, more, rows) in [(&fits, "7\n", Some(200_001)), (&other, "1.5\n", None)] {
+        let text = format!("id\n{}", "1\n".repeat(200_000));
+        fs::write(file, &text).unwrap();
+        let engine = engine_of(file);
+        assert_eq!(reads.of(file), 1);
+        fs::write(file, text + more).unwrap();
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| match rows {
+                    Some(rows) => {
+                        let read = collect(scan(&engine, &[]).unwrap());
+                        assert_eq!(read.num_rows(), rows);
+                    }
+                    None => {
+                        let error = refused(&engine);
+                        assert!(error.contains("no longer of this table"), "{error}");
+                    }
+                });
+            }
+        });
+        assert_eq!(reads.of(file), 2);
+    }
 }

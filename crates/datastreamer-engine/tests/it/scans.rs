@@ -6,7 +6,7 @@ use arrow::{
     datatypes::DataType,
     record_batch::{RecordBatch, RecordBatchReader},
 };
-use datastreamer_engine::{EngineErrorKind, TableFiles};
+use datastreamer_engine::{EngineErrorKind, Query, TableFiles};
 use datastreamer_table::column_metadata::ColumnMetadata;
 
 use crate::support::{
@@ -90,6 +90,48 @@ fn hive_partitions_are_columns() {
     }
     let some = TableFiles::find(&folder.path().join("year=202*/*/*.parquet")).unwrap_err();
     assert!(some.to_string().contains("some partitions only"), "{some}");
+}
+
+#[test]
+fn a_filter_on_partitions_alone_decides_which_files_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    for (year, band) in [(9, "g"), (10, "g"), (10, "a%2Fb")] {
+        let file = folder
+            .path()
+            .join(format!("year={year}/band={band}/a=b.parquet"));
+        write_parquet(&file, &stars(year, 3));
+    }
+    let engine = engine_of(folder.path());
+    for (parameters, rows) in [
+        (&[("year", "gt.9")][..], 6),
+        (&[("year", "gt.9"), ("band", "eq.a/b")], 3),
+        (&[("band", "in.(g,h)")], 6),
+        (&[("band", "not.like.g*"), ("year", "lt.10")], 0),
+        (&[("year", "is.null")], 0),
+    ] {
+        let narrowed = scan(&engine, parameters).unwrap();
+        // Known, as no row of the files that are read has to be left out.
+        assert_eq!(narrowed.known_rows(), Some(rows), "{parameters:?}");
+        assert_eq!(collect(narrowed).num_rows() as u64, rows, "{parameters:?}");
+    }
+    let both = scan(&engine, &[("year", "eq.10"), ("id", "eq.11")]).unwrap();
+    assert_eq!(both.known_rows(), None);
+    assert_eq!(ids(&collect(both)), [11, 11]);
+    for (sql, expected) in [
+        (
+            "SELECT id FROM stars WHERE year = (SELECT min(year) FROM stars) ORDER BY id",
+            3,
+        ),
+        ("SELECT id FROM stars WHERE year = id ORDER BY id", 3),
+        (
+            "SELECT id FROM stars WHERE year + 1 > 10 AND upper(band) = 'G' ORDER BY id",
+            3,
+        ),
+        ("SELECT id FROM stars WHERE year < '10' OR id = 12", 5),
+    ] {
+        let rows = block_on(engine.query(&Query::new(sql), None)).unwrap();
+        assert_eq!(collect(rows).num_rows(), expected, "{sql}");
+    }
 }
 
 #[test]

@@ -1,6 +1,12 @@
 //! Tables to query.
 
-use std::{fs::File, path::Path, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    fs::File,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use arrow::{
     array::{Array, ArrayRef, Float64Array, Int64Array, StringArray, cast::AsArray},
@@ -12,6 +18,11 @@ use datastreamer_engine::{Engine, EngineError, EngineOptions, Narrowing, Rows, T
 use datastreamer_table::column_metadata::ColumnMetadata;
 use datastreamer_table::fits::FitsSpool;
 use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::{Field as LogField, Visit},
+    span,
+};
 
 /// `id` counts up from `first`, `RA` is id / 8, `name` is `star ID`, null for every tenth.
 pub(crate) fn stars(first: i64, rows: i64) -> RecordBatch {
@@ -114,4 +125,52 @@ pub(crate) fn texts(batch: &RecordBatch, column: &str) -> Vec<Option<String>> {
         .iter()
         .map(|text| text.map(Into::into))
         .collect()
+}
+
+/// How often the columns of each file were read, by the engine's log.
+#[derive(Clone, Default)]
+pub(crate) struct ColumnReads(Arc<Mutex<HashMap<String, usize>>>);
+
+impl ColumnReads {
+    /// Starts to count; once in a process.
+    pub(crate) fn count() -> Self {
+        let reads = Self::default();
+        tracing::subscriber::set_global_default(reads.clone()).unwrap();
+        reads
+    }
+
+    pub(crate) fn of(&self, path: &Path) -> usize {
+        let reads = self.0.lock().unwrap();
+        reads.get(path.to_str().unwrap()).copied().unwrap_or(0)
+    }
+}
+
+impl Subscriber for ColumnReads {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "datastreamer_engine::columns"
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut PathOfRead(self));
+    }
+
+    fn new_span(&self, _span: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &span::Id, _values: &span::Record<'_>) {}
+    fn record_follows_from(&self, _span: &span::Id, _follows: &span::Id) {}
+    fn enter(&self, _span: &span::Id) {}
+    fn exit(&self, _span: &span::Id) {}
+}
+
+struct PathOfRead<'a>(&'a ColumnReads);
+
+impl Visit for PathOfRead<'_> {
+    fn record_debug(&mut self, field: &LogField, value: &dyn Debug) {
+        if field.name() == "path" {
+            let mut reads = self.0.0.lock().unwrap();
+            *reads.entry(format!("{value:?}")).or_default() += 1;
+        }
+    }
 }
