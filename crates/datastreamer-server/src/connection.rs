@@ -1,8 +1,8 @@
-//! One connection, from its acceptance to its end: who asks for nothing does not stay.
+//! One connection, from its acceptance to its end. A client that requests nothing is disconnected.
 //!
 //! `serve.rs` accepts it, `respond.rs` answers its requests. On HTTP/1.1 hyper has a deadline for
-//! each head, the next one on an idle connection too. For HTTP/2, and for who has not said yet
-//! which of them he speaks, the deadlines are here.
+//! each head, including the next one on an idle connection. The deadlines here are those of HTTP/2
+//! and of clients that have not sent enough to show which version they use.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -46,7 +46,7 @@ pub(crate) async fn serve(
     loop {
         tokio::select! {
             ended = served.as_mut() => {
-                // What went wrong with a transfer stands in its record.
+                // The failure of a transfer is in its record.
                 if let Err(error) = ended {
                     tracing::debug!(%error, "connection broke");
                 }
@@ -54,7 +54,8 @@ pub(crate) async fn serve(
             }
             _ = stop.changed(), if !is_closing => {}
             () = idle(demanded.clone()) => {
-                // Who has never asked gets no goodbye; who does not take it has had the time.
+                // A client that has requested nothing gets no graceful shutdown. One that has
+                // been offered it and is still there has had its time.
                 if is_closing || !demanded.borrow().has_asked {
                     return tracing::debug!("connection without a request");
                 }
@@ -65,7 +66,7 @@ pub(crate) async fn serve(
     }
 }
 
-/// What is asked of a connection at the moment.
+/// The requests of a connection at the moment.
 struct Demand {
     has_asked: bool,
     /// Requests that are being answered.
@@ -84,7 +85,7 @@ impl Demand {
     }
 }
 
-/// Returns when nothing has been asked for too long.
+/// Returns once the connection has been without a request for too long.
 async fn idle(mut demanded: watch::Receiver<Demand>) {
     loop {
         let patience = {
@@ -106,8 +107,8 @@ async fn idle(mut demanded: watch::Receiver<Demand>) {
     }
 }
 
-/// A request that is being answered, as long as somebody holds a clone: a stream has deadlines of
-/// its own and keeps one in its body; a page that the client does not take keeps none.
+/// Marks a request as being answered, for as long as a clone exists. A stream has deadlines of its
+/// own, so its body holds a clone. A page holds none: a client that does not read it is idle.
 #[derive(Clone)]
 pub(crate) struct Open {
     _held: Arc<Held>,

@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-/// An error that ends the program, by who has to act.
+/// An error that ends the program; the variants differ in whose task it is.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Fatal {

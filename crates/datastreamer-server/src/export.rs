@@ -1,4 +1,4 @@
-//! From a target (`stars.vot?dec=gt.30`) to a job: a checked request, of which nothing runs yet.
+//! From a target (`stars.vot?dec=gt.30`) to a job: a request that is checked and not yet run.
 //!
 //! Called by `respond.rs` and `cat.rs`.
 
@@ -16,7 +16,7 @@ use crate::{
 pub(crate) struct Export<'a> {
     pub(crate) route: &'a Route,
     pub(crate) job: Job,
-    /// The client's `Accept` may have decided of the format.
+    /// The format may come from the client's `Accept`.
     pub(crate) is_by_accept: bool,
 }
 
@@ -41,7 +41,7 @@ impl Refusal {
         }
     }
 
-    /// Says which file is refused.
+    /// Names the file that is refused.
     pub(crate) fn about(mut self, file_name: &str) -> Self {
         self.text = format!("/{file_name}: {}", self.text);
         self
@@ -87,7 +87,7 @@ impl<'a> Export<'a> {
         })
     }
 
-    /// Returns what the file is: of a table, what was asked for.
+    /// Returns the media type; of a table, that of the format that was requested.
     pub(crate) fn media_type(&self) -> &str {
         match &self.job.rows {
             Some(rows) => rows.format.media_type(),
@@ -103,7 +103,7 @@ impl<'a> Export<'a> {
         }
     }
 
-    /// Says whether clients that accept a content coding get one.
+    /// Returns whether clients that accept a content coding get one.
     pub(crate) fn is_compressible(&self) -> bool {
         let allowed = self.route.compress;
         match &self.job.rows {

@@ -55,7 +55,7 @@ use crate::{
 
 pub use crate::{config::Config, error::Fatal, serve::Server, site::Site};
 
-/// What `cat` logs: its output and its exit code say the rest.
+/// What `cat` logs; its output and its exit code are enough for everything else.
 const CAT_LOG_FILTER: &str = "warn";
 
 /// Runs the program: parses the command line, runs its command, and returns the exit code. Prints

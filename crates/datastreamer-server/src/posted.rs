@@ -1,4 +1,4 @@
-//! A query that comes in a request's body: what does not fit into a URL.
+//! A query in a request's body, for queries that do not fit into a URL.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use crate::{
 /// The longest query, in bytes: a list of some ten thousand identifiers.
 const QUERY_BYTES_MAX: usize = 1024 * 1024;
 
-/// Adds a body to the parameters of the URL: a form as parameters, a text as the query. It must
-/// come in so much time.
+/// Adds a body to the parameters of the URL: a form as parameters, a text as the query. The body
+/// must arrive within `patience`.
 pub(crate) async fn read(
     headers: &HeaderMap,
     body: Body,
@@ -24,11 +24,12 @@ pub(crate) async fn read(
 ) -> Result<Query, Refusal> {
     let body = timeout(patience, to_bytes(body, QUERY_BYTES_MAX)).await;
     let body = body.map_err(|_| {
-        let text = format!("the query did not come within {patience:?}");
+        let text = format!("the query did not arrive within {patience:?}");
         Refusal::new(StatusCode::REQUEST_TIMEOUT, text)
     })?;
     let body = body.map_err(|_| {
-        let text = format!("the query must come whole, and have at most {QUERY_BYTES_MAX} bytes");
+        let text =
+            format!("the query must arrive complete, and have at most {QUERY_BYTES_MAX} bytes");
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, text)
     })?;
     let media_type = headers.get(header::CONTENT_TYPE);
@@ -40,7 +41,7 @@ pub(crate) async fn read(
         "application/x-www-form-urlencoded" => query.add_form(&body),
         "text/plain" | "application/sql" => {
             let text = String::from_utf8(body.into())
-                .map_err(|_| Refusal::bad_parameter("the query is no UTF-8"))?;
+                .map_err(|_| Refusal::bad_parameter("the query is not UTF-8"))?;
             query.add(QUERY_PARAMETER, text);
         }
         other => {

@@ -1,4 +1,4 @@
-//! From a request to a response: the async half.
+//! From a request to a response, on the event loop.
 //!
 //! `GET|HEAD /NAME.SUFFIX` is a stream; the rest (index, health, transfers) is small.
 
@@ -34,9 +34,9 @@ use crate::{
     transfers::{Asked, Transfers, uptime},
 };
 
-/// Tells that no more rows than so many are sent; whether there are more shows at the end.
+/// The header with the limit of rows. Whether the limit has cut the table shows only at its end.
 static ROW_LIMIT: HeaderName = HeaderName::from_static("datastreamer-row-limit");
-/// The methods of a file; those of a query that may be posted.
+/// The methods of a file, and those of a query that may be posted.
 const READING: &str = "GET, HEAD";
 const READING_OR_POSTING: &str = "GET, HEAD, POST";
 
@@ -58,7 +58,7 @@ impl App {
         let mut current = self.site.write().unwrap_or_else(PoisonError::into_inner);
         let old = mem::replace(&mut *current, Arc::new(site));
         drop(current);
-        // Behind the lock: the last user of a site ends its engine.
+        // After unlocking: dropping a site may end its engine.
         drop(old);
     }
 }
@@ -115,7 +115,7 @@ async fn stream(State(app): State<Arc<App>>, request: Request) -> Response<Body>
     }
 }
 
-/// Finds what was asked for, and checks the parameters.
+/// Finds the route and checks the parameters.
 async fn find<'a>(
     site: &'a Site,
     request: &Request<()>,
@@ -151,7 +151,7 @@ async fn send(
     export: Export<'_>,
 ) -> Response<Body> {
     let peer = Connection::of(request.extensions()).and_then(|connection| connection.peer());
-    // On HTTP/2 the whole URI names the host as well.
+    // On HTTP/2 the URI contains the host as well.
     let target = request.uri().path_and_query();
     let target = target.map_or(request.uri().path(), |target| target.as_str());
     let mut asked = Asked::new(file_name, target, peer);
@@ -187,12 +187,12 @@ async fn send(
             })
         })
         .await;
-    // What is no stream has none of its deadlines.
+    // A response without a stream has none of the stream's deadlines.
     let _open = open.filter(|_| response.status() == StatusCode::OK);
     response.map(|body| Body::new(Counted { body, _open }))
 }
 
-/// Plans a file once its stream has a place, and writes it; only plans if only the head is wanted.
+/// Plans a file, once its stream has a place, and writes it. For HEAD it only plans.
 fn run(
     job: Job,
     file_name: &str,
@@ -243,7 +243,7 @@ impl HttpBody for Counted {
     }
 }
 
-/// Refuses a method: these are the ones there are.
+/// Refuses a method and names the allowed ones.
 fn only(methods: &'static str) -> Refusal {
     Refusal {
         methods: Some(methods),

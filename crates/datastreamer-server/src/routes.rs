@@ -1,4 +1,4 @@
-//! The URL table: which file a path names.
+//! The routes by URL: which file a path names.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,8 @@ use http::HeaderValue;
 
 use crate::sources::{Source, rows::Format};
 
-/// One file that is produced on the fly, under `/NAME.SUFFIX`; or rows, under `/NAME` and with the
-/// suffix of every format.
+/// One file that is produced on the fly, under `/NAME.SUFFIX`; or rows, under `/NAME` and under
+/// `/NAME.SUFFIX` with the suffix of every format.
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
     name: String,
@@ -79,7 +79,7 @@ impl Route {
         format!("{}.{}", self.name, self.suffix)
     }
 
-    /// All last parts of URLs under which it is found.
+    /// All last parts of URLs that name it.
     fn file_names(&self) -> Vec<String> {
         if !self.gives_rows() {
             return vec![self.file_name()];
@@ -88,7 +88,7 @@ impl Route {
         std::iter::once(self.name.clone()).chain(suffixes).collect()
     }
 
-    /// Says under which other suffixes rows can be had, for people; nothing of other files.
+    /// Lists the other suffixes of a route of rows, for people. Empty for other files.
     pub(crate) fn other_suffixes(&self) -> String {
         if !self.gives_rows() {
             return String::new();
@@ -132,7 +132,7 @@ impl RouteTable {
         Ok(())
     }
 
-    /// Adds a route in the place of those that have one of its names.
+    /// Adds a route, and removes those that have one of its names.
     pub(crate) fn put(&mut self, route: Route) {
         let names = route.file_names();
         self.by_file_name
@@ -142,7 +142,7 @@ impl RouteTable {
 
     /// Adds a route unless its name is taken.
     pub(crate) fn add_missing(&mut self, route: Route) {
-        // The other one has the name: that is what was asked for.
+        // The route that has the name already is the one that the user asked for.
         let _ = self.add(route);
     }
 
@@ -168,7 +168,7 @@ impl RouteTable {
 
     /// Finds rows by their bare name.
     fn rows(&self, name: &str) -> Option<&Route> {
-        // Routes of one name stand together; few have the same beginning.
+        // The routes that begin with the name are neighbours, and few.
         let from = self.by_file_name.range(name.to_owned()..);
         let of_name = from.take_while(|(file_name, _)| file_name.starts_with(name));
         let mut routes = of_name.map(|(_, route)| route);
@@ -181,7 +181,7 @@ impl RouteTable {
             .map(|(name, route)| (name.as_str(), route))
     }
 
-    /// Names them all, for the message to who asked for another.
+    /// Names all files, for the message to a client that asked for another one.
     pub(crate) fn names(&self) -> String {
         let names: Vec<_> = self
             .by_file_name

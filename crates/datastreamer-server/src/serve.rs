@@ -48,7 +48,7 @@ const HEAD_BYTES_MAX: u32 = 16 * 1024;
 const HTTP2_PING: Duration = Duration::from_secs(20);
 /// After the visible aborts: time for sources to clean up and for the aborts to go out.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
-/// How often the end of the server looks whether the last records are logged.
+/// How often the shutdown checks whether the last records are logged.
 const LOG_LOOK: Duration = Duration::from_millis(5);
 /// How long the accept loop rests when the process has no descriptors left.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
@@ -72,7 +72,7 @@ async fn serve(site: Site) -> Result<(), Fatal> {
     let address = listener
         .local_addr()
         .map_err(|error| Fatal::Other(format!("no address: {error}")))?;
-    // Who has read enough may close the output: the server goes on.
+    // A reader may close the output once it has read enough: the server goes on.
     let _closed = print_urls(&site, address);
     tracing::info!(%address, routes = site.routes.iter().count(), "listening");
     if cfg!(debug_assertions) {
@@ -88,7 +88,7 @@ async fn serve(site: Site) -> Result<(), Fatal> {
     Ok(())
 }
 
-/// Listens on the first address that can be had.
+/// Listens on the first address that is available.
 async fn listen(addresses: &[SocketAddr]) -> Result<TcpListener, Fatal> {
     TcpListener::bind(addresses).await.map_err(|error| {
         let addresses = config::show(addresses);
@@ -158,7 +158,8 @@ impl Server {
         self.app.replace(site);
     }
 
-    /// Accepts connections for ever. At the limit the next one waits in the kernel's backlog.
+    /// Accepts connections until it is dropped. At the limit the next one waits in the kernel's
+    /// backlog.
     async fn accept_all(&self, listener: &TcpListener) {
         loop {
             let Ok(permit) = Arc::clone(&self.connections).acquire_owned().await else {
@@ -199,8 +200,9 @@ impl Server {
         let drain = self.drain;
         tracing::info!(active = pool.active(), ?drain, "shutting down");
         pool.refuse_new();
-        // hyper is told only when no response is under way: it would put `Connection: close` on a
-        // head still to come, and clients (node's fetch) take a reset after that for the end.
+        // hyper starts its own shutdown only once no response is under way. Otherwise it would add
+        // `Connection: close` to heads still to come, and clients (node's fetch) take a reset after
+        // that header for the end of the file.
         let emptied = spawn_blocking({
             let pool = pool.clone();
             move || pool.wait_until_empty(drain)
@@ -219,10 +221,10 @@ impl Server {
             let pool = pool.clone();
             let _late = spawn_blocking(move || pool.wait_until_empty(aborts_out)).await;
         }
-        // Connections whose clients take nothing are reset when the process ends: they are armed.
+        // Connections whose clients read nothing are armed, so they are reset when the process ends.
         self.stop.send_replace(());
         let _late = timeout_at(sources_end, self.stop.closed()).await;
-        // Also those whose clients have left: a program must not outlive the server.
+        // Also sources whose clients have disconnected: a program must not outlive the server.
         let left = sources_end.saturating_duration_since(Instant::now());
         let _late = spawn_blocking(move || pool.wait_until_empty(left)).await;
         while !self.app.transfers.are_logged() && Instant::now() < sources_end {

@@ -1,4 +1,4 @@
-//! What writes the files: each source in a file of its own.
+//! The sources of the files' bytes, each in a file of its own.
 //!
 //! A source first checks a request, without any work: syntax, names, limits. The result is a
 //! [`Job`], which waits for its place in the pool. [`Job::start`] then plans and opens on a thread
@@ -29,7 +29,7 @@ use self::rows::{Format, RowRoute};
 pub(crate) use self::{command::Command, directory::Directory, noise::Noise};
 use crate::export::Refusal;
 
-/// What a source's function may fail with.
+/// The error of a source's function.
 pub(crate) type SourceError = Box<dyn StdError + Send + Sync>;
 
 /// The function that writes one file.
@@ -149,12 +149,12 @@ impl Source {
         }
     }
 
-    /// Says whether a request may carry a query in its body.
+    /// Returns whether a request may carry a query in its body.
     pub(crate) fn takes_posts(&self) -> bool {
         matches!(self, Self::Rows(rows) if rows.takes_posts())
     }
 
-    /// Says whether the client decides the size: what others got is no hint then.
+    /// Returns whether the size depends on the request, so the last one says nothing about the next.
     pub(crate) fn is_as_long_as_asked(&self) -> bool {
         matches!(self, Self::Noise(_) | Self::Rows(_))
     }
@@ -175,7 +175,7 @@ impl Source {
         }
     }
 
-    /// What the index says of a size that nobody has seen yet.
+    /// Describes the size on the index page before the first download.
     pub(crate) fn size_hint(&self) -> String {
         match self {
             Self::Noise(_) => "as many bytes as n asks for".into(),

@@ -1,10 +1,11 @@
 //! A program's standard output: argv as a list, never a shell.
 //!
-//! The program runs in a process group of its own. When the stream is stopped the whole group is
-//! ended, at once and not at the next write: a program may be silent for hours. Any exit but a
-//! clean one fails the stream, and ends the group as well.
+//! The program runs in a process group of its own. When the stream is stopped, the group is ended
+//! at once, and not at the next write: a program may be silent for hours. Any exit status but 0
+//! fails the stream and ends the group as well.
 //!
-//! What has left the group (`setsid`) may hold the pipes open for ever: no read waits for it.
+//! A process that has left the group (`setsid`) may hold the pipes open for ever. No read waits for
+//! it.
 
 use std::{
     ffi::OsString,
@@ -40,14 +41,14 @@ const TERM_GRACE: Duration = Duration::from_secs(2);
 const STDERR_LINES_MAX: usize = 100;
 /// A line of standard error is cut here.
 const STDERR_LINE_BYTES_MAX: usize = 1000;
-/// How often a silent program is looked at: four wake-ups a second are nothing, and a stop that
-/// nobody in the program hears is heard soon enough.
-const LOOK: Duration = Duration::from_millis(250);
-/// How long what a program leaves behind may be silent and hold its pipes: the last process of a
-/// pipeline has written by then, a daemon would hold them for ever.
+/// How often a silent program is checked: four wake-ups a second cost nothing, and a stop is
+/// noticed soon enough even if the program ignores it.
+const CHECK_EVERY: Duration = Duration::from_millis(250);
+/// How long processes that outlive the program may be silent and hold its pipes. The last process
+/// of a pipeline has written by then; a daemon would hold them for ever.
 const REST_GRACE: Duration = Duration::from_secs(3);
-/// How often a program is looked at that has closed its output and not ended.
-const EXIT_LOOK: Duration = Duration::from_millis(20);
+/// How often a program is checked that has closed its output and has not ended.
+const EXIT_CHECK_EVERY: Duration = Duration::from_millis(20);
 
 /// The source of a program's output.
 #[derive(Clone, Debug)]
@@ -93,7 +94,7 @@ impl Command {
         });
         let copied = stdout.map_or(Ok(()), |stdout| copy(stdout, &group, out));
         let status = wait(&mut child, &group, || copied.is_err() || out.is_stopped());
-        // What it complains of may come late: the log is not waited for.
+        // Standard error may end later than the program: the log is not waited for.
         drop(log);
         copied?;
         check(status?)
@@ -148,7 +149,7 @@ fn copy(
             }
             written = Instant::now();
         }
-        if readable && looked.elapsed() < LOOK {
+        if readable && looked.elapsed() < CHECK_EVERY {
             continue;
         }
         looked = Instant::now();
@@ -158,16 +159,16 @@ fn copy(
         match group.leader()? {
             Leader::Runs => written = looked,
             Leader::Failed => {
-                group.signal(Signal::KILL); // Who is left of it must not write on.
+                group.signal(Signal::KILL); // What is left of it must not go on writing.
                 if !readable {
                     return Ok(()); // The exit says what was wrong.
                 }
             }
             Leader::EndedWell if written.elapsed() < REST_GRACE => {}
-            // Nobody knows whether more was to come.
+            // Whether more was to come is unknown.
             Leader::EndedWell => {
                 return Err(
-                    "the program has ended, and a process that it has left behind keeps \
+                    "the program has ended, but a process that it started keeps \
                             its standard output open"
                         .into(),
                 );
@@ -176,9 +177,9 @@ fn copy(
     }
 }
 
-/// Waits for something to read, the end included, and no longer than [`LOOK`].
+/// Waits for something to read or the end, and no longer than [`CHECK_EVERY`].
 fn is_readable(pipe: &impl AsFd) -> io::Result<bool> {
-    let timeout = Timespec::try_from(LOOK).map_err(io::Error::other)?;
+    let timeout = Timespec::try_from(CHECK_EVERY).map_err(io::Error::other)?;
     match poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&timeout)) {
         Ok(ready) => Ok(ready > 0),
         Err(rustix::io::Errno::INTR) => Ok(false),
@@ -186,8 +187,8 @@ fn is_readable(pipe: &impl AsFd) -> io::Result<bool> {
     }
 }
 
-/// Waits for the program, which has closed its output or lost its reader; ends the whole group
-/// where nobody wants the rest.
+/// Waits for the program, which has closed its output or lost its reader. Ends the group if the
+/// rest is not wanted.
 fn wait(
     child: &mut process::Child,
     group: &Group,
@@ -213,7 +214,7 @@ fn wait(
                 group.signal(Signal::KILL);
             }
         }
-        thread::sleep(EXIT_LOOK);
+        thread::sleep(EXIT_CHECK_EVERY);
     }
 }
 
@@ -246,13 +247,13 @@ impl Group {
         ))
     }
 
-    /// Asks the group to end, and kills what is left of it after the grace: the source may be
+    /// Signals the group to end, and kills what is left of it after the grace: the source may be
     /// blocked in a read that only the program's end returns. Blocks for the grace.
     fn end(&self) {
         let deadline = Instant::now() + TERM_GRACE;
         self.signal(Signal::TERM);
         while Instant::now() < deadline {
-            thread::sleep(EXIT_LOOK);
+            thread::sleep(EXIT_CHECK_EVERY);
             if self.pid().is_none() {
                 return;
             }
@@ -269,7 +270,7 @@ impl Group {
         }
     }
 
-    /// Looks at the leader and does not wait for it: its number stays its own.
+    /// Checks the leader without reaping it, so its process number is not given to another.
     fn leader(&self) -> io::Result<Leader> {
         let Some(pid) = self.pid() else {
             return Ok(Leader::EndedWell);

@@ -1,5 +1,5 @@
-//! Test bytes: byte i of any stream is P[i mod 1048573], so that every client can check what it
-//! got; and failures on demand.
+//! Test bytes, and failures on demand. Byte i of any stream is P[i mod 1048573], so every client can
+//! check what it has received.
 
 use std::{
     sync::{OnceLock, mpsc},
@@ -11,8 +11,8 @@ use datastreamer::StreamWriter;
 use super::{Job, Query, SourceError};
 use crate::units::{parse_bytes, parse_duration};
 
-/// A prime below 1 MiB: no power of two divides the stream's period, so that a chunk that is
-/// lost or doubled cannot go unnoticed.
+/// A prime below 1 MiB: no power of two divides the stream's period, so a lost or doubled chunk is
+/// always noticed.
 const PERIOD: usize = 1_048_573;
 /// The largest piece: a slice of the doubled table.
 const PIECE_MAX: usize = 1 << 20;
@@ -25,7 +25,7 @@ const DEFAULT_PIECE: usize = 4096;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Noise;
 
-/// One request's wishes.
+/// The parameters of one request.
 struct Wishes {
     length: u64,
     piece: usize,
@@ -149,7 +149,7 @@ impl Pause {
 
     fn wait(&self) {
         if let Some(stopped) = &self.stopped {
-            // Time out or stop: the next write tells which.
+            // Time-out or stop: the next write reports a stop.
             let _ = stopped.recv_timeout(self.delay);
         }
     }

@@ -1,4 +1,4 @@
-//! Sources of rows: whatever gives rows can be had in every format of tables.
+//! Sources of rows, each of which can be served in every format of tables.
 //!
 //! [`RowRoute`] reads the parameters that all of them share (format, limit); each [`RowSource`]
 //! checks its own, and plans a run once its stream has a place; `rows/write.rs` writes it.
@@ -28,7 +28,7 @@ pub(crate) use self::{
 use super::{Job, Query, ShownColumn, Wanted};
 use crate::export::Refusal;
 
-/// The format of who says nothing: what astronomers' programs expect.
+/// The format of a request that names none: astronomers' programs expect it.
 const DEFAULT_FORMAT: Format = Format::Votable;
 /// Parameters that say how many rows are wanted at most: MAXREC is DALI's (1.1, 3.4.4).
 const LIMITS: [&str; 2] = ["limit", "MAXREC"];
@@ -38,8 +38,7 @@ const FORMATS: [&str; 2] = ["format", "RESPONSEFORMAT"];
 /// The parameter that has the text of a client's own query.
 pub(crate) const QUERY_PARAMETER: &str = "query";
 
-/// Says whether a parameter of this name is taken for the limit or the format, before a query sees
-/// it.
+/// Returns whether a parameter of this name means the limit or the format in every route of rows.
 pub(crate) fn is_reserved(name: &str) -> bool {
     let mut reserved = LIMITS.iter().chain(&FORMATS);
     reserved.any(|reserved| reserved.eq_ignore_ascii_case(name))
@@ -49,7 +48,7 @@ pub(crate) fn is_reserved(name: &str) -> bool {
 #[derive(Clone, Debug)]
 pub(crate) struct RowRoute {
     pub(crate) source: RowSource,
-    /// Nobody gets more rows than this.
+    /// No client gets more rows than this.
     pub(crate) rows_max: Option<u64>,
     pub(crate) settings: RowSettings,
 }
@@ -138,7 +137,7 @@ impl RowRoute {
         DEFAULT_FORMAT
     }
 
-    /// Says whether a request may carry a query in its body.
+    /// Returns whether a request may carry a query in its body.
     pub(crate) fn takes_posts(&self) -> bool {
         matches!(self.source, RowSource::Sql(_))
     }
@@ -217,7 +216,7 @@ pub(crate) fn take_format(query: &mut Query, wanted: Wanted<'_>) -> Result<Forma
     Ok(wanted.suffix.or_else(accepted).unwrap_or(DEFAULT_FORMAT))
 }
 
-/// Names all formats, for who asked for another one.
+/// Names all formats, for the message to a client that asked for another one.
 pub(crate) fn format_names() -> String {
     Format::ALL.map(Format::name).join(", ")
 }
@@ -234,7 +233,7 @@ pub(crate) fn take_limit(query: &mut Query) -> Result<Option<u64>, Refusal> {
         .transpose()
 }
 
-/// Waits for the engine, on a source's thread; gives up when the stream is stopped.
+/// Waits for the engine, on the source's thread. Gives up when the stream is stopped.
 fn wait_for<T>(
     place: &StreamWriter,
     planned: impl Future<Output = Result<T, EngineError>>,

@@ -12,7 +12,7 @@ use http::StatusCode;
 use super::{Run, StartRun, query};
 use crate::{export::Refusal, sources::Query};
 
-/// A query with typed parameters, and the connections that it may take.
+/// A query with typed parameters, and the pool of its connections.
 #[derive(Clone)]
 pub(crate) struct PostgresQuery {
     pool: PostgresPool,
@@ -80,7 +80,8 @@ fn refusal(error: &PostgresError) -> Refusal {
     Refusal::new(status_of(error), text)
 }
 
-/// Says who has to act: the query is the operator's, its values are the client's.
+/// Returns the status by whose mistake it is: the query is the operator's, its values are the
+/// client's.
 pub(super) fn status_of(error: &PostgresError) -> StatusCode {
     match error.kind() {
         PostgresErrorKind::BadValue => StatusCode::BAD_REQUEST,

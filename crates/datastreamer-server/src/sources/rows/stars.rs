@@ -1,4 +1,4 @@
-//! The demo's catalogue, invented on the fly.
+//! The demo's catalogue, generated on the fly.
 
 use arrow::{
     datatypes::{Schema, SchemaRef},
@@ -9,7 +9,7 @@ use datastreamer_rows::stars::Stars as Catalogue;
 use super::{Run, StartRun};
 use crate::{export::Refusal, sources::Query, units::parse_bytes};
 
-/// What `rows` is if it is not given: a file of some megabytes.
+/// The default of `rows`: a file of some megabytes.
 const DEFAULT_ROWS: u64 = 100_000;
 
 /// A catalogue of as many stars as are asked for.

@@ -194,7 +194,7 @@ impl TableFile {
         mut take: impl FnMut(&RecordBatch) -> Result<bool, SourceError>,
     ) -> Result<TableEnd, SourceError> {
         if self.rows_max == Some(0) {
-            // Who asks for no row asks for what the columns are (DALI 1.1, 3.4.4).
+            // A request for no rows asks for the columns (DALI 1.1, 3.4.4).
             self.capped.store(true, Ordering::Relaxed);
             return Ok(TableEnd::Overflow);
         }
@@ -251,8 +251,8 @@ impl From<Rows> for Run {
     }
 }
 
-/// What the client is told of a reader that failed: a status, should the head not be gone yet,
-/// and after how many rows.
+/// The error for the client when a reader fails: after how many rows, and a status in case the head
+/// has not been sent.
 fn reader_failed(error: &ArrowError, rows: u64) -> SourceError {
     let cause: &(dyn StdError + 'static) = match error {
         ArrowError::ExternalError(cause) => cause.as_ref(),
@@ -262,7 +262,7 @@ fn reader_failed(error: &ArrowError, rows: u64) -> SourceError {
     let status = engine
         .or_else(|| cause.downcast_ref().map(postgres::status_of))
         .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    // What the client is told has no more than the error itself.
+    // The cause is for the operator only.
     if let Some(source) = cause.source() {
         tracing::info!(error = %cause, cause = source, rows, "rows failed");
     }
@@ -273,8 +273,8 @@ fn reader_failed(error: &ArrowError, rows: u64) -> SourceError {
     Box::new(StatusError::new(status, text))
 }
 
-/// What the client is told of a value that the format cannot hold, should the head not be gone
-/// yet: another format would do.
+/// Gives a status to the error of a value that the format cannot hold, in case the head has not been
+/// sent: another format would do.
 fn with_status(error: SourceError) -> SourceError {
     match error.downcast_ref() {
         Some(TableError::Column { .. } | TableError::Value { .. }) => {
@@ -285,7 +285,7 @@ fn with_status(error: SourceError) -> SourceError {
     }
 }
 
-/// Says who has to act.
+/// Returns the status by whose task it is.
 fn status_of(error: &EngineError) -> StatusCode {
     match error.kind() {
         EngineErrorKind::BadQuery => StatusCode::BAD_REQUEST,
@@ -296,7 +296,7 @@ fn status_of(error: &EngineError) -> StatusCode {
     }
 }
 
-/// What the engine refuses, as a response.
+/// A refusal by the engine, as a response.
 pub(crate) fn engine_refusal(error: EngineError) -> Refusal {
     Refusal {
         position: error.position().map(|place| (place.line, place.column)),
