@@ -5,7 +5,10 @@
 use std::{
     mem,
     pin::Pin,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::SystemTime,
 };
@@ -175,6 +178,7 @@ async fn send(
     let site = Arc::clone(site);
     let options = site.config.stream_options().pool(transfers.pool());
     let (job, name) = (export.job, file_name.to_owned());
+    let refused = Arc::clone(&asked.refused);
     let response = download
         .options(options)
         .observe(move |stream| transfers.follow(stream, asked.clone()))
@@ -182,7 +186,7 @@ async fn send(
             span.in_scope(|| {
                 options.stream_out(move |out| {
                     let _kept_to_the_end = site;
-                    run(job, &name, report, out)
+                    run(job, &name, &refused, report, out)
                 })
             })
         })
@@ -196,10 +200,12 @@ async fn send(
 fn run(
     job: Job,
     file_name: &str,
+    refused: &AtomicBool,
     report: PlanReport,
     out: &mut StreamWriter,
 ) -> Result<(), SourceError> {
     let feed = job.start(out).map_err(|refusal| {
+        refused.store(refusal.status.is_client_error(), Ordering::Relaxed);
         let problem = Problem::from(refusal.about(file_name));
         StatusError::from(problem)
     })?;

@@ -42,8 +42,10 @@ pub(crate) struct Asked {
     /// Cut: see [`Asked::new`].
     target: String,
     peer: Option<SocketAddr>,
-    /// Set by who writes rows when a limit has cut them.
+    /// Set when a limit has cut the rows; `None` if there are none.
     pub(crate) capped: Option<Arc<AtomicBool>>,
+    /// Set when planning showed a mistake of the client's.
+    pub(crate) refused: Arc<AtomicBool>,
 }
 
 impl Asked {
@@ -54,18 +56,24 @@ impl Asked {
             target: cut(target),
             peer,
             capped: None,
+            refused: Arc::default(),
         }
     }
 
-    /// Names how a transfer ended. A table that its limit has cut is `capped`: whole as a file,
-    /// and not all that there is.
+    /// Names how a transfer ended. A table that its limit has cut is `capped`: a complete file, but
+    /// not all rows. A request that planning found wrong is `refused`: no failure of the source.
     fn outcome_of(&self, record: &Record) -> Option<&'static str> {
         let capped = self.capped.as_ref();
         let is_capped = capped.is_some_and(|capped| capped.load(Ordering::Relaxed));
         match record.outcome? {
             Outcome::Complete if is_capped => Some("capped"),
+            Outcome::SourceError if self.is_refused() => Some("refused"),
             outcome => Some(outcome.as_str()),
         }
+    }
+
+    fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// What the stream counts beside bytes.
@@ -202,6 +210,7 @@ fn log(record: &Record, asked: &Asked) {
     }
     match record.outcome {
         Some(Outcome::Complete) => line!(info),
+        Some(Outcome::SourceError) if asked.is_refused() => line!(info),
         Some(Outcome::SourceError | Outcome::SourceStalled) => line!(error),
         _ => line!(warn),
     }

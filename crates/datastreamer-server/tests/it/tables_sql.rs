@@ -98,6 +98,9 @@ fn a_query_that_is_wrong_is_refused_with_its_place() {
         let near = found.1.is_some_and(|found| found.abs_diff(column) <= 1);
         assert!(found.0 == Some(line) && near, "{query}: {position}");
     }
+    // It is the client's mistake, and no failure of a source.
+    let record = last_transfer(sql.server.port());
+    assert_eq!(record["outcome"], "refused", "{record}");
     sql.get("/sql.csv").problem(400);
     let unknown = sql.get("/sql.csv?query=SELECT+1&colour=red").problem(400);
     assert!(unknown.contains("`colour`"), "{unknown}");
