@@ -189,7 +189,7 @@ fn row(name: &str, milliseconds: &Sample) -> Vec<String> {
 
 fn promises(name: &str, milliseconds: &Sample) -> [Bar; 2] {
     let bar = |share: &str, figure, most| Bar {
-        promise: format!("told of a hang-up, {name} source, {share}"),
+        promise: format!("notified of a hang-up, {name} source, {share}"),
         figure,
         limit: Limit::AtMost(most),
         unit: "ms",

@@ -90,7 +90,7 @@ fn report(outcome: &Outcome, rounds: usize) -> Report {
         notes,
         tables: vec![Table {
             header: vec![
-                "who",
+                "program",
                 "M rows/CPU s (quartiles)",
                 "ours to it (quartiles)",
                 "CPU s",
@@ -139,7 +139,7 @@ fn method(effort: &Effort) -> Report {
         format!(
             "A table of {} rows (`benches/make_stars.py`: i64, 4 f64, f32, a string of up to 11 \
              characters, a timestamp in microseconds; 2 % nulls in four of them) is read from a \
-             Parquet file and written in another format to `/dev/null`, by a whole process, start \
+             Parquet file and written in another format to `/dev/null`, by a complete process, start \
              included. CPU is the user and system time of the process and its children; peak RSS \
              that of the largest of them. In each round every contender of a format runs once, in \
              turning order; ratios are taken within rounds, and the median and the quartiles over \
@@ -149,10 +149,10 @@ fn method(effort: &Effort) -> Report {
             FOREIGN_CPU_SHARE_MAX * 100.0
         ),
         format!(
-            "Before, everybody writes a table of {checked_rows} rows to a file, and \
+            "Before, every program writes a table of {checked_rows} rows to a file, and \
              `benches/peers/tables/check.py` compares every value of every row with the source; \
-             who is wrong or not installed is named as absent. \"Of it to start\" is the CPU time \
-             for a table of one row, measured once."
+             a program that writes a wrong value, or is not installed, is named as absent. \"Of \
+             it to start\" is the CPU time for a table of one row, measured once."
         ),
         "Debian's STILTS cannot read Parquet: it reads the same table as FITS, in which times are \
          text already; ours is measured on that file as well. Its TSV is the Tab-Separated Table \

@@ -31,14 +31,14 @@ pub(super) const HEADER: [&str; 5] = [
     "first byte ms, median",
     "90 %",
     "worst",
-    "whole download before, s",
+    "complete download before, s",
 ];
 
 pub(super) fn method(rows: u64) -> String {
     format!(
         "A table of {rows} rows is downloaded once to its end; then {REQUESTS} requests \
          ({REQUESTS_QUICK} with --quick), one after the other, each on a connection of its own \
-         that is left after the first bytes. The time is from before the connection until the \
+         that is closed after the first bytes. The time is from before the connection until the \
          first byte of the body. A path that the server does not have is a line that failed."
     )
 }
