@@ -1,12 +1,12 @@
 //! The program `datastreamer`.
 
-#[cfg(unix)]
+#[cfg(all(unix, feature = "tables"))]
 mod allocator;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    #[cfg(unix)]
+    #[cfg(all(unix, feature = "tables"))]
     allocator::give_back_soon();
     datastreamer_server::run()
 }
