@@ -84,7 +84,10 @@ impl Problem {
         }
     }
 
-    /// Adds a member of one's own (RFC 9457, 3.2), for example a position.
+    /// Adds an extension member (RFC 9457, section 3.2), for example a position.
+    ///
+    /// A member named like a standard one (`type`, `title`, `status`, `detail`) replaces it in the
+    /// body; the response's own status remains.
     #[must_use]
     pub fn member(mut self, name: &str, value: impl Into<serde_json::Value>) -> Self {
         self.members.insert(name.to_owned(), value.into());
@@ -100,6 +103,8 @@ impl Problem {
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
+        // Not a struct with serde's derive and flatten: a member may replace a standard one, which
+        // would then be in the body twice.
         for (name, value) in self.members {
             body[name] = value;
         }
@@ -204,6 +209,28 @@ mod tests {
         assert_eq!(json["title"], "Not Found");
         assert_eq!(json["status"], 404);
         assert_eq!(json["detail"], detail);
+    }
+
+    #[test]
+    fn a_member_replaces_a_standard_one_in_the_body_but_not_the_status() {
+        let problem = Problem::new(StatusCode::BAD_REQUEST, "no such column")
+            .member("type", "https://example.org/columns")
+            .member("status", 499)
+            .member("title", "Columns")
+            .member("column", "ra");
+        let response = problem.into_response::<String>();
+        assert_eq!(response.status(), 400);
+        let json: serde_json::Value = serde_json::from_str(response.body()).unwrap();
+        let expected = serde_json::json!({
+            "type": "https://example.org/columns",
+            "title": "Columns",
+            "status": 499,
+            "detail": "no such column",
+            "column": "ra",
+        });
+        assert_eq!(json, expected);
+        // Each name once: a parser would accept two.
+        assert_eq!(response.body().matches("\"status\":").count(), 1);
     }
 
     #[test]
