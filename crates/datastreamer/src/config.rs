@@ -1,17 +1,16 @@
-//! A stream's settings: the options that the caller set, and the resolved settings that the core
-//! uses.
+//! The options of a stream, as the caller sets them.
 //!
 //! [`StreamOptions`] accepts any value; `resolve` turns them into [`Settings`], which need no
-//! further check.
+//! further check. `streamer.rs` starts streams with them.
 
 use std::{sync::Arc, time::Duration};
 
 use crate::{
     depth::Growing,
+    handle::StreamHandle,
     pool::StreamPool,
-    reader::ChunkReader,
-    streamer::{self, SourceResult, StreamCore, StreamHandle},
-    writer::StreamWriter,
+    settings::{OnStop, Settings},
+    stream_core::StreamCore,
 };
 
 /// 64 KiB per chunk, for a consumer that is not fast. Less costs throughput (32 KiB reach 0.75 of a
@@ -42,18 +41,6 @@ pub const DEFAULT_CONSUMER_STALL: Duration = Duration::from_secs(60);
 /// Ten minutes without a byte written: long queries compute for minutes before they yield a row.
 pub const DEFAULT_SOURCE_STALL: Duration = Duration::from_secs(600);
 
-/// What happens to a consumer that is still connected when the stream is stopped with an error of
-/// kind [`crate::ErrorKind::Stopped`]. A stop of any other kind (a shutdown, a stall) always
-/// aborts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum OnStop {
-    /// The consumer is aborted: it must not take a truncated file for a complete one.
-    #[default]
-    Abort,
-    /// The consumer is finished: for endless streams, where any prefix counts as complete.
-    Finish,
-}
-
 /// The settings of one stream; a builder that starts it.
 ///
 /// ```
@@ -79,23 +66,6 @@ pub struct StreamOptions {
     context: Option<Arc<str>>,
     pool: Option<StreamPool>,
     shares_place_of: Option<StreamHandle>,
-}
-
-/// The resolved settings that the core uses; made once by [`StreamOptions::resolve`].
-#[derive(Clone)]
-pub(crate) struct Settings {
-    /// At least 1.
-    pub(crate) chunk: Growing,
-    /// At least twice `chunk`.
-    pub(crate) buffer: Growing,
-    pub(crate) flush_after: Option<Duration>,
-    pub(crate) length: Option<u64>,
-    pub(crate) consumer_stall: Option<Duration>,
-    /// 0: no minimum.
-    pub(crate) min_bytes_per_second: u64,
-    pub(crate) source_stall: Option<Duration>,
-    pub(crate) on_stop: OnStop,
-    pub(crate) context: Arc<str>,
 }
 
 impl StreamOptions {
@@ -193,24 +163,10 @@ impl StreamOptions {
         self
     }
 
-    /// Starts a source on a thread of the pool and returns the reading end.
-    ///
-    /// Never blocks and never fails: if the pool refuses the stream, the reader's first poll
-    /// returns the error ([`crate::ErrorKind::Busy`]). See [`crate::stream_out`].
-    ///
-    /// A source that never gets a place is dropped by the thread that stops the stream, or, after
-    /// the queue timeout, by the watchdog thread that all streams share. So values that the source
-    /// captures must not block when they are dropped.
-    pub fn stream_out<F, T>(self, write_stream_to: F) -> ChunkReader
-    where
-        F: FnOnce(&mut StreamWriter) -> T + Send + 'static,
-        T: SourceResult,
-    {
-        streamer::start(&self, write_stream_to)
-    }
-
-    pub(crate) fn chosen_pool(&self) -> &StreamPool {
-        self.pool.as_ref().unwrap_or_else(|| StreamPool::global())
+    /// Makes the state of a stream with these options.
+    pub(crate) fn new_stream(&self) -> Arc<StreamCore> {
+        let pool = self.pool.as_ref().unwrap_or_else(|| StreamPool::global());
+        StreamCore::new(self.resolve(), pool.clone())
     }
 
     pub(crate) fn shares_place_of(&self) -> Option<&Arc<StreamCore>> {

@@ -3,7 +3,7 @@
 //!
 //! The kind is for code, the text for people, the cause chain for logs.
 
-use std::{error::Error as StdError, fmt, io, sync::Arc};
+use std::{any::Any, error::Error as StdError, fmt, io, sync::Arc};
 
 use crate::outcome::Outcome;
 
@@ -86,6 +86,18 @@ impl Error {
             kind,
             detail: None,
             cause: Some(Arc::from(cause)),
+        }
+    }
+
+    /// Makes the error of a source that panicked, with the panic's text if it has one.
+    pub(crate) fn source_panicked(payload: &(dyn Any + Send)) -> Self {
+        let text = payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        match text {
+            Some(text) => Self::new(ErrorKind::SourcePanicked, text),
+            None => Self::of_kind(ErrorKind::SourcePanicked),
         }
     }
 

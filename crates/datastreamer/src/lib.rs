@@ -44,9 +44,12 @@ mod chunk;
 mod config;
 mod depth;
 mod error;
+mod handle;
+mod lease;
 #[cfg(all(test, loom))]
 mod loom_tests;
 mod outcome;
+mod pending;
 mod pool;
 #[cfg(feature = "futures")]
 mod pulled;
@@ -54,8 +57,11 @@ mod push;
 mod queue;
 mod reader;
 mod record;
+mod settings;
+mod stop_token;
 #[cfg(feature = "futures")]
 mod stream;
+mod stream_core;
 mod streamer;
 mod sync;
 mod watchdog;
@@ -63,9 +69,10 @@ mod writer;
 
 pub use config::{
     DEFAULT_BUFFER_BYTES, DEFAULT_CHUNK_BYTES, DEFAULT_CONSUMER_STALL, DEFAULT_FAST_BUFFER_BYTES,
-    DEFAULT_FAST_CHUNK_BYTES, DEFAULT_FLUSH_AFTER, DEFAULT_SOURCE_STALL, OnStop, StreamOptions,
+    DEFAULT_FAST_CHUNK_BYTES, DEFAULT_FLUSH_AFTER, DEFAULT_SOURCE_STALL, StreamOptions,
 };
 pub use error::{Error, ErrorKind};
+pub use handle::StreamHandle;
 pub use outcome::{BlockedOn, Outcome};
 pub use pool::{
     DEFAULT_IDLE_THREAD, DEFAULT_MAX_ACTIVE, DEFAULT_MAX_WAITING, DEFAULT_QUEUE_TIMEOUT,
@@ -77,5 +84,7 @@ pub use push::{
 };
 pub use reader::{BlockingChunks, ChunkReader};
 pub use record::{Record, StreamId};
-pub use streamer::{SourceResult, StreamHandle, stream_out};
-pub use writer::{PASS_THROUGH_BYTES, StopToken, StreamWriter};
+pub use settings::OnStop;
+pub use stop_token::StopToken;
+pub use streamer::{SourceResult, stream_out};
+pub use writer::{PASS_THROUGH_BYTES, StreamWriter};

@@ -24,12 +24,13 @@ use loom::{
 };
 
 use crate::{
-    config::{OnStop, StreamOptions},
+    config::StreamOptions,
     depth::Depth,
     error::{Error, ErrorKind},
     pool::{PoolOptions, StreamPool},
     queue::{End, Queue, StopCallback},
-    streamer::StreamCore,
+    settings::OnStop,
+    stream_core::StreamCore,
     writer::{StreamWriter, hand_over_if_idle},
 };
 
@@ -193,7 +194,7 @@ fn loom_a_chunk_above_the_bound_passes_an_empty_queue() {
 fn stream() -> StdArc<StreamCore> {
     let pool = StreamPool::new(PoolOptions::default());
     let options = StreamOptions::new().chunk_bytes(3).buffer_bytes(100);
-    StreamCore::new(&options.pool(&pool))
+    options.pool(&pool).new_stream()
 }
 
 fn spawn_with<T: 'static>(

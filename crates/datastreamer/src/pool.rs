@@ -15,15 +15,12 @@ use std::{
 };
 
 use crate::{
-    config::StreamOptions,
     depth::Reserve,
     error::{Error, ErrorKind},
     queue::End,
-    reader::ChunkReader,
     record::{Record, StreamId},
-    streamer::{SourceResult, StreamCore, StreamHandle},
+    stream_core::StreamCore,
     sync::std_lock,
-    writer::StreamWriter,
 };
 
 /// 512 streams: at the default buffer of 256 KiB the process holds at most 128 MiB of chunks, plus
@@ -50,7 +47,7 @@ pub struct PoolOptions {
     /// Streams that may wait for a place; a further stream is refused at once.
     pub max_waiting: usize,
     /// Bytes that all streams together may hold beyond their buffers, for fast consumers: see
-    /// [`StreamOptions::fast_buffer_bytes`].
+    /// [`fast_buffer_bytes`](crate::StreamOptions::fast_buffer_bytes).
     pub reserve_bytes: usize,
     /// How long a stream waits for a place.
     pub queue_timeout: Duration,
@@ -178,15 +175,6 @@ impl StreamPool {
         GLOBAL.get_or_init(|| Self::new(PoolOptions::default()))
     }
 
-    /// Starts a source in this pool: see [`crate::stream_out`].
-    pub fn stream_out<F, T>(&self, write_stream_to: F) -> ChunkReader
-    where
-        F: FnOnce(&mut StreamWriter) -> T + Send + 'static,
-        T: SourceResult,
-    {
-        StreamOptions::new().pool(self).stream_out(write_stream_to)
-    }
-
     /// Returns the number of streams that hold a place.
     pub fn active(&self) -> usize {
         std_lock(&self.shared.state).active
@@ -202,14 +190,6 @@ impl StreamPool {
         std_lock(&self.shared.state).threads
     }
 
-    /// Returns handles on all streams that are not done, in no particular order.
-    pub fn streams(&self) -> Vec<StreamHandle> {
-        self.live_streams()
-            .into_iter()
-            .map(StreamHandle::new)
-            .collect()
-    }
-
     /// Returns the records of all streams that are not done, in no particular order.
     pub fn records(&self) -> Vec<Record> {
         self.live_streams()
@@ -218,7 +198,7 @@ impl StreamPool {
             .collect()
     }
 
-    fn live_streams(&self) -> Vec<Arc<StreamCore>> {
+    pub(crate) fn live_streams(&self) -> Vec<Arc<StreamCore>> {
         let state = std_lock(&self.shared.state);
         state.live.values().filter_map(Weak::upgrade).collect()
     }

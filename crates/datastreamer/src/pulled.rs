@@ -17,45 +17,10 @@ use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 
 use crate::{
-    config::StreamOptions,
     error::{Error, ErrorKind},
-    pool::{Job, Source},
     queue::End,
-    reader::ChunkReader,
-    streamer::{self, StreamCore, panicked},
+    stream_core::StreamCore,
 };
-
-impl StreamOptions {
-    /// Streams the items of an async stream, without a thread.
-    ///
-    /// The source is polled when the reader is polled, so it runs at the consumer's speed. It needs
-    /// a place in the pool like any other source; the reader stays pending while it waits for one.
-    ///
-    /// ```
-    /// use bytes::Bytes;
-    /// use datastreamer::{Error, StreamOptions};
-    /// use futures_util::stream;
-    /// let rows = stream::iter(["id,name\n", "1,star 1\n"]);
-    /// let rows = futures_util::StreamExt::map(rows, |row| Ok::<_, Error>(Bytes::from(row)));
-    /// let chunks = StreamOptions::new().stream_out_async(rows);
-    /// assert_eq!(chunks.read_to_vec()?, b"id,name\n1,star 1\n");
-    /// # Ok::<(), Error>(())
-    /// ```
-    pub fn stream_out_async<S, E>(self, source: S) -> ChunkReader
-    where
-        S: Stream<Item = Result<Bytes, E>> + Send + 'static,
-        E: Into<Box<dyn StdError + Send + Sync>> + 'static,
-    {
-        let core = StreamCore::new(&self);
-        let pulled = Pulled::new(&core, source);
-        let job = Job {
-            core: Arc::clone(&core),
-            source: Source::Reader,
-        };
-        streamer::submit(job, &self);
-        ChunkReader::pulling(core, pulled)
-    }
-}
 
 type Items = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
 
@@ -74,7 +39,7 @@ impl Pulled {
         not(feature = "tracing"),
         expect(unused_variables, reason = "the span is the core's")
     )]
-    fn new<S, E>(core: &StreamCore, source: S) -> Self
+    pub(crate) fn new<S, E>(core: &StreamCore, source: S) -> Self
     where
         S: Stream<Item = Result<Bytes, E>> + Send + 'static,
         E: Into<Box<dyn StdError + Send + Sync>> + 'static,
@@ -142,7 +107,9 @@ impl Pulled {
                 return Poll::Ready(Ok(self.take_gathered()));
             };
             let polled = catch_unwind(AssertUnwindSafe(|| items.as_mut().poll_next(cx)))
-                .unwrap_or_else(|payload| Poll::Ready(Some(Err(panicked(payload.as_ref())))));
+                .unwrap_or_else(|payload| {
+                    Poll::Ready(Some(Err(Error::source_panicked(payload.as_ref()))))
+                });
             match polled {
                 Poll::Ready(Some(Ok(item))) if item.len() < chunk_bytes / 4 => {
                     self.gathered.extend_from_slice(&item);

@@ -20,10 +20,10 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    config::OnStop,
     depth::Depth,
     error::{Error, ErrorKind},
     outcome::BlockedOn,
+    settings::OnStop,
     sync::{AtomicBool, Condvar, Mutex, MutexGuard, lock, wait},
 };
 

@@ -16,7 +16,8 @@ use bytes::Bytes;
 use crate::{
     block_on::block_on,
     error::{Error, ErrorKind},
-    streamer::{StreamCore, StreamHandle},
+    handle::StreamHandle,
+    stream_core::StreamCore,
 };
 
 #[cfg(feature = "futures")]
@@ -336,7 +337,7 @@ mod tests {
 
     /// A reader of which the test itself is the source.
     fn stream(options: StreamOptions) -> (Arc<StreamCore>, StreamWriter, ChunkReader) {
-        let core = StreamCore::new(&options.chunk_bytes(4));
+        let core = options.chunk_bytes(4).new_stream();
         let writer = StreamWriter::new(Arc::clone(&core));
         (Arc::clone(&core), writer, ChunkReader::new(core))
     }

@@ -1,9 +1,9 @@
 //! The locks of the core: std's, or loom's under `--cfg loom`.
 //!
 //! This file owns the lock types of the queue's state (`queue.rs`) and of the writer's turn and the
-//! chunk being filled (`writer.rs`): the locks that the loom models explore. All other locks are
+//! chunk being filled (`pending.rs`): the locks that the loom models explore. All other locks are
 //! std's [`Mutex`](std::sync::Mutex), taken with [`std_lock`]: of the pool, the watchdog, a stream's
-//! spare chunks and its place in the pool (`streamer.rs`), and the delivery that an event loop
+//! spare chunks and its place in the pool (`stream_core.rs`), and the delivery that an event loop
 //! drives (`push/turn.rs`). They are held for a few lines; the delivery's for one turn.
 //!
 //! A poisoned lock is entered all the same: no state is half changed while foreign code runs. Under

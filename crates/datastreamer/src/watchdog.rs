@@ -16,10 +16,11 @@ use std::{
 use crate::{
     error::{Error, ErrorKind},
     outcome::BlockedOn,
+    pending::SourceMark,
     queue::{End, Snapshot},
-    streamer::StreamCore,
+    stream_core::StreamCore,
     sync::std_lock,
-    writer::{SourceMark, hand_over_if_idle},
+    writer::hand_over_if_idle,
 };
 
 /// Least interval between two checks of a stream: a thousand streams at this rate cost one percent

@@ -1,28 +1,28 @@
 //! The source's end of a stream: accepts writes of any size and fills one chunk at a time.
 //!
 //! Called by the source on its own thread; calls `queue.rs::push`, which blocks while the consumer
-//! is slow. The chunk being filled is guarded by a spin lock, held for a copy of at most that chunk
-//! and never across a wait. Only the thread holding the [`Turn`] may hand chunks over. The turn is
+//! is slow. The chunk being filled is in `pending.rs`. Only the thread holding the [`Turn`] may hand chunks over. The turn is
 //! a lock that threads may wait for, and its holder has taken the chunk being filled, so chunks
 //! enter the queue in the order of the writes. The watchdog takes the turn to hand over what an
 //! idle source has left (`hand_over_if_idle`).
 
 use std::{
-    fmt,
-    future::{Future, poll_fn},
-    io,
+    fmt, io,
     sync::{Arc, atomic::Ordering},
 };
 
 use bytes::Bytes;
 
 use crate::{
-    chunk::{self, ChunkBuf},
-    config::OnStop,
+    chunk::ChunkBuf,
     error::{Error, ErrorKind},
+    lease::{lend_bytes, lend_chunk},
+    pending::SourceMark,
     record::StreamId,
-    streamer::StreamCore,
-    sync::{MutexGuard, SpinMutex, lock, try_lock},
+    settings::OnStop,
+    stop_token::StopToken,
+    stream_core::StreamCore,
+    sync::{MutexGuard, lock, try_lock},
 };
 
 /// From this size on, `write_bytes` passes its buffer on instead of copying it. To copy 16 KiB
@@ -51,75 +51,6 @@ pub const PASS_THROUGH_BYTES: usize = 16 * 1024;
 #[derive(Clone)]
 pub struct StreamWriter {
     core: Arc<StreamCore>,
-}
-
-/// The chunk being filled, and the right to hand it over.
-pub(crate) struct Pending {
-    filling: SpinMutex<Filling>,
-    /// See [`Turn`].
-    turn: crate::sync::Mutex<()>,
-}
-
-struct Filling {
-    /// `None`: not yet started, or taken by the thread that holds the turn.
-    chunk: Option<ChunkBuf>,
-    /// Bytes accepted so far.
-    written: u64,
-    /// The limit of `written`.
-    written_max: u64,
-    /// Chunks started: shows the watchdog whether it sees the same chunk again.
-    chunks_started: u64,
-    /// The source has returned.
-    ended: bool,
-}
-
-/// The source's state at the watchdog's last check.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct SourceMark {
-    chunks_started: u64,
-    written: u64,
-}
-
-impl Pending {
-    pub(crate) fn new(length: Option<u64>) -> Self {
-        Self {
-            filling: SpinMutex::new(Filling {
-                chunk: None,
-                written: 0,
-                written_max: length.unwrap_or(u64::MAX),
-                chunks_started: 0,
-                ended: false,
-            }),
-            turn: crate::sync::Mutex::new(()),
-        }
-    }
-}
-
-impl Filling {
-    fn fits(&self, bytes: usize) -> bool {
-        bytes as u64 <= self.written_max - self.written
-    }
-
-    /// Appends all of `data` if that leaves room in the chunk; returns whether it did.
-    #[inline]
-    fn append_within(&mut self, data: &[u8]) -> bool {
-        let fits = self.fits(data.len());
-        match &mut self.chunk {
-            Some(chunk) if fits && data.len() < chunk.room() => {
-                chunk.append(data);
-                self.written += data.len() as u64;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn mark(&self) -> SourceMark {
-        SourceMark {
-            chunks_started: self.chunks_started,
-            written: self.written,
-        }
-    }
 }
 
 /// The right to hand chunks over. Its holder has taken the chunk being filled, so no other write
@@ -166,7 +97,9 @@ impl<'a> Turn<'a> {
         match self.chunk.take_if(|chunk| chunk.len() > 0) {
             Some(chunk) => {
                 let memory_bytes = chunk.capacity();
-                self.core.queue.push(chunk.freeze(self.core), memory_bytes)
+                self.core
+                    .queue
+                    .push(lend_chunk(chunk, self.core), memory_bytes)
             }
             None => Ok(()),
         }
@@ -180,7 +113,7 @@ impl<'a> Turn<'a> {
             let memory_bytes = chunk.capacity();
             // Only the thread holding the turn may push, so there is still room, unless the stream
             // was stopped meanwhile; then the chunk is dropped.
-            let _stopped = queue.try_push(chunk.freeze(self.core), memory_bytes);
+            let _stopped = queue.try_push(lend_chunk(chunk, self.core), memory_bytes);
         }
     }
 }
@@ -234,9 +167,7 @@ impl StreamWriter {
         while !data.is_empty() {
             let slice = data.split_to(data.len().min(slice_bytes));
             let bytes = slice.len();
-            self.core
-                .queue
-                .push(chunk::lease(slice, &self.core), bytes)?;
+            self.core.queue.push(lend_bytes(slice, &self.core), bytes)?;
         }
         Ok(())
     }
@@ -270,9 +201,7 @@ impl StreamWriter {
 
     /// Returns a token that reports the stop to another thread, task or callback.
     pub fn stop_token(&self) -> StopToken {
-        StopToken {
-            core: Arc::clone(&self.core),
-        }
+        StopToken::new(Arc::clone(&self.core))
     }
 
     /// Runs a callback when the stream is stopped: see [`StopToken::on_stop`].
@@ -424,56 +353,6 @@ impl fmt::Debug for StreamWriter {
     }
 }
 
-/// Reports the stop of a stream; usable from any thread.
-///
-/// ```
-/// use std::{io, process::{Command, Stdio}};
-/// let chunks = datastreamer::stream_out(|out| -> io::Result<()> {
-///     let mut child = Command::new("sleep").arg("60").stdout(Stdio::piped()).spawn()?;
-///     let mut written = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
-///     let stop = out.stop_token();
-///     stop.on_stop(move |_why| drop(child.kill())); // ends the read below at once
-///     io::copy(&mut written, out)?;
-///     if stop.is_stopped() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
-/// });
-/// let handle = chunks.handle();
-/// drop(chunks); // the client disconnected
-/// assert!(handle.wait().duration.as_secs() < 60);
-/// ```
-#[derive(Clone)]
-pub struct StopToken {
-    core: Arc<StreamCore>,
-}
-
-impl StopToken {
-    /// Returns whether the stream was stopped; costs one load.
-    pub fn is_stopped(&self) -> bool {
-        self.core.queue.is_stopped()
-    }
-
-    /// Resolves with the reason when the stream is stopped; with `None` when source and consumer
-    /// are done without a stop.
-    pub fn stopped(&self) -> impl Future<Output = Option<Error>> + Send + use<> {
-        let core = Arc::clone(&self.core);
-        poll_fn(move |cx| core.queue.poll_stopped(cx))
-    }
-
-    /// Runs a callback once when the stream is stopped, at once if it was already; never if the
-    /// stream ends otherwise. It runs on a separate thread, so it may block (cancel a query, kill a
-    /// child). If the system cannot start a thread, it runs on the thread that stops the stream.
-    pub fn on_stop(&self, callback: impl FnOnce(&Error) + Send + 'static) {
-        self.core.on_stop(Box::new(callback));
-    }
-}
-
-impl fmt::Debug for StopToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StopToken")
-            .field("stopped", &self.is_stopped())
-            .finish_non_exhaustive()
-    }
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
@@ -482,7 +361,7 @@ mod tests {
 
     /// A writer and its reader without a thread, with room for everything that a test writes.
     fn stream(options: StreamOptions) -> (StreamWriter, ChunkReader) {
-        let core = StreamCore::new(&options.buffer_bytes(1 << 20));
+        let core = options.buffer_bytes(1 << 20).new_stream();
         (StreamWriter::new(Arc::clone(&core)), ChunkReader::new(core))
     }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::producer::Producer;
 use crate::{
     error::{Error, ErrorKind},
-    streamer::StreamCore,
+    stream_core::StreamCore,
 };
 
 /// Receives a stream: it is registered, written to, then finished or aborted, exactly once.

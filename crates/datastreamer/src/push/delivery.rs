@@ -15,9 +15,9 @@ use super::consumer::Consumer;
 use crate::{
     block_on::block_on,
     error::{Error, ErrorKind},
+    handle::StreamHandle,
     reader::ChunkReader,
     record::Record,
-    streamer::StreamHandle,
 };
 
 /// Chunks that a consumer gets in one turn. The limit keeps a source that is always ahead from

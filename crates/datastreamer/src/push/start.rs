@@ -9,8 +9,9 @@ use super::{
 };
 use crate::{
     config::StreamOptions,
+    handle::StreamHandle,
     reader::ChunkReader,
-    streamer::{self, SourceResult, StreamCore, StreamHandle},
+    streamer::{self, SourceResult},
     writer::StreamWriter,
 };
 
@@ -89,7 +90,7 @@ where
         if let Some(why) = consumer.disconnected() {
             return Err(StartError::Disconnected(why));
         }
-        let core = StreamCore::new(&options);
+        let core = options.new_stream();
         let handle = StreamHandle::new(Arc::clone(&core));
         consumer
             .register_producer(Arc::new(handle.clone()))

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{consumer::Consumer, delivery::Delivery};
-use crate::{streamer::StreamHandle, sync::std_lock};
+use crate::{handle::StreamHandle, sync::std_lock};
 
 type Job = Box<dyn FnOnce() + Send>;
 
