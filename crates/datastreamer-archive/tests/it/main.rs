@@ -1,9 +1,8 @@
-//! The promises of this crate, checked through its public interface. What is
-//! written here is read back by others: GNU tar, bsdtar, Python's `tarfile` and
-//! the `tar` crate. The first three must be installed; a test without its
-//! reader fails, it does not pass over.
+//! The promises of this crate, tested through its public interface. Archives are
+//! read back by other programs: GNU tar, bsdtar, Python's `tarfile` and the `tar`
+//! crate. The first three must be installed: a test without its reader fails.
 
-// What tests call may fail as tests do; clippy knows only the test functions.
+// Helpers of tests may panic, too; clippy allows it only in the test functions.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod readers;

@@ -1,4 +1,4 @@
-//! Other people's readers of tar archives.
+//! Other programs that read tar archives.
 
 use std::ffi::OsStr;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What of a real tree gets into the archive, and what never does.
+//! Which entries of a directory tree are archived, and which never are.
 
 use std::cell::Cell;
 use std::ffi::{OsStr, OsString};

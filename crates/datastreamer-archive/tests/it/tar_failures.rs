@@ -1,4 +1,4 @@
-//! How an archive fails: by name, aloud and for good.
+//! Failures of an archive: they name the member, are reported, and are final.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};

@@ -1,4 +1,4 @@
-//! What the archive's bytes mean to others.
+//! How other programs read the archive's bytes.
 
 use std::fs;
 use std::io::{self, Read};

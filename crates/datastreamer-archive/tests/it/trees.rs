@@ -1,4 +1,4 @@
-//! Real directory trees, and what must be the same in a copy.
+//! Directory trees on disk, and what must be the same in a copy.
 
 use std::collections::BTreeMap;
 use std::fs;

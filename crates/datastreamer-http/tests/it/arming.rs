@@ -1,5 +1,5 @@
-//! SO_LINGER is {on, 0} from before the first byte of a stream until after the flush behind its
-//! last byte, by the kernel's own word: see `support::spy`.
+//! SO_LINGER is {on, 0} from before the first byte of a stream until after the flush that follows its
+//! last byte, as read back from the kernel: see `support::spy`.
 
 use std::{
     io::{self, Read, Write},
@@ -48,7 +48,7 @@ fn a_socket_is_armed_before_the_first_byte_and_disarmed_behind_the_last() {
     client.ask("/");
     let head = client.read_head();
     client.read_at_least(100_000);
-    // All that was written is flushed, and the response is not over.
+    // Everything written so far is flushed, and the response has not ended.
     thread::sleep(A_WHILE);
     let spy = serving.spy(0);
     assert_eq!(spy.events(), [Event::Armed]);
@@ -124,7 +124,7 @@ fn an_http_2_connection_that_ends_in_the_middle_of_a_response_is_reset() {
     assert!(!spy.events().contains(&Event::ShutDown), "a FIN first");
 }
 
-/// A socket that takes everything and notes what is done to it.
+/// A socket that takes everything and records the calls.
 #[derive(Clone, Default)]
 struct Fake(Arc<Mutex<Vec<Event>>>);
 
@@ -203,7 +203,7 @@ async fn a_kept_connection_keeps_no_stream_of_a_socket_that_is_gone() {
             .await;
         bodies.push(response.into_body());
     }
-    // One has ended and is not flushed, one ends when the socket is gone.
+    // One has ended and is not flushed, one ends after the socket was dropped.
     let late = bodies.pop().unwrap();
     bodies.pop().unwrap().collect().await.unwrap();
     assert_eq!(streams[0].record().outcome, None);
@@ -228,7 +228,7 @@ async fn a_shutdown_in_the_middle_of_a_response_sends_no_fin() {
     assert!(io.as_mut().poll_write(cx, b"a head").is_ready());
     assert!(io.as_mut().poll_flush(cx).is_ready());
     assert_eq!(fake.events(), [Event::Armed]);
-    // Whoever reads a FIN before the reset may have taken it for the end.
+    // A client that reads a FIN before the reset may take it for the end.
     assert!(io.as_mut().poll_shutdown(cx).is_ready());
     assert_eq!(fake.events(), [Event::Armed]);
     drop(response);

@@ -1,4 +1,4 @@
-//! `axum::serve` over an `ArmedListener`: what every connection promises holds there too.
+//! `axum::serve` over an `ArmedListener` keeps the promises of every armed connection.
 
 use std::{fmt::Debug, net::SocketAddr, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Content coding: negotiated, right, flushed in time, on a thread of its own, and no end that is
-//! none.
+//! Content coding: negotiated, correct, flushed in time, on its own thread, and with a clean end only
+//! for a complete file.
 
 use std::{
     convert::Infallible,
@@ -28,7 +28,7 @@ use crate::support::{
 };
 
 const CODINGS: [&str; 2] = ["gzip", "zstd"];
-/// From a hang-up until the source is told: a few wake-ups and a thread.
+/// From a hang-up until the source is stopped: a few wake-ups and the start of a thread.
 const TOLD_WITHIN: Duration = Duration::from_millis(50);
 
 fn serve(source: impl Fn(&Request<()>) -> Source + Send + Sync + 'static) -> Serving {
@@ -51,7 +51,7 @@ fn get(serving: &Serving, coding: &str) -> Received {
     client.read_response()
 }
 
-/// Decodes what there is; says whether the coding's own end was there.
+/// Decodes all bytes; also returns whether the coding's own end was among them.
 fn decode(coding: &str, coded: &[u8]) -> (Vec<u8>, bool) {
     let mut decoded = Vec::new();
     let mut decoder: Box<dyn Read + '_> = match coding {
@@ -209,8 +209,8 @@ fn bytes_before_a_silence_arrive_decodable() {
         while decode(coding, &coded).0 != b"a row\n" {
             coded.extend(client.read_at_least(1));
         }
-        // A look of the watchdog each for the plain bytes and for the coded ones, and a busy
-        // machine.
+        // One check of the watchdog for the plain bytes, one for the coded ones, and a reserve for
+        // a busy machine.
         let waited = asked.elapsed();
         assert!(
             waited < 2 * DEFAULT_FLUSH_AFTER + DEFAULT_FLUSH_AFTER,
@@ -270,7 +270,7 @@ fn a_client_that_leaves_is_told_to_a_silent_source_behind_the_coder() {
     }
 }
 
-/// Serves coded files from a pool of one place.
+/// Serves coded files from a pool with one place.
 fn serve_from(
     pool: &StreamPool,
     started: &Started,
@@ -378,7 +378,7 @@ fn an_async_source_behind_the_coder_has_its_runtime() {
     }
 }
 
-/// Processor time of this process's threads with a name, from the scheduler's own count.
+/// The CPU time of this process's threads with a name, as counted by the scheduler.
 fn cpu_time(thread_name: &str) -> Duration {
     let mut nanoseconds = 0;
     for task in fs::read_dir("/proc/self/task").unwrap() {

@@ -1,4 +1,4 @@
-//! When the head goes out, and what it says.
+//! When the head is sent, and what it contains.
 
 use std::time::{Duration, Instant};
 
@@ -82,7 +82,7 @@ fn a_promised_length_is_told_before_the_file_is_done() {
     });
     let mut client = Raw::connect(serving.address());
     client.ask("/");
-    // Committed by time or by bytes: the last chunk waits for the source's word.
+    // Committed by time or by bytes: the last chunk waits for the source's result.
     let opener = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(100));
         drop(open);

@@ -1,4 +1,5 @@
-//! Failures before the head: a real status, a problem that can be read, a connection that lives.
+//! Failures before the head: an error status, a problem that can be parsed, and the connection
+//! remains usable.
 
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ fn serve(source: impl Fn() -> Source + Send + Sync + 'static) -> Serving {
     })
 }
 
-/// Checks that this is a problem as RFC 9457 has it; returns its detail.
+/// Checks that this is a problem details object (RFC 9457); returns its detail.
 fn problem(received: &Received, status: u16) -> String {
     assert_eq!(received.head.status, status);
     assert_eq!(received.end, End::Whole);
@@ -46,7 +47,7 @@ fn problem(received: &Received, status: u16) -> String {
 
 #[test]
 fn an_early_failure_has_a_status_and_says_why() {
-    // Within the commit window: also when something was written already.
+    // Within the commit window, even if something was written already.
     for written in [0, 1, 10_000] {
         let serving = serve(move || fails_after(written, 100));
         let mut client = Raw::connect(serving.address());

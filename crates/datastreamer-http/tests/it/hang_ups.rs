@@ -1,4 +1,4 @@
-//! The client leaves: the source is told now, whatever it is doing.
+//! The client disconnects: the source is stopped at once, whatever it is doing.
 
 use std::{
     sync::{Arc, Mutex},
@@ -44,8 +44,8 @@ fn serve(probes: &Arc<Mutex<Vec<Probe>>>) -> Serving {
     })
 }
 
-/// Leaves in the middle of a response, so many times, with a pipelined request or none; returns how long each source waited to be
-/// told, the shortest time first.
+/// Disconnects in the middle of a response, many times, with or without a pipelined request. Returns
+/// how long it took until each source was stopped, the shortest time first.
 fn leave(path: &str, pipelined: &str) -> Vec<Duration> {
     let probes = Arc::default();
     let serving = serve(&probes);
@@ -69,8 +69,8 @@ fn leave(path: &str, pipelined: &str) -> Vec<Duration> {
     waits
 }
 
-/// Two tries of the 200 may be late. A machine that is busy with other things gets a second and a
-/// third chance: the promise is about this program.
+/// Two of the 200 tries may be late. On a busy machine there is a second and a third attempt, because
+/// the promise is only about this program.
 fn assert_told_in_time(path: &str, pipelined: &str) {
     let mut seen = Vec::new();
     for _ in 0..3 {
@@ -106,7 +106,7 @@ fn a_source_that_waits_for_a_stalled_client_is_told_when_the_client_leaves() {
     let mut client = Raw::connect_narrow(serving.address());
     client.ask("/endless");
     client.read_head();
-    // Long enough for every buffer to be full.
+    // Long enough for all buffers to fill.
     std::thread::sleep(Duration::from_millis(300));
     let left = Instant::now();
     drop(client);

@@ -1,4 +1,4 @@
-//! HTTP/1.0 cannot tell the end of a stream from its failure: a length, or a refusal.
+//! HTTP/1.0 cannot distinguish the end of a stream from its failure: it gets a length, or a refusal.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ fn a_known_length_is_served() {
 
 #[test]
 fn a_known_length_is_served_to_clients_that_accept_a_coding() {
-    // A coded body has no known length: the plain one beats a refusal.
+    // The length of a coded body is unknown: an uncoded response is better than a refusal.
     let serving = serve(&Probe::new());
     let (received, close) = get(&serving, "/known", "Accept-Encoding: gzip\r\n");
     assert_eq!(received.head.status, 200);

@@ -1,4 +1,5 @@
-//! Failures after the head: every valid byte, then a reset, and never the end of the framing.
+//! Failures after the head: the client gets every valid byte, then a reset, and never the end of the
+//! framing.
 
 use std::{
     thread,
@@ -16,7 +17,7 @@ use crate::support::{
     streams::{Started, gate, writes_then_waits},
 };
 
-/// Before anything, in the first piece, at what buffers usually hold, beyond it, far beyond it.
+/// Before the first byte, in the first piece, at usual buffer sizes, beyond them, far beyond them.
 const OFFSETS: [usize; 6] = [0, 1, 1000, 65_536, 200_000, 5_000_000];
 
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +37,7 @@ impl Failure {
     }
 }
 
-/// Commits at the first byte, so that every failure but one before it comes after the head.
+/// Commits at the first byte, so that every failure after it comes after the head.
 fn download() -> Download {
     Download::new("text/plain").commit_bytes(1)
 }
@@ -65,7 +66,7 @@ fn a_failure_gives_every_valid_byte_and_then_resets() {
             let received = Raw::connect(serving.address()).get("/");
             assert!(received.head.is_chunked());
             assert_fails_after(&received, after, &format!("{failure:?} after {after}"));
-            // Never disarmed, never shut down in good order.
+            // Never disarmed, never shut down cleanly.
             let spy = serving.spy(0);
             spy.wait_dropped();
             assert_eq!(spy.events(), [Event::Armed, Event::Dropped]);
@@ -95,7 +96,7 @@ fn a_failure_before_the_first_byte_and_after_the_head_resets() {
 
 #[test]
 fn where_the_connection_closes_anyway_a_failure_breaks_the_framing_too() {
-    // To node's fetch a reset alone is the end there: it has read `Connection: close`.
+    // After `Connection: close`, node's fetch takes a reset alone for the end.
     const VALID_BYTES: usize = 200_000;
     for failure in FAILURES {
         for (asked, spoilt) in [("", false), ("Connection: x, Close\r\n", true)] {
@@ -110,7 +111,7 @@ fn where_the_connection_closes_anyway_a_failure_breaks_the_framing_too() {
             let digits = String::from_utf8(rest).unwrap();
             assert!(!spoilt || u64::from_str_radix(&digits, 16).is_err());
         }
-        // Counted bytes are data: nothing is added to them.
+        // With a known length every byte is data: nothing may be added.
         let serving = serve_failing(failure, VALID_BYTES, Some(VALID_BYTES as u64 + 100));
         let mut client = Raw::connect(serving.address());
         client.ask_with("/", "Connection: close\r\n");
@@ -172,12 +173,12 @@ fn a_slow_reader_gets_every_valid_byte_before_the_reset() {
     }
 }
 
-/// What a reader that takes nothing may cost after the failure: the drain, the looks at whether
-/// there is a failure, and a busy machine.
+/// How long a client that takes nothing may delay the failure: the drain, the interval of the checks,
+/// and a reserve for a busy machine.
 const STALLED_LIMIT: Duration = Duration::from_secs(4);
 
-/// Serves a file that stops somewhere beyond what a client that reads nothing lets in, all of it
-/// written: the source is never blocked.
+/// Serves a file that fails only after more bytes than a client that reads nothing accepts. All of
+/// them fit into the buffer: the source is never blocked.
 fn serve_stalled(started: Started, source: impl Fn() -> Source + Send + Sync + 'static) -> Serving {
     Setup::HTTP1.serve(move |request| {
         let (started, source) = (started.clone(), source());
@@ -192,7 +193,7 @@ fn assert_ends_in_time(serving: &Serving, failed: Instant, client: &mut Raw) {
     let dropped = serving.spy(0).wait_dropped();
     let waited = dropped.saturating_duration_since(failed);
     assert!(waited < STALLED_LIMIT, "{waited:?}");
-    // What was sent before the reset is valid, and it does not look whole.
+    // The bytes before the reset are valid, and the file does not look complete.
     let head = client.read_head();
     let (body, end) = client.read_body(&head);
     assert_eq!(end, End::Reset);

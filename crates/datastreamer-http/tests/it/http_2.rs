@@ -1,4 +1,4 @@
-//! HTTP/2: a failed stream is reset with INTERNAL_ERROR, and its neighbours know nothing of it.
+//! HTTP/2: a failed stream is reset with INTERNAL_ERROR, and other streams are not affected.
 
 use std::{
     thread,
@@ -198,7 +198,7 @@ fn a_stalled_stream_is_dropped_in_time_and_gives_its_place_back() {
     let waited = since.elapsed();
     assert!(waited < 5 * CLIENT_STALL + DRAIN_MAX, "{waited:?}");
     eventually("the place is free", || pool.active() == 0);
-    // Nothing else moved on it: the connection is lost, and not in good order.
+    // Nothing else moved on it: the connection is aborted.
     assert!(matches!(stalled.read().1, End::Lost(_)));
     assert!(!serving.spy(0).events().contains(&Event::ShutDown));
 }
@@ -266,7 +266,7 @@ fn a_stream_that_stalls_on_its_last_bytes_gives_its_place_back() {
 #[test]
 fn a_response_is_complete_only_when_the_client_has_let_its_last_byte_in() {
     const BYTES: usize = 1000;
-    // Whole in the commit window, and with a promised length.
+    // Complete within the commit window, and with a promised length.
     for (length, commit_bytes) in [(None, BYTES + 1), (Some(BYTES as u64), 1)] {
         let (started, pool) = (Started::default(), two_places());
         let (its_started, its_pool) = (started.clone(), pool.clone());

@@ -1,4 +1,4 @@
-//! Many responses over one connection: each whole, and the connection at peace between them.
+//! Many responses over one connection: each is complete, and the connection is disarmed between them.
 
 use datastreamer_http::{Download, DownloadBody};
 use datastreamer_testkit::{fails_after, noise, noise_source};
@@ -25,7 +25,7 @@ fn serve_noise() -> Serving {
     })
 }
 
-/// Sizes around nothing, the chunk and the commit window, and in between.
+/// Sizes around zero, the chunk and the commit window, and in between.
 fn size_of(request: usize) -> usize {
     match request % 10 {
         0 => 0,

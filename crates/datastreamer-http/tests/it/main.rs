@@ -1,10 +1,10 @@
-//! The promises of this crate, seen from the other end of real sockets.
+//! The promises of this crate, tested by clients over real sockets.
 //!
-//! This file owns the list of subjects. What they share is in `support`: a server whose sockets
-//! are spied on, a raw client that sees every byte and how the connection ended, an HTTP/2 client
-//! that decides about its windows.
+//! This file only lists the subjects. `support` has what they share: a server that records what
+//! happens to its sockets, a raw client that sees every byte and how the connection ended, an HTTP/2
+//! client that controls its windows.
 
-// What tests call may fail as tests do; clippy knows only the test functions.
+// Helpers of tests may panic, too; clippy allows it only in the test functions.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod arming;

@@ -1,4 +1,4 @@
-//! What the record of a response says: complete only when the last byte has left.
+//! The record of a response: complete only when the last byte has been sent.
 
 use std::{
     thread,
@@ -32,10 +32,10 @@ fn serve(
     })
 }
 
-/// More than what goes into the kernel, less than what hyper takes: its last byte waits in hyper.
+/// More than the kernel takes, less than hyper takes: the last byte waits in hyper.
 const STUCK_BYTES: usize = 400_000;
 
-/// Waits until hyper has everything and the socket does not.
+/// Waits until hyper has taken everything and the socket has not.
 fn wait_stuck(started: &Started) {
     let handle = started.handle(0);
     eventually("hyper has the last byte", || {

@@ -1,4 +1,4 @@
-//! What every way out of a stream owes its client.
+//! The contract that every consumer of a stream must keep.
 
 use std::{pin::pin, time::Instant};
 
@@ -13,7 +13,7 @@ use crate::{
     watched::{Fails, Watched},
 };
 
-/// Below every file of the contract's that is to be seen cut into parts.
+/// Smaller than every file of the contract that must be divided into parts.
 const PART_BYTES: usize = 10_000;
 
 struct Upload {
@@ -42,10 +42,10 @@ impl WayOut for Upload {
         })
     }
 
-    /// Leaves when the store has been given so many bytes.
+    /// Disconnects when the store has received this many bytes.
     fn leave_after(&self, options: StreamOptions, source: Source, bytes: u64) -> Instant {
         let place = (self.place)();
-        // Held back, or it would have its 10,000 parts of a byte before anybody leaves.
+        // Delayed, or the store would have its 10,000 parts of one byte before the disconnection.
         let store = Watched::new(place.store.clone(), Fails::Never).held_back();
         let runtime = Runtime::new().unwrap();
         runtime.block_on(async {

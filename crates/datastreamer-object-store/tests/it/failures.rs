@@ -158,7 +158,7 @@ async fn a_part_that_fails_while_the_source_is_silent_is_told_at_once() {
 
 #[tokio::test]
 async fn an_object_that_is_a_directory_is_told_with_what_it_leaves() {
-    // object_store's local store removes its staged file only if the last rename works.
+    // object_store's local store removes its temporary file only if the last rename succeeds.
     let place = Place::local();
     let directory = place.directory.as_ref().unwrap().path();
     std::fs::create_dir_all(directory.join("stars.csv/full")).unwrap();

@@ -1,4 +1,4 @@
-//! Bounds: parts in flight, bytes in memory, time.
+//! Limits: parts in flight, bytes in memory, time.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ async fn a_slow_store_holds_the_source_back() {
     let watch = async {
         let written_max = ((PARTS_IN_FLIGHT + 1) * PART_BYTES + BUFFER_BYTES) as u64;
         for parts_let_through in 0..10 {
-            // Until the source stands.
+            // Until the source is blocked.
             let mut written = 0;
             loop {
                 sleep(Duration::from_millis(20)).await;
@@ -89,7 +89,7 @@ async fn a_last_request_that_hangs_meets_the_streams_deadline() {
     }
 }
 
-/// Chunks that are all there and a store that takes all at once must not keep the thread.
+/// If all chunks are there and the store is always ready, the upload must still yield.
 #[tokio::test]
 async fn other_tasks_run_beside_an_upload_that_never_waits() {
     let chunks_written = 1000;
@@ -108,6 +108,6 @@ async fn other_tasks_run_beside_an_upload_that_never_waits() {
         tokio::task::yield_now().await;
     }
     uploading.await.unwrap().unwrap();
-    // tokio gives a task 128 steps at a time.
+    // tokio lets a task take 128 steps before it must yield.
     assert!(others_ran > chunks_written / 256, "{others_ran} times");
 }

@@ -1,4 +1,4 @@
-//! Futures that are dropped: nothing of the object stays.
+//! Futures that are dropped: nothing of the object remains.
 
 use std::{
     future::Future,
@@ -128,7 +128,7 @@ fn without_a_runtime_a_directory_cleans_up_by_itself() {
     assert_eq!(place.files(), [""; 0]);
 }
 
-/// The smallest executor.
+/// A minimal executor.
 fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {

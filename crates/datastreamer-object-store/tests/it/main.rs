@@ -1,7 +1,7 @@
-//! The promises of this crate, checked through its public interface: `contract` runs what every
-//! way out of a stream owes its client, the others add what only an upload has.
+//! The promises of this crate, tested through its public interface. `contract` runs the contract of
+//! all consumers, the other files test what only an upload has.
 
-// What tests call may fail as tests do; clippy knows only the test functions.
+// Helpers of tests may panic, too; clippy allows it only in the test functions.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod contract;

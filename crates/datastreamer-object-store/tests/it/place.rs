@@ -1,4 +1,4 @@
-//! Where tests upload to, and what is to be seen there after.
+//! The stores to which tests upload, and what they contain afterwards.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,10 +11,10 @@ use object_store::{
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
-/// Small parts, so that a few kilobytes already make many.
+/// Small parts, so that a few kilobytes make many of them.
 pub(crate) const PART_BYTES: usize = 1000;
 
-/// A store of its own.
+/// A store that only one test uses.
 pub(crate) struct Place {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) directory: Option<TempDir>,
@@ -44,7 +44,7 @@ impl Place {
         upload_to(self.store.as_ref(), chunks).await
     }
 
-    /// The object's bytes.
+    /// Returns the object's bytes.
     pub(crate) async fn object(&self) -> Option<Vec<u8>> {
         match self.store.get(&path()).await {
             Ok(got) => Some(got.bytes().await.unwrap().into()),
@@ -53,13 +53,13 @@ impl Place {
         }
     }
 
-    /// Neither an object nor, in a directory, a staged part of one.
+    /// Checks that there is neither an object nor, in a directory, a temporary file of one.
     pub(crate) async fn assert_empty(&self) {
         assert!(self.object().await.is_none(), "{}: an object", self.store);
         assert_eq!(self.files(), [""; 0], "{}", self.store);
     }
 
-    /// What lies in the directory, staged parts included.
+    /// Returns the names in the directory, including temporary files.
     pub(crate) fn files(&self) -> Vec<String> {
         let entries = self.directory.iter().flat_map(|directory| {
             let entries = directory.path().read_dir().unwrap();
@@ -77,7 +77,7 @@ pub(crate) fn options() -> UploadOptions {
     UploadOptions::new().part_bytes(PART_BYTES)
 }
 
-/// Uploads in small parts; loud if that hangs.
+/// Uploads in small parts; panics if that hangs.
 pub(crate) async fn upload_to(
     store: &dyn ObjectStore,
     chunks: ChunkReader,
@@ -87,7 +87,7 @@ pub(crate) async fn upload_to(
         .expect("the upload hangs")
 }
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 pub(crate) async fn until(mut holds: impl FnMut() -> bool) {
     let waiting = async {
         while !holds() {

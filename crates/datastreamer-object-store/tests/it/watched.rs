@@ -1,4 +1,4 @@
-//! A store that is watched, held back and made to fail.
+//! A store that records its requests, and can be delayed and made to fail.
 
 use std::{
     fmt,
@@ -15,23 +15,23 @@ use object_store::{
 };
 use tokio::sync::Semaphore;
 
-/// What the store said in place of doing it.
+/// The error that the store returns instead of doing its work.
 pub(crate) const REFUSAL: &str = "the store is on fire";
 
-/// A request that fails.
+/// Which request fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fails {
     Never,
     Put,
     Begin,
-    /// The nth part, from 0.
+    /// The nth part, counted from 0.
     Part(usize),
-    /// The nth part panics in the store's code.
+    /// The nth part, by a panic in the store's code.
     PartPanics(usize),
     Complete,
 }
 
-/// Passes everything on, watches, and fails where it is told to.
+/// Passes requests on, records them, and fails where the test wants it.
 #[derive(Clone, Debug)]
 pub(crate) struct Watched {
     inner: Arc<dyn ObjectStore>,
@@ -42,7 +42,7 @@ pub(crate) struct Watched {
     seen: Arc<Mutex<Seen>>,
 }
 
-/// What has been asked of the store.
+/// The requests that the store has received.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) puts: usize,
@@ -220,7 +220,7 @@ impl MultipartUpload for WatchedUpload {
             store.pass().await;
             store.check(Fails::Part(nth))?;
             if store.fails == Fails::PartPanics(nth) {
-                // Without a word on standard error: the panic is what the test wants.
+                // Without a message on standard error: the test wants this panic.
                 std::panic::resume_unwind(Box::new(REFUSAL));
             }
             sent.await

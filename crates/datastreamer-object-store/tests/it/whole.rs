@@ -1,4 +1,4 @@
-//! Files that arrive.
+//! Files that become objects.
 
 use datastreamer::{Outcome, StreamOptions, stream_out};
 use datastreamer_object_store::{PARTS_MAX, UploadOptions, upload};
@@ -52,7 +52,7 @@ async fn all_parts_but_the_last_have_the_same_size() {
     let store = Watched::new(place.store.clone(), Fails::Never);
     let chunks = stream_out(noise_source(3 * PART_BYTES as u64 + 17, 100));
     crate::place::upload_to(&store, chunks).await.unwrap();
-    // A removal that were under way would have its turn here.
+    // If a removal were in progress, it would run here.
     tokio::task::yield_now().await;
     let seen = store.seen();
     assert_eq!(seen.part_bytes, [PART_BYTES, PART_BYTES, PART_BYTES, 17]);

@@ -1,4 +1,4 @@
-//! An HTTP/2 client by prior knowledge that decides about its windows and sees each reset.
+//! An HTTP/2 client (by prior knowledge) that controls its windows and sees each reset.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -23,13 +23,13 @@ pub(crate) enum End {
     Lost(String),
 }
 
-/// A connection, in an event loop of its own; dropping it closes the connection.
+/// A connection with its own event loop; dropping it closes the connection.
 pub(crate) struct Client {
     requests: client::SendRequest<Bytes>,
     runtime: Runtime,
 }
 
-/// A response under way.
+/// A response that is being received.
 pub(crate) struct Response {
     pub(crate) head: Parts,
     body: RecvStream,
@@ -37,12 +37,12 @@ pub(crate) struct Response {
 }
 
 impl Client {
-    /// Connects with windows that are no hindrance.
+    /// Connects with windows that never close.
     pub(crate) fn connect(address: SocketAddr) -> Self {
         Self::connect_with_window(address, 1 << 24)
     }
 
-    /// Connects; `stream_window_bytes` is what each stream may send ahead of the reading.
+    /// Connects; each stream may send `stream_window_bytes` that are not yet read.
     pub(crate) fn connect_with_window(address: SocketAddr, stream_window_bytes: u32) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -64,7 +64,7 @@ impl Client {
         Self { requests, runtime }
     }
 
-    /// Asks for a path and waits for the head.
+    /// Requests a path and waits for the head.
     pub(crate) fn ask(&self, path: &str) -> Response {
         let request = Request::get(format!("http://localhost{path}"))
             .body(())
@@ -88,12 +88,12 @@ fn wait<T>(event_loop: &Handle, what: impl Future<Output = T>) -> T {
 }
 
 impl Response {
-    /// Reads all that comes, as fast as it comes.
+    /// Reads everything, without a limit of the rate.
     pub(crate) fn read(self) -> (Vec<u8>, End) {
         self.read_paced(None)
     }
 
-    /// Reads all that comes, at most so many bytes in a second.
+    /// Reads everything, at most at this rate in bytes per second.
     pub(crate) fn read_paced(mut self, bytes_per_second: Option<u64>) -> (Vec<u8>, End) {
         let mut body = Vec::new();
         let event_loop = self.event_loop.clone();
@@ -107,7 +107,7 @@ impl Response {
                         if let Some(rate) = bytes_per_second {
                             sleep(Duration::from_secs_f64(data.len() as f64 / rate as f64)).await;
                         }
-                        // Fails after the end of the stream, when nothing is left to let in.
+                        // Fails after the end of the stream, when no window is needed.
                         let _ = self.body.flow_control().release_capacity(data.len());
                     }
                 }
@@ -116,7 +116,7 @@ impl Response {
         (body, end)
     }
 
-    /// Waits for the first bytes and takes no more: the window stays as full as it is.
+    /// Waits for the first bytes and takes no more: the window does not open any further.
     pub(crate) fn peek(&mut self) -> Bytes {
         let event_loop = self.event_loop.clone();
         wait(&event_loop, async {

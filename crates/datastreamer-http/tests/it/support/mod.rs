@@ -1,4 +1,4 @@
-//! What the tests share. This file owns the list.
+//! What the tests share. This file only lists it.
 
 pub(crate) mod h2_client;
 pub(crate) mod raw;

@@ -1,4 +1,4 @@
-//! A raw HTTP/1 client: it sees every byte of the framing, and how the connection ended.
+//! A raw HTTP/1 client that sees every byte of the framing, and how the connection ended.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -9,7 +9,7 @@ use std::{
 
 use socket2::{Domain, Socket, Type};
 
-/// What a read may take: far beyond every deadline that is tested.
+/// The limit of a read: far longer than every deadline that is tested.
 const READ_LIMIT: Duration = Duration::from_secs(20);
 
 /// How a response ended.
@@ -21,7 +21,7 @@ pub(crate) enum End {
     Reset,
     /// By a FIN before the framing's end: what some clients take for the end of the file.
     Fin,
-    /// Nothing came any more.
+    /// Nothing was received any more.
     Nothing,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Head {
     headers: Vec<(String, String)>,
 }
 
-/// A response as far as it came.
+/// A response, as far as it was received.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
     pub(crate) head: Head,
@@ -69,10 +69,10 @@ pub(crate) struct Raw {
     output: TcpStream,
 }
 
-/// Reads no faster than it is told to.
+/// Limits the rate of reading.
 struct Paced {
     tcp: TcpStream,
-    /// 0: as fast as it comes.
+    /// 0: no limit.
     bytes_per_second: u64,
 }
 
@@ -93,7 +93,7 @@ impl Raw {
         Self::over(TcpStream::connect(address).unwrap())
     }
 
-    /// Connects with a receive buffer that is so small that the server feels how this side reads.
+    /// Connects with a receive buffer so small that a slow reader slows down the server.
     pub(crate) fn connect_narrow(address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(16 * 1024).unwrap();
@@ -114,7 +114,7 @@ impl Raw {
         }
     }
 
-    /// Reads no faster from now on.
+    /// Limits the rate of reading from now on.
     pub(crate) fn pace(&mut self, bytes_per_second: u64) {
         self.input.get_mut().bytes_per_second = bytes_per_second;
     }
@@ -123,19 +123,19 @@ impl Raw {
         self.output.write_all(text.as_bytes()).unwrap();
     }
 
-    /// Asks for a path with HTTP/1.1.
+    /// Requests a path with HTTP/1.1.
     pub(crate) fn ask(&mut self, path: &str) {
         self.ask_with(path, "");
     }
 
-    /// Asks for a path with further header lines, each ended by CR LF.
+    /// Requests a path with more header lines, each ended by CR LF.
     pub(crate) fn ask_with(&mut self, path: &str, headers: &str) {
         self.send(&format!(
             "GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"
         ));
     }
 
-    /// Asks for a path and reads all of the response.
+    /// Requests a path and reads the complete response.
     pub(crate) fn get(&mut self, path: &str) -> Received {
         self.ask(path);
         self.read_response()
@@ -169,7 +169,7 @@ impl Raw {
         }
     }
 
-    /// Reads a body to its end, whatever that is; keeps every byte that the framing vouches for.
+    /// Reads a body to its end, whatever that is; keeps every byte that belongs to the framing.
     pub(crate) fn read_body(&mut self, head: &Head) -> (Vec<u8>, End) {
         let mut body = Vec::new();
         let end = match head.content_length() {
@@ -179,7 +179,7 @@ impl Raw {
         (body, end.err().unwrap_or(End::Whole))
     }
 
-    /// Reads so many bytes of a chunked body and no further chunk.
+    /// Reads at least this many bytes of a chunked body, and no further chunk.
     pub(crate) fn read_at_least(&mut self, bytes: usize) -> Vec<u8> {
         let mut body = Vec::new();
         while body.len() < bytes {
@@ -188,7 +188,7 @@ impl Raw {
         body
     }
 
-    /// Reads whatever still comes, as it is.
+    /// Reads all remaining bytes without parsing them.
     pub(crate) fn read_rest(&mut self) -> (Vec<u8>, End) {
         let mut rest = Vec::new();
         let end = match self.input.read_to_end(&mut rest) {
@@ -198,7 +198,7 @@ impl Raw {
         (rest, end)
     }
 
-    /// Reads what comes after a response: how the server closes the connection.
+    /// Reads after a response until the server closes the connection; returns how it did.
     pub(crate) fn read_close(&mut self) -> End {
         let mut byte = [0];
         match self.input.read(&mut byte) {
@@ -253,7 +253,7 @@ fn end_of(error: &io::Error) -> End {
     }
 }
 
-/// Connects, gets a path, and says when its end came.
+/// Connects, requests a path, and returns when its end was received.
 pub(crate) fn get(address: SocketAddr, path: &str) -> (Received, Instant) {
     let received = Raw::connect(address).get(path);
     (received, Instant::now())

@@ -1,4 +1,4 @@
-//! A server under test: hyper over `Armed` sockets that are spied on, in an event loop of one
+//! A server under test: hyper over `Armed` sockets whose calls are recorded, in an event loop of one
 //! thread.
 
 use std::{
@@ -33,15 +33,15 @@ use super::spy::Spy;
 /// What a service returns.
 pub(crate) type Answer = Pin<Box<dyn Future<Output = Response<DownloadBody>> + Send>>;
 
-/// What answers each request; the connection is among the request's extensions.
+/// Answers each request; the connection is in the request's extensions.
 type Service = Arc<dyn Fn(Request<()>) -> Answer + Send + Sync>;
 
-/// How to serve.
+/// The settings of a server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {
     pub(crate) http2: bool,
     pub(crate) write_stall: Option<Duration>,
-    /// What hyper may hold of an HTTP/1.1 response; `None`: its default.
+    /// How many bytes of an HTTP/1.1 response hyper may buffer; `None`: its default.
     pub(crate) http1_buffer_bytes: Option<usize>,
 }
 
@@ -127,12 +127,12 @@ impl Serving {
         self.spies.lock().unwrap()[index].clone()
     }
 
-    /// Closes each connection as soon as it has nothing more to say.
+    /// Closes each connection once its current response is sent.
     pub(crate) fn close_gracefully(&self) {
         self.close.send(()).unwrap();
     }
 
-    /// Ends the event loop with all that runs in it, as the end of the process would.
+    /// Ends the event loop with everything that runs in it, as the end of the process would.
     pub(crate) fn crash(mut self) {
         self.end();
     }
@@ -166,7 +166,7 @@ async fn serve_one(
         let answer = service(Request::from_parts(parts, ()));
         async { Ok::<_, Infallible>(answer.await) }
     });
-    // How a connection ended is for the client and the spy to tell.
+    // The client and the spy report how a connection ended.
     if setup.http2 {
         let served = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())

@@ -1,4 +1,4 @@
-//! A socket that notes what is done to it and passes it on to the real one.
+//! A socket that records the calls and passes them on to the real one.
 
 use std::{
     io::{self, IoSlice},
@@ -16,7 +16,7 @@ use tokio::{
     net::TcpStream,
 };
 
-/// What was done to a socket.
+/// A recorded call to a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     Armed,
@@ -25,7 +25,7 @@ pub(crate) enum Event {
     Dropped,
 }
 
-/// What is known of one connection of a server. Clones share it.
+/// What was recorded about one connection of a server. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Spy {
     seen: Arc<Mutex<Seen>>,
@@ -34,7 +34,7 @@ pub(crate) struct Spy {
 #[derive(Clone, Debug, Default)]
 struct Seen {
     events: Vec<Event>,
-    /// Bytes that went out while the kernel said SO_LINGER {on, 0}, and while it did not.
+    /// Bytes that were written while the kernel had SO_LINGER {on, 0}, and while it did not.
     bytes_armed: u64,
     bytes_unarmed: u64,
     dropped: Option<Instant>,
@@ -60,7 +60,7 @@ impl Spy {
         self.seen.lock().unwrap().bytes_unarmed
     }
 
-    /// Waits until the server has let go of the socket; returns when that was.
+    /// Waits until the server has dropped the socket; returns when that was.
     pub(crate) fn wait_dropped(&self) -> Instant {
         eventually("the end of the connection", || {
             self.seen.lock().unwrap().dropped.is_some()
@@ -68,7 +68,7 @@ impl Spy {
         self.seen.lock().unwrap().dropped.unwrap()
     }
 
-    /// Waits until the last thing that was done to SO_LINGER is this.
+    /// Waits until the last change of SO_LINGER is this one.
     pub(crate) fn wait_last(&self, event: Event) {
         eventually("the socket is armed or disarmed", || {
             self.events().last() == Some(&event)
@@ -108,7 +108,7 @@ impl Spied {
 impl Socket for Spied {
     fn arm(&self, reset: bool) -> io::Result<()> {
         self.tcp.arm(reset)?;
-        // The kernel's word, not ours.
+        // Read from the kernel, not from our own records.
         let linger = SockRef::from(&self.tcp).linger()?;
         assert_eq!(linger, reset.then_some(Duration::ZERO));
         self.spy.note(match reset {

@@ -1,4 +1,4 @@
-//! Sources that tests steer, and the responses that they become.
+//! Sources that tests control, and the responses made from them.
 
 use std::{
     sync::{
@@ -11,10 +11,10 @@ use std::{
 use datastreamer::{StreamHandle, StreamWriter};
 use datastreamer_testkit::{BoxError, DEADLINE, Source, eventually, fill_noise};
 
-/// Opens what waits for it. Dropping it opens too.
+/// Opens a gate. Dropping it opens the gate, too.
 pub(crate) type Opener = Sender<()>;
 
-/// What a source waits for, once.
+/// A gate for which a source waits once.
 #[derive(Clone)]
 pub(crate) struct Gate(Arc<Mutex<Receiver<()>>>);
 
@@ -37,7 +37,7 @@ pub(crate) fn write_noise(out: &StreamWriter, offset: u64, bytes: usize) -> Resu
     Ok(out.write_slice(&buffer)?)
 }
 
-/// Writes some noise, hands it over, waits for the gate, goes on as told.
+/// Writes some noise, flushes it, waits for the gate, then ends as requested.
 pub(crate) fn writes_then_waits(bytes: usize, gate: Gate, then: Source) -> Source {
     Box::new(move |out| {
         write_noise(out, 0, bytes)?;
@@ -47,7 +47,7 @@ pub(crate) fn writes_then_waits(bytes: usize, gate: Gate, then: Source) -> Sourc
     })
 }
 
-/// Returns well.
+/// Ends successfully.
 pub(crate) fn ends() -> Source {
     Box::new(|_| Ok(()))
 }
@@ -78,10 +78,10 @@ impl Started {
     }
 }
 
-/// Long enough that a thing that must not happen would have happened, on a busy machine too.
+/// After this time, an event that must not happen would have happened, even on a busy machine.
 pub(crate) const A_WHILE: Duration = Duration::from_millis(300);
 
-/// Returns bytes that no coder makes fewer (xorshift64, Marsaglia 2003).
+/// Returns bytes that no encoder can compress (xorshift64, Marsaglia 2003).
 pub(crate) fn incompressible(bytes: usize) -> Vec<u8> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let mut all = Vec::with_capacity(bytes + 8);
