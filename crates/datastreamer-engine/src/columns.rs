@@ -4,14 +4,9 @@
 use std::{collections::HashSet, fs::File, io::BufReader, path::Path, sync::Arc};
 
 use arrow::{
-    datatypes::{DataType, Field, Schema},
+    datatypes::{DataType, Field, Fields, Schema},
     ipc::reader::{FileReader, StreamReader},
 };
-use datafusion::{
-    catalog::Session, datasource::file_format::FileFormat, execution::object_store::ObjectStoreUrl,
-    object_store::ObjectMeta,
-};
-use tokio::runtime::Handle;
 
 use crate::{
     error::EngineError,
@@ -20,42 +15,52 @@ use crate::{
     inferred::{infer, same_places, together},
 };
 
-/// Reads the columns of a file on a blocking thread of `threads`: from its header, or from all its
-/// rows where it is a text file.
+/// Reads the columns of a file: from its header, or from all its rows where it is a text file.
+/// **Blocks**; for a text file as long as it takes to read it.
 ///
 /// # Errors
-/// The file cannot be read; it has no columns, or two of the same name.
-pub(crate) async fn columns_of_file(
-    path: &Path,
-    kind: FileKind,
-    format: &dyn FileFormat,
-    object: ObjectMeta,
-    session: &dyn Session,
-    threads: &Handle,
-) -> Result<Schema, EngineError> {
-    let wrong = |error: String| EngineError::data(format!("{}: {error}", path.display()));
+/// The file cannot be read; it is empty, as it is while it is written anew; it has no columns, or
+/// two of the same name.
+pub(crate) fn columns_of_file(path: &Path, kind: FileKind) -> Result<Schema, EngineError> {
     tracing::debug!(path = %path.display(), "reading the columns of a file");
-    let file = path.to_owned();
-    let columns = threads.spawn_blocking(move || match kind.is_binary() {
-        true => header_columns(&file, kind),
-        false => infer(&file, kind),
-    });
-    let columns = columns.await.map_err(|error| wrong(error.to_string()))??;
+    let wrong = |error: String| EngineError::data(format!("{}: {error}", path.display()));
+    if path.metadata().is_ok_and(|metadata| metadata.len() == 0) {
+        return Err(wrong("is empty".into()));
+    }
+    let columns = match kind {
+        FileKind::Parquet => parquet_columns(path).map_err(wrong)?,
+        FileKind::Arrow => arrow_columns(path).map_err(wrong)?,
+        _ => infer(path, kind)?,
+    };
     let mut names = HashSet::new();
     let mut fields = columns.fields().iter();
     if let Some(field) = fields.find(|field| !names.insert(field.name())) {
         return Err(wrong(format!("has two columns called {:?}", field.name())));
     }
-    if columns.fields().is_empty() {
-        return Err(wrong("has no columns".into()));
+    match columns.fields().is_empty() {
+        true => Err(wrong("has no columns".into())),
+        false => Ok(columns),
     }
-    if !kind.is_binary() {
-        return Ok(columns);
-    }
-    let store = session.runtime_env();
-    let store = store.object_store(ObjectStoreUrl::local_filesystem())?;
-    let schema = format.infer_schema(session, &store, &[object]).await;
-    let schema = schema.map_err(|error| EngineError::from(error).about(&path.to_string_lossy()))?;
+}
+
+/// Reads the columns of a Parquet file without their metadata, which may differ between the files
+/// of a table.
+fn parquet_columns(path: &Path) -> Result<Schema, String> {
+    let read = footer::read(path).map_err(|error| error.to_string())?;
+    let fields = read.schema().fields().iter();
+    let fields = fields.map(|field| Field::clone(field).with_metadata(Default::default()));
+    Ok(Schema::new(fields.collect::<Fields>()))
+}
+
+/// Reads the columns of an Arrow file, or of a stream in a file.
+fn arrow_columns(path: &Path) -> Result<Schema, String> {
+    let open = || File::open(path).map_err(|error| error.to_string());
+    let of_file = FileReader::try_new(BufReader::new(open()?), None).map(|file| file.schema());
+    let schema = match of_file {
+        Ok(schema) => Ok(schema),
+        Err(_) => StreamReader::try_new(BufReader::new(open()?), None).map(|file| file.schema()),
+    };
+    let schema = schema.map_err(|error| error.to_string())?;
     Ok(Schema::clone(&schema))
 }
 
@@ -115,24 +120,6 @@ pub(crate) fn check_fit(
         }
     }
     Ok(())
-}
-
-/// Reads the columns as the file's own header has them: DataFusion merges those of the same name.
-/// Blocks.
-fn header_columns(path: &Path, kind: FileKind) -> Result<Schema, EngineError> {
-    let wrong = |error: String| EngineError::data(format!("{}: {error}", path.display()));
-    if kind == FileKind::Parquet {
-        let read = footer::read(path).map_err(|error| wrong(error.to_string()))?;
-        return Ok(Schema::clone(read.schema()));
-    }
-    let open = || File::open(path).map_err(|error| wrong(error.to_string()));
-    let of_file = FileReader::try_new(BufReader::new(open()?), None).map(|file| file.schema());
-    let schema = match of_file {
-        Ok(schema) => Ok(schema),
-        Err(_) => StreamReader::try_new(BufReader::new(open()?), None).map(|file| file.schema()),
-    };
-    let schema = schema.map_err(|error| wrong(error.to_string()))?;
-    Ok(Schema::clone(&schema))
 }
 
 /// Returns whether one type can hold every value of another, unchanged.

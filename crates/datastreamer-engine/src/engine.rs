@@ -31,7 +31,6 @@ use crate::{
     error::EngineError,
     files::{FileKind, TableFiles},
     fits::FitsTable,
-    footer,
     known::Known,
     narrow::Narrowing,
     provider::FileTable,
@@ -293,21 +292,13 @@ impl Shared {
         notes: &ColumnMetadata,
     ) -> Result<Arc<dyn TableProvider>, EngineError> {
         if files.kind() == FileKind::Fits {
-            let table = FitsTable::open(files.clone())?;
+            let table = FitsTable::open(files.clone()).await?;
             let schema = notes.overlay(&table.schema());
             return Ok(Arc::new(table.with_schema(schema)));
         }
         let threads = self.threads.handle.clone();
-        let state = self.scans.state();
-        let table = FileTable::open(files.clone(), &state, threads).await?;
-        let schema = match (files.kind(), files.list()?.first()) {
-            (FileKind::Parquet, Some(path)) => footer::overlay(table.columns(), path),
-            _ => table.columns(),
-        };
-        let environment = self.scans.runtime_env();
-        let statistics = environment.cache_manager.get_file_statistic_cache();
-        let table = table.with_columns(notes.overlay(&schema));
-        Ok(Arc::new(table.with_statistics(statistics)))
+        let table = FileTable::open(files.clone(), notes, threads).await?;
+        Ok(Arc::new(table))
     }
 
     /// Plans the rows of a query, or of a table with this schema, narrowed.

@@ -2,10 +2,9 @@
 //! plan wants and no rows beyond its limit.
 
 use std::{
-    collections::HashMap,
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use arrow::{
@@ -32,11 +31,9 @@ use datastreamer_table::fits::{FitsFile, FitsReader};
 use futures_util::stream;
 use tokio::task::{self, JoinHandle};
 
-use crate::{
-    error::EngineError,
-    files::TableFiles,
-    pinned::{FileState, PinnedFile},
-};
+use crate::{error::EngineError, files::TableFiles, learned::Learned, pinned::PinnedFile};
+
+type FileAndHead = (PinnedFile, Arc<FitsHead>);
 
 /// FITS files with the same columns, as one table.
 #[derive(Debug)]
@@ -44,16 +41,13 @@ pub(crate) struct FitsTable {
     files: TableFiles,
     /// Columns of the files, and partitions behind them.
     schema: SchemaRef,
-    /// The headers that were read, of files as they were then.
-    heads: Mutex<HashMap<PathBuf, Arc<FitsHead>>>,
+    heads: Learned<Arc<FitsHead>>,
 }
 
 /// What is known of a file that is not open: a table may have more of them than a process may
 /// open.
 #[derive(Debug)]
 struct FitsHead {
-    path: PathBuf,
-    state: FileState,
     schema: SchemaRef,
     rows: u64,
     /// Of each column.
@@ -63,12 +57,10 @@ struct FitsHead {
 }
 
 impl FitsHead {
-    fn read(path: &Path, state: FileState, files: &TableFiles) -> Result<Self, EngineError> {
+    fn read(path: &Path, files: &TableFiles) -> Result<Self, EngineError> {
         let file = open(path)?;
         let schema = file.schema();
         Ok(Self {
-            path: path.to_owned(),
-            state,
             rows: file.rows(),
             text_bytes_max: (0..schema.fields().len())
                 .map(|column| file.text_bytes_max(column))
@@ -84,18 +76,21 @@ fn open(path: &Path) -> Result<FitsFile, EngineError> {
 }
 
 impl FitsTable {
-    /// Reads the headers; blocks.
-    pub(crate) fn open(files: TableFiles) -> Result<Self, EngineError> {
+    /// Reads the headers of all files. Blocks.
+    ///
+    /// # Errors
+    /// Files that cannot be read, or that have different columns.
+    pub(crate) async fn open(files: TableFiles) -> Result<Self, EngineError> {
         let mut table = Self {
             files,
             schema: Arc::new(Schema::empty()),
-            heads: Mutex::default(),
+            heads: Learned::default(),
         };
-        let heads = table.heads()?;
-        if let Some(first) = heads.first() {
+        let heads = table.heads().await?;
+        if let Some((_, first)) = heads.first() {
             let mut fields: Vec<_> = first.schema.fields().iter().cloned().collect();
             // What may be null in one file may be in the table.
-            for head in &heads {
+            for (_, head) in &heads {
                 for (field, other) in fields.iter_mut().zip(head.schema.fields()) {
                     if other.is_nullable() && !field.is_nullable() {
                         *field = Arc::new(field.as_ref().clone().with_nullable(true));
@@ -122,38 +117,24 @@ impl FitsTable {
         self
     }
 
-    /// The files as they are now; those of a table must have the same columns. Blocks.
-    fn heads(&self) -> Result<Vec<Arc<FitsHead>>, EngineError> {
-        let mut heads: Vec<Arc<FitsHead>> = Vec::new();
-        for path in self.files.list()? {
-            let head = self.head(&path)?;
-            if let Some(first) = heads.first()
-                && !same_columns(head.schema.fields(), first.schema.fields())
-            {
-                let (path, first) = (path.display(), first.path.display());
-                let text = format!("{path}: has other columns than {first}");
-                return Err(EngineError::data(text));
+    /// Lists the files as they are now, and reads the headers of those that changed since that was
+    /// last done. Blocks.
+    ///
+    /// # Errors
+    /// Files that cannot be read, or that have different columns.
+    async fn heads(&self) -> Result<Vec<FileAndHead>, EngineError> {
+        let read = |path: PathBuf| async move { FitsHead::read(&path, &self.files).map(Arc::new) };
+        let heads = self.heads.of_files(self.files.list()?, read).await?;
+        if let Some((first, wanted)) = heads.first() {
+            let other = |(_, head): &&FileAndHead| {
+                !same_columns(head.schema.fields(), wanted.schema.fields())
+            };
+            if let Some((file, _)) = heads.iter().find(other) {
+                let first = first.path.display();
+                return Err(file.error(&format_args!("has other columns than {first}")));
             }
-            heads.push(head);
         }
-        let mut known = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
-        *known = heads
-            .iter()
-            .map(|head| (head.path.clone(), Arc::clone(head)))
-            .collect();
         Ok(heads)
-    }
-
-    fn head(&self, path: &Path) -> Result<Arc<FitsHead>, EngineError> {
-        let state = FileState::read(path)?;
-        let known = {
-            let known = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
-            known.get(path).cloned()
-        };
-        match known.filter(|head| head.state == state) {
-            Some(head) => Ok(head),
-            None => Ok(Arc::new(FitsHead::read(path, state, &self.files)?)),
-        }
     }
 }
 
@@ -182,15 +163,14 @@ impl TableProvider for FitsTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let schema = project_schema(&self.schema, projection)?;
-        let files = self.heads()?;
+        let files = self.heads().await?;
         let columns = self.schema.fields();
         let inside = &columns[..columns.len() - self.files.partitions().len()];
-        if let Some(head) = files.first()
+        if let Some((file, head)) = files.first()
             && !same_columns(head.schema.fields(), inside)
         {
-            let path = head.path.display();
-            let text = format!("{path}: has other columns now than when the table was opened");
-            return Err(EngineError::data(text).into());
+            let text = "has other columns now than when the table was opened";
+            return Err(file.error(&text).into());
         }
         Ok(Arc::new(FitsScan {
             files,
@@ -211,7 +191,7 @@ impl TableProvider for FitsTable {
 
 /// Reads the files one after the other.
 pub(crate) struct FitsScan {
-    files: Vec<Arc<FitsHead>>,
+    files: Vec<FileAndHead>,
     /// The places in the table of the columns that are wanted.
     columns: Vec<usize>,
     limit: Option<u64>,
@@ -220,32 +200,37 @@ pub(crate) struct FitsScan {
 
 impl FitsScan {
     pub(crate) fn pin(&self) -> impl Iterator<Item = PinnedFile> {
-        let files = self.files.iter();
-        files.map(|head| PinnedFile::new(head.path.clone(), head.state.clone()))
+        self.files.iter().map(|(file, _)| file.clone())
     }
 
     /// The columns of texts, and the most bytes that any has.
     pub(crate) fn text_widths(&self) -> impl Iterator<Item = (String, usize)> {
-        let fields = self.files.first().map(|head| head.schema.fields().clone());
+        let fields = self
+            .files
+            .first()
+            .map(|(_, head)| head.schema.fields().clone());
         let fields: Vec<_> = fields.iter().flatten().cloned().enumerate().collect();
         fields.into_iter().filter_map(|(column, field)| {
-            let widths = self.files.iter().map(|head| head.text_bytes_max[column]);
+            let widths = self
+                .files
+                .iter()
+                .map(|(_, head)| head.text_bytes_max[column]);
             let widest = widths.reduce(|one, other| Some(one?.max(other?)))??;
             Some((field.name().clone(), widest))
         })
     }
 
     fn rows(&self) -> u64 {
-        let rows = self.files.iter().map(|head| head.rows).sum::<u64>();
+        let rows = self.files.iter().map(|(_, head)| head.rows).sum::<u64>();
         self.limit.map_or(rows, |limit| rows.min(limit))
     }
 }
 
 /// Reads files, one after the other: each is open while its rows are read.
 struct FitsBatches {
-    files: std::vec::IntoIter<Arc<FitsHead>>,
+    files: std::vec::IntoIter<FileAndHead>,
     /// The file whose rows are read.
-    reader: Option<(Arc<FitsHead>, FitsReader)>,
+    reader: Option<(FileAndHead, FitsReader)>,
     /// The places in the table of the columns that are wanted.
     columns: Vec<usize>,
     batch_rows: usize,
@@ -258,29 +243,24 @@ impl FitsBatches {
     /// Reads the next batch; blocks.
     fn next(&mut self) -> Result<Option<RecordBatch>, EngineError> {
         loop {
-            if let Some((head, reader)) = &mut self.reader {
-                let about = |error: ArrowError| {
-                    EngineError::data(format!("{}: {error}", head.path.display()))
-                };
-                if let Some(batch) = reader.next() {
-                    let whole =
-                        batch.and_then(|batch| whole(&batch, &self.columns, head, &self.schema));
-                    return whole.map(Some).map_err(about);
-                }
+            if let Some(((file, head), reader)) = &mut self.reader
+                && let Some(batch) = reader.next()
+            {
+                let batch =
+                    batch.and_then(|batch| whole(&batch, &self.columns, head, &self.schema));
+                return batch.map(Some).map_err(|error| file.error(&error));
             }
-            let Some(head) = self.files.next().filter(|_| self.left > 0) else {
+            let Some((file, head)) = self.files.next().filter(|_| self.left > 0) else {
                 return Ok(None);
             };
             let rows = 0..head.rows.min(self.left);
             self.left -= rows.end;
-            let file = open(&head.path)?;
             let inside = head.schema.fields().len();
             let columns = self.columns.iter().copied();
             let columns: Vec<_> = columns.filter(|column| *column < inside).collect();
-            let reader = file.reader(Some(&columns), rows, self.batch_rows);
-            let reader = reader
-                .map_err(|error| EngineError::data(format!("{}: {error}", head.path.display())))?;
-            self.reader = Some((head, reader));
+            let reader = open(&file.path)?.reader(Some(&columns), rows, self.batch_rows);
+            let reader = reader.map_err(|error| file.error(&error))?;
+            self.reader = Some(((file, head), reader));
         }
     }
 }

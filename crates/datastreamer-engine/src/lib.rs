@@ -34,6 +34,7 @@ mod fits;
 mod footer;
 mod inferred;
 mod known;
+mod learned;
 mod narrow;
 mod pinned;
 mod plan_files;

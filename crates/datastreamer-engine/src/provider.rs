@@ -6,11 +6,7 @@
 //! footers were read first, so that the pages of one table would overlap; it leaves out files
 //! without bytes; and columns that the table has not are cast or dropped silently.
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use arrow::{
     datatypes::{Field, FieldRef, Schema, SchemaRef},
@@ -27,24 +23,24 @@ use datafusion::{
         table_schema::TableSchema,
     },
     execution::{
-        cache::{
-            SchemaFingerprint, TableScopedPath,
-            cache_manager::{CachedFileMetadata, FileStatisticsCache},
-        },
+        cache::{SchemaFingerprint, TableScopedPath, cache_manager::CachedFileMetadata},
         object_store::ObjectStoreUrl,
     },
     logical_expr::{Expr, TableProviderFilterPushDown, TableType, utils::conjunction},
     physical_expr::LexOrdering,
     physical_plan::{ExecutionPlan, empty::EmptyExec},
 };
+use datastreamer_table::column_metadata::ColumnMetadata;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio::{runtime::Handle, sync::Mutex};
+use tokio::runtime::Handle;
 
 use crate::{
     columns::{check_fit, columns_of_file, merge},
     error::EngineError,
-    files::TableFiles,
-    pinned::{FileState, PinnedFile},
+    files::{FileKind, TableFiles},
+    footer,
+    learned::Learned,
+    pinned::PinnedFile,
 };
 
 /// Files of one kind, as one table.
@@ -54,144 +50,81 @@ pub(crate) struct FileTable {
     format: Arc<dyn FileFormat>,
     /// Columns in the files, and those of partitions behind them.
     schema: TableSchema,
-    /// Row counts, extremes and orders, by file: shared by all tables, and bounded.
-    statistics: Option<Arc<FileStatisticsCache>>,
     /// Of the columns in the files: statistics of other columns are none of this table.
     fingerprint: Arc<SchemaFingerprint>,
-    /// The files that were compared with the table. Held while files are compared, so that a file's
-    /// columns are read once, however many scans wait for them
-    /// (`the_columns_of_a_file_are_read_once_however_many_scans_wait_for_them`).
-    compared: Mutex<HashMap<PathBuf, Compared>>,
+    /// Whether each file fits the table, or why it does not.
+    fits: Learned<Result<(), String>>,
     /// Where columns are read: the planner must not be kept.
     threads: Handle,
 }
 
-/// How a file in this state compared with the table.
-#[derive(Debug)]
-struct Compared {
-    state: FileState,
-    /// Or why it does not fit.
-    fits: Result<(), String>,
-}
-
 impl FileTable {
-    /// Reads the columns of all files.
+    /// Reads the columns of all files, and lays metadata over them.
     ///
     /// # Errors
     /// Files that cannot be read, or that do not make one table.
     pub(crate) async fn open(
         files: TableFiles,
-        session: &dyn Session,
+        notes: &ColumnMetadata,
         threads: Handle,
     ) -> Result<Self, EngineError> {
-        let mut table = Self {
-            format: files.kind().format(),
-            files,
-            schema: Arc::new(Schema::empty()).into(),
-            statistics: None,
-            fingerprint: Arc::new(SchemaFingerprint::from_schema(&Schema::empty())),
-            compared: Mutex::default(),
-            threads,
-        };
-        let mut compared = HashMap::new();
+        let kind = files.kind();
+        let read = |path| columns_of(path, kind, &threads);
+        let read = Learned::default().of_files(files.list()?, read).await?;
         let mut merged: Option<Schema> = None;
-        for path in table.files.list()? {
-            let state = FileState::of_table(&path)?;
-            let columns = table.columns_of(&path, &state, session).await?;
+        for (file, columns) in &read {
             let both = match merged {
-                None => Ok(columns),
-                Some(merged) => merge(merged, columns, table.files.kind()),
+                None => Ok(Schema::clone(columns)),
+                Some(merged) => merge(merged, Schema::clone(columns), kind),
             };
-            let about = |text: String| EngineError::data(format!("{}: {text}", path.display()));
-            merged = Some(both.map_err(about)?);
-            compared.insert(
-                path,
-                Compared {
-                    state,
-                    fits: Ok(()),
-                },
-            );
+            merged = Some(both.map_err(|text| file.error(&text))?);
         }
         let merged = merged.unwrap_or_else(Schema::empty);
-        table.files.check_columns(&merged)?;
-        table.compared = Mutex::new(compared);
-        Ok(table.with_columns(merged.into()))
-    }
-
-    /// Gives the columns of the files other metadata.
-    pub(crate) fn with_columns(mut self, columns: SchemaRef) -> Self {
-        let partitions = self.files.partitions().iter();
+        files.check_columns(&merged)?;
+        let columns = match (kind, read.first()) {
+            (FileKind::Parquet, Some((file, _))) => footer::overlay(merged.into(), &file.path),
+            _ => merged.into(),
+        };
+        let columns = notes.overlay(&columns);
+        let partitions = files.partitions().iter();
         let partitions = partitions
             .map(|(name, data_type)| Arc::new(Field::new(name, data_type.clone(), false)));
         let partitions: Vec<FieldRef> = partitions.collect();
-        self.fingerprint = Arc::new(SchemaFingerprint::from_schema(&columns));
-        self.schema = TableSchema::builder(columns)
-            .with_table_partition_cols(partitions)
-            .build();
-        self
-    }
-
-    /// Keeps what footers say of the values in this cache.
-    pub(crate) fn with_statistics(mut self, cache: Option<Arc<FileStatisticsCache>>) -> Self {
-        self.statistics = cache;
-        self
-    }
-
-    /// Returns the columns in the files, without those of partitions.
-    pub(crate) fn columns(&self) -> SchemaRef {
-        Arc::clone(self.schema.file_schema())
-    }
-
-    async fn columns_of(
-        &self,
-        path: &Path,
-        state: &FileState,
-        session: &dyn Session,
-    ) -> Result<Schema, EngineError> {
-        let (kind, format) = (self.files.kind(), self.format.as_ref());
-        let object = state.object(path)?;
-        columns_of_file(path, kind, format, object, session, &self.threads).await
+        Ok(Self {
+            format: kind.format(),
+            files,
+            fingerprint: Arc::new(SchemaFingerprint::from_schema(&columns)),
+            schema: TableSchema::builder(columns)
+                .with_table_partition_cols(partitions)
+                .build(),
+            fits: Learned::new(read.into_iter().map(|(file, _)| (file, Ok(())))),
+            threads,
+        })
     }
 
     /// Lists the files as they are now, and compares those with the table that changed since that
     /// was last done: a file that has columns, or values in them, for which the table has no place
     /// must not be read. Returns each in the state in which it was compared.
-    async fn compare(&self, session: &dyn Session) -> Result<Vec<PinnedFile>, EngineError> {
-        let kind = self.files.kind();
-        let paths = self.files.list()?;
-        let mut compared = self.compared.lock().await;
-        let mut pinned = Vec::with_capacity(paths.len());
-        for path in paths {
-            let state = FileState::of_table(&path)?;
-            if compared.get(&path).is_none_or(|file| file.state != state) {
-                let columns = self.columns_of(&path, &state, session).await?;
-                let fits = check_fit(
-                    self.schema.file_schema(),
-                    &columns,
-                    kind,
-                    !self.files.is_one(),
-                );
-                let state = state.clone();
-                compared.insert(path.clone(), Compared { state, fits });
-            }
-            if let Some(Err(text)) = compared.get(&path).map(|file| &file.fits) {
-                return Err(EngineError::data(format!(
-                    "{} is no longer of this table, until that is opened anew: it {text}",
-                    path.display()
-                )));
-            }
-            pinned.push(PinnedFile::new(path, state));
-        }
-        // Those that are gone are forgotten.
-        if compared.len() > 2 * pinned.len() {
-            compared.retain(|path, _| pinned.iter().any(|file| file.path() == path));
-        }
-        Ok(pinned)
+    async fn compare(&self) -> Result<Vec<PinnedFile>, EngineError> {
+        let (kind, table) = (self.files.kind(), self.schema.file_schema());
+        let read = |path| async move {
+            let columns = columns_of(path, kind, &self.threads).await?;
+            Ok(check_fit(table, &columns, kind, !self.files.is_one()))
+        };
+        let files = self.fits.of_files(self.files.list()?, read).await?;
+        let checked = files.into_iter().map(|(file, fits)| match fits {
+            Ok(()) => Ok(file),
+            Err(text) => Err(EngineError::data(format!(
+                "{} is no longer of this table, until that is opened anew: it {text}",
+                file.path.display()
+            ))),
+        });
+        checked.collect()
     }
 
     /// Makes a file one of a plan: it carries its pin, and the values of its partitions.
     fn planned(&self, file: PinnedFile) -> Result<PartitionedFile, EngineError> {
-        let values = self.files.partition_values(file.path())?;
+        let values = self.files.partition_values(&file.path)?;
         Ok(PartitionedFile::from(file.object()?)
             .with_partition_values(values)
             .with_extension(file))
@@ -242,24 +175,25 @@ impl FileTable {
             table: None,
             path: object.location.clone(),
         };
-        let known = self.statistics.as_ref().and_then(|cache| cache.get(&key));
+        let environment = session.runtime_env();
+        let cache = environment.cache_manager.get_file_statistic_cache();
+        let known = cache.as_ref().and_then(|cache| cache.get(&key));
         let known = known.filter(|known| known.is_valid_for(object, &self.fingerprint));
         let known = match known {
             Some(known) => known,
             None => {
-                let store = session.runtime_env();
-                let store = store.object_store(ObjectStoreUrl::local_filesystem())?;
-                let read = self
-                    .format
-                    .infer_stats_and_ordering(session, &store, self.columns(), object)
-                    .await?;
+                let store = environment.object_store(ObjectStoreUrl::local_filesystem())?;
+                let columns = Arc::clone(self.schema.file_schema());
+                let format = self.format.as_ref();
+                let read = format.infer_stats_and_ordering(session, &store, columns, object);
+                let read = read.await?;
                 let known = CachedFileMetadata::new(
                     object.clone(),
                     Arc::clone(&self.fingerprint),
                     Arc::new(read.statistics),
                     read.ordering,
                 );
-                if let Some(cache) = &self.statistics {
+                if let Some(cache) = cache {
                     cache.put(&key, known.clone());
                 }
                 known
@@ -269,6 +203,21 @@ impl FileTable {
             .with_statistics(known.statistics)
             .with_ordering(known.ordering))
     }
+}
+
+/// Reads the columns of a file on a thread that may block.
+///
+/// # Errors
+/// As of [`columns_of_file`].
+async fn columns_of(
+    path: PathBuf,
+    kind: FileKind,
+    threads: &Handle,
+) -> Result<Arc<Schema>, EngineError> {
+    let reading = threads.spawn_blocking(move || columns_of_file(&path, kind).map(Arc::new));
+    reading
+        .await
+        .unwrap_or_else(|error| Err(EngineError::data(error.to_string())))
 }
 
 /// Returns the order that the rows of each of the files have.
@@ -303,7 +252,7 @@ impl TableProvider for FileTable {
         filters: &[Expr],
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let files = self.compare(session).await?.into_iter();
+        let files = self.compare().await?.into_iter();
         let files = files.map(|file| self.planned(file));
         let files = self.prune(files.collect::<Result<_, EngineError>>()?, filters, session)?;
         let schema = self.schema();
