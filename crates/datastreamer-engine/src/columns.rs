@@ -12,7 +12,7 @@ use crate::{
     error::EngineError,
     files::FileKind,
     footer,
-    inferred::{infer, same_places, together},
+    inferred::{check_same_columns, infer, merge_inferred},
 };
 
 /// Reads the columns of a file: from its header, or from all its rows where it is a text file.
@@ -70,10 +70,10 @@ fn arrow_columns(path: &Path) -> Result<Schema, String> {
 /// The text of why there is no table of both.
 pub(crate) fn merge(one: Schema, other: Schema, kind: FileKind) -> Result<Schema, String> {
     if !kind.is_binary() {
-        return together(one, &other, kind);
+        return merge_inferred(one, &other, kind);
     }
     if kind == FileKind::Arrow {
-        same_places(&one, &other)?;
+        check_same_columns(&one, &other)?;
     }
     Schema::try_merge([one, other]).map_err(|error| error.to_string())
 }
@@ -91,10 +91,10 @@ pub(crate) fn check_fit(
 ) -> Result<(), String> {
     let merged = match kind.is_binary() {
         true => table.clone(),
-        false => together(table.clone(), columns, kind)?,
+        false => merge_inferred(table.clone(), columns, kind)?,
     };
     if kind == FileKind::Arrow {
-        same_places(table, columns)?;
+        check_same_columns(table, columns)?;
     }
     let missing = |field: &&Arc<Field>| columns.field_with_name(field.name()).is_err();
     let missing = table.fields().iter().find(missing);

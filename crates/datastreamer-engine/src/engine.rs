@@ -1,7 +1,8 @@
-//! The engine: its threads, its bounds, its tables, and the plans that it runs.
+//! The engine: its limits, its threads, its tables, and the plans that it makes. It reads no file and
+//! runs no plan itself.
 //!
-//! Called by who serves; calls `files.rs` and `narrow.rs` for what is read, and gives
-//! [`Rows`](crate::Rows).
+//! The server calls it. It calls `provider.rs` or `fits.rs` to open tables, `narrow.rs` or `sql.rs`
+//! for a logical plan, and returns [`Rows`](crate::Rows), which run the physical plan.
 
 use std::{
     collections::BTreeMap,
@@ -36,30 +37,32 @@ use crate::{
     provider::FileTable,
     rows::Rows,
     sql::Query,
-    threads::OwnThreads,
+    threads::EngineThreads,
 };
 
-/// 512 MiB for sorts, joins and groups of all queries together: a small server's share. Scans
-/// need none of it.
+/// 512 MiB for the sorts, joins and aggregations of all queries together, which a small server can
+/// spare. Scans do not count.
 pub const DEFAULT_MEMORY_BYTES: usize = 512 * 1024 * 1024;
 /// 20 GiB of temporary files: sorts of some hundred million rows.
 pub const DEFAULT_SPILL_BYTES: u64 = 20 * 1024 * 1024 * 1024;
-/// Ten minutes of waiting for rows in one query; what a slow client takes does not count.
+/// Ten minutes of waiting for the rows of one query. The time that a slow client takes does not
+/// count.
 pub const DEFAULT_TIME_LIMIT: Duration = Duration::from_secs(600);
-/// Rows of a batch: DataFusion's own default. 8192 rows of 100 bytes fit a core's cache.
+/// 8192 rows in a batch, DataFusion's default: at 100 bytes a row they fit the cache of a core.
 const BATCH_ROWS: usize = 8192;
-/// A query is done in no more parts than have 32 MiB of the memory each: one that has less sorts in
-/// pieces too small to merge.
-const PART_BYTES: usize = 32 * 1024 * 1024;
-/// With one part DataFusion joins by hashing, which does not spill: it does so in less memory than
-/// two parts need.
-const PARTS_MIN: usize = 2;
-/// Of a part's memory so much, 10 MiB as DataFusion has it, is kept for merging what it spilled;
-/// of a small memory a quarter.
+/// 32 MiB of memory for each partition of a query: with less, a sort spills runs that are too small
+/// to merge. The number of partitions is limited accordingly.
+const PARTITION_BYTES_MIN: usize = 32 * 1024 * 1024;
+/// With one partition DataFusion uses hash joins, which cannot spill. Two partitions are used
+/// wherever the memory suffices for them.
+const PARTITIONS_MIN: usize = 2;
+/// 10 MiB of a partition's memory, DataFusion's default, are reserved for merging spilled runs, but
+/// at most a quarter of it.
 const MERGE_BYTES_MAX: usize = 10 * 1024 * 1024;
 const MERGE_SHARE: usize = 4;
-/// Functions that make of a short query a value larger than all memory; nothing bounds them.
-const ENDLESS_FUNCTIONS: [&str; 7] = [
+/// Functions that create values of any size from a short query. The memory limit does not apply to
+/// them.
+const UNBOUNDED_FUNCTIONS: [&str; 7] = [
     "range",
     "generate_series",
     "array_repeat",
@@ -68,27 +71,27 @@ const ENDLESS_FUNCTIONS: [&str; 7] = [
     "lpad",
     "rpad",
 ];
-/// No table has more rows: what is beyond a larger offset is nothing.
+/// No table has more rows: a larger offset skips all of them.
 const ROWS_MAX: u64 = 1 << 61;
-/// Rows of a limit that DataFusion is told: the first ones of a sort are kept in memory, some
-/// megabytes.
-const LIMIT_PUSHED_MAX: u64 = 10_000;
-/// 16 MiB of files' footers, so that the next request need not read them: enough for some hundred
-/// files.
+/// The largest limit that is part of a plan: a sort keeps that many rows in memory, some megabytes.
+const LIMIT_IN_PLAN_MAX: u64 = 10_000;
+/// 16 MiB of Parquet footers are kept, those of some hundred files, so that the next request need not
+/// read them.
 const FOOTERS_BYTES: usize = 16 * 1024 * 1024;
 
-/// What bounds an engine.
+/// The limits of an engine.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
-    /// Memory of sorts, joins and groups, of all queries together, in bytes. Beyond it they spill.
+    /// Memory in bytes for the sorts, joins and aggregations of all queries together. Beyond it they
+    /// spill to temporary files.
     pub memory_bytes: usize,
-    /// Temporary files of all queries together, in bytes; 0: none.
+    /// Temporary files of all queries together, in bytes; 0: no temporary files.
     pub spill_bytes: u64,
-    /// Where they are; `None`: the system's folder for temporary files.
+    /// The folder of the temporary files; `None`: the system's.
     pub spill_folder: Option<PathBuf>,
-    /// How long one query may take, without the time that its reader takes.
+    /// How long the reader of one query may wait for rows, in total.
     pub time_limit: Duration,
-    /// Threads of the engine's own; `None`: one a core.
+    /// Threads that run plans; `None`: one per core. One more thread makes the plans.
     pub threads: Option<usize>,
 }
 
@@ -106,26 +109,27 @@ impl Default for EngineOptions {
 
 /// A query engine with registered tables.
 ///
-/// Clones are the same engine. The last one to be dropped stops its threads, without waiting.
+/// Clones share one engine. Dropping the last one stops the threads, without waiting for them.
 #[derive(Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    /// For scans: one partition, so that rows come in the files' order, on the reader's thread.
+    /// For scans: one partition, so that rows keep the order of the files, and are computed on the
+    /// reader's thread.
     scans: SessionContext,
-    /// For queries: as many partitions as there are threads, as far as the memory goes.
+    /// For queries: as many partitions as threads, if the memory suffices.
     queries: SessionContext,
     tables: RwLock<BTreeMap<String, TableInfo>>,
     time_limit: Duration,
-    /// Where plans are made: those that compute may each be in the midst of a join for seconds.
-    planner: Arc<OwnThreads>,
-    /// Where plans run.
-    threads: Arc<OwnThreads>,
+    /// Makes plans. The other threads cannot: each may compute one join for seconds.
+    planner: Arc<EngineThreads>,
+    /// Runs plans.
+    threads: Arc<EngineThreads>,
 }
 
-/// What is known of a registered table.
+/// The columns and the size of a registered table.
 #[derive(Clone, Debug)]
 pub struct TableInfo {
     schema: SchemaRef,
@@ -139,13 +143,14 @@ impl TableInfo {
         &self.schema
     }
 
-    /// Returns the number of rows, where the files said it when the table was registered.
+    /// Returns the number of rows when the table was registered, if the files state it: Parquet and
+    /// FITS.
     pub fn rows(&self) -> Option<u64> {
         self.rows
     }
 
-    /// Says whether some columns are read without the others, and nothing is parsed: Parquet,
-    /// Arrow, FITS. To read them twice costs less than to keep the rows.
+    /// Returns whether the files are binary: Parquet, Arrow or FITS. Single columns of them are read
+    /// without parsing the others, so that reading rows twice costs less than storing them.
     pub fn is_binary(&self) -> bool {
         self.is_binary
     }
@@ -155,40 +160,41 @@ impl Engine {
     /// Starts an engine without tables.
     ///
     /// # Errors
-    /// The threads cannot be started, or the folder for temporary files is none.
+    /// The threads cannot be started, or the folder for temporary files cannot be used.
     pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
         let threads = options
             .threads
             .or_else(|| thread::available_parallelism().ok().map(Into::into))
             .unwrap_or(1);
         let environment = environment(&options)?;
-        let session = |parts: usize| {
-            let config = config(parts, options.memory_bytes);
+        let session = |partitions: usize| {
+            let config = config(partitions, options.memory_bytes);
             let context = SessionContext::new_with_config_rt(config, Arc::clone(&environment));
-            for name in ENDLESS_FUNCTIONS {
+            for name in UNBOUNDED_FUNCTIONS {
                 context.deregister_udf(name);
             }
             context
         };
-        let parts_max = (options.memory_bytes / PART_BYTES).max(1);
+        let partitions_max = (options.memory_bytes / PARTITION_BYTES_MIN).max(1);
         Ok(Self {
             shared: Arc::new(Shared {
                 scans: session(1),
-                queries: session(threads.max(PARTS_MIN).min(parts_max)),
+                queries: session(threads.max(PARTITIONS_MIN).min(partitions_max)),
                 tables: RwLock::default(),
                 time_limit: options.time_limit,
-                planner: Arc::new(OwnThreads::start("planner", 1)?),
-                threads: Arc::new(OwnThreads::start("engine", threads)?),
+                planner: Arc::new(EngineThreads::start("planner", 1)?),
+                threads: Arc::new(EngineThreads::start("engine", threads)?),
             }),
         })
     }
 
-    /// Registers files as a table, in the place of one that was called so. Their schemas are read,
-    /// and the number of their rows where they say it; of CSV, TSV and NDJSON all rows, for their
-    /// types.
+    /// Registers files as a table, and replaces the table of that name. Reads the columns of each
+    /// file and the number of rows, if the file states it; of CSV, TSV and NDJSON it reads all rows,
+    /// to infer the types. Does not block the caller's thread.
     ///
     /// # Errors
-    /// Files that cannot be read or have different columns; notes on a column that is not there.
+    /// Files that cannot be read, or that have different columns; notes on a column that is not
+    /// there.
     pub async fn register(
         &self,
         name: &str,
@@ -200,18 +206,20 @@ impl Engine {
             .await
     }
 
-    /// Returns what is known of a table.
+    /// Returns the table of this name. Never blocks for long.
     pub fn table(&self, name: &str) -> Option<TableInfo> {
         let tables = self.shared.tables.read();
         let tables = tables.unwrap_or_else(PoisonError::into_inner);
         tables.get(name).cloned()
     }
 
-    /// Plans the rows of a table, narrowed. With a limit the rows are at most one more than it:
-    /// whoever reads them can tell a table that was cut from one that fits.
+    /// Plans the rows of a table, narrowed, in the order of the files unless `narrowing` has another.
+    /// A limit of up to 10,000 rows gives at most one row more than the limit, so that the reader can
+    /// see that there are more; a larger limit is left to the reader. Does not block the caller's
+    /// thread, and runs nothing before the first `next`.
     ///
     /// # Errors
-    /// There is no such table; the plan cannot be made.
+    /// There is no such table; a file is gone, or no longer fits the table; the plan cannot be made.
     pub async fn scan(&self, table: &str, narrowing: &Narrowing) -> Result<Rows, EngineError> {
         let (engine, table, narrowing) = (self.clone(), table.to_owned(), narrowing.clone());
         self.on_planner(async move {
@@ -223,16 +231,17 @@ impl Engine {
             let provider = shared.scans.table_provider(name).await?;
             let frame = narrowing.apply(shared.scans.read_table(provider)?)?;
             let frame = limit(frame, narrowing.offset, narrowing.limit)?;
-            shared.run(frame, Some((&info.schema, &narrowing))).await
+            shared.rows(frame, Some((&info.schema, &narrowing))).await
         })
         .await
     }
 
-    /// Plans the rows of a query: one SELECT over the registered tables. With a limit, as
-    /// [`scan`](Self::scan) does.
+    /// Plans the rows of a query: one SELECT over the registered tables. The limit works as in
+    /// [`scan`](Self::scan). Does not block the caller's thread, and runs nothing before the first
+    /// `next`.
     ///
     /// # Errors
-    /// It is no SELECT, or cannot be planned: the error has its position where it is known.
+    /// The text is not one SELECT, or cannot be planned: the error has the position, if it is known.
     pub async fn query(&self, query: &Query, rows_max: Option<u64>) -> Result<Rows, EngineError> {
         let (engine, query) = (self.clone(), query.clone());
         self.on_planner(async move {
@@ -240,21 +249,24 @@ impl Engine {
             let state = shared.queries.state();
             let plan = query.plan(&state).await?;
             let frame = limit(DataFrame::new(state, plan), 0, rows_max)?;
-            let mut rows = shared.run(frame, None).await?;
+            let mut rows = shared.rows(frame, None).await?;
             rows.apply(query.column_metadata())?;
             Ok(rows)
         })
         .await
     }
 
-    /// Runs a future on the planner's thread: planning computes, and must not block the caller's.
+    /// Runs a future on the planner's thread, as planning computes for too long for an event loop.
     async fn on_planner<T: Send + 'static>(
         &self,
         future: impl Future<Output = Result<T, EngineError>> + Send + 'static,
     ) -> Result<T, EngineError> {
         let task = self.shared.planner.handle.spawn(future);
-        task.await
-            .unwrap_or_else(|error| Err(EngineError::data(format!("the engine failed: {error}"))))
+        task.await.unwrap_or_else(|error| {
+            Err(EngineError::data(format!(
+                "internal error (panic) while planning: {error}"
+            )))
+        })
     }
 }
 
@@ -268,7 +280,7 @@ impl Shared {
         let table = self.provider(files, notes).await?;
         let schema = notes.apply(&table.schema())?;
         let rows = known_rows(&self.scans, &table).await;
-        // A name is one as it stands, and not `schema.table` or in other letters.
+        // The name is used as it is: `a.b` is no table `b` of a schema `a`.
         let bare = TableReference::bare(name);
         for context in [&self.scans, &self.queries] {
             context.deregister_table(bare.clone())?;
@@ -285,7 +297,7 @@ impl Shared {
         Ok(info)
     }
 
-    /// Reads the files' schemas: what scans and queries share does not depend on either.
+    /// Opens a table, which scans and queries share.
     async fn provider(
         &self,
         files: &TableFiles,
@@ -301,8 +313,8 @@ impl Shared {
         Ok(Arc::new(table))
     }
 
-    /// Plans the rows of a query, or of a table with this schema, narrowed.
-    async fn run(
+    /// Makes the physical plan of a query, or of a table with this schema, narrowed.
+    async fn rows(
         &self,
         frame: DataFrame,
         of_table: Option<(&Schema, &Narrowing)>,
@@ -326,12 +338,13 @@ impl Shared {
     }
 }
 
-/// One row more than the limit, so that a cut shows. A large limit is left to who reads the rows:
-/// DataFusion keeps as many in memory when it sorts, while a sort of all rows spills.
+/// Limits a plan to one row more than `rows_max`, so that the reader can see that there are more. A
+/// large limit is left to the reader: a sort would keep that many rows in memory, while a sort of
+/// all rows spills.
 fn limit(frame: DataFrame, offset: u64, rows_max: Option<u64>) -> Result<DataFrame, EngineError> {
     // DataFusion counts in `i64`, offset and limit together.
     let count = |rows: u64| usize::try_from(rows.min(ROWS_MAX)).unwrap_or(usize::MAX);
-    let fetch = rows_max.filter(|rows| *rows <= LIMIT_PUSHED_MAX);
+    let fetch = rows_max.filter(|rows| *rows <= LIMIT_IN_PLAN_MAX);
     let fetch = fetch.map(|rows| count(rows + 1));
     if offset == 0 && fetch.is_none() {
         return Ok(frame);
@@ -344,19 +357,19 @@ async fn known_rows(context: &SessionContext, table: &Arc<dyn TableProvider>) ->
     Known::of(plan.as_ref()).rows
 }
 
-fn config(parts: usize, memory_bytes: usize) -> SessionConfig {
-    let merge_bytes = memory_bytes / parts / MERGE_SHARE;
+fn config(partitions: usize, memory_bytes: usize) -> SessionConfig {
+    let merge_bytes = memory_bytes / partitions / MERGE_SHARE;
     let mut config = SessionConfig::new()
-        .with_target_partitions(parts)
+        .with_target_partitions(partitions)
         .with_sort_spill_reservation_bytes(merge_bytes.min(MERGE_BYTES_MAX))
         .with_batch_size(BATCH_ROWS)
         .with_information_schema(true);
     let options = config.options_mut();
-    // Columns are called as in the file, `RA` and `ra` being two.
+    // Names are case-sensitive: `RA` and `ra` are two columns.
     options.sql_parser.enable_ident_normalization = false;
-    // Joins by sorting spill beyond their memory; those by hashing would fail.
+    // Sort-merge joins spill when their memory is used up; hash joins would fail.
     options.optimizer.prefer_hash_join = false;
-    // Errors have positions.
+    // Errors need positions in the text.
     options.sql_parser.collect_spans = true;
     config
 }

@@ -1,11 +1,11 @@
-//! The error that says who has to act: who asked, who runs the server, or nobody but the data.
+//! The error of this crate. Its kind tells who can act: the client, the operator, or neither.
 
 use std::{error::Error as StdError, fmt};
 
 use datafusion::common::DataFusionError;
 use datastreamer_table::column_metadata::ColumnMetadataError;
 
-/// Why there are no rows, or no more.
+/// The reason why there are no rows, or no more rows.
 #[derive(Debug)]
 pub struct EngineError {
     kind: EngineErrorKind,
@@ -14,30 +14,31 @@ pub struct EngineError {
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
 
-/// Who has to act.
+/// Who can act on an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EngineErrorKind {
-    /// Who asked: the query is wrong, or a value in it.
+    /// The client: the query or a value in it is wrong.
     BadQuery,
-    /// The query needs more memory or spill space than it may have.
+    /// The client or the operator: the query needs more memory or spill space than the limit.
     Exhausted,
-    /// The query took longer than it may.
+    /// The client or the operator: the query took longer than the limit.
     TimedOut,
-    /// The query fails on its data: a division by zero, a number that is none.
+    /// The client: the query fails on the data, for example with a division by zero or a text that is
+    /// not a number.
     Computation,
-    /// The data cannot be read, or changed while it was.
+    /// The operator: the data cannot be read, or changed while they were read.
     Data,
-    /// Somebody stopped the rows.
+    /// Neither: the rows were stopped.
     Stopped,
 }
 
-/// Where in a query's text an error is: counted from 1, columns in characters.
+/// The position of an error in a query's text, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     /// The line.
     pub line: u64,
-    /// The column.
+    /// The column, in characters.
     pub column: u64,
 }
 
@@ -59,17 +60,17 @@ impl EngineError {
         Self::new(EngineErrorKind::Data, text)
     }
 
-    /// Says who has to act.
+    /// Returns who can act.
     pub fn kind(&self) -> EngineErrorKind {
         self.kind
     }
 
-    /// Returns where in the query's text the error is, if it is known.
+    /// Returns the position in the query's text, if it is known.
     pub fn position(&self) -> Option<Position> {
         self.position
     }
 
-    /// Places an error of the parser that has no place: the text has ended too early.
+    /// Sets the position of a parser's error that has none: the text ended too early.
     pub(crate) fn at_the_end_of(mut self, text: &str) -> Self {
         let text = text.trim_end();
         self.position.get_or_insert_with(|| Position {
@@ -79,6 +80,7 @@ impl EngineError {
         self
     }
 
+    /// Puts the subject before the text.
     pub(crate) fn about(mut self, what: &str) -> Self {
         self.text = format!("{what}: {}", self.text);
         self
@@ -125,7 +127,7 @@ impl From<DataFusionError> for EngineError {
     }
 }
 
-/// Finds an error of this crate that went through DataFusion (from the FITS reader).
+/// Finds an error of this crate that a table or a plan node returned through DataFusion.
 fn find_ours(error: &DataFusionError) -> Option<EngineError> {
     let DataFusionError::External(cause) = error.find_root() else {
         return None;
@@ -156,7 +158,7 @@ fn kind_of(root: &DataFusionError) -> EngineErrorKind {
     }
 }
 
-/// Reads the place that the parser names in its text only: `... at Line: 1, Column: 8`.
+/// Reads the position from the text of the parser's error: `... at Line: 1, Column: 8`.
 fn position_in(text: &str) -> Option<Position> {
     let (_, place) = text.rsplit_once("at Line: ")?;
     let (line, column) = place.split_once(", Column: ")?;
@@ -167,7 +169,7 @@ fn position_in(text: &str) -> Option<Position> {
     })
 }
 
-/// [`From<DataFusionError>`](EngineError#impl-From<DataFusionError>-for-EngineError) finds it again.
+/// The way of an error through DataFusion; the conversion above finds it again.
 impl From<EngineError> for DataFusionError {
     fn from(error: EngineError) -> Self {
         Self::External(Box::new(error))
@@ -185,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_parser_s_place_is_read_from_its_text() {
+    fn the_parser_s_position_is_read_from_its_text() {
         let text = "Expected: an expression, found: FROM at Line: 2, Column: 14";
         let place = Position {
             line: 2,

@@ -1,7 +1,7 @@
-//! Which files a table is made of: one file, a glob, or a directory with or without hive
-//! partitions.
+//! The files of a table: one file, a glob, or a directory, with or without hive partitions. It lists
+//! files and reads their names, not their contents.
 //!
-//! The kind follows from the names' suffixes. Finding **blocks**: it walks directories.
+//! The suffix of the names decides the kind. Listing **blocks**: it walks directories.
 
 use std::{
     borrow::Cow,
@@ -25,18 +25,18 @@ use percent_encoding::percent_decode_str;
 
 use crate::error::EngineError;
 
-/// Files that are looked at in one directory: what has more is listed in seconds by no system.
+/// At most 100,000 files in a table: listing more takes seconds for each scan.
 const FILES_MAX: usize = 100_000;
-/// No byte of UTF-8: TSV has no quotes (IANA, text/tab-separated-values), and Arrow's reader always
-/// has one.
+/// A byte that is never in UTF-8. TSV has no quotes (IANA, text/tab-separated-values), but Arrow's
+/// reader needs one.
 const NO_QUOTE: u8 = 0xff;
 
-/// Where a table's rows are.
+/// The files of a table, listed anew for each scan.
 #[derive(Clone, Debug)]
 pub struct TableFiles {
     place: Place,
     kind: FileKind,
-    /// Hive partitions, outermost first: `year=2026/` is a column `year`.
+    /// Names and types of the hive partitions, outermost first: `year=2026/` is a column `year`.
     partitions: Vec<(String, DataType)>,
 }
 
@@ -44,25 +44,25 @@ pub struct TableFiles {
 enum Place {
     File(PathBuf),
     Directory(PathBuf),
-    /// Over hive partitions: one that takes all of them.
+    /// Over hive partitions only if it matches all of them.
     Glob(String),
 }
 
-/// How a file's bytes are to be read.
+/// The format of a file, and its compression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum FileKind {
     Parquet,
-    Csv(Packing),
-    Tsv(Packing),
-    Ndjson(Packing),
+    Csv(Compression),
+    Tsv(Compression),
+    Ndjson(Compression),
     Arrow,
     Fits,
 }
 
 /// How a text file is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Packing {
-    Plain,
+pub(crate) enum Compression {
+    None,
     Gzip,
     Zstd,
 }
@@ -71,11 +71,12 @@ const SUFFIXES: &str = "parquet, csv, tsv, ndjson, jsonl, arrow, fits (csv, tsv 
                         with .gz or .zst)";
 
 impl TableFiles {
-    /// Finds the files of a path: a file, a directory, or a glob such as `data/*.parquet`.
-    /// What exists under the name as it stands is no glob.
+    /// Finds the files of a path: a file, a directory, or a glob such as `data/*.parquet`. If a file
+    /// or directory of exactly this name exists, it is not a glob. **Blocks** to walk directories.
     ///
     /// # Errors
-    /// There is no such file; a suffix that no reader knows; files of several kinds.
+    /// There is no such file; no reader knows the suffix; there are files of several kinds, or more
+    /// than 100,000.
     pub fn find(path: &Path) -> Result<Self, EngineError> {
         let refuse = |text: String| EngineError::data(format!("{}: {text}", path.display()));
         if path.is_file() {
@@ -128,7 +129,7 @@ impl TableFiles {
         })
     }
 
-    /// Says whether this is one file, and no directory or glob of some.
+    /// Returns whether this is a file, as opposed to a directory or glob.
     pub(crate) fn is_one(&self) -> bool {
         matches!(self.place, Place::File(_))
     }
@@ -141,8 +142,11 @@ impl TableFiles {
         &self.partitions
     }
 
-    /// Lists the files as they are now, in the order of their names, without hidden ones: one that
-    /// is being written may be called so until it is whole.
+    /// Lists the files as they are now, in the order of their names. Hidden files are left out: a
+    /// file may have a hidden name until it is complete. **Blocks** to walk directories.
+    ///
+    /// # Errors
+    /// A directory cannot be read; there are no files; the partitions are not those of the table.
     pub(crate) fn list(&self) -> Result<Vec<PathBuf>, EngineError> {
         let mut files = match &self.place {
             Place::File(path) => vec![path.clone()],
@@ -168,7 +172,7 @@ impl TableFiles {
         Ok(files)
     }
 
-    /// Where folders begin to be partitions.
+    /// Returns the folder below which folders are partitions.
     pub(crate) fn root(&self) -> PathBuf {
         match &self.place {
             Place::File(path) | Place::Directory(path) => path.clone(),
@@ -192,7 +196,7 @@ impl TableFiles {
         }
     }
 
-    /// Refuses columns in the files that are called as a partition.
+    /// Checks that no column in the files has the name of a partition.
     pub(crate) fn check_columns(&self, inside: &Schema) -> Result<(), EngineError> {
         let mut names = self.partitions.iter().map(|(name, _)| name);
         match names.find(|name| inside.field_with_name(name).is_ok()) {
@@ -203,18 +207,18 @@ impl TableFiles {
         }
     }
 
-    /// Reads the values of the partitions from a file's path. This is the one place where a text
-    /// of a path becomes a value.
+    /// Reads the values of the partitions from a file's path. No other function makes typed values of
+    /// a path.
     ///
     /// # Errors
-    /// A text is no value of its column's type.
+    /// A text is not a value of the partition's type.
     pub(crate) fn partition_values(&self, file: &Path) -> Result<Vec<ScalarValue>, EngineError> {
         let folders = folders_of(&self.root(), file);
         let texts = folders.iter().filter_map(|folder| folder.split_once('='));
         let values = texts
             .zip(&self.partitions)
             .map(|((_, text), (_, data_type))| {
-                // Hive writes what a folder's name may not have as %XX.
+                // Hive writes characters that a folder's name must not contain as %XX.
                 let decoded = percent_decode_str(text).decode_utf8();
                 let text = decoded.map_or_else(|_| text.to_owned(), Cow::into_owned);
                 ScalarValue::try_from_string(text, data_type)
@@ -224,33 +228,34 @@ impl TableFiles {
 }
 
 impl FileKind {
-    /// Tells a file's kind, and how its name ends.
+    /// Returns the kind and the suffix of a file; `None` if no reader knows it.
     fn of(path: &Path) -> Option<(Self, String)> {
         let name = path.file_name()?.to_str()?;
-        let (stem, packing) = match name.rsplit_once('.') {
-            Some((stem, "gz")) => (stem, Packing::Gzip),
-            Some((stem, "zst")) => (stem, Packing::Zstd),
-            _ => (name, Packing::Plain),
+        let (stem, compression) = match name.rsplit_once('.') {
+            Some((stem, "gz")) => (stem, Compression::Gzip),
+            Some((stem, "zst")) => (stem, Compression::Zstd),
+            _ => (name, Compression::None),
         };
-        let (before, suffix) = stem.rsplit_once('.')?;
+        let (name_start, suffix) = stem.rsplit_once('.')?;
         let kind = match suffix.to_ascii_lowercase().as_str() {
             "parquet" | "parq" | "pq" => Self::Parquet,
-            "csv" => Self::Csv(packing),
-            "tsv" | "tab" => Self::Tsv(packing),
-            "ndjson" | "jsonl" => Self::Ndjson(packing),
+            "csv" => Self::Csv(compression),
+            "tsv" | "tab" => Self::Tsv(compression),
+            "ndjson" | "jsonl" => Self::Ndjson(compression),
             "arrow" | "arrows" | "feather" | "ipc" => Self::Arrow,
             "fits" | "fit" | "fts" => Self::Fits,
             _ => return None,
         };
-        let may_be = packing == Packing::Plain || !kind.is_binary();
-        may_be.then(|| (kind, name[before.len()..].to_owned()))
+        let may_be = compression == Compression::None || !kind.is_binary();
+        may_be.then(|| (kind, name[name_start.len()..].to_owned()))
     }
 
+    /// Returns whether the columns are in the file's header.
     pub(crate) fn is_binary(self) -> bool {
         matches!(self, Self::Parquet | Self::Arrow | Self::Fits)
     }
 
-    /// Of CSV and TSV the delimiter and the quote.
+    /// Returns the delimiter and the quote of CSV and TSV.
     pub(crate) fn delimiter(self) -> Option<(u8, u8)> {
         match self {
             Self::Csv(_) => Some((b',', b'"')),
@@ -259,11 +264,11 @@ impl FileKind {
         }
     }
 
-    /// Reads a file's bytes as they were before it was packed.
-    pub(crate) fn unpack(self, file: File) -> Result<Box<dyn Read + Send>, DataFusionError> {
+    /// Returns a reader of the uncompressed bytes of a file.
+    pub(crate) fn decompress(self, file: File) -> Result<Box<dyn Read + Send>, DataFusionError> {
         match self {
-            Self::Csv(packing) | Self::Tsv(packing) | Self::Ndjson(packing) => {
-                packing.datafusion().convert_read(file)
+            Self::Csv(compression) | Self::Tsv(compression) | Self::Ndjson(compression) => {
+                compression.datafusion().convert_read(file)
             }
             _ => Ok(Box::new(file)),
         }
@@ -273,40 +278,40 @@ impl FileKind {
     pub(crate) fn format(self) -> Arc<dyn FileFormat> {
         let (delimiter, quote) = self.delimiter().unwrap_or_default();
         match self {
-            // FITS has a provider of its own, and never comes here.
-            // Columns keep the types that they have in the file.
+            // FITS has its own table provider, which does not ask for a format.
+            // Columns keep the types of the file.
             Self::Parquet | Self::Fits => {
                 Arc::new(ParquetFormat::default().with_force_view_types(false))
             }
-            Self::Csv(packing) | Self::Tsv(packing) => Arc::new(
+            Self::Csv(compression) | Self::Tsv(compression) => Arc::new(
                 CsvFormat::default()
                     .with_has_header(true)
                     .with_delimiter(delimiter)
                     .with_quote(quote)
                     .with_newlines_in_values(true)
-                    .with_file_compression_type(packing.datafusion()),
+                    .with_file_compression_type(compression.datafusion()),
             ),
-            Self::Ndjson(packing) => {
-                let packing = packing.datafusion();
-                Arc::new(JsonFormat::default().with_file_compression_type(packing))
+            Self::Ndjson(compression) => {
+                let compression = compression.datafusion();
+                Arc::new(JsonFormat::default().with_file_compression_type(compression))
             }
             Self::Arrow => Arc::new(ArrowFormat),
         }
     }
 }
 
-impl Packing {
+impl Compression {
     fn datafusion(self) -> FileCompressionType {
         match self {
-            Self::Plain => FileCompressionType::UNCOMPRESSED,
+            Self::None => FileCompressionType::UNCOMPRESSED,
             Self::Gzip => FileCompressionType::GZIP,
             Self::Zstd => FileCompressionType::ZSTD,
         }
     }
 }
 
-/// Makes a path absolute, and resolves it up to its last `..`: links behind that stay links, so
-/// that who changes them changes the table.
+/// Makes a path absolute, and resolves it up to its last `..`. Links after that stay links, so that
+/// changing them changes the table.
 fn absolute(path: &Path) -> Result<PathBuf, EngineError> {
     let refuse = |error| EngineError::data(format!("{}: {error}", path.display()));
     let path = std::path::absolute(path).map_err(refuse)?;
@@ -322,7 +327,7 @@ fn absolute(path: &Path) -> Result<PathBuf, EngineError> {
         .join(behind.iter().collect::<PathBuf>()))
 }
 
-/// Gathers the files below a directory, without hidden ones.
+/// Collects the files below a directory, except hidden ones.
 fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), EngineError> {
     let refuse = |error| EngineError::data(format!("{}: {error}", folder.display()));
     for entry in folder.read_dir().map_err(refuse)? {
@@ -350,12 +355,15 @@ fn bad_glob(pattern: &str, error: &glob::PatternError) -> EngineError {
     EngineError::data(format!("{pattern}: {error}"))
 }
 
-/// The folder before the first one that a glob leaves open, and the folders below it.
+/// Splits a glob into the folder before the first pattern, and the folders below it.
 fn folders_of_glob(pattern: &str) -> (PathBuf, Vec<&str>) {
     let parts: Vec<_> = pattern.split('/').collect();
     let (folders, _name) = parts.split_at(parts.len() - 1);
-    let is_open = |part: &&str| part.contains(['*', '?', '[']);
-    let from = folders.iter().position(is_open).unwrap_or(folders.len());
+    let has_pattern = |part: &&str| part.contains(['*', '?', '[']);
+    let from = folders
+        .iter()
+        .position(has_pattern)
+        .unwrap_or(folders.len());
     let root = format!("{}/", folders[..from].join("/"));
     (PathBuf::from(root), folders[from..].to_vec())
 }
@@ -372,7 +380,7 @@ fn expand(pattern: &str) -> Result<Vec<PathBuf>, EngineError> {
     files.map_err(|error| EngineError::data(error.to_string()))
 }
 
-/// Finds the one kind that all files have which are tables.
+/// Returns the one kind of all files whose suffix a reader knows.
 fn one_kind(files: &[PathBuf]) -> Result<FileKind, String> {
     let kinds: BTreeSet<_> = files.iter().filter_map(|file| FileKind::of(file)).collect();
     let mut kinds = kinds.into_iter();
@@ -385,8 +393,8 @@ fn one_kind(files: &[PathBuf]) -> Result<FileKind, String> {
     }
 }
 
-/// Reads the names of the partitions from the folders: all files must be equally deep in folders
-/// `name=value`, or none. A column all of whose values are integers is one of integers.
+/// Reads the names of the partitions from the folders `name=value`, which must be the same for all
+/// files. If all values of a partition are integers, its type is Int64, else Utf8.
 fn hive_partitions(root: &Path, files: &[PathBuf]) -> Result<Vec<(String, DataType)>, String> {
     let mut names: Option<Vec<String>> = None;
     let mut all_integers: Vec<bool> = Vec::new();
@@ -438,7 +446,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_s_kind_is_in_its_name() {
+    fn the_name_of_a_file_decides_its_kind() {
         let kind = |name: &str| FileKind::of(Path::new(name));
         assert_eq!(
             kind("a.b.parquet"),
@@ -446,11 +454,11 @@ mod tests {
         );
         assert_eq!(
             kind("a.CSV.gz"),
-            Some((FileKind::Csv(Packing::Gzip), ".CSV.gz".into()))
+            Some((FileKind::Csv(Compression::Gzip), ".CSV.gz".into()))
         );
         assert_eq!(
             kind("a.jsonl"),
-            Some((FileKind::Ndjson(Packing::Plain), ".jsonl".into()))
+            Some((FileKind::Ndjson(Compression::None), ".jsonl".into()))
         );
         for name in ["a.txt", "parquet", "a.parquet.gz", "a.fits.gz", "a.gz"] {
             assert_eq!(kind(name), None, "{name}");

@@ -1,5 +1,5 @@
-//! FITS tables as tables of the engine: what `datastreamer_rows` reads, with the columns that a
-//! plan wants and no rows beyond its limit.
+//! FITS tables as tables of the engine: reads the columns that a plan needs, and no rows beyond its
+//! limit. The format itself is read by `datastreamer_table::fits`.
 
 use std::{
     fmt,
@@ -31,7 +31,7 @@ use datastreamer_table::fits::{FitsFile, FitsReader};
 use futures_util::stream;
 use tokio::task::{self, JoinHandle};
 
-use crate::{error::EngineError, files::TableFiles, learned::Learned, pinned::PinnedFile};
+use crate::{error::EngineError, file_cache::FileCache, files::TableFiles, pinned::PinnedFile};
 
 type FileAndHead = (PinnedFile, Arc<FitsHead>);
 
@@ -41,16 +41,16 @@ pub(crate) struct FitsTable {
     files: TableFiles,
     /// Columns of the files, and partitions behind them.
     schema: SchemaRef,
-    heads: Learned<Arc<FitsHead>>,
+    heads: FileCache<Arc<FitsHead>>,
 }
 
-/// What is known of a file that is not open: a table may have more of them than a process may
-/// open.
+/// What the header of a file says. The file is closed: a table may have more files than a process
+/// may open.
 #[derive(Debug)]
 struct FitsHead {
     schema: SchemaRef,
     rows: u64,
-    /// Of each column.
+    /// By column.
     text_bytes_max: Vec<Option<usize>>,
     /// The values of the partitions.
     partitions: Vec<ScalarValue>,
@@ -84,12 +84,12 @@ impl FitsTable {
         let mut table = Self {
             files,
             schema: Arc::new(Schema::empty()),
-            heads: Learned::default(),
+            heads: FileCache::default(),
         };
         let heads = table.heads().await?;
         if let Some((_, first)) = heads.first() {
             let mut fields: Vec<_> = first.schema.fields().iter().cloned().collect();
-            // What may be null in one file may be in the table.
+            // A column that is nullable in one file is nullable in the table.
             for (_, head) in &heads {
                 for (field, other) in fields.iter_mut().zip(head.schema.fields()) {
                     if other.is_nullable() && !field.is_nullable() {
@@ -111,7 +111,7 @@ impl FitsTable {
         Arc::clone(&self.schema)
     }
 
-    /// Lays other metadata over the columns.
+    /// Replaces the metadata of the columns.
     pub(crate) fn with_schema(mut self, schema: SchemaRef) -> Self {
         self.schema = schema;
         self
@@ -124,7 +124,7 @@ impl FitsTable {
     /// Files that cannot be read, or that have different columns.
     async fn heads(&self) -> Result<Vec<FileAndHead>, EngineError> {
         let read = |path: PathBuf| async move { FitsHead::read(&path, &self.files).map(Arc::new) };
-        let heads = self.heads.of_files(self.files.list()?, read).await?;
+        let heads = self.heads.get_all(self.files.list()?, read).await?;
         if let Some((first, wanted)) = heads.first() {
             let other = |(_, head): &&FileAndHead| {
                 !same_columns(head.schema.fields(), wanted.schema.fields())
@@ -192,7 +192,7 @@ impl TableProvider for FitsTable {
 /// Reads the files one after the other.
 pub(crate) struct FitsScan {
     files: Vec<FileAndHead>,
-    /// The places in the table of the columns that are wanted.
+    /// The columns to read, as indices into the table's schema.
     columns: Vec<usize>,
     limit: Option<u64>,
     properties: Arc<PlanProperties>,
@@ -203,7 +203,7 @@ impl FitsScan {
         self.files.iter().map(|(file, _)| file.clone())
     }
 
-    /// The columns of texts, and the most bytes that any has.
+    /// Returns the name of each text column, and the largest number of bytes of a value in it.
     pub(crate) fn text_widths(&self) -> impl Iterator<Item = (String, usize)> {
         let fields = self
             .files
@@ -226,28 +226,28 @@ impl FitsScan {
     }
 }
 
-/// Reads files, one after the other: each is open while its rows are read.
+/// Reads files one after the other. Each is open only while its rows are read.
 struct FitsBatches {
     files: std::vec::IntoIter<FileAndHead>,
     /// The file whose rows are read.
     reader: Option<(FileAndHead, FitsReader)>,
-    /// The places in the table of the columns that are wanted.
+    /// The columns to read, as indices into the table's schema.
     columns: Vec<usize>,
     batch_rows: usize,
-    /// Rows that are still wanted.
+    /// Rows still to be read.
     left: u64,
     schema: SchemaRef,
 }
 
 impl FitsBatches {
-    /// Reads the next batch; blocks.
+    /// Reads the next batch. **Blocks.**
     fn next(&mut self) -> Result<Option<RecordBatch>, EngineError> {
         loop {
             if let Some(((file, head), reader)) = &mut self.reader
                 && let Some(batch) = reader.next()
             {
                 let batch =
-                    batch.and_then(|batch| whole(&batch, &self.columns, head, &self.schema));
+                    batch.and_then(|batch| complete(&batch, &self.columns, head, &self.schema));
                 return batch.map(Some).map_err(|error| file.error(&error));
             }
             let Some((file, head)) = self.files.next().filter(|_| self.left > 0) else {
@@ -265,9 +265,9 @@ impl FitsBatches {
     }
 }
 
-/// A batch with the partitions, and with what the table says of its columns: files may say
-/// different things of the same ones.
-fn whole(
+/// Adds the partitions to a batch, and replaces the metadata of its columns by the table's: the
+/// files may describe the same columns differently.
+fn complete(
     batch: &RecordBatch,
     columns: &[usize],
     head: &FitsHead,
@@ -287,31 +287,33 @@ fn whole(
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
 }
 
-/// What a thread reads: a batch, and what reads those behind it.
+/// A batch that a thread is reading, and the reader of the batches after it.
 type Reading = JoinHandle<Result<Option<(RecordBatch, Box<FitsBatches>)>, EngineError>>;
 
-/// Batches, of which one is read ahead.
-enum Ahead {
-    NotBegun(Box<FitsBatches>),
-    Begun(Reading),
+/// Batches, one of which is read ahead.
+enum ReadAhead {
+    NotStarted(Box<FitsBatches>),
+    Started(Reading),
 }
 
-impl Ahead {
-    /// Reads on a thread for that, which waits there for nobody: the next batch is read while this
-    /// one is written.
+impl ReadAhead {
+    /// Starts to read on a thread that may block, without waiting for it: the next batch is read
+    /// while this one is written.
     fn read(mut batches: Box<FitsBatches>) -> Reading {
         task::spawn_blocking(move || Ok(batches.next()?.map(|batch| (batch, batches))))
     }
 
     async fn next(self) -> Result<Option<(RecordBatch, Self)>> {
         let reading = match self {
-            Self::NotBegun(batches) => Self::read(batches),
-            Self::Begun(reading) => reading,
+            Self::NotStarted(batches) => Self::read(batches),
+            Self::Started(reading) => reading,
         };
         let read = reading.await;
         let read = read.unwrap_or_else(|error| Err(EngineError::data(error.to_string())));
         match read {
-            Ok(next) => Ok(next.map(|(batch, batches)| (batch, Self::Begun(Self::read(batches))))),
+            Ok(next) => {
+                Ok(next.map(|(batch, batches)| (batch, Self::Started(Self::read(batches)))))
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -372,7 +374,7 @@ impl ExecutionPlan for FitsScan {
             left: self.rows(),
             schema: self.schema(),
         });
-        let batches = stream::try_unfold(Ahead::NotBegun(batches), Ahead::next);
+        let batches = stream::try_unfold(ReadAhead::NotStarted(batches), ReadAhead::next);
         let schema = self.schema();
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
     }

@@ -1,5 +1,4 @@
-//! What a Parquet file's footer tells of its table and columns: Arrow's own metadata, and the
-//! VOTable of VOParquet 1.0.
+//! Column metadata in the footer of a Parquet file: Arrow's own, and the VOTable of VOParquet 1.0.
 
 use std::{fs::File, path::Path};
 
@@ -7,11 +6,11 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::parquet::{arrow::arrow_reader::ArrowReaderMetadata, errors::ParquetError};
 use datastreamer_table::{column_metadata::ColumnMetadata, votable_head::VotableHead};
 
-/// The key of the footer under which a VOTable without data stands (VOParquet 1.0, 3).
+/// The key of the VOTable without data in the footer (VOParquet 1.0, section 3).
 const VOTABLE_KEY: &str = "IVOA.VOTable-Parquet.content";
 
-/// Lays what a file's footer says over a table's schema. A footer that says nothing, or nothing
-/// that can be read, changes nothing: the rows are what counts.
+/// Overlays the metadata in a file's footer on a table's schema. Metadata that are missing or cannot
+/// be read change nothing, as the rows are still readable. Blocks.
 pub(crate) fn overlay(schema: SchemaRef, path: &Path) -> SchemaRef {
     let Ok(metadata) = read(path) else {
         return schema;
@@ -29,7 +28,10 @@ pub(crate) fn overlay(schema: SchemaRef, path: &Path) -> SchemaRef {
     described
 }
 
-/// Reads a file's footer; blocks.
+/// Reads a file's footer. Blocks.
+///
+/// # Errors
+/// The file cannot be read, or is not Parquet.
 pub(crate) fn read(path: &Path) -> Result<ArrowReaderMetadata, ParquetError> {
     let file = File::open(path)?;
     ArrowReaderMetadata::load(&file, Default::default())

@@ -1,7 +1,7 @@
-//! What the columns of CSV, TSV and NDJSON files are: of all rows, because a type that fits the
-//! first ones would cut later values short without a word.
+//! Infers the columns of CSV, TSV and NDJSON files from all their rows: a type that is inferred from
+//! the first rows would silently truncate later values.
 //!
-//! Arrow's readers infer a file's types; here those of several files are brought together.
+//! Arrow's readers infer the types of one file. This file merges those of several files.
 
 use std::{
     fs::File,
@@ -18,66 +18,71 @@ use datafusion::arrow::{csv, json};
 
 use crate::{error::EngineError, files::FileKind};
 
-/// Reads a file at a time.
+/// 1 MiB is read from a file at a time.
 const READ_BYTES: usize = 1 << 20;
 
-/// Infers the columns of a text file from all its rows. **Blocks**, for as long as it takes to
-/// read them.
+/// Infers the columns of a text file from all its rows. **Blocks** for as long as it takes to read
+/// them.
+///
+/// # Errors
+/// The file cannot be read or parsed, or a CSV file ends within quotes.
 pub(crate) fn infer(path: &Path, kind: FileKind) -> Result<Schema, EngineError> {
     let wrong = |text: String| EngineError::data(format!("{}: {text}", path.display()));
     let file = File::open(path).map_err(|error| wrong(error.to_string()))?;
     let bytes = kind
-        .unpack(file)
+        .decompress(file)
         .map_err(|error| wrong(error.to_string()))?;
-    let mut watched = QuotesWatched {
+    let mut tracker = QuoteTracker {
         bytes,
         delimiter: kind.delimiter(),
-        place: Place::FieldBegins,
+        state: QuoteState::FieldStart,
     };
-    let bytes = BufReader::with_capacity(READ_BYTES, &mut watched);
+    let bytes = BufReader::with_capacity(READ_BYTES, &mut tracker);
     let columns = columns(bytes, kind).map_err(|error| wrong(error.to_string()))?;
-    if watched.place == Place::Quoted {
-        return Err(wrong("ends within quotes: it is not whole".into()));
+    if tracker.state == QuoteState::Quoted {
+        return Err(wrong("ends within quotes: the file is incomplete".into()));
     }
     Ok(columns)
 }
 
-/// Follows the quotes of CSV (RFC 4180, 2): Arrow's reader takes what a cut file ends with for a
-/// field.
-struct QuotesWatched<R> {
+/// Tracks the quotes of a CSV file while it is read (RFC 4180, section 2): Arrow's reader accepts a
+/// file that ends within a quoted field.
+struct QuoteTracker<R> {
     bytes: R,
     delimiter: Option<(u8, u8)>,
-    place: Place,
+    state: QuoteState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    FieldBegins,
-    Bare,
+enum QuoteState {
+    FieldStart,
+    Unquoted,
     Quoted,
-    /// Behind a quote within quotes: their end, or the first of two.
-    QuoteWithin,
+    /// After a quote in a quoted field: the end of the field, or the first of two quotes.
+    QuoteInQuoted,
 }
 
-impl<R: Read> Read for QuotesWatched<R> {
+impl<R: Read> Read for QuoteTracker<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let read = self.bytes.read(into)?;
         let Some((delimiter, quote)) = self.delimiter else {
             return Ok(read);
         };
-        let mut place = self.place;
+        let mut state = self.state;
         for byte in &into[..read] {
-            place = match (place, *byte) {
-                (Place::Quoted, byte) if byte != quote => Place::Quoted,
-                (Place::Quoted, _) => Place::QuoteWithin,
-                (Place::QuoteWithin | Place::FieldBegins, byte) if byte == quote => Place::Quoted,
-                (_, byte) if byte == delimiter || byte == b'\n' || byte == b'\r' => {
-                    Place::FieldBegins
+            state = match (state, *byte) {
+                (QuoteState::Quoted, byte) if byte != quote => QuoteState::Quoted,
+                (QuoteState::Quoted, _) => QuoteState::QuoteInQuoted,
+                (QuoteState::QuoteInQuoted | QuoteState::FieldStart, byte) if byte == quote => {
+                    QuoteState::Quoted
                 }
-                _ => Place::Bare,
+                (_, byte) if byte == delimiter || byte == b'\n' || byte == b'\r' => {
+                    QuoteState::FieldStart
+                }
+                _ => QuoteState::Unquoted,
             };
         }
-        self.place = place;
+        self.state = state;
         Ok(read)
     }
 }
@@ -95,17 +100,27 @@ fn columns(bytes: impl BufRead, kind: FileKind) -> Result<Schema, ArrowError> {
     }
 }
 
-/// The columns of two files together. Those of CSV and TSV go by their place, and must have the
-/// same names; those of NDJSON by their name.
-pub(crate) fn together(one: Schema, other: &Schema, kind: FileKind) -> Result<Schema, String> {
+/// Merges the columns of two files. Those of CSV and TSV are matched by position, and must have the
+/// same names; those of NDJSON are matched by name.
+///
+/// # Errors
+/// The text of why there is no table of both: other columns, or types without a common one.
+pub(crate) fn merge_inferred(
+    one: Schema,
+    other: &Schema,
+    kind: FileKind,
+) -> Result<Schema, String> {
     if kind.delimiter().is_some() {
-        same_places(&one, other)?;
+        check_same_columns(&one, other)?;
     }
-    Ok(Schema::new(fields_together(one.fields(), other.fields())?))
+    Ok(Schema::new(merge_fields(one.fields(), other.fields())?))
 }
 
-/// Says whether columns that go by their place have the same names.
-pub(crate) fn same_places(table: &Schema, file: &Schema) -> Result<(), String> {
+/// Checks that columns that are matched by position have the same names.
+///
+/// # Errors
+/// The text of the difference.
+pub(crate) fn check_same_columns(table: &Schema, file: &Schema) -> Result<(), String> {
     let names = |schema: &Schema| {
         let fields = schema.fields().iter();
         fields.map(|field| field.name().clone()).collect::<Vec<_>>()
@@ -121,12 +136,12 @@ pub(crate) fn same_places(table: &Schema, file: &Schema) -> Result<(), String> {
     }
 }
 
-fn fields_together(ones: &Fields, others: &Fields) -> Result<Fields, String> {
+fn merge_fields(ones: &Fields, others: &Fields) -> Result<Fields, String> {
     let mut fields: Vec<Arc<Field>> = ones.iter().map(Arc::clone).collect();
     for other in others {
         match fields.iter_mut().find(|field| field.name() == other.name()) {
             Some(field) => {
-                let data_type = type_together(field.data_type(), other.data_type());
+                let data_type = common_type(field.data_type(), other.data_type());
                 let data_type = data_type.ok_or_else(|| {
                     format!(
                         "column {:?} is {}, and {} in the table",
@@ -143,8 +158,8 @@ fn fields_together(ones: &Fields, others: &Fields) -> Result<Fields, String> {
     Ok(fields.into())
 }
 
-/// The type that holds what both hold; `None` if there is none.
-fn type_together(one: &DataType, other: &DataType) -> Option<DataType> {
+/// Returns the type that can hold the values of both; `None` if there is none.
+fn common_type(one: &DataType, other: &DataType) -> Option<DataType> {
     use DataType as T;
     Some(match (one, other) {
         (one, other) if one == other => one.clone(),
@@ -157,10 +172,10 @@ fn type_together(one: &DataType, other: &DataType) -> Option<DataType> {
             T::Timestamp(*one.max(other), zone.clone())
         }
         (T::List(one), T::List(other)) => {
-            let element = type_together(one.data_type(), other.data_type())?;
+            let element = common_type(one.data_type(), other.data_type())?;
             T::List(Arc::new(Field::new(one.name(), element, true)))
         }
-        (T::Struct(ones), T::Struct(others)) => T::Struct(fields_together(ones, others).ok()?),
+        (T::Struct(ones), T::Struct(others)) => T::Struct(merge_fields(ones, others).ok()?),
         (one, other) if one.is_nested() || other.is_nested() => return None,
         _ => T::Utf8,
     })
@@ -191,41 +206,41 @@ mod tests {
             (seconds, millis.clone(), Some(millis)),
             (T::new_list(T::Int64, true), T::Int64, None),
         ] {
-            assert_eq!(type_together(&one, &other), both, "{one} {other}");
-            assert_eq!(type_together(&other, &one), both, "{other} {one}");
+            assert_eq!(common_type(&one, &other), both, "{one} {other}");
+            assert_eq!(common_type(&other, &one), both, "{other} {one}");
         }
     }
 
     #[test]
-    fn a_file_that_ends_within_quotes_is_not_whole() {
-        let place = |text: &str| {
-            let mut watched = QuotesWatched {
+    fn a_file_that_ends_within_quotes_is_incomplete() {
+        let state = |text: &str| {
+            let mut tracker = QuoteTracker {
                 bytes: text.as_bytes(),
                 delimiter: Some((b',', b'"')),
-                place: Place::FieldBegins,
+                state: QuoteState::FieldStart,
             };
-            io::copy(&mut watched, &mut io::sink()).unwrap();
-            watched.place
+            io::copy(&mut tracker, &mut io::sink()).unwrap();
+            tracker.state
         };
-        for whole in ["a,b\n1,\"x\n\"\n", "a\n5\"\n", "a\n\"\"\"\"\n", "\"a\""] {
-            assert_ne!(place(whole), Place::Quoted, "{whole}");
+        for complete in ["a,b\n1,\"x\n\"\n", "a\n5\"\n", "a\n\"\"\"\"\n", "\"a\""] {
+            assert_ne!(state(complete), QuoteState::Quoted, "{complete}");
         }
         for cut in ["a,b\n1,\"x\n2,y\n", "a\n\"", "a\n\"\"\"", "a\nx,\"\"\",\n"] {
-            assert_eq!(place(cut), Place::Quoted, "{cut}");
+            assert_eq!(state(cut), QuoteState::Quoted, "{cut}");
         }
     }
 
     #[test]
-    fn columns_of_csv_have_the_same_places() {
+    fn columns_of_csv_are_matched_by_position() {
         let table = schema(&[("a", DataType::Int64), ("b", DataType::Utf8)]);
         let swapped = schema(&[("b", DataType::Utf8), ("a", DataType::Int64)]);
-        let plain = crate::files::Packing::Plain;
-        let refused = together(table.clone(), &swapped, FileKind::Csv(plain));
+        let plain = crate::files::Compression::None;
+        let refused = merge_inferred(table.clone(), &swapped, FileKind::Csv(plain));
         assert_eq!(
             refused,
             Err("has the columns b, a, and the table a, b".to_owned())
         );
-        let by_name = together(table.clone(), &swapped, FileKind::Ndjson(plain));
+        let by_name = merge_inferred(table.clone(), &swapped, FileKind::Ndjson(plain));
         assert_eq!(by_name, Ok(table));
     }
 }

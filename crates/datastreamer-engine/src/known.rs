@@ -1,5 +1,4 @@
-//! What a plan says of its rows before they are read: how many there are, and what is known of the
-//! values of its columns.
+//! Facts about the rows of a plan before they are read: their number, and statistics of the columns.
 
 use std::collections::HashMap;
 
@@ -14,19 +13,19 @@ use datastreamer_table::ColumnStatistics;
 
 use crate::{fits::FitsScan, narrow::Narrowing, plan_files::nodes};
 
-/// What is known of the rows of a plan.
+/// The number of rows of a plan, and statistics of its columns.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     pub(crate) rows: Option<u64>,
-    /// Of each column; empty where nothing is known.
+    /// By column; empty if nothing is known.
     pub(crate) columns: Vec<ColumnStatistics>,
 }
 
 impl Known {
-    /// Of any plan.
+    /// Computes them for any plan.
     pub(crate) fn of(plan: &dyn ExecutionPlan) -> Self {
-        let whole = StatisticsArgs::new();
-        match StatisticsContext::new().compute(plan, &whole) {
+        let all_partitions = StatisticsArgs::new();
+        match StatisticsContext::new().compute(plan, &all_partitions) {
             Ok(statistics) => Self {
                 rows: rows(&statistics),
                 columns: statistics.column_statistics.iter().map(of_column).collect(),
@@ -35,14 +34,14 @@ impl Known {
         }
     }
 
-    /// Of the scan of a table, narrowed: also what FITS says of its texts.
+    /// Computes them for the scan of a narrowed table, with the width of texts in FITS files.
     pub(crate) fn of_scan(plan: &dyn ExecutionPlan, narrowing: &Narrowing) -> Self {
         let mut known = Self::of(plan);
         let scans = nodes(plan).filter_map(|node| node.downcast_ref::<FitsScan>());
         let widths: HashMap<String, usize> = scans.flat_map(FitsScan::text_widths).collect();
         let schema = plan.schema();
-        for (place, statistics) in known.columns.iter_mut().enumerate() {
-            let column = narrowing.column_of(place, &schema);
+        for (index, statistics) in known.columns.iter_mut().enumerate() {
+            let column = narrowing.column_of(index, &schema);
             statistics.text_bytes_max = widths.get(column).copied();
         }
         known

@@ -1,10 +1,10 @@
-//! The query engine: SQL and narrowed scans over registered tables, by Apache DataFusion, within
-//! bounds.
+//! The query engine: SQL and narrowed scans over tables of files, with Apache DataFusion, within
+//! limits of memory, temporary files and time.
 //!
-//! An [`Engine`] has threads of its own: planning and querying never run on an event loop of the
-//! caller's. What it gives are [`Rows`], an [`arrow::record_batch::RecordBatchReader`] whose
-//! `next` **blocks**, computes on the caller's thread where it can, and fails visibly:
-//! when a file has changed on the way, when the memory or the time is used up, when it is stopped.
+//! An [`Engine`] has its own threads: nothing is planned or computed on the caller's event loop. It
+//! returns [`Rows`], a [`RecordBatchReader`](arrow::record_batch::RecordBatchReader) whose `next`
+//! **blocks**, and computes on the caller's thread where it can. `next` returns an error if a file
+//! changed while it was read, if the memory or the time is used up, or if the rows were stopped.
 //!
 //! ```no_run
 //! use datastreamer_engine::{Engine, EngineOptions, Narrowing, TableFiles};
@@ -21,27 +21,29 @@
 //! # }
 //! ```
 //!
-//! # One batch, read downward
-//! `engine.rs` (plans) → `files.rs`, `provider.rs` or `fits.rs` (what is read) → `rows.rs` (what the
-//! caller reads). `inferred.rs` says what the columns of text files are, `known.rs` what is known
-//! of rows before they are read; `narrow.rs` turns a URL's parameters into a plan, `sql.rs` a text.
+//! # The path of a batch
+//! `engine.rs` makes a plan. `narrow.rs` makes the logical plan of a URL's parameters, `sql.rs` that
+//! of a text. `provider.rs` or `fits.rs` plans the scan of a table; `files.rs` lists the files,
+//! `columns.rs` and `inferred.rs` read their columns, `file_cache.rs` keeps what was read, `pinned.rs`
+//! detects changed files. `known.rs` computes what is known about rows before they are read.
+//! `rows.rs` runs the plan for the caller, and `cancellation.rs` stops it.
 
+mod cancellation;
 mod columns;
 mod engine;
 mod error;
+mod file_cache;
 mod files;
 mod fits;
 mod footer;
 mod inferred;
 mod known;
-mod learned;
 mod narrow;
 mod pinned;
 mod plan_files;
 mod provider;
 mod rows;
 mod sql;
-mod stoppable;
 mod threads;
 
 pub use engine::{

@@ -1,8 +1,8 @@
-//! A table narrowed by a URL's parameters, in PostgREST's convention
+//! Narrows a table by a URL's parameters, in PostgREST's convention
 //! (<https://docs.postgrest.org/en/v13/references/api/tables_views.html>):
 //! `select=a,b:c`, `COLUMN=op.value`, `order=a.desc.nullslast`, `limit=`, `offset=`.
 //!
-//! Values are parsed by the column's type and bound as values.
+//! Values are parsed by the column's type, and never become part of a query's text.
 
 use std::collections::HashSet;
 
@@ -21,31 +21,32 @@ use crate::error::EngineError;
 pub const OPERATORS: [&str; 10] = [
     "eq", "neq", "gt", "gte", "lt", "lte", "like", "ilike", "in", "is",
 ];
-/// Conditions on one request: more are no query that a person makes, and each costs every row.
+/// At most 100 conditions in a request: each is computed for every row, and no client needs more.
 const FILTERS_MAX: usize = 100;
-/// Columns that rows are ordered by: likewise.
+/// At most 100 columns to order by, for the same reason.
 const ORDER_MAX: usize = 100;
-/// Values of one `in`: likewise.
+/// At most 10,000 values in one `in`, for the same reason.
 const IN_MAX: usize = 10_000;
 
-/// Which of a table's columns and rows are wanted, and in which order.
+/// The columns and rows of a table that a request selects, and their order.
 #[derive(Clone, Debug, Default)]
 pub struct Narrowing {
     /// Column, and name in the result; empty: all.
     select: Vec<(String, String)>,
     filters: Vec<Expr>,
     order: Vec<SortExpr>,
-    /// At most so many rows.
+    /// The largest number of rows; `None`: all.
     pub limit: Option<u64>,
-    /// Rows to leave out at the start.
+    /// The number of rows to skip at the start.
     pub offset: u64,
 }
 
 impl Narrowing {
-    /// Reads a request's parameters, decoded, against a table's columns.
+    /// Parses the decoded parameters of a request, names and values, by a table's columns.
     ///
     /// # Errors
-    /// A column, an operator or a value that is none, with what there is.
+    /// An unknown column or operator, a value that is not of the column's type, or too many of them;
+    /// the text names the alternatives.
     pub fn parse(parameters: &[(String, String)], schema: &Schema) -> Result<Self, EngineError> {
         let mut narrowing = Self::default();
         let mut seen = Vec::new();
@@ -77,7 +78,7 @@ impl Narrowing {
         Ok(narrowing)
     }
 
-    /// Says whether this is the whole table, as it stands.
+    /// Returns whether this selects the complete table, unchanged.
     pub fn is_whole(&self) -> bool {
         self.select.is_empty()
             && self.filters.is_empty()
@@ -86,28 +87,28 @@ impl Narrowing {
             && self.offset == 0
     }
 
-    /// Says whether the rows come in the table's own order, and so each time in the same.
+    /// Returns whether the rows keep the table's order, which is the same each time.
     pub fn keeps_order(&self) -> bool {
         self.order.is_empty()
     }
 
-    /// The table's column behind one of the result, which it may have another name there.
-    pub(crate) fn column_of<'a>(&'a self, place: usize, result: &'a Schema) -> &'a str {
-        match self.select.get(place) {
+    /// Returns the table's name of a column of the result, which may rename it.
+    pub(crate) fn column_of<'a>(&'a self, index: usize, result: &'a Schema) -> &'a str {
+        match self.select.get(index) {
             Some((column, _)) => column,
-            None => result.field(place).name(),
+            None => result.field(index).name(),
         }
     }
 
-    /// The same rows with only some of the columns: those at these places of the result, whose
-    /// schema is given; the first one if there is no place.
-    pub fn some_columns(&self, places: &[usize], result: &Schema) -> Self {
+    /// Selects the same rows with only some of the columns: those at these indices of the result,
+    /// whose schema is given. Without indices it is the first column.
+    pub fn some_columns(&self, indices: &[usize], result: &Schema) -> Self {
         let first = [0];
-        let places = if places.is_empty() { &first } else { places };
-        let select = places.iter().map(|place| match self.select.get(*place) {
+        let indices = if indices.is_empty() { &first } else { indices };
+        let select = indices.iter().map(|index| match self.select.get(*index) {
             Some(selected) => selected.clone(),
             None => {
-                let name = result.field(*place).name();
+                let name = result.field(*index).name();
                 (name.clone(), name.clone())
             }
         });
@@ -117,7 +118,7 @@ impl Narrowing {
         }
     }
 
-    /// Narrows a table. The limit is left to the caller, who may want to know of one row more.
+    /// Applies everything but the limit and the offset, which `Engine::scan` applies.
     pub(crate) fn apply(&self, mut table: DataFrame) -> Result<DataFrame, EngineError> {
         for filter in &self.filters {
             table = table.filter(filter.clone())?;
@@ -139,7 +140,7 @@ impl Narrowing {
     }
 }
 
-/// A column by its exact name, dots and capitals included.
+/// Returns a column by its exact name, which may contain dots and capitals.
 fn column_of(name: &str) -> Expr {
     Expr::Column(Column::from_name(name))
 }
@@ -165,7 +166,7 @@ fn parse_count(text: &str) -> Result<u64, EngineError> {
 fn parse_select(text: &str, schema: &Schema) -> Result<Vec<(String, String)>, EngineError> {
     let mut columns: Vec<(String, String)> = Vec::new();
     let mut names = HashSet::new();
-    // At once, as each `*` is a whole table.
+    // Checked for each column, as each `*` selects all columns of a table.
     let mut push = |name: &str, column: &str| {
         if !names.insert(name.to_owned()) {
             return Err(EngineError::bad(format!("`{name}` is selected twice")));
@@ -180,7 +181,7 @@ fn parse_select(text: &str, schema: &Schema) -> Result<Vec<(String, String)>, En
             }
             continue;
         }
-        // `name:column`, unless a column is called so.
+        // `name:column`, unless a column has this name.
         let (name, column) = match part.split_once(':') {
             Some((name, column)) if schema.column_with_name(&part).is_none() => (name, column),
             _ => (part.as_str(), part.as_str()),
@@ -209,7 +210,7 @@ fn parse_order(text: &str, schema: &Schema) -> Result<Vec<SortExpr>, EngineError
         .map(|part| {
             let mut column = part.as_str();
             let (mut ascending, mut nulls_first) = (true, None);
-            // From the right: a column's name may have dots.
+            // From the right: a column's name may contain dots.
             while schema.column_with_name(column).is_none()
                 && let Some((before, word)) = column.rsplit_once('.')
             {
@@ -260,20 +261,20 @@ fn parse_filter(column: &str, data_type: &DataType, text: &str) -> Result<Expr, 
     };
     let filter = if negated { not(filter) } else { filter };
     Ok(match may_be_nan && operator != "is" {
-        true => filter.and(is_ordered(column)),
+        true => filter.and(is_not_nan(column)),
         false => filter,
     })
 }
 
-/// NaN is found by its name alone: whether a comparison holds for it would depend on what a
-/// file's statistics say, which leave it out.
-fn is_ordered(column: &str) -> Expr {
+/// Excludes NaN, which only `eq.NaN` finds: the result of another comparison would depend on the
+/// file's statistics, which do not count NaN.
+fn is_not_nan(column: &str) -> Expr {
     column_of(column)
         .gt_eq(lit(f64::NEG_INFINITY))
         .and(column_of(column).lt_eq(lit(f64::INFINITY)))
 }
 
-/// By its text, to which no statistics apply.
+/// Compares the text of the value, to which no statistics apply.
 fn is_nan(column: &str) -> Expr {
     cast(column_of(column), DataType::Utf8).eq(lit("NaN"))
 }
@@ -381,16 +382,16 @@ fn parse_value(text: &str, data_type: &DataType) -> Result<ScalarValue, EngineEr
     if value.is_null() {
         return Err(wrong());
     }
-    if digits_behind_point(text) > digits_kept(data_type) {
+    if fraction_digits(text) > fraction_digits_max(data_type) {
         let text = format!("`{text}` has more digits than a value of type {data_type}");
         return Err(EngineError::bad(text));
     }
     Ok(value)
 }
 
-/// How many digits of a fraction a value of a type has: what a text has beyond is rounded, and
-/// would find other values. Floating-point numbers are the nearest to any text.
-fn digits_kept(data_type: &DataType) -> usize {
+/// Returns how many digits of a fraction a type stores. A text with more would be rounded, and would
+/// match other values. A floating-point number is the one nearest to any text.
+fn fraction_digits_max(data_type: &DataType) -> usize {
     match data_type {
         DataType::Decimal32(_, scale)
         | DataType::Decimal64(_, scale)
@@ -408,8 +409,8 @@ fn digits_kept(data_type: &DataType) -> usize {
     }
 }
 
-/// The digits behind the point of a number or a time, without zeros at their end.
-fn digits_behind_point(text: &str) -> usize {
+/// Returns the number of digits after the point of a number or a time, without trailing zeros.
+fn fraction_digits(text: &str) -> usize {
     let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
     let end = fraction.find(|digit: char| !digit.is_ascii_digit());
     fraction[..end.unwrap_or(fraction.len())]
@@ -417,7 +418,7 @@ fn digits_behind_point(text: &str) -> usize {
         .len()
 }
 
-/// Splits at commas; a part in double quotes may have them, `\"` and `\\` within.
+/// Splits a text at commas. A part in double quotes may contain commas, `\"` and `\\`.
 fn split(text: &str) -> Result<Vec<String>, EngineError> {
     let mut parts = Vec::new();
     let mut part = String::new();

@@ -2,9 +2,9 @@
 //!
 //! Each scan lists the files as they are now, compares each with the table, and reads exactly the
 //! files that were compared. DataFusion's own listing would not do. Its globs cross folders, so
-//! that `dir/*.parquet` takes `dir/old/a.parquet` too; with a limit it takes the files whose
-//! footers were read first, so that the pages of one table would overlap; it leaves out files
-//! without bytes; and columns that the table has not are cast or dropped silently.
+//! that `dir/*.parquet` matches `dir/old/a.parquet` too. With a limit it takes the files whose
+//! footers were read first, so that the pages of one table would overlap. It skips empty files, and
+//! it silently casts or drops columns that the table does not have.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -37,9 +37,9 @@ use tokio::runtime::Handle;
 use crate::{
     columns::{check_fit, columns_of_file, merge},
     error::EngineError,
+    file_cache::FileCache,
     files::{FileKind, TableFiles},
     footer,
-    learned::Learned,
     pinned::PinnedFile,
 };
 
@@ -50,16 +50,16 @@ pub(crate) struct FileTable {
     format: Arc<dyn FileFormat>,
     /// Columns in the files, and those of partitions behind them.
     schema: TableSchema,
-    /// Of the columns in the files: statistics of other columns are none of this table.
+    /// Of the columns in the files: cached statistics of a file are valid for these columns only.
     fingerprint: Arc<SchemaFingerprint>,
-    /// Whether each file fits the table, or why it does not.
-    fits: Learned<Result<(), String>>,
-    /// Where columns are read: the planner must not be kept.
+    /// Of each file whether it fits the table, or the text of why not.
+    fits: FileCache<Result<(), String>>,
+    /// Threads that read columns: the planner's thread must stay free.
     threads: Handle,
 }
 
 impl FileTable {
-    /// Reads the columns of all files, and lays metadata over them.
+    /// Reads the columns of all files, and overlays metadata: the first file's own, then `notes`.
     ///
     /// # Errors
     /// Files that cannot be read, or that do not make one table.
@@ -70,7 +70,7 @@ impl FileTable {
     ) -> Result<Self, EngineError> {
         let kind = files.kind();
         let read = |path| columns_of(path, kind, &threads);
-        let read = Learned::default().of_files(files.list()?, read).await?;
+        let read = FileCache::default().get_all(files.list()?, read).await?;
         let mut merged: Option<Schema> = None;
         for (file, columns) in &read {
             let both = match merged {
@@ -97,46 +97,49 @@ impl FileTable {
             schema: TableSchema::builder(columns)
                 .with_table_partition_cols(partitions)
                 .build(),
-            fits: Learned::new(read.into_iter().map(|(file, _)| (file, Ok(())))),
+            fits: FileCache::new(read.into_iter().map(|(file, _)| (file, Ok(())))),
             threads,
         })
     }
 
-    /// Lists the files as they are now, and compares those with the table that changed since that
-    /// was last done: a file that has columns, or values in them, for which the table has no place
-    /// must not be read. Returns each in the state in which it was compared.
+    /// Lists the files as they are now, and returns each in the state in which it was compared with
+    /// the table. Compares only those that are new or changed.
+    ///
+    /// # Errors
+    /// A file is gone, cannot be read, or has columns or types that the table cannot hold.
     async fn compare(&self) -> Result<Vec<PinnedFile>, EngineError> {
         let (kind, table) = (self.files.kind(), self.schema.file_schema());
         let read = |path| async move {
             let columns = columns_of(path, kind, &self.threads).await?;
             Ok(check_fit(table, &columns, kind, !self.files.is_one()))
         };
-        let files = self.fits.of_files(self.files.list()?, read).await?;
+        let files = self.fits.get_all(self.files.list()?, read).await?;
         let checked = files.into_iter().map(|(file, fits)| match fits {
             Ok(()) => Ok(file),
             Err(text) => Err(EngineError::data(format!(
-                "{} is no longer of this table, until that is opened anew: it {text}",
+                "{} no longer fits the table as it was opened: it {text}",
                 file.path.display()
             ))),
         });
         checked.collect()
     }
 
-    /// Makes a file one of a plan: it carries its pin, and the values of its partitions.
-    fn planned(&self, file: PinnedFile) -> Result<PartitionedFile, EngineError> {
+    /// Returns a file for a plan, with its pin and the values of its partitions.
+    fn partitioned(&self, file: PinnedFile) -> Result<PartitionedFile, EngineError> {
         let values = self.files.partition_values(&file.path)?;
         Ok(PartitionedFile::from(file.object()?)
             .with_partition_values(values)
             .with_extension(file))
     }
 
-    fn is_of_partitions(&self, filter: &Expr) -> bool {
+    /// Returns whether a filter needs the partition columns only.
+    fn is_partition_filter(&self, filter: &Expr) -> bool {
         let partitions = self.files.partitions().iter();
         let names: Vec<_> = partitions.map(|(name, _)| name.as_str()).collect();
         !names.is_empty() && expr_applicable_for_cols(&names, filter)
     }
 
-    /// Leaves out the files for whose partitions the filters on partitions alone do not hold.
+    /// Removes the files whose partition values fail a partition filter. Ignores other filters.
     fn prune(
         &self,
         files: Vec<PartitionedFile>,
@@ -145,7 +148,7 @@ impl FileTable {
     ) -> Result<Vec<PartitionedFile>> {
         let filters = filters
             .iter()
-            .filter(|filter| self.is_of_partitions(filter));
+            .filter(|filter| self.is_partition_filter(filter));
         let Some(filter) = conjunction(filters.cloned()) else {
             return Ok(files);
         };
@@ -164,8 +167,9 @@ impl FileTable {
         Ok(files.collect())
     }
 
-    /// Adds what a file says of its rows.
-    async fn described(
+    /// Adds a file's statistics and row order, from the cache or from the file. Parquet alone has
+    /// any.
+    async fn with_statistics(
         &self,
         file: PartitionedFile,
         session: &dyn Session,
@@ -220,7 +224,7 @@ async fn columns_of(
         .unwrap_or_else(|error| Err(EngineError::data(error.to_string())))
 }
 
-/// Returns the order that the rows of each of the files have.
+/// Returns the longest order by which the rows of each file are sorted; `None` if there is none.
 fn common_order(files: &[PartitionedFile]) -> Option<LexOrdering> {
     let mut common: Vec<_> = files.first()?.ordering.as_ref()?.to_vec();
     for file in files {
@@ -244,7 +248,8 @@ impl TableProvider for FileTable {
         TableType::Base
     }
 
-    /// Plans a scan of all files, in their order. The limit is left to the plan above.
+    /// Plans a scan of the files in the order of their names. The limit is left to the plan above,
+    /// so that pages of one table are consistent.
     async fn scan(
         &self,
         session: &dyn Session,
@@ -253,7 +258,7 @@ impl TableProvider for FileTable {
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let files = self.compare().await?.into_iter();
-        let files = files.map(|file| self.planned(file));
+        let files = files.map(|file| self.partitioned(file));
         let files = self.prune(files.collect::<Result<_, EngineError>>()?, filters, session)?;
         let schema = self.schema();
         if files.is_empty() {
@@ -263,7 +268,7 @@ impl TableProvider for FileTable {
         }
         let options = &session.config_options().execution;
         let files: Vec<_> = stream::iter(files)
-            .map(|file| self.described(file, session))
+            .map(|file| self.with_statistics(file, session))
             .buffered(options.meta_fetch_concurrency.get())
             .try_collect()
             .await?;
@@ -290,15 +295,15 @@ impl TableProvider for FileTable {
         self.format.create_physical_plan(session, scan).await
     }
 
-    /// A filter on partitions alone decides which files are read. Any other spares files and row
-    /// groups, and decides of no row.
+    /// Partition filters are applied completely, by leaving out files. The file formats use other
+    /// filters to skip files and row groups, and the plan above must still apply them.
     fn supports_filters_pushdown(
         &self,
         filters: &[&Expr],
     ) -> Result<Vec<TableProviderFilterPushDown>> {
         let filters = filters.iter();
         Ok(filters
-            .map(|filter| match self.is_of_partitions(filter) {
+            .map(|filter| match self.is_partition_filter(filter) {
                 true => TableProviderFilterPushDown::Exact,
                 false => TableProviderFilterPushDown::Inexact,
             })

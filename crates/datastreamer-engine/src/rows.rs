@@ -1,4 +1,5 @@
-//! Rows on their way from the engine to a blocking reader.
+//! The rows of one query, for a blocking reader: runs the plan, within a time limit, until it is
+//! stopped. It makes no plan.
 
 use std::{
     future::Future,
@@ -13,12 +14,12 @@ use std::{
 };
 
 use crate::{
+    cancellation::{Cancellation, with_checks},
     error::{EngineError, EngineErrorKind},
     known::Known,
     pinned::{self, PinnedFile},
     plan_files::pin_files,
-    stoppable::{Wanted, stoppable},
-    threads::OwnThreads,
+    threads::EngineThreads,
 };
 use arrow::{
     datatypes::SchemaRef,
@@ -35,49 +36,54 @@ use futures_util::{StreamExt, task::AtomicWaker};
 
 /// The rows of one query or scan.
 ///
-/// `next` **blocks** its thread, which computes what the plan does not give to the engine's own
-/// threads; it must not be called from a future. Dropping the rows stops the query.
+/// `next` **blocks**: the caller's thread computes what the plan does not run on the engine's own
+/// threads. It must not be called from a future. Dropping the rows stops the query.
 ///
-/// The time limit counts what the reader has waited for rows, and never what a slow client takes.
+/// The time limit counts the time that the reader spends in `next`, not the time between two calls,
+/// in which a slow client takes the rows.
+///
+/// After an error, or after the last batch, `next` returns `None`. A change of a file that is read
+/// is an error, at the latest in place of the end.
 pub struct Rows {
     schema: SchemaRef,
     known: Known,
     run: Run,
     pinned: Vec<PinnedFile>,
-    wanted: Wanted,
-    /// The engine's threads, which live as long as there are rows to come.
-    threads: Arc<OwnThreads>,
+    cancellation: Cancellation,
+    /// The engine's threads, kept until the last row.
+    threads: Arc<EngineThreads>,
     stopper: RowsStopper,
     time_left: Duration,
     time_limit: Duration,
 }
 
-/// A plan's run: nothing of it begins before the first row is asked for, as who planned it may have
-/// to wait for a place, or want none.
+/// A plan's run. It starts with the first call of `next`: the caller may have to wait for a place
+/// after planning, or may need no rows.
 enum Run {
     Planned(Arc<dyn ExecutionPlan>, Arc<TaskContext>),
-    Begun(SendableRecordBatchStream),
+    Started(SendableRecordBatchStream),
     Ended,
 }
 
-/// Stops rows from any thread: a `next` that blocks returns at once, with an error.
+/// Stops rows from any thread: a call of `next` that blocks returns at once, with an error of kind
+/// [`EngineErrorKind::Stopped`].
 #[derive(Clone, Debug, Default)]
 pub struct RowsStopper(Arc<Stop>);
 
 #[derive(Debug, Default)]
 struct Stop {
     is_set: AtomicBool,
-    /// The reader that waits.
+    /// The reader that is waiting.
     reader: AtomicWaker,
-    /// For the plan, which may be in the midst of a poll.
-    wanted: Wanted,
+    /// For the plan, which may be in the middle of a poll.
+    cancellation: Cancellation,
 }
 
 impl RowsStopper {
-    /// Stops the rows; never blocks.
+    /// Stops the rows. Never blocks; further calls do nothing.
     pub fn stop(&self) {
         self.0.is_set.store(true, Ordering::Release);
-        self.0.wanted.end();
+        self.0.cancellation.cancel();
         self.0.reader.wake();
     }
 
@@ -87,33 +93,37 @@ impl RowsStopper {
 }
 
 impl Rows {
+    /// Prepares a plan to run. Blocks for a `stat` per file.
+    ///
+    /// # Errors
+    /// A file changed since the plan was made.
     pub(crate) fn new(
         schema: SchemaRef,
         known: Known,
         plan: Arc<dyn ExecutionPlan>,
         task: Arc<TaskContext>,
-        threads: Arc<OwnThreads>,
+        threads: Arc<EngineThreads>,
         time_limit: Duration,
     ) -> Result<Self, EngineError> {
         let pinned = pin_files(plan.as_ref())?;
-        let wanted = Wanted::default();
+        let cancellation = Cancellation::default();
         Ok(Self {
             schema,
             known,
             pinned,
-            run: Run::Planned(stoppable(plan, &wanted)?, task),
+            run: Run::Planned(with_checks(plan, &cancellation)?, task),
             stopper: RowsStopper(Arc::new(Stop {
-                wanted: wanted.clone(),
+                cancellation: cancellation.clone(),
                 ..Stop::default()
             })),
-            wanted,
+            cancellation,
             threads,
             time_left: time_limit,
             time_limit,
         })
     }
 
-    /// Returns how many rows there will be, where the files say so.
+    /// Returns the number of rows, if the files state it and nothing filters them.
     pub fn known_rows(&self) -> Option<u64> {
         self.known.rows
     }
@@ -124,55 +134,56 @@ impl Rows {
         &self.known.columns
     }
 
-    /// Tells one state of the files that are read from another, within this process: what was
-    /// learnt of their rows holds as long as it is the same. `None` where no file is read.
+    /// Returns a number that differs between two states of the files that are read, within this
+    /// process: facts about the rows stay true as long as it is the same. `None` if no file is read.
     pub fn version(&self) -> Option<u64> {
         pinned::version(&self.pinned)
     }
 
-    /// Gives a handle that stops these rows.
+    /// Returns a handle that stops these rows.
     pub fn stopper(&self) -> RowsStopper {
         self.stopper.clone()
     }
 
+    /// Reads the next batch. **Blocks** until there is one, the deadline, or a stop.
     fn read(&mut self) -> Option<Result<RecordBatch, EngineError>> {
-        let began = Instant::now();
-        let deadline = began + self.time_left;
-        self.wanted.until(Some(deadline));
-        // What the plan spawns or sleeps for is the engine's.
+        let started = Instant::now();
+        let deadline = started + self.time_left;
+        self.cancellation.set_deadline(Some(deadline));
+        // Tasks and timers of the plan belong to the engine's runtime.
         let entered = self.threads.handle.enter();
         if let Run::Planned(plan, task) = &self.run {
             match execute_stream(Arc::clone(plan), Arc::clone(task)) {
-                Ok(stream) => self.run = Run::Begun(stream),
+                Ok(stream) => self.run = Run::Started(stream),
                 Err(error) => return Some(Err(error.into())),
             }
         }
-        let Run::Begun(stream) = &mut self.run else {
+        let Run::Started(stream) = &mut self.run else {
             return None;
         };
         let next = wait_for(stream.next(), deadline, &self.stopper);
         drop(entered);
-        self.wanted.until(None);
-        self.time_left = self.time_left.saturating_sub(began.elapsed());
+        self.cancellation.set_deadline(None);
+        self.time_left = self.time_left.saturating_sub(started.elapsed());
         match next {
-            Waited::Ready(Some(Ok(batch))) => Some(self.dressed(&batch)),
-            // A file that was replaced looks corrupt: that it was tells more.
+            Waited::Ready(Some(Ok(batch))) => Some(self.with_metadata(&batch)),
+            // A file that was replaced looks corrupt: the replacement is the better reason.
             Waited::Ready(Some(Err(error))) => {
                 let error = self.changed_file().unwrap_or_else(|| error.into());
-                Some(Err(self.told(error)))
+                Some(Err(self.explained(error)))
             }
             Waited::Ready(None) => self.changed_file().map(Err),
             Waited::Stopped => Some(Err(
-                self.told(EngineError::new(EngineErrorKind::Stopped, ""))
+                self.explained(EngineError::new(EngineErrorKind::Stopped, ""))
             )),
-            Waited::TooLong => Some(Err(
-                self.told(EngineError::new(EngineErrorKind::TimedOut, ""))
+            Waited::TimedOut => Some(Err(
+                self.explained(EngineError::new(EngineErrorKind::TimedOut, ""))
             )),
         }
     }
 
-    /// Says what happened, whether the reader has noticed it or the plan.
-    fn told(&self, error: EngineError) -> EngineError {
+    /// Gives a stop or a timeout the same text, whether the reader noticed it or the plan.
+    fn explained(&self, error: EngineError) -> EngineError {
         match error.kind() {
             kind @ EngineErrorKind::Stopped => EngineError::new(kind, "the rows were stopped"),
             kind @ EngineErrorKind::TimedOut => {
@@ -183,18 +194,22 @@ impl Rows {
         }
     }
 
-    /// Lays metadata over the columns.
+    /// Overlays metadata on the columns.
+    ///
+    /// # Errors
+    /// The metadata names a column that is not there.
     pub(crate) fn apply(&mut self, notes: &ColumnMetadata) -> Result<(), EngineError> {
         self.schema = notes.apply(&self.schema)?;
         Ok(())
     }
 
-    /// Batches come without the metadata that the table's columns have.
-    fn dressed(&self, batch: &RecordBatch) -> Result<RecordBatch, EngineError> {
+    /// Adds the metadata of the table's columns, which the plan's batches lack.
+    fn with_metadata(&self, batch: &RecordBatch) -> Result<RecordBatch, EngineError> {
         column_metadata::with_schema(batch, &self.schema)
             .map_err(|error| EngineError::data(error.to_string()))
     }
 
+    /// Returns an error if a file is no longer as it was planned. Blocks for a `stat` per file.
     fn changed_file(&self) -> Option<EngineError> {
         self.pinned.iter().find_map(|file| file.check().err())
     }
@@ -203,11 +218,11 @@ impl Rows {
 enum Waited<T> {
     Ready(T),
     Stopped,
-    TooLong,
+    TimedOut,
 }
 
-/// Drives a future on this thread. Neither the stop nor the deadline needs a timer of the
-/// runtime's, whose threads may all be computing.
+/// Polls a future on this thread until it is ready, stopped, or late. **Blocks.** Neither the stop
+/// nor the deadline needs a timer of the runtime, whose threads may all be computing.
 fn wait_for<F: Future>(future: F, deadline: Instant, stopper: &RowsStopper) -> Waited<F::Output> {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     stopper.0.reader.register(&waker);
@@ -219,7 +234,7 @@ fn wait_for<F: Future>(future: F, deadline: Instant, stopper: &RowsStopper) -> W
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Waited::TooLong;
+            return Waited::TimedOut;
         }
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
             return Waited::Ready(output);
@@ -243,8 +258,8 @@ impl Iterator for Rows {
     fn next(&mut self) -> Option<Self::Item> {
         let next = self.read();
         if !matches!(next, Some(Ok(_))) {
-            // The plan's memory is free at once.
-            self.wanted.end();
+            // Frees the memory of the plan now.
+            self.cancellation.cancel();
             self.run = Run::Ended;
         }
         next.map(|batch| batch.map_err(|error| ArrowError::ExternalError(Box::new(error))))
@@ -253,7 +268,7 @@ impl Iterator for Rows {
 
 impl Drop for Rows {
     fn drop(&mut self) {
-        self.wanted.end();
+        self.cancellation.cancel();
     }
 }
 

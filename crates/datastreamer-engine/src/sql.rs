@@ -1,4 +1,5 @@
-//! A query's text: one SELECT, and nothing that writes.
+//! The text of a query: makes a logical plan of one SELECT, and refuses everything else, and queries
+//! that take too long to plan.
 
 use datafusion::{
     common::{ParamValues, ScalarValue, tree_node::TreeNodeRecursion},
@@ -30,7 +31,7 @@ pub struct Query {
 }
 
 impl Query {
-    /// Takes a text; whether it is a query shows when it is planned.
+    /// Keeps a text. It is parsed when it is planned.
     pub fn new(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
@@ -39,7 +40,7 @@ impl Query {
         }
     }
 
-    /// Binds values to the placeholders of their names.
+    /// Binds values to the placeholders `$name`. Replaces earlier ones.
     #[must_use]
     pub fn bind(mut self, bound: &Bound) -> Self {
         let values = bound.iter();
@@ -49,7 +50,7 @@ impl Query {
         self
     }
 
-    /// Says what the columns of the result are.
+    /// Sets metadata of the columns of the result.
     #[must_use]
     pub fn notes(mut self, notes: ColumnMetadata) -> Self {
         self.notes = notes;
@@ -60,10 +61,13 @@ impl Query {
         &self.notes
     }
 
-    /// Plans it: the text is never changed, values are bound.
+    /// Makes a logical plan. Values are bound, and never become part of the text.
+    ///
+    /// # Errors
+    /// The text is not one SELECT, names unknown tables or columns, or is too large to plan.
     pub(crate) async fn plan(&self, state: &SessionState) -> Result<LogicalPlan, EngineError> {
         let dialect = state.config_options().sql_parser.dialect;
-        // A text that cannot be split is left to the parser, which says where it is wrong.
+        // If there are no tokens, the parser returns an error with the position.
         let tokens = Tokenizer::new(&GenericDialect, &self.text).tokenize();
         let mut tokens = tokens.unwrap_or_default();
         tokens.retain(|token| !matches!(token, Token::Whitespace(_)));
@@ -73,8 +77,8 @@ impl Query {
             );
             return Err(EngineError::bad(text));
         }
-        if readings(&tokens) > READINGS_MAX {
-            let text = "the queries of WITH are read too often by one another";
+        if references(&tokens) > REFERENCES_MAX {
+            let text = "the queries of WITH refer to one another too often";
             return Err(EngineError::bad(text));
         }
         let statement = state
@@ -83,7 +87,8 @@ impl Query {
         only_a_query(&statement)?;
         let plan = state.statement_to_plan(statement).await?;
         if !has_few_inputs(&plan)? {
-            let text = format!("more than {INPUTS_MAX} tables, as often as each is read");
+            let text =
+                format!("more than {INPUTS_MAX} tables, counted each time that they are read");
             return Err(EngineError::bad(text));
         }
         SQLOptions::new()
@@ -96,13 +101,12 @@ impl Query {
     }
 }
 
-/// How deep the expressions of a query are at most: what is chained by operators, or by joins and
-/// unions, is nested, and whoever goes down into it needs stack for each. Parentheses have a limit
-/// of the parser's own.
+/// At most 500 nested expressions in a query: chains of operators, joins or unions are nested, and
+/// each level takes stack while planning. The parser itself limits parentheses.
 pub(crate) const DEPTH_MAX: usize = 500;
 
-/// Tables of a query, each as often as it is read: to plan more joins than these takes minutes, and
-/// a WITH that reads itself twice, some twenty times over, reads a million.
+/// At most 64 tables in a query, counted each time that they are read: planning more joins takes
+/// minutes, and twenty queries of WITH that each read the one before twice read a million tables.
 const INPUTS_MAX: usize = 64;
 
 fn has_few_inputs(plan: &LogicalPlan) -> Result<bool, EngineError> {
@@ -117,11 +121,11 @@ fn has_few_inputs(plan: &LogicalPlan) -> Result<bool, EngineError> {
     Ok(inputs <= INPUTS_MAX)
 }
 
-/// How often a query of WITH is read at most, if each of them reads the one before as often as it
-/// is read at all: each reading is planned anew.
-const READINGS_MAX: usize = 10_000;
+/// At most 10,000 references to one query of WITH, if each query refers to the one before as often
+/// as to any: each reference is planned separately.
+const REFERENCES_MAX: usize = 10_000;
 
-fn readings(tokens: &[Token]) -> usize {
+fn references(tokens: &[Token]) -> usize {
     let word = |token: &Token| match token {
         Token::Word(word) => Some(word.value.clone()),
         _ => None,
@@ -246,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn readings_multiply_where_each_may_read_the_one_before() {
+    fn references_multiply_where_each_may_refer_to_the_one_before() {
         for (text, expected) in [
             ("SELECT a AS b FROM t", 1),
             ("WITH t AS (SELECT 1) SELECT * FROM t", 1),
@@ -256,7 +260,7 @@ mod tests {
                 4,
             ),
         ] {
-            assert_eq!(readings(&tokens(text)), expected, "{text}");
+            assert_eq!(references(&tokens(text)), expected, "{text}");
         }
     }
 

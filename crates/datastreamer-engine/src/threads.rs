@@ -4,18 +4,23 @@ use tokio::runtime::{Handle, Runtime};
 
 use crate::error::EngineError;
 
-/// 16 MiB for threads that plan and compute, which go down into the expressions of a query: see
-/// [`DEPTH_MAX`](crate::sql::DEPTH_MAX). Memory is taken only as it is used.
+/// 16 MiB of stack for threads that plan and compute: they descend into the nested expressions of a
+/// query, see `DEPTH_MAX` in `sql.rs`. Only the part that is used takes memory.
 const STACK_BYTES: usize = 16 << 20;
 
-/// Threads of the engine's own. A runtime must not be dropped where futures run: this one is let
-/// go without waiting.
-pub(crate) struct OwnThreads {
+/// A pool of threads, with a Tokio runtime on them.
+///
+/// Dropping it stops the threads without waiting, which also works where futures run.
+pub(crate) struct EngineThreads {
     pub(crate) handle: Handle,
     runtime: Option<Runtime>,
 }
 
-impl OwnThreads {
+impl EngineThreads {
+    /// Starts `threads` threads of this name.
+    ///
+    /// # Errors
+    /// The system refuses them.
     pub(crate) fn start(name: &str, threads: usize) -> Result<Self, EngineError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads)
@@ -23,7 +28,9 @@ impl OwnThreads {
             .thread_name(name)
             .enable_time()
             .build()
-            .map_err(|error| EngineError::data(format!("no threads: {error}")))?;
+            .map_err(|error| {
+                EngineError::data(format!("the threads cannot be started: {error}"))
+            })?;
         Ok(Self {
             handle: runtime.handle().clone(),
             runtime: Some(runtime),
@@ -31,7 +38,7 @@ impl OwnThreads {
     }
 }
 
-impl Drop for OwnThreads {
+impl Drop for EngineThreads {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();

@@ -286,7 +286,7 @@ fn the_columns_of_a_file_are_read_once_however_many_scans_wait_for_them() {
                     }
                     None => {
                         let error = refused(&engine);
-                        assert!(error.contains("no longer of this table"), "{error}");
+                        assert!(error.contains("no longer fits the table"), "{error}");
                     }
                 });
             }

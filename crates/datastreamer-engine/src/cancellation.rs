@@ -1,8 +1,8 @@
-//! Plans that end when their rows are stopped or have taken too long, also in the midst of a poll.
+//! Cancellation of running plans: by a stop, by a drop, or by a deadline.
 //!
-//! A future is dropped only between two polls, and one poll may read a whole file that a filter
-//! leaves nothing of, or go through the pairs of a nested loop for hours: so whatever comes from a
-//! leaf of a plan, or goes into such a join, asks whether it is still wanted.
+//! Dropping a plan's future is not enough. A future is dropped only between two polls, and one poll
+//! may read a complete file of which a filter keeps no row, or compute a nested loop join for hours.
+//! Therefore a check follows each leaf of a plan and precedes each join that compares all pairs.
 
 use std::{
     fmt,
@@ -31,24 +31,26 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::error::{EngineError, EngineErrorKind};
 
-/// Whether anybody still wants the rows.
+/// Whether the rows of a plan are still needed. Clones share one state.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Wanted(Arc<State>);
+pub(crate) struct Cancellation(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    has_ended: AtomicBool,
-    /// When the reader that waits gives up; nobody waits for ever, but perhaps nobody waits.
+    is_cancelled: AtomicBool,
+    /// When the reader that is waiting gives up; `None` while no reader is waiting.
     deadline: Mutex<Option<Instant>>,
 }
 
-impl Wanted {
-    pub(crate) fn end(&self) {
-        self.0.has_ended.store(true, Ordering::Relaxed);
+impl Cancellation {
+    /// Makes the plan fail at its next check. Never blocks.
+    pub(crate) fn cancel(&self) {
+        self.0.is_cancelled.store(true, Ordering::Relaxed);
     }
 
-    /// Sets until when the rows are waited for; `None` while nobody waits.
-    pub(crate) fn until(&self, deadline: Option<Instant>) {
+    /// Sets the time after which the plan fails at its next check; `None` while no reader is
+    /// waiting.
+    pub(crate) fn set_deadline(&self, deadline: Option<Instant>) {
         *self
             .0
             .deadline
@@ -65,72 +67,81 @@ impl Wanted {
         deadline.is_some_and(|deadline| Instant::now() > deadline)
     }
 
+    /// Checks that the rows are still needed.
+    ///
+    /// # Errors
+    /// They were cancelled, or the deadline has passed.
     fn check(&self) -> Result<()> {
-        let kind = if self.0.has_ended.load(Ordering::Relaxed) {
+        let kind = if self.0.is_cancelled.load(Ordering::Relaxed) {
             EngineErrorKind::Stopped
         } else if self.is_late() {
             EngineErrorKind::TimedOut
         } else {
             return Ok(());
         };
-        Err(EngineError::new(kind, "the rows are not waited for any more").into())
+        Err(EngineError::new(kind, "the query was cancelled").into())
     }
 }
 
-/// Makes a plan ask after each batch of its leaves, and before each that goes into a join.
-pub(crate) fn stoppable(
+/// Adds a check after each batch of a plan's leaves, and before each that goes into a join of all
+/// pairs.
+///
+/// # Errors
+/// DataFusion cannot rebuild the plan.
+pub(crate) fn with_checks(
     plan: Arc<dyn ExecutionPlan>,
-    wanted: &Wanted,
+    cancellation: &Cancellation,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let asking = |input: &Arc<dyn ExecutionPlan>, rows_max: usize| {
-        Arc::new(Asking {
+    let checked = |input: &Arc<dyn ExecutionPlan>, rows_max: usize| {
+        Arc::new(CancellationCheckExec {
             input: Arc::clone(input),
-            wanted: wanted.clone(),
+            cancellation: cancellation.clone(),
             rows_max,
         }) as Arc<dyn ExecutionPlan>
     };
-    let ask = |plan: Arc<dyn ExecutionPlan>| {
+    let add_checks = |plan: Arc<dyn ExecutionPlan>| {
         let inputs = plan.children();
         if inputs.is_empty() {
-            return Ok(Transformed::yes(asking(&plan, usize::MAX)));
+            return Ok(Transformed::yes(checked(&plan, usize::MAX)));
         }
         if !(plan.is::<NestedLoopJoinExec>() || plan.is::<CrossJoinExec>()) {
             return Ok(Transformed::no(plan));
         }
-        // The first input is gathered, and would count each piece as large as its whole batch.
+        // The first input is collected in memory, where each slice would be counted with the size
+        // of the complete batch.
         let rows_max = [usize::MAX, JOINED_ROWS];
         let inputs = inputs.into_iter().zip(rows_max);
         let inputs = inputs
-            .map(|(input, rows_max)| asking(input, rows_max))
+            .map(|(input, rows_max)| checked(input, rows_max))
             .collect();
         let recompute = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
         Ok(Transformed::yes(plan.replace_children(inputs, recompute)?))
     };
-    Ok(plan.transform_up(ask)?.data)
+    Ok(plan.transform_up(add_checks)?.data)
 }
 
-/// Rows of a batch that goes into a join of all pairs: one poll may pair each of them with all
-/// rows of the other side, which are millions.
+/// 32 rows in a batch that goes into a join of all pairs: one poll may compare each of them with
+/// millions of rows of the other side, between two checks.
 const JOINED_ROWS: usize = 32;
 
-/// Hands batches on as long as they are wanted.
+/// Passes batches through until the plan is cancelled.
 #[derive(Debug)]
-struct Asking {
+struct CancellationCheckExec {
     input: Arc<dyn ExecutionPlan>,
-    wanted: Wanted,
-    /// Larger batches are cut.
+    cancellation: Cancellation,
+    /// Larger batches are split.
     rows_max: usize,
 }
 
-impl DisplayAs for Asking {
+impl DisplayAs for CancellationCheckExec {
     fn fmt_as(&self, _form: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Asking")
+        f.write_str("CancellationCheckExec")
     }
 }
 
-impl ExecutionPlan for Asking {
+impl ExecutionPlan for CancellationCheckExec {
     fn name(&self) -> &'static str {
-        "Asking"
+        "CancellationCheckExec"
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
@@ -153,11 +164,13 @@ impl ExecutionPlan for Asking {
         children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let input = children.into_iter().next().ok_or_else(|| {
-            DataFusionError::Internal("a plan that has one input was given none".into())
+            DataFusionError::Internal(
+                "a cancellation check has one input, and was given none".into(),
+            )
         })?;
         Ok(Arc::new(Self {
             input,
-            wanted: self.wanted.clone(),
+            cancellation: self.cancellation.clone(),
             rows_max: self.rows_max,
         }))
     }
@@ -168,16 +181,17 @@ impl ExecutionPlan for Asking {
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let input = self.input.execute(partition, context)?;
-        let (wanted, rows_max) = (self.wanted.clone(), self.rows_max);
-        let pieces = input.map_ok(move |batch| stream::iter(pieces(batch, rows_max)).map(Ok));
-        let batches = pieces.try_flatten();
-        let batches = batches.map(move |batch| wanted.check().and(batch));
+        let (cancellation, rows_max) = (self.cancellation.clone(), self.rows_max);
+        let slices = input.map_ok(move |batch| stream::iter(slices(batch, rows_max)).map(Ok));
+        let batches = slices.try_flatten();
+        let batches = batches.map(move |batch| cancellation.check().and(batch));
         let schema = self.input.schema();
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
     }
 }
 
-fn pieces(batch: RecordBatch, rows_max: usize) -> impl Iterator<Item = RecordBatch> {
+/// Splits a batch into slices of at most `rows_max` rows; an empty batch is one slice.
+fn slices(batch: RecordBatch, rows_max: usize) -> impl Iterator<Item = RecordBatch> {
     let rows = batch.num_rows();
     let starts = (0..rows.max(1)).step_by(rows_max);
     starts.map(move |start| batch.slice(start, rows_max.min(rows - start)))
