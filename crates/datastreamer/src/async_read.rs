@@ -37,7 +37,7 @@ impl AsyncRead for ChunkReader {
 }
 
 impl ChunkReader {
-    /// Writes the whole stream to `consumer` (a socket, a file), then flushes it; returns the bytes
+    /// Writes the complete stream to `consumer` (a socket, a file), then flushes it; returns the bytes
     /// written. Only `Ok` means that the consumer has the complete file. On an error the caller
     /// must make the failure visible (reset the socket, remove the file).
     ///

@@ -71,7 +71,7 @@ struct State {
     source_done: bool,
     /// The consumer has taken the clean end of a complete file and has neither failed nor hung up
     /// since. If it does neither, the file is complete, whatever stop comes later.
-    whole_taken: bool,
+    complete_taken: bool,
     consumer_done: bool,
     /// Everything that waits for both sides to be done has been notified.
     done_told: bool,
@@ -134,7 +134,7 @@ impl Queue {
                 reader: None,
                 writers_waiting: 0,
                 source_done: false,
-                whole_taken: false,
+                complete_taken: false,
                 consumer_done: false,
                 done_told: false,
                 stop_callbacks: Vec::new(),
@@ -306,7 +306,7 @@ impl Queue {
         match &state.end {
             Some(End::Finish) => {
                 // A stop that finishes the consumer does not complete the file.
-                state.whole_taken |= state.cause.is_none();
+                state.complete_taken |= state.cause.is_none();
                 Poll::Ready(None)
             }
             Some(End::Abort(error)) => Poll::Ready(Some(Err(error.clone()))),
@@ -377,7 +377,7 @@ impl Queue {
         let mut state = lock(&self.state);
         state.consumer_done = true;
         let chunks = std::mem::take(&mut state.chunks);
-        let came_too_late = if state.whole_taken {
+        let came_too_late = if state.complete_taken {
             state.cause.take()
         } else {
             None
@@ -423,7 +423,7 @@ impl Queue {
         state.stop.get_or_insert_with(|| error.clone());
         state.cause.get_or_insert_with(|| error.clone());
         state.hung_up |= hangs_up;
-        state.whole_taken &= !takes_no_more;
+        state.complete_taken &= !takes_no_more;
         if takes_no_more || !matches!(state.end, Some(End::Abort(_))) {
             let finish = self.on_stop == OnStop::Finish && error.kind() == ErrorKind::Stopped;
             state.end = Some(if finish {
@@ -565,7 +565,7 @@ impl State {
 
     /// Also `None` while it is not yet known whether the cause came too late: see `consumer_done`.
     fn cause(&self) -> Option<&Error> {
-        let is_open = self.whole_taken && !self.consumer_done;
+        let is_open = self.complete_taken && !self.consumer_done;
         self.cause.as_ref().filter(|_| !is_open)
     }
 

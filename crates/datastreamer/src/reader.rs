@@ -226,7 +226,7 @@ impl ChunkReader {
         Ok(all)
     }
 
-    /// Writes the whole stream to `consumer`, blocking, then flushes it; returns the bytes written.
+    /// Writes the complete stream to `consumer`, blocking, then flushes it; returns the bytes written.
     /// Only `Ok` means that the consumer has the complete file.
     ///
     /// # Errors

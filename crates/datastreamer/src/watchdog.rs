@@ -25,9 +25,9 @@ use crate::{
 
 /// Least interval between two checks of a stream: a thousand streams at this rate cost one percent
 /// of a core.
-const LOOK_MIN: Duration = Duration::from_millis(1);
+const CHECK_INTERVAL_MIN: Duration = Duration::from_millis(1);
 /// Greatest interval between two checks, so that a change of state is noticed within a second.
-const LOOK_MAX: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL_MAX: Duration = Duration::from_secs(1);
 
 static WATCHDOG: OnceLock<Watchdog> = OnceLock::new();
 
@@ -95,7 +95,7 @@ fn run() {
             Some(_) => {
                 let entry = watched.pop();
                 drop(watched);
-                let entry = entry.and_then(|entry| entry.look_unharmed(now));
+                let entry = entry.and_then(|entry| entry.check_catching_panics(now));
                 watched = std_lock(&watchdog.watched);
                 watched.extend(entry);
             }
@@ -134,14 +134,14 @@ impl Watched {
 
     /// Checks the stream; `None` when it needs no more checks. A stop runs foreign code (wakers,
     /// drops); a panic there must not end the watchdog of all streams.
-    fn look_unharmed(mut self, now: Instant) -> Option<Self> {
-        let looked = catch_unwind(AssertUnwindSafe(|| self.look(now)));
-        looked.unwrap_or(true).then_some(self)
+    fn check_catching_panics(mut self, now: Instant) -> Option<Self> {
+        let checked = catch_unwind(AssertUnwindSafe(|| self.check(now)));
+        checked.unwrap_or(true).then_some(self)
     }
 
     /// Checks the stream; returns whether it needs more checks.
-    fn look(&mut self, now: Instant) -> bool {
-        self.due = now + LOOK_MAX;
+    fn check(&mut self, now: Instant) -> bool {
+        self.due = now + CHECK_INTERVAL_MAX;
         let Some(core) = self.core.upgrade() else {
             return false;
         };
@@ -153,14 +153,14 @@ impl Watched {
             self.source_moved = now;
             refuse_if_late(&core);
         } else if !snapshot.source_done {
-            self.look_at_source(&core, &snapshot, now);
+            self.check_source(&core, &snapshot, now);
         }
-        self.look_at_consumer(&core, &snapshot, now);
+        self.check_consumer(&core, &snapshot, now);
         self.due = now + interval(&core, snapshot.source_done);
         true
     }
 
-    fn look_at_source(&mut self, core: &Arc<StreamCore>, snapshot: &Snapshot, now: Instant) {
+    fn check_source(&mut self, core: &Arc<StreamCore>, snapshot: &Snapshot, now: Instant) {
         let last = core.settings.flush_after.map(|_| self.source);
         let seen = hand_over_if_idle(core, last);
         let moved = seen != Some(self.source)
@@ -180,7 +180,7 @@ impl Watched {
         }
     }
 
-    fn look_at_consumer(&mut self, core: &Arc<StreamCore>, snapshot: &Snapshot, now: Instant) {
+    fn check_consumer(&mut self, core: &Arc<StreamCore>, snapshot: &Snapshot, now: Instant) {
         let figures = &snapshot.figures;
         // At the first check that finds something owed, it may have been owed for only a moment.
         // The time since the last check does not count: on a busy machine it can be long.
@@ -245,8 +245,8 @@ fn interval(core: &StreamCore, source_done: bool) -> Duration {
     .into_iter()
     .flatten()
     .min()
-    .unwrap_or(LOOK_MAX)
-    .clamp(LOOK_MIN, LOOK_MAX)
+    .unwrap_or(CHECK_INTERVAL_MAX)
+    .clamp(CHECK_INTERVAL_MIN, CHECK_INTERVAL_MAX)
 }
 
 impl PartialEq for Watched {
