@@ -40,7 +40,7 @@ use crate::{
     file_cache::FileCache,
     files::{FileKind, TableFiles},
     footer,
-    pinned::PinnedFile,
+    pinned::{FileState, PinnedFile},
 };
 
 /// Files of one kind, as one table.
@@ -69,20 +69,22 @@ impl FileTable {
         threads: Handle,
     ) -> Result<Self, EngineError> {
         let kind = files.kind();
-        let read = |path| columns_of(path, kind, &threads);
-        let read = FileCache::default().get_all(files.list()?, read).await?;
+        let mut read: Vec<PinnedFile> = Vec::new();
         let mut merged: Option<Schema> = None;
-        for (file, columns) in &read {
-            let both = match merged {
-                None => Ok(Schema::clone(columns)),
-                Some(merged) => merge(merged, Schema::clone(columns), kind),
-            };
-            merged = Some(both.map_err(|text| file.error(&text))?);
+        for path in files.list()? {
+            let state = FileState::read(&path)?;
+            let file = PinnedFile { path, state };
+            let columns = columns_of(file.path.clone(), kind, &threads).await?;
+            merged = Some(match merged {
+                None => columns,
+                Some(merged) => merge(merged, columns, kind).map_err(|text| file.error(&text))?,
+            });
+            read.push(file);
         }
         let merged = merged.unwrap_or_else(Schema::empty);
         files.check_columns(&merged)?;
         let columns = match (kind, read.first()) {
-            (FileKind::Parquet, Some((file, _))) => footer::overlay(merged.into(), &file.path),
+            (FileKind::Parquet, Some(file)) => footer::overlay(merged.into(), &file.path),
             _ => merged.into(),
         };
         let columns = notes.overlay(&columns);
@@ -97,7 +99,7 @@ impl FileTable {
             schema: TableSchema::builder(columns)
                 .with_table_partition_cols(partitions)
                 .build(),
-            fits: FileCache::new(read.into_iter().map(|(file, _)| (file, Ok(())))),
+            fits: FileCache::new(read.into_iter().map(|file| (file, Ok(())))),
             threads,
         })
     }
@@ -212,16 +214,17 @@ impl FileTable {
 /// Reads the columns of a file on a thread that may block.
 ///
 /// # Errors
-/// As of [`columns_of_file`].
+/// Those of [`columns_of_file`], or a panic in it.
 async fn columns_of(
     path: PathBuf,
     kind: FileKind,
     threads: &Handle,
-) -> Result<Arc<Schema>, EngineError> {
-    let reading = threads.spawn_blocking(move || columns_of_file(&path, kind).map(Arc::new));
-    reading
-        .await
-        .unwrap_or_else(|error| Err(EngineError::data(error.to_string())))
+) -> Result<Schema, EngineError> {
+    let reading = threads.spawn_blocking(move || columns_of_file(&path, kind));
+    reading.await.unwrap_or_else(|error| {
+        let text = format!("internal error (panic) while reading columns: {error}");
+        Err(EngineError::data(text))
+    })
 }
 
 /// Returns the longest order by which the rows of each file are sorted; `None` if there is none.
