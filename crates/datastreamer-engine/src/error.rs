@@ -27,7 +27,7 @@ pub enum EngineErrorKind {
     /// The client: the query fails on the data, for example with a division by zero or a text that is
     /// not a number.
     Computation,
-    /// The operator: the data cannot be read, or changed while they were read.
+    /// The operator: a file cannot be read, or changed while it was read.
     Data,
     /// Neither: the rows were stopped.
     Stopped,

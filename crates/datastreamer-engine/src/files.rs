@@ -80,9 +80,8 @@ impl TableFiles {
     pub fn find(path: &Path) -> Result<Self, EngineError> {
         let refuse = |text: String| EngineError::data(format!("{}: {text}", path.display()));
         if path.is_file() {
-            let (kind, _) = FileKind::of(path).ok_or_else(|| {
-                refuse(format!("is no table by its suffix: known are {SUFFIXES}"))
-            })?;
+            let (kind, _) = FileKind::of(path)
+                .ok_or_else(|| refuse(format!("has an unknown suffix; known are {SUFFIXES}")))?;
             if path.metadata().is_ok_and(|metadata| metadata.len() == 0) {
                 return Err(refuse("is empty".into()));
             }
@@ -119,7 +118,8 @@ impl TableFiles {
         let partitions = hive_partitions(&root, &files).map_err(refuse)?;
         let takes_all = |folder: &&str| matches!(*folder, "*" | "**") || folder.ends_with("=*");
         if !partitions.is_empty() && !folders.iter().all(takes_all) {
-            let text = "takes some partitions only: name their folder, and narrow the table";
+            let text =
+                "matches only some of the partitions: name their folder, and narrow the table";
             return Err(refuse(text.into()));
         }
         Ok(Self {
@@ -201,7 +201,7 @@ impl TableFiles {
         let mut names = self.partitions.iter().map(|(name, _)| name);
         match names.find(|name| inside.field_with_name(name).is_ok()) {
             Some(name) => Err(EngineError::data(format!(
-                "{name:?} is a partition, and a column in the files, too"
+                "{name:?} is a partition, and a column in the files"
             ))),
             None => Ok(()),
         }
@@ -386,7 +386,7 @@ fn one_kind(files: &[PathBuf]) -> Result<FileKind, String> {
     let mut kinds = kinds.into_iter();
     match (kinds.next(), kinds.next()) {
         (Some((kind, _)), None) => Ok(kind),
-        (None, _) => Err(format!("no file has a suffix of a table: {SUFFIXES}")),
+        (None, _) => Err(format!("no file has a known suffix; known are {SUFFIXES}")),
         (Some((_, one)), Some((_, other))) => {
             Err(format!("has files of several kinds, *{one} and *{other}"))
         }

@@ -22,7 +22,9 @@ pub(crate) fn overlay(schema: SchemaRef, path: &Path) -> SchemaRef {
     if let Some(document) = entry.and_then(|pair| pair.value.as_deref()) {
         match VotableHead::parse(document) {
             Ok(head) => described = Schema::clone(&head.apply(&described)).into(),
-            Err(error) => tracing::warn!(path = %path.display(), %error, "metadata not read"),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "the footer's VOTable is skipped");
+            }
         }
     }
     described

@@ -79,7 +79,7 @@ impl Narrowing {
     }
 
     /// Returns whether this selects the complete table, unchanged.
-    pub fn is_whole(&self) -> bool {
+    pub fn is_complete_table(&self) -> bool {
         self.select.is_empty()
             && self.filters.is_empty()
             && self.order.is_empty()
@@ -160,7 +160,7 @@ fn type_of<'a>(column: &str, schema: &'a Schema) -> Result<&'a DataType, EngineE
 
 fn parse_count(text: &str) -> Result<u64, EngineError> {
     text.parse()
-        .map_err(|_| EngineError::bad(format!("`{text}` is no number of rows")))
+        .map_err(|_| EngineError::bad(format!("`{text}` is not a number of rows")))
 }
 
 fn parse_select(text: &str, schema: &Schema) -> Result<Vec<(String, String)>, EngineError> {
@@ -189,13 +189,13 @@ fn parse_select(text: &str, schema: &Schema) -> Result<Vec<(String, String)>, En
         type_of(column, schema)?;
         if name.is_empty() && name != column {
             return Err(EngineError::bad(format!(
-                "`{part}` gives `{column}` no name"
+                "`{part}`: the name before the colon is empty"
             )));
         }
         push(name, column)?;
     }
     if columns.is_empty() {
-        return Err(EngineError::bad("selects no column"));
+        return Err(EngineError::bad("no column is selected"));
     }
     Ok(columns)
 }
@@ -251,9 +251,7 @@ fn parse_filter(column: &str, data_type: &DataType, text: &str) -> Result<Expr, 
                 "eq" => return Ok(if negated { not(is_nan) } else { is_nan }),
                 "neq" => return Ok(if negated { is_nan } else { not(is_nan) }),
                 _ => {
-                    return Err(EngineError::bad(
-                        "NaN has no order: there are eq.NaN and neq.NaN",
-                    ));
+                    return Err(EngineError::bad("NaN has no order: use eq.NaN or neq.NaN"));
                 }
             }
         }
@@ -296,8 +294,8 @@ fn parse_comparison(
         _ => {
             let there = OPERATORS.join(", ");
             let text = format!(
-                "there is no operator `{operator}`; there are {there}, each with `not.` before it \
-                 if you like: write for example gte.10"
+                "there is no operator `{operator}`; there are {there}, each also with `not.` before \
+                 it: write for example gte.10"
             );
             return Err(EngineError::bad(text));
         }
@@ -318,7 +316,7 @@ fn parse_is(column: &str, data_type: &DataType, value: &str) -> Result<Expr, Eng
         "false" => truth(column.is_false()),
         "unknown" => truth(column.is_unknown()),
         _ => Err(EngineError::bad(format!(
-            "`is.{value}`: there are null, not_null, true, false, unknown"
+            "there is no `is.{value}`; there are null, not_null, true, false, unknown"
         ))),
     }
 }
@@ -373,7 +371,7 @@ fn parse_value(text: &str, data_type: &DataType) -> Result<ScalarValue, EngineEr
         let text = format!("a column of {data_type} cannot be compared");
         return Err(EngineError::bad(text));
     }
-    let wrong = || EngineError::bad(format!("`{text}` is no value of type {data_type}"));
+    let wrong = || EngineError::bad(format!("`{text}` is not a value of type {data_type}"));
     let is_date = matches!(data_type, DataType::Date32 | DataType::Date64);
     if is_date && text.contains(':') {
         return Err(wrong());

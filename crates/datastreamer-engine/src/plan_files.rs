@@ -22,8 +22,9 @@ pub(crate) fn pin_files(plan: &dyn ExecutionPlan) -> Result<Vec<PinnedFile>, Eng
         }
         for file in scanned_files(plan) {
             let pin = file.extension::<PinnedFile>();
-            let pin =
-                pin.ok_or_else(|| EngineError::data("the plan reads a file without a pin"))?;
+            let pin = pin.ok_or_else(|| {
+                EngineError::data("internal error: a plan reads a file that was not compared")
+            })?;
             pinned.push(pin.clone());
         }
     }

@@ -1,4 +1,4 @@
-//! Files that are not what they were, or not what other files of the table are.
+//! Files that changed, or that differ from the other files of the table.
 
 use std::{fs, path::Path, sync::Arc, thread};
 
@@ -20,7 +20,7 @@ fn register(path: &Path) -> Result<(), EngineError> {
     block_on(engine().register("stars", files, &ColumnMetadata::default())).map(drop)
 }
 
-/// Why a scan gives no rows, or no more.
+/// The error of a scan, whether in planning or in reading.
 fn refused(engine: &datastreamer_engine::Engine) -> String {
     match scan(engine, &[]) {
         Err(error) => error.to_string(),
@@ -34,7 +34,7 @@ fn last(path: &Path, column: &str) -> Option<String> {
 }
 
 #[test]
-fn types_hold_all_rows_and_not_only_the_first() {
+fn types_are_inferred_from_all_rows() {
     let folder = tempfile::tempdir().unwrap();
     for (name, first, late, column, expected) in [
         ("a.ndjson", "{\"a\":1}", "{\"a\":1.5}", "a", "1.5"),
@@ -116,7 +116,7 @@ fn a_replaced_file_must_have_the_columns_of_the_table() {
 }
 
 #[test]
-fn a_file_that_is_gone_or_empty_is_no_empty_table() {
+fn a_file_that_is_gone_or_empty_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["t.parquet", "t.csv", "t.fits"] {
         let file = folder.path().join(name);
@@ -156,7 +156,7 @@ fn a_file_that_has_just_been_replaced_is_read_as_it_is() {
 }
 
 #[test]
-fn hidden_files_are_none_of_a_table() {
+fn hidden_files_are_not_part_of_a_table() {
     let folder = tempfile::tempdir().unwrap();
     for place in ["flat", "hive/y=1"] {
         let parts = folder.path().join(place);
@@ -207,7 +207,7 @@ fn tsv_has_no_quotes() {
 }
 
 #[test]
-fn what_cannot_be_a_table_is_refused_when_it_is_opened() {
+fn a_file_that_cannot_be_a_table_is_refused_when_it_is_opened() {
     let folder = tempfile::tempdir().unwrap();
     for (name, text, expected) in [
         ("cut.csv", "a,b\n1,\"x\n2,y\n", "ends within quotes"),

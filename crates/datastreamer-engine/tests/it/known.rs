@@ -1,4 +1,4 @@
-//! What is known of rows before they are read.
+//! Facts about rows before they are read.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ fn a_parquet_file_tells_nulls_and_extremes_of_all_its_rows() {
             .iter()
             .all(|of| of.integers.is_none())
     );
-    // A query's columns are called as it likes.
+    // The columns of a query may have any names.
     let query = Query::new("SELECT id AS name FROM stars");
     let rows = block_on(engine.query(&query, None)).unwrap();
     assert_eq!(of(&rows), (Some(2500), [].as_slice()));
@@ -79,6 +79,6 @@ fn fits_files_tell_how_long_their_texts_are_at_most() {
     };
     // Of the widest file.
     assert_eq!(widths("text,n,other"), [Some(7), None, Some(1)]);
-    // A name in the result says nothing of the column behind it.
+    // A name in the result does not tell the column of the table.
     assert_eq!(widths("other:text,text:other"), [Some(7), Some(1)]);
 }

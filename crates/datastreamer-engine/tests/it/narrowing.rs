@@ -66,7 +66,7 @@ fn conditions_order_and_limit_go_together() {
         [18, 17, 16, 15, 14, 13, 12, 11],
         "after the null, which comes first"
     );
-    // One more than the limit: who reads can tell.
+    // One more than the limit, so that the reader sees that there are more.
     assert_eq!(narrowed(&[("limit", "3")]), Ok(vec![0, 1, 2, 3]));
     assert_eq!(narrowed(&[("limit", "0")]), Ok(vec![0]));
     let order = [("order", "name.nullsfirst,id.desc"), ("limit", "1")];
@@ -85,7 +85,7 @@ fn columns_are_selected_and_renamed() {
 }
 
 #[test]
-fn what_is_wrong_is_told_with_what_there_is() {
+fn an_error_names_the_alternatives() {
     for (name, value, text) in [
         (
             "ra",
@@ -98,8 +98,8 @@ fn what_is_wrong_is_told_with_what_there_is() {
             "there is no operator `above`; there are eq, neq, gt, gte",
         ),
         ("id", "5", "there is no operator `5`"),
-        ("id", "eq.five", "`five` is no value of type Int64"),
-        ("id", "eq.", "`` is no value of type Int64"),
+        ("id", "eq.five", "`five` is not a value of type Int64"),
+        ("id", "eq.", "`` is not a value of type Int64"),
         ("id", "like.1*", "`like` is for texts"),
         ("id", "in.1,2", "in.(1,2,3)"),
         ("name", "in.(\"a)", "a quote is not closed"),
@@ -107,7 +107,7 @@ fn what_is_wrong_is_told_with_what_there_is() {
         ("select", "id,no", "there is no column `no`"),
         ("select", "id,id", "selected twice"),
         ("order", "id.down", "there is no column `id.down`"),
-        ("limit", "-1", "`-1` is no number of rows"),
+        ("limit", "-1", "`-1` is not a number of rows"),
     ] {
         let error = narrowed(&[(name, value)]).unwrap_err();
         assert!(error.contains(text), "{name}={value}: {error}");
@@ -120,7 +120,7 @@ fn what_is_wrong_is_told_with_what_there_is() {
 }
 
 #[test]
-fn a_value_is_never_a_piece_of_sql() {
+fn a_value_never_becomes_sql() {
     let hostile = "eq.' OR 1=1; DROP TABLE stars; --";
     assert_eq!(narrowed(&[("name", hostile)]), Ok(vec![]));
 }
@@ -166,7 +166,7 @@ fn a_value_with_more_digits_than_the_column_is_refused() {
 }
 
 #[test]
-fn nan_is_found_by_its_name_alone() {
+fn only_the_name_nan_finds_nan() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("t.parquet");
     let values = Float64Array::from(vec![
@@ -197,7 +197,7 @@ fn nan_is_found_by_its_name_alone() {
 }
 
 #[test]
-fn a_limit_may_be_as_large_as_there_are_numbers() {
+fn a_limit_may_be_any_number() {
     for limit in [i64::MAX as u64, u64::MAX] {
         let limit = limit.to_string();
         let all = narrowed(&[("limit", &limit)]).unwrap();

@@ -68,7 +68,7 @@ fn only_one_select_is_allowed() {
 }
 
 #[test]
-fn an_error_says_where_it_is() {
+fn an_error_has_its_position() {
     let (_folder, engine) = engine_with(10, EngineOptions::default());
     for (sql, line, column) in [
         ("SELECT id\nFROM stars WHERE", 2, 17),
@@ -146,12 +146,12 @@ fn a_sort_spills_however_many_threads_and_however_little_memory_there_is() {
     }
 }
 
-/// A query that gives no row for a long time.
+/// A query that returns no row for a long time.
 const ENDLESS: &str =
     "SELECT count(*) FROM stars a, stars b, stars c WHERE a.id + b.id + c.id = -1";
 
 #[test]
-fn a_query_that_takes_too_long_is_ended() {
+fn a_query_that_takes_too_long_fails() {
     let limit = EngineOptions {
         time_limit: Duration::from_millis(300),
         ..EngineOptions::default()
@@ -194,7 +194,7 @@ fn rows_are_stopped_from_another_thread() {
 }
 
 #[test]
-fn a_slow_reader_is_no_slow_query() {
+fn a_slow_reader_does_not_use_up_the_time_limit() {
     let (_folder, engine) = engine_with(
         20_000,
         EngineOptions {
@@ -250,7 +250,7 @@ fn a_query_that_is_too_deep_is_refused() {
 }
 
 #[test]
-fn what_makes_endless_values_is_no_function() {
+fn functions_that_make_values_of_any_size_are_removed() {
     let (_folder, engine) = engine_with(10, EngineOptions::default());
     for sql in [
         "SELECT length(repeat('x', 1500000000))",
@@ -263,7 +263,7 @@ fn what_makes_endless_values_is_no_function() {
 }
 
 #[test]
-fn a_table_is_called_as_it_was_registered() {
+fn a_table_has_exactly_the_name_that_was_registered() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("t.parquet");
     let engine = Engine::new(EngineOptions::default()).unwrap();
@@ -311,7 +311,7 @@ fn a_sort_with_a_large_limit_spills_too() {
 }
 
 #[test]
-fn what_never_waits_is_ended_too() {
+fn a_query_that_never_waits_times_out_too() {
     let limit = EngineOptions {
         time_limit: Duration::from_millis(300),
         threads: Some(1),

@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 #[test]
-fn a_parquet_file_comes_whole_and_in_its_order() {
+fn a_parquet_file_is_read_completely_and_in_its_order() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("stars.parquet");
     let batch = stars(0, 25_000);
@@ -89,7 +89,10 @@ fn hive_partitions_are_columns() {
         assert_eq!(read.schema().field(1).data_type(), &DataType::Int64);
     }
     let some = TableFiles::find(&folder.path().join("year=202*/*/*.parquet")).unwrap_err();
-    assert!(some.to_string().contains("some partitions only"), "{some}");
+    assert!(
+        some.to_string().contains("only some of the partitions"),
+        "{some}"
+    );
 }
 
 #[test]
@@ -110,7 +113,7 @@ fn a_filter_on_partitions_alone_decides_which_files_are_read() {
         (&[("year", "is.null")], 0),
     ] {
         let narrowed = scan(&engine, parameters).unwrap();
-        // Known, as no row of the files that are read has to be left out.
+        // Known, as each row of the files that are read is part of the result.
         assert_eq!(narrowed.known_rows(), Some(rows), "{parameters:?}");
         assert_eq!(collect(narrowed).num_rows() as u64, rows, "{parameters:?}");
     }
@@ -163,7 +166,7 @@ fn a_glob_takes_the_files_that_there_are() {
     for name in ["a.parquet", "b.parquet"] {
         std::fs::remove_file(folder.path().join(name)).unwrap();
     }
-    // A disk that is not mounted is no empty table.
+    // A disk that is not mounted is an error, not an empty table.
     let error = scan(&engine, &[]).err().unwrap();
     assert!(error.to_string().contains("there are no files"), "{error}");
 }
@@ -182,7 +185,7 @@ fn pages_of_many_files_are_disjoint_and_in_order() {
             let (offset_text, limit) = (offset.to_string(), "5");
             let parameters = [("offset", offset_text.as_str()), ("limit", limit)];
             let page = collect(scan(&engine, &parameters).unwrap());
-            // One row more than the limit, where there is one, shows the cut.
+            // One row more than the limit, if there is one.
             let expected: Vec<_> = (offset..(offset + 6).min(400)).collect();
             assert_eq!(ids(&page), expected, "{place:?} from {offset}");
         }
@@ -207,7 +210,7 @@ fn columns_keep_the_types_of_the_file() {
 }
 
 #[test]
-fn a_file_that_comes_later_is_seen() {
+fn a_file_that_is_added_later_is_read() {
     let folder = tempfile::tempdir().unwrap();
     write_parquet(&folder.path().join("a.parquet"), &stars(0, 10));
     let engine = engine_of(folder.path());
@@ -250,7 +253,7 @@ fn notes_are_the_columns_metadata() {
 }
 
 #[test]
-fn a_file_that_is_replaced_on_the_way_is_no_table() {
+fn a_file_that_is_replaced_while_it_is_read_fails() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("stars.parquet");
     write_parquet(&file, &stars(0, 100_000));
@@ -290,7 +293,7 @@ fn a_corrupt_row_group_fails_after_the_rows_before_it() {
 }
 
 #[test]
-fn what_is_no_table_is_refused_with_its_name() {
+fn a_file_that_is_not_a_table_is_refused_with_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     fs::write(path("a.txt"), "x").unwrap();
@@ -299,7 +302,7 @@ fn what_is_no_table_is_refused_with_its_name() {
     fs::write(path("mixed/a.csv"), "x").unwrap();
     fs::write(path("mixed/b.parquet"), "x").unwrap();
     for (name, text) in [
-        ("a.txt", "no table by its suffix"),
+        ("a.txt", "has an unknown suffix"),
         ("none.parquet", "no such file"),
         ("none*.parquet", "matches no file"),
         ("mixed", "several kinds, *.parquet and *.csv"),

@@ -53,7 +53,7 @@ impl Table {
         let rows = wait_for(place, self.engine.scan(&self.name, &narrowing))?;
         let version = rows.version();
         let mut run = Run::from(rows);
-        if let Some(version) = version.filter(|_| narrowing.is_whole()) {
+        if let Some(version) = version.filter(|_| narrowing.is_complete_table()) {
             run.layout = self.layout(version);
             let table = self.clone();
             run.remember = Some(Box::new(move |layout| table.remember(version, layout)));
