@@ -1,4 +1,4 @@
-//! What the user typed.
+//! The command line, as the user typed it.
 
 use std::{io, path::PathBuf};
 
@@ -7,6 +7,7 @@ use clap_complete::{Generator, Shell};
 #[cfg(feature = "tables")]
 use datastreamer_table::parquet::ParquetCompression;
 
+use crate::config::reference::help;
 #[cfg(feature = "tables")]
 use crate::sources::rows::{Format, format_names};
 
@@ -39,17 +40,26 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Writes a table or a route's bytes to standard output, without a server.
     ///
-    /// Exit code 0: the file is whole. 7: it is not.
+    /// Exit code 0: the file is complete. 7: it is not.
     Cat(Cat),
     /// Lists the formats of tables.
     #[cfg(feature = "tables")]
     Formats,
-    /// Checks a configuration file and says what it would serve.
+    /// Checks a configuration file and lists what it serves.
     Check(Check),
+    /// Describes the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Prints completions for a shell, for example `datastreamer completions bash`.
     Completions(Completions),
     /// Prints the manual page: `datastreamer man | man -l -`.
     Man,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Prints the reference of all settings, as Markdown.
+    Reference,
 }
 
 #[derive(Debug, Args)]
@@ -72,28 +82,31 @@ impl Cli {
         let mut command = Self::command();
         command.build();
         clap_mangen::Man::new(command.clone()).render(out)?;
-        for command in command
-            .get_subcommands()
-            .filter(|it| it.get_name() != "help")
-        {
-            let name = command.get_bin_name().unwrap_or_default().to_uppercase();
-            writeln!(out, ".SH \"{name}\"")?;
-            let page = clap_mangen::Man::new(command.clone());
-            page.render_synopsis_section(out)?;
-            page.render_description_section(out)?;
-            page.render_options_section(out)?;
-        }
-        Ok(())
+        write_subcommands(&command, out)
     }
+}
+
+fn write_subcommands(command: &clap::Command, out: &mut impl io::Write) -> io::Result<()> {
+    for command in command
+        .get_subcommands()
+        .filter(|it| it.get_name() != "help")
+    {
+        let name = command.get_bin_name().unwrap_or_default().to_uppercase();
+        writeln!(out, ".SH \"{name}\"")?;
+        let page = clap_mangen::Man::new(command.clone());
+        page.render_synopsis_section(out)?;
+        page.render_description_section(out)?;
+        page.render_options_section(out)?;
+        write_subcommands(command, out)?;
+    }
+    Ok(())
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) routes: Routes,
-    /// Address to listen on, or a port on 127.0.0.1 [default: 127.0.0.1:8080]. Port 0 takes a free
-    /// one.
-    #[arg(long, value_name = "ADDR|PORT")]
+    #[arg(long, value_name = "ADDR|PORT", help = help("server", "listen"))]
     pub(crate) listen: Option<String>,
 }
 
@@ -110,9 +123,13 @@ pub(crate) struct Cat {
     pub(crate) format: Option<Format>,
     #[command(flatten)]
     pub(crate) routes: Routes,
-    /// How a Parquet file is compressed [default: zstd].
     #[cfg(feature = "tables")]
-    #[arg(long, value_name = "zstd|snappy|none", value_parser = parse_compression)]
+    #[arg(
+        long,
+        value_name = "zstd|snappy|none",
+        value_parser = parse_compression,
+        help = help("tables", "parquet_compression"),
+    )]
     pub(crate) parquet_compression: Option<ParquetCompression>,
     /// Shows no progress line.
     #[arg(long, short)]
@@ -136,7 +153,7 @@ pub(crate) struct Check {
     pub(crate) file: PathBuf,
 }
 
-/// What says which files there are.
+/// The flags that name what is served.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Routes {
     /// Tables and directories to serve.

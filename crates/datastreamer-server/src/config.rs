@@ -5,8 +5,10 @@
 //! the [`Config`]. `site.rs` builds from it what is served.
 
 mod environment;
+pub(crate) mod markdown;
 mod origin;
 mod raw;
+pub(crate) mod reference;
 mod resolve;
 #[cfg(feature = "tables")]
 mod tables;

@@ -49,7 +49,7 @@ use std::{
 use clap::Parser;
 
 use crate::{
-    cli::{Check, Cli, Command},
+    cli::{Check, Cli, Command, ConfigCommand},
     telemetry::Pace,
 };
 
@@ -76,6 +76,9 @@ pub fn run() -> ExitCode {
         Command::Check(check) => run_check(check),
         #[cfg(feature = "tables")]
         Command::Formats => print_with(list_formats),
+        Command::Config(ConfigCommand::Reference) => {
+            print_with(|out| out.write_all(config::markdown::page().as_bytes()))
+        }
         Command::Completions(wanted) => print_with(|out| Cli::write_completions(wanted.shell, out)),
         Command::Man => print_with(Cli::write_manual),
     };

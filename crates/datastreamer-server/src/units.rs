@@ -41,6 +41,23 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     Ok(value as u64)
 }
 
+/// Writes a count of bytes as [`parse_bytes`] reads it, in the largest unit that is exact.
+pub(crate) fn show_bytes(bytes: u64) -> String {
+    let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let exact = units
+        .into_iter()
+        .find(|(shift, _)| bytes > 0 && bytes.trailing_zeros() >= *shift);
+    match exact {
+        Some((shift, unit)) => format!("{}{unit}", bytes >> shift),
+        None => bytes.to_string(),
+    }
+}
+
+/// Writes a duration as [`parse_duration`] reads it.
+pub(crate) fn show_duration(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}
+
 /// Parses a duration: `250ms`, `30s`, `10m`, `1h 30m`; a bare number is seconds.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let parsed = match text.parse::<f64>() {

@@ -3,57 +3,12 @@
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::raw::Raw;
+use super::{
+    raw::Raw,
+    reference::{ENV_PREFIX, sections},
+};
 use crate::error::Fatal;
 
-/// Variables begin with this; `DATASTREAMER_SERVER__LISTEN` is `server.listen`.
-const ENV_PREFIX: &str = "DATASTREAMER_";
-/// What the environment may set: all but the routes.
-const SETTINGS: [(&str, &[&str]); 5] = [
-    ("server", &["listen", "drain"]),
-    (
-        "stream",
-        &[
-            "chunk_bytes",
-            "buffer_bytes",
-            "fast_buffer_bytes",
-            "flush_after",
-            "commit_after",
-            "commit_bytes",
-        ],
-    ),
-    (
-        "limits",
-        &[
-            "max_active",
-            "max_waiting",
-            "reserve_bytes",
-            "max_connections",
-            "queue_timeout",
-            "header_timeout",
-            "idle_timeout",
-            "client_stall",
-            "client_min_rate",
-            "source_stall",
-        ],
-    ),
-    (
-        "tables",
-        &[
-            "memory_bytes",
-            "spill_bytes",
-            "spill_folder",
-            "time_limit",
-            "threads",
-            "length_wait",
-            "spool_bytes",
-            "parquet_compression",
-            "votable_version",
-            "html_rows",
-        ],
-    ),
-    ("sql", &["enabled", "max_rows"]),
-];
 /// Variables of others: the command line's (see `cli.rs`) and, behind them, the test suite's.
 const NO_SETTINGS: [&str; 6] = [
     "DATASTREAMER_CONFIG",
@@ -84,6 +39,7 @@ impl Variable {
 }
 
 pub(super) fn read_environment() -> Result<Vec<Variable>, Fatal> {
+    let settings = settings();
     let mut variables = Vec::new();
     for (name, value) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
@@ -94,8 +50,8 @@ pub(super) fn read_environment() -> Result<Vec<Variable>, Fatal> {
         if name.starts_with(&format!("{ENV_PREFIX}ROUTES")) {
             return Err(wrong("routes are only read from a file"));
         }
-        let Some((section, key)) = settings().find(|(section, key)| variable(section, key) == name)
-        else {
+        let found = settings.iter().find(|(_, _, variable)| *variable == name);
+        let Some((section, key, _)) = found else {
             let nearest = nearest_variable(&name);
             return Err(wrong(&format!("no such setting; did you mean {nearest}?")));
         };
@@ -117,19 +73,23 @@ pub(super) fn read_environment() -> Result<Vec<Variable>, Fatal> {
     Ok(variables)
 }
 
-fn settings() -> impl Iterator<Item = (&'static str, &'static str)> {
-    SETTINGS
-        .into_iter()
-        .flat_map(|(section, keys)| keys.iter().map(move |key| (section, *key)))
-}
-
-fn variable(section: &str, key: &str) -> String {
-    format!("{ENV_PREFIX}{section}__{key}").to_uppercase()
+/// The settings with a variable: section, key, and its name.
+fn settings() -> Vec<(&'static str, &'static str, String)> {
+    let mut settings = Vec::new();
+    for section in sections() {
+        for setting in &section.settings {
+            if let Some(variable) = section.variable(setting.key) {
+                settings.push((section.name, setting.key, variable));
+            }
+        }
+    }
+    settings
 }
 
 fn nearest_variable(name: &str) -> String {
     settings()
-        .map(|(section, key)| variable(section, key))
+        .into_iter()
+        .map(|(_, _, variable)| variable)
         .chain(NO_SETTINGS[..2].iter().map(ToString::to_string))
         .min_by_key(|known| strsim::osa_distance(known, name))
         .unwrap_or_default()

@@ -96,7 +96,7 @@ pub(super) struct RawRoute {
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Noise,
     Directory,
     Command,
@@ -154,7 +154,17 @@ impl fmt::Display for RawValue {
 }
 
 impl Kind {
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) const ALL: &[Self] = &[
+        Self::Noise,
+        Self::Directory,
+        Self::Command,
+        Self::Table,
+        Self::Query,
+        Self::Postgres,
+        Self::Stars,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Noise => "noise",
             Self::Directory => "directory",

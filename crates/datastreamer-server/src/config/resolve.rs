@@ -26,22 +26,22 @@ use crate::{
 };
 
 /// This machine only: whoever wants to be seen by others says so.
-const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+pub(super) const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 /// Half of systemd's default for a stop (90 s), so that the visible aborts come before a SIGKILL.
-const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
+pub(super) const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
 /// Eight times the active streams: index pages, waiting and finished clients need connections
 /// too. At about 20 KiB each they are 80 MiB.
-const DEFAULT_MAX_CONNECTIONS: usize = 4096;
+pub(super) const DEFAULT_MAX_CONNECTIONS: usize = 4096;
 /// What slow lines need for a head of a few kilobytes, several times over.
-const DEFAULT_HEADER_TIMEOUT: Duration = Duration::from_secs(20);
+pub(super) const DEFAULT_HEADER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Three times the pings that keep an HTTP/2 connection alive: browsers come back to one within
 /// seconds, and who has been quiet for a minute costs a place.
-const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// 64 MiB a chunk: 512 times the size beyond which larger ones are no faster, and what any system
 /// maps.
-const CHUNK_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(super) const CHUNK_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// 1 GiB a stream: seconds of the fastest network. More is a cache, and no buffer.
-const BUFFER_BYTES_MAX: usize = 1024 * 1024 * 1024;
+pub(super) const BUFFER_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
 /// Checks a configuration's text, with the settings of the environment laid over it.
 pub(super) fn with_environment(text: &str, mut origin: Origin<'_>) -> Result<Config, Fatal> {

@@ -31,7 +31,7 @@ use crate::{
 
 /// Below the 30 to 60 s after which browsers and proxies give up on a head: what is not spooled
 /// by then goes without a length.
-const DEFAULT_LENGTH_WAIT: Duration = Duration::from_secs(25);
+pub(super) const DEFAULT_LENGTH_WAIT: Duration = Duration::from_secs(25);
 
 /// What holds for all tables.
 #[derive(Clone, Debug)]
@@ -201,15 +201,18 @@ fn settings(raw: &RawTables, origin: &Origin<'_>) -> Result<RowSettings, Fatal> 
     let mut writer = WriterOptions::default();
     if let Some(text) = &raw.parquet_compression {
         let compression = parse_compression(text);
-        let refuse = |text: String| origin.refuse("tables", "parquet_compression", &text);
+        let refuse = |choices: String| {
+            let text = format!("cannot be \"{text}\": {choices}");
+            origin.refuse("tables", "parquet_compression", &text)
+        };
         writer.parquet_compression = compression.map_err(refuse)?;
     }
     writer.votable_version = match raw.votable_version.as_deref() {
         None | Some("1.4") => Version::V1_4,
         Some("1.5") => Version::V1_5,
-        Some(_) => {
-            let text = "must be \"1.4\" or \"1.5\"";
-            return Err(origin.refuse("tables", "votable_version", text));
+        Some(other) => {
+            let text = format!("must be \"1.4\" or \"1.5\"; it is \"{other}\"");
+            return Err(origin.refuse("tables", "votable_version", &text));
         }
     };
     if let Some(rows) = raw.html_rows {

@@ -1,0 +1,513 @@
+//! The reference of the configuration: every setting, described once.
+//!
+//! `check.rs` refuses what is not in it, `environment.rs` takes its names of variables from it,
+//! `cli.rs` its help, and `markdown.rs` writes it as a page. Tests compare it with what serde
+//! accepts.
+
+#[cfg(feature = "tables")]
+mod tables;
+
+#[cfg(not(feature = "tables"))]
+#[path = "reference/no_tables.rs"]
+mod tables;
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use datastreamer::{
+    DEFAULT_BUFFER_BYTES, DEFAULT_CHUNK_BYTES, DEFAULT_CONSUMER_STALL, DEFAULT_FAST_BUFFER_BYTES,
+    DEFAULT_FAST_CHUNK_BYTES, DEFAULT_FLUSH_AFTER, DEFAULT_MAX_ACTIVE, DEFAULT_MAX_WAITING,
+    DEFAULT_QUEUE_TIMEOUT, DEFAULT_RESERVE_BYTES, DEFAULT_SOURCE_STALL,
+};
+use datastreamer_http::{DEFAULT_COMMIT_AFTER, DEFAULT_COMMIT_BYTES};
+use tokio::sync::Semaphore;
+
+use super::{
+    raw::Kind,
+    resolve::{
+        BUFFER_BYTES_MAX, CHUNK_BYTES_MAX, DEFAULT_DRAIN, DEFAULT_HEADER_TIMEOUT,
+        DEFAULT_IDLE_TIMEOUT, DEFAULT_LISTEN, DEFAULT_MAX_CONNECTIONS,
+    },
+};
+use crate::units::{show_bytes, show_duration};
+
+/// Variables begin with this; `DATASTREAMER_SERVER__LISTEN` is `server.listen`.
+pub(super) const ENV_PREFIX: &str = "DATASTREAMER_";
+
+/// A table of the configuration.
+pub(crate) struct Section {
+    /// As in a file; of a table with a free name, the part in capitals stands for it.
+    pub(crate) name: &'static str,
+    pub(crate) about: String,
+    /// Whether the environment may set its keys.
+    pub(crate) has_variables: bool,
+    pub(crate) settings: Vec<Setting>,
+}
+
+/// A key of a section.
+pub(crate) struct Setting {
+    pub(crate) key: &'static str,
+    pub(crate) value: ValueType,
+    pub(crate) default: Default,
+    /// What it does, and why it is as it is.
+    pub(crate) about: String,
+    /// The kinds of routes that take it; empty outside of routes.
+    pub(crate) kinds: &'static [Kind],
+}
+
+/// What holds for a setting that is not written.
+pub(crate) enum Default {
+    /// There is none: the key must be written.
+    Required,
+    /// A value, as in a file.
+    Value(String),
+    /// What happens, in words.
+    Words(&'static str),
+}
+
+/// What a value may be.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum ValueType {
+    Address,
+    Size(RangeInclusive<u64>),
+    Rate,
+    Duration,
+    /// Not 0.
+    PositiveDuration,
+    /// 0 means never.
+    DurationOrNever,
+    Integer(RangeInclusive<u64>),
+    Flag,
+    Text,
+    Path,
+    OneOf(Vec<&'static str>),
+    Texts,
+    /// A number, a truth value or a text.
+    Scalar,
+    /// Tables of this section, in a list.
+    Tables(&'static str),
+    /// Tables with free keys and texts, by name.
+    Metadata,
+}
+
+/// Tables of this name have a name of their own behind it.
+pub(crate) const ROUTES: &str = "routes.NAME";
+pub(crate) const DATABASES: &str = "databases.NAME";
+pub(crate) const PARAMETERS: &str = "routes.NAME.parameters";
+
+const FILES: &[Kind] = &[Kind::Noise, Kind::Directory, Kind::Command];
+const QUERIES: &[Kind] = &[Kind::Query, Kind::Postgres];
+const DESCRIBED: &[Kind] = &[Kind::Table, Kind::Query, Kind::Postgres];
+const ROWS: &[Kind] = &[Kind::Table, Kind::Query, Kind::Postgres, Kind::Stars];
+
+/// Returns all sections, in the order of the page.
+pub(crate) fn sections() -> Vec<Section> {
+    let mut sections = vec![server(), stream(), limits()];
+    sections.extend(tables::settings());
+    sections.push(routes());
+    sections.extend(tables::beside_routes());
+    sections
+}
+
+fn server() -> Section {
+    section("server", "Where the program listens, and how it ends.")
+        .with(setting("listen", ValueType::Address).default(format!("\"{DEFAULT_LISTEN}\"")).about(
+            "Address to listen on, or a port alone, which is that port on 127.0.0.1. Port 0 takes \
+             a free one. Only programs on the same machine reach the default.",
+        ))
+        .with(setting("drain", ValueType::Duration).time(DEFAULT_DRAIN).about(
+            "After SIGTERM, SIGINT or SIGHUP, running transfers may go on for this long; then they \
+             are aborted. 0 aborts them at once, and so does a second signal. Must be shorter than \
+             the time after which a service manager sends SIGKILL (systemd: 90s), because clients \
+             see a clean abort only before that.",
+        ))
+}
+
+fn stream() -> Section {
+    let about = "Buffers of each stream. Larger ones save thread switches, smaller ones memory.";
+    section("stream", about)
+        .with(setting("chunk_bytes", size(1, CHUNK_BYTES_MAX)).size(DEFAULT_CHUNK_BYTES).about(format!(
+            "Bytes that go through a stream at a time. If unset, chunks grow to {} for a client \
+             that reads fast, and are at most half of `buffer_bytes`.",
+            show_bytes(DEFAULT_FAST_CHUNK_BYTES as u64)
+        )))
+        .with(setting("buffer_bytes", size(2, BUFFER_BYTES_MAX)).size(DEFAULT_BUFFER_BYTES).about(
+            "The most that a stream holds for any client; at least two chunks. If set and \
+             `fast_buffer_bytes` is not, fast clients get no deeper buffer.",
+        ))
+        .with(setting("fast_buffer_bytes", size(2, BUFFER_BYTES_MAX)).size(DEFAULT_FAST_BUFFER_BYTES).about(
+            "The same for a client that reads as fast as the source writes, out of \
+             `limits.reserve_bytes`; at least `buffer_bytes`.",
+        ))
+        .with(setting("flush_after", ValueType::Duration).time(DEFAULT_FLUSH_AFTER).about(
+            "Bytes that are written but do not fill a chunk are sent after this time, if the source \
+             writes no more.",
+        ))
+        .with(setting("commit_after", ValueType::Duration).time(DEFAULT_COMMIT_AFTER).about(
+            "The response head is held back for this time after admission, so that an early failure \
+             gets an error status instead of an abort.",
+        ))
+        .with(setting("commit_bytes", size(0, BUFFER_BYTES_MAX)).size(DEFAULT_COMMIT_BYTES).about(
+            "The response head is held back at most until this many bytes are there. They must fit \
+             into `buffer_bytes` beside one chunk.",
+        ))
+}
+
+fn limits() -> Section {
+    let count = |min: u64| ValueType::Integer(min..=i64::MAX as u64);
+    section("limits", "What all clients together may use, and how long a silence may last.")
+        .with(setting("max_active", count(1)).number(DEFAULT_MAX_ACTIVE as u64).about(
+            "Streams at once; each takes a thread and its buffers. More requests wait.",
+        ))
+        .with(setting("max_waiting", count(0)).number(DEFAULT_MAX_WAITING as u64).about(
+            "Requests that wait for a place. If this many wait already, a request gets 503 with \
+             Retry-After.",
+        ))
+        .with(setting("reserve_bytes", size(0, usize::MAX)).size(DEFAULT_RESERVE_BYTES).about(
+            "Memory of all streams for fast clients, beyond their `buffer_bytes`.",
+        ))
+        .with(setting("queue_timeout", ValueType::PositiveDuration).time(DEFAULT_QUEUE_TIMEOUT).about(
+            "A request that has waited for a place for this long gets 503. To let no request wait, \
+             set `max_waiting = 0`.",
+        ))
+        .with(setting("max_connections", ValueType::Integer(1..=Semaphore::MAX_PERMITS as u64))
+            .number(DEFAULT_MAX_CONNECTIONS as u64).about(
+            "Connections at once, about 20 KiB of memory each. Waiting clients and index pages need \
+             one too, so there are more than streams.",
+        ))
+        .with(setting("header_timeout", ValueType::PositiveDuration).time(DEFAULT_HEADER_TIMEOUT).about(
+            "Time from the connection, or from the last response of HTTP/1.1, to the complete head \
+             of the next request. Then the connection is closed.",
+        ))
+        .with(setting("idle_timeout", ValueType::PositiveDuration).time(DEFAULT_IDLE_TIMEOUT).about(
+            "An HTTP/2 connection without requests is closed after this time.",
+        ))
+        .with(setting("client_stall", ValueType::DurationOrNever).time(DEFAULT_CONSUMER_STALL).about(
+            "A client that takes no byte for this time is disconnected.",
+        ))
+        .with(setting("client_min_rate", ValueType::Rate).number(0).about(
+            "A client slower than this many bytes per second, measured over `client_stall`, is \
+             disconnected. `client_stall` must not be 0 then.",
+        ))
+        .with(setting("source_stall", ValueType::DurationOrNever).time(DEFAULT_SOURCE_STALL).about(
+            "A source that writes no byte for this time is stopped.",
+        ))
+}
+
+fn routes() -> Section {
+    let kinds = Kind::ALL.iter().map(|kind| kind.name()).collect();
+    let about = "A route: what is served as `/NAME.SUFFIX`. Kinds: `noise` (test bytes), \
+                 `directory` (a tar archive of a directory tree), `command` (what a program \
+                 prints), `table` (files of rows), `query` (SQL over the tables), `postgres` (SQL \
+                 on a PostgreSQL server), `stars` (an invented star catalogue). Routes of the last \
+                 four kinds have every format of tables.";
+    let metadata = format!(
+        "`[routes.NAME.columns.COLUMN]`: metadata of a column, which overrides that of the files: \
+         {}.",
+        tables::column_keys().join(", ")
+    );
+    let mut section = section(ROUTES, about)
+        .with(setting("kind", ValueType::OneOf(kinds)).kinds(Kind::ALL).required().about(
+            "What kind of route it is. The other keys depend on it.",
+        ))
+        .with(setting("description", ValueType::Text).kinds(Kind::ALL).words("none").about(
+            "What it is, for the index page; also the description of a table in its files.",
+        ))
+        .with(setting("compress", ValueType::Flag).kinds(Kind::ALL).default("false".into()).about(
+            "Whether the response is compressed (gzip or zstd) for clients that accept it.",
+        ))
+        .with(setting("path", ValueType::Path).kinds(&[Kind::Directory, Kind::Table]).required().about(
+            "The directory; of a table, a file, a directory (hive partitions) or a glob of Parquet, \
+             CSV, TSV, NDJSON, Arrow or FITS files.",
+        ))
+        .with(setting("argv", ValueType::Texts).kinds(&[Kind::Command]).required().about(
+            "The program and its arguments; there is no shell. Its file is complete only if it \
+             exits with code 0.",
+        ))
+        .with(setting("suffix", ValueType::Text).kinds(FILES).words("`bin`; of a directory `tar`").about(
+            "What the name of the file ends with: letters, digits, `.`, `-` and `_`.",
+        ))
+        .with(setting("media_type", ValueType::Text).kinds(FILES)
+            .words("`application/octet-stream`; of a directory `application/x-tar`").about(
+            "The Content-Type of the response.",
+        ))
+        .with(setting("sql", ValueType::Text).kinds(QUERIES).required().about(
+            "One SELECT; `$name` stands for a parameter.",
+        ))
+        .with(setting("database", ValueType::Text).kinds(&[Kind::Postgres]).words("the only one").about(
+            "The NAME of a `[databases.NAME]`. The query runs in one read-only snapshot there, and \
+             is cancelled if the client disconnects.",
+        ))
+        .with(setting("parameters", ValueType::Tables(PARAMETERS)).kinds(QUERIES).words("none").about(
+            "What a client may set in the URL; see below.",
+        ))
+        .with(setting("columns", ValueType::Metadata).kinds(DESCRIBED).words("none").about(metadata))
+        .with(setting("max_rows", ValueType::Integer(0..=i64::MAX as u64)).kinds(ROWS).words("no limit").about(
+            "A download never has more rows. If this cuts a table, the client is told.",
+        ));
+    section.has_variables = false;
+    section
+}
+
+fn section(name: &'static str, about: &str) -> Section {
+    Section {
+        name,
+        about: about.into(),
+        has_variables: true,
+        settings: Vec::new(),
+    }
+}
+
+fn setting(key: &'static str, value: ValueType) -> Setting {
+    Setting {
+        key,
+        value,
+        default: Default::Words("none"),
+        about: String::new(),
+        kinds: &[],
+    }
+}
+
+fn size(min: u64, max: usize) -> ValueType {
+    ValueType::Size(min..=max as u64)
+}
+
+impl Section {
+    fn with(mut self, setting: Setting) -> Self {
+        self.settings.push(setting);
+        self
+    }
+
+    pub(crate) fn find(&self, key: &str) -> Option<&Setting> {
+        self.settings.iter().find(|setting| setting.key == key)
+    }
+
+    /// Names the variable of one of its keys.
+    pub(crate) fn variable(&self, key: &str) -> Option<String> {
+        let name = format!("{ENV_PREFIX}{}__{key}", self.name).to_uppercase();
+        self.has_variables.then_some(name)
+    }
+}
+
+impl Setting {
+    fn default(self, text: String) -> Self {
+        Self {
+            default: Default::Value(text),
+            ..self
+        }
+    }
+
+    fn text(self, text: &str) -> Self {
+        self.default(format!("\"{text}\""))
+    }
+
+    fn number(self, number: u64) -> Self {
+        self.default(number.to_string())
+    }
+
+    fn size(self, bytes: usize) -> Self {
+        self.bytes(bytes as u64)
+    }
+
+    fn bytes(self, bytes: u64) -> Self {
+        self.text(&show_bytes(bytes))
+    }
+
+    fn time(self, time: Duration) -> Self {
+        self.text(&show_duration(time))
+    }
+
+    fn words(self, words: &'static str) -> Self {
+        Self {
+            default: Default::Words(words),
+            ..self
+        }
+    }
+
+    fn required(self) -> Self {
+        Self {
+            default: Default::Required,
+            ..self
+        }
+    }
+
+    fn kinds(self, kinds: &'static [Kind]) -> Self {
+        Self { kinds, ..self }
+    }
+
+    fn about(self, about: impl Into<String>) -> Self {
+        Self {
+            about: about.into(),
+            ..self
+        }
+    }
+}
+
+impl ValueType {
+    /// Says what it is, for the page.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Self::Address => "address or port".into(),
+            Self::Size(range) => describe_range("size", range, show_bytes),
+            Self::Rate => "size, per second".into(),
+            Self::Duration => "duration".into(),
+            Self::PositiveDuration => "duration, not 0".into(),
+            Self::DurationOrNever => "duration; 0: never".into(),
+            Self::Integer(range) => describe_range("integer", range, |number| number.to_string()),
+            Self::Flag => "`true` or `false`".into(),
+            Self::Text => "text".into(),
+            Self::Path => "path".into(),
+            Self::OneOf(choices) => {
+                let choices: Vec<_> = choices.iter().map(|one| format!("`\"{one}\"`")).collect();
+                choices.join(", ")
+            }
+            Self::Texts => "list of texts".into(),
+            Self::Scalar => "number, text, `true` or `false`".into(),
+            Self::Tables(_) => "list of tables".into(),
+            Self::Metadata => "tables of texts".into(),
+        }
+    }
+
+    /// Returns a value that it allows, as in a file.
+    #[cfg(test)]
+    pub(crate) fn example(&self) -> String {
+        match self {
+            Self::Address => "\"127.0.0.1:8080\"".into(),
+            Self::Size(_) | Self::Rate => "\"64KiB\"".into(),
+            Self::Duration | Self::PositiveDuration | Self::DurationOrNever => "\"30s\"".into(),
+            Self::Integer(_) => "8".into(),
+            Self::Flag => "true".into(),
+            Self::Text => "\"a text\"".into(),
+            Self::Path => "\"/tmp\"".into(),
+            Self::OneOf(choices) => format!("{:?}", choices.first().unwrap_or(&"")),
+            Self::Texts => "[\"pg_dump\", \"stars\"]".into(),
+            Self::Scalar => "1.5".into(),
+            Self::Tables(_) => "[]".into(),
+            Self::Metadata => "{ ra = { unit = \"deg\" } }".into(),
+        }
+    }
+}
+
+/// Bounds that the type of a number has anyway are not said.
+fn describe_range(what: &str, range: &RangeInclusive<u64>, show: impl Fn(u64) -> String) -> String {
+    let (min, max) = (*range.start(), *range.end());
+    match (min > 0, max < i64::MAX as u64) {
+        (false, false) => what.into(),
+        (true, false) => format!("{what}, at least {}", show(min)),
+        (false, true) => format!("{what}, at most {}", show(max)),
+        (true, true) => format!("{what}, from {} to {}", show(min), show(max)),
+    }
+}
+
+/// Finds a setting by its section and key, and says in a flag's help what the page says.
+pub(crate) fn help(section: &str, key: &str) -> String {
+    let sections = sections();
+    let section = sections.iter().find(|it| it.name == section);
+    let setting = section.and_then(|section| section.find(key));
+    setting.map_or_else(String::new, |setting| match &setting.default {
+        Default::Value(value) => {
+            let value = value.trim_matches('"');
+            format!("{} [default: {value}]", setting.about)
+        }
+        _ => setting.about.clone(),
+    })
+}
+
+#[cfg(test)]
+#[cfg(feature = "tables")]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde::de::DeserializeOwned;
+
+    use super::*;
+    use crate::config::raw::{
+        Raw, RawDatabase, RawLimits, RawParameter, RawRoute, RawServer, RawSql, RawStream,
+        RawTables,
+    };
+
+    /// Returns the keys that serde knows, from its error for one that it does not.
+    fn keys_of<T: DeserializeOwned>() -> BTreeSet<String> {
+        let Err(error) = toml::from_str::<T>("no_such_key = 1") else {
+            panic!("it takes any key");
+        };
+        let (_, expected) = error
+            .message()
+            .split_once(", expected ")
+            .expect("a list of what is expected");
+        let keys = expected.split('`').skip(1).step_by(2);
+        keys.map(ToOwned::to_owned).collect()
+    }
+
+    fn keys_in(section: &Section) -> BTreeSet<String> {
+        let keys = section.settings.iter();
+        keys.map(|setting| setting.key.to_owned()).collect()
+    }
+
+    #[test]
+    fn the_reference_has_exactly_the_keys_that_serde_accepts() {
+        let structs = [
+            ("server", keys_of::<RawServer>()),
+            ("stream", keys_of::<RawStream>()),
+            ("limits", keys_of::<RawLimits>()),
+            ("tables", keys_of::<RawTables>()),
+            ("sql", keys_of::<RawSql>()),
+            (ROUTES, keys_of::<RawRoute>()),
+            (PARAMETERS, keys_of::<RawParameter>()),
+            (DATABASES, keys_of::<RawDatabase>()),
+        ];
+        let sections = sections();
+        assert_eq!(sections.len(), structs.len());
+        for (section, (name, keys)) in sections.iter().zip(structs) {
+            assert_eq!(section.name, name);
+            assert_eq!(keys_in(section), keys, "[{name}]");
+            assert_eq!(section.settings.len(), keys.len(), "[{name}]: one twice");
+        }
+        let of_file = sections
+            .iter()
+            .map(|section| section.name.split('.').next());
+        let of_file: BTreeSet<_> = of_file.flatten().map(ToOwned::to_owned).collect();
+        assert_eq!(of_file, keys_of::<Raw>());
+    }
+
+    /// A section with one key, and those that it cannot be without.
+    fn file_with(section: &Section, setting: &Setting, value: &str) -> String {
+        let required: &str = match section.name {
+            ROUTES => "kind = \"noise\"\n",
+            PARAMETERS => "name = \"a\"\ntype = \"text\"\n",
+            DATABASES => "url = \"host=a\"\n",
+            _ => "",
+        };
+        let required: Vec<_> = required
+            .lines()
+            .filter(|line| !line.starts_with(&format!("{} ", setting.key)))
+            .collect();
+        let head = match section.name {
+            ROUTES => "[routes.a]".to_owned(),
+            PARAMETERS => "[routes.a]\nkind = \"query\"\n[[routes.a.parameters]]".to_owned(),
+            DATABASES => "[databases.a]".to_owned(),
+            name => format!("[{name}]"),
+        };
+        format!(
+            "{head}\n{}\n{} = {value}\n",
+            required.join("\n"),
+            setting.key
+        )
+    }
+
+    #[test]
+    fn serde_accepts_the_default_and_an_example_of_every_setting() {
+        for section in sections() {
+            for setting in &section.settings {
+                let default = match &setting.default {
+                    Default::Value(value) => Some(value.clone()),
+                    _ => None,
+                };
+                for value in default.into_iter().chain([setting.value.example()]) {
+                    let file = file_with(&section, setting, &value);
+                    let read = toml::from_str::<Raw>(&file);
+                    assert!(read.is_ok(), "{file}: {read:?}");
+                }
+            }
+        }
+    }
+}
