@@ -11,6 +11,11 @@ use crate::config::reference::help;
 #[cfg(feature = "tables")]
 use crate::sources::rows::{Format, format_names};
 
+const CONFIG_VARIABLE: &str = "DATASTREAMER_CONFIG";
+const LOG_FORMAT_VARIABLE: &str = "DATASTREAMER_LOG_FORMAT";
+/// The environment variables of flags.
+pub(crate) const VARIABLES: [&str; 2] = [CONFIG_VARIABLE, LOG_FORMAT_VARIABLE];
+
 /// Streams out large files that are produced on the fly.
 #[derive(Debug, Parser)]
 #[command(name = "datastreamer", version, max_term_width = 100)]
@@ -18,7 +23,7 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
     /// How log lines look, on standard error.
-    #[arg(long, value_enum, default_value_t = LogFormat::Text, global = true, env = "DATASTREAMER_LOG_FORMAT")]
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, global = true, env = LOG_FORMAT_VARIABLE)]
     pub(crate) log_format: LogFormat,
 }
 
@@ -163,7 +168,7 @@ pub(crate) struct Routes {
     #[arg(long = "table", value_name = "PATH")]
     pub(crate) tables: Vec<PathBuf>,
     /// Configuration file (TOML).
-    #[arg(long, value_name = "FILE", env = "DATASTREAMER_CONFIG")]
+    #[arg(long, value_name = "FILE", env = CONFIG_VARIABLE)]
     pub(crate) config: Option<PathBuf>,
     /// Serves the built-in demo as well: /stars.vot and /noise.bin.
     #[arg(long)]

@@ -4,6 +4,7 @@
 //! written, `environment.rs` what the environment adds to it; `resolve.rs` refuses both or makes
 //! the [`Config`]. `site.rs` builds from it what is served.
 
+mod check;
 mod environment;
 pub(crate) mod markdown;
 mod origin;

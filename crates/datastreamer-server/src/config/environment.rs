@@ -1,105 +1,141 @@
 //! Settings from the environment: `DATASTREAMER_SERVER__LISTEN` is `server.listen`.
 
-use serde::Deserialize;
-use toml::{Table, Value};
-
-use super::{
-    raw::Raw,
-    reference::{ENV_PREFIX, sections},
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
 };
-use crate::error::Fatal;
 
-/// Variables of others: the command line's (see `cli.rs`) and, behind them, the test suite's.
-const NO_SETTINGS: [&str; 6] = [
-    "DATASTREAMER_CONFIG",
-    "DATASTREAMER_LOG_FORMAT",
-    "DATASTREAMER_ABORT_REPORT",
-    "DATASTREAMER_ABORT_ROUNDS",
-    "DATASTREAMER_ABORT_SEED",
-    "DATASTREAMER_TEST_BINARY",
-];
+use super::reference::{ENV_PREFIX, ValueType, sections};
+use crate::cli;
+
+/// Between section and key.
+const SEPARATOR: &str = "__";
+/// Names that differ from a known one by at most this many letters are taken for a mistake.
+const MISTAKES_MAX: usize = 3;
+
+/// What the environment says.
+#[derive(Default)]
+pub(super) struct Environment {
+    pub(super) variables: Vec<Variable>,
+    pub(super) errors: Vec<String>,
+    /// Variables that are no settings, but may be meant for others.
+    foreign: Vec<String>,
+}
 
 /// A setting in the environment: `DATASTREAMER_LIMITS__MAX_ACTIVE=8`.
 pub(super) struct Variable {
     pub(super) name: String,
     pub(super) section: &'static str,
     pub(super) key: &'static str,
-    value: Value,
+    value: ValueType,
+    text: String,
+}
+
+impl Environment {
+    pub(super) fn read() -> Self {
+        let known = settings();
+        let mut environment = Self::default();
+        for (name, value) in std::env::vars_os() {
+            let name = name.to_string_lossy().into_owned();
+            if !name.starts_with(ENV_PREFIX) || cli::VARIABLES.contains(&name.as_str()) {
+                continue;
+            }
+            let found = known.iter().find(|(_, _, _, variable)| *variable == name);
+            match (found, value.into_string()) {
+                (Some((section, key, value, _)), Ok(text)) => {
+                    environment.variables.push(Variable {
+                        name,
+                        section,
+                        key,
+                        value: value.clone(),
+                        text,
+                    });
+                }
+                (Some(_), Err(_)) => {
+                    let error = format!("{name}: the value is not UTF-8");
+                    environment.errors.push(error);
+                }
+                (None, _) if name.contains(SEPARATOR) => {
+                    environment.errors.push(no_such_setting(&name));
+                }
+                // Kubernetes, for one, sets DATASTREAMER_PORT beside a service of this name.
+                (None, _) => environment.foreign.push(match nearest(&name) {
+                    Some(nearest) => format!("{name} (did you mean {nearest}?)"),
+                    None => name,
+                }),
+            }
+        }
+        environment
+    }
+
+    /// Logs which variables are ignored.
+    pub(super) fn warn(&self) {
+        if !self.foreign.is_empty() {
+            let variables = self.foreign.join(", ");
+            tracing::warn!("environment variables that are no settings are ignored: {variables}");
+        }
+    }
 }
 
 impl Variable {
-    pub(super) fn lay_over(&self, table: &mut Table) {
-        let section = table
-            .entry(self.section)
-            .or_insert_with(|| Value::Table(Table::new()));
-        if let Value::Table(section) = section {
-            section.insert(self.key.into(), self.value.clone());
+    /// Sets it in a document.
+    pub(super) fn lay_over<'a>(&'a self, document: &mut DeTable<'a>) {
+        let in_environment = 0..0;
+        if !document.contains_key(self.section) {
+            let table = Spanned::new(in_environment.clone(), DeValue::Table(DeTable::new()));
+            document.insert(
+                Spanned::new(in_environment.clone(), self.section.into()),
+                table,
+            );
         }
+        let section = document.get_mut(self.section).map(Spanned::get_mut);
+        if let Some(DeValue::Table(section)) = section {
+            let key = Spanned::new(in_environment.clone(), self.key.into());
+            section.insert(key, Spanned::new(in_environment, self.to_value()));
+        }
+    }
+
+    /// Numbers and booleans as such where they are wanted, all else as text.
+    fn to_value(&self) -> DeValue<'_> {
+        let is_bare = matches!(self.value, ValueType::Integer(_) | ValueType::Flag);
+        let bare = is_bare.then(|| DeValue::parse(&self.text).ok()).flatten();
+        bare.map_or_else(
+            || DeValue::String(self.text.as_str().into()),
+            Spanned::into_inner,
+        )
     }
 }
 
-pub(super) fn read_environment() -> Result<Vec<Variable>, Fatal> {
-    let settings = settings();
-    let mut variables = Vec::new();
-    for (name, value) in std::env::vars_os() {
-        let name = name.to_string_lossy().into_owned();
-        if !name.starts_with(ENV_PREFIX) || NO_SETTINGS.contains(&name.as_str()) {
-            continue;
-        }
-        let wrong = |text: &str| Fatal::config(format!("{name}: {text}"));
-        if name.starts_with(&format!("{ENV_PREFIX}ROUTES")) {
-            return Err(wrong("routes are only read from a file"));
-        }
-        let found = settings.iter().find(|(_, _, variable)| *variable == name);
-        let Some((section, key, _)) = found else {
-            let nearest = nearest_variable(&name);
-            return Err(wrong(&format!("no such setting; did you mean {nearest}?")));
-        };
-        let value = value
-            .into_string()
-            .map_err(|_| wrong("the value is no UTF-8"))?;
-        let variable = Variable {
-            section,
-            key,
-            value: environment_value(&value),
-            name: name.clone(),
-        };
-        // Alone, for an error that is its own.
-        let mut alone = Table::new();
-        variable.lay_over(&mut alone);
-        Raw::deserialize(alone).map_err(|error| wrong(error.message()))?;
-        variables.push(variable);
-    }
-    Ok(variables)
-}
-
-/// The settings with a variable: section, key, and its name.
-fn settings() -> Vec<(&'static str, &'static str, String)> {
+/// The settings with a variable: section, key, type and the variable's name.
+fn settings() -> Vec<(&'static str, &'static str, ValueType, String)> {
     let mut settings = Vec::new();
     for section in sections() {
         for setting in &section.settings {
             if let Some(variable) = section.variable(setting.key) {
-                settings.push((section.name, setting.key, variable));
+                settings.push((section.name, setting.key, setting.value.clone(), variable));
             }
         }
     }
     settings
 }
 
-fn nearest_variable(name: &str) -> String {
-    settings()
-        .into_iter()
-        .map(|(_, _, variable)| variable)
-        .chain(NO_SETTINGS[..2].iter().map(ToString::to_string))
-        .min_by_key(|known| strsim::osa_distance(known, name))
-        .unwrap_or_default()
+fn no_such_setting(name: &str) -> String {
+    for table in ["ROUTES", "DATABASES"] {
+        if name.starts_with(&format!("{ENV_PREFIX}{table}{SEPARATOR}")) {
+            return format!("{name}: {} are only read from a file", table.to_lowercase());
+        }
+    }
+    let known = settings().into_iter().map(|(_, _, _, variable)| variable);
+    let nearest = known.min_by_key(|known| strsim::osa_distance(known, name));
+    let nearest = nearest.unwrap_or_default();
+    format!("{name}: no such setting; did you mean {nearest}?")
 }
 
-/// Numbers and booleans as such, all else as text.
-fn environment_value(text: &str) -> Value {
-    match (text.parse::<i64>(), text.parse::<bool>()) {
-        (Ok(number), _) => Value::Integer(number),
-        (_, Ok(truth)) => Value::Boolean(truth),
-        _ => Value::String(text.to_owned()),
-    }
+/// Finds the variable that a name without a section may be meant for.
+fn nearest(name: &str) -> Option<String> {
+    let settings = settings().into_iter().map(|(_, _, _, variable)| variable);
+    let mut known = settings.chain(cli::VARIABLES.map(ToOwned::to_owned));
+    known.find(|known| {
+        strsim::osa_distance(known, name) <= MISTAKES_MAX || name.starts_with(known.as_str())
+    })
 }

@@ -34,9 +34,14 @@ impl Origin<'_> {
         Fatal::config(format!("{} {text}", self.of_setting(section, key)))
     }
 
+    /// Names the variable that has set something.
+    pub(super) fn variable(&self, section: &'static str, key: &'static str) -> Option<&str> {
+        self.variables.get(&(section, key)).map(String::as_str)
+    }
+
     /// Names a setting and where it was made.
     pub(super) fn of_setting(&self, section: &'static str, key: &'static str) -> String {
-        match self.variables.get(&(section, key)) {
+        match self.variable(section, key) {
             Some(variable) => format!("{variable}: {section}.{key}"),
             None => match self.line_of_setting(section, key) {
                 Some(line) => format!("{}:{line}: {section}.{key}", self.file),

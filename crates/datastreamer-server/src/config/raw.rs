@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use crate::units::{ByteSize, Span};
 
-/// The whole file, as written.
+/// The complete file, as written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Raw {
@@ -25,7 +25,8 @@ pub(super) struct Raw {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawServer {
-    pub(super) listen: Option<String>,
+    /// An address, or a port as a number.
+    pub(super) listen: Option<RawValue>,
     pub(super) drain: Option<Span>,
 }
 
@@ -90,9 +91,12 @@ pub(super) struct RawRoute {
     pub(super) sql: Option<String>,
     pub(super) database: Option<String>,
     pub(super) parameters: Option<Vec<RawParameter>>,
-    pub(super) columns: Option<BTreeMap<String, BTreeMap<String, String>>>,
+    pub(super) columns: Option<RawMetadata>,
     pub(super) max_rows: Option<u64>,
 }
+
+/// Metadata of columns, by their names.
+pub(super) type RawMetadata = BTreeMap<String, BTreeMap<String, String>>;
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
@@ -163,6 +167,11 @@ impl Kind {
         Self::Postgres,
         Self::Stars,
     ];
+
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        let mut kinds = Self::ALL.iter().copied();
+        kinds.find(|kind| kind.name() == name)
+    }
 
     pub(crate) fn name(self) -> &'static str {
         match self {

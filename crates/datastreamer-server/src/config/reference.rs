@@ -330,6 +330,10 @@ impl Setting {
         }
     }
 
+    pub(crate) fn is_required(&self) -> bool {
+        matches!(self.default, Default::Required)
+    }
+
     fn kinds(self, kinds: &'static [Kind]) -> Self {
         Self { kinds, ..self }
     }
@@ -367,8 +371,42 @@ impl ValueType {
         }
     }
 
+    /// Says what is allowed, for an error.
+    pub(crate) fn allowed(&self) -> String {
+        match self {
+            Self::Address => "an address or a port, for example \"127.0.0.1:8080\" or 8080".into(),
+            Self::Size(range) => {
+                let size = describe_range("a size", range, show_bytes);
+                format!("{size}, for example 1000000, 1e9, 64KiB or 1.5GB")
+            }
+            Self::Rate => "a size, for example 1000000, 1e9, 64KiB or 1.5GB".into(),
+            Self::Duration | Self::DurationOrNever => {
+                "a duration of at most 100 years, for example 250ms, 30s or 10m".into()
+            }
+            Self::PositiveDuration => {
+                "a duration longer than 0, at most 100 years, for example 250ms, 30s or 10m".into()
+            }
+            Self::Integer(range) => {
+                let number = describe_range("a whole number", range, |number| number.to_string());
+                format!("{number}, for example 8")
+            }
+            Self::Flag => "true or false".into(),
+            Self::Text => "text in quotes".into(),
+            Self::Path => "a path in quotes".into(),
+            Self::OneOf(choices) => {
+                let choices: Vec<_> = choices.iter().map(|one| format!("\"{one}\"")).collect();
+                format!("one of {}", choices.join(", "))
+            }
+            Self::Texts => format!("a list of texts, for example {}", self.example()),
+            Self::Scalar => "a number, text in quotes, true or false".into(),
+            Self::Tables(_) => {
+                "a list of tables, for example [{ name = \"limit\", type = \"number\" }]".into()
+            }
+            Self::Metadata => format!("tables of texts, for example {}", self.example()),
+        }
+    }
+
     /// Returns a value that it allows, as in a file.
-    #[cfg(test)]
     pub(crate) fn example(&self) -> String {
         match self {
             Self::Address => "\"127.0.0.1:8080\"".into(),
@@ -396,6 +434,12 @@ fn describe_range(what: &str, range: &RangeInclusive<u64>, show: impl Fn(u64) ->
         (false, true) => format!("{what}, at most {}", show(max)),
         (true, true) => format!("{what}, from {} to {}", show(min), show(max)),
     }
+}
+
+/// Says whether a key of the file belongs to what this program was built without: then
+/// `no_tables.rs` refuses what matters.
+pub(crate) fn is_left_out(name: &str) -> bool {
+    tables::LEFT_OUT.contains(&name)
 }
 
 /// Finds a setting by its section and key, and says in a flag's help what the page says.

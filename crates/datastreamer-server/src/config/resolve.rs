@@ -9,12 +9,12 @@ use datastreamer::{
 };
 use datastreamer_http::{DEFAULT_COMMIT_AFTER, DEFAULT_COMMIT_BYTES};
 use serde::Deserialize;
-use tokio::sync::Semaphore;
-use toml::{Spanned, Table};
+use toml::{Deserializer, Spanned, de::DeTable};
 
 use super::{
     Config, Limits, RouteConfig, SourceConfig, StreamConfig,
-    environment::read_environment,
+    check::check,
+    environment::Environment,
     origin::Origin,
     parse_listen,
     raw::{Kind, Raw, RawLimits, RawRoute, RawStream},
@@ -35,7 +35,7 @@ pub(super) const DEFAULT_MAX_CONNECTIONS: usize = 4096;
 /// What slow lines need for a head of a few kilobytes, several times over.
 pub(super) const DEFAULT_HEADER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Three times the pings that keep an HTTP/2 connection alive: browsers come back to one within
-/// seconds, and who has been quiet for a minute costs a place.
+/// seconds, and a client that is silent for a minute takes a place from others.
 pub(super) const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// 64 MiB a chunk: 512 times the size beyond which larger ones are no faster, and what any system
 /// maps.
@@ -45,31 +45,33 @@ pub(super) const BUFFER_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
 /// Checks a configuration's text, with the settings of the environment laid over it.
 pub(super) fn with_environment(text: &str, mut origin: Origin<'_>) -> Result<Config, Fatal> {
-    // Once for its errors, which name the line; the environment has no lines.
-    let raw: Raw = toml::from_str(text).map_err(|error| origin.error(&error))?;
-    let mut table: Table = toml::from_str(text).map_err(|error| origin.error(&error))?;
-    for keeps_its_lines in ["routes", "databases"] {
-        table.remove(keeps_its_lines);
-    }
-    for variable in read_environment()? {
-        variable.lay_over(&mut table);
+    let environment = Environment::read();
+    environment.warn();
+    let mut document = DeTable::parse(text).map_err(|error| origin.error(&error))?;
+    for variable in &environment.variables {
+        variable.lay_over(document.get_mut());
         let setting = (variable.section, variable.key);
-        origin.variables.insert(setting, variable.name);
+        origin.variables.insert(setting, variable.name.clone());
     }
-    let mut overridden = Raw::deserialize(table).map_err(|error| Fatal::config(error.message()))?;
-    overridden.routes = raw.routes;
-    overridden.databases = raw.databases;
-    resolve(overridden, &origin)
+    let mut errors = Errors(environment.errors.clone());
+    errors.0.extend(check(document.get_mut(), &origin));
+    match Raw::deserialize(Deserializer::from(document)) {
+        Ok(raw) => resolve(&raw, &origin, errors),
+        Err(error) => {
+            errors.0.extend(origin.error(&error).lines());
+            Err(Fatal::Config(errors.0))
+        }
+    }
 }
 
-fn resolve(raw: Raw, origin: &Origin<'_>) -> Result<Config, Fatal> {
-    let mut errors = Errors::default();
-    let listen = raw.server.listen.as_deref().unwrap_or(DEFAULT_LISTEN);
+fn resolve(raw: &Raw, origin: &Origin<'_>, mut errors: Errors) -> Result<Config, Fatal> {
+    let listen = raw.server.listen.as_ref().map(ToString::to_string);
+    let listen = listen.as_deref().unwrap_or(DEFAULT_LISTEN);
     let listen = parse_listen(listen).map_err(|text| origin.refuse("server", "listen", &text));
     let listen = errors.collect(listen);
     let stream = errors.collect(resolve_stream(&raw.stream, origin));
     let limits = errors.collect(resolve_limits(&raw.limits, origin));
-    let tables = errors.collect(tables::resolve(&raw, origin));
+    let tables = errors.collect(tables::resolve(raw, origin));
     let routes = raw.routes.iter();
     let routes = routes.map(|(name, route)| resolve_route(name, route, origin));
     let routes = routes.filter_map(|route| errors.collect(route)).collect();
@@ -89,7 +91,6 @@ fn resolve(raw: Raw, origin: &Origin<'_>) -> Result<Config, Fatal> {
 }
 
 /// The errors of a configuration, all of them.
-#[derive(Default)]
 struct Errors(Vec<String>);
 
 impl Errors {
@@ -105,18 +106,6 @@ fn resolve_stream(raw: &RawStream, origin: &Origin<'_>) -> Result<StreamConfig, 
     let small_bytes = DEFAULT_CHUNK_BYTES.min(buffer_bytes / 2).max(1);
     let chunk_bytes = bytes(raw.chunk_bytes, small_bytes);
     let fast_buffer_bytes = raw.fast_buffer_bytes.map(|size| bytes(Some(size), 0));
-    if !(1..=CHUNK_BYTES_MAX).contains(&chunk_bytes) {
-        let text = format!("must be from 1 to {CHUNK_BYTES_MAX}");
-        return refuse("chunk_bytes", text);
-    }
-    for (key, size) in [
-        ("buffer_bytes", Some(buffer_bytes)),
-        ("fast_buffer_bytes", fast_buffer_bytes),
-    ] {
-        if size.is_some_and(|size| size > BUFFER_BYTES_MAX) {
-            return refuse(key, format!("must be at most {BUFFER_BYTES_MAX}"));
-        }
-    }
     if buffer_bytes < chunk_bytes * 2 {
         // Whichever was written.
         return match raw.buffer_bytes {
@@ -172,25 +161,9 @@ fn resolve_limits(raw: &RawLimits, origin: &Origin<'_>) -> Result<Limits, Fatal>
         client_min_rate: raw.client_min_rate.map_or(0, |rate| rate.0),
         source_stall: duration_or_never(raw.source_stall, DEFAULT_SOURCE_STALL),
     };
-    for (key, time) in [
-        ("header_timeout", limits.header_timeout),
-        ("idle_timeout", limits.idle_timeout),
-    ] {
-        if time.is_zero() {
-            return refuse(key, "must not be 0: nobody could ask for anything");
-        }
-    }
-    if limits.queue_timeout.is_zero() {
-        let text = "must not be 0: with max_waiting = 0 nobody waits";
-        return refuse("queue_timeout", text);
-    }
     if limits.client_min_rate > 0 && limits.client_stall.is_none() {
         let text = "is measured over limits.client_stall, which must not be 0 then";
         return refuse("client_min_rate", text);
-    }
-    if limits.max_connections > Semaphore::MAX_PERMITS {
-        let text = format!("must be at most {}", Semaphore::MAX_PERMITS);
-        return refuse("max_connections", &text);
     }
     Ok(limits)
 }
@@ -204,7 +177,6 @@ fn resolve_route(
     let line = origin.line_of(spanned.span().start);
     let at = format!("{}:{line}: routes.{name}: ", origin.file);
     let refuse = |text: String| Fatal::config(format!("{at}{text}"));
-    check_keys(raw).map_err(refuse)?;
     let path = origin
         .folder
         .join(raw.path.as_deref().unwrap_or(Path::new("")));
@@ -227,42 +199,6 @@ fn resolve_route(
         origin: at,
         ..RouteConfig::new(name, source)
     })
-}
-
-/// Refuses keys that belong to another kind of route, and finds those that lack.
-fn check_keys(raw: &RawRoute) -> Result<(), String> {
-    use Kind as K;
-    /// A key, whether it is there, whose it is, and whether that cannot do without it.
-    type Key<'a> = (&'a str, bool, &'a [Kind], bool);
-    let files: &[Kind] = &[K::Noise, K::Directory, K::Command];
-    let queries: &[Kind] = &[K::Query, K::Postgres];
-    let described: &[Kind] = &[K::Table, K::Query, K::Postgres];
-    let rows: &[Kind] = &[K::Table, K::Query, K::Postgres, K::Stars];
-    let keys: [Key<'_>; 9] = [
-        ("path", raw.path.is_some(), &[K::Directory, K::Table], true),
-        ("argv", raw.argv.is_some(), &[K::Command], true),
-        ("sql", raw.sql.is_some(), queries, true),
-        ("database", raw.database.is_some(), &[K::Postgres], false),
-        ("parameters", raw.parameters.is_some(), queries, false),
-        ("columns", raw.columns.is_some(), described, false),
-        ("max_rows", raw.max_rows.is_some(), rows, false),
-        ("suffix", raw.suffix.is_some(), files, false),
-        ("media_type", raw.media_type.is_some(), files, false),
-    ];
-    for (key, is_there, owners, is_needed) in keys {
-        let is_owner = owners.contains(&raw.kind);
-        if is_there && !is_owner {
-            let owners: Vec<_> = owners
-                .iter()
-                .map(|kind| format!("\"{}\"", kind.name()))
-                .collect();
-            return Err(format!("`{key}` belongs to kind {}", owners.join(", ")));
-        }
-        if is_needed && is_owner && !is_there {
-            return Err(format!("`{key}` is missing"));
-        }
-    }
-    Ok(())
 }
 
 pub(super) fn bytes(raw: Option<ByteSize>, default: usize) -> usize {

@@ -172,9 +172,6 @@ pub(super) fn rows(raw: &RawRoute, path: PathBuf) -> Result<RowsConfig, String> 
 fn engine(raw: &RawTables, origin: &Origin<'_>) -> Result<EngineOptions, Fatal> {
     let defaults = EngineOptions::default();
     let time_limit = duration(raw.time_limit, defaults.time_limit);
-    if time_limit.is_zero() {
-        return Err(origin.refuse("tables", "time_limit", "must not be 0"));
-    }
     Ok(EngineOptions {
         memory_bytes: bytes(raw.memory_bytes, defaults.memory_bytes),
         spill_bytes: raw.spill_bytes.map_or(defaults.spill_bytes, |size| size.0),
@@ -201,19 +198,13 @@ fn settings(raw: &RawTables, origin: &Origin<'_>) -> Result<RowSettings, Fatal> 
     let mut writer = WriterOptions::default();
     if let Some(text) = &raw.parquet_compression {
         let compression = parse_compression(text);
-        let refuse = |choices: String| {
-            let text = format!("cannot be \"{text}\": {choices}");
-            origin.refuse("tables", "parquet_compression", &text)
-        };
+        let refuse = |text: String| origin.refuse("tables", "parquet_compression", &text);
         writer.parquet_compression = compression.map_err(refuse)?;
     }
+    // `check.rs` lets no other through.
     writer.votable_version = match raw.votable_version.as_deref() {
-        None | Some("1.4") => Version::V1_4,
         Some("1.5") => Version::V1_5,
-        Some(other) => {
-            let text = format!("must be \"1.4\" or \"1.5\"; it is \"{other}\"");
-            return Err(origin.refuse("tables", "votable_version", &text));
-        }
+        _ => Version::V1_4,
     };
     if let Some(rows) = raw.html_rows {
         writer.html_rows_max = rows;

@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use crate::support::http::{self, End};
 use crate::support::program::{self, Daemon, Said};
@@ -218,7 +219,10 @@ fn kinds_and_their_fields_go_together() {
         ("kind = \"command\"\nargv = [\"\"]", &["argv", "empty"]),
         (
             "kind = \"command\"\nargv = \"ls -l\"",
-            &["string", "sequence"],
+            &[
+                "routes.mine.argv must be a list of texts",
+                "it is \"ls -l\"",
+            ],
         ),
         (
             "kind = \"command\"\nargv = [\"ls\"]\npath = \".\"",
@@ -237,7 +241,7 @@ fn kinds_and_their_fields_go_together() {
         ),
         (
             "kind = \"noise\"\ncompress = \"yes\"",
-            &["string", "boolean"],
+            &["routes.mine.compress must be true or false; it is \"yes\""],
         ),
     ] {
         let said = check(&format!("# a comment\n[routes.mine]\n{route}\n"));
@@ -389,19 +393,18 @@ fn what_is_wrong_in_the_environment_is_named() {
             &["DATASTREAMER_LIMITS__MAX_ACTIVE?"],
         ),
         (
-            "DATASTREAMER_SERVER_LISTEN",
-            "127.0.0.1:1",
-            &["DATASTREAMER_SERVER__LISTEN?"],
-        ),
-        ("DATASTREAMER_CONFIGURATION", "x", &["DATASTREAMER_CONFIG?"]),
-        (
             "DATASTREAMER_STREAM__BUFFER_BYTES",
             "1",
             &["stream.buffer_bytes"],
         ),
         ("DATASTREAMER_LIMITS__RESERVE_BYTES", "much", &["64KiB"]),
-        ("DATASTREAMER_", "x", &[]),
         ("DATASTREAMER_ROUTES__A", "noise", &["file"]),
+        ("DATASTREAMER_DATABASES__A", "url", &["file"]),
+        (
+            "DATASTREAMER_SERVER__PORT",
+            "8080",
+            &["DATASTREAMER_SERVER__"],
+        ),
         ("DATASTREAMER_SERVER__", "x", &[]),
     ] {
         let mut words = words.to_vec();
@@ -412,15 +415,120 @@ fn what_is_wrong_in_the_environment_is_named() {
         .assert_refused(CONFIGURATION, &["server.listen"]);
 }
 
+/// What Kubernetes sets in containers beside a service called `datastreamer`.
+const OF_KUBERNETES: [(&str, &str); 7] = [
+    ("DATASTREAMER_SERVICE_HOST", "10.0.0.11"),
+    ("DATASTREAMER_SERVICE_PORT", "8080"),
+    ("DATASTREAMER_PORT", "tcp://10.0.0.11:8080"),
+    ("DATASTREAMER_PORT_8080_TCP", "tcp://10.0.0.11:8080"),
+    ("DATASTREAMER_PORT_8080_TCP_PROTO", "tcp"),
+    ("DATASTREAMER_PORT_8080_TCP_PORT", "8080"),
+    ("DATASTREAMER_PORT_8080_TCP_ADDR", "10.0.0.11"),
+];
+
+#[test]
+fn variables_of_others_are_warned_of_once_and_ignored() {
+    let daemon = Daemon::start_with("[routes.noise]\nkind = \"noise\"\n", &OF_KUBERNETES);
+    assert_eq!(http::get(daemon.port(), "/noise.bin?n=9").body.len(), 9);
+    let log = daemon.log();
+    let warnings: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains("ignored"))
+        .collect();
+    assert_eq!(warnings.len(), 1, "{log}");
+    assert!(warnings[0].contains("WARN"), "{log}");
+    for (name, _) in OF_KUBERNETES {
+        assert!(warnings[0].contains(name), "{name} in {log}");
+    }
+    assert!(!log.contains("did you mean"), "{log}");
+}
+
+#[test]
+fn a_variable_that_is_nearly_a_setting_is_warned_of_with_its_name() {
+    for (name, meant) in [
+        ("DATASTREAMER_SERVER_LISTEN", "DATASTREAMER_SERVER__LISTEN?"),
+        ("DATASTREAMER_CONFIGURATION", "DATASTREAMER_CONFIG?"),
+        ("DATASTREAMER_", "ignored"),
+    ] {
+        let said = check_with("", &[(name, "127.0.0.1:1")]);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        for part in ["WARN", name, meant] {
+            assert!(said.stderr.contains(part), "{part} in {said:?}");
+        }
+    }
+}
+
+#[test]
+fn a_port_alone_is_an_address_wherever_it_is_written() {
+    for said in [
+        check("[server]\nlisten = 8080\n"),
+        check("[server]\nlisten = \"8080\"\n"),
+        check_with("", &[("DATASTREAMER_SERVER__LISTEN", "8080")]),
+    ] {
+        said.assert_good();
+        assert!(said.text().contains("listen 127.0.0.1:8080"), "{said:?}");
+    }
+    check("[server]\nlisten = 80800\n").assert_refused(
+        CONFIGURATION,
+        &["datastreamer.toml:2: server.listen `80800`"],
+    );
+    check("[server]\nlisten = true\n").assert_refused(
+        CONFIGURATION,
+        &["datastreamer.toml:2: server.listen must be an address or a port"],
+    );
+}
+
+#[test]
+fn all_errors_of_a_file_are_said_at_once_each_with_its_line() {
+    let said = check_with(
+        "colour = 1\n\
+         [stream]\nchunk_bytes = \"much\"\nchunks = 2\n\
+         [limits]\nmax_active = -1\nheader_timeout = 0\n\
+         [routes.a]\nkind = \"noise\"\npath = \".\"\ncompres = true\n\
+         [routes.b]\nkind = \"directory\"\n\
+         [routes.c]\nkind = \"query\"\nsql = \"SELECT 1\"\n\
+         parameters = [{ name = \"p\", type = \"text\", max_lenght = 3 }]\n\
+         [sql]\nmax_rows = \"all\"\n",
+        &[
+            ("DATASTREAMER_TABLES__TIME_LIMIT", "soon"),
+            ("DATASTREAMER_SERVER__LISTEN", "nonsense"),
+        ],
+    );
+    assert_eq!(said.code, Some(CONFIGURATION), "{said:?}");
+    let expected = [
+        "DATASTREAMER_TABLES__TIME_LIMIT: tables.time_limit must be a duration",
+        "datastreamer.toml:1: unknown key `colour`; allowed are server, stream, limits, ",
+        "datastreamer.toml:3: stream.chunk_bytes must be a size, from 1 to 64MiB, for example",
+        "datastreamer.toml:4: stream: unknown key `chunks`; allowed are chunk_bytes, ",
+        "datastreamer.toml:6: limits.max_active must be a whole number, at least 1, for example 8; \
+         it is -1",
+        "datastreamer.toml:7: limits.header_timeout must be a duration longer than 0",
+        "datastreamer.toml:10: routes.a: `path` belongs to kind \"directory\", \"table\"",
+        "datastreamer.toml:11: routes.a: unknown key `compres`; allowed are kind, ",
+        "datastreamer.toml:12: routes.b: `path` is missing; it must be a path in quotes",
+        "datastreamer.toml:17: routes.c.parameters: unknown key `max_lenght`; allowed are name, ",
+        "datastreamer.toml:19: sql.max_rows must be a whole number, for example 8; it is \"all\"",
+        "DATASTREAMER_SERVER__LISTEN: server.listen `nonsense` is no address to listen on",
+    ];
+    let lines: Vec<_> = said.stderr.lines().collect();
+    assert_eq!(lines.len(), expected.len(), "{}", said.stderr);
+    for (line, expected) in lines.iter().zip(expected) {
+        assert!(line.contains(expected), "no {expected:?} in: {line}");
+    }
+}
+
 #[test]
 fn an_environment_that_is_not_text_is_no_trouble() {
-    for name in ["SOMETHING", "DATASTREAMER_ABORT_SEED"] {
-        let mut cat = program::command(&["cat", "--quiet", "noise.bin?n=10"]);
-        cat.env(name, OsStr::from_bytes(b"\xff\xfe"));
-        let said = program::finish(cat);
-        said.assert_good();
-        assert_eq!(said.stdout.len(), 10);
-    }
+    let mut cat = program::command(&["cat", "--quiet", "noise.bin?n=10"]);
+    cat.env("SOMETHING", OsStr::from_bytes(b"\xff\xfe"));
+    let said = program::finish(cat);
+    said.assert_good();
+    assert_eq!(said.stdout.len(), 10);
+    let mut cat = program::command(&["cat", "--quiet", "noise.bin?n=10"]);
+    cat.env("DATASTREAMER_PORT", OsStr::from_bytes(b"\xff\xfe"));
+    let said = program::finish(cat);
+    assert_eq!((said.code, said.stdout.len()), (Some(0), 10), "{said:?}");
+    assert!(said.stderr.contains("DATASTREAMER_PORT"), "{said:?}");
     let mut cat = program::command(&["cat", "--quiet", "noise.bin?n=10"]);
     cat.env(
         "DATASTREAMER_SERVER__LISTEN",
@@ -534,6 +642,30 @@ fn documented_example() -> String {
     let (_, example) = page.split_once("```toml\n").expect("it shows one");
     let (example, _) = example.split_once("```").expect("it ends");
     example.to_owned()
+}
+
+#[test]
+fn serve_alone_serves_the_demo_and_warns_once_of_a_debug_build() {
+    let scratch = Scratch::new("bare");
+    let log = scratch.join("stderr");
+    let mut server = program::command(&["serve"])
+        // Not the default port, which others may use.
+        .env("DATASTREAMER_SERVER__LISTEN", "127.0.0.1:0")
+        .stdout(Stdio::piped())
+        .stderr(fs::File::create(&log).expect("files can be made"))
+        .spawn()
+        .expect("the program starts");
+    let port = program::port_of(&mut server).expect("a URL");
+    assert_eq!(http::get(port, "/noise.bin?n=1000").body.len(), 1000);
+    assert_eq!(
+        http::get(port, "/stars.csv?rows=3").text().lines().count(),
+        4
+    );
+    assert!(program::signal(server.id(), "TERM"));
+    assert!(server.wait().expect("a child").success());
+    let log = fs::read_to_string(&log).expect("text");
+    let warnings = log.matches("this is a debug build").count();
+    assert_eq!(warnings, usize::from(cfg!(debug_assertions)), "{log}");
 }
 
 fn write_program(file: &Path, text: &str) {
