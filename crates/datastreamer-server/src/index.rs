@@ -1,14 +1,14 @@
-//! The index page: what there is, and how to get it.
-
-use std::fmt::Write;
+//! The index page: what is served, and how to download it.
 
 use indicatif::HumanBytes;
+use maud::{Markup, PreEscaped, html};
 
 use crate::{
     routes::{Route, RouteTable, suffixes},
     sources::ShownColumn,
 };
 
+const DOCTYPE: PreEscaped<&str> = PreEscaped("<!doctype html>\n");
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1b1f24;--soft:#5b6572;--line:#d9dee5;--card:#fff;--page:#f5f7f9;--mark:#0b66c3}\
 @media(prefers-color-scheme:dark){:root{--ink:#e8ebef;--soft:#9aa5b1;--line:#30363d;--card:#161b22;--page:#0d1117;--mark:#6cb6ff}}\
@@ -31,87 +31,101 @@ pub(crate) fn page(
     host: &str,
     last_bytes: impl Fn(&str) -> Option<u64>,
 ) -> String {
-    let host = escape(host);
-    let mut items = String::new();
-    for (file_name, route) in routes.iter() {
-        push_item(&mut items, file_name, route, &host, last_bytes(file_name));
-    }
-    format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
-         <title>datastreamer</title><style>{STYLE}</style></head>\n<body><main>\
-         <h1>Files, made as you ask</h1>\
-         <p>Each is produced while you download it. A download that ends without an error is \
-         whole.</p>\n<ul>\n{items}</ul>\n\
-         <footer><a href=\"/transfers\">transfers</a> · <a href=\"/healthz\">health</a> · \
-         datastreamer {}</footer></main></body></html>\n",
-        env!("CARGO_PKG_VERSION")
-    )
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width,initial-scale=1";
+                title { "datastreamer" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                main {
+                    h1 { "Files, made as you ask" }
+                    p {
+                        "Each is produced while you download it. A download that ends without an "
+                        "error is complete."
+                    }
+                    ul {
+                        @for (file_name, route) in routes.iter() {
+                            (item(file_name, route, host, last_bytes(file_name)))
+                        }
+                    }
+                    footer {
+                        a href="/transfers" { "transfers" }
+                        " · "
+                        a href="/healthz" { "health" }
+                        " · datastreamer " (env!("CARGO_PKG_VERSION"))
+                    }
+                }
+            }
+        }
+    };
+    page.into_string()
 }
 
-fn push_item(
-    items: &mut String,
-    file_name: &str,
-    route: &Route,
-    host: &str,
-    last_bytes: Option<u64>,
-) {
-    let name = escape(file_name);
-    let link = escape(&format!(
-        "{}{}",
-        encode(file_name),
-        route.source.example_query()
-    ));
-    let hint = match &route.description {
-        Some(description) => format!("{} · ", escape(description)),
-        None => String::new(),
-    };
+fn item(file_name: &str, route: &Route, host: &str, last_bytes: Option<u64>) -> Markup {
+    let link = format!("{}{}", encode(file_name), route.source.example_query());
     let size = match last_bytes.filter(|_| !route.source.is_as_long_as_asked()) {
         Some(bytes) => format!("{} the last time", HumanBytes(bytes)),
         None => route.source.size_hint().to_owned(),
     };
-    let kind = match route.gives_rows() {
-        true => format!("as {}", forms(route)),
-        false => escape(route.media_type()),
-    };
-    let columns = columns(&route.source.columns());
-    // Writing to a String cannot fail.
-    let _ = writeln!(
-        items,
-        "<li><a href=\"/{link}\">{name}</a><div class=\"hint\">{hint}{size} · {kind}</div>\
-         <code>curl -fOJ 'http://{host}/{link}'</code>{columns}</li>",
-    );
+    html! {
+        li {
+            a href={ "/" (link) } { (file_name) }
+            div class="hint" {
+                @if let Some(description) = &route.description { (description) " · " }
+                (size) " · "
+                @if route.gives_rows() { "as " (forms(route)) } @else { (route.media_type()) }
+            }
+            code { "curl -fOJ 'http://" (host) "/" (link) "'" }
+            (columns(&route.source.columns()))
+        }
+    }
 }
 
 /// Links to a table in each format.
-fn forms(route: &Route) -> String {
-    let query = escape(&route.source.example_query());
-    let name = escape(&encode(route.name()));
-    let link = |suffix| format!("<a href=\"/{name}.{suffix}{query}\">{suffix}</a>");
-    suffixes().map(link).collect::<Vec<_>>().join(" ")
+fn forms(route: &Route) -> Markup {
+    let query = route.source.example_query();
+    let name = encode(route.name());
+    html! {
+        @for (at, suffix) in suffixes().enumerate() {
+            @if at > 0 { " " }
+            a href={ "/" (name) "." (suffix) (query) } { (suffix) }
+        }
+    }
 }
 
 /// What a table's columns are.
-fn columns(columns: &[ShownColumn]) -> String {
-    if columns.is_empty() {
-        return String::new();
+fn columns(columns: &[ShownColumn]) -> Markup {
+    html! {
+        @if !columns.is_empty() {
+            details {
+                summary { (columns.len()) " columns" }
+                table {
+                    thead {
+                        tr {
+                            th { "name" }
+                            th { "type" }
+                            th { "unit" }
+                            th { "description" }
+                        }
+                    }
+                    tbody {
+                        @for column in columns {
+                            tr {
+                                td { (column.name) }
+                                td { (column.data_type) }
+                                td { (column.unit) }
+                                td { (column.description) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
     }
-    let mut rows = String::new();
-    for column in columns {
-        let _ = write!(
-            rows,
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-            escape(&column.name),
-            escape(&column.data_type),
-            escape(&column.unit),
-            escape(&column.description),
-        );
-    }
-    format!(
-        "<details><summary>{} columns</summary><table><thead><tr><th>name</th><th>type</th>\
-         <th>unit</th><th>description</th></tr></thead><tbody>{rows}</tbody></table></details>",
-        columns.len()
-    )
 }
 
 /// Percent-encodes what a path segment cannot hold, quotes included, for the shell's sake.
@@ -122,19 +136,4 @@ pub(crate) fn encode(file_name: &str) -> String {
         .remove(b'_')
         .remove(b'~');
     percent_encoding::utf8_percent_encode(file_name, &SEGMENT).to_string()
-}
-
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }

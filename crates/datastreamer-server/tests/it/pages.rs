@@ -90,8 +90,15 @@ fn every_name_is_escaped_and_its_link_works() {
     let page = http::get(daemon.port(), "/");
     let text = page.text();
     assert_balanced(text);
-    for bad in ["<b>", "<i>", "'$(id)", "it's"] {
+    for bad in ["<b>", "<i>", "'$(id)", "\"quoted"] {
         assert!(!text.contains(bad), "{bad} in {text}");
+    }
+    // A quote in a tag might end an attribute.
+    for tag in text.split('<').map(|rest| rest.split('>').next()) {
+        assert!(
+            !tag.is_some_and(|tag| tag.contains('\'')),
+            "{tag:?} in {text}"
+        );
     }
     let links: Vec<&str> = text
         .split("<li><a href=\"")

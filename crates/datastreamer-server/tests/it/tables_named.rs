@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::support::http;
-use crate::support::program::{self, Said};
+use crate::support::program::{self, Daemon, Said};
 use crate::support::scratch::Scratch;
 use crate::support::server::Server;
 use crate::support::tables::{self, records};
@@ -426,4 +426,27 @@ fn the_environment_opens_sql_and_bounds_tables() {
     ] {
         run(&[(name, value)]).assert_refused(CONFIGURATION, &[name]);
     }
+}
+
+#[test]
+fn names_and_descriptions_of_tables_and_columns_are_escaped_on_the_index() {
+    const SCRIPT: &str = "<script>alert(\"1\")</script>&'";
+    let scratch = Scratch::new("escaped");
+    let column = SCRIPT.replace('"', "\"\"");
+    let file = scratch.join("table.csv");
+    fs::write(&file, format!("\"{column}\",b\n1,2\n")).expect("files can be written");
+    let daemon = Daemon::start(&format!(
+        "[routes.'<script>\"a\"']\nkind = \"table\"\npath = {file:?}\ndescription = {SCRIPT:?}\n\
+         [routes.'<script>\"a\"'.columns.{SCRIPT:?}]\nunit = {SCRIPT:?}\ndescription = {SCRIPT:?}\n"
+    ));
+    let page = http::get(daemon.port(), "/");
+    let text = page.text();
+    assert!(!text.contains("<script"), "{text}");
+    let escaped = "&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&amp;'";
+    // The description of the table, and name, unit and description of the column.
+    assert_eq!(text.matches(escaped).count(), 4, "{text}");
+    assert!(
+        text.contains(">&lt;script&gt;&quot;a&quot;.vot</a>"),
+        "{text}"
+    );
 }
