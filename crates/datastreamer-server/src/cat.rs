@@ -1,4 +1,4 @@
-//! `datastreamer cat`: a route's bytes on standard output.
+//! `datastreamer cat`: writes a table or a route's file to standard output.
 
 use std::{
     fmt,
@@ -29,7 +29,7 @@ use crate::{
 
 /// How often the progress line is drawn anew.
 const REDRAW: Duration = Duration::from_millis(100);
-/// How long a stopped source has to clean up: longer than a program is given to end.
+/// How long a stopped source has to clean up: longer than the time that a program gets to exit.
 const CLEANUP: Duration = Duration::from_secs(3);
 
 pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
@@ -53,7 +53,7 @@ pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
         }
         None => (Site::build(&config)?, cat.target.clone()),
     };
-    // Before the source runs: a program that has started must be ended.
+    // Before the source runs: a program that it starts must not outlive this process.
     let signals = Signals::catch()?;
     let Started {
         reader,
@@ -76,7 +76,7 @@ pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
             progress.finish();
             Ok(())
         }
-        // By a signal: its thread ends the process.
+        // Stopped by a signal: the thread for signals ends the process.
         Err(error) if error.kind() == ErrorKind::Stopped => loop {
             thread::park();
         },
@@ -87,14 +87,14 @@ pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
     }
 }
 
-/// A source under way.
+/// A running source.
 struct Started {
     reader: ChunkReader,
-    /// What it counts beside bytes.
+    /// What the source counts besides bytes.
     counted: &'static str,
-    /// Whether its file can be written at all.
+    /// The result of planning, before the first byte.
     plan: Receiver<Result<(), Refusal>>,
-    /// Disconnected when it is done.
+    /// Disconnected when the source has returned.
     source: Receiver<()>,
 }
 
@@ -124,7 +124,7 @@ fn start(site: &Site, target: &str, format: Option<&str>) -> Result<Started, Fat
         .config
         .sole_stream_options()
         .context(target)
-        // A terminal or a pipe may take its time: who runs this decides when to give up.
+        // A terminal or a pipe may be slow: the user decides when to give up.
         .consumer_stall(None)
         .stream_out(move |out| {
             let _runs: Sender<()> = runs;
@@ -154,12 +154,12 @@ fn start(site: &Site, target: &str, format: Option<&str>) -> Result<Started, Fat
 fn refused(target: &str, refusal: Refusal) -> Fatal {
     match refusal.status.is_client_error() {
         true => Fatal::config(refusal.into_text()),
-        false => Fatal::Incomplete(format!("{target} is incomplete: {}", refusal.into_text())),
+        false => Fatal::Incomplete(format!("{target} is not complete: {}", refusal.into_text())),
     }
 }
 
-/// The file that is meant, and a query: `cat stars.parquet`. What exists as a file is meant as one,
-/// also if a route has its name.
+/// Returns the path and the query if the target names a file, as in `cat stars.parquet`. A file that
+/// exists takes precedence over a route of the same name.
 fn file_of(cat: &Cat) -> Option<(&str, &str)> {
     let (path, query) = match Path::new(&cat.target).exists() {
         true => (cat.target.as_str(), ""),
@@ -170,8 +170,8 @@ fn file_of(cat: &Cat) -> Option<(&str, &str)> {
     is_file.then_some((path, query))
 }
 
-/// The signals that end the process: caught, because the source may have a program to end, which
-/// the terminal's signals do not reach.
+/// The signals that end the process. They are caught because a source may run a program, which the
+/// signals of the terminal do not reach.
 struct Signals {
     runtime: Runtime,
     interrupt: Signal,
@@ -180,7 +180,7 @@ struct Signals {
 }
 
 impl Signals {
-    /// Catches them from now on.
+    /// Starts to catch the signals.
     fn catch() -> Result<Self, Fatal> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
@@ -200,14 +200,14 @@ impl Signals {
         })
     }
 
-    /// Stops the stream at the first one, and ends the process when the source has cleaned up:
-    /// the output may be blocked, and is not waited for.
+    /// Stops the stream at the first signal, and ends the process when the source has cleaned up.
+    /// It does not wait for the output, which may be blocked.
     fn stop(mut self, stream: StreamHandle, source: Receiver<()>) -> Result<(), Fatal> {
         let wait = move || {
             let number = self.wait();
             stream.stop(Error::new(ErrorKind::Stopped, "by a signal"));
             let _done = source.recv_timeout(CLEANUP);
-            // What shells say of a death by a signal.
+            // The exit code that shells report for a process that a signal has ended.
             process::exit(128 + number);
         };
         let spawned = thread::Builder::new().name("signals".into()).spawn(wait);
@@ -237,16 +237,16 @@ fn failed(target: &str, error: &Error) -> Fatal {
             .is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe);
         return match closed {
             true => Fatal::OutputClosed,
-            // A full disk: what is there of the file is not whole.
+            // For example a full disk: the file is not complete.
             false => Fatal::Incomplete(format!(
-                "{target} is not whole: cannot write to standard output: {error}"
+                "{target} is not complete: cannot write to standard output: {error}"
             )),
         };
     }
-    Fatal::Incomplete(format!("{target} is not whole: {error}"))
+    Fatal::Incomplete(format!("{target} is not complete: {error}"))
 }
 
-/// Draws how many rows there are, of how many and how fast; or how many members.
+/// Writes the number of rows, the expected number and the rate; or the number of members.
 fn draw_counted(
     record: &Record,
     counted: &str,
@@ -256,7 +256,7 @@ fn draw_counted(
     let rows = record.rows;
     if rows == 0 {
         return match counted {
-            // FITS may look at all of them first.
+            // A FITS file may need to read all rows before it writes the first.
             "rows" => line.write_str(", no rows yet"),
             _ => Ok(()),
         };
@@ -275,8 +275,8 @@ fn draw_counted(
     write!(line, ", {} rows/s", HumanCount(rate as u64))
 }
 
-/// Says what is waited for before there are bytes: the column types of a text file are inferred from
-/// all its rows, and a database may compute before its first row.
+/// Shows what `cat` waits for before the first byte: column types of a text file are inferred from
+/// all rows, and a database may compute for long before its first row.
 fn waiting_line(message: &str, quiet: bool) -> ProgressBar {
     if quiet || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -308,7 +308,7 @@ fn progress_line(reader: &ChunkReader, counted: &'static str, quiet: bool) -> Pr
     if let Ok(style) = ProgressStyle::with_template(template) {
         let stream = reader.handle();
         let count = move |state: &ProgressState, line: &mut dyn fmt::Write| {
-            // A line that cannot be drawn is drawn again.
+            // A line that cannot be drawn is drawn again at the next tick.
             let _ = draw_counted(&stream.record(), counted, state.elapsed(), line);
         };
         progress.set_style(style.with_key("counted", count));

@@ -1,8 +1,12 @@
 //! The log: one line for each event on standard error, without backtraces.
 //!
-//! A server's lines go through a bounded queue to a thread of their own: a standard error that
-//! takes nothing (a pipe that nobody reads, a terminal that is held) must not hold the event
-//! loop. Lines beyond the queue are lost, and counted.
+//! The lines of a server go through a bounded queue to a thread of their own: a standard error that
+//! takes nothing (an unread pipe, a stopped terminal) must not block the event loop. Lines that find
+//! the queue full are dropped and counted.
+//!
+//! `tracing-appender` has such a queue, but not for an unread standard error at the end of the
+//! program: its guard waits only 100 ms for a place in a full queue, and then prints to standard
+//! output, which panics if that is closed.
 
 use std::{
     io::{self, Write},
@@ -24,25 +28,25 @@ use crate::cli::LogFormat;
 const DEFAULT_FILTER: &str = "info";
 /// Lines that wait for standard error: what a busy server logs in seconds, and about 1 MB.
 const QUEUED_LINES_MAX: usize = 1024;
-/// How long the end of the program waits for the last lines to be taken.
+/// How long the program waits at its end for the last lines to be written.
 const LAST_LINES_MAX: Duration = Duration::from_secs(1);
-/// How often it tries meanwhile.
+/// How often it tries to get a place in the queue meanwhile.
 const LAST_LINES_LOOK: Duration = Duration::from_millis(5);
 
-/// Who waits while standard error takes nothing.
+/// What happens to a line while standard error takes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// Whoever logs.
+    /// The thread that logs it waits.
     OfTheReader,
-    /// Nobody: lines are lost instead.
+    /// It is dropped if the queue is full.
     OfTheProgram,
 }
 
-/// The log; dropping it waits for what is queued, for a moment.
+/// The log. Dropping it waits up to [`LAST_LINES_MAX`] for the queued lines to be written.
 #[derive(Debug)]
 pub(crate) struct Log(Option<SyncSender<Entry>>);
 
-/// Starts logging, and makes panics log lines: a source that panics is a failed transfer, not a
+/// Starts logging. Panics become log lines too: a source that panics is a failed transfer, not a
 /// page of text on a terminal.
 pub(crate) fn start(format: LogFormat, default_filter: Option<&str>, pace: Pace) -> Log {
     let filter = EnvFilter::try_from_default_env()
@@ -55,7 +59,7 @@ pub(crate) fn start(format: LogFormat, default_filter: Option<&str>, pace: Pace)
             Some(queue) => BoxMakeWriter::new(move || queue.clone()),
             None => BoxMakeWriter::new(io::stderr),
         })
-        // They would be printed where nothing can be printed, and that panics.
+        // They would be printed to standard error, which panics if that is closed.
         .log_internal_errors(false)
         .with_ansi(
             io::IsTerminal::is_terminal(&io::stderr()) && std::env::var_os("NO_COLOR").is_none(),
@@ -73,22 +77,22 @@ pub(crate) fn start(format: LogFormat, default_filter: Option<&str>, pace: Pace)
     log
 }
 
-/// What the thread gets.
+/// A message to the thread that writes.
 #[derive(Debug)]
 enum Entry {
     Line(Vec<u8>),
-    /// Asks for an answer when all before it is written.
+    /// Asks for an answer when all earlier lines are written.
     End(Sender<()>),
 }
 
-/// The writing end: each write is one whole line.
+/// The writing end: each write is one complete line.
 #[derive(Clone)]
 struct Queue {
     entries: SyncSender<Entry>,
     lost: Arc<AtomicU64>,
 }
 
-/// Without a thread there is no queue.
+/// Returns `None` if the thread cannot be started.
 fn start_queue() -> Option<Queue> {
     let (entries, queued) = mpsc::sync_channel(QUEUED_LINES_MAX);
     let lost = Arc::new(AtomicU64::new(0));
@@ -104,7 +108,7 @@ fn write_all(queued: &Receiver<Entry>, lost: &AtomicU64) {
         let entry = match queued.try_recv() {
             Ok(entry) => entry,
             Err(_) => {
-                report(lost); // Now there is room for one more.
+                report(lost); // The queue is empty: this line finds a place.
                 match queued.recv() {
                     Ok(entry) => entry,
                     Err(_) => return,
@@ -118,7 +122,7 @@ fn write_all(queued: &Receiver<Entry>, lost: &AtomicU64) {
                 while let Ok(Entry::Line(line)) = queued.try_recv() {
                     write(&line);
                 }
-                // Who has asked waits no longer than he likes.
+                // The receiver may have stopped waiting.
                 let _gone = answer.send(());
             }
         }
@@ -126,14 +130,17 @@ fn write_all(queued: &Receiver<Entry>, lost: &AtomicU64) {
 }
 
 fn write(line: &[u8]) {
-    // Who has closed standard error wants no lines.
+    // If standard error is closed, there is nowhere to report it.
     let _closed = io::stderr().write_all(line);
 }
 
 fn report(lost: &AtomicU64) {
     match lost.swap(0, Ordering::Relaxed) {
         0 => {}
-        lines => tracing::warn!(lines, "log lines were lost: nobody took them"),
+        lines => tracing::warn!(
+            lines,
+            "log lines were lost: standard error was not read in time"
+        ),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What runs and what has run lately: the records behind `GET /transfers` and the log.
+//! Running and recent transfers: the records for `GET /transfers` and the log.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -13,10 +13,11 @@ use std::{
 use datastreamer::{Outcome, Record, StreamHandle, StreamPool};
 use serde_json::{Value, json};
 
-/// Finished transfers that are remembered: some minutes of a busy server. At most 6 MB: each has
-/// two texts of [`TEXT_BYTES_MAX`] and about 4 KB beside them.
+/// Finished transfers that are kept: some minutes of a busy server. At most 6 MB: each has two texts
+/// of [`TEXT_BYTES_MAX`] bytes and about 4 KB besides.
 const RECENT_MAX: usize = 1000;
-/// What is kept and logged of a request's target, which may have 64 KiB, and of an error.
+/// The length to which a request's target (up to 64 KiB) and an error are cut before they are kept
+/// and logged, in bytes.
 const TEXT_BYTES_MAX: usize = 1024;
 
 /// The transfers of one server.
@@ -25,11 +26,11 @@ pub(crate) struct Transfers {
     pool: StreamPool,
     recent: Arc<Mutex<VecDeque<Value>>>,
     running: Arc<Mutex<Vec<Running>>>,
-    /// What the last whole file of each route had, in bytes: as many entries as there are routes.
+    /// The size of the last complete file of each route, in bytes: at most one entry for each route.
     last_bytes: Arc<Mutex<BTreeMap<String, u64>>>,
 }
 
-/// A transfer under way.
+/// A running transfer.
 struct Running {
     handle: StreamHandle,
     request: Asked,
@@ -76,7 +77,7 @@ impl Asked {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// What the stream counts beside bytes.
+    /// What the stream counts besides bytes.
     fn counted(&self) -> &'static str {
         match self.capped {
             Some(_) => "rows",
@@ -122,7 +123,7 @@ impl Transfers {
         });
     }
 
-    /// Says whether every transfer is over and its line in the log.
+    /// Says whether every transfer has ended and is logged.
     pub(crate) fn are_logged(&self) -> bool {
         lock(&self.running).is_empty()
     }
@@ -132,7 +133,7 @@ impl Transfers {
         lock(&self.last_bytes).get(file_name).copied()
     }
 
-    /// All of them as JSON: the running first, then the recent, newest first.
+    /// Returns all transfers as JSON: the running ones first, then the recent ones, newest first.
     pub(crate) fn to_json(&self) -> Value {
         let running: Vec<_> = lock(&self.running)
             .iter()
@@ -220,7 +221,7 @@ fn rate(record: &Record) -> f64 {
     record.bytes_delivered as f64 / record.duration.as_secs_f64().max(1e-6)
 }
 
-/// To the millisecond: more is noise to who reads it.
+/// Seconds, rounded to the millisecond: more digits mean nothing.
 fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }

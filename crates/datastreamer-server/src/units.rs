@@ -1,10 +1,13 @@
-//! Sizes, counts and durations as people write them.
+//! Sizes and durations as people write them.
+//!
+//! The crate `bytesize` does not read `1e9`, rounds `1.5` down to a byte, and turns what is too large
+//! into the largest number.
 
 use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, de};
 
-/// A century: what is longer is no deadline, and must not be added to a clock.
+/// A century: a longer time is not a deadline, and may overflow when it is added to a clock.
 const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Parses a count of bytes: `1000000`, `1e9`, `64KiB`, `1.5 GB`.

@@ -340,7 +340,7 @@ fn cat_of_a_table_that_fails_late_is_exit_code_7_and_one_line() {
         let target = format!("{file}?select=source_id");
         let mut said = program::run(&["cat", &target, "--format", form]);
         let written = std::mem::take(&mut said.stdout);
-        said.assert_refused(7, &["corrupt", "is not whole", "after "]);
+        said.assert_refused(7, &["corrupt", "is not complete", "after "]);
         assert!(!written.is_empty(), "{form}: what came before is valid");
         if form == "votable" {
             assert_reason(&written, "Parquet");
