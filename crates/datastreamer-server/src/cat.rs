@@ -33,7 +33,7 @@ const REDRAW: Duration = Duration::from_millis(100);
 const CLEANUP: Duration = Duration::from_secs(3);
 
 pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
-    let mut config = Config::of_command_line(&cat.routes, None)?;
+    let mut config = Config::of_command_line(&cat.routes.command_line(None))?;
     #[cfg(feature = "tables")]
     if let Some(compression) = cat.parquet_compression {
         config.tables.set_parquet_compression(compression);

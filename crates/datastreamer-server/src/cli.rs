@@ -7,14 +7,11 @@ use clap_complete::{Generator, Shell};
 #[cfg(feature = "tables")]
 use datastreamer_table::parquet::ParquetCompression;
 
-use crate::config::reference::help;
+#[cfg(feature = "tables")]
+use crate::config::parse_compression;
+use crate::config::{CONFIG_VARIABLE, CommandLine, LOG_FORMAT_VARIABLE, reference::help};
 #[cfg(feature = "tables")]
 use crate::sources::rows::{Format, format_names};
-
-const CONFIG_VARIABLE: &str = "DATASTREAMER_CONFIG";
-const LOG_FORMAT_VARIABLE: &str = "DATASTREAMER_LOG_FORMAT";
-/// The environment variables of flags.
-pub(crate) const VARIABLES: [&str; 2] = [CONFIG_VARIABLE, LOG_FORMAT_VARIABLE];
 
 /// Streams out large files that are produced on the fly.
 #[derive(Debug, Parser)]
@@ -175,18 +172,20 @@ pub(crate) struct Routes {
     pub(crate) demo: bool,
 }
 
-#[cfg(feature = "tables")]
-fn parse_format(text: &str) -> Result<Format, String> {
-    Format::from_name(text).ok_or_else(|| format!("there are {}", format_names()))
+impl Routes {
+    /// Says the same to the configuration, with an address to listen on.
+    pub(crate) fn command_line<'a>(&'a self, listen: Option<&'a str>) -> CommandLine<'a> {
+        CommandLine {
+            config: self.config.as_deref(),
+            listen,
+            paths: &self.paths,
+            tables: &self.tables,
+            demo: self.demo,
+        }
+    }
 }
 
 #[cfg(feature = "tables")]
-/// The names of Parquet's compressions, on the command line and in the configuration.
-pub(crate) fn parse_compression(text: &str) -> Result<ParquetCompression, String> {
-    match text {
-        "zstd" => Ok(ParquetCompression::Zstd),
-        "snappy" => Ok(ParquetCompression::Snappy),
-        "none" => Ok(ParquetCompression::None),
-        _ => Err("there are zstd, snappy, none".into()),
-    }
+fn parse_format(text: &str) -> Result<Format, String> {
+    Format::from_name(text).ok_or_else(|| format!("there are {}", format_names()))
 }

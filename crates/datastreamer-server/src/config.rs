@@ -27,11 +27,12 @@ use std::{
 
 use datastreamer::{PoolOptions, StreamOptions};
 
+pub(crate) use self::environment::{CONFIG_VARIABLE, LOG_FORMAT_VARIABLE};
 use self::origin::Origin;
 #[cfg(feature = "tables")]
-pub(crate) use self::tables::{DatabaseConfig, RowsSource};
+pub(crate) use self::tables::{DatabaseConfig, RowsSource, parse_compression};
 pub(crate) use self::tables::{RowsConfig, TablesConfig};
-use crate::{cli, error::Fatal};
+use crate::error::Fatal;
 
 /// 512 KiB a chunk of a stream that is alone: a fourth of the switches between its threads that
 /// the chunks of fast clients take, and a tenth of the CPU time of a binary table less.
@@ -128,6 +129,19 @@ pub(crate) enum SourceConfig {
     Rows(RowsConfig),
 }
 
+/// What the command line says of the configuration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CommandLine<'a> {
+    /// The file.
+    pub(crate) config: Option<&'a Path>,
+    pub(crate) listen: Option<&'a str>,
+    /// Tables and directories.
+    pub(crate) paths: &'a [PathBuf],
+    /// Directories and globs that are one table each.
+    pub(crate) tables: &'a [PathBuf],
+    pub(crate) demo: bool,
+}
+
 impl RouteConfig {
     pub(crate) fn new(name: impl Into<String>, source: SourceConfig) -> Self {
         Self {
@@ -213,19 +227,16 @@ impl Config {
     }
 
     /// Reads and checks the configuration for `serve` and `cat`; blocks.
-    pub(crate) fn of_command_line(
-        routes: &cli::Routes,
-        listen: Option<&str>,
-    ) -> Result<Self, Fatal> {
-        let mut config = match &routes.config {
+    pub(crate) fn of_command_line(command_line: &CommandLine<'_>) -> Result<Self, Fatal> {
+        let mut config = match command_line.config {
             Some(file) => Self::read(file)?,
             None => resolve::with_environment("", Origin::default())?,
         };
-        if let Some(listen) = listen {
+        if let Some(listen) = command_line.listen {
             let parsed = parse_listen(listen);
             config.listen = parsed.map_err(|text| Fatal::config(format!("--listen: {text}")))?;
         }
-        for path in &routes.paths {
+        for path in command_line.paths {
             let route = match path.is_dir() {
                 true => RouteConfig::of_directory(path)?,
                 // What is wrong with a table's files names them.
@@ -233,12 +244,12 @@ impl Config {
             };
             config.routes.push(route);
         }
-        for path in &routes.tables {
+        for path in command_line.tables {
             let origin = "--table: ".into();
             let table = RouteConfig::of_table(path)?;
             config.routes.push(RouteConfig { origin, ..table });
         }
-        if (config.routes.is_empty() && !config.tables.has_sql()) || routes.demo {
+        if (config.routes.is_empty() && !config.tables.has_sql()) || command_line.demo {
             config.routes.extend(demo_routes());
         }
         Ok(config)

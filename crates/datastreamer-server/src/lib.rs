@@ -70,7 +70,8 @@ pub fn run() -> ExitCode {
     let log = telemetry::start(cli.log_format, quieter, pace);
     let done = match &cli.command {
         Command::Serve(serve) => {
-            Config::of_command_line(&serve.routes, serve.listen.as_deref()).and_then(serve::run)
+            let command_line = serve.routes.command_line(serve.listen.as_deref());
+            Config::of_command_line(&command_line).and_then(serve::run)
         }
         Command::Cat(cat) => cat::run(cat),
         Command::Check(check) => run_check(check),

@@ -6,8 +6,13 @@ use toml::{
 };
 
 use super::reference::{ENV_PREFIX, ValueType, sections};
-use crate::cli;
 
+/// Names the configuration file; also the flag `--config`.
+pub(crate) const CONFIG_VARIABLE: &str = "DATASTREAMER_CONFIG";
+/// How log lines look; also the flag `--log-format`.
+pub(crate) const LOG_FORMAT_VARIABLE: &str = "DATASTREAMER_LOG_FORMAT";
+/// The variables of flags, which are no settings.
+const OF_FLAGS: [&str; 2] = [CONFIG_VARIABLE, LOG_FORMAT_VARIABLE];
 /// Between section and key.
 const SEPARATOR: &str = "__";
 /// Names that differ from a known one by at most this many letters are taken for a mistake.
@@ -37,7 +42,7 @@ impl Environment {
         let mut environment = Self::default();
         for (name, value) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
-            if !name.starts_with(ENV_PREFIX) || cli::VARIABLES.contains(&name.as_str()) {
+            if !name.starts_with(ENV_PREFIX) || OF_FLAGS.contains(&name.as_str()) {
                 continue;
             }
             let found = known.iter().find(|(_, _, _, variable)| *variable == name);
@@ -134,7 +139,7 @@ fn no_such_setting(name: &str) -> String {
 /// Finds the variable that a name without a section may be meant for.
 fn nearest(name: &str) -> Option<String> {
     let settings = settings().into_iter().map(|(_, _, _, variable)| variable);
-    let mut known = settings.chain(cli::VARIABLES.map(ToOwned::to_owned));
+    let mut known = settings.chain(OF_FLAGS.map(ToOwned::to_owned));
     known.find(|known| {
         strsim::osa_distance(known, name) <= MISTAKES_MAX || name.starts_with(known.as_str())
     })

@@ -24,7 +24,6 @@ use super::{
     resolve::{bytes, duration},
 };
 use crate::{
-    cli::parse_compression,
     error::Fatal,
     sources::rows::{RowSettings, is_reserved},
 };
@@ -286,4 +285,14 @@ fn parameter(raw: &RawParameter) -> Result<Parameter, String> {
     parameter.max_characters = raw.max_length;
     parameter.description = raw.description.clone().unwrap_or_default();
     Ok(parameter)
+}
+
+/// Finds a compression of Parquet by its name, on the command line and in the configuration.
+pub(crate) fn parse_compression(text: &str) -> Result<ParquetCompression, String> {
+    match text {
+        "zstd" => Ok(ParquetCompression::Zstd),
+        "snappy" => Ok(ParquetCompression::Snappy),
+        "none" => Ok(ParquetCompression::None),
+        _ => Err("there are zstd, snappy, none".into()),
+    }
 }
