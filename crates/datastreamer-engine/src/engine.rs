@@ -304,9 +304,7 @@ impl Shared {
         notes: &ColumnMetadata,
     ) -> Result<Arc<dyn TableProvider>, EngineError> {
         if files.kind() == FileKind::Fits {
-            let table = FitsTable::open(files.clone()).await?;
-            let schema = notes.overlay(&table.schema());
-            return Ok(Arc::new(table.with_schema(schema)));
+            return Ok(Arc::new(FitsTable::open(files.clone(), notes).await?));
         }
         let threads = self.threads.handle.clone();
         let table = FileTable::open(files.clone(), notes, threads).await?;

@@ -20,12 +20,6 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct FileCache<T>(Mutex<HashMap<PathBuf, (FileState, T)>>);
 
-impl<T> Default for FileCache<T> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
 impl<T: Clone> FileCache<T> {
     /// Fills a cache.
     pub(crate) fn new(values: impl IntoIterator<Item = (PinnedFile, T)>) -> Self {

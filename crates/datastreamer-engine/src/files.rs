@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::{
     common::ScalarValue,
     datasource::file_format::{
@@ -138,8 +138,12 @@ impl TableFiles {
         self.kind
     }
 
-    pub(crate) fn partitions(&self) -> &[(String, DataType)] {
-        &self.partitions
+    /// Returns the columns of the partitions.
+    pub(crate) fn partition_fields(&self) -> Vec<FieldRef> {
+        let partitions = self.partitions.iter();
+        partitions
+            .map(|(name, data_type)| Arc::new(Field::new(name, data_type.clone(), false)))
+            .collect()
     }
 
     /// Lists the files as they are now, in the order of their names. Hidden files are left out: a

@@ -8,7 +8,7 @@ use std::{
 };
 
 use arrow::{
-    datatypes::{Field, FieldRef, Schema, SchemaRef},
+    datatypes::{FieldRef, Schema, SchemaRef},
     error::ArrowError,
     record_batch::{RecordBatch, RecordBatchOptions},
 };
@@ -27,7 +27,10 @@ use datafusion::{
         stream::RecordBatchStreamAdapter,
     },
 };
-use datastreamer_table::fits::{FitsFile, FitsReader};
+use datastreamer_table::{
+    column_metadata::ColumnMetadata,
+    fits::{FitsFile, FitsReader},
+};
 use futures_util::stream;
 use tokio::task::{self, JoinHandle};
 
@@ -76,15 +79,19 @@ fn open(path: &Path) -> Result<FitsFile, EngineError> {
 }
 
 impl FitsTable {
-    /// Reads the headers of all files. Blocks.
+    /// Reads the headers of all files, and overlays metadata: the first file's own, then `notes`.
+    /// Blocks.
     ///
     /// # Errors
     /// Files that cannot be read, or that have different columns.
-    pub(crate) async fn open(files: TableFiles) -> Result<Self, EngineError> {
+    pub(crate) async fn open(
+        files: TableFiles,
+        notes: &ColumnMetadata,
+    ) -> Result<Self, EngineError> {
         let mut table = Self {
             files,
             schema: Arc::new(Schema::empty()),
-            heads: FileCache::default(),
+            heads: FileCache::new([]),
         };
         let heads = table.heads().await?;
         if let Some((_, first)) = heads.first() {
@@ -98,23 +105,12 @@ impl FitsTable {
                 }
             }
             table.files.check_columns(&first.schema)?;
-            for (name, data_type) in table.files.partitions() {
-                fields.push(Arc::new(Field::new(name, data_type.clone(), false)));
-            }
+            fields.extend(table.files.partition_fields());
             let metadata = first.schema.metadata().clone();
-            table.schema = Arc::new(Schema::new_with_metadata(fields, metadata));
+            let schema = Arc::new(Schema::new_with_metadata(fields, metadata));
+            table.schema = notes.overlay(&schema);
         }
         Ok(table)
-    }
-
-    pub(crate) fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
-
-    /// Replaces the metadata of the columns.
-    pub(crate) fn with_schema(mut self, schema: SchemaRef) -> Self {
-        self.schema = schema;
-        self
     }
 
     /// Lists the files as they are now, and reads the headers of those that changed since that was
@@ -165,7 +161,7 @@ impl TableProvider for FitsTable {
         let schema = project_schema(&self.schema, projection)?;
         let files = self.heads().await?;
         let columns = self.schema.fields();
-        let inside = &columns[..columns.len() - self.files.partitions().len()];
+        let inside = &columns[..columns.len() - self.files.partition_fields().len()];
         if let Some((file, head)) = files.first()
             && !same_columns(head.schema.fields(), inside)
         {

@@ -9,7 +9,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use arrow::{
-    datatypes::{Field, FieldRef, Schema, SchemaRef},
+    datatypes::{Schema, SchemaRef},
     record_batch::RecordBatch,
 };
 use async_trait::async_trait;
@@ -88,10 +88,7 @@ impl FileTable {
             _ => merged.into(),
         };
         let columns = notes.overlay(&columns);
-        let partitions = files.partitions().iter();
-        let partitions = partitions
-            .map(|(name, data_type)| Arc::new(Field::new(name, data_type.clone(), false)));
-        let partitions: Vec<FieldRef> = partitions.collect();
+        let partitions = files.partition_fields();
         Ok(Self {
             format: kind.format(),
             files,
@@ -136,8 +133,8 @@ impl FileTable {
 
     /// Returns whether a filter needs the partition columns only.
     fn is_partition_filter(&self, filter: &Expr) -> bool {
-        let partitions = self.files.partitions().iter();
-        let names: Vec<_> = partitions.map(|(name, _)| name.as_str()).collect();
+        let partitions = self.schema.table_partition_cols().iter();
+        let names: Vec<_> = partitions.map(|field| field.name().as_str()).collect();
         !names.is_empty() && expr_applicable_for_cols(&names, filter)
     }
 
