@@ -25,7 +25,7 @@ use crate::{
     units::{ByteSize, Span},
 };
 
-/// This machine only: whoever wants to be seen by others says so.
+/// This machine only: other machines reach the program only if the configuration says so.
 pub(super) const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 /// Half of systemd's default for a stop (90 s), so that the visible aborts come before a SIGKILL.
 pub(super) const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
