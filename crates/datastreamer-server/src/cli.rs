@@ -1,5 +1,7 @@
 //! The command line, as the user typed it.
 
+pub(crate) mod cat;
+
 use std::{io, path::PathBuf};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};

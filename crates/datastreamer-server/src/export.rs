@@ -7,8 +7,8 @@ use http::StatusCode;
 use serde_json::json;
 
 use crate::{
-    routes::{Found, Route},
     site::Site,
+    site::routes::{Found, Route},
     sources::{Job, Query, Wanted},
 };
 

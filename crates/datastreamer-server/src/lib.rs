@@ -24,21 +24,14 @@
     )
 )]
 
-mod cat;
 mod cli;
 mod config;
-mod connection;
 mod error;
 mod export;
-mod index;
-mod posted;
-mod respond;
-mod routes;
-mod serve;
+mod http;
 mod site;
 mod sources;
 mod telemetry;
-mod transfers;
 mod units;
 
 use std::{
@@ -53,7 +46,7 @@ use crate::{
     telemetry::Pace,
 };
 
-pub use crate::{config::Config, error::Fatal, serve::Server, site::Site};
+pub use crate::{config::Config, error::Fatal, http::serve::Server, site::Site};
 
 /// What `cat` logs; its output and its exit code are enough for everything else.
 const CAT_LOG_FILTER: &str = "warn";
@@ -71,9 +64,9 @@ pub fn run() -> ExitCode {
     let done = match &cli.command {
         Command::Serve(serve) => {
             let command_line = serve.routes.command_line(serve.listen.as_deref());
-            Config::of_command_line(&command_line).and_then(serve::run)
+            Config::of_command_line(&command_line).and_then(http::serve::run)
         }
-        Command::Cat(cat) => cat::run(cat),
+        Command::Cat(cat) => cli::cat::run(cat),
         Command::Check(check) => run_check(check),
         #[cfg(feature = "tables")]
         Command::Formats => print_with(list_formats),

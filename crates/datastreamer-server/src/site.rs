@@ -5,6 +5,7 @@
 
 #[cfg(feature = "tables")]
 mod databases;
+pub(crate) mod routes;
 #[cfg(feature = "tables")]
 mod tables;
 
@@ -18,7 +19,7 @@ use self::tables::{Kept, Tables};
 use crate::{
     config::{Config, Precedence, RouteConfig, SourceConfig},
     error::Fatal,
-    routes::{Route, RouteTable},
+    site::routes::{Route, RouteTable},
     sources::{Command, Directory, Noise, Source},
 };
 

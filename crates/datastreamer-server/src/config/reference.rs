@@ -143,8 +143,8 @@ fn stream() -> Section {
              writes no more.",
         ))
         .with(setting("commit_after", ValueType::Duration).time(DEFAULT_COMMIT_AFTER).about(
-            "The response head is held back for this time after admission, so that an early failure \
-             gets an error status instead of an abort.",
+            "The response head is held back for this time after the file has been planned, so that an \
+             early failure gets an error status instead of an abort.",
         ))
         .with(setting("commit_bytes", size(0, BUFFER_BYTES_MAX)).size(DEFAULT_COMMIT_BYTES).about(
             "The response head is held back at most until this many bytes are there. They must fit \

@@ -3,7 +3,7 @@
 use crate::{
     config::{RowsConfig, TablesConfig},
     error::Fatal,
-    routes::Route,
+    site::routes::Route,
     sources::rows::RowRoute,
 };
 

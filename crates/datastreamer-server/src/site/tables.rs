@@ -8,7 +8,7 @@ use super::databases::{DatabaseThreads, Databases};
 use crate::{
     config::{RowsConfig, RowsSource, TablesConfig},
     error::Fatal,
-    routes::Route,
+    site::routes::Route,
     sources::{
         Source,
         rows::{ClientSql, PostgresQuery, RowRoute, RowSource, SqlQuery, Stars, Table, block_on},

@@ -4,7 +4,7 @@ use indicatif::HumanBytes;
 use maud::{Markup, PreEscaped, html};
 
 use crate::{
-    routes::{Route, RouteTable, suffixes},
+    site::routes::{Route, RouteTable, suffixes},
     sources::ShownColumn,
 };
 

@@ -25,12 +25,12 @@ use tokio::{
 
 use crate::{
     config::{self, Config, Limits},
-    connection::{self, Patience},
     error::Fatal,
-    index,
-    respond::{App, router},
+    http::connection::{self, Patience},
+    http::index,
+    http::respond::{App, router},
+    http::transfers::Transfers,
     site::Site,
-    transfers::Transfers,
 };
 
 /// What hyper may hold of one HTTP/1.1 response, in bytes: the chunk in flight and no more. Its

@@ -29,12 +29,13 @@ use http_body::{Frame, SizeHint};
 use serde_json::json;
 
 use crate::{
-    connection::Open,
     export::{Export, Refusal},
-    index, posted,
+    http::connection::Open,
+    http::index,
+    http::posted,
+    http::transfers::{Asked, Transfers, uptime},
     site::Site,
     sources::{Job, Query, SourceError},
-    transfers::{Asked, Transfers, uptime},
 };
 
 /// The header with the limit of rows. Whether the limit has cut the table shows only at its end.

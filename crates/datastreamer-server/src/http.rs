@@ -1,0 +1,10 @@
+//! The server: it accepts connections (`serve.rs`, `connection.rs`), answers requests with the
+//! current site (`respond.rs`; `posted.rs` reads queries from bodies, `index.rs` makes the index
+//! page), and records transfers (`transfers.rs`).
+
+pub(crate) mod connection;
+pub(crate) mod index;
+pub(crate) mod posted;
+pub(crate) mod respond;
+pub(crate) mod serve;
+pub(crate) mod transfers;
