@@ -6,7 +6,6 @@ ROUTE is a URL without suffix, SOURCE what is served there: the stars. Compares 
 three million rows one by one take Python minutes. Ends with 1 and names what differs.
 """
 
-import io
 import subprocess
 import sys
 import warnings
@@ -65,15 +64,28 @@ def read_fits(file):
 def from_fits(values, column):
     values = np.asarray(values)
     if values.dtype.kind == "S":
-        return pa.array(np.char.decode(values, "ascii"), mask=values == b"")
+        return texts_from_fits(np.ascontiguousarray(values))
     null = np.isnan(values) if values.dtype.kind == "f" else values == column.null
     return pa.array(values.astype(values.dtype.newbyteorder("=")), mask=null)
 
 
+def texts_from_fits(values):
+    """Cuts padding off, as `np.char.decode` does for a hundred times the time."""
+    lengths = np.char.str_len(values)
+    padded = values.view(np.uint8).reshape(len(values), values.itemsize)
+    texts = padded[np.arange(values.itemsize) < lengths[:, np.newaxis]]
+    if (texts > 127).any():
+        sys.exit(f"{form}: FITS has a text that is not ASCII")
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    array = pa.StringArray.from_buffers(len(values), pa.py_buffer(offsets), pa.py_buffer(texts))
+    return pc.if_else(pc.equal(array, ""), None, array)
+
+
 def read_votable(file):
-    command = ["stilts", "tpipe", f"in={file}", "ifmt=votable", "omode=out", "ofmt=csv"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    return pyarrow.csv.read_csv(io.BytesIO(done.stdout), convert_options=AS_WRITTEN)
+    # STILTS reads what it writes to FITS: that takes a third of the time that numbers as text take.
+    command = ["stilts", "tpipe", f"in={file}", "ifmt=votable", "omode=out", "ofmt=fits-basic", "out=stilts.fits"]
+    subprocess.run(command, check=True)
+    return read_fits("stilts.fits")
 
 
 READERS = {

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{self, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -30,9 +30,15 @@ pub(crate) fn stars(directory: &Path, name: &str, rows: u64) -> PathBuf {
 
 /// Makes `DIRECTORY/NAME.parquet` as the large table, which is made once for all tests.
 pub(crate) fn big(directory: &Path, name: &str) -> PathBuf {
+    shared_stars(directory, name, BIG)
+}
+
+/// Makes `DIRECTORY/NAME.parquet` with so many stars, which are made once for all tests: none may
+/// write into the file.
+pub(crate) fn shared_stars(directory: &Path, name: &str, rows: u64) -> PathBuf {
     let file = directory.join(format!("{name}.parquet"));
     // A hard link: another test process may put a new file in the kept one's place.
-    fs::hard_link(kept_big(), &file).expect("links can be made");
+    fs::hard_link(kept_stars(rows), &file).expect("links can be made");
     file
 }
 
@@ -40,8 +46,8 @@ pub(crate) fn big(directory: &Path, name: &str) -> PathBuf {
 /// group, of which a reader may want only one.
 pub(crate) fn corrupt_at_its_end(directory: &Path, name: &str) -> PathBuf {
     let file = directory.join(format!("{name}.parquet"));
-    let mut bytes = fs::read(kept_big()).expect("it was made");
-    let whole = File::open(kept_big()).expect("it was made");
+    let mut bytes = fs::read(kept_stars(BIG)).expect("it was made");
+    let whole = File::open(kept_stars(BIG)).expect("it was made");
     let reader = SerializedFileReader::new(whole).expect("a Parquet file");
     let groups = reader.metadata().row_groups();
     assert!(groups.len() > 1, "rows come before the damage");
@@ -72,15 +78,19 @@ pub(crate) fn hard(directory: &Path) -> PathBuf {
     file
 }
 
-/// Makes what lacks, aside and renamed: other test processes may do the same now.
-fn kept_big() -> PathBuf {
-    let kept = scratch::root().join("stars-1e6.parquet");
+/// Returns the stars in a file that is made once for all tests of this program.
+fn kept_stars(rows: u64) -> PathBuf {
+    let kept = scratch::root().join(format!("stars-{rows}.parquet"));
+    let lock = File::create(kept.with_extension("lock")).expect("files can be made");
+    // Test processes that begin at the same time wait for the first of them.
+    lock.lock().expect("files can be locked");
     let age = |file: &Path| fs::metadata(file).and_then(|metadata| metadata.modified());
     let binary = program::command(&[]).get_program().to_owned();
     let made_by_this = age(&kept).is_ok_and(|kept| kept > age(binary.as_ref()).expect("it is"));
     if !made_by_this {
-        let aside = scratch::root().join(format!("stars-1e6-{}.parquet", process::id()));
-        write_stars(&aside, BIG);
+        // Renamed once it is complete: a test that is killed leaves no part of a file.
+        let aside = kept.with_extension("part");
+        write_stars(&aside, rows);
         fs::rename(&aside, &kept).expect("files can be renamed");
     }
     kept
