@@ -138,6 +138,23 @@ fn a_filter_on_partitions_alone_decides_which_files_are_read() {
 }
 
 #[test]
+fn a_partition_is_found_by_its_value_however_its_folder_is_spelled() {
+    let folder = tempfile::tempdir().unwrap();
+    for (month, part) in [("01", 1), ("2", 2), ("010", 3)] {
+        let file = folder.path().join(format!("month={month}/t.parquet"));
+        write_parquet(&file, &stars(part * 100, 3));
+    }
+    let engine = engine_of(folder.path());
+    for (filter, first) in [("eq.1", 100), ("eq.01", 100), ("eq.2", 200), ("eq.10", 300)] {
+        let rows = collect(scan(&engine, &[("month", filter)]).unwrap());
+        let expected = [first, first + 1, first + 2];
+        assert_eq!(ids(&rows), expected, "{filter}");
+    }
+    let rows = collect(scan(&engine, &[("month", "in.(01,2)")]).unwrap());
+    assert_eq!(rows.num_rows(), 6);
+}
+
+#[test]
 fn a_glob_reaches_into_folders_that_it_names_and_no_others() {
     let folder = tempfile::tempdir().unwrap();
     for (part, place) in [(0, "a/b/t.parquet"), (1, "c/t.parquet"), (2, "t.parquet")] {
