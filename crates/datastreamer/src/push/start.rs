@@ -44,7 +44,7 @@ impl std::error::Error for StartError {}
 ///     .start()?
 ///     .wait_for_consumer();
 /// assert_eq!(record.bytes_delivered, 3);
-/// assert_eq!(file.into_whole().as_deref(), Some(b"abc".as_slice()));
+/// assert_eq!(file.into_complete().as_deref(), Some(b"abc".as_slice()));
 /// # Ok::<(), datastreamer::StartError>(())
 /// ```
 pub struct DataStreamer<F, C> {

@@ -14,7 +14,7 @@ use crate::error::Error;
 #[derive(Debug, Default)]
 pub struct WriteConsumer<W> {
     inner: W,
-    whole: bool,
+    complete: bool,
 }
 
 impl<W: std::io::Write> WriteConsumer<W> {
@@ -22,13 +22,13 @@ impl<W: std::io::Write> WriteConsumer<W> {
     pub fn new(inner: W) -> Self {
         Self {
             inner,
-            whole: false,
+            complete: false,
         }
     }
 
     /// Returns the writer if the complete stream was written and flushed.
-    pub fn into_whole(self) -> Option<W> {
-        self.whole.then_some(self.inner)
+    pub fn into_complete(self) -> Option<W> {
+        self.complete.then_some(self.inner)
     }
 
     /// Returns the writer, whether or not the stream is complete.
@@ -50,7 +50,7 @@ impl<W: std::io::Write> Consumer for WriteConsumer<W> {
 
     fn finish(&mut self) -> std::io::Result<()> {
         self.inner.flush()?;
-        self.whole = true;
+        self.complete = true;
         Ok(())
     }
 

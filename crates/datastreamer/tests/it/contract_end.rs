@@ -662,7 +662,7 @@ fn c18_a_consumer_that_is_another_streams_writer_fails_for_its_own_reason() {
     assert_eq!(record.outcome, Some(Outcome::ClientGone));
     let text = "the consumer failed: the stream was stopped: the inner one";
     assert_eq!(error.to_string(), text);
-    assert!(relay.into_whole().is_none());
+    assert!(relay.into_complete().is_none());
 }
 
 #[test]

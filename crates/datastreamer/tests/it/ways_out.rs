@@ -123,7 +123,7 @@ fn the_write_consumer_keeps_the_contract() {
             (WriteConsumer::new(file.clone()), file)
         },
         inspect: |consumer, file, record| {
-            let whole = consumer.into_whole().ok_or("part of a file".into());
+            let whole = consumer.into_complete().ok_or("part of a file".into());
             agrees(record, whole.is_ok());
             Received {
                 verdict: whole.map(drop),
