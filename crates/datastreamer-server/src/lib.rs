@@ -29,6 +29,7 @@ mod config;
 mod error;
 mod export;
 mod http;
+mod refusal;
 mod site;
 mod sources;
 mod telemetry;

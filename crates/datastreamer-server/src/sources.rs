@@ -27,7 +27,7 @@ use datastreamer::StreamWriter;
 
 use self::rows::{Format, RowRoute};
 pub(crate) use self::{command::Command, directory::Directory, noise::Noise};
-use crate::export::Refusal;
+use crate::refusal::Refusal;
 
 /// The error of a source's function.
 pub(crate) type SourceError = Box<dyn StdError + Send + Sync>;

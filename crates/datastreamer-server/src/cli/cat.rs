@@ -22,7 +22,8 @@ use crate::{
     cli::Cat,
     config::{Config, Precedence, RouteConfig},
     error::Fatal,
-    export::{Export, Refusal},
+    export::Export,
+    refusal::Refusal,
     site::Site,
     sources::Query,
 };

@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode, header};
 use tokio::time::timeout;
 
 use crate::{
-    export::Refusal,
+    refusal::Refusal,
     sources::{Query, rows::QUERY_PARAMETER},
 };
 

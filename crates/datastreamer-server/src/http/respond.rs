@@ -29,11 +29,12 @@ use http_body::{Frame, SizeHint};
 use serde_json::json;
 
 use crate::{
-    export::{Export, Refusal},
+    export::Export,
     http::connection::Open,
     http::index,
     http::posted,
     http::transfers::{Asked, Transfers, uptime},
+    refusal::Refusal,
     site::Site,
     sources::{Job, Query, SourceError},
 };

@@ -1,7 +1,7 @@
 //! Rows and their formats in a program that was built without tables: there are none.
 
 use super::{Job, Query, ShownColumn, Wanted};
-use crate::export::Refusal;
+use crate::refusal::Refusal;
 
 /// The parameter of a posted query.
 pub(crate) const QUERY_PARAMETER: &str = "query";

@@ -26,7 +26,7 @@ pub(crate) use self::{
     write::engine_refusal,
 };
 use super::{Job, Query, ShownColumn, Wanted};
-use crate::export::Refusal;
+use crate::refusal::Refusal;
 
 /// The format of a request that names none: astronomers' programs expect it.
 const DEFAULT_FORMAT: Format = Format::Votable;

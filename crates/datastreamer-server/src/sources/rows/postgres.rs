@@ -10,7 +10,7 @@ use datastreamer_table::column_metadata::{ColumnMetadata, WithMetadata};
 use http::StatusCode;
 
 use super::{Run, StartRun, query};
-use crate::{export::Refusal, sources::Query};
+use crate::{refusal::Refusal, sources::Query};
 
 /// A query with typed parameters, and the pool of its connections.
 #[derive(Clone)]

@@ -6,7 +6,7 @@ use datastreamer_rows::parameters::{Bound, ParameterError, Parameters, check_nam
 use datastreamer_table::column_metadata::ColumnMetadata;
 
 use super::{QUERY_PARAMETER, StartRun, engine_refusal, wait_for};
-use crate::{export::Refusal, sources::Query};
+use crate::{refusal::Refusal, sources::Query};
 
 /// A query with typed parameters.
 #[derive(Clone)]

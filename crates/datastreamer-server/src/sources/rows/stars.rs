@@ -7,7 +7,7 @@ use arrow::{
 use datastreamer_rows::stars::Stars as Catalogue;
 
 use super::{Run, StartRun};
-use crate::{export::Refusal, sources::Query, units::parse_bytes};
+use crate::{refusal::Refusal, sources::Query, units::parse_bytes};
 
 /// The default of `rows`: a file of some megabytes.
 const DEFAULT_ROWS: u64 = 100_000;

@@ -8,7 +8,7 @@ use datastreamer_engine::{Engine, Narrowing, TableInfo};
 use datastreamer_table::TableLayout;
 
 use super::{Run, StartRun, engine_refusal, wait_for};
-use crate::{export::Refusal, sources::Query};
+use crate::{refusal::Refusal, sources::Query};
 
 /// A table of the engine's.
 #[derive(Clone)]

@@ -21,7 +21,7 @@ use http::StatusCode;
 
 use super::{RowSettings, Run, StartRun, postgres};
 use crate::{
-    export::Refusal,
+    refusal::Refusal,
     sources::{Feed, Job, RowsJob, SourceError},
 };
 
