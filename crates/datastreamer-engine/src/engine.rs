@@ -28,6 +28,8 @@ use datafusion::{
 };
 use datastreamer_table::column_metadata::ColumnMetadata;
 
+use tokio::task::AbortHandle;
+
 use crate::{
     error::EngineError,
     files::{FileKind, TableFiles},
@@ -257,16 +259,28 @@ impl Engine {
     }
 
     /// Runs a future on the planner's thread, as planning computes for too long for an event loop.
+    /// A caller that gives up takes its future from the planner's queue, so that nobody waits for
+    /// a plan that is not wanted; a plan that is being made is made to its next wait.
     async fn on_planner<T: Send + 'static>(
         &self,
         future: impl Future<Output = Result<T, EngineError>> + Send + 'static,
     ) -> Result<T, EngineError> {
         let task = self.shared.planner.handle.spawn(future);
+        let _given_up = AbortOnDrop(task.abort_handle());
         task.await.unwrap_or_else(|error| {
             Err(EngineError::data(format!(
                 "internal error (panic) while planning: {error}"
             )))
         })
+    }
+}
+
+/// Aborts a task whose result nobody waits for.
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

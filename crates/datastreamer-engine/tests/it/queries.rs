@@ -349,3 +349,37 @@ fn nothing_runs_before_the_first_row_is_asked_for() {
     assert!(cpu() - before < 20, "{}", cpu() - before);
     drop(rows);
 }
+
+#[test]
+fn plans_that_nobody_waits_for_leave_the_queue_of_the_planner() {
+    use std::{future::Future, pin::pin, task::Context, task::Waker};
+
+    let (_folder, engine) = engine_with(10, EngineOptions::default());
+    let list: Vec<_> = (0..10_000).map(|id| id.to_string()).collect();
+    let slow = Query::new(format!(
+        "SELECT id FROM stars WHERE id IN ({})",
+        list.join(",")
+    ));
+    let plan = || {
+        let started = Instant::now();
+        drop(block_on(engine.query(&slow, None)).unwrap());
+        started.elapsed()
+    };
+    let one = plan();
+    assert!(one > Duration::from_millis(20), "too fast to see: {one:?}");
+    let given_up = 20;
+    for _ in 0..given_up {
+        // Its place in the queue is taken, and then it is dropped.
+        let planned = pin!(engine.query(&slow, None));
+        assert!(
+            planned
+                .poll(&mut Context::from_waker(Waker::noop()))
+                .is_pending()
+        );
+    }
+    let behind = plan();
+    assert!(
+        behind < one * given_up / 2,
+        "{behind:?} behind {given_up} plans of {one:?}"
+    );
+}
