@@ -8,6 +8,7 @@ use std::{
     collections::BTreeSet,
     fs::File,
     io::Read,
+    os::unix::fs::MetadataExt,
     path::{Component, Path, PathBuf},
     sync::Arc,
 };
@@ -332,8 +333,27 @@ fn absolute(path: &Path) -> Result<PathBuf, EngineError> {
 }
 
 /// Collects the files below a directory, except hidden ones.
+///
+/// # Errors
+/// A directory that cannot be read; too many files; a link to a directory above it, through which
+/// every file would be there again.
 fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), EngineError> {
+    walk_below(folder, &mut Vec::new(), files)
+}
+
+/// `above` are the directories above, by device and inode.
+fn walk_below(
+    folder: &Path,
+    above: &mut Vec<(u64, u64)>,
+    files: &mut Vec<PathBuf>,
+) -> Result<(), EngineError> {
     let refuse = |error| EngineError::data(format!("{}: {error}", folder.display()));
+    let this = folder.metadata().map_err(refuse)?;
+    let this = (this.dev(), this.ino());
+    if above.contains(&this) {
+        return Err(is_its_own_parent(folder));
+    }
+    above.push(this);
     for entry in folder.read_dir().map_err(refuse)? {
         let path = entry.map_err(refuse)?.path();
         let hidden = path
@@ -343,13 +363,43 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), EngineError> {
             continue;
         }
         if path.is_dir() {
-            walk(&path, files)?;
+            walk_below(&path, above, files)?;
         } else {
             files.push(path);
         }
         if files.len() > FILES_MAX {
             let text = format!("{}: more than {FILES_MAX} files", folder.display());
             return Err(EngineError::data(text));
+        }
+    }
+    above.pop();
+    Ok(())
+}
+
+fn is_its_own_parent(folder: &Path) -> EngineError {
+    let folder = folder.display();
+    EngineError::data(format!("{folder}: a link to a directory above it"))
+}
+
+/// Refuses files that a glob finds again through a link to a directory above it.
+fn check_no_circle(root: &Path, files: &[PathBuf]) -> Result<(), EngineError> {
+    let mut seen = BTreeSet::new();
+    for folder in files.iter().filter_map(|file| file.parent()) {
+        if !seen.insert(folder) {
+            continue;
+        }
+        let mut real = BTreeSet::new();
+        for above in folder
+            .ancestors()
+            .take_while(|above| above.starts_with(root))
+        {
+            // A directory that has gone in the meantime is noticed where its files are read.
+            let Ok(canonical) = above.canonicalize() else {
+                continue;
+            };
+            if !real.insert(canonical) {
+                return Err(is_its_own_parent(folder));
+            }
         }
     }
     Ok(())
@@ -381,7 +431,12 @@ fn expand(pattern: &str) -> Result<Vec<PathBuf>, EngineError> {
     let files: Result<Vec<_>, _> = paths
         .filter(|path| !matches!(path, Ok(path) if path.is_dir()))
         .collect();
-    files.map_err(|error| EngineError::data(error.to_string()))
+    let files = files.map_err(|error| EngineError::data(error.to_string()))?;
+    // Only this pattern crosses directories that it does not name.
+    if pattern.contains("**") {
+        check_no_circle(&folders_of_glob(pattern).0, &files)?;
+    }
+    Ok(files)
 }
 
 /// Returns the one kind of all files whose suffix a reader knows.

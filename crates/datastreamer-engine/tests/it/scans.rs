@@ -155,6 +155,25 @@ fn a_partition_is_found_by_its_value_however_its_folder_is_spelled() {
 }
 
 #[test]
+fn a_link_to_a_directory_above_it_is_refused_and_repeats_no_row() {
+    let folder = tempfile::tempdir().unwrap();
+    write_parquet(&folder.path().join("inner/t.parquet"), &stars(0, 3));
+    std::os::unix::fs::symlink("..", folder.path().join("inner/loop")).unwrap();
+    let glob = folder.path().join("**/*.parquet");
+    for path in [folder.path(), &glob] {
+        let error = TableFiles::find(path).unwrap_err().to_string();
+        assert!(error.contains("a link to a directory above it"), "{error}");
+    }
+    // A link to another directory is followed.
+    std::fs::remove_file(folder.path().join("inner/loop")).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    write_parquet(&other.path().join("t.parquet"), &stars(10, 3));
+    std::os::unix::fs::symlink(other.path(), folder.path().join("linked")).unwrap();
+    let rows = collect(scan(&engine_of(folder.path()), &[]).unwrap());
+    assert_eq!(ids(&rows), [0, 1, 2, 10, 11, 12]);
+}
+
+#[test]
 fn a_glob_reaches_into_folders_that_it_names_and_no_others() {
     let folder = tempfile::tempdir().unwrap();
     for (part, place) in [(0, "a/b/t.parquet"), (1, "c/t.parquet"), (2, "t.parquet")] {
