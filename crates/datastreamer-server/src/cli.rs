@@ -38,9 +38,9 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Serves tables, directories and configured routes over HTTP.
     ///
-    /// A table PATH (Parquet, CSV, NDJSON, Arrow, FITS) becomes /NAME.vot, /NAME.fits, /NAME.csv
-    /// and so on, a directory PATH /NAME.tar. Without any PATH or route the built-in demo is
-    /// served: /stars.vot?rows=1e6 and /noise.bin?n=1e6.
+    /// A table PATH (Parquet, CSV, TSV, NDJSON, Arrow, FITS; text also as .gz or .zst) becomes
+    /// /NAME.vot, /NAME.fits, /NAME.csv and so on, a directory PATH /NAME.tar. Without any PATH or
+    /// route the built-in demo is served: /stars.vot?rows=1e6 and /noise.bin?n=1e6.
     Serve(Serve),
     /// Writes a table or a route's bytes to standard output, without a server.
     ///

@@ -99,7 +99,11 @@ fn print_with(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> Result<(), 
         out.write_all(&page)?;
         out.flush()
     });
-    written.map_err(|_| Fatal::OutputClosed)
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Fatal::OutputClosed,
+        // A full disk, for example.
+        _ => Fatal::Incomplete(format!("cannot write to standard output: {error}")),
+    })
 }
 
 #[cfg(feature = "tables")]

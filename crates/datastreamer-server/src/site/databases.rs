@@ -57,8 +57,13 @@ impl Databases {
         };
         pool.ok_or_else(|| {
             let names: Vec<_> = self.pools.keys().map(String::as_str).collect();
-            let names = names.join(", ");
-            format!("`database` must be one of [databases]; there are: {names}")
+            match names.is_empty() {
+                true => "there are no [databases]".into(),
+                false => {
+                    let names = names.join(", ");
+                    format!("`database` must be one of [databases]; there are: {names}")
+                }
+            }
         })
     }
 }

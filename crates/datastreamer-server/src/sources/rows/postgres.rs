@@ -70,14 +70,10 @@ impl PostgresQuery {
 
 /// An error as the client sees it; its cause is in the log.
 fn refusal(error: &PostgresError) -> Refusal {
-    let text = match error.position() {
-        Some(place) => format!("{error} (line {}, column {})", place.line, place.column),
-        None => error.to_string(),
-    };
     if let Some(cause) = error.source() {
         tracing::warn!(%error, cause, "PostgreSQL");
     }
-    Refusal::new(status_of(error), text)
+    Refusal::new(status_of(error), error.to_string())
 }
 
 /// Returns the status by whose mistake it is: the query is the operator's, its values are the
