@@ -131,9 +131,18 @@ impl RowsConfig {
 pub(super) fn resolve(raw: &Raw, origin: &Origin<'_>) -> Result<TablesConfig, Fatal> {
     let databases = raw.databases.iter();
     let databases = databases.map(|(name, raw)| (name.clone(), database(name, raw, origin)));
+    let (engine, rows) = match (engine(&raw.tables, origin), settings(&raw.tables, origin)) {
+        (Ok(engine), Ok(rows)) => (engine, rows),
+        (engine, rows) => {
+            let errors = [engine.err(), rows.err()].into_iter().flatten();
+            return Err(Fatal::Config(
+                errors.flat_map(|error| error.lines()).collect(),
+            ));
+        }
+    };
     Ok(TablesConfig {
-        engine: engine(&raw.tables, origin)?,
-        rows: settings(&raw.tables, origin)?,
+        engine,
+        rows,
         sql: raw.sql.enabled.then(|| SqlConfig {
             rows_max: raw.sql.max_rows,
             origin: origin.of_setting("sql", "enabled") + " ",
@@ -254,8 +263,13 @@ fn column_metadata(raw: &RawRoute) -> ColumnMetadata {
 
 fn parameters(raw: &RawRoute) -> Result<Parameters, String> {
     let declared = raw.parameters.iter().flatten();
-    let declared: Result<Vec<_>, String> = declared.map(parameter).collect();
-    Parameters::new(declared?).map_err(|error| error.to_string())
+    let (declared, errors): (Vec<_>, Vec<_>) = declared.map(parameter).partition(Result::is_ok);
+    if !errors.is_empty() {
+        let errors: Vec<_> = errors.into_iter().filter_map(Result::err).collect();
+        return Err(errors.join("; "));
+    }
+    let declared = declared.into_iter().flatten().collect();
+    Parameters::new(declared).map_err(|error| error.to_string())
 }
 
 fn parameter(raw: &RawParameter) -> Result<Parameter, String> {

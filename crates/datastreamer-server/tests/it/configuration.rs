@@ -1,7 +1,7 @@
 //! The configuration: what is good runs, what is not is refused in one line that says where.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -731,6 +731,50 @@ fn completions_and_the_manual_name_every_command() {
         ".SH \"DATASTREAMER CONFIG REFERENCE\"",
     ] {
         assert!(said.text().contains(part), "{part} in {}", said.text());
+    }
+}
+
+#[test]
+fn a_page_that_does_not_fit_on_the_disk_is_an_error_with_a_message() {
+    for arguments in [
+        &["man"][..],
+        &["completions", "bash"],
+        &["config", "reference"],
+    ] {
+        let full = File::options()
+            .write(true)
+            .open("/dev/full")
+            .expect("Linux has it");
+        let said = program::command(arguments)
+            .stdout(full)
+            .output()
+            .expect("it runs");
+        assert_eq!(said.status.code(), Some(7), "{arguments:?}");
+        let message = String::from_utf8_lossy(&said.stderr);
+        assert!(
+            message.contains("cannot write to standard output"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn an_error_in_one_section_hides_none_in_another() {
+    let said = check(
+        "[server]\nlisten = \"no address\"\n[stream]\nbuffer_bytes = 1000\nchunk_bytes = 1000\n\
+         [tables]\nspill_folder = \"/no/such\"\n[limits]\nmax_active = 0\n\
+         [routes.a]\nkind = \"query\"\nsql = \"SELECT 1\"\nparameters = [\
+         {name = \"p\", type = \"integer\", default = \"y\"}, {name = \"q\", type = \"number\", min = \"x\"}]\n",
+    );
+    for part in [
+        ":2: server.listen",
+        ":4: stream.buffer_bytes",
+        ":7: tables.spill_folder",
+        ":9: limits.max_active",
+        "parameter p: ",
+        "parameter q: ",
+    ] {
+        assert!(said.stderr.contains(part), "{part}: {}", said.stderr);
     }
 }
 

@@ -95,11 +95,11 @@ fn what_belongs_to_another_kind_or_is_no_setting_is_refused_with_its_line() {
         (table, &[":1:", "`path`", "missing"][..]),
         (
             &format!("{table}path = \"stars.parquet\"\nsuffix = \"vot\"\n"),
-            &[":1:", "`suffix`"],
+            &[":4:", "`suffix`"],
         ),
         (
             &format!("{table}path = \"stars.parquet\"\nsql = \"SELECT 1\"\n"),
-            &[":1:", "`sql`", "query"],
+            &[":4:", "`sql`", "query"],
         ),
         (
             &format!("{table}path = \"stars.parquet\"\nmax_rows = -1\n"),

@@ -10,6 +10,9 @@ use datastreamer_table::{WriterOptions, meta};
 use super::{DATABASES, PARAMETERS, Section, ValueType, section, setting, size};
 use crate::config::tables::DEFAULT_LENGTH_WAIT;
 
+/// 1024 threads: more than machines have cores, and each has a stack of its own.
+const THREADS_MAX: u64 = 1024;
+
 /// Sections of the file that this build does not know.
 pub(super) const LEFT_OUT: [&str; 0] = [];
 
@@ -39,7 +42,7 @@ fn tables() -> Section {
         .with(setting("time_limit", ValueType::PositiveDuration).time(DEFAULT_TIME_LIMIT).about(
             "How long one query may take, without the time that its client takes.",
         ))
-        .with(setting("threads", ValueType::Integer(1..=i64::MAX as u64)).words("one per core").about(
+        .with(setting("threads", ValueType::Integer(1..=THREADS_MAX)).words("one per core").about(
             "Threads for queries. Scans of tables use the threads of their streams.",
         ))
         .with(setting("length_wait", ValueType::Duration).time(DEFAULT_LENGTH_WAIT).about(
