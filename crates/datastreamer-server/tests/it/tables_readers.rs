@@ -57,7 +57,7 @@ fn pyarrow_reads_every_value_of_csv_ndjson_parquet_and_arrow() {
     read_both("pyarrow");
 }
 
-/// A test for each format: each takes 10 to 30 seconds, or a minute on a busy machine.
+/// A test for each format: each takes 10 to 35 seconds, or a minute on a busy machine.
 mod three_million_rows {
     macro_rules! every_value_is_read_of {
         ($($test:ident: $format:literal,)*) => {$(
