@@ -8,7 +8,6 @@ use std::{
     collections::BTreeSet,
     fs::File,
     io::Read,
-    os::unix::fs::MetadataExt,
     path::{Component, Path, PathBuf},
     sync::Arc,
 };
@@ -335,25 +334,9 @@ fn absolute(path: &Path) -> Result<PathBuf, EngineError> {
 /// Collects the files below a directory, except hidden ones.
 ///
 /// # Errors
-/// A directory that cannot be read; too many files; a link to a directory above it, through which
-/// every file would be there again.
+/// A directory that cannot be read; too many files; a link to a directory above it.
 fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), EngineError> {
-    walk_below(folder, &mut Vec::new(), files)
-}
-
-/// `above` are the directories above, by device and inode.
-fn walk_below(
-    folder: &Path,
-    above: &mut Vec<(u64, u64)>,
-    files: &mut Vec<PathBuf>,
-) -> Result<(), EngineError> {
     let refuse = |error| EngineError::data(format!("{}: {error}", folder.display()));
-    let this = folder.metadata().map_err(refuse)?;
-    let this = (this.dev(), this.ino());
-    if above.contains(&this) {
-        return Err(is_its_own_parent(folder));
-    }
-    above.push(this);
     for entry in folder.read_dir().map_err(refuse)? {
         let path = entry.map_err(refuse)?.path();
         let hidden = path
@@ -363,7 +346,8 @@ fn walk_below(
             continue;
         }
         if path.is_dir() {
-            walk_below(&path, above, files)?;
+            check_no_circle(&path)?;
+            walk(&path, files)?;
         } else {
             files.push(path);
         }
@@ -372,37 +356,28 @@ fn walk_below(
             return Err(EngineError::data(text));
         }
     }
-    above.pop();
     Ok(())
 }
 
-fn is_its_own_parent(folder: &Path) -> EngineError {
-    let folder = folder.display();
-    EngineError::data(format!("{folder}: a link to a directory above it"))
-}
-
-/// Refuses files that a glob finds again through a link to a directory above it.
-fn check_no_circle(root: &Path, files: &[PathBuf]) -> Result<(), EngineError> {
-    let mut seen = BTreeSet::new();
-    for folder in files.iter().filter_map(|file| file.parent()) {
-        if !seen.insert(folder) {
-            continue;
-        }
-        let mut real = BTreeSet::new();
-        for above in folder
-            .ancestors()
-            .take_while(|above| above.starts_with(root))
-        {
-            // A directory that has gone in the meantime is noticed where its files are read.
-            let Ok(canonical) = above.canonicalize() else {
-                continue;
-            };
-            if !real.insert(canonical) {
-                return Err(is_its_own_parent(folder));
-            }
-        }
+/// Refuses a link to a directory above it, through which every file would be found again. Other
+/// links are followed.
+fn check_no_circle(folder: &Path) -> Result<(), EngineError> {
+    if !folder.is_symlink() {
+        return Ok(());
     }
-    Ok(())
+    // A directory that has gone in the meantime is noticed where it is read.
+    let Ok(target) = folder.canonicalize() else {
+        return Ok(());
+    };
+    let is_target = |above: &Path| above.canonicalize().is_ok_and(|above| above == target);
+    match folder.ancestors().skip(1).any(is_target) {
+        true => {
+            let folder = folder.display();
+            let text = format!("{folder}: a link to a directory above it");
+            Err(EngineError::data(text))
+        }
+        false => Ok(()),
+    }
 }
 
 fn bad_glob(pattern: &str, error: &glob::PatternError) -> EngineError {
@@ -434,7 +409,15 @@ fn expand(pattern: &str) -> Result<Vec<PathBuf>, EngineError> {
     let files = files.map_err(|error| EngineError::data(error.to_string()))?;
     // Only this pattern crosses directories that it does not name.
     if pattern.contains("**") {
-        check_no_circle(&folders_of_glob(pattern).0, &files)?;
+        let mut seen = BTreeSet::new();
+        for file in &files {
+            // Those above a directory that was seen have been seen too.
+            let mut new = file
+                .ancestors()
+                .skip(1)
+                .take_while(|above| seen.insert(*above));
+            new.try_for_each(check_no_circle)?;
+        }
     }
     Ok(files)
 }

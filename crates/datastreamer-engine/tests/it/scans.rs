@@ -164,8 +164,17 @@ fn a_link_to_a_directory_above_it_is_refused_and_repeats_no_row() {
         let error = TableFiles::find(path).unwrap_err().to_string();
         assert!(error.contains("a link to a directory above it"), "{error}");
     }
-    // A link to another directory is followed.
+    // So is one by way of another directory.
     std::fs::remove_file(folder.path().join("inner/loop")).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(folder.path(), other.path().join("back")).unwrap();
+    std::os::unix::fs::symlink(other.path(), folder.path().join("there")).unwrap();
+    for path in [folder.path(), &glob] {
+        let error = TableFiles::find(path).unwrap_err().to_string();
+        assert!(error.contains("a link to a directory above it"), "{error}");
+    }
+    std::fs::remove_file(folder.path().join("there")).unwrap();
+    // A link to another directory is followed.
     let other = tempfile::tempdir().unwrap();
     write_parquet(&other.path().join("t.parquet"), &stars(10, 3));
     std::os::unix::fs::symlink(other.path(), folder.path().join("linked")).unwrap();
