@@ -16,7 +16,7 @@ pub struct Planned {
     pub commit_after: Option<Duration>,
 }
 
-/// With which a source reports, once, that it has planned.
+/// Lets a source report, once, that it has planned.
 ///
 /// [`Download::respond_planned`](crate::Download::respond_planned) passes it to the source. Dropping
 /// it without a report makes the commit window begin.

@@ -241,26 +241,25 @@ impl Download {
         self,
         info: RequestInfo,
         start: F,
-        mut planning: Option<Planning>,
+        planning: Option<Planning>,
     ) -> Response<DownloadBody>
     where
         F: FnOnce(StreamOptions) -> ChunkReader,
     {
-        let plain_length = self.length.filter(|_| info.coding.is_none());
-        if info.head_only && planning.is_none() {
-            return self.head(info.coding, plain_length, DownloadBody::of_head());
-        }
         let options = self.options.clone().context(info.path);
-        let mut reader = start(options.clone().length(self.length));
-        if let Some(planning) = planning.take_if(|_| info.head_only) {
-            return match plan_only(reader, planning).await {
-                Ok(planned) => {
-                    let length = planned.length.filter(|_| info.coding.is_none());
-                    self.head(info.coding, length, DownloadBody::of_head())
-                }
-                Err(error) => Problem::from(&error).into_response(),
+        if info.head_only {
+            let length = match planning {
+                None => self.length,
+                // Without the promise: the source writes nothing.
+                Some(planning) => match plan_only(start(options), planning).await {
+                    Ok(planned) => planned.length.or(self.length),
+                    Err(error) => return Problem::from(&error).into_response(),
+                },
             };
+            let length = length.filter(|_| info.coding.is_none());
+            return self.head(info.coding, length, DownloadBody::of_head());
         }
+        let mut reader = start(options.clone().length(self.length));
         let length_unwatched = self.length.is_some() && reader.bytes_left() != self.length;
         if let Some(coding) = info.coding {
             reader = coding::encode(reader, coding, options);

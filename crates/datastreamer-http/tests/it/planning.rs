@@ -110,6 +110,21 @@ fn a_length_that_planning_finds_is_in_the_head_of_get_and_head() {
 }
 
 #[test]
+fn a_length_that_is_known_without_planning_is_in_the_head_of_head() {
+    let serving = Setup::HTTP1.serve(|request| {
+        Download::new("text/csv")
+            .length(5)
+            .respond_planned(&request, |options, report| {
+                options.stream_out(move |_| report.done(Planned::default()))
+            })
+    });
+    let mut client = Raw::connect(serving.address());
+    client.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let head = client.read_head();
+    assert_eq!((head.status, head.content_length()), (200, Some(5)));
+}
+
+#[test]
 fn head_takes_a_place() {
     let pool = StreamPool::new(datastreamer::PoolOptions {
         max_active: 1,
