@@ -88,9 +88,9 @@ impl<'a> Builder<'a> {
         let is_own = |route: &&RouteConfig| route.precedence == Precedence::Only;
         let (own, others): (Vec<_>, Vec<_>) = routes.into_iter().partition(is_own);
         own.into_iter().for_each(|route| self.add(route));
-        if let Some(sql) = self.tables.sql() {
-            let added = sql.and_then(|route| self.routes.add(route));
-            self.note(self.tables.sql_origin(), added);
+        if let Some((origin, route)) = self.tables.sql() {
+            let added = route.and_then(|route| self.routes.add(route));
+            self.note(origin, added);
         }
         others.into_iter().for_each(|route| self.add(route));
     }

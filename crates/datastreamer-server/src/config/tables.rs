@@ -131,18 +131,9 @@ impl RowsConfig {
 pub(super) fn resolve(raw: &Raw, origin: &Origin<'_>) -> Result<TablesConfig, Fatal> {
     let databases = raw.databases.iter();
     let databases = databases.map(|(name, raw)| (name.clone(), database(name, raw, origin)));
-    let (engine, rows) = match (engine(&raw.tables, origin), settings(&raw.tables, origin)) {
-        (Ok(engine), Ok(rows)) => (engine, rows),
-        (engine, rows) => {
-            let errors = [engine.err(), rows.err()].into_iter().flatten();
-            return Err(Fatal::Config(
-                errors.flat_map(|error| error.lines()).collect(),
-            ));
-        }
-    };
     Ok(TablesConfig {
-        engine,
-        rows,
+        engine: engine(&raw.tables, origin)?,
+        rows: settings(&raw.tables, origin),
         sql: raw.sql.enabled.then(|| SqlConfig {
             rows_max: raw.sql.max_rows,
             origin: origin.of_setting("sql", "enabled") + " ",
@@ -202,14 +193,13 @@ fn spill_folder(raw: &RawTables, origin: &Origin<'_>) -> Result<Option<PathBuf>,
 }
 
 /// How rows become files.
-fn settings(raw: &RawTables, origin: &Origin<'_>) -> Result<RowSettings, Fatal> {
+fn settings(raw: &RawTables, origin: &Origin<'_>) -> RowSettings {
     let mut writer = WriterOptions::default();
-    if let Some(text) = &raw.parquet_compression {
-        let compression = parse_compression(text);
-        let refuse = |text: String| origin.refuse("tables", "parquet_compression", &text);
-        writer.parquet_compression = compression.map_err(refuse)?;
+    // `check.rs` lets no other names through, here and below.
+    let compression = raw.parquet_compression.as_deref();
+    if let Some(Ok(compression)) = compression.map(parse_compression) {
+        writer.parquet_compression = compression;
     }
-    // `check.rs` lets no other through.
     writer.votable_version = match raw.votable_version.as_deref() {
         Some("1.5") => Version::V1_5,
         _ => Version::V1_4,
@@ -223,10 +213,10 @@ fn settings(raw: &RawTables, origin: &Origin<'_>) -> Result<RowSettings, Fatal> 
     if let Some(folder) = &raw.spill_folder {
         writer.spool_directory = origin.folder.join(folder);
     }
-    Ok(RowSettings {
+    RowSettings {
         writer,
         length_wait: duration(raw.length_wait, DEFAULT_LENGTH_WAIT),
-    })
+    }
 }
 
 /// The connections to a PostgreSQL server.

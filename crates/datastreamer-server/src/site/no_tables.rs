@@ -22,12 +22,7 @@ impl<'a> Tables<'a> {
         match *config {}
     }
 
-    pub(super) fn sql(&mut self) -> Option<Result<Route, String>> {
+    pub(super) fn sql(&mut self) -> Option<(&'a str, Result<Route, String>)> {
         None
-    }
-
-    pub(super) fn sql_origin(&self) -> &'a str {
-        let _ = self.0;
-        ""
     }
 }

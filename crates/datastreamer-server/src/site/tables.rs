@@ -69,21 +69,18 @@ impl<'a> Tables<'a> {
         Ok(self.route(source, config.rows_max))
     }
 
-    /// Makes the route of clients' own queries, if there is to be one.
-    pub(super) fn sql(&mut self) -> Option<Result<Route, String>> {
-        let rows_max = self.config.sql.as_ref()?.rows_max;
-        Some(self.engine().and_then(|engine| {
+    /// Makes the route of clients' own queries, if there is to be one. Also returns what its errors
+    /// begin with.
+    pub(super) fn sql(&mut self) -> Option<(&'a str, Result<Route, String>)> {
+        let config = self.config.sql.as_ref()?;
+        let route = self.engine().and_then(|engine| {
             let sql = RowSource::Sql(ClientSql::new(engine));
-            let source = Source::Rows(Box::new(self.route(sql, rows_max)));
+            let source = Source::Rows(Box::new(self.route(sql, config.rows_max)));
             let mut route = Route::new("sql", source)?;
             route.description = Some("one SELECT over the tables here".into());
             Ok(route)
-        }))
-    }
-
-    /// What the errors of that route begin with.
-    pub(super) fn sql_origin(&self) -> &'a str {
-        self.config.sql.as_ref().map_or("", |sql| &sql.origin)
+        });
+        Some((&config.origin, route))
     }
 
     fn route(&self, source: RowSource, rows_max: Option<u64>) -> RowRoute {
