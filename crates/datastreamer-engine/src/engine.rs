@@ -23,6 +23,11 @@ use datafusion::{
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
         memory_pool::FairSpillPool,
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
+        session_state::SessionStateBuilder,
+    },
+    physical_optimizer::{
+        PhysicalOptimizerRule, aggregate_statistics::AggregateStatistics,
+        optimizer::PhysicalOptimizer,
     },
     prelude::SessionConfig,
 };
@@ -34,6 +39,7 @@ use crate::{
     error::EngineError,
     files::{FileKind, TableFiles},
     fits::FitsTable,
+    from_statistics::{FloatPruning, RowCounts},
     known::Known,
     narrow::Narrowing,
     provider::FileTable,
@@ -170,8 +176,12 @@ impl Engine {
             .unwrap_or(1);
         let environment = environment(&options)?;
         let session = |partitions: usize| {
-            let config = config(partitions, options.memory_bytes);
-            let context = SessionContext::new_with_config_rt(config, Arc::clone(&environment));
+            let state = SessionStateBuilder::new_with_default_features()
+                .with_config(config(partitions, options.memory_bytes))
+                .with_runtime_env(Arc::clone(&environment))
+                .with_physical_optimizer_rules(physical_rules())
+                .build();
+            let context = SessionContext::new_with_state(state);
             for name in UNBOUNDED_FUNCTIONS {
                 context.deregister_udf(name);
             }
@@ -367,6 +377,17 @@ fn limit(frame: DataFrame, offset: u64, rows_max: Option<u64>) -> Result<DataFra
 async fn known_rows(context: &SessionContext, table: &Arc<dyn TableProvider>) -> Option<u64> {
     let plan = table.scan(&context.state(), None, &[], None).await.ok()?;
     Known::of(plan.as_ref()).rows
+}
+
+/// Returns DataFusion's rules, of which one answers aggregates from statistics, and ours in its place.
+fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let from_statistics = AggregateStatistics::new();
+    let rules = PhysicalOptimizer::new().rules.into_iter();
+    let rules = rules.map(|rule| match rule.name() == from_statistics.name() {
+        true => Arc::new(RowCounts::default()) as _,
+        false => rule,
+    });
+    rules.chain([Arc::new(FloatPruning) as _]).collect()
 }
 
 fn config(partitions: usize, memory_bytes: usize) -> SessionConfig {

@@ -25,7 +25,7 @@
 //! `engine.rs` makes a plan. `narrow.rs` makes the logical plan of a URL's parameters, `sql.rs` that
 //! of a text. `provider.rs` or `fits.rs` plans the scan of a table; `files.rs` lists the files,
 //! `columns.rs` and `inferred.rs` read their columns, `file_cache.rs` keeps what was read, `pinned.rs`
-//! detects changed files. `known.rs` computes what is known about rows before they are read.
+//! detects changed files. `from_statistics.rs` keeps plans from taking values from statistics. `known.rs` computes what is known about rows before they are read.
 //! `rows.rs` runs the plan for the caller, and `cancellation.rs` stops it.
 
 mod cancellation;
@@ -36,6 +36,7 @@ mod file_cache;
 mod files;
 mod fits;
 mod footer;
+mod from_statistics;
 mod inferred;
 mod known;
 mod narrow;

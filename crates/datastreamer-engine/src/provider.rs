@@ -224,6 +224,21 @@ async fn columns_of(
     })
 }
 
+/// Makes the statistics of files good for skipping them only. With an exact number of nulls,
+/// DataFusion gives a column whose minimum is its maximum as that constant, without reading it: NaN
+/// and the sign of a zero would be lost, and the bounds of a text may be cut.
+fn for_skipping(group: FileGroup) -> FileGroup {
+    let files = group.into_inner().into_iter().map(|mut file| {
+        if let Some(statistics) = &mut file.statistics {
+            for column in &mut Arc::make_mut(statistics).column_statistics {
+                column.null_count = column.null_count.to_inexact();
+            }
+        }
+        file
+    });
+    FileGroup::new(files.collect())
+}
+
 /// Returns the longest order by which the rows of each file are sorted; `None` if there is none.
 fn common_order(files: &[PartitionedFile]) -> Option<LexOrdering> {
     let mut common: Vec<_> = files.first()?.ordering.as_ref()?.to_vec();
@@ -284,6 +299,7 @@ impl TableProvider for FileTable {
             .iter()
             .filter_map(|group| group.file_statistics(None));
         let statistics = Statistics::try_merge_iter(of_groups, &schema)?;
+        let groups = groups.into_iter().map(for_skipping).collect();
         let source = self.format.file_source(self.schema.clone());
         let store = ObjectStoreUrl::local_filesystem();
         let scan = FileScanConfigBuilder::new(store, source)

@@ -6,4 +6,5 @@ mod known;
 mod narrowing;
 mod queries;
 mod scans;
+mod statistics;
 mod support;

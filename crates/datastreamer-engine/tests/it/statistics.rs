@@ -1,0 +1,206 @@
+//! What a Parquet file says of its values never replaces them.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{
+        Array, ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float16Array, Float32Array,
+        Float64Array, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
+    },
+    compute::cast,
+    datatypes::{ArrowPrimitiveType, DataType, Field, Float16Type, Schema},
+    record_batch::RecordBatch,
+};
+use datastreamer_engine::{Engine, Query};
+use tempfile::TempDir;
+
+use crate::support::{block_on, collect, engine_of, scan, write_parquet};
+
+type F16 = <Float16Type as ArrowPrimitiveType>::Native;
+
+/// An engine with the table `stars` of one Parquet file.
+fn engine_with(columns: Vec<(&str, ArrayRef)>) -> (TempDir, Engine, RecordBatch) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stars.parquet");
+    let fields = columns
+        .iter()
+        .map(|(name, values)| Field::new(*name, values.data_type().clone(), true));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let columns = columns.into_iter().map(|(_, values)| values).collect();
+    let batch = RecordBatch::try_new(schema, columns).unwrap();
+    write_parquet(&path, &batch);
+    let engine = engine_of(&path);
+    (folder, engine, batch)
+}
+
+fn query(engine: &Engine, sql: &str) -> Vec<Vec<Option<String>>> {
+    let rows = block_on(engine.query(&Query::new(sql), None)).unwrap();
+    let batch = collect(rows);
+    let columns = batch.columns().iter();
+    let columns = columns.map(|column| {
+        let column = cast(column, &DataType::Utf8).unwrap();
+        let texts = arrow::array::cast::AsArray::as_string::<i32>(&column).iter();
+        texts.map(|text| text.map(Into::into)).collect()
+    });
+    columns.collect()
+}
+
+fn text(value: &str) -> Option<String> {
+    Some(value.into())
+}
+
+/// The bits of each value, as `NaN` equals nothing and `-0.0` equals `0.0`.
+fn bits(column: &dyn Array) -> Vec<Option<u64>> {
+    let column = cast(column, &DataType::Float64).unwrap();
+    let column = column.as_any().downcast_ref::<Float64Array>().unwrap();
+    column.iter().map(|value| value.map(f64::to_bits)).collect()
+}
+
+#[test]
+fn values_of_a_constant_column_are_read_from_the_file() {
+    let nan = vec![Some(1.0), Some(f64::NAN), Some(1.0)];
+    let zeros = vec![Some(-0.0), Some(-0.0), Some(-0.0)];
+    let with_null = vec![Some(1.5), None, Some(f64::NAN)];
+    let only_nan = vec![Some(f64::NAN), Some(f64::NAN), None];
+    let half = |values: &[Option<f64>]| -> ArrayRef {
+        let values = values.iter().map(|value| value.map(F16::from_f64));
+        Arc::new(values.collect::<Float16Array>())
+    };
+    let single = |values: &[Option<f64>]| -> ArrayRef {
+        let values = values.iter().map(|value| value.map(|value| value as f32));
+        Arc::new(values.collect::<Float32Array>())
+    };
+    let double = |values: &[Option<f64>]| -> ArrayRef {
+        Arc::new(values.iter().copied().collect::<Float64Array>())
+    };
+    let mut columns: Vec<(String, ArrayRef)> = Vec::new();
+    let cases = [("n", nan), ("z", zeros), ("v", with_null), ("o", only_nan)];
+    for (name, values) in &cases {
+        columns.push((format!("{name}16"), half(values)));
+        columns.push((format!("{name}32"), single(values)));
+        columns.push((format!("{name}64"), double(values)));
+    }
+    let columns = columns.iter();
+    let columns = columns.map(|(name, values)| (name.as_str(), Arc::clone(values)));
+    let (_folder, engine, batch) = engine_with(columns.collect());
+    let read = collect(scan(&engine, &[]).unwrap());
+    for (column, values) in batch.columns().iter().enumerate() {
+        let name = batch.schema().field(column).name().clone();
+        assert_eq!(bits(read.column(column)), bits(values), "{name}");
+    }
+}
+
+#[test]
+fn constants_of_every_type_are_read_as_they_are() {
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("i", Arc::new(Int32Array::from(vec![7, 7, 7]))),
+        ("t", Arc::new(StringArray::from(vec!["a", "a", "a"]))),
+        (
+            "long",
+            Arc::new(StringArray::from(vec!["x".repeat(200); 3])),
+        ),
+        ("b", Arc::new(BooleanArray::from(vec![true, true, true]))),
+        ("d", Arc::new(Date32Array::from(vec![19_000; 3]))),
+        ("u", Arc::new(TimestampMicrosecondArray::from(vec![1; 3]))),
+        (
+            "m",
+            Arc::new(
+                Decimal128Array::from(vec![-5_i128; 3])
+                    .with_precision_and_scale(20, 2)
+                    .unwrap(),
+            ),
+        ),
+        ("null", Arc::new(Int64Array::from(vec![None, None, None]))),
+        (
+            "some",
+            Arc::new(Int64Array::from(vec![Some(4), None, Some(4)])),
+        ),
+    ];
+    let (_folder, engine, batch) = engine_with(columns);
+    let read = collect(scan(&engine, &[]).unwrap());
+    assert_eq!(read.columns(), batch.columns());
+}
+
+#[test]
+fn conditions_find_nan_and_zeros_with_and_without_statistics() {
+    // One row group each: numbers and NaN of both signs, in files that exclude NaN from statistics.
+    let negative_nan = f64::from_bits(f64::NAN.to_bits() | 1 << 63);
+    let values = vec![1.0, f64::NAN, negative_nan, -0.0];
+    let (_folder, engine, _) = engine_with(vec![
+        ("f", Arc::new(Float64Array::from(values.clone()))),
+        (
+            "g",
+            Arc::new(Float32Array::from_iter_values(
+                values.iter().map(|value| *value as f32),
+            )),
+        ),
+        ("id", Arc::new(Int64Array::from(vec![1, 2, 3, 4]))),
+    ]);
+    for sql in [
+        // `+ 0` hides the column from the statistics.
+        "f > 5",
+        "f < -5",
+        "f <> 1",
+        "f >= 0",
+        "f <= 0",
+        "f = 0",
+        "f < 0",
+        "f > 0",
+        "NOT f <= 5",
+        "f > 5 OR f < -5",
+        "f NOT IN (1, 2, 3, 4)",
+        "f > -5 AND f < 0.5",
+        "f BETWEEN 0.5 AND 2",
+        "f = 'NaN'::DOUBLE",
+        "f > 5 AND f <= 'NaN'::DOUBLE",
+        "f IN (0.0, 3.0, 4.0, 7.0)",
+        "-0.0 <= f",
+        "abs(f) > 5",
+        "5 < f",
+    ] {
+        for column in ["f", "g"] {
+            let sql = sql.replace('f', column);
+            let hidden = sql.replace(column, &format!("({column} * 1)"));
+            let ids = |condition: &str| {
+                let sql = format!("SELECT id FROM stars WHERE {condition} ORDER BY id");
+                query(&engine, &sql)
+            };
+            assert_eq!(ids(&sql), ids(&hidden), "{sql}");
+        }
+    }
+}
+
+#[test]
+fn the_largest_values_are_found_where_statistics_hide_them() {
+    // Row groups of 1000 rows: the first has larger numbers, only the second has NaN.
+    let mut values = vec![10.0; 1000];
+    values.extend(vec![1.0; 999]);
+    values.push(f64::NAN);
+    let (_folder, engine, _) = engine_with(vec![
+        ("f", Arc::new(Float64Array::from(values))),
+        ("id", Arc::new((0..2000).collect::<Int64Array>())),
+    ]);
+    let first = scan(&engine, &[("order", "f.desc"), ("limit", "1")]).unwrap();
+    let ids = crate::support::ids(&collect(first));
+    assert_eq!(ids.first(), Some(&1999));
+    let sql = "SELECT id FROM stars ORDER BY f DESC LIMIT 1";
+    assert_eq!(query(&engine, sql), [[text("1999")]]);
+    let found = scan(&engine, &[("f", "eq.NaN")]).unwrap();
+    assert_eq!(crate::support::ids(&collect(found)), [1999]);
+    let found = scan(&engine, &[("f", "gt.5"), ("id", "gt.998")]).unwrap();
+    assert_eq!(crate::support::ids(&collect(found)), [999]);
+}
+
+#[test]
+fn aggregates_are_of_the_values() {
+    let (_folder, engine, _) = engine_with(vec![
+        (
+            "f",
+            Arc::new(Float64Array::from(vec![Some(1.0), Some(f64::NAN), None])),
+        ),
+        ("z", Arc::new(Float64Array::from(vec![-0.0, -0.0, -0.0]))),
+    ]);
+    let sql = "SELECT max(f), min(f), count(*), count(f), max(z) FROM stars";
+    let wanted = ["NaN", "1.0", "3", "2", "-0.0"].map(|value| vec![text(value)]);
+    assert_eq!(query(&engine, sql), wanted);
+}
