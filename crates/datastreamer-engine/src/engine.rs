@@ -101,6 +101,9 @@ pub struct EngineOptions {
     pub time_limit: Duration,
     /// Threads that run plans; `None`: one per core. One more thread makes the plans.
     pub threads: Option<usize>,
+    /// Whether values of FITS files that the standard does not allow are errors, rather than read as
+    /// other programs do.
+    pub fits_strict: bool,
 }
 
 impl Default for EngineOptions {
@@ -111,6 +114,7 @@ impl Default for EngineOptions {
             spill_folder: None,
             time_limit: DEFAULT_TIME_LIMIT,
             threads: None,
+            fits_strict: false,
         }
     }
 }
@@ -131,6 +135,7 @@ struct Shared {
     queries: SessionContext,
     tables: RwLock<BTreeMap<String, TableInfo>>,
     time_limit: Duration,
+    fits_strict: bool,
     /// Makes plans. The other threads cannot: each may compute one join for seconds.
     planner: Arc<EngineThreads>,
     /// Runs plans.
@@ -194,6 +199,7 @@ impl Engine {
                 queries: session(threads.max(PARTITIONS_MIN).min(partitions_max)),
                 tables: RwLock::default(),
                 time_limit: options.time_limit,
+                fits_strict: options.fits_strict,
                 planner: Arc::new(EngineThreads::start("planner", 1)?),
                 threads: Arc::new(EngineThreads::start("engine", threads)?),
             }),
@@ -328,7 +334,8 @@ impl Shared {
         notes: &ColumnMetadata,
     ) -> Result<Arc<dyn TableProvider>, EngineError> {
         if files.kind() == FileKind::Fits {
-            return Ok(Arc::new(FitsTable::open(files.clone(), notes).await?));
+            let table = FitsTable::open(files.clone(), notes, self.fits_strict).await?;
+            return Ok(Arc::new(table));
         }
         let threads = self.threads.handle.clone();
         let table = FileTable::open(files.clone(), notes, threads).await?;

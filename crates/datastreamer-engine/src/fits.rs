@@ -45,6 +45,14 @@ pub(crate) struct FitsTable {
     /// Columns of the files, and partitions behind them.
     schema: SchemaRef,
     heads: FileCache<Arc<FitsHead>>,
+    opening: Opening,
+}
+
+/// How files are opened.
+#[derive(Clone, Copy, Debug)]
+struct Opening {
+    /// Values that the standard does not allow are errors.
+    strict: bool,
 }
 
 /// What the header of a file says. The file is closed: a table may have more files than a process
@@ -60,8 +68,9 @@ struct FitsHead {
 }
 
 impl FitsHead {
-    fn read(path: &Path, files: &TableFiles) -> Result<Self, EngineError> {
-        let file = open(path)?;
+    fn read(path: &Path, files: &TableFiles, opening: Opening) -> Result<Self, EngineError> {
+        let file = opening.open(path)?;
+        warn_of_ignored(path, &file);
         let schema = file.schema();
         Ok(Self {
             rows: file.rows(),
@@ -74,8 +83,29 @@ impl FitsHead {
     }
 }
 
-fn open(path: &Path) -> Result<FitsFile, EngineError> {
-    FitsFile::open(path).map_err(|error| EngineError::data(format!("{}: {error}", path.display())))
+impl Opening {
+    fn open(self, path: &Path) -> Result<FitsFile, EngineError> {
+        let file = FitsFile::open(path);
+        let file =
+            file.map_err(|error| EngineError::data(format!("{}: {error}", path.display())))?;
+        Ok(if self.strict { file.strict() } else { file })
+    }
+}
+
+/// Keywords that a message names, at most.
+const NAMED_MAX: usize = 10;
+
+fn warn_of_ignored(path: &Path, file: &FitsFile) {
+    let count = file.ignored().count();
+    if count > 0 {
+        let named: Vec<_> = file.ignored().take(NAMED_MAX).collect();
+        tracing::warn!(
+            path = %path.display(),
+            count,
+            keywords = named.join(", "),
+            "keywords that contradict the FITS standard are ignored"
+        );
+    }
 }
 
 impl FitsTable {
@@ -87,11 +117,13 @@ impl FitsTable {
     pub(crate) async fn open(
         files: TableFiles,
         notes: &ColumnMetadata,
+        strict: bool,
     ) -> Result<Self, EngineError> {
         let mut table = Self {
             files,
             schema: Arc::new(Schema::empty()),
             heads: FileCache::new([]),
+            opening: Opening { strict },
         };
         let heads = table.heads().await?;
         if let Some((_, first)) = heads.first() {
@@ -119,7 +151,9 @@ impl FitsTable {
     /// # Errors
     /// Files that cannot be read, or that have different columns.
     async fn heads(&self) -> Result<Vec<FileAndHead>, EngineError> {
-        let read = |path: PathBuf| async move { FitsHead::read(&path, &self.files).map(Arc::new) };
+        let read = |path: PathBuf| async move {
+            FitsHead::read(&path, &self.files, self.opening).map(Arc::new)
+        };
         let heads = self.heads.get_all(self.files.list()?, read).await?;
         if let Some((first, wanted)) = heads.first() {
             let other = |(_, head): &&FileAndHead| {
@@ -181,6 +215,7 @@ impl TableProvider for FitsTable {
                 None => (0..self.schema.fields().len()).collect(),
             },
             limit: limit.map(|rows| rows as u64),
+            opening: self.opening,
         }))
     }
 }
@@ -191,6 +226,7 @@ pub(crate) struct FitsScan {
     /// The columns to read, as indices into the table's schema.
     columns: Vec<usize>,
     limit: Option<u64>,
+    opening: Opening,
     properties: Arc<PlanProperties>,
 }
 
@@ -225,8 +261,9 @@ impl FitsScan {
 /// Reads files one after the other. Each is open only while its rows are read.
 struct FitsBatches {
     files: std::vec::IntoIter<FileAndHead>,
+    opening: Opening,
     /// The file whose rows are read.
-    reader: Option<(FileAndHead, FitsReader)>,
+    reader: Option<OpenFile>,
     /// The columns to read, as indices into the table's schema.
     columns: Vec<usize>,
     batch_rows: usize,
@@ -235,17 +272,47 @@ struct FitsBatches {
     schema: SchemaRef,
 }
 
+/// A file whose rows are read. When it is dropped, the log counts the values that are not as the
+/// standard says.
+struct OpenFile {
+    file: PinnedFile,
+    head: Arc<FitsHead>,
+    reader: FitsReader,
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        for (column, repaired) in self.reader.repaired() {
+            tracing::warn!(
+                path = %self.file.path.display(),
+                column,
+                logicals_of_1 = repaired.logicals_of_1,
+                logicals_unknown = repaired.logicals_unknown,
+                texts_utf8 = repaired.texts_utf8,
+                texts_latin1 = repaired.texts_latin1,
+                "values that the FITS standard does not allow: a logical value of 1 was read as true, \
+                 an unknown one as null, a text that is not ASCII as UTF-8 or else Latin-1"
+            );
+        }
+    }
+}
+
 impl FitsBatches {
     /// Reads the next batch. **Blocks.**
     fn next(&mut self) -> Result<Option<RecordBatch>, EngineError> {
         loop {
-            if let Some(((file, head), reader)) = &mut self.reader
+            if let Some(OpenFile { file, head, reader }) = &mut self.reader
                 && let Some(batch) = reader.next()
             {
                 let batch =
                     batch.and_then(|batch| complete(&batch, &self.columns, head, &self.schema));
-                return batch.map(Some).map_err(|error| file.error(&error));
+                return batch.map(Some).map_err(|error| match error {
+                    // The reader's own, which Arrow would call external.
+                    ArrowError::ExternalError(error) => file.error(&error),
+                    error => file.error(&error),
+                });
             }
+            self.reader = None;
             let Some((file, head)) = self.files.next().filter(|_| self.left > 0) else {
                 return Ok(None);
             };
@@ -254,9 +321,10 @@ impl FitsBatches {
             let inside = head.schema.fields().len();
             let columns = self.columns.iter().copied();
             let columns: Vec<_> = columns.filter(|column| *column < inside).collect();
-            let reader = open(&file.path)?.reader(Some(&columns), rows, self.batch_rows);
+            let opened = self.opening.open(&file.path)?;
+            let reader = opened.reader(Some(&columns), rows, self.batch_rows);
             let reader = reader.map_err(|error| file.error(&error))?;
-            self.reader = Some(((file, head), reader));
+            self.reader = Some(OpenFile { file, head, reader });
         }
     }
 }
@@ -364,6 +432,7 @@ impl ExecutionPlan for FitsScan {
     ) -> Result<SendableRecordBatchStream> {
         let batches = Box::new(FitsBatches {
             files: self.files.clone().into_iter(),
+            opening: self.opening,
             reader: None,
             columns: self.columns.clone(),
             batch_rows: context.session_config().batch_size(),

@@ -8,7 +8,7 @@ mod read;
 mod systems;
 mod write;
 
-pub use read::{FitsError, FitsFile, FitsReader, TTYPE, TableChoice};
+pub use read::{FitsError, FitsFile, FitsReader, Repaired, TTYPE, TableChoice};
 pub use write::{FitsShape, FitsSpool, FitsSurvey, FitsTable, FitsWriter, SPOOL_BYTES_MAX};
 
 /// Everything in FITS comes in blocks of this many bytes (FITS 4.0, 3.1).

@@ -69,6 +69,7 @@ pub(super) struct RawTables {
     pub(super) parquet_compression: Option<String>,
     pub(super) votable_version: Option<String>,
     pub(super) html_rows: Option<u64>,
+    pub(super) fits_strict: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

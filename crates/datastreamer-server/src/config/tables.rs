@@ -177,6 +177,7 @@ fn engine(raw: &RawTables, origin: &Origin<'_>) -> Result<EngineOptions, Fatal> 
         spill_folder: spill_folder(raw, origin)?,
         time_limit,
         threads: raw.threads.map(Into::into),
+        fits_strict: raw.fits_strict.unwrap_or(defaults.fits_strict),
     })
 }
 

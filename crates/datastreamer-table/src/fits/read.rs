@@ -31,10 +31,12 @@ use self::{
     batch::{Batches, Rows},
     column::Column,
     hdu::Hdu,
+    values::NotStandard,
 };
 
 pub use error::FitsError;
 pub use reader::FitsReader;
+pub use values::Repaired;
 
 /// Metadata of a column that was renamed: its name in the file.
 pub const TTYPE: &str = "fits.ttype";
@@ -78,9 +80,14 @@ pub enum TableChoice<'a> {
 /// EXTNAME stand in the metadata of
 /// [`crate::meta`].
 ///
-/// What the standard does not allow is an error, never a guess: text that is not ASCII, logical
-/// values other than T, F and 0, complex numbers with a scale. Clones share the open file; a file
-/// that is changed meanwhile gives errors or wrong values. Every call **blocks**.
+/// What the standard does not allow, though other programs write it, is read as their readers do: a
+/// logical value of 1 is true, others than T, F and 0 are null; text that is not ASCII is UTF-8 or
+/// else Latin-1; a TNULL that is no integer of its column's type and a TDIM of another number of
+/// elements say nothing. It is counted ([`FitsReader::repaired`], [`FitsFile::ignored`]), or refused:
+/// [`FitsFile::strict`]. Complex numbers with a scale are an error.
+///
+/// Clones share the open file; a file that is changed meanwhile gives errors or wrong values. Every
+/// call **blocks**.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -106,6 +113,7 @@ pub enum TableChoice<'a> {
 pub struct FitsFile {
     table: Arc<Table>,
     schema: SchemaRef,
+    not_standard: NotStandard,
 }
 
 /// A table and where it is.
@@ -144,7 +152,22 @@ impl FitsFile {
         Ok(Self {
             table: Arc::new(table),
             schema: Arc::new(schema),
+            not_standard: NotStandard::Count,
         })
+    }
+
+    /// Makes logical values other than T, F and 0 and texts that are not ASCII errors.
+    #[must_use]
+    pub fn strict(mut self) -> Self {
+        self.not_standard = NotStandard::Refuse;
+        self.schema = Arc::new(metadata::with_ascii(&self.schema));
+        self
+    }
+
+    /// The keywords that contradict the standard or their column's TFORM, and were ignored.
+    pub fn ignored(&self) -> impl Iterator<Item = &str> {
+        let columns = self.table.columns.iter();
+        columns.flat_map(|column| column.ignored.iter().map(String::as_str))
     }
 
     /// The columns, with what is known of them.
@@ -157,8 +180,8 @@ impl FitsFile {
         self.table.rows
     }
 
-    /// The most bytes that a text of this column has, by its place; `None` for other columns, and
-    /// for texts in the heap or in arrays.
+    /// The most bytes that a text of this column has, by its place, if it is ASCII; `None` for other
+    /// columns, and for texts in the heap or in arrays.
     pub fn text_bytes_max(&self, column: usize) -> Option<usize> {
         self.table.columns.get(column)?.text_bytes_max()
     }
@@ -224,6 +247,7 @@ impl FitsFile {
             Arc::clone(&self.table),
             columns,
             Arc::new(schema),
+            self.not_standard,
         ))
     }
 }

@@ -7,51 +7,10 @@ use arrow::{error::ArrowError, record_batch::RecordBatchReader};
 use datastreamer_table::fits::{FitsError, FitsFile};
 use proptest::prelude::*;
 
-use crate::fits_astropy;
-
-const BLOCK: usize = 2880;
-
-/// A file of one table: its cards, and its data.
-fn fits(cards: &[&str], data: &[u8]) -> Vec<u8> {
-    let mut file = header(&[
-        "SIMPLE  =                    T",
-        "BITPIX  =                    8",
-        "NAXIS   =                    0",
-        "EXTEND  =                    T",
-    ]);
-    file.extend(header(cards));
-    file.extend_from_slice(data);
-    file.resize(file.len().next_multiple_of(BLOCK), 0);
-    file
-}
-
-fn header(cards: &[&str]) -> Vec<u8> {
-    let all = cards.iter().chain(&["END"]);
-    let mut header: Vec<u8> = all
-        .flat_map(|card| format!("{card:<80}").into_bytes())
-        .collect();
-    header.resize(header.len().next_multiple_of(BLOCK), b' ');
-    header
-}
-
-/// A table of these rows, columns and heap.
-fn table(row_bytes: u64, rows: u64, heap_bytes: u64, columns: &[&str], data: &[u8]) -> Vec<u8> {
-    let fixed = [
-        "XTENSION= 'BINTABLE'".to_owned(),
-        "BITPIX  = 8".to_owned(),
-        "NAXIS   = 2".to_owned(),
-        format!("NAXIS1  = {row_bytes}"),
-        format!("NAXIS2  = {rows}"),
-        format!("PCOUNT  = {heap_bytes}"),
-        "GCOUNT  = 1".to_owned(),
-        format!("TFIELDS = {}", columns.len()),
-    ];
-    let forms = columns.iter().enumerate();
-    let forms = forms.map(|(place, form)| format!("TFORM{:<3}= '{form}'", place + 1));
-    let cards: Vec<String> = fixed.into_iter().chain(forms).collect();
-    let cards: Vec<&str> = cards.iter().map(String::as_str).collect();
-    fits(&cards, data)
-}
+use crate::{
+    fits_astropy,
+    fits_files::{BLOCK, fits, table},
+};
 
 /// Opens the bytes and reads all rows: what went wrong, if anything did.
 fn read(bytes: &[u8]) -> Result<u64, String> {
@@ -140,14 +99,6 @@ fn sizes_that_no_file_has_are_refused_before_anything_is_allocated() {
 
 #[test]
 fn a_wrong_value_is_named_with_its_row_column_and_byte() {
-    assert_eq!(
-        read(&table(2, 2, 0, &["L", "L"], b"TFTx")).unwrap_err(),
-        "row 1, column \"col2\", byte 5763: 0x78 is no logical value: they are T, F and 0"
-    );
-    assert_eq!(
-        read(&table(4, 2, 0, &["B", "3A"], b"1abc2d\xe9f")).unwrap_err(),
-        "row 1, column \"col2\", byte 5766: 0xe9 is not ASCII"
-    );
     let descriptors = [0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 1, 1, 2, 3, 4];
     assert_eq!(
         read(&table(8, 2, 4, &["PI"], &descriptors)).unwrap_err(),
@@ -225,7 +176,7 @@ fn a_reader_ends_after_its_first_error() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("table.fits");
     fs::write(&path, table(1, 4, 0, &["L"], b"TxTT")).unwrap();
-    let table = FitsFile::open(&path).unwrap();
+    let table = FitsFile::open(&path).unwrap().strict();
     let mut reader = table.reader(None, 0..4, 1).unwrap();
     assert!(reader.next().unwrap().is_ok());
     assert!(reader.next().unwrap().is_err());

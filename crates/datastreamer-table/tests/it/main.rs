@@ -6,7 +6,9 @@
 
 mod fits_astropy;
 mod fits_failures;
+mod fits_files;
 mod fits_headers;
+mod fits_not_standard;
 mod fits_round_trip;
 mod fits_streams;
 mod fits_systems;

@@ -61,6 +61,11 @@ fn tables() -> Section {
         .with(setting("html_rows", ValueType::Integer(0..=i64::MAX as u64)).number(defaults.html_rows_max).about(
             "Rows of an HTML page; browsers become slow with more.",
         ))
+        .with(setting("fits_strict", ValueType::Flag).default("false".into()).about(
+            "Refuses FITS files with logical values other than T, F and 0 or with texts that are not \
+             ASCII. Without it 1 is true, other logical values are null, and such texts are UTF-8 or \
+             else Latin-1; the log has their number.",
+        ))
 }
 
 fn sql() -> Section {

@@ -14,7 +14,7 @@ use super::{
     FitsError, Table,
     column::{Column, Element, Shape},
     heap::{Extent, Heap},
-    values::{Cells, Problem, Values},
+    values::{Cells, NotStandard, Problem, Repaired, Values},
     window::Window,
 };
 
@@ -34,6 +34,9 @@ pub(super) struct Batches {
     block: Vec<u8>,
     heap: Heap,
     extents: Vec<Extent>,
+    not_standard: NotStandard,
+    /// By the places in `columns`.
+    repaired: Vec<Repaired>,
 }
 
 /// What is to be read.
@@ -51,7 +54,12 @@ struct Growing {
 }
 
 impl Batches {
-    pub(super) fn new(table: Arc<Table>, columns: Vec<usize>, schema: SchemaRef) -> Self {
+    pub(super) fn new(
+        table: Arc<Table>,
+        columns: Vec<usize>,
+        schema: SchemaRef,
+        not_standard: NotStandard,
+    ) -> Self {
         let is_in_heap = |place: &usize| {
             let column: &Column = &table.columns[columns[*place]];
             matches!(column.shape, Shape::Heap { present: true, .. })
@@ -59,6 +67,8 @@ impl Batches {
         Self {
             heap_columns: (0..columns.len()).filter(is_in_heap).collect(),
             window: Window::new(&table, &columns),
+            repaired: vec![Repaired::default(); columns.len()],
+            not_standard,
             table,
             columns,
             schema,
@@ -72,10 +82,16 @@ impl Batches {
         &self.schema
     }
 
+    /// What was not as the standard says in the batches so far, by the places of the columns.
+    pub(super) fn repaired(&self) -> &[Repaired] {
+        &self.repaired
+    }
+
     /// Reads the rows, or the first of them.
     pub(super) fn read(&mut self, rows: &Rows) -> Result<RecordBatch, FitsError> {
         let element = |column: &usize| self.table.columns[*column].element;
-        let growing = self.columns.iter().map(element).map(Growing::new);
+        let growing = self.columns.iter().map(element);
+        let growing = growing.map(|element| Growing::new(element, self.not_standard));
         let mut growing: Vec<Growing> = growing.collect();
         let block_rows = (READ_BYTES / self.window.row_bytes.max(1)).max(1) as u64;
         let mut next = rows.range.start;
@@ -94,6 +110,9 @@ impl Batches {
             if count < asked {
                 break;
             }
+        }
+        for (repaired, growing) in self.repaired.iter_mut().zip(&growing) {
+            repaired.add(growing.values.repaired());
         }
         self.finish(growing, (next - rows.range.start) as usize)
     }
@@ -224,9 +243,9 @@ impl Column {
 }
 
 impl Growing {
-    fn new(element: Element) -> Self {
+    fn new(element: Element, not_standard: NotStandard) -> Self {
         Self {
-            values: Values::new(element),
+            values: Values::new(element, not_standard),
             ends: vec![0],
         }
     }

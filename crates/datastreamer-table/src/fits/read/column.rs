@@ -23,6 +23,11 @@ pub(super) struct Column {
     pub(super) bytes: usize,
     pub(super) element: Element,
     pub(super) shape: Shape,
+    /// The axes of the array that a cell is (TDIMn), the one whose index changes fastest first. Of
+    /// texts the first is their length.
+    pub(super) axes: Option<Vec<usize>>,
+    /// Keywords that contradict the column's TFORM, and are ignored.
+    pub(super) ignored: Vec<String>,
 }
 
 /// How an element is read.
@@ -97,8 +102,10 @@ impl Column {
         if is_complex && scaling != Scaling::None {
             return Err(refused("complex numbers with TSCAL or TZERO".to_owned()));
         }
+        let mut ignored = Vec::new();
+        let axes = axes(header, number, &form, &mut ignored);
         let text_bytes = match form.place {
-            Place::Row => text_bytes(header, number, &form),
+            Place::Row => text_bytes(&form, axes.as_deref()),
             Place::Heap { .. } => 0,
         };
         let elements = match form.stored {
@@ -113,7 +120,6 @@ impl Column {
             Place::Row if elements == 1 => Shape::One,
             Place::Row => Shape::Fixed(elements.try_into().map_err(|_| too_wide())?),
         };
-        let null: Option<i64> = header.number(&format!("TNULL{number}"))?;
         Ok(Self {
             number,
             at,
@@ -121,10 +127,12 @@ impl Column {
             element: Element {
                 stored: form.stored,
                 scaling,
-                null: null.filter(|null| form.stored.holds(*null)),
+                null: null(header, number, form.stored, &mut ignored),
                 text_bytes,
             },
             shape,
+            axes,
+            ignored,
             name,
         })
     }
@@ -234,14 +242,53 @@ fn scaling(header: &Header, number: usize, stored: Stored) -> Result<Scaling, Fi
     })
 }
 
-/// How long each text of a cell is: as TFORM says, or the first of TDIM (FITS 4.0, 7.3.2).
-fn text_bytes(header: &Header, number: usize, form: &Form) -> usize {
-    let of_dimensions = || {
-        let text = header.text(&format!("TDIM{number}"))?;
-        let first = text.trim().strip_prefix('(')?.split([',', ')']).next()?;
-        first.trim().parse().ok()
-    };
-    let own = form.text_bytes.or_else(of_dimensions);
-    let fits = |bytes: &usize| *bytes > 0 && *bytes <= form.repeat;
-    own.filter(fits).unwrap_or(form.repeat)
+/// What is stored for null, by TNULL: an integer that the column's type can hold. Nothing else has
+/// a meaning there (FITS 4.0, 7.3.2).
+fn null(header: &Header, number: usize, stored: Stored, ignored: &mut Vec<String>) -> Option<i64> {
+    let keyword = format!("TNULL{number}");
+    let null = header.integer(&keyword).filter(|null| stored.holds(*null));
+    if null.is_none() && header.has(&keyword) {
+        ignored.push(keyword);
+    }
+    null
+}
+
+/// The axes of TDIM, if they are those of all elements of a cell. In the heap each cell has a length
+/// of its own.
+fn axes(
+    header: &Header,
+    number: usize,
+    form: &Form,
+    ignored: &mut Vec<String>,
+) -> Option<Vec<usize>> {
+    let keyword = format!("TDIM{number}");
+    let text = header.text(&keyword)?.trim();
+    let axes = parse_axes(text).filter(|axes| match form.place {
+        Place::Row => {
+            axes.iter()
+                .try_fold(1_usize, |all, axis| all.checked_mul(*axis))
+                == Some(form.repeat)
+        }
+        Place::Heap { .. } => true,
+    });
+    if axes.is_none() {
+        ignored.push(keyword);
+    }
+    axes
+}
+
+fn parse_axes(text: &str) -> Option<Vec<usize>> {
+    let axes = text.strip_prefix('(')?.strip_suffix(')')?.split(',');
+    axes.map(|axis| axis.trim().parse().ok().filter(|axis| *axis > 0))
+        .collect()
+}
+
+/// How long each text of a cell is: as TFORM says, or the first of TDIM (FITS 4.0, 7.3.2). Where the
+/// cell is no multiple of that it is one text: no byte is left out.
+fn text_bytes(form: &Form, axes: Option<&[usize]>) -> usize {
+    let own = form
+        .text_bytes
+        .or(axes.and_then(|axes| axes.first().copied()));
+    own.filter(|bytes| form.repeat.is_multiple_of(*bytes))
+        .unwrap_or(form.repeat)
 }

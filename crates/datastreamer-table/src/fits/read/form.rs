@@ -114,9 +114,9 @@ impl Stored {
     }
 }
 
-/// `w` of `rAw`, or of `rA:SSTRw/nnn`, the convention before it.
+/// `w` of `rAw`, or of `rA:SSTRw`, the convention before it. What `rA:SSTRw/nnn` holds is delimited,
+/// of no fixed length: other readers take the cell for one text, too.
 fn text_bytes(rest: &str) -> Option<usize> {
     let rest = rest.strip_prefix(":SSTR").unwrap_or(rest);
-    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-    rest[..digits].parse().ok().filter(|bytes| *bytes > 0)
+    rest.parse().ok().filter(|bytes| *bytes > 0)
 }

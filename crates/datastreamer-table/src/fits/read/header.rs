@@ -92,7 +92,7 @@ impl Header {
     /// # Errors
     /// A value that is no such number.
     pub(super) fn number<T: FromStr>(&self, keyword: &str) -> Result<Option<T>, FitsError> {
-        let Some(card) = self.cards.get(keyword) else {
+        let Some(card) = self.cards.get(keyword).filter(|card| card.has_value()) else {
             return Ok(None);
         };
         // Fortran's exponents (FITS 4.0, 4.2.4).
@@ -106,6 +106,17 @@ impl Header {
         }
     }
 
+    /// Says whether a keyword has a value.
+    pub(super) fn has(&self, keyword: &str) -> bool {
+        self.cards.get(keyword).is_some_and(Card::has_value)
+    }
+
+    /// The integer of a keyword; `None` also if its value is none.
+    pub(super) fn integer(&self, keyword: &str) -> Option<i64> {
+        let card = self.cards.get(keyword).filter(|card| !card.is_text)?;
+        card.value.parse().ok()
+    }
+
     /// The number of a keyword that must be there.
     pub(super) fn needed<T: FromStr>(&self, keyword: &str) -> Result<T, FitsError> {
         let missing = || self.problem(format!("{keyword} is missing"));
@@ -117,6 +128,13 @@ impl Header {
             byte: self.at,
             problem,
         }
+    }
+}
+
+impl Card {
+    /// Blanks are no value (FITS 4.0, 4.1.2.3).
+    fn has_value(&self) -> bool {
+        self.is_text || !self.value.is_empty()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::meta;
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Schema};
 
 use crate::Metadata;
 
@@ -44,6 +44,31 @@ pub(super) fn schema(header: &Header, columns: &[Column]) -> Schema {
     Schema::new_with_metadata(fields.collect::<Vec<_>>(), known)
 }
 
+/// The schema of a table in which every text that is not ASCII is refused.
+pub(super) fn with_ascii(schema: &Schema) -> Schema {
+    let fields = schema.fields().iter().map(|field| {
+        let field = field.as_ref().clone();
+        match holds_text(field.data_type()) {
+            true => {
+                let mut known = field.metadata().clone();
+                known.insert(meta::CHARSET.to_owned(), "ascii".to_owned());
+                field.with_metadata(known)
+            }
+            false => field,
+        }
+    });
+    Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone())
+}
+
+fn holds_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::List(element) | DataType::FixedSizeList(element, _) => {
+            holds_text(element.data_type())
+        }
+        data_type => *data_type == DataType::Utf8,
+    }
+}
+
 fn of_column(header: &Header, column: &Column) -> Metadata {
     let number = column.number;
     let get = |keyword: &str| header.nonblank_text(&format!("{keyword}{number}"));
@@ -55,31 +80,27 @@ fn of_column(header: &Header, column: &Column) -> Metadata {
         (meta::XTYPE, get("TXTYP")),
         (meta::DESCRIPTION, get("TCOMM").or(comment(header, number))),
         (TTYPE, name.filter(|name| *name != column.name)),
-        (
-            meta::CHARSET,
-            (column.element.stored == Stored::Text).then_some("ascii"),
-        ),
     ];
     let mut known: Metadata = known
         .into_iter()
         .filter_map(|(key, text)| Some((key.to_owned(), text?.to_owned())))
         .collect();
-    let axes = get("TDIM").map(str::to_owned);
-    let axes = match column.element.stored {
-        Stored::Text => axes.and_then(of_texts),
-        _ => axes,
-    };
-    known.extend(axes.map(|axes| (meta::SHAPE.to_owned(), axes)));
+    known.extend(shape(column).map(|axes| (meta::SHAPE.to_owned(), axes)));
     if let Some(null) = column.element.null_value() {
         known.insert(meta::NULL.to_owned(), null.to_string());
     }
     known
 }
 
-/// The axes of an array of texts: the first of TDIM is their length (FITS 4.0, 7.3.2).
-fn of_texts(axes: String) -> Option<String> {
-    let (_, others) = axes.split_once(',')?;
-    Some(format!("({}", others.trim_start()))
+/// The axes of a column's arrays, as text. Of texts the first of TDIM is none (FITS 4.0, 7.3.2).
+fn shape(column: &Column) -> Option<String> {
+    let axes = column.axes.as_deref()?;
+    let axes = match column.element.stored {
+        Stored::Text => &axes[1..],
+        _ => axes,
+    };
+    let axes: Vec<_> = axes.iter().map(usize::to_string).collect();
+    (!axes.is_empty()).then(|| format!("({})", axes.join(",")))
 }
 
 /// What stands behind the column's name.

@@ -8,7 +8,10 @@ use arrow::{
     record_batch::{RecordBatch, RecordBatchReader},
 };
 
-use super::batch::{Batches, Rows};
+use super::{
+    Repaired,
+    batch::{Batches, Rows},
+};
 
 /// Bytes of a batch, about: a few of them are under way in a stream, of which each has a budget of
 /// 64 MB.
@@ -30,6 +33,15 @@ impl FitsReader {
             rows,
             batch_rows: batch_rows.max(1) as u64,
         }
+    }
+
+    /// The columns, by their names, of which some values in the batches so far are not as the standard
+    /// says.
+    pub fn repaired(&self) -> impl Iterator<Item = (&str, &Repaired)> {
+        let fields = self.batches.schema().fields().iter();
+        let all = fields.zip(self.batches.repaired());
+        let all = all.filter(|(_, repaired)| **repaired != Repaired::default());
+        all.map(|(field, repaired)| (field.name().as_str(), repaired))
     }
 }
 

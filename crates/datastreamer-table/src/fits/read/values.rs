@@ -21,12 +21,48 @@ use super::{
     form::Stored,
 };
 
+/// Arrow's offsets of texts are 32 bits.
+const TEXT_BYTES_MAX: usize = i32::MAX as usize;
+
 /// The elements of a column, as they come.
 pub(super) struct Values {
     element: Element,
     elements: Elements,
     /// Bits of those that are not null, where there may be such.
     valid: Option<BooleanBufferBuilder>,
+    not_standard: NotStandard,
+    repaired: Repaired,
+}
+
+/// What is done with logical values and texts that the standard does not allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotStandard {
+    /// They are read as other readers do, and counted.
+    Count,
+    Refuse,
+}
+
+/// How many values of a column were not as the standard says (FITS 4.0, 7.3.3.1), by what was made of
+/// them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Repaired {
+    /// Logical values of 1: true, as astropy (before 7.2) and nom.tam.fits wrote it.
+    pub logicals_of_1: u64,
+    /// Other logical values: null.
+    pub logicals_unknown: u64,
+    /// Texts that are not ASCII: UTF-8.
+    pub texts_utf8: u64,
+    /// Texts that are not UTF-8 either: Latin-1.
+    pub texts_latin1: u64,
+}
+
+impl Repaired {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.logicals_of_1 += other.logicals_of_1;
+        self.logicals_unknown += other.logicals_unknown;
+        self.texts_utf8 += other.texts_utf8;
+        self.texts_latin1 += other.texts_latin1;
+    }
 }
 
 enum Elements {
@@ -64,6 +100,16 @@ pub(super) struct Problem {
     /// The byte in the cell.
     pub(super) at: usize,
     pub(super) text: String,
+}
+
+impl Problem {
+    fn too_much_text() -> Self {
+        Self {
+            cell: 0,
+            at: 0,
+            text: "the texts of the batch take more than 2 GiB".to_owned(),
+        }
+    }
 }
 
 impl<'a> Cells<'a> {
@@ -112,7 +158,7 @@ fn extend<const N: usize, T>(out: &mut Vec<T>, cells: Cells<'_>, read: impl Fn([
 }
 
 impl Values {
-    pub(super) fn new(element: Element) -> Self {
+    pub(super) fn new(element: Element, not_standard: NotStandard) -> Self {
         let other_sign = element.scaling == Scaling::OtherSign;
         let is_linear = matches!(element.scaling, Scaling::Linear { .. });
         let elements = match element.stored {
@@ -140,7 +186,13 @@ impl Values {
             element,
             elements,
             valid: nullable.then(|| BooleanBufferBuilder::new(0)),
+            not_standard,
+            repaired: Repaired::default(),
         }
+    }
+
+    pub(super) fn repaired(&self) -> &Repaired {
+        &self.repaired
     }
 
     /// Appends the elements of cells.
@@ -203,22 +255,26 @@ impl Values {
         }
     }
 
-    /// `T`, `F`, or 0 for null (FITS 4.0, 7.3.3.1).
+    /// `T`, `F`, or 0 for null (FITS 4.0, 7.3.3.1); 1 is taken for true, and what else there may be
+    /// for null.
     fn append_logicals(&mut self, cells: Cells<'_>) -> Result<(), Problem> {
         let (Elements::Bool(out), Some(valid)) = (&mut self.elements, &mut self.valid) else {
             return Ok(());
         };
         for (cell, bytes) in cells.iter().enumerate() {
             for (at, byte) in bytes.iter().enumerate() {
-                if !matches!(byte, b'T' | b'F' | 0) {
+                let is_standard = matches!(byte, b'T' | b'F' | 0);
+                if !is_standard && self.not_standard == NotStandard::Refuse {
                     return Err(Problem {
                         cell,
                         at,
                         text: format!("0x{byte:02x} is no logical value: they are T, F and 0"),
                     });
                 }
-                out.append(*byte == b'T');
-                valid.append(*byte != 0);
+                self.repaired.logicals_of_1 += u64::from(*byte == 1);
+                self.repaired.logicals_unknown += u64::from(!is_standard && *byte != 1);
+                out.append(matches!(byte, b'T' | 1));
+                valid.append(matches!(byte, b'T' | b'F' | 1));
             }
         }
         Ok(())
@@ -243,12 +299,8 @@ impl Values {
             return Ok(());
         };
         let (begun, already) = (bytes.len(), ends.len() - 1);
-        if begun + cells.rows * cells.bytes > i32::MAX as usize {
-            return Err(Problem {
-                cell: 0,
-                at: 0,
-                text: "the texts of the batch take more than 2 GiB".to_owned(),
-            });
+        if begun + cells.rows * cells.bytes > TEXT_BYTES_MAX {
+            return Err(Problem::too_much_text());
         }
         if cells.bytes == 0 {
             ends.extend((0..cells.rows).map(|_| begun as i32));
@@ -284,6 +336,9 @@ impl Values {
         if bytes[begun..].is_ascii() {
             return Ok(());
         }
+        if self.not_standard == NotStandard::Count {
+            return self.decode(begun, already);
+        }
         let texts = ends[already..].windows(2).enumerate();
         let mut not_ascii = texts.filter_map(|(place, ends)| {
             let text = &bytes[ends[0] as usize..ends[1] as usize];
@@ -295,6 +350,38 @@ impl Values {
             })
         });
         not_ascii.next().map_or(Ok(()), Err)
+    }
+
+    /// Decodes the texts from a byte and a place on: UTF-8, or else Latin-1.
+    fn decode(&mut self, begun: usize, already: usize) -> Result<(), Problem> {
+        let Elements::Text { bytes, ends } = &mut self.elements else {
+            return Ok(());
+        };
+        let stored = bytes.split_off(begun);
+        let mut from = 0;
+        for end in &mut ends[already + 1..] {
+            let stored_end = *end as usize - begun;
+            let text = &stored[from..stored_end];
+            from = stored_end;
+            match std::str::from_utf8(text) {
+                Ok(_) => {
+                    self.repaired.texts_utf8 += u64::from(!text.is_ascii());
+                    bytes.extend_from_slice(text);
+                }
+                Err(_) => {
+                    self.repaired.texts_latin1 += 1;
+                    // Unicode begins with the characters of Latin-1.
+                    let text: String = text.iter().copied().map(char::from).collect();
+                    bytes.extend_from_slice(text.as_bytes());
+                }
+            }
+            // Latin-1 takes two bytes in UTF-8.
+            if bytes.len() > TEXT_BYTES_MAX {
+                return Err(Problem::too_much_text());
+            }
+            *end = bytes.len() as i32;
+        }
+        Ok(())
     }
 
     /// Says whether elements are complex numbers.
