@@ -25,6 +25,7 @@ mod shutdown;
 mod support;
 mod tables_asked;
 mod tables_bounds;
+mod tables_differential;
 mod tables_failures;
 mod tables_named;
 mod tables_readers;

@@ -1,0 +1,132 @@
+"""What may differ, and what may be refused: each with its reason. Nothing else may."""
+
+from dataclasses import dataclass
+import math
+import re
+from typing import Callable
+
+import ours
+
+BINARY_TYPES = ("arrow", "arrow-file", "parquet")
+VOTABLES = ("votable", "votable-binary", "votable-binary2")
+JSONS = ("json", "ndjson")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A difference that a format makes necessary."""
+
+    name: str
+    formats: tuple
+    kinds: tuple
+    allows: Callable  # (wanted, found) -> bool
+    reason: str
+
+
+BASES = ("null", "bool", "int", "float32", "float64", "decimal", "text", "bytes", "uuid", "date", "time", "instant")
+
+
+def is_nan(value):
+    return isinstance(value, float) and math.isnan(value)
+
+
+def is_nothing(values):
+    return isinstance(values, list) and all(value in (None, "") or is_nan(value) for value in values)
+
+
+RULES = [
+    Rule("empty text is null", ("tsv", *VOTABLES, "fits"), ("text",), lambda want, found: want in (None, "") and found in (None, ""), "neither TSV nor VOTable nor FITS tells an empty text from none"),
+    Rule("empty list is null", VOTABLES + ("fits",), ("list", "bytes"), lambda want, found: not want and not found, "arrays of no elements stand for null there"),
+    Rule("array of nulls is null", VOTABLES + ("fits",), ("list",), lambda want, found: (is_nothing(want) and found is None) or (want is None and is_nothing(found)), "an array has no null of its own there: its elements are null"),
+    Rule("NaN is null", JSONS + VOTABLES + ("fits",), ("float32", "float64"), lambda want, found: (want is None or is_nan(want)) and (found is None or is_nan(found)), "JSON has no NaN; VOTable and FITS have no other null of a float"),
+    Rule("empty bytes are null", ("tsv",), ("bytes",), lambda want, found: want in (None, b"") and found in (None, b""), "TSV has no empty field other than null"),
+    Rule("blanks at the end", ("fits",), ("text",), lambda want, found: want is not None and found is not None and want.rstrip(" ") == found.rstrip(" "), "FITS pads texts with blanks"),
+    Rule("one column", ("csv",), BASES, lambda want, found: want in (None, "", b"") and found is ours.ALONE, "null and an empty text both have quotes there, as readers skip blank lines"),
+    Rule("only nulls", ("arrow", "arrow-file", "parquet", *VOTABLES, "fits"), ("null",), lambda want, found: want is None and found in (None, ""), "a column of nothing but nulls is text"),
+    Rule("short texts", ("text",), ("text", "list"), lambda want, found: isinstance(found, ours.Plain) and found.text == plain(want) or (found is None and plain(want) == "-"), "text is for people: blanks around values are padding, - is null"),
+    Rule("moved rows", ("text",), (*BASES, "list"), lambda want, found: found is ours.MOVED, "a value that is wider than its column moves the rest of its row"),
+    Rule("shown lists", ("html",), ("list",), lambda want, found: isinstance(found, ours.Shown) and want is not None and found.text == ours.show(want), "pages show lists of texts in brackets, without quotes"),
+    Rule("control characters", ("html",), ("text",), lambda want, found: isinstance(want, str) and isinstance(found, str) and re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", "\ufffd", want) == found, "HTML cannot hold them"),
+    Rule("XML's characters", VOTABLES, ("text",), lambda want, found: isinstance(want, str) and isinstance(found, str) and re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]", "\ufffd", want) == found, "XML 1.0 cannot hold them"),
+]
+
+
+def plain(value):
+    """A text as aligned columns show it."""
+    text = "-" if value is None else ours.show(value)
+    if text is None:
+        return None
+    shown = []
+    for character in text:
+        simple = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(character)
+        is_control = ord(character) < 32 or 127 <= ord(character) < 160
+        shown.append(simple or (f"\\u{{{ord(character):x}}}" if is_control else character))
+    return "".join(shown).strip(" ")
+
+
+NESTED = r"(List|LargeList|FixedSizeList|ListView|LargeListView)\("
+STRUCTURED = r"(Struct|Map|Duration|Interval|Union)\("
+# What has no fixed size, and so no array.
+LONG = r"(Utf8|LargeUtf8|Utf8View|Binary|LargeBinary|BinaryView|FixedSizeBinary|Timestamp|Date|Time|Decimal|List|LargeList|FixedSizeList|Struct|Map|Duration|Interval|Union|UInt64|Null|Dictionary)"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A refusal that is right: what the line says, of which formats, and why. `of` says of which
+    values, where the line names a row and a column."""
+
+    says: str
+    formats: tuple  # () for all
+    reason: str
+    of: Callable = None
+
+
+def anywhere(is_so):
+    """Says whether a value, or one within it, is so."""
+
+    def holds(value):
+        if isinstance(value, (list, tuple)):
+            return any(map(holds, value))
+        return any(map(holds, value.values())) if isinstance(value, dict) else is_so(value)
+
+    return holds
+
+
+is_infinite = anywhere(lambda value: isinstance(value, float) and math.isinf(value))
+is_not_printable = anywhere(lambda value: isinstance(value, str) and re.search(r"[^ -~]", value) is not None)
+is_null = anywhere(lambda value: value is None)
+is_a_magic_null = anywhere(lambda value: value in (255, -(2**15), -(2**31), -(2**63)))
+is_long = anywhere(lambda value: isinstance(value, int) and value >= 2**63)
+
+REFUSALS = [
+    Refusal(rf"(CSV|TSV) cannot hold ({NESTED}|{STRUCTURED})", ("csv", "tsv"), "no two readers agree on lists and structs in fields"),
+    Refusal(r'Parquet cannot hold .*(\(s\)|\(s, "|Date64|Decimal\d+\(\d+, -|Interval|Duration|RunEndEncoded)', ("parquet",), "Parquet has neither seconds nor intervals of months, and what is within lists and structs is not cast"),
+    Refusal(rf"JSON cannot hold .*{STRUCTURED}", JSONS, "structs, maps and lengths of time have no agreed form in records"),
+    Refusal(rf"(HTML|text) cannot hold .*{STRUCTURED}", ("html", "text"), "structs, maps and lengths of time are not shown"),
+    Refusal(rf"VOTable cannot hold ({STRUCTURED}|{NESTED}.*{LONG})", VOTABLES, "VOTable has arrays of numbers and of booleans only"),
+    Refusal(rf"FITS cannot hold ({STRUCTURED}|{NESTED}.*{LONG})", ("fits",), "FITS has arrays of numbers and of booleans only"),
+    Refusal(r"FITS holds ASCII names only", ("fits",), "FITS 4.0, 7.3.2"),
+    Refusal(r"an Arrow file cannot hold (Struct|Map|\w*List\w*)\(.*Dictionary.*, whose dictionary may change", ("arrow-file",), "an Arrow file has one dictionary only, and only a column's becomes its values"),
+    Refusal(r"JSON has no infinity", JSONS, "RFC 8259, 6", is_infinite),
+    Refusal(r"FITS holds printable ASCII only", ("fits",), "FITS 4.0, 3.2", is_not_printable),
+    Refusal(r"a list's element is null, and no value stands for it", VOTABLES + ("fits",), "arrays have no mask", is_null),
+    Refusal(r"the value is the one that stands for null", ("votable-binary",), "BINARY has nulls by value only", is_a_magic_null),
+    Refusal(r"the value is null, and none stands for it", ("votable-binary",), "BINARY has no null of a fixed array", is_null),
+    Refusal(r"the list's element is too large for long", VOTABLES, "VOTable has no unsigned integers of 64 bits", is_long),
+]
+
+
+def refusal(form, line, truth):
+    """The refusal that a line is, or None. `truth` are the columns that were asked for."""
+    for one in REFUSALS:
+        if (not one.formats or form in one.formats) and re.search(one.says, line) and (one.of is None or is_of(one, line, truth)):
+            return one
+    return None
+
+
+def is_of(refusal, line, truth):
+    place = re.search(r'row (\d+), column "((?:[^"\\]|\\.)*)"', line)
+    if not place:
+        return False
+    values = [column.values for column in truth or [] if column.name == place[2]]
+    return any(int(place[1]) < len(column) and refusal.of(column[int(place[1])]) for column in values)

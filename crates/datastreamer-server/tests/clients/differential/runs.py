@@ -1,0 +1,102 @@
+"""Asks the program for a case in a format, judges the answer, and counts what was found."""
+
+from collections import Counter
+import re
+
+import compare
+import ours
+import rules
+
+# Each of a file's formats is a run of the program.
+TIMED_OUT = ours.TIMED_OUT
+
+
+class Run:
+    """What a program did with all cases so far."""
+
+    def __init__(self, program):
+        self.program = program
+        self.files, self.compared, self.values = Counter(), Counter(), 0
+        self.differences, self.refusals, self.allowed = Counter(), Counter(), Counter()
+        self.problems = []
+
+    def form(self, what, case, form, answer=None):
+        """Judges a case in a format. `answer` is what `ask` has given, if it was asked already."""
+        columns, refused, output = answer or self.ask(case, form)
+        for line in refused:
+            self.refused(what, case, form, line, 7)
+        if output.code != 0:
+            self.refused(what, case, form, output.stderr.strip(), output.code)
+            return None
+        try:
+            if columns is None:
+                found = ours.read(form, output.stdout, [])
+                differences = case.check(found)
+            else:
+                found = ours.read(form, output.stdout, columns)
+                differences = compare.compare(form, columns, found, self.allowed)
+        except Exception as error:
+            self.problem(what, case, f"{form}: cannot be read: {type(error).__name__}", str(error))
+            return None
+        self.compared[form] += 1
+        self.values += sum(len(column.values) for column in found)
+        for one in differences:
+            place = f"column {one.column!r}" + ("" if one.row is None else f", row {one.row}")
+            self.problem(what, case, f"{form}: {one.kind}", f"{place}: wanted {one.wanted}, found {one.found}")
+        return found
+
+    def ask(self, case, form):
+        """Runs the program; of a table with columns that the format refuses, asks for the others."""
+        refused, left = [], case.truth
+        while True:
+            output = ours.run(self.program, arguments(case, form, left if refused else None))
+            column = refused_column(output)
+            names = [one.name for one in left or []]
+            if column not in names or len(names) == 1 or not all(map(is_selectable, names)):
+                return left, refused, output
+            refused.append(output.stderr.strip())
+            left = [one for one in left if one.name != column]
+
+    def refused(self, what, case, form, line, code):
+        self.refusals[f"{form}: {gist(line)}"] += 1
+        is_clear = code > 0 and len(line.splitlines()) == 1 and "panic" not in line
+        if not is_clear or rules.refusal(form, line, case.truth) is None:
+            how = f"exit code {code}" if code > 0 else "no answer in time" if code == TIMED_OUT else f"signal {-code}"
+            self.problem(what, case, f"{form}: refused: {gist(line)}", f"{how}: {line[:600]}")
+
+    def problem(self, what, case, kind, detail):
+        self.differences[kind] += 1
+        self.problems.append(f"{what}: {kind}\n  {detail} [{case.settings}]")
+
+    def report(self, seconds):
+        for title in ("files", "compared", "allowed", "refusals", "differences"):
+            print(f"\n{title}:")
+            for what, count in getattr(self, title).most_common():
+                print(f"  {count:7} {what}")
+        print(f"{sum(self.files.values())} files, {sum(self.compared.values())} comparisons, {self.values} values are equal but for {len(self.problems)} problems, in {seconds:.0f} s")
+
+
+def arguments(case, form, columns):
+    """Behind `cat`: the format, and the columns if not all are asked for."""
+    first, *rest = map(str, case.arguments)
+    query = f"?format={form}"
+    if columns is not None:
+        query += "&select=" + ",".join(column.name for column in columns)
+    return [first + query, *rest]
+
+
+def is_selectable(name):
+    return re.fullmatch(r"[A-Za-z0-9_]+", name)
+
+
+def refused_column(output):
+    match = re.search(r'column "((?:[^"\\]|\\.)*)"', output.stderr)
+    return match[1] if match and output.code != 0 else None
+
+
+def gist(line):
+    """A message without names, places and what is within types."""
+    line = re.sub(r"(/[\w.=%+-]+)+(\?\S*)?", "PATH", line)
+    line = re.sub(r'"[^"]*"|`[^`]*`', '""', line)
+    line = re.sub(r"cannot hold (\w+).*", r"cannot hold \1", line)
+    return re.sub(r"\b\d+\b", "N", line).removeprefix("datastreamer: ")[:160]

@@ -1,0 +1,24 @@
+//! Files that are made at random, read by the program in its formats, and compared value by value
+//! with what other readers have of them: `tests/clients/differential`. `scripts/differential` makes
+//! thousands.
+
+use std::time::Duration;
+
+use crate::support::scratch::Scratch;
+use crate::support::{program, tools};
+
+/// Some twenty runs of the program.
+const SELF_TEST_LIMIT: Duration = Duration::from_secs(90);
+
+#[test]
+fn the_comparison_finds_every_planted_difference() {
+    let scratch = Scratch::new("differential");
+    let mut python = tools::python();
+    python
+        .arg(tools::client_script("differential/selftest.py"))
+        .arg(program::command(&[]).get_program())
+        .current_dir(scratch.path());
+    let said = program::finish_within(python, SELF_TEST_LIMIT);
+    assert_eq!(said.code, Some(0), "{}\n{}", said.text(), said.stderr);
+    assert!(said.text().contains(" planted, 0 missed"));
+}
