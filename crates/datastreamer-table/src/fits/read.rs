@@ -1,13 +1,14 @@
-//! Rows of FITS binary tables (FITS 4.0, 7.3), read at their places in the file.
+//! Rows of FITS tables (FITS 4.0, 7.2 and 7.3), read at their places in the file.
 //!
 //! [`FitsFile`] owns an open table; what reads it shares the file. `hdu.rs` finds the table,
-//! `header.rs` reads cards, `form.rs` and `column.rs` decide what columns become, `metadata.rs` and
-//! `systems.rs` what is known of them; `window.rs` reads rows, `heap.rs` what they refer to,
+//! `header.rs` reads cards, `form.rs` and `column.rs` decide what columns become, `ascii.rs` those of
+//! ASCII tables, `metadata.rs` and `systems.rs` what is known of them; `window.rs` reads rows, `heap.rs` what they refer to,
 //! `values.rs` turns bytes into Arrow's buffers, and `batch.rs` and `reader.rs` put batches
 //! together.
 //!
 //! Whatever a header states, nothing is allocated before it is checked against the file's length.
 
+mod ascii;
 mod batch;
 mod column;
 mod error;
@@ -47,7 +48,7 @@ const READ_BYTES_MAX: u64 = 1 << 30;
 /// Which of a file's tables is meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TableChoice<'a> {
-    /// The first binary table that is no compressed image.
+    /// The first table that is no compressed image.
     #[default]
     First,
     /// The first with this name (EXTNAME), in letters of either case.
@@ -56,7 +57,7 @@ pub enum TableChoice<'a> {
     Number(usize),
 }
 
-/// Reads a binary table of a FITS file.
+/// Reads a table of a FITS file, binary or ASCII.
 ///
 /// Columns become Arrow's by their TFORM:
 ///
@@ -72,6 +73,8 @@ pub enum TableChoice<'a> {
 /// | rAw, A with TDIM | fixed-size list of Utf8 |
 /// | a repeat count other than 1 | fixed-size list |
 /// | P, Q | list; of A Utf8 |
+/// | in ASCII tables: Aw; I4, I9, Iw | Utf8; Int16, Int32, Int64: the smallest that holds w digits |
+/// | Fw.d, Ew.d, Dw.d | Float64; blanks are null |
 ///
 /// A stored TNULL is null, in arrays too. Names that are missing become `colN`, those that come
 /// again get `_2`, `_3` (see [`TTYPE`]). Units, UCDs (TUCDn), utypes (TUTYPn), xtypes (TXTYPn),
@@ -130,7 +133,7 @@ struct Table {
 }
 
 impl FitsFile {
-    /// Opens the first binary table of a file.
+    /// Opens the first table of a file.
     ///
     /// # Errors
     /// See [`open_table`](Self::open_table).
@@ -138,7 +141,7 @@ impl FitsFile {
         Self::open_table(path, TableChoice::First)
     }
 
-    /// Opens a binary table of a file: what stands before it is skipped, and must be complete.
+    /// Opens a table of a file: what stands before it is skipped, and must be complete.
     ///
     /// # Errors
     /// A file that cannot be read, is not FITS or is truncated; no such table, with the list of those
@@ -270,7 +273,11 @@ impl Table {
             let text = "a table has BITPIX = 8, NAXIS = 2 and GCOUNT = 1".to_owned();
             return Err(header.problem(text));
         }
-        let columns = column::columns(header, metadata::names(header, fields))?;
+        let names = metadata::names(header, fields);
+        let columns = match hdu.is_ascii() {
+            true => ascii::columns(header, names)?,
+            false => column::columns(header, names)?,
+        };
         let (row_bytes, rows): (usize, u64) = (header.needed("NAXIS1")?, header.needed("NAXIS2")?);
         if row_bytes == 0 && rows > 0 {
             return Err(header.problem(format!("{rows} rows of 0 bytes")));

@@ -66,6 +66,7 @@ fn every_kind_of_column_reads_as_astropy_reads_it() {
         "heap",
         "wide_heap",
         "wide_rows",
+        "ascii",
     ];
     compare(names.map(|name| {
         let file = directory.path().join(format!("{name}.fits"));
@@ -103,6 +104,12 @@ fn columns_have_the_types_that_are_promised() {
     );
     assert_eq!(types("heap.fits")[2], "List(non-null Int16)");
     assert_eq!(types("texts.fits")[2], "FixedSizeList(2 x Utf8)");
+    assert_eq!(
+        types("ascii.fits"),
+        [
+            "Int16", "Utf8", "Int32", "Int64", "Int64", "Float64", "Float64", "Float64"
+        ]
+    );
 }
 
 #[test]
@@ -160,18 +167,15 @@ fn a_table_is_found_by_its_name_or_its_number_and_images_are_passed_over() {
     let refused = |choice| FitsFile::open_table(&file, choice).unwrap_err().to_string();
     assert_eq!(
         refused(TableChoice::Name("three")),
-        "no binary table \"three\": there are 1 (COMPRESSED), 2 (ONE), 3 (TWO)"
+        "no table \"three\": there are 1 (COMPRESSED), 2 (ONE), 3 (TWO)"
     );
-    assert_eq!(
-        refused(TableChoice::Number(0)),
-        "extension 0 is no binary table"
-    );
+    assert_eq!(refused(TableChoice::Number(0)), "extension 0 is no table");
 }
 
 #[test]
 fn any_rows_and_columns_are_the_same_as_in_the_whole() {
     let directory = written();
-    for name in ["numbers", "heap", "texts", "wide_rows"] {
+    for name in ["numbers", "heap", "texts", "wide_rows", "ascii"] {
         let table = FitsFile::open(&directory.path().join(format!("{name}.fits"))).unwrap();
         let (all, rows) = (whole(&table, 100), table.rows());
         let last = all.num_columns() - 1;

@@ -89,7 +89,7 @@ impl Batches {
 
     /// Reads the rows, or the first of them.
     pub(super) fn read(&mut self, rows: &Rows) -> Result<RecordBatch, FitsError> {
-        let element = |column: &usize| self.table.columns[*column].element;
+        let element = |column: &usize| self.table.columns[*column].element.clone();
         let growing = self.columns.iter().map(element);
         let growing = growing.map(|element| Growing::new(element, self.not_standard));
         let mut growing: Vec<Growing> = growing.collect();

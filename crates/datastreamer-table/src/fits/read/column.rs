@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, Field};
 
 use super::{
     FitsError,
+    ascii::Ascii,
     form::{Form, Place, Stored},
     header::Header,
 };
@@ -31,7 +32,7 @@ pub(super) struct Column {
 }
 
 /// How an element is read.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Element {
     pub(super) stored: Stored,
     pub(super) scaling: Scaling,
@@ -39,6 +40,8 @@ pub(super) struct Element {
     pub(super) null: Option<i64>,
     /// Of a text in the row: its bytes. In the heap a cell is one text.
     pub(super) text_bytes: usize,
+    /// Of an ASCII table: how its text is read.
+    pub(super) ascii: Option<Ascii>,
 }
 
 /// What is done with a stored number (TSCALn, TZEROn).
@@ -129,6 +132,7 @@ impl Column {
                 scaling,
                 null: null(header, number, form.stored, &mut ignored),
                 text_bytes,
+                ascii: None,
             },
             shape,
             axes,
@@ -188,7 +192,11 @@ impl Element {
     }
 
     pub(super) fn is_nullable(&self) -> bool {
-        matches!(self.stored, Stored::Logical | Stored::Text) || self.null.is_some()
+        let may_be_blank = self
+            .ascii
+            .as_ref()
+            .is_some_and(|ascii| ascii.null.is_some() || self.stored == Stored::Double);
+        matches!(self.stored, Stored::Logical | Stored::Text) || self.null.is_some() || may_be_blank
     }
 
     /// The value that stands for null, as it is after the offset; `None` for other than integers.
@@ -233,11 +241,20 @@ fn scaling(header: &Header, number: usize, stored: Stored) -> Result<Scaling, Fi
     if matches!(stored, Stored::Logical | Stored::Bit | Stored::Text) {
         return Ok(Scaling::None);
     }
+    Ok(match linear(header, number)? {
+        Scaling::Linear { scale: 1.0, zero } if stored.zero_of_other_sign() == Some(zero) => {
+            Scaling::OtherSign
+        }
+        scaling => scaling,
+    })
+}
+
+/// What TSCAL and TZERO say, whatever the type.
+pub(super) fn linear(header: &Header, number: usize) -> Result<Scaling, FitsError> {
     let scale = header.number(&format!("TSCAL{number}"))?.unwrap_or(1.0);
     let zero = header.number(&format!("TZERO{number}"))?.unwrap_or(0.0);
     Ok(match (scale, zero) {
         (1.0, 0.0) => Scaling::None,
-        (1.0, zero) if stored.zero_of_other_sign() == Some(zero) => Scaling::OtherSign,
         _ => Scaling::Linear { scale, zero },
     })
 }

@@ -46,9 +46,9 @@ pub(super) fn find(
         at = hdu.data_at + hdu.data_bytes.next_multiple_of(BLOCK_BYTES);
     }
     let asked = match choice {
-        TableChoice::First => "no binary table".to_owned(),
+        TableChoice::First => "no table".to_owned(),
         TableChoice::Number(number) => format!("no extension {number}"),
-        TableChoice::Name(name) => format!("no binary table {name:?}"),
+        TableChoice::Name(name) => format!("no table {name:?}"),
     };
     let there = match seen.is_empty() {
         true => "there are none".to_owned(),
@@ -100,7 +100,15 @@ impl Hdu {
     }
 
     fn is_table(&self) -> bool {
-        matches!(self.header.text("XTENSION"), Some("BINTABLE" | "A3DTABLE"))
+        matches!(
+            self.header.text("XTENSION"),
+            Some("BINTABLE" | "A3DTABLE" | "TABLE")
+        )
+    }
+
+    /// Says whether the rows are text.
+    pub(super) fn is_ascii(&self) -> bool {
+        self.header.text("XTENSION") == Some("TABLE")
     }
 
     fn is_chosen(&self, choice: TableChoice<'_>) -> bool {
@@ -118,7 +126,7 @@ impl Hdu {
     fn readable(self) -> Result<Self, FitsError> {
         let number = self.number;
         if !self.is_table() {
-            let text = format!("extension {number} is no binary table");
+            let text = format!("extension {number} is no table");
             return Err(FitsError::NoTable(text));
         }
         if self.header.is_true("ZTABLE") {

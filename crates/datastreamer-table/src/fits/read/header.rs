@@ -111,6 +111,12 @@ impl Header {
         self.cards.get(keyword).is_some_and(Card::has_value)
     }
 
+    /// The value of a keyword as text, whether or not it is one.
+    pub(super) fn value(&self, keyword: &str) -> Option<&str> {
+        let card = self.cards.get(keyword).filter(|card| card.has_value())?;
+        Some(card.value.as_str())
+    }
+
     /// The integer of a keyword; `None` also if its value is none.
     pub(super) fn integer(&self, keyword: &str) -> Option<i64> {
         let card = self.cards.get(keyword).filter(|card| !card.is_text)?;

@@ -17,6 +17,7 @@ use arrow::{
 };
 
 use super::{
+    ascii::Ascii,
     column::{Element, Scaling},
     form::Stored,
 };
@@ -197,6 +198,9 @@ impl Values {
 
     /// Appends the elements of cells.
     pub(super) fn append(&mut self, cells: Cells<'_>) -> Result<(), Problem> {
+        if let Some(ascii) = self.element.ascii.clone() {
+            return self.append_ascii(cells, &ascii);
+        }
         match self.element.stored {
             Stored::Logical => return self.append_logicals(cells),
             Stored::Bit => self.append_bits(cells),
@@ -253,6 +257,58 @@ impl Values {
             Stored::Float => extend(out, cells, |b| scaled(f32::from_be_bytes(b).into())),
             _ => extend(out, cells, |b| scaled(f64::from_be_bytes(b))),
         }
+    }
+
+    /// Fields of an ASCII table.
+    fn append_ascii(&mut self, cells: Cells<'_>, ascii: &Ascii) -> Result<(), Problem> {
+        if self.element.stored == Stored::Text {
+            self.append_texts(cells)?;
+        }
+        let places = self.valid.as_ref().map_or(0, BooleanBufferBuilder::len);
+        for (place, cell) in cells.iter().enumerate() {
+            let field = trimmed(cell);
+            let is_null = ascii.is_null(field);
+            match (&mut self.valid, self.element.stored) {
+                (Some(valid), Stored::Text) if is_null => {
+                    valid.set_bit(places - cells.rows + place, false);
+                }
+                (_, Stored::Text) => {}
+                _ => self
+                    .append_number(field, is_null, ascii)
+                    .map_err(|text| Problem {
+                        cell: place,
+                        at: 0,
+                        text,
+                    })?,
+            }
+        }
+        Ok(())
+    }
+
+    fn append_number(&mut self, field: &[u8], is_null: bool, ascii: &Ascii) -> Result<(), String> {
+        let (mut integer, mut real) = (0, None);
+        match self.element.stored {
+            _ if is_null => {}
+            Stored::Double => real = ascii.real(field)?,
+            _ => integer = Ascii::integer(field)?,
+        }
+        let is_null = is_null || self.element.stored == Stored::Double && real.is_none();
+        if let Some(valid) = &mut self.valid {
+            valid.append(!is_null);
+        }
+        let number = real.unwrap_or(integer as f64);
+        match (&mut self.elements, self.element.scaling) {
+            (Elements::F64(out), Scaling::Linear { scale, zero }) => {
+                out.push(number * scale + zero);
+            }
+            (Elements::F64(out), _) => out.push(number),
+            // As many digits as the type of the column has room for.
+            (Elements::I16(out), _) => out.push(integer as i16),
+            (Elements::I32(out), _) => out.push(integer as i32),
+            (Elements::I64(out), _) => out.push(integer),
+            _ => {}
+        }
+        Ok(())
     }
 
     /// `T`, `F`, or 0 for null (FITS 4.0, 7.3.3.1); 1 is taken for true, and what else there may be
@@ -451,6 +507,16 @@ fn nul_in(text: &[u8]) -> Option<usize> {
     }
     let in_rest = rest.iter().position(|byte| *byte == 0)?;
     Some(8 * words.len() + in_rest)
+}
+
+/// A field of an ASCII table without the blanks around it. Some writers fill with NUL.
+fn trimmed(field: &[u8]) -> &[u8] {
+    let is_filler = |byte: &u8| matches!(byte, b' ' | 0);
+    let begin = field.iter().position(|byte| !is_filler(byte));
+    let end = field.iter().rposition(|byte| !is_filler(byte));
+    begin
+        .zip(end)
+        .map_or(&[], |(begin, end)| &field[begin..=end])
 }
 
 fn primitive<T: ArrowPrimitiveType>(
