@@ -30,6 +30,7 @@ use datafusion::{
 use datastreamer_table::{
     column_metadata::ColumnMetadata,
     fits::{FitsFile, FitsReader},
+    meta,
 };
 use futures_util::stream;
 use tokio::task::{self, JoinHandle};
@@ -128,12 +129,9 @@ impl FitsTable {
         let heads = table.heads().await?;
         if let Some((_, first)) = heads.first() {
             let mut fields: Vec<_> = first.schema.fields().iter().cloned().collect();
-            // A column that is nullable in one file is nullable in the table.
             for (_, head) in &heads {
                 for (field, other) in fields.iter_mut().zip(head.schema.fields()) {
-                    if other.is_nullable() && !field.is_nullable() {
-                        *field = Arc::new(field.as_ref().clone().with_nullable(true));
-                    }
+                    *field = of_both(field, other);
                 }
             }
             table.files.check_columns(&first.schema)?;
@@ -166,6 +164,20 @@ impl FitsTable {
         }
         Ok(heads)
     }
+}
+
+/// A column that is nullable in one file is nullable in the table, and lists of texts are as wide as the
+/// widest.
+fn of_both(field: &FieldRef, other: &FieldRef) -> FieldRef {
+    let is_nullable = field.is_nullable() || other.is_nullable();
+    let width = meta::width(field).max(meta::width(other));
+    if is_nullable == field.is_nullable() && width == meta::width(field) {
+        return Arc::clone(field);
+    }
+    let mut known = field.metadata().clone();
+    known.extend(width.map(|width| (meta::WIDTH.to_owned(), width.to_string())));
+    let field = field.as_ref().clone().with_nullable(is_nullable);
+    Arc::new(field.with_metadata(known))
 }
 
 fn same_columns(ones: &[FieldRef], others: &[FieldRef]) -> bool {

@@ -28,6 +28,9 @@ pub const CHARSET: &str = "charset";
 /// Column of fixed-size lists: the lengths of the axes of its arrays, the one whose index changes
 /// fastest first, as `(3,2)` (FITS 4.0, 7.3.2: TDIMn).
 pub const SHAPE: &str = "shape";
+/// Column of lists of texts: the most bytes that a text has, in UTF-8. FITS and VOTable have each text
+/// of an array in a place of this width.
+pub const WIDTH: &str = "width";
 /// Column: the coordinate system, as `ICRS`.
 pub const COOSYS: &str = "coosys";
 /// Column with [`COOSYS`]: the equinox of its axes, where it is not the usual one of the system, as
@@ -43,7 +46,7 @@ pub const REFPOSITION: &str = "refposition";
 pub const TIMEORIGIN: &str = "timeorigin";
 
 /// All keys.
-pub const KEYS: [&str; 15] = [
+pub const KEYS: [&str; 16] = [
     DESCRIPTION,
     NAME,
     UNIT,
@@ -53,6 +56,7 @@ pub const KEYS: [&str; 15] = [
     NULL,
     CHARSET,
     SHAPE,
+    WIDTH,
     COOSYS,
     EQUINOX,
     EPOCH,
@@ -71,6 +75,12 @@ pub fn of_column<'a>(field: &'a Field, key: &str) -> Option<&'a str> {
 pub fn of_table<'a>(schema: &'a Schema, key: &str) -> Option<&'a str> {
     let text = schema.metadata().get(key)?.as_str();
     (!text.is_empty()).then_some(text)
+}
+
+/// The [`WIDTH`] of a column, which is at least 1.
+pub fn width(field: &Field) -> Option<usize> {
+    let width: usize = of_column(field, WIDTH)?.trim().parse().ok()?;
+    Some(width.max(1))
 }
 
 /// The axes of a column's arrays of so many elements; `None` where there is but one, or

@@ -72,6 +72,7 @@ pub struct VotableOptions {
 /// | Timestamp, Date | char with xtype `timestamp`, in UTC without a zone |
 /// | Time | char |
 /// | FixedSizeList, List of booleans, numbers | the same with an arraysize, unless it is 1 |
+/// | the same of texts | char or unicodeChar, as `8x3` or `8x*`: the [`WIDTH`](super::meta::WIDTH) must be known |
 ///
 /// In lists UInt64 is long: an element that is too large fails the write, with its row and column.
 ///

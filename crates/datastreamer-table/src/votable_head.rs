@@ -140,6 +140,7 @@ fn of_field(field: Node<'_, '_>, systems: &HashMap<&str, Metadata>) -> Metadata 
         (meta::UTYPE, attribute(field, "utype")),
         (meta::XTYPE, attribute(field, "xtype")),
         (meta::SHAPE, shape(field)),
+        (meta::WIDTH, width(field)),
         (meta::NULL, null),
         (meta::DESCRIPTION, description(field)),
     ]);
@@ -149,12 +150,27 @@ fn of_field(field: Node<'_, '_>, systems: &HashMap<&str, Metadata>) -> Metadata 
     }
 }
 
-/// The axes of arrays, of which there are several and none varies. In VOTable a text is one, too.
+/// The axes of arrays, of which there are several and none varies. In VOTable a text is one, too: of
+/// arrays of texts the first axis is the [`width`].
 fn shape(field: Node<'_, '_>) -> Option<String> {
-    let is_text = matches!(field.attribute("datatype"), Some("char" | "unicodeChar"));
-    let size = attribute(field, "arraysize").filter(|_| !is_text)?;
+    let size = attribute(field, "arraysize")?;
+    let size = match is_text(field) {
+        true => size.split_once('x')?.1,
+        false => size.as_str(),
+    };
     let has_axes = size.contains('x') && !size.ends_with('*');
     has_axes.then(|| format!("({})", size.replace('x', ",")))
+}
+
+/// The width of the texts of an array.
+fn width(field: Node<'_, '_>) -> Option<String> {
+    let size = attribute(field, "arraysize").filter(|_| is_text(field))?;
+    let (width, _) = size.split_once('x')?;
+    Some(width.to_owned())
+}
+
+fn is_text(field: Node<'_, '_>) -> bool {
+    matches!(field.attribute("datatype"), Some("char" | "unicodeChar"))
 }
 
 /// The systems of coordinates and times, by their IDs.

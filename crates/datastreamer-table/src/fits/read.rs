@@ -72,7 +72,7 @@ pub enum TableChoice<'a> {
 /// | A | Utf8, without the blanks at its end; a NUL ends it, and is null where it comes first |
 /// | rAw, A with TDIM | fixed-size list of Utf8 |
 /// | a repeat count other than 1 | fixed-size list |
-/// | P, Q | list; of A Utf8 |
+/// | P, Q | list; of A Utf8, or with several axes in TDIM a list of Utf8 |
 /// | in ASCII tables: Aw; I4, I9, Iw | Utf8; Int16, Int32, Int64: the smallest that holds w digits |
 /// | Fw.d, Ew.d, Dw.d | Float64; blanks are null |
 ///

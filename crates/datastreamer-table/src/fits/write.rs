@@ -18,6 +18,9 @@
 //! after the offset: `Table.read` fails, or has a number for null. It has what is stored in
 //! `fits.open(file)[1].data.view(numpy.ndarray)`.
 //!
+//! Lists of texts are arrays in the row, or in the heap where they have different lengths: the first
+//! of TDIMn is the length of each text. Only STILTS takes it for that in the heap.
+//!
 //! Timestamps and dates are texts whose xtype (TXTYPn) is `timestamp`, as in VOTable.
 //!
 //! `layout.rs` is what the columns become, `header.rs` writes the cards, `systems.rs` says which

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::field::{
-    IS_NULL_VALUE, NOT_ASCII, NULL_ELEMENT, NULL_ROW, Primitive, Size, VotableField, long,
+    IS_NULL_VALUE, NOT_ASCII, NULL_ELEMENT, NULL_ROW, Primitive, Size, TOO_WIDE, VotableField, long,
 };
 use crate::{
     big_endian::{append_integer, append_unless_integer, integer, logical},
@@ -222,6 +222,7 @@ impl VotableField {
     fn has_null_value(&self) -> bool {
         match self.primitive {
             Primitive::Boolean | Primitive::Float | Primitive::Double => true,
+            Primitive::Char | Primitive::UnicodeChar => true,
             _ => self.null.is_some(),
         }
     }
@@ -262,7 +263,8 @@ fn append_lengths(
         Cells::Text(texts) => lengths.extend(rows.clone().map(|row| texts.get(row).len())),
         Cells::Bytes(bytes) => lengths.extend(rows.clone().map(|row| bytes.get(row).len())),
         Cells::List(lists, _) => {
-            let of = |row| element_bytes * lists.range(row).len();
+            let list_bytes = element_bytes * field.width.unwrap_or(1);
+            let of = |row| list_bytes * lists.range(row).len();
             lengths.extend(rows.clone().map(of));
         }
         cells => match times::cell_bytes(cells) {
@@ -539,6 +541,10 @@ fn append_element(
     elements: &Column<'_>,
     row: usize,
 ) -> Result<(), &'static str> {
+    if let (Some(width), Cells::Text(texts)) = (field.width, &elements.cells) {
+        let text = (!elements.is_null(row)).then(|| texts.get(row));
+        return append_text(out, field, width, text.unwrap_or_default());
+    }
     if elements.is_null(row) {
         if !field.has_null_value() {
             return Err(NULL_ELEMENT);
@@ -560,6 +566,28 @@ fn append_element(
         return Err(IS_NULL_VALUE);
     }
     append_integer(out, stored, field.primitive.bytes());
+    Ok(())
+}
+
+/// Appends a text of an array, and NUL behind it. One that is null has nothing else.
+fn append_text(
+    out: &mut Vec<u8>,
+    field: &VotableField,
+    width: usize,
+    text: &str,
+) -> Result<(), &'static str> {
+    let end = out.len() + width * field.primitive.bytes();
+    match field.primitive {
+        Primitive::UnicodeChar => {
+            out.extend(text.encode_utf16().flat_map(u16::to_be_bytes));
+        }
+        _ if !text.is_ascii() => return Err(NOT_ASCII),
+        _ => out.extend_from_slice(text.as_bytes()),
+    }
+    if out.len() > end {
+        return Err(TOO_WIDE);
+    }
+    out.resize(end, 0);
     Ok(())
 }
 

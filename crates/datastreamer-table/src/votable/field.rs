@@ -11,6 +11,10 @@ pub(super) const IS_NULL_VALUE: &str =
 pub(super) const NULL_ELEMENT: &str = "a list's element is null, and no value stands for it: give one in the column's metadata (null)";
 pub(super) const NULL_ROW: &str =
     "the value is null, and none stands for it: give one in the column's metadata (null)";
+pub(super) const TOO_WIDE: &str =
+    "a text of the list is longer than the column's metadata says (width)";
+const NO_WIDTH: &str = "VOTable holds lists of texts only of a known width: give the bytes of the \
+                        longest text in the column's metadata (width)";
 pub(super) const NO_LONG: &str = "the list's element is too large for long";
 pub(super) const NOT_ASCII: &str = "the text is not ASCII, as the column's metadata says (charset)";
 
@@ -19,6 +23,8 @@ pub(super) const NOT_ASCII: &str = "the text is not ASCII, as the column's metad
 pub(super) struct VotableField {
     pub(super) primitive: Primitive,
     pub(super) size: Size,
+    /// Of arrays of texts: the characters of each. `size` counts characters.
+    pub(super) width: Option<usize>,
     /// What the type means, where the column's own metadata does not say.
     pub(super) xtype: Option<&'static str>,
     /// What stands for null among integers.
@@ -130,8 +136,11 @@ fn of_column(
     };
     let is_list = size.is_some();
     let refused = || format!("VOTable cannot hold {data_type}");
+    if let (Some(size), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) = (size, element)
+    {
+        return array_of_texts(field, element, size).ok_or_else(refused)?;
+    }
     let (primitive, own_size) = match element {
-        // Lists of texts are not held.
         DataType::UInt64 if is_list => (Primitive::Long, Size::One),
         element => primitive(field, element).ok_or_else(refused)?,
     };
@@ -141,6 +150,7 @@ fn of_column(
     Ok(VotableField {
         primitive,
         size: size.unwrap_or(own_size),
+        width: None,
         xtype: xtype(element),
         null: null_value(
             field,
@@ -149,6 +159,29 @@ fn of_column(
             serialization,
         )?,
     })
+}
+
+/// Each text has a place of the same width, which stands before the rows.
+fn array_of_texts(
+    field: &Field,
+    element: &DataType,
+    size: Size,
+) -> Option<Result<VotableField, String>> {
+    let (primitive, _) = primitive(field, element)?;
+    let Some(width) = meta::width(field) else {
+        return Some(Err(NO_WIDTH.to_owned()));
+    };
+    let size = match size {
+        Size::Fixed(length) => Size::Fixed(length.checked_mul(width)?),
+        size => size,
+    };
+    Some(Ok(VotableField {
+        primitive,
+        size,
+        width: Some(width),
+        xtype: None,
+        null: None,
+    }))
 }
 
 fn primitive(field: &Field, data_type: &DataType) -> Option<(Primitive, Size)> {
@@ -234,7 +267,6 @@ mod tests {
             true,
         ));
         for data_type in [
-            DataType::List(strings),
             DataType::List(of_lists),
             DataType::Duration(arrow::datatypes::TimeUnit::Second),
             DataType::Struct(vec![Field::new("a", DataType::Int8, true)].into()),

@@ -55,11 +55,16 @@ fn append_field(out: &mut Vec<u8>, column: &Field, field: &VotableField, system:
     let arraysize = match field.size {
         Size::One => None,
         Size::Fixed(length) => {
-            let axes = meta::axes(column, length).unwrap_or_else(|| vec![length]);
-            let axes: Vec<_> = axes.iter().map(usize::to_string).collect();
+            let elements = length / field.width.unwrap_or(1);
+            let axes = meta::axes(column, elements).unwrap_or_else(|| vec![elements]);
+            let axes = field.width.into_iter().chain(axes);
+            let axes: Vec<_> = axes.map(|axis| axis.to_string()).collect();
             Some(axes.join("x"))
         }
-        Size::Variable => Some("*".to_owned()),
+        Size::Variable => Some(match field.width {
+            Some(width) => format!("{width}x*"),
+            None => "*".to_owned(),
+        }),
     };
     out.extend_from_slice(b"<FIELD");
     append_attribute(out, "name", Some(column.name()));

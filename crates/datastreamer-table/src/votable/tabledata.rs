@@ -87,6 +87,11 @@ fn append_cell(
             text::integer(out, *byte);
             Ok(())
         })?,
+        Cells::List(lists, elements) if field.width.is_some() => {
+            for row in lists.range(row) {
+                append_text_of_array(out, replaced, field, elements, row)?;
+            }
+        }
         Cells::List(lists, elements) => append_list(out, lists.range(row), |out, row| {
             append_element(out, replaced, field, elements, row)
         })?,
@@ -136,6 +141,28 @@ fn append_element(
         (_, Some(null)) => text::integer(out, null),
         (_, None) => return Err(super::field::NULL_ELEMENT),
     }
+    Ok(())
+}
+
+/// A text of an array, with the blanks that fill its place. One that is null is all blanks: XML has no
+/// NUL.
+fn append_text_of_array(
+    out: &mut Vec<u8>,
+    replaced: &mut u64,
+    field: &VotableField,
+    elements: &Column<'_>,
+    row: usize,
+) -> Result<(), &'static str> {
+    let text = match &elements.cells {
+        Cells::Text(texts) if !elements.is_null(row) => texts.get(row),
+        _ => "",
+    };
+    // Of UTF-16, which is what datatypes count.
+    let characters = text.encode_utf16().count();
+    let blanks = field.width.unwrap_or_default().checked_sub(characters);
+    let blanks = blanks.ok_or(super::field::TOO_WIDE)?;
+    append_text(out, replaced, field, text)?;
+    out.resize(out.len() + blanks, b' ');
     Ok(())
 }
 

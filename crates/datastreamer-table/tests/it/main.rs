@@ -19,6 +19,7 @@ mod tables;
 mod tables_random;
 mod tables_read_back;
 mod tables_stilts;
+mod text_arrays;
 mod votable_blocks;
 mod votable_head;
 mod write_plans;

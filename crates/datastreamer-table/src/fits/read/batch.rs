@@ -188,11 +188,12 @@ impl Batches {
         first: u64,
     ) -> Result<(), FitsError> {
         self.heap.gather(table, &self.extents)?;
+        let text_bytes = column.is_text_list().then_some(column.element.text_bytes);
         for (row, extent) in self.extents.iter().enumerate() {
             let row = first + row as u64;
             let cell = self.heap.cell(table, *extent)?;
             growing
-                .append_cell(cell, extent.elements)
+                .append_cell(cell, extent.elements, text_bytes)
                 .map_err(|problem| {
                     column.wrong(row, extent.at + problem.at as u64, problem.text)
                 })?;
@@ -250,9 +251,18 @@ impl Growing {
         }
     }
 
-    /// Appends a cell of the heap.
-    fn append_cell(&mut self, cell: &[u8], elements: usize) -> Result<(), Problem> {
-        self.values.append(Cells::one(cell, elements))?;
+    /// Appends a cell of the heap, which may be a list of texts of so many bytes each.
+    fn append_cell(
+        &mut self,
+        cell: &[u8],
+        elements: usize,
+        text_bytes: Option<usize>,
+    ) -> Result<(), Problem> {
+        let elements = text_bytes.map_or(elements, |bytes| cell.len().div_ceil(bytes));
+        // Without bytes there is one text, but in a list none.
+        if elements > 0 || text_bytes.is_none() {
+            self.values.append(Cells::one(cell, elements))?;
+        }
         let end = self.ends.last().copied().unwrap_or(0);
         let end = i32::try_from(elements)
             .ok()

@@ -38,7 +38,7 @@ pub(super) struct Element {
     pub(super) scaling: Scaling,
     /// What is stored for null (TNULLn), if the type can hold it.
     pub(super) null: Option<i64>,
-    /// Of a text in the row: its bytes. In the heap a cell is one text.
+    /// Of texts: the bytes of each. In the heap a cell is one text where this is 0.
     pub(super) text_bytes: usize,
     /// Of an ASCII table: how its text is read.
     pub(super) ascii: Option<Ascii>,
@@ -107,9 +107,11 @@ impl Column {
         }
         let mut ignored = Vec::new();
         let axes = axes(header, number, &form, &mut ignored);
-        let text_bytes = match form.place {
-            Place::Row => text_bytes(&form, axes.as_deref()),
-            Place::Heap { .. } => 0,
+        let text_bytes = match (form.place, axes.as_deref()) {
+            (Place::Row, axes) => text_bytes(&form, axes),
+            // As STILTS takes it.
+            (Place::Heap { .. }, Some([length, _, ..])) if form.stored == Stored::Text => *length,
+            (Place::Heap { .. }, _) => 0,
         };
         let elements = match form.stored {
             Stored::Text if text_bytes == form.repeat => 1,
@@ -147,6 +149,18 @@ impl Column {
         is_text.then_some(self.bytes)
     }
 
+    pub(super) fn is_array_of_texts(&self) -> bool {
+        let is_fixed = matches!(self.shape, Shape::Fixed(_));
+        is_fixed && self.element.stored == Stored::Text || self.is_text_list()
+    }
+
+    /// Says whether a cell in the heap is a list of texts.
+    pub(super) fn is_text_list(&self) -> bool {
+        matches!(self.shape, Shape::Heap { .. })
+            && self.element.stored == Stored::Text
+            && self.element.text_bytes > 0
+    }
+
     /// The Arrow field, without metadata.
     pub(super) fn field(&self) -> Field {
         let (element, nullable) = (self.element.data_type(), self.element.is_nullable());
@@ -156,7 +170,7 @@ impl Column {
             Shape::Fixed(length) => {
                 Field::new(&self.name, DataType::FixedSizeList(item(), length), false)
             }
-            Shape::Heap { .. } if self.element.stored == Stored::Text => {
+            Shape::Heap { .. } if self.element.stored == Stored::Text && !self.is_text_list() => {
                 Field::new(&self.name, element, nullable)
             }
             Shape::Heap { .. } => Field::new(&self.name, DataType::List(item()), false),

@@ -86,6 +86,10 @@ fn of_column(header: &Header, column: &Column) -> Metadata {
         .filter_map(|(key, text)| Some((key.to_owned(), text?.to_owned())))
         .collect();
     known.extend(shape(column).map(|axes| (meta::SHAPE.to_owned(), axes)));
+    if column.is_array_of_texts() {
+        let width = column.element.text_bytes.to_string();
+        known.insert(meta::WIDTH.to_owned(), width);
+    }
     if let Some(null) = column.element.null_value() {
         known.insert(meta::NULL.to_owned(), null.to_string());
     }
@@ -96,6 +100,8 @@ fn of_column(header: &Header, column: &Column) -> Metadata {
 fn shape(column: &Column) -> Option<String> {
     let axes = column.axes.as_deref()?;
     let axes = match column.element.stored {
+        // Of a list in the heap each cell has a length of its own.
+        Stored::Text if column.is_text_list() => &[],
         Stored::Text => &axes[1..],
         _ => axes,
     };

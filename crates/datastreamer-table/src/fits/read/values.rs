@@ -367,7 +367,8 @@ impl Values {
             0 => cells.bytes,
             own => own,
         };
-        let texts_per_cell = cells.bytes / text_bytes;
+        // In the heap the last may be shorter.
+        let texts_per_cell = cells.bytes.div_ceil(text_bytes);
         valid.append_n(cells.rows * texts_per_cell, true);
         ends.reserve(cells.rows * texts_per_cell);
         bytes.resize(begun + cells.rows * cells.bytes, 0);
@@ -382,10 +383,10 @@ impl Values {
             }
             ends.push(end as i32);
         };
-        if text_bytes == cells.bytes {
+        if texts_per_cell == 1 {
             cells.iter().for_each(append);
         } else {
-            let texts = cells.iter().flat_map(|cell| cell.chunks_exact(text_bytes));
+            let texts = cells.iter().flat_map(|cell| cell.chunks(text_bytes));
             texts.for_each(append);
         }
         bytes.truncate(end);

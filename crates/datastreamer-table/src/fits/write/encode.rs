@@ -95,6 +95,32 @@ fn append_to_heap(
     Ok(())
 }
 
+/// Appends a text of an array, with NUL behind it, as astropy has them, which takes blanks there for
+/// text. One that is null is all NUL, one that is empty begins with a blank.
+fn append_text(
+    out: &mut Vec<u8>,
+    text_bytes: usize,
+    elements: &Column<'_>,
+    texts: &Texts<'_>,
+    row: usize,
+) -> Result<(), &'static str> {
+    let end = out.len() + text_bytes;
+    if elements.is_null(row) {
+        out.resize(end, 0);
+        return Ok(());
+    }
+    let text = texts.get(row).as_bytes();
+    if !is_fits_text(text) {
+        return Err(NOT_PRINTABLE);
+    }
+    if text.len() > text_bytes {
+        return Err(TOO_LONG);
+    }
+    out.extend_from_slice(if text.is_empty() { b" " } else { text });
+    out.resize(end, 0);
+    Ok(())
+}
+
 /// The places of a column in rows that are being filled with zeros so far.
 struct Slots<'a> {
     bytes: &'a mut [u8],
@@ -281,6 +307,7 @@ impl Slots<'_> {
         cells: &Column<'_>,
         heap_bytes: &mut u64,
     ) -> Result<(), BadRow> {
+        let text_bytes = self.column.text_bytes.unwrap_or(1);
         let element_bytes = self.column.kind.bytes();
         let mut digits = Vec::new();
         for (row, slot) in self.each(layout.descriptor_bytes()) {
@@ -288,7 +315,7 @@ impl Slots<'_> {
                 _ if cells.is_null(row) => 0,
                 Cells::Text(texts) => texts.get(row).len(),
                 Cells::Bytes(bytes) => bytes.get(row).len(),
-                Cells::List(lists, _) => lists.range(row).len(),
+                Cells::List(lists, _) => lists.range(row).len() * text_bytes,
                 Cells::Decimal(values) => {
                     digits.clear();
                     values.append(&mut digits, row);
@@ -315,6 +342,9 @@ fn append_element(
     elements: &Column<'_>,
     row: usize,
 ) -> Result<(), &'static str> {
+    if let (Some(text_bytes), Cells::Text(texts)) = (column.text_bytes, &elements.cells) {
+        return append_text(out, text_bytes, elements, texts, row);
+    }
     if elements.is_null(row) {
         return append_null(out, column);
     }

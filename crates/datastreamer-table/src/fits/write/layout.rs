@@ -11,6 +11,8 @@ pub(super) struct FitsColumn {
     /// Elements in the row; of a column in the heap the most that any row has there.
     pub(super) repeat: usize,
     pub(super) in_heap: bool,
+    /// Of arrays of texts: the bytes of each text. `repeat` counts bytes.
+    pub(super) text_bytes: Option<usize>,
     /// Stored as the next larger signed type, as it is: see `Kind::widened`.
     pub(super) widened: bool,
     /// What is stored for an integer that is null (TNULLn).
@@ -25,8 +27,16 @@ impl FitsColumn {
         self.repeat * self.kind.bytes()
     }
 
-    /// The axes of arrays that are in the row.
+    /// The axes of arrays that are in the row, and of those of texts. STILTS reads the latter in the
+    /// heap, too.
     pub(super) fn axes(&self, field: &Field) -> Option<Vec<usize>> {
+        if let Some(text_bytes) = self.text_bytes {
+            let texts = self.repeat / text_bytes;
+            let own = meta::axes(field, texts).filter(|_| !self.in_heap);
+            let mut axes = own.unwrap_or_else(|| vec![texts.max(1)]);
+            axes.insert(0, text_bytes);
+            return (self.in_heap || texts > 0).then_some(axes);
+        }
         let is_array = !self.in_heap && self.kind != Kind::Text;
         is_array.then(|| meta::axes(field, self.repeat)).flatten()
     }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     ColumnStatistics, TableError,
-    column::{Cells, Column, cast_columns, cell_types, check_any, typed_columns},
+    column::{Cells, Column, Texts, cast_columns, cell_types, check_any, typed_columns},
     fits::COLUMNS_MAX,
     meta, text,
     times::{BeyondYears, check_time, time_bytes},
@@ -56,6 +56,8 @@ struct Seen {
     longest: usize,
     /// The elements of all rows.
     elements: u64,
+    /// Of arrays of texts: the bytes of the longest.
+    widest: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +69,10 @@ enum Shape {
     /// Texts: as wide as the widest, unless that would be wasteful.
     Widest,
     Variable,
+    /// So many texts a row, each as wide as the widest.
+    Texts(usize),
+    /// The same, but not as many in each row.
+    VariableTexts,
 }
 
 impl FitsSurvey {
@@ -131,7 +137,7 @@ impl FitsSurvey {
     /// Returns whether the table may be one that [can be streamed](FitsShape::is_streamable): none
     /// of its columns is sure to stand behind the rows.
     pub fn may_be_streamable(&self) -> bool {
-        let variable = |seen: &Seen| seen.shape == Shape::Variable;
+        let variable = |seen: &Seen| seen.shape.is_variable();
         !self.columns.iter().any(variable)
     }
 
@@ -191,7 +197,7 @@ impl FitsSurvey {
     fn layout(&self) -> Result<Layout, TableError> {
         let in_heap = |seen: &Seen| seen.goes_to_heap(self.rows);
         let of_heap = self.columns.iter().filter(|seen| in_heap(seen));
-        let heap_bytes = of_heap.map(|seen| seen.elements * seen.stored_kind().bytes() as u64);
+        let heap_bytes = of_heap.map(|seen| seen.elements * seen.element_bytes() as u64);
         let mut layout = Layout {
             columns: Vec::new(),
             row_bytes: 0,
@@ -208,8 +214,13 @@ impl FitsSurvey {
             let column = FitsColumn {
                 kind: seen.stored_kind(),
                 widened: seen.widened().is_some(),
+                text_bytes: seen.text_bytes(),
                 repeat: match seen.shape {
                     Shape::Fixed(repeat) => repeat,
+                    Shape::Texts(texts) => texts
+                        .checked_mul(seen.element_bytes())
+                        .ok_or_else(|| too_wide(field))?,
+                    Shape::VariableTexts => seen.longest * seen.element_bytes(),
                     Shape::Bytes(repeat) if !in_heap(seen) => repeat,
                     Shape::Widest if !in_heap(seen) => seen.longest.max(1),
                     Shape::Bytes(_) | Shape::Widest | Shape::Variable => seen.longest,
@@ -256,11 +267,15 @@ fn kind_and_shape(data_type: &DataType) -> Option<(Kind, Shape)> {
         }
         DataType::FixedSizeList(element, length) => {
             let length = usize::try_from(*length).ok()?;
-            Some((kind_of_element(element)?, Shape::Fixed(length)))
+            match kind_of_element(element)? {
+                Kind::Text => Some((Kind::Text, Shape::Texts(length))),
+                kind => Some((kind, Shape::Fixed(length))),
+            }
         }
-        DataType::List(element) | DataType::LargeList(element) => {
-            Some((kind_of_element(element)?, Shape::Variable))
-        }
+        DataType::List(element) | DataType::LargeList(element) => match kind_of_element(element)? {
+            Kind::Text => Some((Kind::Text, Shape::VariableTexts)),
+            kind => Some((kind, Shape::Variable)),
+        },
         times => {
             let bytes = time_bytes(times)?;
             Some((Kind::Text, Shape::Fixed(bytes)))
@@ -268,12 +283,33 @@ fn kind_and_shape(data_type: &DataType) -> Option<(Kind, Shape)> {
     }
 }
 
-/// Of lists those of booleans and numbers are held.
+/// Of lists those of booleans, numbers and texts are held.
 fn kind_of_element(element: &Field) -> Option<Kind> {
     match kind_and_shape(element.data_type())? {
-        (Kind::Text, _) => None,
+        (Kind::Text, _) => is_text(element.data_type()).then_some(Kind::Text),
         (kind, Shape::Fixed(1)) => Some(kind),
         _ => None,
+    }
+}
+
+impl Shape {
+    /// Says whether the rows have different numbers of elements.
+    fn is_variable(self) -> bool {
+        matches!(self, Self::Variable | Self::VariableTexts)
+    }
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    )
+}
+
+fn too_wide(field: &Field) -> TableError {
+    TableError::Column {
+        column: field.name().clone(),
+        problem: "the arrays of texts are wider than any file".into(),
     }
 }
 
@@ -306,6 +342,7 @@ impl Seen {
             candidates: [false; 256],
             longest: 0,
             elements: 0,
+            widest: 0,
         })
     }
 
@@ -321,6 +358,10 @@ impl Seen {
         if let (Shape::Widest, Some(width)) = (self.shape, known.text_bytes_max) {
             self.shape = Shape::Fixed(width.max(1));
         }
+        if let (Shape::Texts(_), Some(width)) = (self.shape, meta::width(field)) {
+            self.widest = width;
+            return true;
+        }
         let is_integer = data_type.is_integer();
         if is_integer && known.no_nulls {
             self.is_nullable = false;
@@ -333,7 +374,7 @@ impl Seen {
             }
             Shape::Fixed(_) => true,
             Shape::Bytes(_) => !self.is_nullable,
-            Shape::Widest | Shape::Variable => false,
+            Shape::Widest | Shape::Variable | Shape::Texts(_) | Shape::VariableTexts => false,
         };
         self.has_nulls = is_settled && self.is_nullable;
         is_settled
@@ -352,7 +393,7 @@ impl Seen {
     fn look_at(&mut self, column: &Column<'_>, rows: usize) -> Result<(), (usize, &'static str)> {
         let all = (0..rows).filter(|row| !column.is_null(*row));
         // In the heap a row that is null is an empty one.
-        self.has_nulls |= column.has_nulls() && self.shape != Shape::Variable;
+        self.has_nulls |= column.has_nulls() && !self.shape.is_variable();
         match &column.cells {
             Cells::Text(texts) => {
                 let are_printable = texts.are_all(0..rows, is_fits_text);
@@ -369,7 +410,13 @@ impl Seen {
                 for row in all {
                     let range = lists.range(row);
                     self.count(range.len());
-                    range.for_each(|row| self.look_at_element(elements, row));
+                    match &elements.cells {
+                        Cells::Text(texts) => {
+                            self.look_at_texts(elements, texts, range)
+                                .map_err(|problem| (row, problem))?;
+                        }
+                        _ => range.for_each(|row| self.look_at_element(elements, row)),
+                    }
                 }
             }
             Cells::Decimal(values) => {
@@ -394,6 +441,22 @@ impl Seen {
         Ok(())
     }
 
+    fn look_at_texts(
+        &mut self,
+        elements: &Column<'_>,
+        texts: &Texts<'_>,
+        range: std::ops::Range<usize>,
+    ) -> Result<(), &'static str> {
+        for row in range.filter(|row| !elements.is_null(*row)) {
+            let text = texts.get(row).as_bytes();
+            if !is_fits_text(text) {
+                return Err(NOT_PRINTABLE);
+            }
+            self.widest = self.widest.max(text.len());
+        }
+        Ok(())
+    }
+
     fn look_at_element(&mut self, column: &Column<'_>, row: usize) {
         if column.is_null(row) {
             self.has_nulls = true;
@@ -414,14 +477,25 @@ impl Seen {
 
     fn goes_to_heap(&self, rows: u64) -> bool {
         match self.shape {
-            Shape::Fixed(_) => false,
+            Shape::Fixed(_) | Shape::Texts(_) => false,
             Shape::Bytes(_) => self.has_nulls,
-            Shape::Variable => true,
+            Shape::Variable | Shape::VariableTexts => true,
             Shape::Widest => {
                 let as_wide_as_widest = self.longest as u64 * rows;
                 self.longest > WIDE_TEXT_BYTES && as_wide_as_widest > 4 * self.elements
             }
         }
+    }
+
+    /// Of arrays of texts: the bytes of each.
+    fn text_bytes(&self) -> Option<usize> {
+        let is_array = matches!(self.shape, Shape::Texts(_) | Shape::VariableTexts);
+        is_array.then(|| self.widest.max(1))
+    }
+
+    fn element_bytes(&self) -> usize {
+        self.text_bytes()
+            .unwrap_or_else(|| self.stored_kind().bytes())
     }
 
     fn stored_kind(&self) -> Kind {
