@@ -78,7 +78,7 @@ def one_file(run, pool, options, folder, number):
         run.problems.append(f"{what}: the file cannot be made\n{traceback.format_exc()}")
     else:
         run.files[f"{kind}/{maker.__name__}"] += 1
-        in_formats(run, pool, what, case, formats(chance, options, case))
+        in_formats(run, pool, chance, what, case, formats(chance, options))
     if len(run.problems) > seen:
         print("\n".join(run.problems[seen:]))
         if options.keep:
@@ -90,13 +90,13 @@ def one_file(run, pool, options, folder, number):
     shutil.rmtree(folder)
 
 
-def formats(chance, options, case):
+def formats(chance, options):
     if options.formats == "all":
         return list(ours.FORMATS)
     return chance.sample(ours.FORMATS, int(options.formats))
 
 
-def in_formats(run, pool, what, case, forms):
+def in_formats(run, pool, chance, what, case, forms):
     if case.check:
         # The program chooses the types: its Arrow tells them, and the other formats must agree.
         case.truth = run.form(what, case, "arrow")
@@ -105,6 +105,7 @@ def in_formats(run, pool, what, case, forms):
             return
     for form, answer in zip(forms, pool.map(lambda form: run.ask(case, form), forms)):
         run.form(what, case, form, answer)
+    run.equality(what, case, chance)
 
 
 if __name__ == "__main__":

@@ -267,4 +267,56 @@ def by_astropy(random, folder):
     return Case([path], truth, ", ".join(column.format for column in columns))
 
 
-MAKERS = [(by_hand, 4), (by_astropy, 1)]
+def ascii_table(random, folder):
+    """An ASCII table, written field by field: blanks, implied exponents of D, nulls."""
+    rows = random.choice([0, 1, 3, 20])
+    fields, truth, cards, begin = [], [], [], 1
+    for place in range(1, random.randint(1, 5) + 1):
+        form = random.choice(["A", "I", "F", "E", "D"])
+        null = None
+        if form == "A":
+            width = random.choice([1, 6, 12])
+            meant = [random.choice(values.ASCII)[:width].rstrip(" ") for _ in range(rows)]
+            texts, kind, shape = [text.ljust(width) for text in meant], Kind("text"), f"A{width}"
+        elif form == "I":
+            width = random.choice([3, 6, 11, 19])
+            top = min(10 ** (width - 1) - 1, 2**63 - 1)
+            numbers = [random.choice([0, 1, -1, top, random.randint(-(top // 10), top)]) for _ in range(rows)]
+            null = random.choice([None, "***", "-1"])
+            texts = [str(number).rjust(width) for number in numbers]
+            if null == "***":
+                texts = [null.ljust(width) if random.random() < 0.3 else text for text in texts]
+            meant = [None if null is not None and text.strip() == null else int(text) for text in texts]
+            kind, shape = Kind("int"), f"I{width}"
+        else:
+            width, digits = random.choice([(12, 4), (24, 15)])
+            numbers = [random.choice([0.0, 1.5, -2.25, random.uniform(-1000, 1000)]) for _ in range(rows)]
+            write = {"F": lambda number: f"{number:.{digits}f}", "E": lambda number: f"{number:.{min(digits, width - 8)}E}", "D": lambda number: f"{number:.{min(digits, width - 8)}E}".replace("E", "D")}[form]
+            texts = [write(number).rjust(width)[:width] for number in numbers]
+            texts = [" " * width if random.random() < 0.1 else text for text in texts]
+            meant = [None if not text.strip() else float(text.replace("D", "E")) for text in texts]
+            kind, shape = Kind("float64"), f"{form}{width}.{digits}"
+        fields.append(texts)
+        name = f"c{place}"
+        cards += [card(f"TTYPE{place}", name), card(f"TFORM{place}", shape), card(f"TBCOL{place}", begin)]
+        if null is not None:
+            cards.append(card(f"TNULL{place}", null))
+        truth.append(kinds.Column(name, kind, meant))
+        begin += width + random.choice([0, 1])
+    width = begin
+    lines = [bytearray(b" " * width) for _ in range(rows)]
+    for texts, one in zip(fields, range(len(fields))):
+        at = int(cards_value(cards, f"TBCOL{one + 1}")) - 1
+        for line, text in zip(lines, texts):
+            line[at : at + len(text)] = text.encode()
+    head = [card("XTENSION", "TABLE"), card("BITPIX", 8), card("NAXIS", 2), card("NAXIS1", width), card("NAXIS2", rows), card("PCOUNT", 0), card("GCOUNT", 1), card("TFIELDS", len(fields))]
+    path = folder / "table.fits"
+    path.write_bytes(header([card("SIMPLE", True), card("BITPIX", 8), card("NAXIS", 0), card("EXTEND", True)]) + header(head + cards) + padded(b"".join(lines), b" "))
+    return Case([path], truth, f"{[one for one in cards if one.startswith('TFORM')]}")
+
+
+def cards_value(cards, name):
+    return next(one[10:].strip() for one in cards if one.startswith(name.ljust(8)))
+
+
+MAKERS = [(by_hand, 4), (by_astropy, 1), (ascii_table, 1)]

@@ -33,7 +33,7 @@ def partitions(random, folder):
     keys = random.sample(["month", "key", "Band"], random.choice([1, 1, 2]))
     spellings = [random.choice(SPELLINGS) for _ in keys]
     files = []
-    suffix = random.choice(["parquet", "parquet", "arrow"])
+    suffix = random.choice(["parquet", "parquet", "arrow", "csv"])
     schema = pa.schema([("n", pa.int64()), ("f", pa.float64()), ("t", pa.string())])
     picked = {tuple(random.choice(spelling) for spelling in spellings) for _ in range(random.randint(1, 4))}
     for place, texts in enumerate(sorted(picked)):
@@ -41,6 +41,9 @@ def partitions(random, folder):
         path.mkdir(parents=True)
         rows = random.randint(0, 3)
         table = pa.table([values.simple(random, rows, field.type) for field in schema], schema=schema)
+        if suffix == "csv":
+            # Its types are inferred: these are the same in every file.
+            table = pa.table([[random.randint(1, 99) for _ in range(rows or 1)], [1.5] * (rows or 1), ["word"] * (rows or 1)], schema=schema)
         write(table, path / f"part-{place}.{suffix}")
         files.append((str(path / f"part-{place}"), texts, table))
     noise(random, root, suffix)
@@ -56,6 +59,8 @@ def partitions(random, folder):
 def write(table, path):
     if path.suffix == ".parquet":
         pq.write_table(table, path)
+    elif path.suffix == ".csv":
+        pyarrow.csv.write_csv(table, path)
     else:
         with pa.ipc.new_file(str(path), table.schema) as writer:
             writer.write_table(table)

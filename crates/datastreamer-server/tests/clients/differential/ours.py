@@ -10,6 +10,7 @@ from decimal import Decimal
 from html.parser import HTMLParser
 import io
 import json
+import os
 import re
 import subprocess
 import warnings
@@ -20,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import kinds
+import votable_binary
 from kinds import Kind
 
 # What takes milliseconds on an idle machine.
@@ -49,9 +51,11 @@ TIMED_OUT = -1000
 
 
 def run(program, arguments):
+    # The log tells the operator, the last line of standard error the user.
+    environment = {**os.environ, "RUST_LOG": "error"}
     command = ["prlimit", f"--as={MEMORY_BYTES_MAX}", program, "cat", "--quiet", *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=TIME_LIMIT_SECONDS, stdin=subprocess.DEVNULL)
+        done = subprocess.run(command, capture_output=True, timeout=TIME_LIMIT_SECONDS, stdin=subprocess.DEVNULL, env=environment)
     except subprocess.TimeoutExpired:
         return Output(TIMED_OUT, b"", f"timeout: nothing after {TIME_LIMIT_SECONDS} s")
     return Output(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
@@ -148,7 +152,7 @@ def instant(text, zoned):
 
 def listed(kind, text):
     """A list as pages show it. Texts within may have commas: such a list stays one text."""
-    if leaf(kind).base == "text":
+    if leaf(kind).base in ("text", "bytes"):
         return Shown(text)
     # The brackets of JSON around what its cells are.
     quoted = re.sub(r"[^\[\], ][^\[\],]*", lambda cell: json.dumps(cell[0]), text)
@@ -172,7 +176,7 @@ def from_shown(kind, cell):
 
 @dataclass(frozen=True)
 class Shown:
-    """A list of texts as people read it: compared as it is shown."""
+    """A list of texts or of bytes as people read it: compared as it is shown."""
 
     text: str
 
@@ -182,7 +186,7 @@ def show(value):
         return "null"
     if isinstance(value, list):
         return "[" + ", ".join(map(show, value)) + "]"
-    return str(value)
+    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def by_rows(names, rows, wanted, **style):
@@ -205,8 +209,13 @@ ALONE = Alone()
 
 
 def read_csv(data, wanted):
+    rows = csv_rows(data.decode(), len(wanted))
+    names = ["" if name in (None, ALONE) else name for name in rows[0]]
+    return by_rows(names, rows[1:], wanted)
+
+
+def csv_rows(text, columns):
     """RFC 4180. An empty field is null, unless it has quotes around it."""
-    text = data.decode()
     rows, row, at = [], [], 0
     while at < len(text):
         if text[at] == '"':
@@ -220,7 +229,7 @@ def read_csv(data, wanted):
                 parts.append('"')
                 at += 1
             field = "".join(parts)
-            if len(wanted) == 1 and field == "":
+            if columns == 1 and field == "":
                 field = ALONE
         else:
             match = re.compile(r'[^,\r\n"]*').match(text, at)
@@ -235,8 +244,7 @@ def read_csv(data, wanted):
             raise ValueError(f"no delimiter at {text[at:at+20]!r}")
     if row:
         raise ValueError("the last line has no end")
-    names = ["" if name in (None, ALONE) else name for name in rows[0]]
-    return by_rows(names, rows[1:], wanted)
+    return rows
 
 
 def read_tsv(data, wanted):
@@ -381,7 +389,7 @@ def from_plain(kind, text):
         return MOVED
     if text == "-":
         return None
-    return Plain(text) if leaf(kind).base == "text" else from_text(kind, text)
+    return Plain(text) if kind.base == "text" or leaf(kind).base in ("text", "bytes") and kind.base == "list" else from_text(kind, text)
 
 
 @dataclass(frozen=True)
@@ -419,16 +427,19 @@ def read_votable(data, wanted):
     rows = [[cell.text for cell in row] for row in root.iter(f"{space}TR")]
     nulls = [field.find(f"{space}VALUES") for field in fields]
     nulls = [null.get("null") if null is not None else None for null in nulls]
-    columns = [[from_votable_text(kind, row[place], null) for row in rows] for place, (kind, null) in enumerate(zip(wanted, nulls, strict=True))]
+    columns = [[from_votable_text(kind, row[place], null, field) for row in rows] for place, (kind, null, field) in enumerate(zip(wanted, nulls, fields, strict=True))]
     return [field.get("name") for field in fields], wanted, columns
 
 
-def from_votable_text(kind, text, null):
+def from_votable_text(kind, text, null, field):
     if text is None or text == null:
         return None
     if kind.base == "list":
         inner = kind.inner[0]
-        return Shown(text) if inner.base == "text" else [from_votable_text(inner, part, null) for part in text.split()]
+        if is_text_array(kind):
+            width = int(field.get("arraysize").split("x")[0])
+            return [from_votable_text(inner, part, null, field) for part in votable_binary.texts(text, width)]
+        return [from_votable_text(inner, part, null, field) for part in text.split()]
     if kind.base == "bytes":
         return bytes(int(part) for part in text.split())
     if kind.base == "bool":
@@ -437,9 +448,12 @@ def from_votable_text(kind, text, null):
 
 
 def read_votable_binary(data, wanted):
-    """Both binary serializations, by astropy."""
+    """Both binary serializations, by astropy but for arrays of texts."""
     from astropy.io import votable
 
+    if any(is_text_array(kind) for kind in wanted):
+        names, columns = votable_binary.read(data)
+        return names, wanted, [[from_plain_cell(kind, value) for value in values] for kind, values in zip(wanted, columns, strict=True)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         table = votable.parse_single_table(io.BytesIO(data))
@@ -449,6 +463,23 @@ def read_votable_binary(data, wanted):
         array = table.array[field.ID]
         columns.append([from_numpy(kind, value, mask) for value, mask in zip(array.data, np.ma.getmaskarray(array))])
     return names, wanted, columns
+
+
+def is_text_array(kind):
+    return kind.base == "list" and kind.inner[0].base in ("text", "uuid", "instant", "date", "time", "decimal")
+
+
+def from_plain_cell(kind, value):
+    """A value of `votable_binary`."""
+    if value is None:
+        return None
+    if kind.base == "list":
+        return [from_plain_cell(kind.inner[0], one) for one in value]
+    if kind.base == "bytes":
+        return bytes(value)
+    if isinstance(value, str):
+        return None if value == "" and kind.base != "text" else from_text(kind, value, zones=False)
+    return value
 
 
 def from_numpy(kind, value, mask=False):
@@ -504,6 +535,11 @@ def fits_cells(table, column, heap):
         for length, place in raw:
             yield heap_cell(column, code[2], heap, int(length), int(place), null)
         return
+    width = re.match(r"\((\d+)", column.dim or "")
+    if code[1] == "A" and width:
+        for row in raw:
+            yield text_places(np.asarray(row).tobytes(), int(width[1])), False
+        return
     values = table.data[column.name]
     for row in range(len(values)):
         yield values[row], np.asarray(raw[row]) == null if null is not None else False
@@ -517,12 +553,17 @@ def heap_cell(column, code, heap, length, place, null):
     dtype = np.dtype(HEAP_TYPES[code])
     stored = heap[place : place + length * dtype.itemsize]
     if code == "A":
-        return stored.split(b"\0")[0], False
+        width = re.match(r"\((\d+)", column.dim or "")
+        return (text_places(stored, int(width[1])) if width else stored.split(b"\0")[0]), False
     array = np.frombuffer(stored, dtype)
     nulls = array == null if null is not None else False
     if code in "LED":
         return array, nulls
     return np.array([int(value) + int(column.bzero or 0) for value in array.tolist()], object), nulls
+
+
+def text_places(stored, width):
+    return votable_binary.texts(stored.decode(), width)
 
 
 LOGICALS = {b"T": True, b"F": False, b"\0": None, b"": None}
@@ -533,6 +574,8 @@ def from_fits(kind, value, null):
         return LOGICALS.get(bytes(value), Malformed(repr(value)))
     if isinstance(value, (bytes, np.bytes_)):
         value = value.decode()
+    if kind.base == "list" and isinstance(value, list):
+        return [from_fits(kind.inner[0], one, one is None) for one in value]
     if kind.base == "list":
         nulls = np.broadcast_to(null, np.shape(value))
         return [from_fits(kind.inner[0], one, hidden) for one, hidden in zip(np.ravel(value).tolist(), np.ravel(nulls))]

@@ -2,13 +2,15 @@
 
 from collections import Counter
 import re
+import urllib.parse
 
 import compare
 import ours
 import rules
 
-# Each of a file's formats is a run of the program.
 TIMED_OUT = ours.TIMED_OUT
+# Kinds whose values a filter takes.
+FILTERED = ("bool", "int", "float32", "float64", "decimal", "text", "bytes", "uuid", "date", "time", "instant")
 
 
 class Run:
@@ -57,6 +59,33 @@ class Run:
             refused.append(output.stderr.strip())
             left = [one for one in left if one.name != column]
 
+    def equality(self, what, case, chance):
+        """Asks for the rows that have a value, as CSV shows it: each must be found, and no other."""
+        columns = [column for column in case.truth if is_selectable(column.name) and column.kind.base in FILTERED and any(value is not None for value in column.values)]
+        if not columns:
+            return
+        column = chance.choice(columns)
+        shown = self.cells(case, f"?format=csv&select={column.name}", [column])
+        if shown is None or not any(text for text in shown if text is not ours.ALONE):
+            # Refused, as it was above.
+            return
+        text = chance.choice([text for text in shown if text and text is not ours.ALONE])
+        wanted = [other for other in shown if other is not ours.ALONE and is_equal(column.kind, text, other)]
+        found = self.cells(case, f"?format=csv&select={column.name}&{column.name}=eq.{urllib.parse.quote(text, safe='')}", [column])
+        self.compared["equality"] += 1
+        if found != wanted:
+            self.problem(what, case, f"equality: {column.kind}", f"column {column.name!r}: {len(wanted)} rows have {text!r}, found {found if found is None else len(found)}")
+
+    def cells(self, case, query, columns):
+        """The texts of the cells of one column in CSV, or None if that was refused."""
+        first, *rest = map(str, case.arguments)
+        output = ours.run(self.program, [first + query, *rest])
+        if output.code != 0:
+            self.refusals[f"equality: {gist(output.stderr.strip())}"] += 1
+            return None
+        rows = ours.csv_rows(output.stdout.decode(), 1)
+        return [row[0] for row in rows[1:]]
+
     def refused(self, what, case, form, line, code):
         self.refusals[f"{form}: {gist(line)}"] += 1
         is_clear = code > 0 and len(line.splitlines()) == 1 and "panic" not in line
@@ -74,6 +103,13 @@ class Run:
             for what, count in getattr(self, title).most_common():
                 print(f"  {count:7} {what}")
         print(f"{sum(self.files.values())} files, {sum(self.compared.values())} comparisons, {self.values} values are equal but for {len(self.problems)} problems, in {seconds:.0f} s")
+
+
+def is_equal(kind, text, other):
+    """Whether a filter takes two texts for one value: zero has two signs, and one value."""
+    if kind.base in ("float32", "float64") and other is not None:
+        return text == other or float(text) == float(other)
+    return text == other
 
 
 def arguments(case, form, columns):

@@ -172,9 +172,15 @@ def any_array(random, rows, for_arrow=False, depth=0):
     share = random.choice([0, 0.2])
     nulls = pa.array([random.random() < share for _ in range(rows)], pa.bool_())
     if how == "dictionary":
-        kind = random.choice([pa.string(), pa.string(), pa.int32(), pa.float64(), pa.large_string()] if for_arrow else [pa.string(), pa.string(), pa.large_string()])
-        values = simple(random, rows, kind).dictionary_encode()
-        return pa.DictionaryArray.from_arrays(values.indices.cast(random.choice([pa.int8(), pa.int16(), pa.int32()]) if rows < 100 else pa.int32()), values.dictionary)
+        # Texts most often, and now and then what seldom has a dictionary.
+        kind = random.choice([pa.string(), pa.string(), pa.large_string(), pa.binary(), pa.int32(), pa.float64(), pa.float16(), pa.decimal128(9, 3), pa.timestamp("us", "UTC"), pa.date32(), pa.bool_()] + ([pa.string_view()] if for_arrow else []))
+        words = simple(random, random.randint(1, 9), kind)
+        if not for_arrow:
+            # pyarrow writes no dictionary with a null in it as Parquet.
+            words = words.drop_null()
+        share = random.choice([0, 0.3])
+        places = [random.randrange(len(words)) if len(words) and random.random() >= share else None for _ in range(rows)]
+        return pa.DictionaryArray.from_arrays(pa.array(places, random.choice([pa.int8(), pa.int16(), pa.int32(), pa.uint8()])), words)
     if how == "ree":
         lengths = sorted(random.sample(range(1, rows + 1), min(3, rows)) + [rows]) if rows else []
         lengths = sorted(set(lengths))
