@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, Int64Array, StringArray},
+    array::{ArrayRef, FixedSizeListArray, Int64Array, StringArray},
+    datatypes::{DataType, Field},
     record_batch::RecordBatch,
 };
 use datastreamer_engine::{Query, Rows};
-use datastreamer_table::ColumnStatistics;
+use datastreamer_table::{ColumnStatistics, meta};
 
-use crate::support::{block_on, engine_of, scan, stars, write_fits, write_parquet};
+use crate::support::{block_on, collect, engine_of, scan, stars, write_fits, write_parquet};
 
 fn of(rows: &Rows) -> (Option<u64>, &[ColumnStatistics]) {
     (rows.known_rows(), rows.column_statistics())
@@ -81,4 +82,25 @@ fn fits_files_tell_how_long_their_texts_are_at_most() {
     assert_eq!(widths("text,n,other"), [Some(7), None, Some(1)]);
     // A name in the result does not tell the column of the table.
     assert_eq!(widths("other:text,text:other"), [Some(7), Some(1)]);
+}
+
+#[test]
+fn lists_of_texts_are_as_wide_as_those_of_the_widest_file() {
+    let folder = tempfile::tempdir().unwrap();
+    for (file, text) in [("a.fits", "abc"), ("b.fits", "abcdefg")] {
+        let item = Arc::new(Field::new_list_field(DataType::Utf8, true));
+        let texts = Arc::new(StringArray::from(vec![text, "x"]));
+        let pairs = FixedSizeListArray::new(item, 2, texts, None);
+        let batch = RecordBatch::try_from_iter([("pairs", Arc::new(pairs) as ArrayRef)]).unwrap();
+        write_fits(&folder.path().join(file), &batch);
+    }
+    let engine = engine_of(&folder.path().join("*.fits"));
+    let read = collect(scan(&engine, &[]).unwrap());
+    assert_eq!(
+        meta::of_column(read.schema().field(0), meta::WIDTH),
+        Some("7")
+    );
+    let copy = folder.path().join("copy.fits");
+    write_fits(&copy, &read);
+    assert_eq!(collect(scan(&engine_of(&copy), &[]).unwrap()), read);
 }

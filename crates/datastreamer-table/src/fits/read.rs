@@ -66,6 +66,7 @@ pub enum TableChoice<'a> {
 /// | L; X | Boolean (0 is null); Boolean |
 /// | B, I, J, K | UInt8, Int16, Int32, Int64 |
 /// | the same with the zero of the other sign | Int8, UInt16, UInt32, UInt64 |
+/// | K with TSCAL 1 and another whole TZERO | Int64; a sum that does not fit is an error |
 /// | the same, E, D, with another TSCAL or TZERO | Float64 |
 /// | E, D | Float32, Float64; NaN is a value |
 /// | C, M | fixed-size list of 2 Float32, Float64 |

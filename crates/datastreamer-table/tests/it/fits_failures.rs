@@ -12,6 +12,9 @@ use crate::{
     fits_files::{BLOCK, fits, table},
 };
 
+/// A batch of 16 MiB in the file, of which a byte that is scaled becomes eight, and room to grow.
+const BATCH_BYTES_MAX: usize = 2 * 8 * (16 << 20);
+
 /// Opens the bytes and reads all rows: what went wrong, if anything did.
 fn read(bytes: &[u8]) -> Result<u64, String> {
     let directory = tempfile::tempdir().unwrap();
@@ -31,6 +34,7 @@ fn read_file(path: &Path) -> Result<u64, String> {
             error => panic!("{error}"),
         })?;
         assert_eq!(batch.schema(), schema);
+        assert!(batch.get_array_memory_size() < BATCH_BYTES_MAX);
         rows += batch.num_rows() as u64;
     }
     Ok(rows)

@@ -8,6 +8,7 @@ mod fits_ascii;
 mod fits_astropy;
 mod fits_failures;
 mod fits_files;
+mod fits_forms;
 mod fits_headers;
 mod fits_not_standard;
 mod fits_round_trip;

@@ -60,7 +60,7 @@ fn column(
             stored,
             scaling: match stored {
                 Stored::Text => Scaling::None,
-                _ => linear(header, number)?,
+                _ => linear(header, number, stored)?,
             },
             null: None,
             text_bytes: bytes,
@@ -109,23 +109,23 @@ impl Ascii {
         null.is_some_and(|null| null.as_bytes() == field)
     }
 
-    /// Reads an integer. A field of blanks is 0.
+    /// Reads an integer, which is to be more by an offset. A field of blanks is 0.
     ///
     /// # Errors
     /// What is no integer, or does not fit 64 bits.
-    pub(super) fn integer(field: &[u8]) -> Result<i64, String> {
-        if field.is_empty() {
-            return Ok(0);
-        }
-        let text = std::str::from_utf8(field).ok();
-        text.and_then(|text| text.parse().ok()).ok_or_else(|| {
-            match field.strip_prefix(b"-").unwrap_or(field) {
+    pub(super) fn integer(field: &[u8], offset: i128) -> Result<i64, String> {
+        let digits = if field.is_empty() { b"0" } else { field };
+        let text = std::str::from_utf8(digits).ok();
+        let stored = text.and_then(|text| text.parse::<i64>().ok());
+        let value = stored.map(|stored| i128::from(stored) + offset);
+        value
+            .and_then(|value| value.try_into().ok())
+            .ok_or_else(|| match field.strip_prefix(b"-").unwrap_or(field) {
                 digits if digits.iter().all(u8::is_ascii_digit) && !digits.is_empty() => {
                     format!("{} does not fit 64 bits", shown(field))
                 }
                 _ => format!("{} is no integer", shown(field)),
-            }
-        })
+            })
     }
 
     /// Reads a real number: without a point it has so many decimals, its exponent follows an E, a D
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn integers_that_do_not_fit_are_refused() {
-        let read = |text: &str| Ascii::integer(text.as_bytes());
+        let read = |text: &str| Ascii::integer(text.as_bytes(), 0);
         assert_eq!(read("+12"), Ok(12));
         assert_eq!(read("-9223372036854775808"), Ok(i64::MIN));
         assert_eq!(read(""), Ok(0));

@@ -22,6 +22,10 @@ use super::{
 /// taken from them.
 const READ_BYTES: usize = 256 * 1024;
 
+/// 64 MiB for a row whose cells share what they have in the heap: a header of 3 kB can name 999 columns
+/// that all refer to the whole.
+const SHARED_BYTES_MAX: u64 = 64 << 20;
+
 /// Makes batches of some columns; its memory is used again from one to the next.
 #[derive(Debug)]
 pub(super) struct Batches {
@@ -103,6 +107,7 @@ impl Batches {
             let asked = (block.end - block.start) as usize;
             let is_first = next == rows.range.start;
             let count = self.rows_that_fit(asked, is_first, &mut left_bytes);
+            let count = count.map_err(|row| self.too_much(next + row as u64))?;
             for (place, growing) in growing.iter_mut().enumerate() {
                 self.append(place, growing, next, count)?;
             }
@@ -118,7 +123,15 @@ impl Batches {
     }
 
     /// How many rows of the block have room; what they take is taken from `left_bytes`.
-    fn rows_that_fit(&self, asked: usize, is_first: bool, left_bytes: &mut u64) -> usize {
+    ///
+    /// # Errors
+    /// The row whose cells have more in the heap than there is.
+    fn rows_that_fit(
+        &self,
+        asked: usize,
+        is_first: bool,
+        left_bytes: &mut u64,
+    ) -> Result<usize, usize> {
         let row_bytes = self.window.row_bytes;
         for row in 0..asked {
             let in_heap = self.heap_columns.iter().map(|place| {
@@ -129,14 +142,32 @@ impl Batches {
                     .extent(cell, &self.table)
                     .map_or(0, |extent| extent.bytes as u64)
             });
-            let bytes = in_heap.fold(row_bytes as u64, u64::saturating_add);
+            let heap_bytes = in_heap.fold(0, u64::saturating_add);
+            if heap_bytes > self.row_heap_bytes_max() {
+                return Err(row);
+            }
+            let bytes = heap_bytes.saturating_add(row_bytes as u64);
             let must = is_first && row == 0;
             if bytes > *left_bytes && !must {
-                return row;
+                return Ok(row);
             }
             *left_bytes = left_bytes.saturating_sub(bytes);
         }
-        asked
+        Ok(asked)
+    }
+
+    /// What the cells of one row may have in the heap together: no more than there is, though they
+    /// may share some of it.
+    fn row_heap_bytes_max(&self) -> u64 {
+        let heap = &self.table.heap;
+        SHARED_BYTES_MAX.max(heap.end - heap.start)
+    }
+
+    fn too_much(&self, row: u64) -> FitsError {
+        let column = &self.table.columns[self.columns[self.heap_columns[0]]];
+        let problem =
+            "with the other columns the row has more in the heap than there is".to_owned();
+        column.wrong(row, column.file_at(&self.table, row), problem)
     }
 
     /// Appends a column's cells of the block.

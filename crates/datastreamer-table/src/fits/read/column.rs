@@ -50,11 +50,16 @@ pub(super) enum Scaling {
     None,
     /// The other sign: the top bit is turned (FITS 4.0, table 19).
     OtherSign,
+    /// Integers of 64 bits, of which floats would lose digits.
+    Offset(i128),
     Linear {
         scale: f64,
         zero: f64,
     },
 }
+
+/// 2^65 and more leave no sum that fits 64 bits.
+const OFFSET_MAX: f64 = 36_893_488_147_419_103_232.0;
 
 /// How many elements a cell has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,6 +227,7 @@ impl Element {
             (Scaling::OtherSign, Stored::Short) => Some(stored + (1 << 15)),
             (Scaling::OtherSign, Stored::Int) => Some(stored + (1 << 31)),
             (Scaling::OtherSign, _) => Some(stored + (1 << 63)),
+            (Scaling::Offset(offset), _) => Some(stored + offset),
             (Scaling::Linear { .. }, _) => None,
         }
     }
@@ -255,20 +261,29 @@ fn scaling(header: &Header, number: usize, stored: Stored) -> Result<Scaling, Fi
     if matches!(stored, Stored::Logical | Stored::Bit | Stored::Text) {
         return Ok(Scaling::None);
     }
-    Ok(match linear(header, number)? {
-        Scaling::Linear { scale: 1.0, zero } if stored.zero_of_other_sign() == Some(zero) => {
+    let zero_of_other_sign = stored.zero_of_other_sign();
+    Ok(match linear(header, number, stored)? {
+        Scaling::Linear { scale: 1.0, zero } if zero_of_other_sign == Some(zero) => {
+            Scaling::OtherSign
+        }
+        Scaling::Offset(zero) if zero_of_other_sign.map(|zero| zero as i128) == Some(zero) => {
             Scaling::OtherSign
         }
         scaling => scaling,
     })
 }
 
-/// What TSCAL and TZERO say, whatever the type.
-pub(super) fn linear(header: &Header, number: usize) -> Result<Scaling, FitsError> {
+/// What TSCAL and TZERO say, whatever zero means another sign.
+pub(super) fn linear(header: &Header, number: usize, stored: Stored) -> Result<Scaling, FitsError> {
+    let keyword = format!("TZERO{number}");
     let scale = header.number(&format!("TSCAL{number}"))?.unwrap_or(1.0);
-    let zero = header.number(&format!("TZERO{number}"))?.unwrap_or(0.0);
+    let zero: f64 = header.number(&keyword)?.unwrap_or(0.0);
     Ok(match (scale, zero) {
         (1.0, 0.0) => Scaling::None,
+        (1.0, zero) if stored == Stored::Long && zero.fract() == 0.0 && zero.abs() < OFFSET_MAX => {
+            let digits = header.value(&keyword).and_then(|text| text.parse().ok());
+            Scaling::Offset(digits.unwrap_or(zero as i128))
+        }
         _ => Scaling::Linear { scale, zero },
     })
 }

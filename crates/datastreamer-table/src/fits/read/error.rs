@@ -18,6 +18,8 @@ pub enum FitsError {
     },
     /// The file does not begin as FITS does.
     NotFits,
+    /// The file is compressed as a whole.
+    Gzip,
     /// The file ends before its data does.
     Truncated {
         /// Where the truncated data begins.
@@ -61,6 +63,7 @@ impl fmt::Display for FitsError {
         match self {
             Self::File { byte, error } => write!(f, "byte {byte}: {error}"),
             Self::NotFits => f.write_str("not a FITS file: it does not begin with SIMPLE = T"),
+            Self::Gzip => f.write_str("the file is compressed by gzip: uncompress it with gunzip"),
             Self::Truncated {
                 byte,
                 bytes_missing,

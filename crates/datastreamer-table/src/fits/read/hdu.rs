@@ -7,6 +7,9 @@ use super::{BLOCK_BYTES, FitsError, TableChoice, header::Header};
 /// NAXIS may not be larger (FITS 4.0, 4.4.1.1).
 const AXES_MAX: u64 = 999;
 
+/// What gzip begins with (RFC 1952, 2.3.1).
+const GZIP: [u8; 3] = [0x1f, 0x8b, 8];
+
 /// Names that an error lists, at most.
 const NAMES_MAX: usize = 20;
 
@@ -70,12 +73,14 @@ impl Hdu {
             return Ok(None);
         }
         let mut begin = [0; 8];
-        if file_bytes < BLOCK_BYTES {
+        if file_bytes < begin.len() as u64 {
             return Err(FitsError::NotFits);
         }
         std::os::unix::fs::FileExt::read_exact_at(file, &mut begin, at)
             .map_err(|error| FitsError::File { byte: at, error })?;
         match number {
+            0 if begin.starts_with(&GZIP) => return Err(FitsError::Gzip),
+            0 if file_bytes < BLOCK_BYTES => return Err(FitsError::NotFits),
             0 if &begin != b"SIMPLE  " => return Err(FitsError::NotFits),
             0 => {}
             _ if &begin != b"XTENSION" => return Ok(None),

@@ -225,6 +225,9 @@ impl Values {
             self.append_scaled(cells, |stored| stored * scale + zero);
             return Ok(());
         }
+        if let Scaling::Offset(offset) = self.element.scaling {
+            return self.append_with_offset(cells, offset);
+        }
         match &mut self.elements {
             Elements::I8(out) => extend(out, cells, |[byte]| (byte ^ 0x80) as i8),
             // Nothing is to be done with many bytes but to copy them.
@@ -241,6 +244,27 @@ impl Values {
             Elements::F32(out) => extend(out, cells, f32::from_be_bytes),
             Elements::F64(out) => extend(out, cells, f64::from_be_bytes),
             Elements::Bool(_) | Elements::Text { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn append_with_offset(&mut self, cells: Cells<'_>, offset: i128) -> Result<(), Problem> {
+        let Elements::I64(out) = &mut self.elements else {
+            return Ok(());
+        };
+        for (cell, bytes) in cells.iter().enumerate() {
+            for (place, stored) in bytes.as_chunks::<8>().0.iter().enumerate() {
+                let stored = i64::from_be_bytes(*stored);
+                let value = i128::from(stored) + offset;
+                // What stands for null may be any value.
+                let value = value.try_into().ok();
+                let null = self.element.null.filter(|null| *null == stored);
+                out.push(value.or(null).ok_or_else(|| Problem {
+                    cell,
+                    at: 8 * place,
+                    text: format!("{stored} with TZERO ({offset}) does not fit 64 bits"),
+                })?);
+            }
         }
         Ok(())
     }
@@ -290,7 +314,13 @@ impl Values {
         match self.element.stored {
             _ if is_null => {}
             Stored::Double => real = ascii.real(field)?,
-            _ => integer = Ascii::integer(field)?,
+            _ => {
+                let offset = match self.element.scaling {
+                    Scaling::Offset(offset) => offset,
+                    _ => 0,
+                };
+                integer = Ascii::integer(field, offset)?;
+            }
         }
         let is_null = is_null || self.element.stored == Stored::Double && real.is_none();
         if let Some(valid) = &mut self.valid {
