@@ -15,7 +15,10 @@ use arrow::{
 use async_trait::async_trait;
 use datafusion::{
     catalog::{Session, TableProvider},
-    common::{DFSchema, Result, ScalarValue, Statistics, cast::as_boolean_array, project_schema},
+    common::{
+        ColumnStatistics, DFSchema, Result, ScalarValue, Statistics, cast::as_boolean_array,
+        project_schema,
+    },
     datasource::{
         file_format::FileFormat,
         listing::{PartitionedFile, helpers::expr_applicable_for_cols},
@@ -202,9 +205,11 @@ impl FileTable {
                 known
             }
         };
-        Ok(file
+        let mut file = file
             .with_statistics(known.statistics)
-            .with_ordering(known.ordering))
+            .with_ordering(known.ordering);
+        count_null_partitions(&mut file);
+        Ok(file)
     }
 }
 
@@ -237,6 +242,32 @@ fn for_skipping(group: FileGroup) -> FileGroup {
         file
     });
     FileGroup::new(files.collect())
+}
+
+/// Corrects the statistics of partitions that are null: DataFusion says of each partition that it
+/// is never null, and that null is its least value.
+fn count_null_partitions(file: &mut PartitionedFile) {
+    let values = &file.partition_values;
+    let Some(statistics) = file.statistics.as_mut().filter(|_| !values.is_empty()) else {
+        return;
+    };
+    let statistics = Arc::make_mut(statistics);
+    let rows = statistics.num_rows;
+    let partitions = statistics
+        .column_statistics
+        .len()
+        .saturating_sub(values.len());
+    let partitions = &mut statistics.column_statistics[partitions..];
+    for (partition, _) in partitions
+        .iter_mut()
+        .zip(values)
+        .filter(|(_, value)| value.is_null())
+    {
+        *partition = ColumnStatistics {
+            null_count: rows,
+            ..ColumnStatistics::new_unknown()
+        };
+    }
 }
 
 /// Returns the longest order by which the rows of each file are sorted; `None` if there is none.

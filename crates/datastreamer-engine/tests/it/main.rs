@@ -3,6 +3,7 @@
 
 mod changed;
 mod known;
+mod listing;
 mod narrowing;
 mod queries;
 mod scans;

@@ -350,7 +350,10 @@ fn a_file_that_is_not_a_table_is_refused_with_its_name() {
         ("a.txt", "has an unknown suffix"),
         ("none.parquet", "no such file"),
         ("none*.parquet", "matches no file"),
-        ("mixed", "several kinds, *.parquet and *.csv"),
+        (
+            "mixed",
+            "has files of several kinds, such as b.parquet and a.csv",
+        ),
     ] {
         let error = TableFiles::find(&path(name)).unwrap_err();
         assert_eq!(error.kind(), EngineErrorKind::Data);

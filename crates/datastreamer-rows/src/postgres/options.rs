@@ -36,8 +36,9 @@ pub struct PostgresOptions {
     /// is a path is the directory of a Unix socket.
     ///
     /// With `sslmode=require` the connection is encrypted, and the server's certificate must be of
-    /// a trusted authority and of this host, as for `verify-full` of libpq. Without it nothing is
-    /// encrypted.
+    /// a trusted authority and of this host, as for `verify-full` of libpq. Without `sslmode`, and
+    /// with `sslmode=disable`, nothing is encrypted. `sslmode=prefer` is refused: it would be
+    /// encrypted or not, and nobody would know.
     pub url: String,
     /// The authorities (PEM) to trust instead of the system's; needs `sslmode=require`.
     pub tls_ca_file: Option<PathBuf>,
@@ -99,11 +100,18 @@ impl PostgresOptions {
         let mut config: Config = self.url.parse().map_err(|_| {
             PostgresError::bad_options(
                 "the URL is not understood (it is not shown, as it may hold a password; sslmode is \
-                 disable, prefer or require, which verifies the certificate)",
+                 disable or require, which verifies the certificate)",
             )
         })?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(PostgresError::bad_options("the URL names no host"));
+        }
+        // The driver's default is `prefer` too: only the text tells what was asked for.
+        if config.get_ssl_mode() == SslMode::Prefer && self.url.contains("sslmode") {
+            return Err(PostgresError::bad_options(
+                "sslmode=prefer does not say whether the connection is encrypted: write \
+                 sslmode=require (encrypted, and the certificate verified) or sslmode=disable",
+            ));
         }
         let ca_file = self.tls_ca_file.as_deref();
         let tls = match (config.get_ssl_mode(), ca_file) {

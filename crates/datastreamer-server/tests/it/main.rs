@@ -27,6 +27,7 @@ mod tables_asked;
 mod tables_bounds;
 mod tables_differential;
 mod tables_failures;
+mod tables_folders;
 mod tables_named;
 mod tables_readers;
 mod tables_sql;

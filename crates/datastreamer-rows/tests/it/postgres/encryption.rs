@@ -65,3 +65,30 @@ fn authorities_that_are_of_no_use_are_refused() {
     });
     assert!(text.contains("sslmode=require"), "{text}");
 }
+
+#[test]
+fn a_mode_that_does_not_say_whether_there_is_encryption_is_refused() {
+    let runtime = runtime();
+    let open = |url: &str| {
+        let options = PostgresOptions::new(url);
+        let opened = PostgresPool::new(options, runtime.handle().clone());
+        opened.map(drop).map_err(|error| error.to_string())
+    };
+    for url in [
+        "postgresql://db.example/x?sslmode=prefer",
+        "postgresql://db.example/x?connect_timeout=1&sslmode=prefer",
+        "host=db.example dbname=x sslmode = 'prefer'",
+    ] {
+        let text = open(url).unwrap_err();
+        assert!(
+            text.contains("sslmode=prefer") && text.contains("sslmode=require"),
+            "{text}"
+        );
+    }
+    for url in [
+        "postgresql://db.example/x",
+        "postgresql://db.example/x?sslmode=disable",
+    ] {
+        assert_eq!(open(url), Ok(()), "{url}");
+    }
+}

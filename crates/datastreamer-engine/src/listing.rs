@@ -1,0 +1,206 @@
+//! Which files below a folder are data, and which a glob matches. It lists, and opens no file.
+//!
+//! `files.rs` calls it. It **blocks** to walk directories.
+
+use std::{
+    collections::BTreeSet,
+    ffi::OsStr,
+    path::{Component, Path, PathBuf},
+};
+
+use crate::error::EngineError;
+
+/// At most 100,000 files in a table: listing more takes seconds for each scan.
+const FILES_MAX: usize = 100_000;
+/// Folders by which a table format is recognized, with its name and a program that exports it.
+/// Such a table's log decides which of its files count: the others hold rows that were deleted.
+const LOG_FOLDERS: [(&str, &str, &str); 2] = [
+    ("_delta_log", "Delta Lake", "DuckDB's delta_scan"),
+    (".hoodie", "Hudi", "Spark"),
+];
+/// The folder of an Iceberg table's log. The name alone says little.
+const ICEBERG_FOLDER: &str = "metadata";
+
+/// Returns the files below a directory that are data.
+///
+/// # Errors
+/// A directory that cannot be read, or that is a table of Delta Lake, Iceberg or Hudi; too many
+/// files; a link to a directory above it.
+pub(crate) fn walk(folder: &Path) -> Result<Vec<PathBuf>, EngineError> {
+    let mut files = Vec::new();
+    collect(folder, &mut files)?;
+    Ok(files)
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), EngineError> {
+    let refuse = |error| EngineError::data(format!("{}: {error}", folder.display()));
+    for entry in folder.read_dir().map_err(refuse)? {
+        let path = entry.map_err(refuse)?.path();
+        let is_folder = path.is_dir();
+        if is_folder {
+            check_no_log(folder, &path)?;
+        }
+        if !is_data(path.file_name().unwrap_or_default(), is_folder) {
+            continue;
+        }
+        if is_folder {
+            check_no_circle(&path)?;
+            collect(&path, files)?;
+        } else {
+            files.push(path);
+        }
+        if files.len() > FILES_MAX {
+            let text = format!("{}: more than {FILES_MAX} files", folder.display());
+            return Err(EngineError::data(text));
+        }
+    }
+    Ok(())
+}
+
+/// Returns whether a name is one of data. Those that begin with a dot or an underscore are not, by
+/// the convention of Hive, Spark and Arrow: writers name files so until they are complete. A
+/// partition's column may begin with an underscore, as in Spark.
+fn is_data(name: &OsStr, is_folder: bool) -> bool {
+    let name = name.as_encoded_bytes();
+    match name.first() {
+        Some(b'.') => false,
+        Some(b'_') => is_folder && name.contains(&b'='),
+        _ => true,
+    }
+}
+
+/// Refuses a folder that is a table of a format with a log, by a folder in it.
+fn check_no_log(folder: &Path, inner: &Path) -> Result<(), EngineError> {
+    let name = inner.file_name().unwrap_or_default();
+    let log = LOG_FOLDERS.iter().find(|(log, ..)| name == *log);
+    let (format, exporter) = match log {
+        Some((_, format, exporter)) => (*format, *exporter),
+        None if name == ICEBERG_FOLDER && has_iceberg_metadata(inner) => {
+            ("Iceberg", "DuckDB's iceberg_scan")
+        }
+        None => return Ok(()),
+    };
+    let folder = folder.display();
+    Err(EngineError::data(format!(
+        "{folder}: is a table of {format}, whose log says which rows of its files count: export it, \
+         for example with {exporter}, and use the exported files"
+    )))
+}
+
+fn has_iceberg_metadata(folder: &Path) -> bool {
+    let entries = folder.read_dir().into_iter().flatten().flatten();
+    let mut names = entries.map(|entry| entry.file_name());
+    names.any(|name| {
+        let name = name.as_encoded_bytes();
+        [".metadata.json", ".metadata.json.gz"]
+            .iter()
+            .any(|end| name.ends_with(end.as_bytes()))
+    })
+}
+
+/// Refuses a link to a directory above it, through which every file would be found again. Other
+/// links are followed.
+fn check_no_circle(folder: &Path) -> Result<(), EngineError> {
+    if !folder.is_symlink() {
+        return Ok(());
+    }
+    // A directory that has gone in the meantime is noticed where it is read.
+    let Ok(target) = folder.canonicalize() else {
+        return Ok(());
+    };
+    let is_target = |above: &Path| above.canonicalize().is_ok_and(|above| above == target);
+    match folder.ancestors().skip(1).any(is_target) {
+        true => {
+            let folder = folder.display();
+            let text = format!("{folder}: a link to a directory above it");
+            Err(EngineError::data(text))
+        }
+        false => Ok(()),
+    }
+}
+
+/// Splits a glob into the folder before the first pattern, and the folders below it.
+pub(crate) fn folders_of_glob(pattern: &str) -> (PathBuf, Vec<&str>) {
+    let parts: Vec<_> = pattern.split('/').collect();
+    let (folders, _name) = parts.split_at(parts.len() - 1);
+    let has_pattern = |part: &&str| part.contains(['*', '?', '[']);
+    let from = folders
+        .iter()
+        .position(has_pattern)
+        .unwrap_or(folders.len());
+    let root = format!("{}/", folders[..from].join("/"));
+    (PathBuf::from(root), folders[from..].to_vec())
+}
+
+/// Returns the files that a glob matches and that are data. A name that is no data is taken if the
+/// glob has its first character.
+///
+/// # Errors
+/// The pattern is none; a directory that cannot be read, or that is a table of Delta Lake, Iceberg
+/// or Hudi; a link to a directory above it, if the pattern crosses directories.
+pub(crate) fn expand(pattern: &str) -> Result<Vec<PathBuf>, EngineError> {
+    let options = glob::MatchOptions {
+        require_literal_leading_dot: true,
+        ..glob::MatchOptions::new()
+    };
+    let bad = |error: glob::PatternError| EngineError::data(format!("{pattern}: {error}"));
+    let (root, folders) = folders_of_glob(pattern);
+    let name = pattern.rsplit('/').next().unwrap_or(pattern);
+    let named = folders.into_iter().chain([name]);
+    let named = named.filter(|part| part.starts_with(['_', '.']));
+    let named: Result<Vec<_>, _> = named.map(glob::Pattern::new).collect();
+    let named = named.map_err(bad)?;
+    let paths = glob::glob_with(pattern, options).map_err(bad)?;
+    let mut files = Vec::new();
+    for path in paths {
+        let path = path.map_err(|error| EngineError::data(error.to_string()))?;
+        if !path.is_dir() && is_data_below(&root, &path, &named) {
+            files.push(path);
+        }
+    }
+    let mut seen = BTreeSet::new();
+    for file in &files {
+        let above = file.ancestors().skip(1);
+        let below_root = above.take_while(|folder| folder.starts_with(&root));
+        // Those above a directory that was seen have been seen too.
+        for folder in below_root.take_while(|folder| seen.insert(folder.to_path_buf())) {
+            check_no_log_in(folder)?;
+            // Only this pattern crosses directories that it does not name.
+            if pattern.contains("**") {
+                check_no_circle(folder)?;
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// Returns whether all names below a folder are those of data, or are named by a pattern.
+fn is_data_below(root: &Path, file: &Path, named: &[glob::Pattern]) -> bool {
+    let below = file.strip_prefix(root).unwrap_or(file);
+    let mut parts = below.components().peekable();
+    while let Some(part) = parts.next() {
+        let Component::Normal(name) = part else {
+            continue;
+        };
+        let is_folder = parts.peek().is_some();
+        let is_named = || {
+            let name = name.to_string_lossy();
+            named.iter().any(|pattern| pattern.matches(&name))
+        };
+        if !is_data(name, is_folder) && !is_named() {
+            return false;
+        }
+    }
+    true
+}
+
+fn check_no_log_in(folder: &Path) -> Result<(), EngineError> {
+    let logs = LOG_FOLDERS.iter().map(|(log, ..)| *log);
+    for name in logs.chain([ICEBERG_FOLDER]) {
+        let inner = folder.join(name);
+        if inner.is_dir() {
+            check_no_log(folder, &inner)?;
+        }
+    }
+    Ok(())
+}

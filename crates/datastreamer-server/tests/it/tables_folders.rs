@@ -1,0 +1,23 @@
+//! Folders of files as tables: partitions, and what other readers have of them.
+
+use std::time::Duration;
+
+use crate::support::scratch::Scratch;
+use crate::support::{program, tools};
+
+/// Some three hundred runs of the program.
+const PARTITIONS_LIMIT: Duration = Duration::from_secs(180);
+
+#[test]
+fn hive_partitions_are_those_of_pyarrow_and_duckdb_in_every_format() {
+    let scratch = Scratch::new("partitions");
+    let mut python = tools::python();
+    python
+        .arg(tools::client_script("read_partitions.py"))
+        .arg(program::command(&[]).get_program())
+        .current_dir(scratch.path())
+        .stdout(std::process::Stdio::piped());
+    let said = program::finish_within(python, PARTITIONS_LIMIT);
+    assert_eq!(said.code, Some(0), "{}\n{}", said.text(), said.stderr);
+    assert_eq!(said.text(), "43 folders in 7 formats\n");
+}
