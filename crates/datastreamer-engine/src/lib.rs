@@ -22,8 +22,8 @@
 //! ```
 //!
 //! # The path of a batch
-//! `engine.rs` makes a plan. `narrow.rs` makes the logical plan of a URL's parameters, `sql.rs` that
-//! of a text. `provider.rs` or `fits.rs` plans the scan of a table; `files.rs` lists the files,
+//! `engine.rs` makes a plan. `narrow.rs` makes the logical plan of a URL's parameters, whose
+//! values `literal.rs` parses, `sql.rs` that of a text. `provider.rs` or `fits.rs` plans the scan of a table; `files.rs` lists the files,
 //! `columns.rs` and `inferred.rs` read their columns, `file_cache.rs` keeps what was read, `pinned.rs`
 //! detects changed files. `from_statistics.rs` keeps plans from taking values from statistics. `known.rs` computes what is known about rows before they are read.
 //! `rows.rs` runs the plan for the caller, and `cancellation.rs` stops it.
@@ -40,6 +40,7 @@ mod from_statistics;
 mod inferred;
 mod known;
 mod listing;
+mod literal;
 mod narrow;
 mod partitions;
 mod pinned;
@@ -48,6 +49,7 @@ mod provider;
 mod rows;
 mod sql;
 mod threads;
+mod type_names;
 
 pub use engine::{
     DEFAULT_MEMORY_BYTES, DEFAULT_SPILL_BYTES, DEFAULT_TIME_LIMIT, Engine, EngineOptions, TableInfo,

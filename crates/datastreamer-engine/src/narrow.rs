@@ -2,20 +2,20 @@
 //! (<https://docs.postgrest.org/en/v13/references/api/tables_views.html>):
 //! `select=a,b:c`, `COLUMN=op.value`, `order=a.desc.nullslast`, `limit=`, `offset=`.
 //!
-//! Values are parsed by the column's type, and never become part of a query's text.
+//! Values are parsed by the column's type in `literal.rs`, and never become part of a query's text.
 
 use std::collections::HashSet;
 
-use arrow::datatypes::{DataType, Schema, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::{
-    common::{Column, ScalarValue},
+    common::Column,
     dataframe::DataFrame,
-    logical_expr::{Expr, SortExpr, cast, expr::InList, lit, not},
+    logical_expr::{Expr, SortExpr, cast, lit, not},
 };
 
 use datastreamer_table::column_metadata::column_names;
 
-use crate::error::EngineError;
+use crate::{error::EngineError, literal::Literal, type_names::type_name};
 
 /// The operators of `COLUMN=op.value`; each may have `not.` before it.
 pub const OPERATORS: [&str; 10] = [
@@ -65,8 +65,8 @@ impl Narrowing {
                 "limit" => narrowing.limit = Some(parse_count(value).map_err(about)?),
                 "offset" => narrowing.offset = parse_count(value).map_err(about)?,
                 column => {
-                    let data_type = type_of(column, schema)?;
-                    let filter = parse_filter(column, data_type, value).map_err(about)?;
+                    let column = field_of(column, schema)?;
+                    let filter = parse_filter(column, value).map_err(about)?;
                     narrowing.filters.push(filter);
                 }
             }
@@ -145,9 +145,9 @@ fn column_of(name: &str) -> Expr {
     Expr::Column(Column::from_name(name))
 }
 
-fn type_of<'a>(column: &str, schema: &'a Schema) -> Result<&'a DataType, EngineError> {
+fn field_of<'a>(column: &str, schema: &'a Schema) -> Result<&'a Field, EngineError> {
     match schema.column_with_name(column) {
-        Some((_, field)) => Ok(field.data_type()),
+        Some((_, field)) => Ok(field),
         None => {
             let there = column_names(schema);
             let text = format!(
@@ -186,7 +186,7 @@ fn parse_select(text: &str, schema: &Schema) -> Result<Vec<(String, String)>, En
             Some((name, column)) if schema.column_with_name(&part).is_none() => (name, column),
             _ => (part.as_str(), part.as_str()),
         };
-        type_of(column, schema)?;
+        field_of(column, schema)?;
         if name.is_empty() && name != column {
             return Err(EngineError::bad(format!(
                 "`{part}`: the name before the colon is empty"
@@ -223,7 +223,7 @@ fn parse_order(text: &str, schema: &Schema) -> Result<Vec<SortExpr>, EngineError
                 }
                 column = before;
             }
-            type_of(column, schema)?;
+            field_of(column, schema)?;
             // PostgreSQL's default: nulls are larger than everything.
             let nulls_first = nulls_first.unwrap_or(!ascending);
             Ok(column_of(column).sort(ascending, nulls_first))
@@ -231,80 +231,132 @@ fn parse_order(text: &str, schema: &Schema) -> Result<Vec<SortExpr>, EngineError
         .collect()
 }
 
-fn parse_filter(column: &str, data_type: &DataType, text: &str) -> Result<Expr, EngineError> {
+fn parse_filter(column: &Field, text: &str) -> Result<Expr, EngineError> {
     let (negated, condition) = match text.strip_prefix("not.") {
         Some(rest) => (true, rest),
         None => (false, text),
     };
     let (operator, value) = condition.split_once('.').unwrap_or((condition, ""));
-    let may_be_nan = matches!(
-        data_type,
-        DataType::Float16 | DataType::Float32 | DataType::Float64
-    );
     let filter = match operator {
-        "is" => parse_is(column, data_type, value)?,
-        "in" => parse_in(column, data_type, value)?,
-        "like" | "ilike" => parse_like(column, data_type, operator, value)?,
-        _ if may_be_nan && value.eq_ignore_ascii_case("nan") => {
-            let is_nan = is_nan(column);
-            match operator {
-                "eq" => return Ok(if negated { not(is_nan) } else { is_nan }),
-                "neq" => return Ok(if negated { is_nan } else { not(is_nan) }),
-                _ => {
-                    return Err(EngineError::bad("NaN has no order: use eq.NaN or neq.NaN"));
-                }
-            }
-        }
-        _ => parse_comparison(column, data_type, operator, value)?,
+        "is" => return Ok(negate_if(negated, parse_is(column, value)?)),
+        "in" => return parse_in(column, value, negated),
+        "like" | "ilike" => parse_like(column, operator, value)?,
+        _ if names_nan(column, value) => return parse_nan(column, operator, negated),
+        _ => parse_comparison(column, operator, value)?,
     };
-    let filter = if negated { not(filter) } else { filter };
-    Ok(match may_be_nan && operator != "is" {
-        true => filter.and(is_not_nan(column)),
-        false => filter,
-    })
+    Ok(without_nan(column, negate_if(negated, filter)))
 }
 
-/// Excludes NaN, which only `eq.NaN` finds: the result of another comparison would depend on the
-/// file's statistics, which do not count NaN.
-fn is_not_nan(column: &str) -> Expr {
-    column_of(column)
-        .gt_eq(lit(f64::NEG_INFINITY))
-        .and(column_of(column).lt_eq(lit(f64::INFINITY)))
+fn negate_if(negated: bool, filter: Expr) -> Expr {
+    if negated { not(filter) } else { filter }
+}
+
+/// Returns the type as which a column is shown: that of the values of a dictionary or of runs.
+fn shown_type(data_type: &DataType) -> &DataType {
+    match data_type {
+        DataType::Dictionary(_, values) => shown_type(values),
+        DataType::RunEndEncoded(_, values) => shown_type(values.data_type()),
+        data_type => data_type,
+    }
+}
+
+/// Returns the values of a column for a comparison, which runs do not have.
+fn values_of(column: &Field) -> Expr {
+    let values = column_of(column.name());
+    match column.data_type() {
+        DataType::RunEndEncoded(_, _) => cast(values, shown_type(column.data_type()).clone()),
+        _ => values,
+    }
+}
+
+/// Returns whether a value names NaN, in a column that may have it.
+fn names_nan(column: &Field, value: &str) -> bool {
+    shown_type(column.data_type()).is_floating() && value.eq_ignore_ascii_case("nan")
+}
+
+fn parse_nan(column: &Field, operator: &str, negated: bool) -> Result<Expr, EngineError> {
+    match operator {
+        "eq" => Ok(negate_if(negated, is_nan(column))),
+        "neq" => Ok(negate_if(!negated, is_nan(column))),
+        _ => Err(EngineError::bad("NaN has no order: use eq.NaN or neq.NaN")),
+    }
 }
 
 /// Compares the text of the value, to which no statistics apply.
-fn is_nan(column: &str) -> Expr {
-    cast(column_of(column), DataType::Utf8).eq(lit("NaN"))
+fn is_nan(column: &Field) -> Expr {
+    cast(values_of(column), DataType::Utf8).eq(lit("NaN"))
 }
 
-fn parse_comparison(
-    column: &str,
-    data_type: &DataType,
-    operator: &str,
-    value: &str,
-) -> Result<Expr, EngineError> {
-    let column = column_of(column);
-    let compare = match operator {
-        "eq" => Expr::eq,
-        "neq" => Expr::not_eq,
-        "gt" => Expr::gt,
-        "gte" => Expr::gt_eq,
-        "lt" => Expr::lt,
-        "lte" => Expr::lt_eq,
-        _ => {
-            let there = OPERATORS.join(", ");
-            let text = format!(
-                "there is no operator `{operator}`; there are {there}, each also with `not.` before \
-                 it: write for example gte.10"
-            );
-            return Err(EngineError::bad(text));
+/// Excludes NaN, which only its name finds: the result of another comparison would depend on the
+/// file's statistics, which do not count NaN.
+fn without_nan(column: &Field, filter: Expr) -> Expr {
+    match shown_type(column.data_type()).is_floating() {
+        true => filter
+            .and(values_of(column).gt_eq(lit(f64::NEG_INFINITY)))
+            .and(values_of(column).lt_eq(lit(f64::INFINITY))),
+        false => filter,
+    }
+}
+
+fn parse_comparison(column: &Field, operator: &str, value: &str) -> Result<Expr, EngineError> {
+    if !OPERATORS.contains(&operator) {
+        let there = OPERATORS.join(", ");
+        let text = format!(
+            "there is no operator `{operator}`; there are {there}, each also with `not.` before \
+             it: write for example gte.10"
+        );
+        return Err(EngineError::bad(text));
+    }
+    let literal = Literal::parse(value, column)?;
+    let high = literal.high.clone().unwrap_or_else(|| literal.low.clone());
+    let values = values_of(column);
+    Ok(match operator {
+        "gt" => values.gt(lit(high)),
+        "gte" => values.gt_eq(lit(literal.low)),
+        "lt" => values.lt(lit(literal.low)),
+        "lte" => values.lt_eq(lit(high)),
+        "neq" => not(is_one_of(column, vec![literal])),
+        _ => is_one_of(column, vec![literal]),
+    })
+}
+
+/// Returns the rows that are shown as one of these values.
+fn is_one_of(column: &Field, literals: Vec<Literal>) -> Expr {
+    let (ranges, single): (Vec<_>, Vec<_>) = literals
+        .into_iter()
+        .partition(|literal| literal.high.is_some());
+    let mut single: Vec<_> = single.into_iter().map(|literal| lit(literal.low)).collect();
+    let ranges = ranges.into_iter().map(|Literal { low, high }| {
+        let values = values_of(column);
+        match high {
+            Some(high) => values.between(lit(low), lit(high)),
+            None => values.eq(lit(low)),
         }
-    };
-    Ok(compare(column, lit(parse_value(value, data_type)?)))
+    });
+    let mut any: Vec<_> = ranges.collect();
+    match single.len() {
+        0 => {}
+        1 => any.extend(single.pop().map(|single| values_of(column).eq(single))),
+        _ => any.push(values_of(column).in_list(single, false)),
+    }
+    any_of(any)
 }
 
-fn parse_is(column: &str, data_type: &DataType, value: &str) -> Result<Expr, EngineError> {
-    let column = column_of(column);
+/// Joins conditions by OR as a tree of little depth: each level takes stack while planning.
+fn any_of(mut conditions: Vec<Expr>) -> Expr {
+    match conditions.len() {
+        0 => lit(false),
+        1 => conditions.remove(0),
+        count => {
+            let half = conditions.split_off(count / 2);
+            any_of(conditions).or(any_of(half))
+        }
+    }
+}
+
+fn parse_is(column: &Field, value: &str) -> Result<Expr, EngineError> {
+    let data_type = column.data_type();
+    let column = column_of(column.name());
     let truth = |filter: Expr| match data_type {
         DataType::Boolean => Ok(filter),
         _ => Err(EngineError::bad(format!("`is.{value}` is for booleans"))),
@@ -321,99 +373,48 @@ fn parse_is(column: &str, data_type: &DataType, value: &str) -> Result<Expr, Eng
     }
 }
 
-fn parse_in(column: &str, data_type: &DataType, value: &str) -> Result<Expr, EngineError> {
+fn parse_in(column: &Field, value: &str, negated: bool) -> Result<Expr, EngineError> {
     let inner = value
         .strip_prefix('(')
         .and_then(|value| value.strip_suffix(')'))
         .ok_or_else(|| EngineError::bad("`in` takes a list: write for example in.(1,2,3)"))?;
-    let values = split(inner)?;
+    // An empty text in the list has quotes: in.("").
+    let values = match inner.is_empty() {
+        true => Vec::new(),
+        false => split(inner)?,
+    };
     if values.len() > IN_MAX {
         return Err(EngineError::bad(format!("more than {IN_MAX} values")));
     }
-    let values: Result<Vec<_>, _> = values
-        .iter()
-        .map(|value| parse_value(value, data_type).map(lit))
-        .collect();
-    Ok(Expr::InList(InList {
-        expr: Box::new(column_of(column)),
-        list: values?,
-        negated: false,
-    }))
+    let (nan, values): (Vec<_>, Vec<_>) = values
+        .into_iter()
+        .partition(|value| names_nan(column, value));
+    let literals = values.iter().map(|value| Literal::parse(value, column));
+    let literals = literals.collect::<Result<Vec<_>, _>>()?;
+    if literals.is_empty() && !nan.is_empty() {
+        return parse_nan(column, "eq", negated);
+    }
+    let is_one = negate_if(negated, is_one_of(column, literals));
+    let filter = without_nan(column, is_one);
+    Ok(match !nan.is_empty() && !negated {
+        true => filter.or(is_nan(column)),
+        false => filter,
+    })
 }
 
 /// `*` stands for `%`, which a URL would have to encode.
-fn parse_like(
-    column: &str,
-    data_type: &DataType,
-    operator: &str,
-    value: &str,
-) -> Result<Expr, EngineError> {
-    if !is_text(data_type) {
-        let text = format!("`{operator}` is for texts, and this column has {data_type}");
+fn parse_like(column: &Field, operator: &str, value: &str) -> Result<Expr, EngineError> {
+    let data_type = shown_type(column.data_type());
+    if !data_type.is_string() {
+        let name = type_name(data_type);
+        let text = format!("`{operator}` is for texts, and this column has the type {name}");
         return Err(EngineError::bad(text));
     }
     let pattern = lit(value.replace('*', "%"));
     Ok(match operator {
-        "ilike" => column_of(column).ilike(pattern),
-        _ => column_of(column).like(pattern),
+        "ilike" => values_of(column).ilike(pattern),
+        _ => values_of(column).like(pattern),
     })
-}
-
-fn is_text(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
-    )
-}
-
-fn parse_value(text: &str, data_type: &DataType) -> Result<ScalarValue, EngineError> {
-    if data_type.is_nested() {
-        let text = format!("a column of {data_type} cannot be compared");
-        return Err(EngineError::bad(text));
-    }
-    let wrong = || EngineError::bad(format!("`{text}` is not a value of type {data_type}"));
-    let is_date = matches!(data_type, DataType::Date32 | DataType::Date64);
-    if is_date && text.contains(':') {
-        return Err(wrong());
-    }
-    let value = ScalarValue::try_from_string(text.to_owned(), data_type).map_err(|_| wrong())?;
-    if value.is_null() {
-        return Err(wrong());
-    }
-    if fraction_digits(text) > fraction_digits_max(data_type) {
-        let text = format!("`{text}` has more digits than a value of type {data_type}");
-        return Err(EngineError::bad(text));
-    }
-    Ok(value)
-}
-
-/// Returns how many digits of a fraction a type stores. A text with more would be rounded, and would
-/// match other values. A floating-point number is the one nearest to any text.
-fn fraction_digits_max(data_type: &DataType) -> usize {
-    match data_type {
-        DataType::Decimal32(_, scale)
-        | DataType::Decimal64(_, scale)
-        | DataType::Decimal128(_, scale)
-        | DataType::Decimal256(_, scale) => usize::try_from(*scale).unwrap_or_default(),
-        DataType::Timestamp(unit, _) | DataType::Time32(unit) | DataType::Time64(unit) => {
-            match unit {
-                TimeUnit::Second => 0,
-                TimeUnit::Millisecond => 3,
-                TimeUnit::Microsecond => 6,
-                TimeUnit::Nanosecond => 9,
-            }
-        }
-        _ => usize::MAX,
-    }
-}
-
-/// Returns the number of digits after the point of a number or a time, without trailing zeros.
-fn fraction_digits(text: &str) -> usize {
-    let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
-    let end = fraction.find(|digit: char| !digit.is_ascii_digit());
-    fraction[..end.unwrap_or(fraction.len())]
-        .trim_end_matches('0')
-        .len()
 }
 
 /// Splits a text at commas. A part in double quotes may contain commas, `\"` and `\\`.

@@ -199,12 +199,18 @@ impl Source {
 pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
-    pub(crate) fn parse(query: &str) -> Self {
-        Self(
-            form_urlencoded::parse(query.as_bytes())
-                .into_owned()
-                .collect(),
-        )
+    /// Decodes the parameters of a URL, or of a form as it is posted.
+    ///
+    /// # Errors
+    /// They are not UTF-8: what they would become is nobody's parameter.
+    pub(crate) fn parse(query: &[u8]) -> Result<Self, String> {
+        if percent_encoding::percent_decode(query)
+            .decode_utf8()
+            .is_err()
+        {
+            return Err("the parameters are not UTF-8 once they are percent-decoded".into());
+        }
+        Ok(Self(form_urlencoded::parse(query).into_owned().collect()))
     }
 
     /// Adds a parameter.
@@ -212,9 +218,9 @@ impl Query {
         self.0.push((name.to_owned(), value));
     }
 
-    /// Adds those of a form, as it is posted.
-    pub(crate) fn add_form(&mut self, form: &[u8]) {
-        self.0.extend(form_urlencoded::parse(form).into_owned());
+    /// Adds the parameters of another query.
+    pub(crate) fn add_all(&mut self, other: Self) {
+        self.0.extend(other.0);
     }
 
     /// All of them, in the order that they were given in.

@@ -24,7 +24,7 @@ use arrow::{
     record_batch::RecordBatch,
 };
 
-use super::{TableError, text};
+use super::{TableError, text, times::zone_mark};
 
 /// The type that a column's cells have once it is cast; `None`: as it is.
 fn cast_type(data_type: &DataType) -> Option<DataType> {
@@ -154,6 +154,8 @@ pub(super) fn typed_columns<'a, 't>(
 /// A column of a batch.
 pub(super) struct Column<'a> {
     pub(super) cells: Cells<'a>,
+    /// Behind each cell in formats that can name a zone.
+    pub(super) zone_mark: &'static [u8],
     nulls: Option<&'a NullBuffer>,
 }
 
@@ -378,6 +380,7 @@ impl<'a> Column<'a> {
         };
         Some(Self {
             cells,
+            zone_mark: zone_mark(array.data_type()),
             nulls: array.nulls().filter(|nulls| nulls.null_count() > 0),
         })
     }

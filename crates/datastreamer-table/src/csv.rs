@@ -24,6 +24,7 @@ use super::{
     scalar,
     text::{self, Specials},
     text_format::TextFormat,
+    times::zone_mark,
 };
 
 /// At the beginning of a file readers take it for no part of the text.
@@ -40,7 +41,7 @@ pub enum Delimiter {
 
 /// Writes one table as CSV or TSV.
 ///
-/// Booleans are `true` and `false`, times ISO 8601, binary values hexadecimal. Lists are refused:
+/// Booleans are `true` and `false`, times ISO 8601 (in UTC with `Z` if the column has a zone), binary values hexadecimal. Lists are refused:
 /// no two readers agree on them.
 ///
 /// ```
@@ -87,11 +88,15 @@ impl<W: Write> CsvWriter<W> {
         let mut rows = Gather::new(out, Arc::clone(&schema));
         rows.append(|out| append_header(out, &schema, delimiter));
         rows.hand_over()?;
-        let frame = |place| match place {
-            0 => [Vec::new(), Vec::new(), Vec::new()],
-            _ => [vec![delimiter.byte()], Vec::new(), vec![delimiter.byte()]],
-        };
-        let around: Vec<_> = (0..columns).map(frame).collect();
+        let types = cell_types(&schema);
+        let around = types.iter().enumerate().map(|(place, data_type)| {
+            let before = match place {
+                0 => Vec::new(),
+                _ => vec![delimiter.byte()],
+            };
+            [before.clone(), zone_mark(data_type).to_vec(), before]
+        });
+        let around: Vec<_> = around.collect();
         Ok(Self {
             rows,
             frames: Frames::new(b"", delimiter.line_end(), &around),

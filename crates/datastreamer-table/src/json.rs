@@ -19,7 +19,7 @@ use super::{
     scalar,
     text::{self, Specials},
     text_format::TextFormat,
-    times,
+    times::{self, zone_mark},
 };
 
 /// JSON has no number that is none. What is infinite is refused before it could be written.
@@ -48,7 +48,7 @@ pub enum Framing {
 /// | integers, decimals | a number, exact; readers that take all numbers for doubles round beyond 2<sup>53</sup> |
 /// | Float16 to Float64 | the shortest number that reads back; NaN is `null`, as JSON has none |
 /// | Utf8 | a string |
-/// | Timestamp, Date, Time | a string, ISO 8601, in UTC without a zone |
+/// | Timestamp, Date, Time | a string, ISO 8601; in UTC with `Z` if the column has a zone |
 /// | Binary | a string, hexadecimal |
 /// | List, FixedSizeList | an array |
 /// | null | `null` |
@@ -165,7 +165,7 @@ fn frames(schema: &Schema, framing: Framing) -> Frames {
         let quote: &[u8] = if is_string(&data_type) { b"\"" } else { b"" };
         [
             [&key, quote].concat(),
-            quote.to_vec(),
+            [zone_mark(&data_type), quote].concat(),
             [&key, b"null".as_slice()].concat(),
         ]
     });
@@ -220,6 +220,7 @@ fn append_value(out: &mut Vec<u8>, column: &Column<'_>, row: usize) -> Result<()
         out.push(b'"');
     }
     append_bare(out, column, row)?;
+    out.extend_from_slice(column.zone_mark);
     if is_string {
         out.push(b'"');
     }

@@ -18,7 +18,10 @@ pub(super) fn append_cell(
         Cells::Text(texts) => out.extend_from_slice(texts.get(row).as_bytes()),
         Cells::Bytes(bytes) => bytes.get(row).iter().for_each(|byte| text::hex(out, *byte)),
         Cells::List(lists, elements) => append_list(out, elements, lists.range(row))?,
-        cells => scalar::append(out, cells, row, SPECIALS)?,
+        cells => {
+            scalar::append(out, cells, row, SPECIALS)?;
+            out.extend_from_slice(column.zone_mark);
+        }
     }
     Ok(())
 }

@@ -7,5 +7,6 @@ mod listing;
 mod narrowing;
 mod queries;
 mod scans;
+mod shown_values;
 mod statistics;
 mod support;

@@ -1,12 +1,17 @@
 //! Parameters of a URL that narrow a table.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, Date32Array, Decimal128Array, Float64Array, TimestampMillisecondArray},
+    array::{
+        Array, ArrayRef, BinaryArray, Date32Array, Decimal128Array, DictionaryArray, Float32Array,
+        Float64Array, Int8Array, ListArray, StringArray, Time32SecondArray,
+        TimestampMicrosecondArray, TimestampMillisecondArray, UInt64Array,
+    },
+    datatypes::Int32Type,
     record_batch::RecordBatch,
 };
-use datastreamer_engine::EngineErrorKind;
+use datastreamer_engine::{Engine, EngineErrorKind};
 
 use crate::support::{collect, engine_of, ids, scan, stars, texts, write_parquet};
 
@@ -98,8 +103,12 @@ fn an_error_names_the_alternatives() {
             "there is no operator `above`; there are eq, neq, gt, gte",
         ),
         ("id", "5", "there is no operator `5`"),
-        ("id", "eq.five", "`five` is not a value of type Int64"),
-        ("id", "eq.", "`` is not a value of type Int64"),
+        (
+            "id",
+            "eq.five",
+            "`five` is not a value of type 64-bit integer",
+        ),
+        ("id", "eq.", "`` is not a value of type 64-bit integer"),
         ("id", "like.1*", "`like` is for texts"),
         ("id", "in.1,2", "in.(1,2,3)"),
         ("name", "in.(\"a)", "a quote is not closed"),
@@ -165,6 +174,231 @@ fn a_value_with_more_digits_than_the_column_is_refused() {
     }
 }
 
+/// An engine with a table of one column, `v`.
+fn engine_of_column(folder: &Path, values: ArrayRef) -> Engine {
+    let file = folder.join("t.parquet");
+    let batch = RecordBatch::try_from_iter_with_nullable([("v", values, true)]).unwrap();
+    write_parquet(&file, &batch);
+    engine_of(&file)
+}
+
+/// How many rows a filter finds, or its error.
+fn count(engine: &Engine, filter: &str) -> Result<usize, String> {
+    match scan(engine, &[("v", filter)]) {
+        Ok(rows) => Ok(collect(rows).num_rows()),
+        Err(error) => {
+            assert_eq!(error.kind(), EngineErrorKind::BadQuery);
+            Err(error.to_string())
+        }
+    }
+}
+
+#[test]
+fn a_time_without_a_zone_is_in_utc_and_one_with_a_zone_is_that_instant() {
+    let folder = tempfile::tempdir().unwrap();
+    // 2024-01-01T00:00:00Z, and half an hour before.
+    let seconds = [1_704_067_200_000_000, 1_704_065_400_000_000];
+    for zone in [None, Some("UTC"), Some("+02:00"), Some("America/New_York")] {
+        let times = TimestampMicrosecondArray::from(seconds.to_vec()).with_timezone_opt(zone);
+        let engine = engine_of_column(folder.path(), Arc::new(times));
+        for (filter, rows) in [
+            ("eq.2024-01-01T00:00:00", 1),
+            ("eq.2024-01-01 00:00:00", 1),
+            ("eq.2024-01-01", 1),
+            ("eq.2024-01-01T00:00:00Z", 1),
+            ("eq.2024-01-01T00:00:00z", 1),
+            ("eq.2024-01-01T02:00:00+02:00", 1),
+            // A plus sign that was not encoded in a URL.
+            ("eq.2024-01-01T02:00:00 02:00", 1),
+            ("eq.2023-12-31T23:30:00-00:30", 1),
+            ("eq.2024-01-01T01:00:00 Europe/Berlin", 1),
+            ("lt.2024-01-01T00:00:00", 1),
+            ("lt.2023-12-31T23:30:00", 0),
+            ("gt.2023-12-31T23:30:00", 1),
+            ("gte.2023-12-31T23:30:00", 2),
+            ("neq.2024-01-01", 1),
+            ("not.lte.2023-12-31T23:30:00", 1),
+            ("in.(2023-12-31T23:30:00,2024-01-01T00:00:00.000000Z)", 2),
+            ("is.not_null", 2),
+        ] {
+            assert_eq!(count(&engine, filter), Ok(rows), "{zone:?} {filter}");
+        }
+        for (filter, problem) in [
+            ("eq.2024-01-01T00:00:00.0000001", "has more digits than"),
+            ("lt.2024-01-01T00:00:00.0000001Z", "has more digits than"),
+            ("eq.2024-01-01T00:00:00.0000000001", "has more digits than"),
+            ("eq.2023-12-31T23:59:60", "is not a value of type timestamp"),
+            ("eq.2023-02-30", "is not a value of type timestamp"),
+            (
+                "eq.2024-01-01T00:00:00 Nowhere",
+                "is not a value of type timestamp",
+            ),
+        ] {
+            let error = count(&engine, filter).unwrap_err();
+            assert!(error.contains(problem), "{filter}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_number_that_the_column_cannot_hold_is_refused_and_never_another_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let decimal = Decimal128Array::from(vec![12_000]);
+    let decimal = decimal.with_precision_and_scale(5, 2).unwrap();
+    let cases: Vec<(ArrayRef, Vec<&str>, Vec<&str>)> = vec![
+        (
+            Arc::new(Int8Array::from(vec![44])),
+            vec!["eq.44", "lt.127", "in.(44,-128)"],
+            vec![
+                "eq.300", "eq.-129", "eq.44.0", "eq.1.5", "eq.1e3", "in.(300)", "eq.0x2c",
+            ],
+        ),
+        (
+            Arc::new(UInt64Array::from(vec![u64::MAX])),
+            vec!["eq.18446744073709551615", "gt.9223372036854775808"],
+            vec!["eq.-1", "eq.18446744073709551616"],
+        ),
+        (
+            Arc::new(Float32Array::from(vec![0.1])),
+            vec!["eq.0.1", "eq.1e-1", "lt.inf", "gt.-inf"],
+            vec!["eq.1e39", "lt.1e400", "eq.0,1", "eq."],
+        ),
+        (
+            Arc::new(Float64Array::from(vec![-0.0])),
+            vec![
+                "eq.0",
+                "eq.-0.0",
+                "gte.0",
+                "lte.-0",
+                "in.(0,1)",
+                "not.lt.0",
+                "not.gt.-0",
+            ],
+            vec!["eq.1e309"],
+        ),
+        (
+            Arc::new(decimal),
+            vec![
+                "eq.120",
+                "eq.1.2e2",
+                "eq.120.000",
+                "eq.+120",
+                "lt.120.01",
+                "eq.12000E-2",
+            ],
+            vec![
+                "eq.120.001",
+                "eq.1.2e-3",
+                "lt.1000",
+                "eq.1e99999999",
+                "eq.1e-99999999",
+                "eq..",
+            ],
+        ),
+        (
+            Arc::new(Date32Array::from(vec![0])),
+            vec!["eq.1970-01-01", "lt.1970-01-02"],
+            vec![
+                "eq.1970-01-01T00:00:00",
+                "eq.1970-01-01 120000",
+                "eq.1970-01-01Z",
+            ],
+        ),
+        (
+            Arc::new(Time32SecondArray::from(vec![45_060])),
+            vec!["eq.12:31:00"],
+            vec!["eq.12:30:60", "eq.12:31:00.5", "eq.24:00:00"],
+        ),
+    ];
+    for (values, found, refused) in cases {
+        let what = values.data_type().to_string();
+        let engine = engine_of_column(folder.path(), values);
+        for filter in found {
+            assert_eq!(count(&engine, filter), Ok(1), "{what}: {filter}");
+        }
+        for filter in refused {
+            let found = count(&engine, filter);
+            assert!(found.is_err(), "{what}: {filter} found {found:?}");
+        }
+    }
+}
+
+#[test]
+fn bytes_are_found_by_their_hexadecimal_digits() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes: Vec<&[u8]> = vec![b"", b"\x00\xff", b"abc"];
+    let engine = engine_of_column(folder.path(), Arc::new(BinaryArray::from(bytes)));
+    for (filter, rows) in [
+        ("eq.", 1),
+        ("eq.00ff", 1),
+        ("eq.00FF", 1),
+        ("gt.00ff", 1),
+        ("in.(\"\",616263)", 2),
+        ("eq.ff00", 0),
+    ] {
+        assert_eq!(count(&engine, filter), Ok(rows), "{filter}");
+    }
+    for filter in ["eq.abc", "eq.0x00ff", "eq.xy", "like.*a*"] {
+        let error = count(&engine, filter).unwrap_err();
+        assert!(error.contains("type binary"), "{filter}: {error}");
+    }
+}
+
+#[test]
+fn a_list_of_values_may_have_quotes_and_empty_texts_and_be_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let texts = vec![Some(""), Some("a,b"), Some("\"q\""), Some("()"), None];
+    let engine = engine_of_column(folder.path(), Arc::new(StringArray::from(texts)));
+    for (filter, rows) in [
+        ("in.()", 0),
+        ("not.in.()", 5),
+        ("in.(\"\")", 1),
+        ("in.(,x)", 1),
+        ("in.(\"a,b\")", 1),
+        ("in.(a,b)", 0),
+        ("in.(\"\\\"q\\\"\",())", 2),
+        ("not.in.(\"\",())", 2),
+        ("eq.", 1),
+    ] {
+        assert_eq!(count(&engine, filter), Ok(rows), "{filter}");
+    }
+}
+
+#[test]
+fn texts_in_a_dictionary_are_compared_and_matched_like_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let texts: DictionaryArray<Int32Type> = vec![Some("Vega"), Some("Deneb"), None, Some("Vega")]
+        .into_iter()
+        .collect();
+    let engine = engine_of_column(folder.path(), Arc::new(texts));
+    for (filter, rows) in [
+        ("like.V*", 2),
+        ("ilike.*EB", 1),
+        ("not.like.V*", 1),
+        ("eq.Vega", 2),
+        ("in.(Vega,Deneb)", 3),
+        ("gt.E", 2),
+        ("is.null", 1),
+    ] {
+        assert_eq!(count(&engine, filter), Ok(rows), "{filter}");
+    }
+}
+
+#[test]
+fn a_column_that_has_no_single_values_is_refused_by_the_name_of_its_type() {
+    let folder = tempfile::tempdir().unwrap();
+    let lists = ListArray::from_iter_primitive::<Int32Type, _, _>([Some([Some(1)])]);
+    let engine = engine_of_column(folder.path(), Arc::new(lists));
+    for filter in ["eq.1", "in.(1,2)", "neq.[1]", "gt.0"] {
+        let error = count(&engine, filter).unwrap_err();
+        assert_eq!(
+            error,
+            "parameter `v`: a column of type list cannot be compared"
+        );
+    }
+    assert_eq!(count(&engine, "is.not_null"), Ok(1));
+}
+
 #[test]
 fn only_the_name_nan_finds_nan() {
     let folder = tempfile::tempdir().unwrap();
@@ -189,6 +423,12 @@ fn only_the_name_nan_finds_nan() {
         ("neq.1", 1),
         ("in.(1,7)", 2),
         ("is.not_null", 4),
+        ("in.(NaN)", 2),
+        ("in.(nan,7)", 3),
+        ("not.in.(NaN)", 2),
+        ("not.in.(NaN,7)", 1),
+        ("not.in.(7)", 1),
+        ("not.neq.NaN", 2),
     ] {
         let found = collect(scan(&engine, &[("f", condition)]).unwrap());
         assert_eq!(found.num_rows(), rows, "{condition}");

@@ -103,7 +103,7 @@ struct Started {
 fn start(site: &Site, target: &str, format: Option<&str>) -> Result<Started, Fatal> {
     let target = target.trim_start_matches('/');
     let (file_name, query) = target.split_once('?').unwrap_or((target, ""));
-    let mut query = Query::parse(query);
+    let mut query = Query::parse(query.as_bytes()).map_err(Fatal::config)?;
     if let Some(format) = format {
         query.add("format", format.into());
     }

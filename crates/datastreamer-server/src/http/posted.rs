@@ -35,10 +35,12 @@ pub(crate) async fn read(
     let media_type = headers.get(header::CONTENT_TYPE);
     let media_type = media_type.and_then(|value| value.to_str().ok());
     let essence = media_type.and_then(|value| value.split(';').next());
-    let mut query = Query::parse(url);
+    let mut query = Query::parse(url.as_bytes()).map_err(Refusal::bad_parameter)?;
     let essence = essence.unwrap_or("text/plain").trim().to_ascii_lowercase();
     match essence.as_str() {
-        "application/x-www-form-urlencoded" => query.add_form(&body),
+        "application/x-www-form-urlencoded" => {
+            query.add_all(Query::parse(&body).map_err(Refusal::bad_parameter)?);
+        }
         "text/plain" | "application/sql" => {
             let text = String::from_utf8(body.into())
                 .map_err(|_| Refusal::bad_parameter("the query is not UTF-8"))?;

@@ -129,7 +129,9 @@ async fn find<'a>(
 ) -> Result<Export<'a>, Refusal> {
     let in_url = request.uri().query().unwrap_or_default();
     let query = match *request.method() {
-        Method::GET | Method::HEAD => Query::parse(in_url),
+        Method::GET | Method::HEAD => {
+            Query::parse(in_url.as_bytes()).map_err(Refusal::bad_parameter)?
+        }
         Method::POST if takes_posts(site, file_name) => {
             let patience = site.config.limits.header_timeout;
             posted::read(request.headers(), body, patience, in_url).await?

@@ -235,14 +235,17 @@ fn what_is_narrowed_by_a_column_that_is_not_there_is_refused_with_those_that_are
         &["`between`", "eq, neq, gt, gte, lt, lte, like"],
     );
     stars.refused("/stars.csv?ra=10", &["`10`", "gte.10"]);
-    stars.refused("/stars.csv?ra=gt.many", &["`ra`", "`many`", "Float64"]);
-    stars.refused("/stars.csv?source_id=eq.1.5", &["`1.5`", "Int64"]);
+    stars.refused("/stars.csv?ra=gt.many", &["`ra`", "`many`", "64-bit float"]);
+    stars.refused("/stars.csv?source_id=eq.1.5", &["`1.5`", "64-bit integer"]);
     stars.refused("/stars.csv?ra=like.1*", &["texts"]);
     stars.refused("/stars.csv?name=in.GAL", &["in.(1,2,3)"]);
     stars.refused("/stars.csv?name=is.true", &["booleans"]);
     stars.refused("/stars.csv?limit=few", &["few"]);
     stars.refused("/stars.csv?offset=-1", &["`offset`", "-1"]);
     stars.refused("/stars.csv?select=ra,ra", &["`ra`", "twice"]);
+    for path in ["name=eq.%ff", "na%c3me=eq.a", "name=in.(a,%e2%82)"] {
+        stars.refused(&format!("/stars.csv?{path}"), &["not UTF-8"]);
+    }
 }
 
 #[test]

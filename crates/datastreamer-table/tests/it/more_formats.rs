@@ -11,6 +11,7 @@ use arrow::{
         NullArray, StringArray, StringViewArray, StructArray, Time32SecondArray,
         TimestampSecondArray, UInt64Array, new_null_array,
     },
+    buffer::OffsetBuffer,
     compute::cast,
     datatypes::{
         DataType, Field, Fields, Float32Type, Float64Type, Int32Type, IntervalUnit, Schema,
@@ -546,6 +547,61 @@ fn plain_text_is_aligned_with_units_and_nulls_and_never_cut() {
          -         -  \n\
          Betelgeuse  21.91  -\n"
     );
+}
+
+#[test]
+fn times_of_a_column_with_a_zone_end_with_z_where_a_format_can_say_so() {
+    let times = || TimestampSecondArray::from(vec![Some(-1), None]);
+    let zoned = |zone: &str| Arc::new(times().with_timezone(zone)) as ArrayRef;
+    let element = Arc::new(Field::new_list_field(
+        zoned("UTC").data_type().clone(),
+        true,
+    ));
+    let offsets = OffsetBuffer::new(vec![0, 2, 2].into());
+    let list: ArrayRef = Arc::new(ListArray::new(element, offsets, zoned("UTC"), None));
+    let key = Box::new(DataType::Int32);
+    let in_dictionary = DataType::Dictionary(key, Box::new(zoned("+02:00").data_type().clone()));
+    let columns = vec![
+        ("local", Arc::new(times()) as ArrayRef),
+        ("zoned", zoned("Europe/Berlin")),
+        ("coded", cast(&zoned("+02:00"), &in_dictionary).unwrap()),
+    ];
+    let with_list = [columns.clone(), vec![("list", list)]].concat();
+    let (columns, with_list) = (table(columns), table(with_list));
+    let local = "1969-12-31T23:59:59";
+    assert_eq!(
+        text(Format::Csv, std::slice::from_ref(&columns)),
+        format!("local,zoned,coded\r\n{local},{local}Z,{local}Z\r\n,,\r\n")
+    );
+    assert_eq!(
+        text(Format::Tsv, std::slice::from_ref(&columns)),
+        format!("local\tzoned\tcoded\n{local}\t{local}Z\t{local}Z\n\t\t\n")
+    );
+    assert_eq!(
+        text(Format::Ndjson, std::slice::from_ref(&with_list)),
+        format!(
+            "{{\"local\":\"{local}\",\"zoned\":\"{local}Z\",\"coded\":\"{local}Z\",\
+             \"list\":[\"{local}Z\",null]}}\n\
+             {{\"local\":null,\"zoned\":null,\"coded\":null,\"list\":[]}}\n"
+        )
+    );
+    let page = text(Format::Html, std::slice::from_ref(&with_list));
+    let row =
+        format!("<td>{local}</td><td>{local}Z</td><td>{local}Z</td><td>[{local}Z, null]</td>");
+    assert!(page.contains(&row), "{page}");
+    let plain = text(Format::Text, std::slice::from_ref(&with_list));
+    let row = format!("{local}  {local}Z  {local}Z  [{local}Z, null]");
+    assert!(plain.contains(&row), "{plain}");
+    // DALI timestamps have no zone, and are in UTC.
+    let votable = text(Format::Votable, std::slice::from_ref(&columns));
+    assert_eq!(
+        votable.matches(&format!("<TD>{local}</TD>")).count(),
+        3,
+        "{votable}"
+    );
+    let fits = encode(Format::Fits, &[columns]);
+    let fits = String::from_utf8_lossy(&fits);
+    assert_eq!(fits.matches(&local.repeat(3)).count(), 1);
 }
 
 #[test]
