@@ -14,6 +14,7 @@ mod fits_not_standard;
 mod fits_round_trip;
 mod fits_streams;
 mod fits_systems;
+mod fits_types;
 mod more_formats;
 mod one_column;
 mod tables;
