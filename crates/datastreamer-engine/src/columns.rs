@@ -64,18 +64,58 @@ fn arrow_columns(path: &Path) -> Result<Schema, String> {
     Ok(Schema::clone(&schema))
 }
 
-/// Merges the columns of two files of a table that is being opened.
+/// Merges the columns of two files of a table that is being opened. A column that one of them lacks
+/// is null there. [`check_fit`] holds for both files and the merged columns.
 ///
 /// # Errors
 /// The text of why there is no table of both.
 pub(crate) fn merge(one: Schema, other: Schema, kind: FileKind) -> Result<Schema, String> {
-    if !kind.is_binary() {
-        return merge_inferred(one, &other, kind);
+    match kind {
+        FileKind::Parquet => merge_by_name(&one, &other),
+        FileKind::Arrow => merge_by_place(&one, &other),
+        _ => merge_inferred(one, &other, kind),
     }
-    if kind == FileKind::Arrow {
-        check_same_columns(&one, &other)?;
+}
+
+fn merge_by_name(one: &Schema, other: &Schema) -> Result<Schema, String> {
+    let mut fields = Vec::new();
+    for field in one.fields() {
+        fields.push(match other.field_with_name(field.name()) {
+            Ok(theirs) => merge_field(field, theirs, common_type)?,
+            Err(_) => Field::clone(field).with_nullable(true),
+        });
     }
-    Schema::try_merge([one, other]).map_err(|error| error.to_string())
+    let new = other.fields().iter();
+    let new = new.filter(|field| one.field_with_name(field.name()).is_err());
+    fields.extend(new.map(|field| Field::clone(field).with_nullable(true)));
+    Ok(Schema::new_with_metadata(fields, one.metadata().clone()))
+}
+
+/// Merges the columns of files whose reader neither looks at names nor converts.
+fn merge_by_place(one: &Schema, other: &Schema) -> Result<Schema, String> {
+    check_same_columns(one, other)?;
+    let same = |one: &DataType, other: &DataType| one.equals_datatype(other).then(|| one.clone());
+    let fields = one.fields().iter().zip(other.fields());
+    let fields = fields.map(|(one, other)| merge_field(one, other, same));
+    let fields = fields.collect::<Result<Fields, _>>()?;
+    Ok(Schema::new_with_metadata(fields, one.metadata().clone()))
+}
+
+fn merge_field(
+    ours: &Field,
+    theirs: &Field,
+    common: impl Fn(&DataType, &DataType) -> Option<DataType>,
+) -> Result<Field, String> {
+    let data_type = common(ours.data_type(), theirs.data_type());
+    let data_type = data_type.ok_or_else(|| {
+        let (name, ours) = (ours.name(), ours.data_type());
+        let theirs = theirs.data_type();
+        format!("has {theirs} in column {name:?}, other files {ours}")
+    })?;
+    let nullable = ours.is_nullable() || theirs.is_nullable();
+    Ok(Field::clone(ours)
+        .with_data_type(data_type)
+        .with_nullable(nullable))
 }
 
 /// Checks that a table can hold each value of a file with these columns, unchanged. A column that
@@ -111,7 +151,11 @@ pub(crate) fn check_fit(
             false => merged.field_with_name(name).unwrap_or(ours).data_type(),
         };
         let may_be_null = field.is_nullable() && !ours.is_nullable();
-        if may_be_null || !is_held(theirs, ours.data_type()) {
+        let is_held = match kind {
+            FileKind::Arrow => theirs.equals_datatype(ours.data_type()),
+            _ => is_held(theirs, ours.data_type()),
+        };
+        if may_be_null || !is_held {
             let (theirs, ours) = (field.data_type(), ours.data_type());
             let nulls = if may_be_null { " with nulls" } else { "" };
             return Err(format!(
@@ -124,17 +168,113 @@ pub(crate) fn check_fit(
 
 /// Returns whether one type can hold every value of another, unchanged.
 fn is_held(theirs: &DataType, ours: &DataType) -> bool {
+    common_type(theirs, ours).is_some_and(|common| common.equals_datatype(ours))
+}
+
+/// Returns the one of two types that can hold every value of both, unchanged; of nested types, by
+/// their parts. `None` if neither can.
+fn common_type(one: &DataType, other: &DataType) -> Option<DataType> {
     use DataType as T;
-    let is_wider = matches!(
-        (theirs, ours),
+    Some(match (one, other) {
+        (T::List(one), T::List(other)) => T::List(common_part(one, other)?),
+        (T::LargeList(one), T::LargeList(other)) => T::LargeList(common_part(one, other)?),
+        (T::FixedSizeList(one, size), T::FixedSizeList(other, same)) if size == same => {
+            T::FixedSizeList(common_part(one, other)?, *size)
+        }
+        (T::Struct(ones), T::Struct(others)) if ones.len() == others.len() => {
+            let parts = ones.iter().zip(others).map(|(one, other)| {
+                let same_name = one.name() == other.name();
+                same_name.then(|| common_part(one, other)).flatten()
+            });
+            T::Struct(parts.collect::<Option<_>>()?)
+        }
+        (one, other) if one.equals_datatype(other) || is_wider(other, one) => one.clone(),
+        (one, other) if is_wider(one, other) => other.clone(),
+        _ => return None,
+    })
+}
+
+fn common_part(one: &Arc<Field>, other: &Arc<Field>) -> Option<Arc<Field>> {
+    let data_type = common_type(one.data_type(), other.data_type())?;
+    let nullable = one.is_nullable() || other.is_nullable();
+    let part = Field::clone(one).with_data_type(data_type);
+    Some(Arc::new(part.with_nullable(nullable)))
+}
+
+/// Returns whether `wide` is another type than `narrow`, and holds each of its values.
+fn is_wider(narrow: &DataType, wide: &DataType) -> bool {
+    use DataType as T;
+    matches!(
+        (narrow, wide),
         (T::Int8, T::Int16 | T::Int32 | T::Int64)
             | (T::Int16, T::Int32 | T::Int64)
             | (T::Int32, T::Int64)
             | (T::UInt8, T::UInt16 | T::UInt32 | T::UInt64)
-            | (T::UInt16, T::UInt32 | T::UInt64)
-            | (T::UInt32, T::UInt64)
+            | (T::UInt8, T::Int16 | T::Int32 | T::Int64)
+            | (T::UInt16, T::UInt32 | T::UInt64 | T::Int32 | T::Int64)
+            | (T::UInt32, T::UInt64 | T::Int64)
             | (T::Float32, T::Float64)
             | (T::Null, _)
-    );
-    is_wider || theirs.equals_datatype(ours)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A rule for a table that is opened, and one for a file that comes later: what fits in one
+    /// fits in the other.
+    #[test]
+    fn files_that_are_merged_fit_the_table_that_they_make() {
+        use DataType as T;
+        let list = |of: DataType, nullable| T::List(Arc::new(Field::new("item", of, nullable)));
+        let pair = |names: [&str; 2], of: DataType| {
+            T::Struct(
+                names
+                    .map(|name| Field::new(name, of.clone(), true))
+                    .to_vec()
+                    .into(),
+            )
+        };
+        let schema =
+            |data_type: &DataType| Schema::new(vec![Field::new("x", data_type.clone(), false)]);
+        for (one, other, both) in [
+            (T::Int32, T::Int64, Some(T::Int64)),
+            (T::UInt8, T::Int16, Some(T::Int16)),
+            (T::UInt64, T::Int64, None),
+            (T::Int64, T::Float64, None),
+            (T::Float32, T::Float64, Some(T::Float64)),
+            (T::Null, T::Utf8, Some(T::Utf8)),
+            (T::Utf8, T::Int64, None),
+            (
+                list(T::Int32, false),
+                list(T::Int64, true),
+                Some(list(T::Int64, true)),
+            ),
+            (
+                list(T::Int64, false),
+                list(T::Int32, true),
+                Some(list(T::Int64, true)),
+            ),
+            (list(T::Int64, true), T::Int64, None),
+            (
+                pair(["a", "b"], T::Int32),
+                pair(["a", "b"], T::Int64),
+                Some(pair(["a", "b"], T::Int64)),
+            ),
+            (pair(["a", "b"], T::Int32), pair(["b", "a"], T::Int32), None),
+        ] {
+            for (one, other) in [(&one, &other), (&other, &one)] {
+                let merged = merge(schema(one), schema(other), FileKind::Parquet);
+                let found = merged
+                    .as_ref()
+                    .ok()
+                    .map(|it| it.field(0).data_type().clone());
+                assert_eq!(found, both, "{one} {other}");
+                let table = merged.unwrap_or_else(|_| schema(one));
+                let fits = |it| check_fit(&table, &schema(it), FileKind::Parquet, true).is_ok();
+                assert_eq!(fits(one) && fits(other), both.is_some(), "{one} {other}");
+            }
+        }
+    }
 }
