@@ -23,7 +23,7 @@ use crate::{
 /// two of the same name.
 pub(crate) fn columns_of_file(path: &Path, kind: FileKind) -> Result<Schema, EngineError> {
     tracing::debug!(path = %path.display(), "reading the columns of a file");
-    let wrong = |error: String| EngineError::data(format!("{}: {error}", path.display()));
+    let wrong = |text: String| EngineError::of_file(path, text);
     if path.metadata().is_ok_and(|metadata| metadata.len() == 0) {
         return Err(wrong("is empty".into()));
     }
@@ -46,7 +46,7 @@ pub(crate) fn columns_of_file(path: &Path, kind: FileKind) -> Result<Schema, Eng
 /// Reads the columns of a Parquet file without their metadata, which may differ between the files
 /// of a table.
 fn parquet_columns(path: &Path) -> Result<Schema, String> {
-    let read = footer::read(path).map_err(|error| error.to_string())?;
+    let read = footer::read(path)?;
     let fields = read.schema().fields().iter();
     let fields = fields.map(|field| Field::clone(field).with_metadata(Default::default()));
     Ok(Schema::new(fields.collect::<Fields>()))

@@ -40,6 +40,7 @@ use crate::{
     files::{FileKind, TableFiles},
     fits::FitsTable,
     from_statistics::{FloatPruning, RowCounts},
+    guard,
     known::Known,
     narrow::Narrowing,
     provider::FileTable,
@@ -175,6 +176,7 @@ impl Engine {
     /// # Errors
     /// The threads cannot be started, or the folder for temporary files cannot be used.
     pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
+        guard::quiet_hook();
         let threads = options
             .threads
             .or_else(|| thread::available_parallelism().ok().map(Into::into))
@@ -284,9 +286,10 @@ impl Engine {
         let task = self.shared.planner.handle.spawn(future);
         let _given_up = AbortOnDrop(task.abort_handle());
         task.await.unwrap_or_else(|error| {
-            Err(EngineError::data(format!(
-                "internal error (panic) while planning: {error}"
-            )))
+            Err(match error.try_into_panic() {
+                Ok(panic) => guard::error_of(panic.as_ref()),
+                Err(error) => EngineError::data(error.to_string()),
+            })
         })
     }
 }

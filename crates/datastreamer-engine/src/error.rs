@@ -1,6 +1,10 @@
 //! The error of this crate. Its kind tells who can act: the client, the operator, or neither.
 
-use std::{error::Error as StdError, fmt};
+use std::{
+    error::Error as StdError,
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use datafusion::common::DataFusionError;
 use datastreamer_table::column_metadata::ColumnMetadataError;
@@ -9,6 +13,8 @@ use datastreamer_table::column_metadata::ColumnMetadataError;
 #[derive(Debug)]
 pub struct EngineError {
     kind: EngineErrorKind,
+    /// The file that the text is about, which does not name it.
+    file: Option<PathBuf>,
     text: String,
     position: Option<Position>,
     cause: Option<Box<dyn StdError + Send + Sync>>,
@@ -46,6 +52,7 @@ impl EngineError {
     pub(crate) fn new(kind: EngineErrorKind, text: impl Into<String>) -> Self {
         Self {
             kind,
+            file: None,
             text: text.into(),
             position: None,
             cause: None,
@@ -58,6 +65,14 @@ impl EngineError {
 
     pub(crate) fn data(text: impl Into<String>) -> Self {
         Self::new(EngineErrorKind::Data, text)
+    }
+
+    /// An error of a file. The text does not name it.
+    pub(crate) fn of_file(file: &Path, text: impl Into<String>) -> Self {
+        Self {
+            file: Some(file.to_owned()),
+            ..Self::data(text)
+        }
     }
 
     /// Returns who can act.
@@ -89,6 +104,9 @@ impl EngineError {
 
 impl fmt::Display for EngineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, "{}: ", file.display())?;
+        }
         f.write_str(&self.text)
     }
 }
@@ -120,6 +138,7 @@ impl From<DataFusionError> for EngineError {
             .or_else(|| position_in(&text));
         Self {
             kind: kind_of(root),
+            file: None,
             text,
             position,
             cause: Some(Box::new(error)),
@@ -127,13 +146,18 @@ impl From<DataFusionError> for EngineError {
     }
 }
 
-/// Finds an error of this crate that a table or a plan node returned through DataFusion.
+/// Finds an error of this crate that a table, a reader or a plan node returned through DataFusion.
 fn find_ours(error: &DataFusionError) -> Option<EngineError> {
-    let DataFusionError::External(cause) = error.find_root() else {
-        return None;
-    };
-    let ours = cause.downcast_ref::<EngineError>()?;
-    Some(EngineError::new(ours.kind, ours.text.clone()))
+    let mut cause: &(dyn StdError + 'static) = error;
+    loop {
+        if let Some(ours) = cause.downcast_ref::<EngineError>() {
+            return Some(EngineError {
+                file: ours.file.clone(),
+                ..EngineError::new(ours.kind, ours.text.clone())
+            });
+        }
+        cause = cause.source()?;
+    }
 }
 
 fn kind_of(root: &DataFusionError) -> EngineErrorKind {

@@ -1,10 +1,12 @@
 //! Column metadata in the footer of a Parquet file: Arrow's own, and the VOTable of VOParquet 1.0.
 
-use std::{fs::File, path::Path};
+use std::{path::Path, sync::Arc};
 
 use arrow::datatypes::{Schema, SchemaRef};
-use datafusion::parquet::{arrow::arrow_reader::ArrowReaderMetadata, errors::ParquetError};
+use datafusion::parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use datastreamer_table::{column_metadata::ColumnMetadata, votable_head::VotableHead};
+
+use crate::parquet::footer;
 
 /// The key of the VOTable without data in the footer (VOParquet 1.0, section 3).
 const VOTABLE_KEY: &str = "IVOA.VOTable-Parquet.content";
@@ -30,11 +32,12 @@ pub(crate) fn overlay(schema: SchemaRef, path: &Path) -> SchemaRef {
     described
 }
 
-/// Reads a file's footer. Blocks.
+/// Reads a file's footer, and its columns as Arrow has them. Blocks.
 ///
 /// # Errors
-/// The file cannot be read, or is not Parquet.
-pub(crate) fn read(path: &Path) -> Result<ArrowReaderMetadata, ParquetError> {
-    let file = File::open(path)?;
-    ArrowReaderMetadata::load(&file, Default::default())
+/// The text of why the file cannot be read.
+pub(crate) fn read(path: &Path) -> Result<ArrowReaderMetadata, String> {
+    let footer = footer::read(path)?;
+    ArrowReaderMetadata::try_new(Arc::new(footer), Default::default())
+        .map_err(|error| error.to_string())
 }

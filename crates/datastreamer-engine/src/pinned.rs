@@ -38,8 +38,7 @@ impl FileState {
     /// There is no such file.
     pub(crate) fn read(path: &Path) -> Result<Self, EngineError> {
         let metadata = path.metadata();
-        let metadata =
-            metadata.map_err(|error| EngineError::data(format!("{}: {error}", path.display())))?;
+        let metadata = metadata.map_err(|error| EngineError::of_file(path, error.to_string()))?;
         Ok(Self {
             bytes: metadata.len(),
             modified: metadata.modified().ok(),
@@ -81,7 +80,7 @@ impl PinnedFile {
 
     /// Returns an error about this file.
     pub(crate) fn error(&self, text: &dyn Display) -> EngineError {
-        EngineError::data(format!("{}: {text}", self.path.display()))
+        EngineError::of_file(&self.path, text.to_string())
     }
 }
 

@@ -22,7 +22,9 @@ use datafusion::{
     datasource::{
         file_format::FileFormat,
         listing::{PartitionedFile, helpers::expr_applicable_for_cols},
-        physical_plan::{FileGroup, FileScanConfigBuilder},
+        physical_plan::{
+            FileGroup, FileScanConfigBuilder, parquet::metadata::ordering_from_parquet_metadata,
+        },
         table_schema::TableSchema,
     },
     execution::{
@@ -43,6 +45,8 @@ use crate::{
     file_cache::FileCache,
     files::{FileKind, TableFiles},
     footer,
+    guard::guarded,
+    parquet::{self, scan::Footers},
     pinned::{FileState, PinnedFile},
 };
 
@@ -169,8 +173,7 @@ impl FileTable {
         Ok(files.collect())
     }
 
-    /// Adds a file's statistics and row order, from the cache or from the file. Parquet alone has
-    /// any.
+    /// Adds the statistics and row order of a Parquet file, from the cache or from its footer.
     async fn with_statistics(
         &self,
         file: PartitionedFile,
@@ -188,16 +191,15 @@ impl FileTable {
         let known = match known {
             Some(known) => known,
             None => {
-                let store = environment.object_store(ObjectStoreUrl::local_filesystem())?;
-                let columns = Arc::clone(self.schema.file_schema());
-                let format = self.format.as_ref();
-                let read = format.infer_stats_and_ordering(session, &store, columns, object);
-                let read = read.await?;
+                let pinned = file.extension::<PinnedFile>();
+                let path = pinned.map(|file| file.path.clone()).unwrap_or_default();
+                let footer = Footers::of(session).read(object, path).await?;
+                let columns = self.schema.file_schema();
                 let known = CachedFileMetadata::new(
                     object.clone(),
                     Arc::clone(&self.fingerprint),
-                    Arc::new(read.statistics),
-                    read.ordering,
+                    Arc::new(parquet::scan::statistics(&footer, columns)?),
+                    ordering_from_parquet_metadata(&footer, columns)?,
                 );
                 if let Some(cache) = cache {
                     cache.put(&key, known.clone());
@@ -222,11 +224,13 @@ async fn columns_of(
     kind: FileKind,
     threads: &Handle,
 ) -> Result<Schema, EngineError> {
-    let reading = threads.spawn_blocking(move || columns_of_file(&path, kind));
-    reading.await.unwrap_or_else(|error| {
-        let text = format!("internal error (panic) while reading columns: {error}");
-        Err(EngineError::data(text))
-    })
+    let reading = threads.spawn_blocking(move || {
+        guarded(|| columns_of_file(&path, kind))
+            .unwrap_or_else(|error| Err(EngineError::of_file(&path, error.to_string())))
+    });
+    reading
+        .await
+        .unwrap_or_else(|error| Err(EngineError::data(error.to_string())))
 }
 
 /// Makes the statistics of files good for skipping them only. With an exact number of nulls,
@@ -313,11 +317,18 @@ impl TableProvider for FileTable {
             )?)));
         }
         let options = &session.config_options().execution;
-        let files: Vec<_> = stream::iter(files)
-            .map(|file| self.with_statistics(file, session))
-            .buffered(options.meta_fetch_concurrency.get())
-            .try_collect()
-            .await?;
+        let is_parquet = self.files.kind() == FileKind::Parquet;
+        let files: Vec<_> = match is_parquet {
+            true => {
+                stream::iter(files)
+                    .map(|file| self.with_statistics(file, session))
+                    .buffered(options.meta_fetch_concurrency.get())
+                    .try_collect()
+                    .await?
+            }
+            // No other kind has any.
+            false => files,
+        };
         let order = common_order(&files);
         let groups = FileGroup::new(files).split_files(session.config().target_partitions());
         let groups = groups.into_iter().map(|group| {
@@ -339,7 +350,10 @@ impl TableProvider for FileTable {
             .with_projection_indices(projection.cloned())?
             .with_output_ordering(order.into_iter().collect())
             .build();
-        self.format.create_physical_plan(session, scan).await
+        match is_parquet {
+            true => parquet::scan::plan(session, scan),
+            false => self.format.create_physical_plan(session, scan).await,
+        }
     }
 
     /// Partition filters are applied completely, by leaving out files. The file formats use other

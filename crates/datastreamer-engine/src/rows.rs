@@ -16,6 +16,7 @@ use std::{
 use crate::{
     cancellation::{Cancellation, with_checks},
     error::{EngineError, EngineErrorKind},
+    guard::guarded,
     known::Known,
     pinned::{self, PinnedFile},
     plan_files::pin_files,
@@ -161,10 +162,18 @@ impl Rows {
         let Run::Started(stream) = &mut self.run else {
             return None;
         };
-        let next = wait_for(stream.next(), deadline, &self.stopper);
+        let next = guarded(|| wait_for(stream.next(), deadline, &self.stopper));
         drop(entered);
         self.cancellation.set_deadline(None);
         self.time_left = self.time_left.saturating_sub(started.elapsed());
+        let next = match next {
+            Ok(next) => next,
+            Err(panic) => {
+                return Some(Err(self
+                    .changed_file()
+                    .unwrap_or_else(|| self.of_file(panic))));
+            }
+        };
         match next {
             Waited::Ready(Some(Ok(batch))) => Some(self.with_metadata(&batch)),
             // A file that was replaced looks corrupt: the replacement is the better reason.
@@ -201,6 +210,14 @@ impl Rows {
     pub(crate) fn apply(&mut self, notes: &ColumnMetadata) -> Result<(), EngineError> {
         self.schema = notes.apply(&self.schema)?;
         Ok(())
+    }
+
+    /// Names the file, if there is one only.
+    fn of_file(&self, error: EngineError) -> EngineError {
+        match self.pinned.as_slice() {
+            [file] => file.error(&error),
+            _ => error,
+        }
     }
 
     /// Adds the metadata of the table's columns, which the plan's batches lack.

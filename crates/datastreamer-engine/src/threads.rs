@@ -2,7 +2,7 @@
 
 use tokio::runtime::{Handle, Runtime};
 
-use crate::error::EngineError;
+use crate::{error::EngineError, guard::guard_thread};
 
 /// 16 MiB of stack for threads that plan and compute: they descend into the nested expressions of a
 /// query, see `DEPTH_MAX` in `sql.rs`. Only the part that is used takes memory.
@@ -26,6 +26,7 @@ impl EngineThreads {
             .worker_threads(threads)
             .thread_stack_size(STACK_BYTES)
             .thread_name(name)
+            .on_thread_start(guard_thread)
             .enable_time()
             .build()
             .map_err(|error| {

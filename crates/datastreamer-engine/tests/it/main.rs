@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod changed;
+mod damaged;
 mod evolving;
 mod known;
 mod listing;

@@ -1,0 +1,389 @@
+//! The footer of a Parquet file. It is checked before and after it is decoded: each list has the
+//! elements that it states, each column lies inside the file, the file has the rows of its row
+//! groups. What is wrong in a way that other readers cope with is put right, statistics that cannot
+//! be compared are dropped, and the rest is refused.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    ops::Range,
+    path::Path,
+};
+
+use datafusion::parquet::{
+    basic::{ColumnOrder, ConvertedType, LogicalType, SortOrder, Type},
+    data_type::{ByteArray, FixedLenByteArray, Int96},
+    file::{
+        metadata::{
+            ColumnChunkMetaData, FileMetaData, ParquetMetaData, ParquetMetaDataReader,
+            RowGroupMetaData,
+        },
+        statistics::Statistics,
+    },
+};
+
+use super::{
+    pages::{self, Chunk},
+    thrift::{FieldHead, Thrift},
+};
+
+/// The length of the footer, and the magic behind it.
+const TAIL_BYTES: u64 = 8;
+const MAGIC: &[u8] = b"PAR1";
+const MAGIC_ENCRYPTED: &[u8] = b"PARE";
+/// The largest `ConvertedType` of the format. Some writers have their own behind it.
+const CONVERTED_TYPE_MAX: i64 = 21;
+/// Some writers forget up to a page header when they state the size of a column; Arrow's C++ reader
+/// allows 100 bytes (`kMaxDictHeaderSize`, PARQUET-816).
+const MISSING_BYTES_MAX: u64 = 100;
+/// A page header has no statistics to speak of, or some texts.
+const PAGE_HEADER_BYTES_MAX: usize = 64 << 10;
+
+/// Reads and checks a file's footer. **Blocks.**
+///
+/// # Errors
+/// The text of why the file cannot be read.
+pub(crate) fn read(path: &Path) -> Result<ParquetMetaData, String> {
+    let text = |error: io::Error| error.to_string();
+    let file = File::open(path).map_err(text)?;
+    let file_bytes = file.metadata().map_err(text)?.len();
+    let tail_at = file_bytes
+        .checked_sub(TAIL_BYTES)
+        .ok_or("is not Parquet: it is too short")?;
+    let mut tail = [0; TAIL_BYTES as usize];
+    read_at(&file, tail_at, &mut tail).map_err(text)?;
+    let (length, magic) = tail.split_at(4);
+    match magic {
+        MAGIC => {}
+        MAGIC_ENCRYPTED => return Err("is encrypted Parquet, which is not read".into()),
+        _ => return Err("is not Parquet, or not complete: it has no footer (PAR1)".into()),
+    }
+    let length = u32::from_le_bytes(length.try_into().unwrap_or_default());
+    let footer_at = tail_at.checked_sub(length.into());
+    let footer_at = footer_at.ok_or_else(|| {
+        format!("is damaged: a file of {file_bytes} bytes states a footer of {length}")
+    })?;
+    let mut footer = vec![0; length as usize];
+    read_at(&file, footer_at, &mut footer).map_err(text)?;
+    let footer = checked(footer).map_err(|text| format!("is damaged: its footer: {text}"))?;
+    let metadata = ParquetMetaDataReader::decode_metadata(&footer);
+    let metadata = metadata.map_err(|error| error.to_string())?;
+    let read = |range: Range<u64>| {
+        let mut bytes = vec![0; usize::try_from(range.end - range.start).ok()?];
+        read_at(&file, range.start, &mut bytes).ok()?;
+        Some(bytes)
+    };
+    sound(metadata, footer_at, &read)
+}
+
+fn read_at(mut file: &File, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+    file.seek(SeekFrom::Start(offset))?;
+    file.read_exact(bytes)
+}
+
+/// Walks an encoded footer, whose decoder would reserve memory for as many elements as a list states.
+/// Removes converted types that the decoder refuses: the column then has its physical type.
+fn checked(mut footer: Vec<u8>) -> Result<Vec<u8>, String> {
+    let mut unknown = Vec::new();
+    Thrift::new(&footer).fields(|walk, field| match field.id {
+        2 => walk.structs(field, |walk| {
+            unknown.extend(unknown_converted_type(walk)?);
+            Ok(())
+        }),
+        _ => walk.skip(field),
+    })?;
+    for Removal { field, next } in unknown.into_iter().rev() {
+        if let Some((at, head)) = next {
+            footer[at] = head;
+        }
+        footer.drain(field);
+    }
+    Ok(footer)
+}
+
+/// A field to remove, and the new head of the field behind it, which counts from it.
+struct Removal {
+    field: Range<usize>,
+    next: Option<(usize, u8)>,
+}
+
+/// Walks a `SchemaElement`.
+fn unknown_converted_type(walk: &mut Thrift<'_>) -> Result<Option<Removal>, String> {
+    let mut removal: Option<Removal> = None;
+    let (mut id_before, mut removed) = (0, None);
+    walk.fields(|walk, field| {
+        let FieldHead { id, head, .. } = field.clone();
+        if let Some((removal, before)) = removal.as_mut().zip(removed.take())
+            && head.len() == 1
+        {
+            let kind = walk.byte_at(head.start) & 0x0f;
+            let more = u8::try_from(id - before).ok().filter(|more| *more < 16);
+            let more = more.ok_or("it has an unknown type")?;
+            removal.next = Some((head.start, more << 4 | kind));
+        }
+        if id == 6 {
+            let converted_type = walk.integer(field)?;
+            if converted_type > CONVERTED_TYPE_MAX {
+                let field = head.start..walk.at();
+                removal = Some(Removal { field, next: None });
+                removed = Some(id_before);
+            }
+        } else {
+            walk.skip(field)?;
+        }
+        id_before = id;
+        Ok(())
+    })?;
+    Ok(removal)
+}
+
+/// Checks a footer that was decoded, and puts right what can be. The columns end before `end`.
+fn sound(
+    metadata: ParquetMetaData,
+    end: u64,
+    read: &impl Fn(Range<u64>) -> Option<Vec<u8>>,
+) -> Result<ParquetMetaData, String> {
+    let mut builder = metadata.into_builder();
+    let mut groups = builder.take_row_groups();
+    let metadata = builder.build();
+    let file = metadata.file_metadata();
+    let mut rows = 0_i64;
+    let starts = starts(&groups, end);
+    for (index, group) in groups.iter_mut().enumerate() {
+        let wrong = |text: String| format!("is damaged: row group {index}: {text}");
+        if group.num_rows() < 0 {
+            return Err(wrong(format!("it states {} rows", group.num_rows())));
+        }
+        let sum = rows.checked_add(group.num_rows());
+        rows = sum.ok_or_else(|| wrong("it states too many rows".into()))?;
+        sound_group(group, file, &starts, end, read).map_err(wrong)?;
+    }
+    // The row groups have the rows, whatever the file states.
+    let file = FileMetaData::new(
+        file.version(),
+        rows,
+        file.created_by().map(Into::into),
+        file.key_value_metadata().cloned(),
+        file.schema_descr_ptr(),
+        file.column_orders().cloned(),
+    );
+    Ok(ParquetMetaData::new(file, groups))
+}
+
+fn sound_group(
+    group: &mut RowGroupMetaData,
+    file: &FileMetaData,
+    starts: &[u64],
+    end: u64,
+    read: &impl Fn(Range<u64>) -> Option<Vec<u8>>,
+) -> Result<(), String> {
+    let rows = group.num_rows();
+    let columns = file.schema_descr().num_columns();
+    if group.num_columns() != columns {
+        let text = format!(
+            "it has {} columns, and the table {columns}",
+            group.num_columns()
+        );
+        return Err(text);
+    }
+    let is_flat = |column: &&ColumnChunkMetaData| column.column_descr().max_rep_level() == 0;
+    let mut values = group
+        .columns()
+        .iter()
+        .filter(is_flat)
+        .map(|column| column.num_values());
+    if values
+        .next()
+        .is_some_and(|first| first != rows && values.all(|values| values != rows))
+    {
+        return Err(format!(
+            "it states {rows} rows, and its columns have others"
+        ));
+    }
+    for (index, column) in group.columns_mut().iter_mut().enumerate() {
+        let order = file.column_orders().and_then(|orders| orders.get(index));
+        let changed = sound_column(column, order.copied(), rows, end, |start, stated_end| {
+            let next = starts.partition_point(|other| *other <= start);
+            let next = starts.get(next).copied().unwrap_or(end);
+            true_end(column, rows, start..stated_end, next, read)
+        });
+        let path = || column.column_path().string();
+        if let Some(changed) = changed.map_err(|text| format!("column {:?}: {text}", path()))? {
+            *column = changed;
+        }
+    }
+    Ok(())
+}
+
+/// Returns where columns, indexes and Bloom filters begin, and where all of them end.
+fn starts(groups: &[RowGroupMetaData], end: u64) -> Vec<u64> {
+    let columns = groups.iter().flat_map(RowGroupMetaData::columns);
+    let starts = columns.flat_map(|column| {
+        let of_pages = [column.column_index_offset(), column.offset_index_offset()];
+        let others = of_pages.into_iter().chain([column.bloom_filter_offset()]);
+        others.flatten().chain([start(column)])
+    });
+    let mut starts: Vec<_> = starts
+        .filter_map(|start| u64::try_from(start).ok())
+        .collect();
+    starts.push(end);
+    starts.sort_unstable();
+    starts
+}
+
+/// Returns where the first page of a column is. A dictionary behind the values is none.
+fn start(column: &ColumnChunkMetaData) -> i64 {
+    let values = column.data_page_offset();
+    let dictionary = column.dictionary_page_offset();
+    let before = |dictionary: &i64| *dictionary > 0 && *dictionary < values;
+    dictionary.filter(before).unwrap_or(values)
+}
+
+/// Returns a column of a row group as it should be; `None` if it is.
+fn sound_column(
+    column: &ColumnChunkMetaData,
+    order: Option<ColumnOrder>,
+    rows: i64,
+    end: u64,
+    true_end: impl Fn(u64, u64) -> Option<u64>,
+) -> Result<Option<ColumnChunkMetaData>, String> {
+    if column.file_path().is_some_and(|path| !path.is_empty()) {
+        return Err("its values are in another file".into());
+    }
+    let mut changed = column.clone().into_builder();
+    let mut is_changed = false;
+    let start = start(column);
+    if column
+        .dictionary_page_offset()
+        .is_some_and(|dictionary| dictionary != start)
+    {
+        changed = changed.set_dictionary_page_offset(None);
+        is_changed = true;
+    }
+    let range = u64::try_from(start)
+        .ok()
+        .zip(u64::try_from(column.compressed_size()).ok());
+    let stated = range.and_then(|(start, bytes)| Some((start, start.checked_add(bytes)?)));
+    match stated.filter(|(_, stated_end)| *stated_end <= end) {
+        Some((start, stated_end)) => {
+            if let Some(true_end) = true_end(start, stated_end) {
+                changed = changed.set_total_compressed_size((true_end - start) as i64);
+                is_changed = true;
+            }
+        }
+        None if rows == 0 => {
+            changed = changed.set_data_page_offset(0).set_total_compressed_size(0);
+            changed = changed.set_dictionary_page_offset(None);
+            is_changed = true;
+        }
+        None => {
+            let bytes = column.compressed_size();
+            let text = format!("{bytes} bytes from byte {start} on are not inside the file");
+            return Err(text);
+        }
+    }
+    if let Some(statistics) = column.statistics()
+        && !are_comparable(statistics, column, order)
+    {
+        let null_count = statistics.null_count_opt();
+        changed = changed.set_statistics(nulls_alone(column.column_type(), null_count));
+        is_changed = true;
+    }
+    if has_index_outside(column, end) {
+        changed = changed
+            .set_column_index_offset(None)
+            .set_column_index_length(None)
+            .set_offset_index_offset(None)
+            .set_offset_index_length(None)
+            .set_bloom_filter_offset(None)
+            .set_bloom_filter_length(None);
+        is_changed = true;
+    }
+    match is_changed {
+        true => changed.build().map(Some).map_err(|error| error.to_string()),
+        false => Ok(None),
+    }
+}
+
+/// Returns where the pages of a column end, if that is not where it states: there is a gap behind
+/// it, and its last page reaches into it.
+fn true_end(
+    column: &ColumnChunkMetaData,
+    rows: i64,
+    stated: Range<u64>,
+    next: u64,
+    read: &impl Fn(Range<u64>) -> Option<Vec<u8>>,
+) -> Option<u64> {
+    let gap = next.checked_sub(stated.end)?;
+    if gap == 0 || gap > MISSING_BYTES_MAX {
+        return None;
+    }
+    let header = |offset: u64| {
+        let from = stated
+            .start
+            .checked_add(offset)
+            .filter(|from| *from < next)?;
+        read(from..next.min(from + PAGE_HEADER_BYTES_MAX as u64))
+    };
+    let bytes = pages::true_bytes(&Chunk { column, rows }, header)?;
+    let true_end = stated.start + bytes;
+    (true_end > stated.end && true_end <= next).then_some(true_end)
+}
+
+/// Returns whether the least and the greatest value can be compared as the values are
+/// (`parquet.thrift`, `ColumnOrder` and `Statistics`).
+fn are_comparable(
+    statistics: &Statistics,
+    column: &ColumnChunkMetaData,
+    order: Option<ColumnOrder>,
+) -> bool {
+    let of = column.column_descr();
+    let physical = of.physical_type();
+    let is_bytes = matches!(physical, Type::BYTE_ARRAY | Type::FIXED_LEN_BYTE_ARRAY);
+    let is_signed = of.sort_order() == SortOrder::SIGNED && !is_bytes;
+    let is_defined = matches!(order, Some(ColumnOrder::TYPE_DEFINED_ORDER(_)))
+        && !statistics.is_min_max_deprecated();
+    let is_interval = of.converted_type() == ConvertedType::INTERVAL;
+    let is_decimal = of.converted_type() == ConvertedType::DECIMAL
+        || matches!(of.logical_type_ref(), Some(LogicalType::Decimal { .. }));
+    let has_value = |bytes: Option<&[u8]>| {
+        // A decimal of 38 digits has 16 bytes, and a longer one 32: the decoder counts on it.
+        let bytes_max = if of.type_precision() > 38 { 32 } else { 16 };
+        bytes.is_none_or(|bytes| !is_decimal || !is_bytes || (1..=bytes_max).contains(&bytes.len()))
+    };
+    physical != Type::INT96
+        && !is_interval
+        && (is_signed || is_defined)
+        && has_value(statistics.min_bytes_opt())
+        && has_value(statistics.max_bytes_opt())
+}
+
+fn nulls_alone(physical: Type, nulls: Option<u64>) -> Statistics {
+    match physical {
+        Type::BOOLEAN => Statistics::new::<bool>(None, None, None, nulls, false),
+        Type::INT32 => Statistics::new::<i32>(None, None, None, nulls, false),
+        Type::INT64 => Statistics::new::<i64>(None, None, None, nulls, false),
+        Type::INT96 => Statistics::new::<Int96>(None, None, None, nulls, false),
+        Type::FLOAT => Statistics::new::<f32>(None, None, None, nulls, false),
+        Type::DOUBLE => Statistics::new::<f64>(None, None, None, nulls, false),
+        Type::BYTE_ARRAY => Statistics::new::<ByteArray>(None, None, None, nulls, false),
+        Type::FIXED_LEN_BYTE_ARRAY => {
+            Statistics::new::<FixedLenByteArray>(None, None, None, nulls, false)
+        }
+    }
+}
+
+/// Returns whether an index of the pages, or a Bloom filter, is not inside the file. It is only a
+/// shortcut.
+fn has_index_outside(column: &ColumnChunkMetaData, end: u64) -> bool {
+    let is_outside = |offset: Option<i64>, length: Option<i32>| {
+        let range = offset.map(|offset| (offset, i64::from(length.unwrap_or_default())));
+        range.is_some_and(|(offset, length)| {
+            let inside = offset >= 0 && length >= 0 && offset.checked_add(length).is_some();
+            !inside || (offset + length) as u64 > end
+        })
+    };
+    is_outside(column.column_index_offset(), column.column_index_length())
+        || is_outside(column.offset_index_offset(), column.offset_index_length())
+        || is_outside(column.bloom_filter_offset(), column.bloom_filter_length())
+}

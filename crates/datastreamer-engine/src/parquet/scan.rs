@@ -1,0 +1,255 @@
+//! Scans of Parquet files whose readers check footers and pages. It decodes nothing.
+
+use std::{collections::HashSet, ops::Range, path::PathBuf, sync::Arc};
+
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use datafusion::{
+    catalog::Session,
+    common::{DataFusionError, Result, Statistics, stats::Precision},
+    datasource::{
+        listing::PartitionedFile,
+        physical_plan::{
+            FileScanConfig, FileScanConfigBuilder, ParquetFileReaderFactory, ParquetSource,
+            parquet::{
+                CachedParquetMetaData, DefaultParquetFileReaderFactory, metadata::DFParquetMetadata,
+            },
+        },
+        source::DataSourceExec,
+    },
+    execution::cache::cache_manager::{CachedFileMetadataEntry, FileMetadataCache},
+    object_store::ObjectMeta,
+    parquet::{
+        arrow::{arrow_reader::ArrowReaderOptions, async_reader::AsyncFileReader},
+        errors::{ParquetError, Result as ParquetResult},
+        file::metadata::{ColumnChunkMetaData, ParquetMetaData},
+    },
+    physical_plan::{ExecutionPlan, metrics::ExecutionPlanMetricsSet},
+};
+use futures_util::{FutureExt, future::BoxFuture};
+use tokio::task;
+
+use crate::{error::EngineError, guard::guarded, pinned::PinnedFile};
+
+use super::{
+    footer,
+    pages::{self, Chunk},
+};
+
+/// Plans a scan of Parquet files.
+///
+/// # Errors
+/// The scan is not one of Parquet.
+pub(crate) fn plan(session: &dyn Session, scan: FileScanConfig) -> Result<Arc<dyn ExecutionPlan>> {
+    let environment = session.runtime_env();
+    let readers = Readers {
+        of_files: DefaultParquetFileReaderFactory::new(
+            environment.object_store(&scan.object_store_url)?,
+        ),
+        footers: Footers::of(session),
+    };
+    let source = scan.file_source().downcast_ref::<ParquetSource>();
+    let source = source.ok_or_else(|| DataFusionError::Internal("no Parquet source".into()))?;
+    let source = source
+        .clone()
+        .with_parquet_file_reader_factory(Arc::new(readers));
+    let scan = FileScanConfigBuilder::from(scan).with_source(Arc::new(source));
+    Ok(DataSourceExec::from_data_source(scan.build()))
+}
+
+/// Returns the statistics of a file. The least and the greatest value of a column are known only if
+/// each row group tells them: DataFusion takes those of the row groups that do.
+///
+/// # Errors
+/// The columns are not those of the file.
+pub(crate) fn statistics(footer: &ParquetMetaData, columns: &SchemaRef) -> Result<Statistics> {
+    let mut statistics = DFParquetMetadata::statistics_from_parquet_metadata(footer, columns)?;
+    let of_file = footer.file_metadata().schema_descr();
+    let groups = footer.row_groups().iter();
+    let unknown: HashSet<_> = groups
+        .flat_map(|group| group.columns().iter().enumerate())
+        .filter(|(_, column)| !tells_bounds(column))
+        .map(|(leaf, _)| of_file.get_column_root(leaf).name())
+        .collect();
+    let fields = columns.fields().iter();
+    for (field, of_column) in fields.zip(&mut statistics.column_statistics) {
+        if unknown.contains(field.name().as_str()) {
+            of_column.min_value = Precision::Absent;
+            of_column.max_value = Precision::Absent;
+        }
+    }
+    Ok(statistics)
+}
+
+fn tells_bounds(column: &ColumnChunkMetaData) -> bool {
+    column.statistics().is_some_and(|of| {
+        let has_no_values = of.null_count_opt() == u64::try_from(column.num_values()).ok();
+        has_no_values || of.min_bytes_opt().is_some() && of.max_bytes_opt().is_some()
+    })
+}
+
+/// Checked footers, some of which are kept in the session's cache.
+#[derive(Clone, Debug)]
+pub(crate) struct Footers(Arc<FileMetadataCache>);
+
+impl Footers {
+    pub(crate) fn of(session: &dyn Session) -> Self {
+        Self(
+            session
+                .runtime_env()
+                .cache_manager
+                .get_file_metadata_cache(),
+        )
+    }
+
+    /// Returns the footer of a file in the state in which it is pinned.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(crate) async fn read(
+        &self,
+        object: &ObjectMeta,
+        path: PathBuf,
+    ) -> Result<Arc<ParquetMetaData>, EngineError> {
+        let kept = self.0.get(&object.location);
+        let kept = kept.filter(|kept| kept.is_valid_for(object));
+        if let Some(kept) = &kept
+            && let Some(kept) = kept
+                .file_metadata
+                .as_any()
+                .downcast_ref::<CachedParquetMetaData>()
+        {
+            return Ok(Arc::clone(kept.parquet_metadata()));
+        }
+        let reading = task::spawn_blocking(move || {
+            let wrong = |text: String| EngineError::of_file(&path, text);
+            let read = guarded(|| footer::read(&path)).map_err(|error| wrong(error.to_string()))?;
+            read.map(Arc::new).map_err(wrong)
+        });
+        let read = reading.await;
+        let footer = read.unwrap_or_else(|error| Err(EngineError::data(error.to_string())))?;
+        let kept = Arc::new(CachedParquetMetaData::new(Arc::clone(&footer)));
+        let kept = CachedFileMetadataEntry::new(object.clone(), kept);
+        self.0.put(&object.location, kept);
+        Ok(footer)
+    }
+}
+
+#[derive(Debug)]
+struct Readers {
+    of_files: DefaultParquetFileReaderFactory,
+    footers: Footers,
+}
+
+impl ParquetFileReaderFactory for Readers {
+    fn create_reader(
+        &self,
+        partition_index: usize,
+        file: PartitionedFile,
+        metadata_size_hint: Option<usize>,
+        metrics: &ExecutionPlanMetricsSet,
+    ) -> Result<Box<dyn AsyncFileReader + Send>> {
+        let object = file.object_meta.clone();
+        let path = file.extension::<PinnedFile>().map(|file| file.path.clone());
+        let path = path.ok_or_else(|| DataFusionError::Internal("a file is not pinned".into()))?;
+        let of_files = &self.of_files;
+        Ok(Box::new(CheckedReader {
+            reader: of_files.create_reader(partition_index, file, metadata_size_hint, metrics)?,
+            object,
+            path,
+            footers: self.footers.clone(),
+            chunks: None,
+        }))
+    }
+}
+
+/// Reads a file, and checks what it reads.
+struct CheckedReader {
+    reader: Box<dyn AsyncFileReader + Send>,
+    object: ObjectMeta,
+    path: PathBuf,
+    footers: Footers,
+    chunks: Option<Chunks>,
+}
+
+/// Where the columns of each row group are.
+struct Chunks {
+    footer: Arc<ParquetMetaData>,
+    /// First byte, row group and column, in this order.
+    starts: Vec<(u64, usize, usize)>,
+}
+
+impl Chunks {
+    fn of(footer: Arc<ParquetMetaData>) -> Self {
+        let groups = footer.row_groups().iter().enumerate();
+        let starts = groups.flat_map(|(group, of)| {
+            let columns = of.columns().iter().enumerate();
+            columns.map(move |(column, of)| (of.byte_range().0, group, column))
+        });
+        let mut starts: Vec<_> = starts.collect();
+        starts.sort_unstable();
+        Self { footer, starts }
+    }
+
+    /// Checks the pages in a range of the file.
+    fn check(&self, range: &Range<u64>, bytes: &Bytes) -> Result<(), String> {
+        let behind = self
+            .starts
+            .partition_point(|(start, ..)| *start <= range.start);
+        let Some((start, group, column)) = behind.checked_sub(1).map(|at| self.starts[at]) else {
+            return Err(format!("byte {} is not in a column", range.start));
+        };
+        let of_group = self.footer.row_group(group);
+        let chunk = Chunk {
+            column: of_group.column(column),
+            rows: of_group.num_rows(),
+        };
+        let is_complete = *range == (start..start + chunk.column.byte_range().1);
+        pages::check(bytes, &chunk, is_complete).map_err(|text| {
+            let column = chunk.column.column_path().string();
+            format!("is damaged: row group {group}: column {column:?}: {text}")
+        })
+    }
+}
+
+impl AsyncFileReader for CheckedReader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
+        self.reader.get_bytes(range)
+    }
+
+    /// Reads pages: of a column in a row group, all or some.
+    fn get_byte_ranges(
+        &mut self,
+        ranges: Vec<Range<u64>>,
+    ) -> BoxFuture<'_, ParquetResult<Vec<Bytes>>> {
+        async move {
+            let chunks = match &mut self.chunks {
+                Some(chunks) => chunks,
+                none => {
+                    let footer = self.footers.read(&self.object, self.path.clone()).await;
+                    let footer = footer.map_err(external)?;
+                    none.insert(Chunks::of(footer))
+                }
+            };
+            let read = self.reader.get_byte_ranges(ranges.clone()).await?;
+            for (range, bytes) in ranges.iter().zip(&read) {
+                let checked = chunks.check(range, bytes);
+                checked.map_err(|text| external(EngineError::of_file(&self.path, text)))?;
+            }
+            Ok(read)
+        }
+        .boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        _options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, ParquetResult<Arc<ParquetMetaData>>> {
+        let read = self.footers.read(&self.object, self.path.clone());
+        read.map(|footer| footer.map_err(external)).boxed()
+    }
+}
+
+fn external(error: EngineError) -> ParquetError {
+    ParquetError::External(Box::new(error))
+}

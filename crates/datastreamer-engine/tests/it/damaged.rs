@@ -1,0 +1,217 @@
+//! Parquet files whose footers or pages state what is not so.
+
+use std::{fs, path::Path, sync::Arc};
+
+use arrow::{
+    array::{ArrayRef, Int8Array, Int64Array, StringArray},
+    record_batch::RecordBatch,
+};
+use bytes::Bytes;
+use datastreamer_engine::TableFiles;
+use datastreamer_table::column_metadata::ColumnMetadata;
+use parquet::{
+    arrow::ArrowWriter,
+    file::{
+        metadata::{
+            FileMetaData, ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter,
+            RowGroupMetaData,
+        },
+        properties::WriterProperties,
+    },
+};
+use tempfile::TempDir;
+
+use crate::support::{block_on, collect, engine, engine_of, ids, scan, stars, write_parquet};
+
+/// Writes a file of three row groups, and another footer behind its pages.
+fn with_footer(
+    change: impl Fn(FileMetaData, Vec<RowGroupMetaData>) -> ParquetMetaData,
+) -> (TempDir, std::path::PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stars.parquet");
+    write_parquet(&path, &stars(0, 2500));
+    let bytes = Bytes::from(fs::read(&path).unwrap());
+    let metadata = ParquetMetaDataReader::new()
+        .parse_and_finish(&bytes)
+        .unwrap();
+    let file = metadata.file_metadata().clone();
+    let metadata = change(file, metadata.row_groups().to_vec());
+    let footer = u32::from_le_bytes(bytes[bytes.len() - 8..][..4].try_into().unwrap());
+    let mut changed = bytes[..bytes.len() - 8 - footer as usize].to_vec();
+    ParquetMetaDataWriter::new(&mut changed, &metadata)
+        .finish()
+        .unwrap();
+    fs::write(&path, changed).unwrap();
+    (folder, path)
+}
+
+/// Reads a table; an error at opening or at reading is its text.
+fn read(path: &Path) -> Result<RecordBatch, String> {
+    let engine = engine();
+    let text = |error: datastreamer_engine::EngineError| error.to_string();
+    let files = TableFiles::find(path).map_err(text)?;
+    block_on(engine.register("stars", files, &ColumnMetadata::default())).map_err(text)?;
+    let rows = scan(&engine, &[]).map_err(text)?;
+    let schema = arrow::record_batch::RecordBatchReader::schema(&rows);
+    let batches: Result<Vec<_>, _> = rows.collect();
+    let batches = batches.map_err(|error| error.to_string())?;
+    Ok(arrow::compute::concat_batches(&schema, &batches).unwrap())
+}
+
+fn with_rows(group: RowGroupMetaData, rows: i64) -> RowGroupMetaData {
+    group.into_builder().set_num_rows(rows).build().unwrap()
+}
+
+fn file_with_rows(file: &FileMetaData, rows: i64) -> FileMetaData {
+    FileMetaData::new(
+        file.version(),
+        rows,
+        file.created_by().map(Into::into),
+        file.key_value_metadata().cloned(),
+        file.schema_descr_ptr(),
+        file.column_orders().cloned(),
+    )
+}
+
+#[test]
+fn the_row_groups_count_whatever_the_footer_states() {
+    for rows in [0, 7, 10_000, -1] {
+        let (_folder, path) =
+            with_footer(|file, groups| ParquetMetaData::new(file_with_rows(&file, rows), groups));
+        let engine = engine_of(&path);
+        assert_eq!(engine.table("stars").unwrap().rows(), Some(2500), "{rows}");
+        assert_eq!(ids(&collect(scan(&engine, &[]).unwrap())).len(), 2500);
+    }
+}
+
+#[test]
+fn pages_with_other_numbers_of_values_than_rows_fail() {
+    for rows in [0, 1, 999, 1001, 1 << 40] {
+        let (_folder, path) = with_footer(|file, mut groups| {
+            groups[1] = with_rows(groups[1].clone(), rows);
+            ParquetMetaData::new(file, groups)
+        });
+        let error = read(&path).unwrap_err();
+        assert!(error.contains("row group 1"), "{rows}: {error}");
+        assert_eq!(error.matches("stars.parquet").count(), 1, "{error}");
+    }
+}
+
+#[test]
+fn a_column_outside_of_the_file_is_refused_by_name() {
+    for bytes in [1 << 60, 1 << 40, -1] {
+        let (_folder, path) = with_footer(|file, mut groups| {
+            let column = groups[0].column(1).clone().into_builder();
+            let column = column.set_total_compressed_size(bytes).build().unwrap();
+            groups[0].columns_mut()[1] = column;
+            ParquetMetaData::new(file, groups)
+        });
+        let error = read(&path).unwrap_err();
+        assert!(error.contains("row group 0: column \"RA\""), "{error}");
+    }
+}
+
+#[test]
+fn a_column_that_states_a_header_too_little_is_read() {
+    let (_folder, path) = with_footer(|file, mut groups| {
+        for column in groups[0].columns_mut() {
+            let bytes = column.compressed_size() - 15;
+            let changed = column.clone().into_builder();
+            *column = changed.set_total_compressed_size(bytes).build().unwrap();
+        }
+        ParquetMetaData::new(file, groups)
+    });
+    // The page index begins where the last column should end.
+    assert_eq!(read(&path).map(|batch| ids(&batch).len()), Ok(2500));
+}
+
+#[test]
+fn an_unknown_converted_type_leaves_the_stored_type() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stars.parquet");
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        (
+            "number",
+            Arc::new(Int8Array::from(vec![Some(-3), None, Some(7)])),
+        ),
+        ("text", Arc::new(StringArray::from(vec!["a", "b", "c"]))),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let file = fs::File::create(&path).unwrap();
+    let options = parquet::arrow::arrow_writer::ArrowWriterOptions::new();
+    let options = options.with_skip_arrow_metadata(true);
+    let mut writer = ArrowWriter::try_new_with_options(file, batch.schema(), options).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    // Field 6 of the schema element behind its name: `INT_8`, 15 in zigzag.
+    let element = b"\x06number\x25\x1e";
+    let at = bytes
+        .windows(element.len())
+        .position(|window| window == element)
+        .unwrap();
+    bytes[at + element.len() - 1] = 24 << 1;
+    fs::write(&path, bytes).unwrap();
+    let read = read(&path).unwrap();
+    assert_eq!(read.column(1), batch.column(1));
+    let numbers = arrow::compute::cast(read.column(0), &arrow::datatypes::DataType::Int8);
+    assert_eq!(&numbers.unwrap(), batch.column(0));
+}
+
+#[test]
+fn statistics_that_are_no_values_of_the_column_change_nothing() {
+    let (_folder, path) = with_footer(|file, mut groups| {
+        // Of a writer that does not tell in which order they are.
+        let file = FileMetaData::new(
+            file.version(),
+            file.num_rows(),
+            None,
+            None,
+            file.schema_descr_ptr(),
+            None,
+        );
+        let column = groups[0].column(2).clone().into_builder();
+        let statistics = parquet::file::statistics::Statistics::byte_array(
+            Some("z".into()),
+            Some("z".into()),
+            None,
+            Some(0),
+            true,
+        );
+        let column = column.set_statistics(statistics).build().unwrap();
+        groups[0].columns_mut()[2] = column;
+        ParquetMetaData::new(file, groups)
+    });
+    let engine = engine_of(&path);
+    let found = scan(&engine, &[("name", "eq.star 5")]).unwrap();
+    assert_eq!(ids(&collect(found)), [5]);
+}
+
+#[test]
+fn no_changed_byte_of_a_file_ends_more_than_its_reading() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stars.parquet");
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("id", Arc::new((0..20).collect::<Int64Array>())),
+        ("text", Arc::new(StringArray::from(vec!["some text"; 20]))),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let file = fs::File::create(&path).unwrap();
+    let properties = WriterProperties::builder()
+        .set_compression(parquet::basic::Compression::SNAPPY)
+        .build();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let bytes = fs::read(&path).unwrap();
+    for at in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        // Large numbers, negative ones, other types, ends.
+        changed[at] = [0xff, 0x7f, changed[at] ^ 1, 0][at % 4];
+        fs::write(&path, changed).unwrap();
+        match read(&path) {
+            Ok(batch) => assert!(batch.num_columns() > 0),
+            Err(error) => assert!(!error.is_empty() && !error.contains('\n'), "{error}"),
+        }
+    }
+}
