@@ -75,6 +75,23 @@ impl EngineError {
         }
     }
 
+    /// Returns the text for clients: it names files, but not the folders that they are in.
+    pub fn text_for_clients(&self) -> String {
+        if self.kind != EngineErrorKind::Data {
+            return self.text.clone();
+        }
+        let folder = self.file.as_deref().and_then(Path::parent);
+        let text = match folder {
+            Some(folder) => self.text.replace(&format!("{}/", folder.display()), ""),
+            None => self.text.clone(),
+        };
+        let text = without_folders(&text);
+        match self.file.as_deref().and_then(Path::file_name) {
+            Some(name) => format!("{}: {text}", Path::new(name).display()),
+            None => text,
+        }
+    }
+
     /// Returns who can act.
     pub fn kind(&self) -> EngineErrorKind {
         self.kind
@@ -182,6 +199,17 @@ fn kind_of(root: &DataFusionError) -> EngineErrorKind {
     }
 }
 
+/// Cuts absolute paths in a text to their last part.
+fn without_folders(text: &str) -> String {
+    let words = text.split_inclusive(|c: char| c.is_whitespace() || "\"'`(),;".contains(c));
+    words
+        .map(|word| match word.starts_with('/') {
+            true => word.rsplit_once('/').map_or(word, |(_, last)| last),
+            false => word,
+        })
+        .collect()
+}
+
 /// Reads the position from the text of the parser's error: `... at Line: 1, Column: 8`.
 fn position_in(text: &str) -> Option<Position> {
     let (_, place) = text.rsplit_once("at Line: ")?;
@@ -219,5 +247,20 @@ mod tests {
         };
         assert_eq!(position_in(text), Some(place));
         assert_eq!(position_in("no place"), None);
+    }
+
+    #[test]
+    fn clients_are_told_files_and_no_folders() {
+        let file = Path::new("/data of mine/stars.parquet");
+        let error = EngineError::of_file(file, "/data of mine/stars.parquet: gone");
+        assert_eq!(
+            error.text_for_clients(),
+            "stars.parquet: stars.parquet: gone"
+        );
+        let error = EngineError::data("Object at location /a/b/c.csv not found (/a/b), 1/2");
+        let wanted = "Object at location c.csv not found (b), 1/2";
+        assert_eq!(error.text_for_clients(), wanted);
+        let error = EngineError::bad("expected a number, found /a/b");
+        assert_eq!(error.text_for_clients(), error.to_string());
     }
 }

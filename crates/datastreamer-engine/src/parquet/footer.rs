@@ -61,11 +61,12 @@ pub(crate) fn read(path: &Path) -> Result<ParquetMetaData, String> {
     let length = u32::from_le_bytes(length.try_into().unwrap_or_default());
     let footer_at = tail_at.checked_sub(length.into());
     let footer_at = footer_at.ok_or_else(|| {
-        format!("is damaged: a file of {file_bytes} bytes states a footer of {length}")
+        format!("is damaged Parquet: a file of {file_bytes} bytes states a footer of {length}")
     })?;
     let mut footer = vec![0; length as usize];
     read_at(&file, footer_at, &mut footer).map_err(text)?;
-    let footer = checked(footer).map_err(|text| format!("is damaged: its footer: {text}"))?;
+    let footer =
+        checked(footer).map_err(|text| format!("is damaged Parquet: its footer: {text}"))?;
     let metadata = ParquetMetaDataReader::decode_metadata(&footer);
     let metadata = metadata.map_err(|error| error.to_string())?;
     let read = |range: Range<u64>| {
@@ -150,7 +151,7 @@ fn sound(
     let mut rows = 0_i64;
     let starts = starts(&groups, end);
     for (index, group) in groups.iter_mut().enumerate() {
-        let wrong = |text: String| format!("is damaged: row group {index}: {text}");
+        let wrong = |text: String| format!("is damaged Parquet: row group {index}: {text}");
         if group.num_rows() < 0 {
             return Err(wrong(format!("it states {} rows", group.num_rows())));
         }

@@ -207,7 +207,7 @@ impl Chunks {
         let is_complete = *range == (start..start + chunk.column.byte_range().1);
         pages::check(bytes, &chunk, is_complete).map_err(|text| {
             let column = chunk.column.column_path().string();
-            format!("is damaged: row group {group}: column {column:?}: {text}")
+            format!("is damaged Parquet: row group {group}: column {column:?}: {text}")
         })
     }
 }

@@ -155,7 +155,7 @@ fn start(site: &Site, target: &str, format: Option<&str>) -> Result<Started, Fat
 fn refused(target: &str, refusal: Refusal) -> Fatal {
     match refusal.status.is_client_error() {
         true => Fatal::config(refusal.into_text()),
-        false => Fatal::Incomplete(format!("{target} is not complete: {}", refusal.into_text())),
+        false => incomplete(target, &refusal.into_text()),
     }
 }
 
@@ -244,7 +244,15 @@ fn failed(target: &str, error: &Error) -> Fatal {
             )),
         };
     }
-    Fatal::Incomplete(format!("{target} is not complete: {error}"))
+    incomplete(target, &error.to_string())
+}
+
+/// Names the target once: the reason may be about the same file.
+fn incomplete(target: &str, reason: &str) -> Fatal {
+    let (path, _) = target.split_once('?').unwrap_or((target, ""));
+    let name = Path::new(path).file_name().unwrap_or_default();
+    let reason = reason.replacen(&format!("{}: ", Path::new(name).display()), "", 1);
+    Fatal::Incomplete(format!("{target} is not complete: {reason}"))
 }
 
 /// Writes the number of rows, the expected number and the rate; or the number of members.

@@ -1,5 +1,7 @@
 //! The tables of a site: the engine, the databases, and the routes of rows over them.
 
+use std::path::Path;
+
 use datastreamer_engine::{Engine, TableFiles};
 use datastreamer_rows::parameters::Parameters;
 use datastreamer_table::column_metadata::ColumnMetadata;
@@ -46,7 +48,7 @@ impl<'a> Tables<'a> {
                 let files = TableFiles::find(path).map_err(|error| error.to_string())?;
                 let engine = self.engine()?;
                 let info = block_on(engine.register(name, files, metadata))?;
-                let info = info.map_err(|error| format!("{}: {error}", path.display()))?;
+                let info = info.map_err(|error| about(path, error.to_string()))?;
                 RowSource::Table(Table::new(engine, name, info))
             }
             RowsSource::Query {
@@ -116,5 +118,14 @@ impl<'a> Tables<'a> {
         let started = Engine::new(self.config.engine.clone());
         let started = started.map_err(|error| error.to_string())?;
         Ok(self.engine.insert(started).clone())
+    }
+}
+
+/// Names the table's path, unless the text does: it may be about one file of many.
+fn about(path: &Path, text: String) -> String {
+    let path = path.display().to_string();
+    match text.contains(&path) {
+        true => text,
+        false => format!("{path}: {text}"),
     }
 }

@@ -138,6 +138,20 @@ fn a_file_that_is_corrupt_at_its_end_is_no_whole_table() {
 }
 
 #[test]
+fn clients_are_told_which_file_is_gone_and_no_folder_of_the_server() {
+    let scratch = Scratch::new("gone");
+    let file = tables::stars(scratch.path(), "stars", 100);
+    let server = Server::start([&file]);
+    fs::remove_file(&file).expect("it is there");
+    let folder = scratch.path().to_str().expect("text");
+    for path in ["/stars.csv", "/stars.fits", "/stars.vot?ra=gt.1"] {
+        let told = http::get(server.port(), path).problem(500);
+        assert!(told.contains("stars.parquet"), "{path}: {told}");
+        assert!(!told.contains(folder), "{path}: {told}");
+    }
+}
+
+#[test]
 fn the_reason_stands_behind_the_rows_in_what_curl_saved() {
     let server = serve_sql();
     for form in ["votable", "votable-binary", "votable-binary2"] {

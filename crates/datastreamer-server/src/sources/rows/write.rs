@@ -258,16 +258,21 @@ fn reader_failed(error: &ArrowError, rows: u64) -> SourceError {
         ArrowError::ExternalError(cause) => cause.as_ref(),
         error => error,
     };
-    let engine = cause.downcast_ref().map(status_of);
+    let engine: Option<&EngineError> = cause.downcast_ref();
     let status = engine
+        .map(status_of)
         .or_else(|| cause.downcast_ref().map(postgres::status_of))
         .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     // The cause is for the operator only.
     if let Some(source) = cause.source() {
         tracing::info!(error = %cause, cause = source, rows, "rows failed");
     }
+    let cause = match engine {
+        Some(error) => text_for_clients(error),
+        None => cause.to_string(),
+    };
     let text = match rows {
-        0 => cause.to_string(),
+        0 => cause,
         rows => format!("after {rows} rows: {cause}"),
     };
     Box::new(StatusError::new(status, text))
@@ -300,6 +305,15 @@ fn status_of(error: &EngineError) -> StatusCode {
 pub(crate) fn engine_refusal(error: EngineError) -> Refusal {
     Refusal {
         position: error.position().map(|place| (place.line, place.column)),
-        ..Refusal::new(status_of(&error), error.to_string())
+        ..Refusal::new(status_of(&error), text_for_clients(&error))
     }
+}
+
+/// The folders of files are for the operator only.
+fn text_for_clients(error: &EngineError) -> String {
+    let text = error.text_for_clients();
+    if text != error.to_string() {
+        tracing::info!(%error, "a file cannot be read");
+    }
+    text
 }
