@@ -68,6 +68,10 @@ class Table:
         if how == "zero only":
             cards["TZERO"] = random.choice([1000, 0.5])
             kind, mean = Kind("float64"), lambda value: float(np.float64(value) + cards["TZERO"])
+            if form == "K" and cards["TZERO"] == 1000:
+                # Exact as in STILTS. What does not fit 64 bits is refused: there is none.
+                kind, mean, unbounded = Kind("int"), lambda value: value + 1000, flat_of
+                flat_of = lambda count: [min(value, 2**63 - 1001) for value in unbounded(count)]
         if "null" in how:
             null = random.choice([0, 1, 127] + ([-1, -(2 ** (bits - 1))] if signed else [255]))
             cards["TNULL"] = null
