@@ -47,6 +47,7 @@ use crate::{
     rows::Rows,
     sql::Query,
     threads::EngineThreads,
+    utc::ConvertInUtc,
 };
 
 /// 512 MiB for the sorts, joins and aggregations of all queries together, which a small server can
@@ -189,6 +190,7 @@ impl Engine {
                 .with_physical_optimizer_rules(physical_rules())
                 .build();
             let context = SessionContext::new_with_state(state);
+            context.add_analyzer_rule(Arc::new(ConvertInUtc));
             for name in UNBOUNDED_FUNCTIONS {
                 context.deregister_udf(name);
             }

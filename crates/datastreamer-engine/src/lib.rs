@@ -52,6 +52,7 @@ mod rows;
 mod sql;
 mod threads;
 mod type_names;
+mod utc;
 
 pub use engine::{
     DEFAULT_MEMORY_BYTES, DEFAULT_SPILL_BYTES, DEFAULT_TIME_LIMIT, Engine, EngineOptions, TableInfo,

@@ -61,6 +61,39 @@ impl From<ScalarValue> for Literal {
     }
 }
 
+/// Checks that a constant of a query, a text or a timestamp, is a value of a type of times.
+///
+/// # Errors
+/// The type has no such value.
+pub(crate) fn check_exact(constant: &ScalarValue, data_type: &DataType) -> Result<(), EngineError> {
+    if let Some(Some(text)) = constant.try_as_str() {
+        return match parse(text, data_type)? {
+            Some(_) => Ok(()),
+            None => Err(EngineError::bad(format!(
+                "`{text}` is not a value of type {}",
+                type_name(data_type)
+            ))),
+        };
+    }
+    let (value, unit) = match constant {
+        ScalarValue::TimestampMillisecond(Some(value), _) => (*value, TimeUnit::Millisecond),
+        ScalarValue::TimestampMicrosecond(Some(value), _) => (*value, TimeUnit::Microsecond),
+        ScalarValue::TimestampNanosecond(Some(value), _) => (*value, TimeUnit::Nanosecond),
+        _ => return Ok(()),
+    };
+    match data_type {
+        DataType::Timestamp(coarser, _) if value % per_unit(*coarser, unit) != 0 => {
+            Err(has_more_digits(&constant.to_string(), data_type))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns how many of a unit make one of a coarser unit; 1 if it is not coarser.
+fn per_unit(coarser: TimeUnit, unit: TimeUnit) -> i64 {
+    (per_second(unit) / per_second(coarser)).max(1)
+}
+
 /// Parses a text by a type; `None`: it is not a value of this type.
 fn parse(text: &str, data_type: &DataType) -> Result<Option<Literal>, EngineError> {
     use DataType as T;
@@ -125,20 +158,24 @@ fn timestamp(text: &str, unit: TimeUnit) -> Result<Option<i64>, EngineError> {
     let Ok(time) = string_to_datetime(&utc, &with_plus(text)) else {
         return Ok(None);
     };
-    let (per_second, nanoseconds_each) = match unit {
-        TimeUnit::Second => (1, 1_000_000_000),
-        TimeUnit::Millisecond => (1_000, 1_000_000),
-        TimeUnit::Microsecond => (1_000_000, 1_000),
-        TimeUnit::Nanosecond => (1_000_000_000, 1),
-    };
-    let nanoseconds = time.timestamp_subsec_nanos();
+    let nanoseconds_each = per_unit(unit, TimeUnit::Nanosecond);
+    let nanoseconds = i64::from(time.timestamp_subsec_nanos());
     if nanoseconds % nanoseconds_each != 0 || fraction_digits(text) > 9 {
         return Err(has_more_digits(text, &DataType::Timestamp(unit, None)));
     }
     // In 128 bits: the first second of 1677 in nanoseconds is beyond 64, its end is not.
-    let value =
-        i128::from(time.timestamp()) * per_second + i128::from(nanoseconds / nanoseconds_each);
+    let value = i128::from(time.timestamp()) * i128::from(per_second(unit))
+        + i128::from(nanoseconds / nanoseconds_each);
     Ok(i64::try_from(value).ok())
+}
+
+fn per_second(unit: TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Second => 1,
+        TimeUnit::Millisecond => 1_000,
+        TimeUnit::Microsecond => 1_000_000,
+        TimeUnit::Nanosecond => 1_000_000_000,
+    }
 }
 
 /// Puts the plus sign back that a URL's form makes a space: `00:00:00 02:00` was `00:00:00+02:00`.

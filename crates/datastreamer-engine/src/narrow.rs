@@ -10,6 +10,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::{
     common::Column,
     dataframe::DataFrame,
+    functions_window::expr_fn::row_number,
     logical_expr::{Expr, SortExpr, cast, lit, not},
 };
 
@@ -123,20 +124,36 @@ impl Narrowing {
         for filter in &self.filters {
             table = table.filter(filter.clone())?;
         }
+        let mut select = self.select.clone();
         if !self.order.is_empty() {
-            table = table.sort(self.order.clone())?;
+            if select.is_empty() {
+                let names = table.schema().fields().iter().map(|field| field.name());
+                select = names.map(|name| (name.clone(), name.clone())).collect();
+            }
+            table = self.sort(table)?;
         }
-        if !self.select.is_empty() {
-            let columns = self
-                .select
-                .iter()
-                .map(|(column, name)| match column == name {
-                    true => column_of(column),
-                    false => column_of(column).alias(name),
-                });
+        if !select.is_empty() {
+            let columns = select.iter().map(|(column, name)| match column == name {
+                true => column_of(column),
+                false => column_of(column).alias(name),
+            });
             table = table.select(columns.collect::<Vec<_>>())?;
         }
         Ok(table)
+    }
+
+    /// Sorts a table, which has one partition. Rows that are equal keep the order of the files, by a
+    /// column with their position: DataFusion's sorts are not stable, so that pages would have some
+    /// rows twice and others never.
+    fn sort(&self, table: DataFrame) -> Result<DataFrame, EngineError> {
+        let mut position = "position".to_owned();
+        while table.schema().has_column_with_unqualified_name(&position) {
+            position.push('_');
+        }
+        let table = table.window(vec![row_number().alias(&position)])?;
+        let mut order = self.order.clone();
+        order.push(column_of(&position).sort(true, false));
+        Ok(table.sort(order)?)
     }
 }
 

@@ -54,6 +54,53 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
     name.to_owned()
 }
 
+/// Replaces Arrow's names of types in a text. Those that are words of English too, such as `List`,
+/// are names only with what is in them: `List(Int64)`.
+pub(crate) fn with_type_names(text: &str) -> String {
+    let is_word = |character: char| character.is_alphanumeric() || character == '_';
+    let mut replaced = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(is_word) {
+        replaced.push_str(&rest[..start]);
+        rest = &rest[start..];
+        let word = rest.find(|character| !is_word(character));
+        let word = word.unwrap_or(rest.len());
+        let whole = word + in_parentheses(&rest[word..]);
+        let is_name = whole > word || rest[..word].contains(|digit: char| digit.is_ascii_digit());
+        let parsed = is_name
+            .then(|| rest[..whole].parse::<DataType>().ok())
+            .flatten();
+        match parsed {
+            Some(data_type) => {
+                replaced.push_str(&type_name(&data_type));
+                rest = &rest[whole..];
+            }
+            None => {
+                replaced.push_str(&rest[..word]);
+                rest = &rest[word..];
+            }
+        }
+    }
+    replaced + rest
+}
+
+/// Returns the length of a part in parentheses at the start of a text; 0 if there is none.
+fn in_parentheses(text: &str) -> usize {
+    if !text.starts_with('(') {
+        return 0;
+    }
+    let mut depth = 0;
+    let end = text.find(|character| {
+        depth += match character {
+            '(' => 1,
+            ')' => -1,
+            _ => 0,
+        };
+        depth == 0
+    });
+    end.map_or(0, |end| end + 1)
+}
+
 fn unit_name(unit: TimeUnit) -> &'static str {
     match unit {
         TimeUnit::Second => "seconds",

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use arrow::{
     array::{
         Array, ArrayRef, BinaryArray, Date32Array, Decimal128Array, DictionaryArray, Float32Array,
-        Float64Array, Int8Array, ListArray, StringArray, Time32SecondArray,
+        Float64Array, Int8Array, Int64Array, ListArray, StringArray, Time32SecondArray,
         TimestampMicrosecondArray, TimestampMillisecondArray, UInt64Array,
     },
     datatypes::Int32Type,
@@ -446,4 +446,60 @@ fn a_limit_may_be_any_number() {
     }
     assert!(narrowed(&[("select", &vec!["*"; 1000].join(","))]).is_err());
     assert!(narrowed(&[("select", ":id")]).is_err());
+}
+
+#[test]
+fn rows_that_are_equal_in_an_order_keep_the_order_of_the_files_on_each_page() {
+    let folder = tempfile::tempdir().unwrap();
+    const ROWS: i64 = 20_000;
+    for part in 0..2 {
+        let ids = || part * ROWS / 2..(part + 1) * ROWS / 2;
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("id", Arc::new(ids().collect::<Int64Array>())),
+            (
+                "k",
+                Arc::new(
+                    ids()
+                        .map(|id| (id % 7 != 0).then_some(id % 3))
+                        .collect::<Int64Array>(),
+                ),
+            ),
+            // A name that the engine would use itself.
+            (
+                "position",
+                Arc::new(ids().map(|id| id % 2).collect::<Int64Array>()),
+            ),
+        ];
+        let batch = RecordBatch::try_from_iter_with_nullable(
+            columns
+                .into_iter()
+                .map(|(name, values)| (name, values, true)),
+        );
+        write_parquet(
+            &folder.path().join(format!("{part}.parquet")),
+            &batch.unwrap(),
+        );
+    }
+    let engine = engine_of(folder.path());
+    let key = |id: i64| if id % 7 == 0 { 3 } else { id % 3 };
+    for (order, sign) in [("k", 1), ("k.desc", -1)] {
+        let mut expected: Vec<_> = (0..ROWS).collect();
+        expected.sort_by_key(|id| sign * key(*id));
+        let all = collect(scan(&engine, &[("order", order)]).unwrap());
+        assert_eq!(all.num_columns(), 3);
+        assert_eq!(ids(&all), expected, "{order}");
+        for (offset, limit) in [(0, 10), (10, 10), (1000, 500), (9_990, 5), (19_995, 100)] {
+            let (from, most) = (offset.to_string(), limit.to_string());
+            let page = [
+                ("order", order),
+                ("offset", &from),
+                ("limit", &most),
+                ("select", "id"),
+            ];
+            let page = collect(scan(&engine, &page).unwrap());
+            // One row more than the limit, if there is one.
+            let end = expected.len().min(offset + limit + 1);
+            assert_eq!(ids(&page), expected[offset..end], "{order} from {offset}");
+        }
+    }
 }

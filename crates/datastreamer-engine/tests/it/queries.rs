@@ -1,7 +1,18 @@
 //! SQL over registered tables.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use arrow::{
+    array::{
+        ArrayRef, Date32Array, RecordBatchReader, Time32SecondArray, TimestampMicrosecondArray,
+        TimestampMillisecondArray,
+    },
+    datatypes::{DataType, TimeUnit},
+    record_batch::RecordBatch,
+};
 use datastreamer_engine::{
     Engine, EngineError, EngineErrorKind, EngineOptions, Position, Query, TableFiles,
 };
@@ -382,4 +393,151 @@ fn plans_that_nobody_waits_for_leave_the_queue_of_the_planner() {
         behind < one * given_up / 2,
         "{behind:?} behind {given_up} plans of {one:?}"
     );
+}
+
+#[test]
+fn a_time_without_a_zone_in_a_query_is_in_utc() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("t.parquet");
+    // Midnight of 2024 in UTC, and half an hour before.
+    let seconds = vec![1_704_067_200_000_000, 1_704_065_400_000_000];
+    let local = TimestampMicrosecondArray::from(seconds);
+    let batch = RecordBatch::try_from_iter([
+        (
+            "t",
+            Arc::new(local.clone().with_timezone("Europe/Berlin")) as ArrayRef,
+        ),
+        ("offset", Arc::new(local.clone().with_timezone("-05:00"))),
+        ("local", Arc::new(local)),
+    ]);
+    write_parquet(&file, &batch.unwrap());
+    let engine = engine_of(&file);
+    for (condition, rows) in [
+        ("t = '2024-01-01T00:00:00Z'", 1),
+        ("t = '2024-01-01T00:00:00'", 1),
+        ("t = '2024-01-01'", 1),
+        ("t = '2024-01-01T01:00:00+01:00'", 1),
+        ("'2023-12-31T23:30:00' = t", 1),
+        ("t < '2023-12-31T23:30:00'", 0),
+        ("t <= '2023-12-31T23:30:00'", 1),
+        ("t IN ('2023-12-31T23:30:00', '2024-01-01 00:00:00')", 2),
+        (
+            "t BETWEEN '2023-12-31T23:30:00' AND '2023-12-31T23:59:59'",
+            1,
+        ),
+        ("t = TIMESTAMP '2024-01-01T00:00:00'", 1),
+        ("t = CAST('2024-01-01T00:00:00' AS TIMESTAMP)", 1),
+        ("t >= DATE '2024-01-01'", 1),
+        ("t < to_timestamp('2024-01-01T00:00:00')", 1),
+        ("CAST(t AS DATE) = DATE '2023-12-31'", 1),
+        ("CAST(t AS TIMESTAMP) = TIMESTAMP '2023-12-31T23:30:00'", 1),
+        ("CAST(t AS TEXT) = '2023-12-31T23:30:00Z'", 1),
+        ("t = local", 2),
+        ("t = offset", 2),
+        ("offset = local", 2),
+        ("local = '2024-01-01T00:00:00'", 1),
+        ("local = '2024-01-01T01:00:00+01:00'", 1),
+        ("t = (SELECT max(local) FROM stars)", 1),
+        ("EXISTS (SELECT 1 FROM stars s WHERE s.local = stars.t)", 2),
+        ("t > INTERVAL '1 hour' + TIMESTAMP '2023-12-31T22:45:00'", 1),
+    ] {
+        let sql = format!("SELECT t FROM stars WHERE {condition}");
+        let found = query(&engine, &sql).map(|rows| collect(rows).num_rows());
+        let found = found.map_err(|error| error.to_string());
+        assert_eq!(found, Ok(rows), "{condition}");
+    }
+    let rows = query(&engine, "SELECT t, CAST(t AS DATE) AS d FROM stars").unwrap();
+    let zone = Some("Europe/Berlin".into());
+    let zoned = DataType::Timestamp(TimeUnit::Microsecond, zone);
+    assert_eq!(*rows.schema().field(0).data_type(), zoned);
+}
+
+#[test]
+fn a_time_that_its_column_cannot_hold_is_refused_in_a_query() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("t.parquet");
+    let times = TimestampMillisecondArray::from(vec![0, -1]);
+    let batch = RecordBatch::try_from_iter([
+        (
+            "t",
+            Arc::new(times.clone().with_timezone("Europe/Berlin")) as ArrayRef,
+        ),
+        ("local", Arc::new(times)),
+        ("day", Arc::new(Date32Array::from(vec![0, -1]))),
+        ("time", Arc::new(Time32SecondArray::from(vec![0, 1]))),
+    ]);
+    write_parquet(&file, &batch.unwrap());
+    let engine = engine_of(&file);
+    for condition in [
+        "t = '1970-01-01T00:00:00.0000001'",
+        "t < '1969-12-31T23:59:59.9995'",
+        "'1970-01-01T00:00:00.0001' > local",
+        "local = TIMESTAMP '1970-01-01T00:00:00.0000001'",
+        "t IN ('1970-01-01', '1970-01-01T00:00:00.0001')",
+        "local BETWEEN '1969-12-31T23:59:59.9999' AND '1970-01-01'",
+        "t = arrow_cast(1, 'Timestamp(ns, \"UTC\")') OR t = '1970-01-01T00:00:00.0001'",
+        "day = '1970-01-01T12:00:00'",
+        "time = '00:00:00.5'",
+        "t = '1969-12-31T23:59:60'",
+    ] {
+        let sql = format!("SELECT t FROM stars WHERE {condition}");
+        let error = query(&engine, &sql).err().expect(condition);
+        assert_eq!(
+            error.kind(),
+            EngineErrorKind::BadQuery,
+            "{condition}: {error}"
+        );
+        let text = error.to_string();
+        assert!(
+            text.contains("has more digits than") || text.contains("is not a value of type"),
+            "{condition}: {text}"
+        );
+    }
+    for condition in [
+        "t = '1970-01-01T00:00:00.000000'",
+        "day = '1970-01-01'",
+        "time = '00:00:01'",
+    ] {
+        let sql = format!("SELECT t FROM stars WHERE {condition}");
+        assert_eq!(
+            collect(query(&engine, &sql).unwrap()).num_rows(),
+            1,
+            "{condition}"
+        );
+    }
+}
+
+#[test]
+fn the_error_of_a_query_is_for_its_author() {
+    let (_folder, engine) = engine_with(10, EngineOptions::default());
+    for (sql, words) in [
+        ("SELECT sum(name) FROM stars", "argument types 'sum(text)'"),
+        (
+            "SELECT date_trunc('day', id) FROM stars",
+            "(text, 64-bit integer)",
+        ),
+        ("SELECT name + 1 FROM stars", "text + 64-bit integer"),
+        (
+            "SELECT id FROM stars WHERE id LIKE 'a'",
+            "64-bit integer and text in LIKE",
+        ),
+        (
+            "SELECT id FROM stars WHERE id = TIMESTAMP '2024-01-01'",
+            "= timestamp in nanoseconds",
+        ),
+        (
+            "SELECT id FROM stars WHERE name = 'a",
+            "Unterminated string literal",
+        ),
+        ("SELECT TIMESTAMP 'yesterday'", "'yesterday'"),
+        ("SELECT id FROM stars WHERE id = 'a'", "'a'"),
+    ] {
+        let error = query(&engine, sql).err().expect(sql);
+        assert_ne!(error.kind(), EngineErrorKind::Data, "{sql}: {error}");
+        let text = error.to_string();
+        assert!(text.contains(words), "{sql}: {text}");
+        for word in ["Utf8", "Int64", "Timestamp(", "bug", "Internal", "Line:"] {
+            assert!(!text.contains(word), "{sql}: {text}");
+        }
+    }
 }
