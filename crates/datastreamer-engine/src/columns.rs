@@ -9,6 +9,7 @@ use arrow::{
 };
 
 use crate::{
+    arrow_file,
     error::EngineError,
     files::FileKind,
     footer,
@@ -54,6 +55,7 @@ fn parquet_columns(path: &Path) -> Result<Schema, String> {
 
 /// Reads the columns of an Arrow file, or of a stream in a file.
 fn arrow_columns(path: &Path) -> Result<Schema, String> {
+    arrow_file::check(path)?;
     let open = || File::open(path).map_err(|error| error.to_string());
     let of_file = FileReader::try_new(BufReader::new(open()?), None).map(|file| file.schema());
     let schema = match of_file {

@@ -28,6 +28,7 @@
 //! detects changed files. `from_statistics.rs` keeps plans from taking values from statistics. `known.rs` computes what is known about rows before they are read.
 //! `rows.rs` runs the plan for the caller, and `cancellation.rs` stops it.
 
+mod arrow_file;
 mod cancellation;
 mod columns;
 mod engine;

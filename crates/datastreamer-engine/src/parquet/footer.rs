@@ -4,6 +4,7 @@
 //! be compared are dropped, and the rest is refused.
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::{self, Read, Seek, SeekFrom},
     ops::Range,
@@ -15,7 +16,7 @@ use datafusion::parquet::{
     data_type::{ByteArray, FixedLenByteArray, Int96},
     file::{
         metadata::{
-            ColumnChunkMetaData, FileMetaData, ParquetMetaData, ParquetMetaDataReader,
+            ColumnChunkMetaData, FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataReader,
             RowGroupMetaData,
         },
         statistics::Statistics,
@@ -23,6 +24,7 @@ use datafusion::parquet::{
 };
 
 use super::{
+    arrow_types::{self, Choice},
     pages::{self, Chunk},
     thrift::{FieldHead, Thrift},
 };
@@ -65,30 +67,71 @@ pub(crate) fn read(path: &Path) -> Result<ParquetMetaData, String> {
     })?;
     let mut footer = vec![0; length as usize];
     read_at(&file, footer_at, &mut footer).map_err(text)?;
-    let footer =
-        checked(footer).map_err(|text| format!("is damaged Parquet: its footer: {text}"))?;
-    let metadata = ParquetMetaDataReader::decode_metadata(&footer);
-    let metadata = metadata.map_err(|error| error.to_string())?;
     let read = |range: Range<u64>| {
         let mut bytes = vec![0; usize::try_from(range.end - range.start).ok()?];
         read_at(&file, range.start, &mut bytes).ok()?;
         Some(bytes)
     };
-    sound(metadata, footer_at, &read)
+    let decode = |bytes: &BTreeSet<usize>| {
+        let footer = checked(footer.clone(), bytes);
+        let footer = footer.map_err(|text| format!("is damaged Parquet: its footer: {text}"))?;
+        let metadata = ParquetMetaDataReader::decode_metadata(&footer);
+        let metadata = metadata.map_err(|error| error.to_string())?;
+        sound(metadata, footer_at, &read)
+    };
+    let mut metadata = decode(&BTreeSet::new())?;
+    let mut choice = arrow_types::choose(&file, &metadata)?;
+    if let Choice::Bytes(columns) = choice {
+        metadata = decode(&columns)?;
+        choice = arrow_types::choose(&file, &metadata)?;
+    }
+    Ok(match choice {
+        Choice::Schema(arrow_schema) => with_entry(&metadata, arrow_schema),
+        _ => metadata,
+    })
 }
 
-fn read_at(mut file: &File, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+/// Puts an entry into a footer, in the place of those with its key.
+fn with_entry(metadata: &ParquetMetaData, entry: KeyValue) -> ParquetMetaData {
+    let file = metadata.file_metadata();
+    let mut entries = file.key_value_metadata().cloned().unwrap_or_default();
+    entries.retain(|other| other.key != entry.key);
+    entries.push(entry);
+    let rows = file.num_rows();
+    ParquetMetaData::new(
+        with(file, rows, Some(entries)),
+        metadata.row_groups().to_vec(),
+    )
+}
+
+fn with(file: &FileMetaData, rows: i64, entries: Option<Vec<KeyValue>>) -> FileMetaData {
+    FileMetaData::new(
+        file.version(),
+        rows,
+        file.created_by().map(Into::into),
+        entries,
+        file.schema_descr_ptr(),
+        file.column_orders().cloned(),
+    )
+}
+
+pub(super) fn read_at(mut file: &File, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
     file.seek(SeekFrom::Start(offset))?;
     file.read_exact(bytes)
 }
 
 /// Walks an encoded footer, whose decoder would reserve memory for as many elements as a list states.
-/// Removes converted types that the decoder refuses: the column then has its physical type.
-fn checked(mut footer: Vec<u8>) -> Result<Vec<u8>, String> {
+/// Removes the converted types of some columns, and those that the decoder refuses: the column then
+/// has its physical type.
+fn checked(mut footer: Vec<u8>, columns: &BTreeSet<usize>) -> Result<Vec<u8>, String> {
     let mut unknown = Vec::new();
+    let mut leaf = 0;
     Thrift::new(&footer).fields(|walk, field| match field.id {
         2 => walk.structs(field, |walk| {
-            unknown.extend(unknown_converted_type(walk)?);
+            let element = SchemaElement::walk(walk)?;
+            let is_unwanted = element.is_unknown || !element.is_group && columns.contains(&leaf);
+            unknown.extend(element.converted_type.filter(|_| is_unwanted));
+            leaf += usize::from(!element.is_group);
             Ok(())
         }),
         _ => walk.skip(field),
@@ -108,34 +151,45 @@ struct Removal {
     next: Option<(usize, u8)>,
 }
 
-/// Walks a `SchemaElement`.
-fn unknown_converted_type(walk: &mut Thrift<'_>) -> Result<Option<Removal>, String> {
-    let mut removal: Option<Removal> = None;
-    let (mut id_before, mut removed) = (0, None);
-    walk.fields(|walk, field| {
-        let FieldHead { id, head, .. } = field.clone();
-        if let Some((removal, before)) = removal.as_mut().zip(removed.take())
-            && head.len() == 1
-        {
-            let kind = walk.byte_at(head.start) & 0x0f;
-            let more = u8::try_from(id - before).ok().filter(|more| *more < 16);
-            let more = more.ok_or("it has an unknown type")?;
-            removal.next = Some((head.start, more << 4 | kind));
-        }
-        if id == 6 {
-            let converted_type = walk.integer(field)?;
-            if converted_type > CONVERTED_TYPE_MAX {
-                let field = head.start..walk.at();
-                removal = Some(Removal { field, next: None });
-                removed = Some(id_before);
+/// A column, or a group of them, in the encoded schema.
+#[derive(Default)]
+struct SchemaElement {
+    is_group: bool,
+    converted_type: Option<Removal>,
+    /// Whether the decoder does not know the converted type.
+    is_unknown: bool,
+}
+
+impl SchemaElement {
+    fn walk(walk: &mut Thrift<'_>) -> Result<Self, String> {
+        let mut element = Self::default();
+        let (mut id_before, mut id_before_type) = (0, None);
+        walk.fields(|walk, field| {
+            let FieldHead { id, head, .. } = field.clone();
+            if let Some((removal, before)) =
+                element.converted_type.as_mut().zip(id_before_type.take())
+                && head.len() == 1
+            {
+                let kind = walk.byte_at(head.start) & 0x0f;
+                let more = u8::try_from(id - before).ok().filter(|more| *more < 16);
+                let more = more.ok_or("the fields of its schema are too far apart")?;
+                removal.next = Some((head.start, more << 4 | kind));
             }
-        } else {
-            walk.skip(field)?;
-        }
-        id_before = id;
-        Ok(())
-    })?;
-    Ok(removal)
+            match id {
+                5 => element.is_group = walk.integer(field)? > 0,
+                6 => {
+                    element.is_unknown = walk.integer(field)? > CONVERTED_TYPE_MAX;
+                    let field = head.start..walk.at();
+                    element.converted_type = Some(Removal { field, next: None });
+                    id_before_type = Some(id_before);
+                }
+                _ => walk.skip(field)?,
+            }
+            id_before = id;
+            Ok(())
+        })?;
+        Ok(element)
+    }
 }
 
 /// Checks a footer that was decoded, and puts right what can be. The columns end before `end`.
@@ -160,14 +214,7 @@ fn sound(
         sound_group(group, file, &starts, end, read).map_err(wrong)?;
     }
     // The row groups have the rows, whatever the file states.
-    let file = FileMetaData::new(
-        file.version(),
-        rows,
-        file.created_by().map(Into::into),
-        file.key_value_metadata().cloned(),
-        file.schema_descr_ptr(),
-        file.column_orders().cloned(),
-    );
+    let file = with(file, rows, file.key_value_metadata().cloned());
     Ok(ParquetMetaData::new(file, groups))
 }
 

@@ -11,4 +11,5 @@ mod queries;
 mod scans;
 mod shown_values;
 mod statistics;
+mod stored_types;
 mod support;

@@ -1,0 +1,279 @@
+//! Arrow files of others, in IPC's file or stream format: the lengths that a file states are checked
+//! against the file before a decoder reserves memory by them, and what the decoder would misread is
+//! refused. It decodes no values.
+//!
+//! <https://arrow.apache.org/docs/format/Columnar.html#serialization-and-interprocess-communication-ipc>
+
+use std::{
+    fs::File,
+    io::{self, BufReader, Read, Seek, SeekFrom},
+    path::Path,
+};
+
+use arrow::ipc::{
+    Block, Endianness, Message, RecordBatch, Schema, root_as_footer, root_as_message,
+};
+
+const MAGIC: &[u8; 6] = b"ARROW1";
+const MAGIC_FEATHER_1: &[u8; 4] = b"FEA1";
+/// The footer's length, and the magic behind it.
+const TAIL_BYTES: u64 = 10;
+/// Stands before the length of a message; Arrow before 0.15 wrote the length alone.
+const CONTINUATION: [u8; 4] = [0xff; 4];
+/// Arrow 0.17 wrote the compression here, and nowhere else: other readers take the compressed bytes
+/// for values.
+const OLD_COMPRESSION_KEY: &str = "ARROW:experimental_compression";
+/// A batch may always have 256 MiB: some writers put a whole table in one.
+const BATCH_BYTES_FREE: u64 = 256 << 20;
+/// Beyond that, it may have 1100 times its compressed size, as the pages of Parquet.
+const BATCH_EXPANSION_MAX: u64 = 1100;
+
+/// Checks all messages of a file. **Blocks**; it reads the heads of the messages, not their bodies.
+///
+/// # Errors
+/// The text of what is wrong.
+pub(crate) fn check(path: &Path) -> Result<(), String> {
+    let file = File::open(path).map_err(text)?;
+    let bytes = file.metadata().map_err(text)?.len();
+    let mut arrow = ArrowFile {
+        file: BufReader::new(file),
+        bytes,
+    };
+    let mut magic = [0; MAGIC.len()];
+    if bytes < MAGIC.len() as u64 {
+        return Err("is not Arrow: it is too short".into());
+    }
+    arrow.read_at(0, &mut magic)?;
+    match &magic {
+        MAGIC => arrow.check_file(),
+        magic if magic.starts_with(MAGIC_FEATHER_1) => {
+            Err("is Feather of version 1, which is not read: write it as version 2".into())
+        }
+        _ => arrow.check_stream(),
+    }
+}
+
+struct ArrowFile {
+    file: BufReader<File>,
+    bytes: u64,
+}
+
+impl ArrowFile {
+    fn check_file(&mut self) -> Result<(), String> {
+        let incomplete = "is not complete: it has no footer";
+        let tail_at = self.bytes.checked_sub(TAIL_BYTES).ok_or(incomplete)?;
+        let mut tail = [0; TAIL_BYTES as usize];
+        self.read_at(tail_at, &mut tail)?;
+        let (length, magic) = tail.split_at(4);
+        if magic != MAGIC {
+            return Err(incomplete.into());
+        }
+        let length = i32::from_le_bytes(length.try_into().unwrap_or_default());
+        let footer_at = u64::try_from(length)
+            .ok()
+            .and_then(|length| tail_at.checked_sub(length));
+        let footer_at = footer_at.ok_or("is damaged: its footer is longer than the file")?;
+        let footer = self.read(footer_at, tail_at - footer_at)?;
+        let footer = root_as_footer(&footer).map_err(|error| damaged(&error.to_string()))?;
+        check_schema(footer.schema())?;
+        let blocks = footer
+            .dictionaries()
+            .into_iter()
+            .chain(footer.recordBatches());
+        let mut blocks = blocks.flatten();
+        blocks.try_for_each(|block| self.check_block(block, footer_at))
+    }
+
+    /// Checks a message that the footer points at.
+    fn check_block(&mut self, block: &Block, end: u64) -> Result<(), String> {
+        let inside = || {
+            let offset = u64::try_from(block.offset()).ok()?;
+            let head = u64::try_from(block.metaDataLength()).ok()?;
+            let body = u64::try_from(block.bodyLength()).ok()?;
+            let body_at = offset.checked_add(head)?;
+            (body_at.checked_add(body)? <= end && head >= 8)
+                .then_some((offset, head, body_at, body))
+        };
+        let Some((offset, head, body_at, body)) = inside() else {
+            return Err(damaged("a block is not inside the file"));
+        };
+        let head = self.read(offset, head)?;
+        let head = head.strip_prefix(&CONTINUATION).unwrap_or(&head);
+        let message = root_as_message(&head[4..]).map_err(|error| damaged(&error.to_string()))?;
+        self.check_message(&message, body_at, body)
+    }
+
+    /// Checks message after message.
+    fn check_stream(&mut self) -> Result<(), String> {
+        let mut at = 0;
+        while at < self.bytes {
+            let mut length = [0; 4];
+            self.read_at(at, &mut length)?;
+            at += 4;
+            if length == CONTINUATION {
+                self.read_at(at, &mut length)?;
+                at += 4;
+            }
+            let length = u64::from(u32::from_le_bytes(length));
+            if length == 0 {
+                break;
+            }
+            let head = self.read(at, length)?;
+            at += length;
+            let message = root_as_message(&head).map_err(|error| damaged(&error.to_string()))?;
+            if message.header_as_schema().is_some() {
+                check_schema(message.header_as_schema())?;
+            }
+            let body = u64::try_from(message.bodyLength()).ok();
+            let body = body.filter(|body| *body <= self.bytes - at);
+            let body = body.ok_or("is not complete, or damaged: it ends within a message")?;
+            self.check_message(&message, at, body)?;
+            at += body;
+        }
+        Ok(())
+    }
+
+    fn check_message(
+        &mut self,
+        message: &Message<'_>,
+        body_at: u64,
+        body: u64,
+    ) -> Result<(), String> {
+        let mut pairs = message.custom_metadata().into_iter().flatten();
+        if pairs.any(|pair| pair.key() == Some(OLD_COMPRESSION_KEY)) {
+            let text = "is compressed in the way of Arrow 0.17, which is not read: write it anew";
+            return Err(text.into());
+        }
+        let dictionary = message
+            .header_as_dictionary_batch()
+            .and_then(|of| of.data());
+        match message.header_as_record_batch().or(dictionary) {
+            Some(batch) => self.check_batch(&batch, body_at, body),
+            None => Ok(()),
+        }
+    }
+
+    fn check_batch(
+        &mut self,
+        batch: &RecordBatch<'_>,
+        body_at: u64,
+        body: u64,
+    ) -> Result<(), String> {
+        let is_count = |nulls: i64, rows: i64| 0 <= nulls && nulls <= rows;
+        let mut nodes = batch.nodes().into_iter().flatten();
+        if batch.length() < 0 || nodes.any(|node| !is_count(node.null_count(), node.length())) {
+            return Err(damaged(
+                "a batch states a number of rows that there cannot be",
+            ));
+        }
+        let mut total = 0_u64;
+        for buffer in batch.buffers().into_iter().flatten() {
+            let range = u64::try_from(buffer.offset())
+                .ok()
+                .zip(u64::try_from(buffer.length()).ok());
+            let inside =
+                |(at, bytes): &(u64, u64)| at.checked_add(*bytes).is_some_and(|end| end <= body);
+            let Some((at, bytes)) = range.filter(inside) else {
+                return Err(damaged("a buffer is not inside its batch"));
+            };
+            if batch.compression().is_some() && bytes > 0 {
+                total = total.saturating_add(self.uncompressed(body_at + at, bytes)?);
+            }
+        }
+        match total <= BATCH_BYTES_FREE.max(BATCH_EXPANSION_MAX.saturating_mul(body)) {
+            true => Ok(()),
+            false => Err(damaged(&format!(
+                "{body} bytes of a batch would become {total}"
+            ))),
+        }
+    }
+
+    /// Returns how many bytes a compressed buffer states that it becomes.
+    fn uncompressed(&mut self, at: u64, bytes: u64) -> Result<u64, String> {
+        let mut stated = [0; 8];
+        if bytes < stated.len() as u64 {
+            return Err(damaged("a compressed buffer is too short"));
+        }
+        self.read_at(at, &mut stated)?;
+        match i64::from_le_bytes(stated) {
+            // It is not compressed after all.
+            -1 => Ok(bytes),
+            stated => u64::try_from(stated).map_err(|_| damaged("a buffer states a negative size")),
+        }
+    }
+
+    fn read(&mut self, at: u64, bytes: u64) -> Result<Vec<u8>, String> {
+        if at.checked_add(bytes).is_none_or(|end| end > self.bytes) {
+            return Err("is not complete, or damaged: it ends within a message".into());
+        }
+        let mut read = vec![0; usize::try_from(bytes).unwrap_or_default()];
+        self.read_at(at, &mut read)?;
+        Ok(read)
+    }
+
+    fn read_at(&mut self, at: u64, bytes: &mut [u8]) -> Result<(), String> {
+        self.file.seek(SeekFrom::Start(at)).map_err(text)?;
+        self.file.read_exact(bytes).map_err(text)
+    }
+}
+
+/// Checks that values have the byte order that the decoder takes them to have.
+fn check_schema(schema: Option<Schema<'_>>) -> Result<(), String> {
+    match schema.is_some_and(|schema| schema.endianness() != Endianness::Little) {
+        true => Err("is big-endian Arrow, which is not read: write it little-endian".into()),
+        false => Ok(()),
+    }
+}
+
+fn damaged(text: &str) -> String {
+    // The verifier of flatbuffers tells its whole way, in lines.
+    let text = text.lines().next().unwrap_or_default();
+    format!("is damaged Arrow: {text}")
+}
+
+fn text(error: io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "is not complete: it ends within a message".into(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stream of one message: a schema without fields. Flatbuffers, by hand.
+    fn schema(endianness: u8) -> Vec<u8> {
+        let message: [u8; 56] = [
+            16, 0, 0, 0, // The message is at 16.
+            10, 0, 12, 0, 8, 0, 10, 0, 4, 0, 0, 0, // Its table: version, type, header.
+            12, 0, 0, 0, 16, 0, 0, 0, 4, 0, 1, 0, // Version 5, a schema, at 36.
+            8, 0, 12, 0, 8, 0, 4, 0, // The schema's table: byte order, fields.
+            8, 0, 0, 0, 8, 0, 0, 0, endianness, 0, 0, 0, //
+            0, 0, 0, 0, 0, 0, 0, 0, // No fields.
+        ];
+        let mut stream = CONTINUATION.to_vec();
+        stream.extend(56_u32.to_le_bytes());
+        stream.extend(message);
+        stream
+    }
+
+    fn said(bytes: &[u8]) -> Result<(), String> {
+        let folder = std::env::temp_dir();
+        let path = folder.join(format!("{}-{:p}.arrow", std::process::id(), bytes));
+        std::fs::write(&path, bytes).map_err(text)?;
+        let said = check(&path);
+        std::fs::remove_file(path).map_err(text)?;
+        said
+    }
+
+    #[test]
+    fn what_would_be_misread_is_refused_by_name() {
+        assert_eq!(said(&schema(0)), Ok(()));
+        assert!(said(&schema(1)).is_err_and(|error| error.contains("big-endian")));
+        assert!(said(b"FEA1 and more").is_err_and(|error| error.contains("Feather")));
+        let cut = &schema(0)[..40];
+        assert!(said(cut).is_err_and(|error| error.contains("not complete")));
+        assert!(said(b"ARROW1\0\0").is_err_and(|error| error.contains("not complete")));
+    }
+}

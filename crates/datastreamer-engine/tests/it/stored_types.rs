@@ -1,0 +1,158 @@
+//! Columns of Parquet whose stored types say too little: old times, intervals, dictionaries.
+
+use std::{fs::File, path::Path, sync::Arc};
+
+use arrow::{
+    array::{Array, BooleanArray, DictionaryArray, Int8Array},
+    compute::cast,
+    datatypes::{DataType, Field, IntervalUnit, Schema, TimeUnit},
+    record_batch::RecordBatch,
+};
+use datastreamer_engine::TableFiles;
+use datastreamer_table::column_metadata::ColumnMetadata;
+use parquet::{
+    arrow::{
+        ARROW_SCHEMA_META_KEY, ArrowWriter, arrow_writer::ArrowWriterOptions, encode_arrow_schema,
+    },
+    data_type::{
+        DataType as ParquetType, FixedLenByteArray, FixedLenByteArrayType, Int96, Int96Type,
+    },
+    file::{metadata::KeyValue, properties::WriterProperties, writer::SerializedFileWriter},
+    schema::parser::parse_message_type,
+};
+
+use crate::support::{block_on, collect, engine, engine_of, scan, texts};
+
+/// Writes one optional column, whose last value is null.
+fn write<T: ParquetType>(path: &Path, column: &str, values: &[T::T]) {
+    let schema = parse_message_type(&format!("message m {{ optional {column}; }}")).unwrap();
+    let file = File::create(path).unwrap();
+    let mut writer = SerializedFileWriter::new(file, Arc::new(schema), Arc::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    let mut defined = vec![1; values.len()];
+    defined.push(0);
+    column
+        .typed::<T>()
+        .write_batch(values, Some(&defined), None)
+        .unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+}
+
+fn read(path: &Path) -> RecordBatch {
+    collect(scan(&engine_of(path), &[]).unwrap())
+}
+
+fn refusal(path: &Path) -> String {
+    let files = TableFiles::find(path).unwrap();
+    let engine = engine();
+    let registered = block_on(engine.register("stars", files, &ColumnMetadata::default()));
+    registered.unwrap_err().to_string()
+}
+
+fn int96(day: u32, nanoseconds: u64) -> Int96 {
+    let mut time = Int96::new();
+    time.set_data(nanoseconds as u32, (nanoseconds >> 32) as u32, day);
+    time
+}
+
+#[test]
+fn old_times_are_read_in_the_unit_that_holds_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.parquet");
+    let near = int96(2_453_738, 25_445_123_456_789);
+    write::<Int96Type>(&path, "int96 t", &[near]);
+    let batch = read(&path);
+    let nanoseconds = DataType::Timestamp(TimeUnit::Nanosecond, None);
+    assert_eq!(batch.column(0).data_type(), &nanoseconds);
+    let shown = [Some("2006-01-02T07:04:05.123456789".to_owned()), None];
+    assert_eq!(texts(&batch, "t"), shown);
+
+    let near = int96(2_453_738, 25_445_123_456_000);
+    let far = int96(5_373_484, 86_399_000_000_000);
+    let early = int96(1_721_426, 0);
+    write::<Int96Type>(&path, "int96 t", &[near, far, early]);
+    let batch = read(&path);
+    let microseconds = DataType::Timestamp(TimeUnit::Microsecond, None);
+    assert_eq!(batch.column(0).data_type(), &microseconds);
+    let shown = [
+        Some("2006-01-02T07:04:05.123456".to_owned()),
+        Some("9999-12-31T23:59:59".to_owned()),
+        Some("0001-01-01T00:00:00".to_owned()),
+        None,
+    ];
+    assert_eq!(texts(&batch, "t"), shown);
+
+    write::<Int96Type>(&path, "int96 t", &[int96(2_453_738, 1), far]);
+    let refused = refusal(&path);
+    assert!(
+        refused.contains("column \"t\": its INT96 times"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn intervals_keep_their_months() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.parquet");
+    let column = "fixed_len_byte_array(12) v (INTERVAL)";
+    let interval = |months: i32, days: i32, milliseconds: i32| {
+        let parts = [months, days, milliseconds].map(i32::to_le_bytes);
+        FixedLenByteArray::from(parts.concat())
+    };
+    let first = |values: &[FixedLenByteArray]| {
+        write::<FixedLenByteArrayType>(&path, column, values);
+        let batch = read(&path);
+        assert_eq!(batch.column(0).null_count(), 1);
+        Arc::clone(batch.column(0))
+    };
+    let months = first(&[interval(314, 0, 0), interval(-1, 0, 0)]);
+    assert_eq!(
+        months.data_type(),
+        &DataType::Interval(IntervalUnit::YearMonth)
+    );
+    let months = cast(&months, &DataType::Utf8).unwrap();
+    assert!(
+        format!("{months:?}").contains("26 years 2 mons"),
+        "{months:?}"
+    );
+    let days = first(&[interval(0, 2, 3000)]);
+    assert_eq!(days.data_type(), &DataType::Interval(IntervalUnit::DayTime));
+    // Arrow has no type of months, days and milliseconds that Parquet's readers make.
+    let bytes = first(&[interval(1, 2, 3000)]);
+    assert_eq!(bytes.data_type(), &DataType::FixedSizeBinary(12));
+    let stored = arrow::array::cast::AsArray::as_fixed_size_binary(&bytes)
+        .value(0)
+        .to_vec();
+    assert_eq!(stored, interval(1, 2, 3000).data());
+}
+
+#[test]
+fn dictionaries_that_the_decoder_does_not_make_are_read_as_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.parquet");
+    let keys = Int8Array::from(vec![Some(0), Some(1), None, Some(0)]);
+    let values = Arc::new(BooleanArray::from(vec![true, false]));
+    let dictionary = DictionaryArray::new(keys, values);
+    let plain = cast(&dictionary, &DataType::Boolean).unwrap();
+    let batch = RecordBatch::try_from_iter([("d", Arc::clone(&plain))]).unwrap();
+    // As pyarrow writes it: values, and a schema that says that they were a dictionary.
+    let schema = Schema::new(vec![Field::new("d", dictionary.data_type().clone(), true)]);
+    let entry = KeyValue::new(
+        ARROW_SCHEMA_META_KEY.to_owned(),
+        encode_arrow_schema(&schema),
+    );
+    let properties = WriterProperties::builder()
+        .set_key_value_metadata(Some(vec![entry]))
+        .build();
+    let options = ArrowWriterOptions::new()
+        .with_properties(properties)
+        .with_skip_arrow_metadata(true);
+    let file = File::create(&path).unwrap();
+    let mut writer = ArrowWriter::try_new_with_options(file, batch.schema(), options).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    assert_eq!(read(&path).column(0), &plain);
+}
