@@ -128,6 +128,12 @@ impl TableFiles {
         })
     }
 
+    /// Returns whether a path is a glob that matches a file. **Blocks** to walk directories.
+    pub fn matches(path: &Path) -> bool {
+        let pattern = path.to_str().and_then(|pattern| glob::glob(pattern).ok());
+        pattern.is_some_and(|mut paths| paths.next().is_some())
+    }
+
     /// Returns whether this is a file, as opposed to a directory or glob.
     pub(crate) fn is_one(&self) -> bool {
         matches!(self.place, Place::File(_))

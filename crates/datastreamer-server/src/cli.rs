@@ -2,7 +2,7 @@
 
 pub(crate) mod cat;
 
-use std::{io, path::PathBuf};
+use std::{ffi::OsString, io, path::PathBuf};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::{Generator, Shell};
@@ -119,7 +119,7 @@ pub(crate) struct Cat {
     /// What to write: a table's file, for example stars.parquet or 'stars.parquet?dec=gt.30', or a
     /// route as in its URL, for example 'stars.vot?rows=1e6' or photos.tar.
     #[arg(value_name = "FILE|ROUTE")]
-    pub(crate) target: String,
+    pub(crate) target: OsString,
     /// The format of a table [default: what the route's suffix says, or votable]; `datastreamer
     /// formats` lists them.
     #[cfg(feature = "tables")]
@@ -160,11 +160,11 @@ pub(crate) struct Check {
 /// The flags that name what is served.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Routes {
-    /// Tables and directories to serve.
-    #[arg(value_name = "PATH")]
+    /// Tables and directories to serve; NAME=PATH serves it as /NAME.
+    #[arg(value_name = "[NAME=]PATH")]
     pub(crate) paths: Vec<PathBuf>,
     /// A directory of files, hive partitions or a quoted glob that is one table.
-    #[arg(long = "table", value_name = "PATH")]
+    #[arg(long = "table", value_name = "[NAME=]PATH")]
     pub(crate) tables: Vec<PathBuf>,
     /// Configuration file (TOML).
     #[arg(long, value_name = "FILE", env = CONFIG_VARIABLE)]

@@ -7,6 +7,7 @@
 mod check;
 mod environment;
 pub(crate) mod markdown;
+mod names;
 mod origin;
 mod raw;
 pub(crate) mod reference;
@@ -156,36 +157,10 @@ impl RouteConfig {
         }
     }
 
-    /// A table named on the command line, called as its file without the suffix.
+    /// A table named on the command line.
     pub(crate) fn of_table(path: &Path) -> Result<Self, Fatal> {
-        let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let name = real
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or("table");
-        let name = match path.is_dir() {
-            true => name,
-            false => name.split(['.', '*', '?']).next().unwrap_or_default(),
-        };
-        let name = if name.is_empty() { "table" } else { name };
-        Ok(Self::new(
-            name,
-            SourceConfig::Rows(RowsConfig::of_table(path)?),
-        ))
-    }
-
-    /// A directory named on the command line.
-    fn of_directory(path: &Path) -> Result<Self, Fatal> {
-        let origin = format!("{}: ", path.display());
-        // `.` and `..` have no name of their own.
-        let real = path.canonicalize();
-        let real = real.map_err(|error| Fatal::config(format!("{origin}{error}")))?;
-        let name = real.file_name().and_then(|name| name.to_str());
-        let source = SourceConfig::Directory(path.to_owned());
-        Ok(Self {
-            origin,
-            ..Self::new(name.unwrap_or("files"), source)
-        })
+        let source = SourceConfig::Rows(RowsConfig::of_table(path)?);
+        Ok(Self::new(names::of_table(path), source))
     }
 
     pub(crate) fn is_query(&self) -> bool {
@@ -236,19 +211,12 @@ impl Config {
             let parsed = parse_listen(listen);
             config.listen = parsed.map_err(|text| Fatal::config(format!("--listen: {text}")))?;
         }
-        for path in command_line.paths {
-            let route = match path.is_dir() {
-                true => RouteConfig::of_directory(path)?,
-                // What is wrong with a table's files names them.
-                false => RouteConfig::of_table(path)?,
-            };
-            config.routes.push(route);
-        }
-        for path in command_line.tables {
-            let origin = "--table: ".into();
-            let table = RouteConfig::of_table(path)?;
-            config.routes.push(RouteConfig { origin, ..table });
-        }
+        let paths = command_line.paths.iter();
+        let paths = paths.map(|path| names::named(path, false));
+        let tables = command_line.tables.iter();
+        let tables = tables.map(|path| names::named(path, true));
+        let named = paths.chain(tables).collect::<Result<_, _>>()?;
+        config.routes.extend(names::distinguish(named));
         if (config.routes.is_empty() && !config.tables.has_sql()) || command_line.demo {
             config.routes.extend(demo_routes());
         }

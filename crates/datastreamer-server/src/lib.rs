@@ -128,9 +128,9 @@ fn run_check(check: &Check) -> Result<(), Fatal> {
 fn say_good(out: &mut Vec<u8>, check: &Check, site: &Site) -> io::Result<()> {
     writeln!(out, "{} is good", check.file.display())?;
     writeln!(out, "listen {}", config::show(&site.config.listen))?;
-    for (file_name, route) in site.routes.iter() {
+    for (_, route) in site.routes.iter() {
         let forms = route.other_suffixes();
-        writeln!(out, "/{file_name}{forms} ({})", route.media_type())?;
+        writeln!(out, "/{}{forms} ({})", route.url_part(), route.media_type())?;
     }
     Ok(())
 }

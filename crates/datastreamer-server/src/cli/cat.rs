@@ -1,8 +1,11 @@
 //! `datastreamer cat`: writes a table or a route's file to standard output.
 
 use std::{
+    ffi::OsStr,
     fmt,
     io::{self, IsTerminal},
+    iter,
+    os::unix::ffi::OsStrExt,
     path::Path,
     process,
     sync::mpsc::{self, Receiver, Sender},
@@ -39,20 +42,28 @@ pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
     if let Some(compression) = cat.parquet_compression {
         config.tables.set_parquet_compression(compression);
     }
-    let (site, target) = match file_of(cat) {
+    let shown = cat.target.to_string_lossy();
+    let (site, file_name, query) = match file_of(cat) {
         Some((path, query)) => {
             let route = RouteConfig {
                 precedence: Precedence::Replaces,
-                ..RouteConfig::of_table(Path::new(path))?
+                ..RouteConfig::of_table(path)?
             };
-            let target = format!("{}?{query}", route.name);
+            let name = route.name.clone();
             config.routes.push(route);
-            let opening = waiting_line(&format!("reading the columns of {path}"), cat.quiet);
+            let message = format!("reading the columns of {}", path.display());
+            let opening = waiting_line(&message, cat.quiet);
             let site = Site::build(&config);
             opening.finish_and_clear();
-            (site?, target)
+            (site?, name, query)
         }
-        None => (Site::build(&config)?, cat.target.clone()),
+        None => {
+            let target = shown.trim_start_matches('/');
+            let (file_name, _) = target.split_once('?').unwrap_or((target, ""));
+            let mut query = cat.target.as_bytes().splitn(2, |byte| *byte == b'?');
+            let query = query.nth(1).unwrap_or_default();
+            (Site::build(&config)?, file_name.to_owned(), query)
+        }
     };
     // Before the source runs: a program that it starts must not outlive this process.
     let signals = Signals::catch()?;
@@ -61,13 +72,13 @@ pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
         counted,
         plan,
         source,
-    } = start(&site, &target, cat.format_name())?;
+    } = start(&site, &file_name, query, cat.format_name())?;
     signals.stop(reader.handle(), source)?;
     let planning = waiting_line("planning", cat.quiet);
     let plan = plan.recv();
     planning.finish_and_clear();
     if let Ok(Err(refusal)) = plan {
-        return Err(refused(&cat.target, refusal));
+        return Err(refused(&shown, refusal));
     }
     let progress = progress_line(&reader, counted, cat.quiet);
     let written = reader.write_to(&mut progress.wrap_write(io::stdout().lock()));
@@ -83,7 +94,7 @@ pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
         },
         Err(error) => {
             progress.abandon();
-            Err(failed(&cat.target, &error))
+            Err(failed(&shown, &error))
         }
     }
 }
@@ -100,10 +111,13 @@ struct Started {
 }
 
 /// Starts a route's source.
-fn start(site: &Site, target: &str, format: Option<&str>) -> Result<Started, Fatal> {
-    let target = target.trim_start_matches('/');
-    let (file_name, query) = target.split_once('?').unwrap_or((target, ""));
-    let mut query = Query::parse(query.as_bytes()).map_err(Fatal::config)?;
+fn start(
+    site: &Site,
+    file_name: &str,
+    query: &[u8],
+    format: Option<&str>,
+) -> Result<Started, Fatal> {
+    let mut query = Query::parse(query).map_err(Fatal::config)?;
     if let Some(format) = format {
         query.add("format", format.into());
     }
@@ -124,7 +138,7 @@ fn start(site: &Site, target: &str, format: Option<&str>) -> Result<Started, Fat
     let reader = site
         .config
         .sole_stream_options()
-        .context(target)
+        .context(file_name)
         // A terminal or a pipe may be slow: the user decides when to give up.
         .consumer_stall(None)
         .stream_out(move |out| {
@@ -160,15 +174,24 @@ fn refused(target: &str, refusal: Refusal) -> Fatal {
 }
 
 /// Returns the path and the query if the target names a file, as in `cat stars.parquet`. A file that
-/// exists takes precedence over a route of the same name.
-fn file_of(cat: &Cat) -> Option<(&str, &str)> {
-    let (path, query) = match Path::new(&cat.target).exists() {
-        true => (cat.target.as_str(), ""),
-        false => cat.target.split_once('?').unwrap_or((&cat.target, "")),
+/// exists takes precedence over a route of the same name, and a longer name over a query.
+fn file_of(cat: &Cat) -> Option<(&Path, &[u8])> {
+    let target = cat.target.as_bytes();
+    let split = |end: usize| {
+        let path = Path::new(OsStr::from_bytes(&target[..end]));
+        (path, target.get(end + 1..).unwrap_or_default())
     };
-    let is_directory = Path::new(path).is_dir() && cat.format_name().is_some();
-    let is_file = Path::new(path).is_file() || is_directory || path.contains('*');
-    is_file.then_some((path, query))
+    let marks = target.iter().enumerate().rev();
+    let marks = marks.filter_map(|(at, byte)| (*byte == b'?').then_some(at));
+    let ends: Vec<_> = iter::once(target.len()).chain(marks).collect();
+    let is_table = |path: &Path| path.is_file() || path.is_dir() && cat.format_name().is_some();
+    let mut splits = ends.iter().map(|end| split(*end));
+    let found = splits.find(|(path, _)| is_table(path));
+    let as_glob = || {
+        let first = *ends.last()?;
+        target[..first].contains(&b'*').then(|| split(first))
+    };
+    found.or_else(as_glob)
 }
 
 /// The signals that end the process. They are caught because a source may run a program, which the

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use datastreamer_engine::EngineOptions;
+use datastreamer_engine::{EngineOptions, TableFiles};
 use datastreamer_rows::{
     parameters::{Parameter, ParameterKind, Parameters, Value},
     postgres::PostgresOptions,
@@ -115,6 +115,11 @@ impl RowsConfig {
             path: path.to_owned(),
             metadata: ColumnMetadata::default(),
         }))
+    }
+
+    /// Returns whether there is a file, a directory, or a match of a glob.
+    pub(super) fn is_there(path: &Path) -> bool {
+        path.exists() || TableFiles::matches(path)
     }
 
     /// The table of the demo.

@@ -4,7 +4,7 @@ use indicatif::HumanBytes;
 use maud::{Markup, PreEscaped, html};
 
 use crate::{
-    site::routes::{Route, RouteTable, suffixes},
+    site::routes::{Route, RouteTable, encode, suffixes},
     sources::ShownColumn,
 };
 
@@ -66,7 +66,7 @@ pub(crate) fn page(
 }
 
 fn item(file_name: &str, route: &Route, host: &str, last_bytes: Option<u64>) -> Markup {
-    let link = format!("{}{}", encode(file_name), route.source.example_query());
+    let link = format!("{}{}", route.url_part(), route.source.example_query());
     let size = match last_bytes.filter(|_| !route.source.is_as_long_as_asked()) {
         Some(bytes) => format!("{} the last time", HumanBytes(bytes)),
         None => route.source.size_hint().to_owned(),
@@ -126,14 +126,4 @@ fn columns(columns: &[ShownColumn]) -> Markup {
             }
         }
     }
-}
-
-/// Percent-encodes what a path segment cannot hold, quotes included, for the shell's sake.
-pub(crate) fn encode(file_name: &str) -> String {
-    const SEGMENT: percent_encoding::AsciiSet = percent_encoding::NON_ALPHANUMERIC
-        .remove(b'-')
-        .remove(b'.')
-        .remove(b'_')
-        .remove(b'~');
-    percent_encoding::utf8_percent_encode(file_name, &SEGMENT).to_string()
 }

@@ -27,7 +27,6 @@ use crate::{
     config::{self, Config, Limits},
     error::Fatal,
     http::connection::{self, Patience},
-    http::index,
     http::respond::{App, router},
     http::transfers::Transfers,
     site::Site,
@@ -98,14 +97,10 @@ async fn listen(addresses: &[SocketAddr]) -> Result<TcpListener, Fatal> {
 
 fn print_urls(site: &Site, address: SocketAddr) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    for (file_name, route) in site.routes.iter() {
+    for (_, route) in site.routes.iter() {
         let query = route.source.example_query();
         let forms = route.other_suffixes();
-        writeln!(
-            out,
-            "http://{address}/{}{query}{forms}",
-            index::encode(file_name)
-        )?;
+        writeln!(out, "http://{address}/{}{query}{forms}", route.url_part())?;
     }
     writeln!(out, "http://{address}/ lists them")?;
     out.flush()

@@ -28,10 +28,8 @@ pub(crate) struct RouteTable {
 impl Route {
     /// Names a source; suffix and media type are the source's usual ones.
     pub(crate) fn new(name: &str, source: Source) -> Result<Self, String> {
-        if name.is_empty()
-            || name.contains(['/', '?', '#', '%'])
-            || name.chars().any(char::is_control)
-        {
+        // Clients resolve `.` and `..` themselves.
+        if matches!(name, "" | "." | "..") || name.contains('/') {
             return Err(format!("`{name}` cannot be a route's name in a URL"));
         }
         let (suffix, media_type) = source.usual_form();
@@ -79,6 +77,11 @@ impl Route {
         format!("{}.{}", self.name, self.suffix)
     }
 
+    /// Returns the last part of the URL, percent-encoded.
+    pub(crate) fn url_part(&self) -> String {
+        encode(&self.file_name())
+    }
+
     /// All last parts of URLs that name it.
     fn file_names(&self) -> Vec<String> {
         if !self.gives_rows() {
@@ -105,6 +108,16 @@ impl Route {
     }
 }
 
+/// Percent-encodes what a path segment cannot hold, quotes included, for the shell's sake.
+pub(crate) fn encode(file_name: &str) -> String {
+    const SEGMENT: percent_encoding::AsciiSet = percent_encoding::NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'.')
+        .remove(b'_')
+        .remove(b'~');
+    percent_encoding::utf8_percent_encode(file_name, &SEGMENT).to_string()
+}
+
 /// A route, and of rows the format that the URL names.
 pub(crate) struct Found<'a> {
     pub(crate) route: &'a Route,
@@ -126,7 +139,7 @@ impl RouteTable {
             .into_iter()
             .find(|name| self.find(name).is_some());
         if let Some(file_name) = taken {
-            return Err(format!("two routes would be /{file_name}"));
+            return Err(format!("two routes would be /{}", encode(&file_name)));
         }
         self.by_file_name.insert(route.file_name(), route);
         Ok(())
@@ -187,8 +200,8 @@ impl RouteTable {
             .by_file_name
             .iter()
             .map(|(file_name, route)| match route.gives_rows() {
-                true => format!("/{} (and .csv, .fits, ...)", file_name),
-                false => format!("/{file_name}"),
+                true => format!("/{} (and .csv, .fits, ...)", encode(file_name)),
+                false => format!("/{}", encode(file_name)),
             })
             .collect();
         names.join(", ")

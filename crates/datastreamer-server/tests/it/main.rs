@@ -30,4 +30,5 @@ mod tables_failures;
 mod tables_folders;
 mod tables_named;
 mod tables_readers;
+mod tables_routes;
 mod tables_sql;

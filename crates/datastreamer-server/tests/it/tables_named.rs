@@ -394,13 +394,13 @@ fn field_of(votable: &str, column: &str) -> String {
 #[test]
 fn two_tables_of_one_name_are_refused() {
     let scratch = Scratch::new("twins");
-    let files = ["one", "two"].map(|folder| {
-        fs::create_dir(scratch.join(folder)).expect("directories can be made");
-        tables::stars(&scratch.join(folder), "stars", 10)
-    });
-    let paths = files.each_ref().map(|file| text(file));
-    let said = program::run(&["serve", paths[0], paths[1], "--listen", "127.0.0.1:0"]);
-    said.assert_refused(CONFIGURATION, &["two", "stars"]);
+    let stars = tables::stars(scratch.path(), "stars", 10);
+    let other = tables::stars(scratch.path(), "other", 10);
+    let given = [&stars, &other].map(|file| format!("stars={}", text(file)));
+    for [one, two] in [[text(&stars); 2], given.each_ref().map(String::as_str)] {
+        let said = program::run(&["serve", one, two, "--listen", "127.0.0.1:0"]);
+        said.assert_refused(CONFIGURATION, &["two routes would be /stars"]);
+    }
 }
 
 #[test]
