@@ -8,6 +8,9 @@ use arrow::{
     ipc::reader::{FileReader, StreamReader},
 };
 
+use datafusion::parquet::basic::LogicalType;
+use datastreamer_table::uuid;
+
 use crate::{
     arrow_file,
     error::EngineError,
@@ -45,11 +48,19 @@ pub(crate) fn columns_of_file(path: &Path, kind: FileKind) -> Result<Schema, Eng
 }
 
 /// Reads the columns of a Parquet file without their metadata, which may differ between the files
-/// of a table.
+/// of a table. UUIDs alone are marked, by Parquet's type or Arrow's.
 fn parquet_columns(path: &Path) -> Result<Schema, String> {
     let read = footer::read(path)?;
-    let fields = read.schema().fields().iter();
-    let fields = fields.map(|field| Field::clone(field).with_metadata(Default::default()));
+    let stored = read.parquet_schema().root_schema().get_fields();
+    let fields = read.schema().fields().iter().zip(stored);
+    let fields = fields.map(|(field, stored)| {
+        let is_uuid = stored.get_basic_info().logical_type_ref() == Some(&LogicalType::Uuid);
+        let plain = Field::clone(field).with_metadata(Default::default());
+        match is_uuid || uuid::is_uuid(field) {
+            true => uuid::with_extension(plain),
+            false => plain,
+        }
+    });
     Ok(Schema::new(fields.collect::<Fields>()))
 }
 

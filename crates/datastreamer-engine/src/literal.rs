@@ -10,11 +10,10 @@ use arrow::{
     datatypes::{DataType, Field, TimeUnit, i256},
 };
 use datafusion::common::ScalarValue;
+use datastreamer_table::uuid::{self, is_uuid};
 
 use crate::{error::EngineError, type_names::type_name};
 
-/// The extension type of UUIDs in Arrow: 16 bytes, shown in groups with dashes.
-const UUID: &str = "arrow.uuid";
 const MILLISECONDS_PER_DAY: i64 = 86_400_000;
 /// A decimal has at most 76 digits: zeros that an exponent appends beyond them are not written out.
 const DECIMAL_DIGITS_MAX: i64 = 76;
@@ -41,7 +40,7 @@ impl Literal {
             EngineError::bad(format!("`{text}` is not a value of type {name}"))
         };
         if is_uuid(column) {
-            let bytes = uuid_bytes(text).ok_or_else(wrong)?;
+            let bytes = uuid::parse(text).ok_or_else(wrong)?;
             return Ok(ScalarValue::FixedSizeBinary(16, Some(bytes)).into());
         }
         parse(text, data_type)?.ok_or_else(wrong)
@@ -354,20 +353,4 @@ fn hex_bytes(text: &str) -> Option<Vec<u8>> {
             _ => None,
         })
         .collect()
-}
-
-/// Returns whether a column holds UUIDs.
-pub(crate) fn is_uuid(column: &Field) -> bool {
-    *column.data_type() == DataType::FixedSizeBinary(16)
-        && column.extension_type_name() == Some(UUID)
-}
-
-/// Parses a UUID, in groups with dashes or without them, in letters of any case.
-fn uuid_bytes(text: &str) -> Option<Vec<u8>> {
-    let groups: Vec<_> = text.split('-').collect();
-    let is_uuid = match groups.as_slice() {
-        [digits] => digits.len() == 32,
-        groups => groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12]),
-    };
-    hex_bytes(&groups.concat()).filter(|_| is_uuid)
 }

@@ -262,6 +262,12 @@ impl Format {
         }
     }
 
+    /// Returns whether the format has a type of UUIDs. Rows for others must go through
+    /// [`UuidTexts`](crate::uuid::UuidTexts), or are written as 16 bytes.
+    pub fn has_uuids(self) -> bool {
+        matches!(self, Self::Parquet | Self::Arrow | Self::ArrowFile)
+    }
+
     /// Makes a writer, which begins with what stands before the first row.
     ///
     /// FITS writes nothing until it is [finished](TableWriter::finish): [`plan`](Self::plan) says

@@ -31,6 +31,7 @@ mod shown;
 mod text;
 mod text_format;
 mod times;
+pub mod uuid;
 pub mod votable;
 pub mod votable_head;
 

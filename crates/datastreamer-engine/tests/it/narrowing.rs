@@ -1,17 +1,23 @@
 //! Parameters of a URL that narrow a table.
 
-use std::{path::Path, sync::Arc};
+use std::{fs::File, path::Path, sync::Arc};
 
 use arrow::{
     array::{
-        Array, ArrayRef, BinaryArray, Date32Array, Decimal128Array, DictionaryArray, Float32Array,
-        Float64Array, Int8Array, Int64Array, ListArray, StringArray, Time32SecondArray,
-        TimestampMicrosecondArray, TimestampMillisecondArray, UInt64Array,
+        Array, ArrayRef, BinaryArray, Date32Array, Decimal128Array, DictionaryArray,
+        FixedSizeBinaryArray, Float32Array, Float64Array, Int8Array, Int64Array, ListArray,
+        RecordBatchReader, StringArray, Time32SecondArray, TimestampMicrosecondArray,
+        TimestampMillisecondArray, UInt64Array,
     },
     datatypes::Int32Type,
     record_batch::RecordBatch,
 };
 use datastreamer_engine::{Engine, EngineErrorKind};
+use datastreamer_table::uuid;
+use parquet::{
+    arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
+    schema::{parser::parse_message_type, types::SchemaDescriptor},
+};
 
 use crate::support::{collect, engine_of, ids, scan, stars, texts, write_parquet};
 
@@ -502,4 +508,43 @@ fn rows_that_are_equal_in_an_order_keep_the_order_of_the_files_on_each_page() {
             assert_eq!(ids(&page), expected[offset..end], "{order} from {offset}");
         }
     }
+}
+
+/// UUIDs by Parquet's own type, without Arrow's, as most writers have them.
+#[test]
+fn uuids_are_found_by_their_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.parquet");
+    let texts = [
+        "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+        "ffffffff-ffff-ffff-ffff-ffffffffffff",
+    ];
+    let uuids = texts.map(|text| uuid::parse(text).unwrap());
+    let uuids = FixedSizeBinaryArray::try_from_iter(uuids.into_iter()).unwrap();
+    let batch = RecordBatch::try_from_iter([("v", Arc::new(uuids) as ArrayRef)]).unwrap();
+    let stored = "message m { required fixed_len_byte_array(16) v (UUID); }";
+    let stored = SchemaDescriptor::new(Arc::new(parse_message_type(stored).unwrap()));
+    let options = ArrowWriterOptions::new()
+        .with_parquet_schema(stored)
+        .with_skip_arrow_metadata(true);
+    let file = File::create(&path).unwrap();
+    let mut writer = ArrowWriter::try_new_with_options(file, batch.schema(), options).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let engine = engine_of(&path);
+    let rows = scan(&engine, &[]).unwrap();
+    assert!(uuid::is_uuid(rows.schema().field(0)));
+    let bytes = texts[0].replace('-', "");
+    for (filter, rows) in [
+        (format!("eq.{}", texts[0]), 1),
+        (format!("eq.{}", texts[0].to_uppercase()), 1),
+        (format!("eq.{bytes}"), 1),
+        (format!("gt.{}", texts[0]), 1),
+        (format!("in.({},{})", texts[1], texts[0]), 2),
+        ("eq.00000000-0000-0000-0000-000000000000".to_owned(), 0),
+    ] {
+        assert_eq!(count(&engine, &filter), Ok(rows), "{filter}");
+    }
+    let error = count(&engine, "eq.a0eebc99").unwrap_err();
+    assert!(error.contains("is not a value of type UUID"), "{error}");
 }

@@ -15,7 +15,10 @@ use arrow::{datatypes::Schema, record_batch::RecordBatchReader};
 use datastreamer::StreamWriter;
 use datastreamer_engine::EngineError;
 pub(crate) use datastreamer_table::Format;
-use datastreamer_table::{ColumnStatistics, RowsDescription, TableLayout, WriterOptions, meta};
+use datastreamer_table::{
+    ColumnStatistics, RowsDescription, TableLayout, WriterOptions, meta,
+    uuid::{self, UuidTexts},
+};
 use http::StatusCode;
 
 pub(crate) use self::{
@@ -103,6 +106,24 @@ impl Run {
             remember: None,
             rereading: None,
         }
+    }
+
+    /// Makes UUIDs what the format holds: texts, unless it has a type of them.
+    fn with_uuids_for(mut self, format: Format) -> Self {
+        if format.has_uuids() {
+            return self;
+        }
+        let schema = self.reader.schema();
+        for (field, column) in schema.fields().iter().zip(&mut self.columns) {
+            if uuid::is_uuid(field) {
+                column.text_bytes_max = Some(uuid::TEXT_BYTES);
+            }
+        }
+        self.reader = match UuidTexts::new(self.reader) {
+            Ok(reader) => Box::new(reader),
+            Err(reader) => reader,
+        };
+        self
     }
 
     /// Returns how many rows there will be under a limit, if that is known.

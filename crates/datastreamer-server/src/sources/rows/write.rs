@@ -65,11 +65,12 @@ impl TableFile {
     /// read.
     fn feed(
         self,
-        mut run: Run,
+        run: Run,
         format: Format,
         settings: &RowSettings,
         place: &StreamWriter,
     ) -> Result<Feed, Refusal> {
+        let mut run = run.with_uuids_for(format);
         let schema = run.reader.schema();
         format.check(&schema).map_err(|error| {
             let text = format!("the format {format} cannot hold this table: {error}");
@@ -84,6 +85,7 @@ impl TableFile {
             }
             _ => None,
         };
+        let surveyed = surveyed.map(|run| run.with_uuids_for(format));
         let (length, length_wait) = match &plan {
             WritePlan::Stream(stream) => (stream.length(), None),
             WritePlan::Survey(_) | WritePlan::Spool(_) => (None, Some(settings.length_wait)),

@@ -1,0 +1,225 @@
+//! UUIDs: 16 bytes in Arrow and Parquet, text in all other formats.
+//!
+//! [`UuidTexts`] converts rows for a format that has no type of UUIDs. Source: RFC 9562, 4.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{
+        Array, ArrayRef, AsArray, FixedSizeBinaryArray, FixedSizeListArray, GenericListArray,
+        OffsetSizeTrait, RecordBatchReader, StringArray,
+    },
+    datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef},
+    error::ArrowError,
+    record_batch::RecordBatch,
+};
+
+use crate::text;
+
+/// The name of Arrow's extension type, in the metadata of a column.
+const EXTENSION: &str = "arrow.uuid";
+/// The key of that name (Arrow Columnar Format, Extension Types).
+const EXTENSION_KEY: &str = "ARROW:extension:name";
+const BYTES: i32 = 16;
+/// The length of a UUID's text: 32 digits in groups of 8, 4, 4, 4 and 12, with dashes.
+pub const TEXT_BYTES: usize = 36;
+/// The bytes before which a dash stands.
+const GROUPS: [usize; 4] = [4, 6, 8, 10];
+
+/// Returns whether a column holds UUIDs.
+pub fn is_uuid(field: &Field) -> bool {
+    *field.data_type() == DataType::FixedSizeBinary(BYTES)
+        && field.extension_type_name() == Some(EXTENSION)
+}
+
+/// Marks a column of 16 bytes as one of UUIDs.
+#[must_use]
+pub fn with_extension(field: Field) -> Field {
+    let mut metadata = field.metadata().clone();
+    metadata.insert(EXTENSION_KEY.into(), EXTENSION.into());
+    field.with_metadata(metadata)
+}
+
+/// Parses a UUID: in groups with dashes or without them, in letters of any case.
+pub fn parse(text: &str) -> Option<Vec<u8>> {
+    let groups: Vec<_> = text.split('-').collect();
+    let is_uuid = match groups.as_slice() {
+        [digits] => digits.len() == 2 * BYTES as usize,
+        groups => groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12]),
+    };
+    text::bytes_of_hex(&groups.concat()).filter(|_| is_uuid)
+}
+
+/// Rows with the UUIDs of their columns, and those in lists, as texts.
+pub struct UuidTexts<R> {
+    rows: R,
+    schema: SchemaRef,
+}
+
+impl<R: RecordBatchReader> UuidTexts<R> {
+    /// Converts the rows of a reader; `Err` gives it back if it has no UUIDs.
+    pub fn new(rows: R) -> Result<Self, R> {
+        let schema = rows.schema();
+        let fields = schema.fields().iter();
+        let texts = fields.map(|field| text_field(field).unwrap_or_else(|| Arc::clone(field)));
+        let texts: Fields = texts.collect();
+        if texts == *schema.fields() {
+            return Err(rows);
+        }
+        let schema = Schema::new_with_metadata(texts, schema.metadata().clone());
+        Ok(Self {
+            rows,
+            schema: Arc::new(schema),
+        })
+    }
+}
+
+impl<R: RecordBatchReader> RecordBatchReader for UuidTexts<R> {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}
+
+impl<R: RecordBatchReader> Iterator for UuidTexts<R> {
+    type Item = Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.rows.next()?;
+        let schema = self.rows.schema();
+        Some(batch.and_then(|batch| {
+            let columns = batch.columns().iter().zip(schema.fields());
+            let columns = columns.map(|(column, field)| texts(column, field));
+            RecordBatch::try_new(Arc::clone(&self.schema), columns.collect::<Result<_, _>>()?)
+        }))
+    }
+}
+
+/// Returns a column once its UUIDs are texts; `None`: it has none.
+fn text_field(field: &Field) -> Option<FieldRef> {
+    let data_type = match field.data_type() {
+        _ if is_uuid(field) => DataType::Utf8,
+        DataType::List(element) => DataType::List(text_field(element)?),
+        DataType::LargeList(element) => DataType::LargeList(text_field(element)?),
+        DataType::FixedSizeList(element, length) => {
+            DataType::FixedSizeList(text_field(element)?, *length)
+        }
+        _ => return None,
+    };
+    let mut metadata = field.metadata().clone();
+    metadata.retain(|key, _| !key.starts_with("ARROW:extension:"));
+    let field = Field::new(field.name(), data_type, field.is_nullable());
+    Some(Arc::new(field.with_metadata(metadata)))
+}
+
+fn texts(column: &ArrayRef, field: &Field) -> Result<ArrayRef, ArrowError> {
+    let Some(converted) = text_field(field) else {
+        return Ok(Arc::clone(column));
+    };
+    Ok(match (field.data_type(), converted.data_type()) {
+        (DataType::List(from), DataType::List(to)) => {
+            Arc::new(list_texts::<i32>(column.as_list(), from, to)?)
+        }
+        (DataType::LargeList(from), DataType::LargeList(to)) => {
+            Arc::new(list_texts::<i64>(column.as_list(), from, to)?)
+        }
+        (DataType::FixedSizeList(from, length), DataType::FixedSizeList(to, _)) => {
+            let lists = column.as_fixed_size_list();
+            let values = texts(lists.values(), from)?;
+            let nulls = lists.nulls().cloned();
+            Arc::new(FixedSizeListArray::try_new(
+                Arc::clone(to),
+                *length,
+                values,
+                nulls,
+            )?)
+        }
+        _ => Arc::new(uuid_texts(column.as_fixed_size_binary())),
+    })
+}
+
+fn list_texts<O: OffsetSizeTrait>(
+    lists: &GenericListArray<O>,
+    from: &Field,
+    to: &FieldRef,
+) -> Result<GenericListArray<O>, ArrowError> {
+    GenericListArray::try_new(
+        Arc::clone(to),
+        lists.offsets().clone(),
+        texts(lists.values(), from)?,
+        lists.nulls().cloned(),
+    )
+}
+
+fn uuid_texts(uuids: &FixedSizeBinaryArray) -> StringArray {
+    let mut out = Vec::with_capacity(TEXT_BYTES);
+    let texts = uuids.iter().map(|bytes| {
+        out.clear();
+        for (place, byte) in bytes?.iter().enumerate() {
+            if GROUPS.contains(&place) {
+                out.push(b'-');
+            }
+            text::hex(&mut out, *byte);
+        }
+        String::from_utf8(out.clone()).ok()
+    });
+    texts.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::{array::ListArray, buffer::OffsetBuffer, record_batch::RecordBatchIterator};
+
+    use super::*;
+
+    const TEXT: &str = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11";
+
+    #[test]
+    fn a_text_is_parsed_with_and_without_dashes_in_any_case() {
+        let bytes = parse(TEXT).unwrap();
+        assert_eq!(bytes.len(), 16);
+        assert_eq!(parse(&TEXT.to_uppercase()), Some(bytes.clone()));
+        assert_eq!(parse(&TEXT.replace('-', "")), Some(bytes));
+        for wrong in [
+            "",
+            "a0eebc99",
+            "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a1",
+            "a0eebc999c0b-4ef8-bb6d-6bb9bd380a11",
+        ] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
+        assert_eq!(parse(&TEXT.replace('e', "g")), None);
+    }
+
+    #[test]
+    fn uuids_become_texts_in_columns_and_in_lists() {
+        let uuid =
+            |name: &str| with_extension(Field::new(name, DataType::FixedSizeBinary(16), true));
+        let bytes = parse(TEXT).unwrap();
+        let values = [Some(bytes.as_slice()), None];
+        let uuids = FixedSizeBinaryArray::try_from_sparse_iter_with_size(values.into_iter(), 16);
+        let uuids: ArrayRef = Arc::new(uuids.unwrap());
+        let element = Arc::new(uuid("item"));
+        let offsets = OffsetBuffer::new(vec![0, 2, 2].into());
+        let lists = ListArray::new(Arc::clone(&element), offsets, Arc::clone(&uuids), None);
+        let plain = Field::new("plain", DataType::FixedSizeBinary(16), true);
+        let fields = vec![
+            uuid("u"),
+            Field::new("l", DataType::List(element), true),
+            plain,
+        ];
+        let schema = Arc::new(Schema::new(fields));
+        let columns = vec![Arc::clone(&uuids), Arc::new(lists), uuids];
+        let batch = RecordBatch::try_new(Arc::clone(&schema), columns).unwrap();
+        let rows = RecordBatchIterator::new([Ok(batch)], schema);
+        let mut rows = UuidTexts::new(rows).ok().unwrap();
+        let batch = rows.next().unwrap().unwrap();
+        let texts = StringArray::from(vec![Some(TEXT), None]);
+        assert_eq!(batch.column(0).as_string::<i32>(), &texts);
+        assert_eq!(
+            batch.column(1).as_list::<i32>().values().as_string::<i32>(),
+            &texts
+        );
+        assert_eq!(*batch.column(2).data_type(), DataType::FixedSizeBinary(16));
+        assert!(UuidTexts::new(RecordBatchIterator::new([Ok(batch)], rows.schema())).is_err());
+    }
+}
