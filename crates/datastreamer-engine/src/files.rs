@@ -17,7 +17,7 @@ use arrow::datatypes::{FieldRef, Schema};
 use datafusion::{
     common::ScalarValue,
     datasource::file_format::{
-        FileFormat, arrow::ArrowFormat, csv::CsvFormat, file_compression_type::FileCompressionType,
+        FileFormat, arrow::ArrowFormat, file_compression_type::FileCompressionType,
         json::JsonFormat, parquet::ParquetFormat,
     },
     error::DataFusionError,
@@ -27,11 +27,9 @@ use crate::{
     error::EngineError,
     listing::{expand, folders_of_glob, walk},
     partitions::{self, Partition},
+    text::{Delimiter, Gzip, TextFormat},
 };
 
-/// A byte that is never in UTF-8. TSV has no quotes (IANA, text/tab-separated-values), but Arrow's
-/// reader needs one.
-const NO_QUOTE: u8 = 0xff;
 
 /// The files of a table, listed anew for each scan.
 #[derive(Clone, Debug)]
@@ -235,11 +233,11 @@ impl FileKind {
         matches!(self, Self::Parquet | Self::Arrow | Self::Fits)
     }
 
-    /// Returns the delimiter and the quote of CSV and TSV.
-    pub(crate) fn delimiter(self) -> Option<(u8, u8)> {
+    /// Returns the delimiter of CSV and TSV.
+    pub(crate) fn delimiter(self) -> Option<Delimiter> {
         match self {
-            Self::Csv(_) => Some((b',', b'"')),
-            Self::Tsv(_) => Some((b'\t', NO_QUOTE)),
+            Self::Csv(_) => Some(Delimiter::Comma),
+            Self::Tsv(_) => Some(Delimiter::Tab),
             _ => None,
         }
     }
@@ -248,7 +246,10 @@ impl FileKind {
     pub(crate) fn decompress(self, file: File) -> Result<Box<dyn Read + Send>, DataFusionError> {
         match self {
             Self::Csv(compression) | Self::Tsv(compression) | Self::Ndjson(compression) => {
-                compression.datafusion().convert_read(file)
+                match compression {
+                    Compression::Gzip => Ok(Box::new(Gzip::new(file))),
+                    compression => compression.datafusion().convert_read(file),
+                }
             }
             _ => Ok(Box::new(file)),
         }
@@ -256,21 +257,16 @@ impl FileKind {
 
     /// Returns the format that DataFusion reads such files with.
     pub(crate) fn format(self) -> Arc<dyn FileFormat> {
-        let (delimiter, quote) = self.delimiter().unwrap_or_default();
+        if let Some(delimiter) = self.delimiter() {
+            let kind = self;
+            return Arc::new(TextFormat { kind, delimiter });
+        }
         match self {
             // FITS has its own table provider, which does not ask for a format.
             // Columns keep the types of the file.
-            Self::Parquet | Self::Fits => {
+            Self::Parquet | Self::Fits | Self::Csv(_) | Self::Tsv(_) => {
                 Arc::new(ParquetFormat::default().with_force_view_types(false))
             }
-            Self::Csv(compression) | Self::Tsv(compression) => Arc::new(
-                CsvFormat::default()
-                    .with_has_header(true)
-                    .with_delimiter(delimiter)
-                    .with_quote(quote)
-                    .with_newlines_in_values(true)
-                    .with_file_compression_type(compression.datafusion()),
-            ),
             Self::Ndjson(compression) => {
                 let compression = compression.datafusion();
                 Arc::new(JsonFormat::default().with_file_compression_type(compression))

@@ -1,22 +1,24 @@
 //! Infers the columns of CSV, TSV and NDJSON files from all their rows: a type that is inferred from
 //! the first rows would silently truncate later values.
 //!
-//! Arrow's readers infer the types of one file. This file merges those of several files.
+//! `text.rs` infers the types of one file. This file merges those of several files.
 
 use std::{
+    collections::HashMap,
     fs::File,
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufReader},
     path::Path,
     sync::Arc,
 };
 
-use arrow::{
-    datatypes::{DataType, Field, Fields, Schema},
-    error::ArrowError,
-};
-use datafusion::arrow::{csv, json};
+use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
+use datafusion::arrow::json;
 
-use crate::{error::EngineError, files::FileKind};
+use crate::{
+    error::EngineError,
+    files::FileKind,
+    text::{self, LARGE_INTEGER, Notes},
+};
 
 /// 1 MiB is read from a file at a time.
 const READ_BYTES: usize = 1 << 20;
@@ -25,79 +27,23 @@ const READ_BYTES: usize = 1 << 20;
 /// them.
 ///
 /// # Errors
-/// The file cannot be read or parsed, or a CSV file ends within quotes.
+/// The file cannot be read or split into rows.
 pub(crate) fn infer(path: &Path, kind: FileKind) -> Result<Schema, EngineError> {
-    let wrong = |text: String| EngineError::data(format!("{}: {text}", path.display()));
-    let file = File::open(path).map_err(|error| wrong(error.to_string()))?;
-    let bytes = kind
-        .decompress(file)
-        .map_err(|error| wrong(error.to_string()))?;
-    let mut tracker = QuoteTracker {
-        bytes,
-        delimiter: kind.delimiter(),
-        state: QuoteState::FieldStart,
+    let columns = match kind.delimiter() {
+        Some(delimiter) => text::infer_csv(path, kind, delimiter),
+        None => infer_ndjson(path, kind),
     };
-    let bytes = BufReader::with_capacity(READ_BYTES, &mut tracker);
-    let columns = columns(bytes, kind).map_err(|error| wrong(error.to_string()))?;
-    if tracker.state == QuoteState::Quoted {
-        return Err(wrong("ends within quotes: the file is incomplete".into()));
-    }
+    columns.map_err(|error| EngineError::data(format!("{}: {error}", path.display())))
+}
+
+fn infer_ndjson(path: &Path, kind: FileKind) -> io::Result<Schema> {
+    let bytes = kind
+        .decompress(File::open(path)?)
+        .map_err(io::Error::other)?;
+    let bytes = BufReader::with_capacity(READ_BYTES, bytes);
+    let (columns, _rows) =
+        json::reader::infer_json_schema(bytes, None).map_err(io::Error::other)?;
     Ok(columns)
-}
-
-/// Tracks the quotes of a CSV file while it is read (RFC 4180, section 2): Arrow's reader accepts a
-/// file that ends within a quoted field.
-struct QuoteTracker<R> {
-    bytes: R,
-    delimiter: Option<(u8, u8)>,
-    state: QuoteState,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum QuoteState {
-    FieldStart,
-    Unquoted,
-    Quoted,
-    /// After a quote in a quoted field: the end of the field, or the first of two quotes.
-    QuoteInQuoted,
-}
-
-impl<R: Read> Read for QuoteTracker<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let read = self.bytes.read(into)?;
-        let Some((delimiter, quote)) = self.delimiter else {
-            return Ok(read);
-        };
-        let mut state = self.state;
-        for byte in &into[..read] {
-            state = match (state, *byte) {
-                (QuoteState::Quoted, byte) if byte != quote => QuoteState::Quoted,
-                (QuoteState::Quoted, _) => QuoteState::QuoteInQuoted,
-                (QuoteState::QuoteInQuoted | QuoteState::FieldStart, byte) if byte == quote => {
-                    QuoteState::Quoted
-                }
-                (_, byte) if byte == delimiter || byte == b'\n' || byte == b'\r' => {
-                    QuoteState::FieldStart
-                }
-                _ => QuoteState::Unquoted,
-            };
-        }
-        self.state = state;
-        Ok(read)
-    }
-}
-
-fn columns(bytes: impl BufRead, kind: FileKind) -> Result<Schema, ArrowError> {
-    match kind.delimiter() {
-        Some((delimiter, quote)) => {
-            let format = csv::reader::Format::default()
-                .with_header(true)
-                .with_delimiter(delimiter)
-                .with_quote(quote);
-            Ok(format.infer_schema(bytes, None)?.0)
-        }
-        None => Ok(json::reader::infer_json_schema(bytes, None)?.0),
-    }
 }
 
 /// Merges the columns of two files. Those of CSV and TSV are matched by position, and must have the
@@ -136,13 +82,19 @@ pub(crate) fn check_same_columns(table: &Schema, file: &Schema) -> Result<(), St
     }
 }
 
+/// Removes what only the types of several files needed.
+pub(crate) fn without_notes(columns: &Schema) -> Schema {
+    let fields = columns.fields().iter();
+    let fields = fields.map(|field| Field::clone(field).with_metadata(HashMap::new()));
+    Schema::new(fields.collect::<Vec<_>>())
+}
+
 fn merge_fields(ones: &Fields, others: &Fields) -> Result<Fields, String> {
     let mut fields: Vec<Arc<Field>> = ones.iter().map(Arc::clone).collect();
     for other in others {
         match fields.iter_mut().find(|field| field.name() == other.name()) {
             Some(field) => {
-                let data_type = common_type(field.data_type(), other.data_type());
-                let data_type = data_type.ok_or_else(|| {
+                let common = common_field(field, other).ok_or_else(|| {
                     format!(
                         "column {:?} is {}, and {} in the table",
                         other.name(),
@@ -150,7 +102,7 @@ fn merge_fields(ones: &Fields, others: &Fields) -> Result<Fields, String> {
                         field.data_type()
                     )
                 })?;
-                *field = Arc::new(Field::new(other.name(), data_type, true));
+                *field = Arc::new(common);
             }
             None => fields.push(Arc::clone(other)),
         }
@@ -158,23 +110,47 @@ fn merge_fields(ones: &Fields, others: &Fields) -> Result<Fields, String> {
     Ok(fields.into())
 }
 
+/// Returns the column that can hold the values of both; `None` if there is none.
+fn common_field(one: &Field, other: &Field) -> Option<Field> {
+    use DataType as T;
+    let (notes_of_one, notes_of_other) = (Notes::of(one), Notes::of(other));
+    if *other.data_type() == T::Null {
+        return Some(one.clone());
+    }
+    if *one.data_type() == T::Null {
+        return Some(other.clone());
+    }
+    let notes = notes_of_one.and(notes_of_other);
+    let is_nanos =
+        |data_type: &DataType| matches!(data_type, T::Timestamp(TimeUnit::Nanosecond, _));
+    let data_type = match common_type(one.data_type(), other.data_type())? {
+        _ if notes_of_one.is_nothing => other.data_type().clone(),
+        _ if notes_of_other.is_nothing => one.data_type().clone(),
+        T::Float64 if notes.is_above_float => T::Utf8,
+        common if is_nanos(&common) && notes.is_outside_nanos => T::Utf8,
+        common => common,
+    };
+    Some(notes.on(Field::new(one.name(), data_type, true)))
+}
+
 /// Returns the type that can hold the values of both; `None` if there is none.
 fn common_type(one: &DataType, other: &DataType) -> Option<DataType> {
     use DataType as T;
+    let is_integer = |data_type: &DataType| {
+        matches!(data_type, T::Int64 | T::UInt64) || *data_type == LARGE_INTEGER
+    };
     Some(match (one, other) {
         (one, other) if one == other => one.clone(),
         (T::Null, any) | (any, T::Null) => any.clone(),
         (T::Int64, T::Float64) | (T::Float64, T::Int64) => T::Float64,
-        (T::Date32, T::Timestamp(unit, zone)) | (T::Timestamp(unit, zone), T::Date32) => {
-            T::Timestamp(*unit, zone.clone())
+        (one, other) if is_integer(one) && is_integer(other) => LARGE_INTEGER,
+        (T::Date32, T::Timestamp(unit, None)) | (T::Timestamp(unit, None), T::Date32) => {
+            T::Timestamp(*unit, None)
         }
         (T::Timestamp(one, zone), T::Timestamp(other, same)) if zone == same => {
             T::Timestamp(*one.max(other), zone.clone())
         }
-        (T::List(one), T::List(other)) => {
-            let element = common_type(one.data_type(), other.data_type())?;
-            T::List(Arc::new(Field::new(one.name(), element, true)))
-        }
+        (T::List(one), T::List(other)) => T::List(Arc::new(common_field(one, other)?)),
         (T::Struct(ones), T::Struct(others)) => T::Struct(merge_fields(ones, others).ok()?),
         (one, other) if one.is_nested() || other.is_nested() => return None,
         _ => T::Utf8,
@@ -183,8 +159,6 @@ fn common_type(one: &DataType, other: &DataType) -> Option<DataType> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::TimeUnit;
-
     use super::*;
 
     fn schema(columns: &[(&str, DataType)]) -> Schema {
@@ -202,6 +176,9 @@ mod tests {
             (T::Null, T::Boolean, Some(T::Boolean)),
             (T::Int64, T::Float64, Some(T::Float64)),
             (T::Int64, T::Utf8, Some(T::Utf8)),
+            (T::Int64, T::UInt64, Some(LARGE_INTEGER)),
+            (T::UInt64, LARGE_INTEGER, Some(LARGE_INTEGER)),
+            (T::UInt64, T::Float64, Some(T::Utf8)),
             (T::Date32, seconds.clone(), Some(seconds.clone())),
             (seconds, millis.clone(), Some(millis)),
             (T::new_list(T::Int64, true), T::Int64, None),
@@ -212,21 +189,28 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_ends_within_quotes_is_incomplete() {
-        let state = |text: &str| {
-            let mut tracker = QuoteTracker {
-                bytes: text.as_bytes(),
-                delimiter: Some((b',', b'"')),
-                state: QuoteState::FieldStart,
-            };
-            io::copy(&mut tracker, &mut io::sink()).unwrap();
-            tracker.state
+    fn what_a_type_does_not_say_decides_the_type_of_several_files() {
+        use DataType as T;
+        let notes = |is_above_float, is_outside_nanos, is_nothing| Notes {
+            is_above_float,
+            is_outside_nanos,
+            is_nothing,
         };
-        for complete in ["a,b\n1,\"x\n\"\n", "a\n5\"\n", "a\n\"\"\"\"\n", "\"a\""] {
-            assert_ne!(state(complete), QuoteState::Quoted, "{complete}");
-        }
-        for cut in ["a,b\n1,\"x\n2,y\n", "a\n\"", "a\n\"\"\"", "a\nx,\"\"\",\n"] {
-            assert_eq!(state(cut), QuoteState::Quoted, "{cut}");
+        let nanos = T::Timestamp(TimeUnit::Nanosecond, None);
+        for (one, noted, other, both) in [
+            (T::Int64, notes(true, false, false), T::Float64, T::Utf8),
+            (T::Int64, notes(true, false, false), T::Int64, T::Int64),
+            (T::Date32, notes(false, true, false), nanos.clone(), T::Utf8),
+            (T::Date32, notes(false, false, false), nanos.clone(), nanos),
+            (T::Utf8, notes(false, false, true), T::Int64, T::Int64),
+            (T::Utf8, notes(false, false, true), T::Null, T::Utf8),
+        ] {
+            let one = noted.on(Field::new("a", one, true));
+            let other = Field::new("a", other, true);
+            for (one, other) in [(&one, &other), (&other, &one)] {
+                let common = common_field(one, other).unwrap();
+                assert_eq!(common.data_type(), &both, "{one} {other}");
+            }
         }
     }
 

@@ -24,7 +24,7 @@
 //! # The path of a batch
 //! `engine.rs` makes a plan. `narrow.rs` makes the logical plan of a URL's parameters, whose
 //! values `literal.rs` parses, `sql.rs` that of a text. `provider.rs` or `fits.rs` plans the scan of a table; `files.rs` lists the files,
-//! `columns.rs` and `inferred.rs` read their columns, `file_cache.rs` keeps what was read, `pinned.rs`
+//! `columns.rs` and `inferred.rs` read their columns, `text.rs` reads CSV, TSV and NDJSON, `file_cache.rs` keeps what was read, `pinned.rs`
 //! detects changed files. `from_statistics.rs` keeps plans from taking values from statistics. `known.rs` computes what is known about rows before they are read.
 //! `rows.rs` runs the plan for the caller, and `cancellation.rs` stops it.
 
@@ -51,6 +51,7 @@ mod plan_files;
 mod provider;
 mod rows;
 mod sql;
+mod text;
 mod threads;
 mod type_names;
 mod utc;

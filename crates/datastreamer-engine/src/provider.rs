@@ -47,6 +47,7 @@ use crate::{
     footer,
     guard::guarded,
     parquet::{self, scan::Footers},
+    inferred::without_notes,
     pinned::{FileState, PinnedFile},
 };
 
@@ -92,6 +93,7 @@ impl FileTable {
         files.check_columns(&merged)?;
         let columns = match (kind, read.first()) {
             (FileKind::Parquet, Some(file)) => footer::overlay(merged.into(), &file.path),
+            _ if !kind.is_binary() => without_notes(&merged).into(),
             _ => merged.into(),
         };
         let columns = notes.overlay(&columns);

@@ -13,3 +13,4 @@ mod shown_values;
 mod statistics;
 mod stored_types;
 mod support;
+mod text_files;

@@ -1,0 +1,119 @@
+//! Tables of CSV and TSV files: their columns, and their rows as record batches.
+
+use std::io;
+
+use arrow::{
+    array::RecordBatchOptions,
+    datatypes::{Schema, SchemaRef},
+    record_batch::RecordBatch,
+};
+
+use super::{
+    batch::{BATCH_BYTES_MAX, Values},
+    fields::{Delimiter, Rows},
+    input::Input,
+    seen::Seen,
+};
+
+/// Infers the columns from all rows.
+///
+/// # Errors
+/// The file cannot be read or split into rows.
+pub(super) fn infer(input: Input, delimiter: Delimiter) -> io::Result<Schema> {
+    let mut rows = Rows::new(input, delimiter)?;
+    let mut columns = vec![Seen::default(); rows.names().len()];
+    while let Some(row) = rows.next()? {
+        for (place, seen) in columns.iter_mut().enumerate() {
+            if seen.is_text() {
+                continue;
+            }
+            let field = row.get(place);
+            match (field.text.as_ref(), field.is_quoted) {
+                ("", false) => {}
+                ("", true) => seen.add_nothing(),
+                (text, _) => seen.add(text),
+            }
+        }
+    }
+    let fields = rows.names().iter().zip(columns);
+    let fields = fields.map(|(name, seen)| seen.field(name));
+    Ok(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// Reads rows as record batches.
+pub(super) struct CsvReader {
+    rows: Rows,
+    /// Places of the columns in the file.
+    places: Vec<usize>,
+    schema: SchemaRef,
+    rows_max: usize,
+    failed: bool,
+}
+
+impl CsvReader {
+    /// Reads the header. `schema` has the columns at `places` in the file, in batches of up to
+    /// `rows_max` rows.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(super) fn new(
+        input: Input,
+        delimiter: Delimiter,
+        (schema, places): (SchemaRef, Vec<usize>),
+        rows_max: usize,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            rows: Rows::new(input, delimiter)?,
+            places,
+            schema,
+            rows_max,
+            failed: false,
+        })
+    }
+
+    fn read(&mut self) -> io::Result<Option<RecordBatch>> {
+        let fields = self.schema.fields().iter();
+        let values = fields.map(|field| Values::new(field.data_type(), self.rows_max));
+        let mut values = values.collect::<io::Result<Vec<_>>>()?;
+        let (mut count, mut bytes) = (0, 0);
+        while count < self.rows_max && bytes < BATCH_BYTES_MAX {
+            let Some(row) = self.rows.next()? else {
+                break;
+            };
+            for (place, values) in self.places.iter().zip(&mut values) {
+                let field = row.get(*place);
+                bytes += field.text.len();
+                let is_null = field.text.is_empty() && !(field.is_quoted && values.are_texts());
+                match is_null {
+                    true => values.append_null(),
+                    false => values.append(&field.text).map_err(|text| {
+                        let (line, name) = (row.line, self.schema.field(*place).name());
+                        io::Error::other(format!("line {line}, column {name:?}: {text}"))
+                    })?,
+                }
+            }
+            count += 1;
+        }
+        if count == 0 {
+            return Ok(None);
+        }
+        let columns = values.into_iter().map(Values::finish);
+        let columns = columns.collect::<io::Result<_>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(count));
+        let batch = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options);
+        batch.map(Some).map_err(io::Error::other)
+    }
+}
+
+impl Iterator for CsvReader {
+    type Item = io::Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let read = self.read();
+        self.failed = read.is_err();
+        read.transpose()
+    }
+}

@@ -1,0 +1,141 @@
+//! The bytes of a text file: decompressed, without a byte order mark, in a buffer that holds at least
+//! one whole line.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+};
+
+use flate2::bufread::GzDecoder;
+
+/// 1 MiB is read from a file at a time.
+const READ_BYTES: usize = 1 << 20;
+/// 1 GiB in one row: more is a file with a quote that is not closed, and would fill the memory.
+const ROW_BYTES_MAX: usize = 1 << 30;
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// RFC 1952, section 2.3.1.
+const GZIP_MAGIC: u8 = 0x1f;
+
+/// A buffer that is filled from a file.
+pub(super) struct Input {
+    bytes: Box<dyn Read + Send>,
+    buffer: Vec<u8>,
+    from: usize,
+    to: usize,
+    is_at_end: bool,
+}
+
+impl Input {
+    /// Reads the beginning of a file.
+    pub(super) fn new(bytes: Box<dyn Read + Send>) -> io::Result<Self> {
+        let mut input = Self {
+            bytes,
+            buffer: vec![0; READ_BYTES],
+            from: 0,
+            to: 0,
+            is_at_end: false,
+        };
+        while !input.is_at_end && input.to < BYTE_ORDER_MARK.len() {
+            input.read()?;
+        }
+        if input.rest().starts_with(BYTE_ORDER_MARK) {
+            input.consume(BYTE_ORDER_MARK.len());
+        }
+        Ok(input)
+    }
+
+    /// Returns the bytes in the buffer.
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.buffer[self.from..self.to]
+    }
+
+    /// Returns whether the buffer holds the file's last byte.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.is_at_end
+    }
+
+    pub(super) fn consume(&mut self, bytes: usize) {
+        self.from += bytes;
+    }
+
+    /// Returns bytes that were consumed last.
+    pub(super) fn consumed(&self, bytes: usize) -> &[u8] {
+        &self.buffer[self.from - bytes..self.from]
+    }
+
+    /// Reads more behind the bytes in the buffer.
+    ///
+    /// # Errors
+    /// The file cannot be read; a row is larger than 1 GiB.
+    pub(super) fn read_more(&mut self) -> io::Result<()> {
+        self.buffer.copy_within(self.from..self.to, 0);
+        self.to -= self.from;
+        self.from = 0;
+        if self.to == self.buffer.len() {
+            if self.to >= ROW_BYTES_MAX {
+                return Err(io::Error::other(
+                    "a row is larger than 1 GiB: is a quote not closed?",
+                ));
+            }
+            self.buffer.resize(self.to * 2, 0);
+        }
+        self.read()
+    }
+
+    fn read(&mut self) -> io::Result<()> {
+        let read = loop {
+            match self.bytes.read(&mut self.buffer[self.to..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
+        self.to += read;
+        self.is_at_end = read == 0;
+        Ok(())
+    }
+}
+
+/// Decompresses gzip: several members are one file (RFC 1952, section 2.2), and zeros may follow, as
+/// tapes and block devices leave them.
+pub(crate) struct Gzip {
+    member: Option<GzDecoder<BufReader<File>>>,
+}
+
+impl Gzip {
+    pub(crate) fn new(file: File) -> Self {
+        let file = BufReader::with_capacity(READ_BYTES, file);
+        Self {
+            member: Some(GzDecoder::new(file)),
+        }
+    }
+}
+
+impl Read for Gzip {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            let read = member.read(into)?;
+            if read > 0 || into.is_empty() {
+                return Ok(read);
+            }
+            let file = self.member.take().map(GzDecoder::into_inner);
+            self.member = file.map(next_member).transpose()?.flatten();
+        }
+        Ok(0)
+    }
+}
+
+fn next_member(mut file: BufReader<File>) -> io::Result<Option<GzDecoder<BufReader<File>>>> {
+    loop {
+        let bytes = file.fill_buf()?;
+        let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+        match bytes.get(zeros) {
+            None if bytes.is_empty() => return Ok(None),
+            None => file.consume(zeros),
+            Some(&GZIP_MAGIC) => {
+                file.consume(zeros);
+                return Ok(Some(GzDecoder::new(file)));
+            }
+            Some(_) => return Err(io::Error::other("other bytes follow the gzip data")),
+        }
+    }
+}
