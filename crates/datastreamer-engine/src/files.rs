@@ -18,7 +18,7 @@ use datafusion::{
     common::ScalarValue,
     datasource::file_format::{
         FileFormat, arrow::ArrowFormat, file_compression_type::FileCompressionType,
-        json::JsonFormat, parquet::ParquetFormat,
+        parquet::ParquetFormat,
     },
     error::DataFusionError,
 };
@@ -257,20 +257,13 @@ impl FileKind {
 
     /// Returns the format that DataFusion reads such files with.
     pub(crate) fn format(self) -> Arc<dyn FileFormat> {
-        if let Some(delimiter) = self.delimiter() {
-            let kind = self;
-            return Arc::new(TextFormat { kind, delimiter });
-        }
         match self {
             // FITS has its own table provider, which does not ask for a format.
             // Columns keep the types of the file.
-            Self::Parquet | Self::Fits | Self::Csv(_) | Self::Tsv(_) => {
+            Self::Parquet | Self::Fits => {
                 Arc::new(ParquetFormat::default().with_force_view_types(false))
             }
-            Self::Ndjson(compression) => {
-                let compression = compression.datafusion();
-                Arc::new(JsonFormat::default().with_file_compression_type(compression))
-            }
+            Self::Csv(_) | Self::Tsv(_) | Self::Ndjson(_) => Arc::new(TextFormat(self)),
             Self::Arrow => Arc::new(ArrowFormat),
         }
     }

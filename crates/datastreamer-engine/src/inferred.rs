@@ -3,16 +3,9 @@
 //!
 //! `text.rs` infers the types of one file. This file merges those of several files.
 
-use std::{
-    collections::HashMap,
-    fs::File,
-    io::{self, BufReader},
-    path::Path,
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
-use datafusion::arrow::json;
 
 use crate::{
     error::EngineError,
@@ -20,30 +13,14 @@ use crate::{
     text::{self, LARGE_INTEGER, Notes},
 };
 
-/// 1 MiB is read from a file at a time.
-const READ_BYTES: usize = 1 << 20;
-
 /// Infers the columns of a text file from all its rows. **Blocks** for as long as it takes to read
 /// them.
 ///
 /// # Errors
 /// The file cannot be read or split into rows.
 pub(crate) fn infer(path: &Path, kind: FileKind) -> Result<Schema, EngineError> {
-    let columns = match kind.delimiter() {
-        Some(delimiter) => text::infer_csv(path, kind, delimiter),
-        None => infer_ndjson(path, kind),
-    };
+    let columns = text::infer(path, kind);
     columns.map_err(|error| EngineError::data(format!("{}: {error}", path.display())))
-}
-
-fn infer_ndjson(path: &Path, kind: FileKind) -> io::Result<Schema> {
-    let bytes = kind
-        .decompress(File::open(path)?)
-        .map_err(io::Error::other)?;
-    let bytes = BufReader::with_capacity(READ_BYTES, bytes);
-    let (columns, _rows) =
-        json::reader::infer_json_schema(bytes, None).map_err(io::Error::other)?;
-    Ok(columns)
 }
 
 /// Merges the columns of two files. Those of CSV and TSV are matched by position, and must have the
@@ -59,7 +36,7 @@ pub(crate) fn merge_inferred(
     if kind.delimiter().is_some() {
         check_same_columns(&one, other)?;
     }
-    Ok(Schema::new(merge_fields(one.fields(), other.fields())?))
+    Ok(Schema::new(merge_fields(one.fields(), other.fields())))
 }
 
 /// Checks that columns that are matched by position have the same names.
@@ -85,61 +62,61 @@ pub(crate) fn check_same_columns(table: &Schema, file: &Schema) -> Result<(), St
 /// Removes what only the types of several files needed.
 pub(crate) fn without_notes(columns: &Schema) -> Schema {
     let fields = columns.fields().iter();
-    let fields = fields.map(|field| Field::clone(field).with_metadata(HashMap::new()));
-    Schema::new(fields.collect::<Vec<_>>())
+    Schema::new(fields.map(|field| unnoted(field)).collect::<Vec<_>>())
 }
 
-fn merge_fields(ones: &Fields, others: &Fields) -> Result<Fields, String> {
+fn unnoted(field: &Field) -> Field {
+    let data_type = match field.data_type() {
+        DataType::List(element) => DataType::List(Arc::new(unnoted(element))),
+        DataType::Struct(members) => {
+            DataType::Struct(members.iter().map(|member| unnoted(member)).collect())
+        }
+        data_type => data_type.clone(),
+    };
+    Field::new(field.name(), data_type, true)
+}
+
+fn merge_fields(ones: &Fields, others: &Fields) -> Fields {
     let mut fields: Vec<Arc<Field>> = ones.iter().map(Arc::clone).collect();
     for other in others {
         match fields.iter_mut().find(|field| field.name() == other.name()) {
-            Some(field) => {
-                let common = common_field(field, other).ok_or_else(|| {
-                    format!(
-                        "column {:?} is {}, and {} in the table",
-                        other.name(),
-                        other.data_type(),
-                        field.data_type()
-                    )
-                })?;
-                *field = Arc::new(common);
-            }
+            Some(field) => *field = Arc::new(common_field(field, other)),
             None => fields.push(Arc::clone(other)),
         }
     }
-    Ok(fields.into())
+    fields.into()
 }
 
-/// Returns the column that can hold the values of both; `None` if there is none.
-fn common_field(one: &Field, other: &Field) -> Option<Field> {
+/// Returns the column that can hold the values of both.
+fn common_field(one: &Field, other: &Field) -> Field {
     use DataType as T;
     let (notes_of_one, notes_of_other) = (Notes::of(one), Notes::of(other));
     if *other.data_type() == T::Null {
-        return Some(one.clone());
+        return one.clone();
     }
     if *one.data_type() == T::Null {
-        return Some(other.clone());
+        return other.clone();
     }
     let notes = notes_of_one.and(notes_of_other);
     let is_nanos =
         |data_type: &DataType| matches!(data_type, T::Timestamp(TimeUnit::Nanosecond, _));
-    let data_type = match common_type(one.data_type(), other.data_type())? {
+    let data_type = match common_type(one.data_type(), other.data_type()) {
         _ if notes_of_one.is_nothing => other.data_type().clone(),
         _ if notes_of_other.is_nothing => one.data_type().clone(),
         T::Float64 if notes.is_above_float => T::Utf8,
         common if is_nanos(&common) && notes.is_outside_nanos => T::Utf8,
         common => common,
     };
-    Some(notes.on(Field::new(one.name(), data_type, true)))
+    notes.on(Field::new(one.name(), data_type, true))
 }
 
-/// Returns the type that can hold the values of both; `None` if there is none.
-fn common_type(one: &DataType, other: &DataType) -> Option<DataType> {
+/// Returns the type that can hold the values of both: text holds all, what is nested as its JSON.
+fn common_type(one: &DataType, other: &DataType) -> DataType {
     use DataType as T;
     let is_integer = |data_type: &DataType| {
         matches!(data_type, T::Int64 | T::UInt64) || *data_type == LARGE_INTEGER
     };
-    Some(match (one, other) {
+    match (one, other) {
         (one, other) if one == other => one.clone(),
         (T::Null, any) | (any, T::Null) => any.clone(),
         (T::Int64, T::Float64) | (T::Float64, T::Int64) => T::Float64,
@@ -150,11 +127,10 @@ fn common_type(one: &DataType, other: &DataType) -> Option<DataType> {
         (T::Timestamp(one, zone), T::Timestamp(other, same)) if zone == same => {
             T::Timestamp(*one.max(other), zone.clone())
         }
-        (T::List(one), T::List(other)) => T::List(Arc::new(common_field(one, other)?)),
-        (T::Struct(ones), T::Struct(others)) => T::Struct(merge_fields(ones, others).ok()?),
-        (one, other) if one.is_nested() || other.is_nested() => return None,
+        (T::List(one), T::List(other)) => T::List(Arc::new(common_field(one, other))),
+        (T::Struct(ones), T::Struct(others)) => T::Struct(merge_fields(ones, others)),
         _ => T::Utf8,
-    })
+    }
 }
 
 #[cfg(test)]
@@ -173,15 +149,15 @@ mod tests {
         let seconds = T::Timestamp(TimeUnit::Second, None);
         let millis = T::Timestamp(TimeUnit::Millisecond, None);
         for (one, other, both) in [
-            (T::Null, T::Boolean, Some(T::Boolean)),
-            (T::Int64, T::Float64, Some(T::Float64)),
-            (T::Int64, T::Utf8, Some(T::Utf8)),
-            (T::Int64, T::UInt64, Some(LARGE_INTEGER)),
-            (T::UInt64, LARGE_INTEGER, Some(LARGE_INTEGER)),
-            (T::UInt64, T::Float64, Some(T::Utf8)),
-            (T::Date32, seconds.clone(), Some(seconds.clone())),
-            (seconds, millis.clone(), Some(millis)),
-            (T::new_list(T::Int64, true), T::Int64, None),
+            (T::Null, T::Boolean, T::Boolean),
+            (T::Int64, T::Float64, T::Float64),
+            (T::Int64, T::Utf8, T::Utf8),
+            (T::Int64, T::UInt64, LARGE_INTEGER),
+            (T::UInt64, LARGE_INTEGER, LARGE_INTEGER),
+            (T::UInt64, T::Float64, T::Utf8),
+            (T::Date32, seconds.clone(), seconds.clone()),
+            (seconds, millis.clone(), millis),
+            (T::new_list(T::Int64, true), T::Int64, T::Utf8),
         ] {
             assert_eq!(common_type(&one, &other), both, "{one} {other}");
             assert_eq!(common_type(&other, &one), both, "{other} {one}");
@@ -208,7 +184,7 @@ mod tests {
             let one = noted.on(Field::new("a", one, true));
             let other = Field::new("a", other, true);
             for (one, other) in [(&one, &other), (&other, &one)] {
-                let common = common_field(one, other).unwrap();
+                let common = common_field(one, other);
                 assert_eq!(common.data_type(), &both, "{one} {other}");
             }
         }

@@ -1,6 +1,7 @@
 //! CSV, TSV and NDJSON files: their columns, and a format of DataFusion's that reads them.
 //!
-//! `input.rs` decompresses a file, `fields.rs` splits it into rows and fields, `values.rs` says what a
+//! `input.rs` decompresses a file, `fields.rs` splits CSV and TSV into rows and fields, `json.rs` reads
+//! a line of NDJSON, `values.rs` says what a
 //! text is as a value, `seen.rs` which type holds a whole column. Inference and reading share them,
 //! so that a table that opens can be read to its last row. Arrow's readers do not do this: they infer
 //! by patterns that their parsers do not follow, drop blank lines, and cannot tell an empty text from
@@ -10,12 +11,17 @@ mod batch;
 mod csv;
 mod fields;
 mod input;
+mod json;
+mod ndjson;
 mod seen;
 mod values;
 
-use std::{fs::File, io, path::Path, sync::Arc};
+use std::{fs::File, io, iter, path::Path, sync::Arc};
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::{
+    datatypes::{Schema, SchemaRef},
+    record_batch::RecordBatch,
+};
 use async_trait::async_trait;
 use datafusion::{
     catalog::Session,
@@ -34,7 +40,7 @@ use datafusion::{
 };
 use futures_util::{StreamExt, stream};
 
-use self::{csv::CsvReader, input::Input};
+use self::{csv::CsvReader, input::Input, ndjson::NdjsonReader};
 pub(crate) use self::{
     fields::Delimiter,
     input::Gzip,
@@ -42,13 +48,16 @@ pub(crate) use self::{
 };
 use crate::{error::EngineError, files::FileKind, pinned::PinnedFile};
 
-/// Infers the columns of a CSV or TSV file from all its rows. **Blocks** for as long as it takes to
-/// read them.
+/// Infers the columns of a file from all its rows. **Blocks** for as long as it takes to read them.
 ///
 /// # Errors
 /// The file cannot be read or split into rows.
-pub(crate) fn infer_csv(path: &Path, kind: FileKind, delimiter: Delimiter) -> io::Result<Schema> {
-    csv::infer(input(path, kind)?, delimiter)
+pub(crate) fn infer(path: &Path, kind: FileKind) -> io::Result<Schema> {
+    let input = input(path, kind)?;
+    match kind.delimiter() {
+        Some(delimiter) => csv::infer(input, delimiter),
+        None => ndjson::infer(input),
+    }
 }
 
 fn input(path: &Path, kind: FileKind) -> io::Result<Input> {
@@ -60,15 +69,12 @@ fn input(path: &Path, kind: FileKind) -> io::Result<Input> {
 
 /// How DataFusion reads text files of one kind.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct TextFormat {
-    pub(crate) kind: FileKind,
-    pub(crate) delimiter: Delimiter,
-}
+pub(crate) struct TextFormat(pub(crate) FileKind);
 
 #[async_trait]
 impl FileFormat for TextFormat {
     fn get_ext(&self) -> String {
-        "csv".to_owned()
+        "txt".to_owned()
     }
 
     fn get_ext_with_compression(&self, _compression: &FileCompressionType) -> Result<String> {
@@ -213,19 +219,52 @@ struct TextOpener {
 
 impl FileOpener for TextOpener {
     fn open(&self, file: PartitionedFile) -> Result<FileOpenFuture> {
-        let TextFormat { kind, delimiter } = self.format;
         let file = file.extension::<PinnedFile>().cloned().ok_or_else(|| {
             EngineError::data("internal error: a plan reads a file that was not compared")
         })?;
+        let TextFormat(kind) = self.format;
         let columns = (Arc::clone(&self.schema), self.places.clone());
         let batch_rows = self.batch_rows;
         Ok(Box::pin(async move {
-            let input = input(&file.path, kind);
-            let reader =
-                input.and_then(|input| CsvReader::new(input, delimiter, columns, batch_rows));
-            let reader = reader.map_err(|error| file.error(&error))?;
-            let batches = reader.map(move |batch| batch.map_err(|error| file.error(&error).into()));
+            let reader = Reader::new(&file.path, kind, columns, batch_rows);
+            let mut reader = Some(reader.map_err(|error| file.error(&error))?);
+            let batches = iter::from_fn(move || {
+                let read = reader.as_mut()?.read();
+                if read.is_err() {
+                    reader = None;
+                }
+                let read = read.transpose()?;
+                Some(read.map_err(|error| file.error(&error).into()))
+            });
             Ok(stream::iter(batches).boxed())
         }))
+    }
+}
+
+/// Reads the rows of a file.
+enum Reader {
+    Csv(CsvReader),
+    Ndjson(NdjsonReader),
+}
+
+impl Reader {
+    fn new(
+        path: &Path,
+        kind: FileKind,
+        columns: (SchemaRef, Vec<usize>),
+        batch_rows: usize,
+    ) -> io::Result<Self> {
+        let input = input(path, kind)?;
+        Ok(match kind.delimiter() {
+            Some(delimiter) => Self::Csv(CsvReader::new(input, delimiter, columns, batch_rows)?),
+            None => Self::Ndjson(NdjsonReader::new(input, columns.0, batch_rows)),
+        })
+    }
+
+    fn read(&mut self) -> io::Result<Option<RecordBatch>> {
+        match self {
+            Self::Csv(reader) => reader.read(),
+            Self::Ndjson(reader) => reader.read(),
+        }
     }
 }

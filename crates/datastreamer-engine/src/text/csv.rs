@@ -47,7 +47,6 @@ pub(super) struct CsvReader {
     places: Vec<usize>,
     schema: SchemaRef,
     rows_max: usize,
-    failed: bool,
 }
 
 impl CsvReader {
@@ -67,11 +66,14 @@ impl CsvReader {
             places,
             schema,
             rows_max,
-            failed: false,
         })
     }
 
-    fn read(&mut self) -> io::Result<Option<RecordBatch>> {
+    /// Reads the next batch.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a field is not of its column's type.
+    pub(super) fn read(&mut self) -> io::Result<Option<RecordBatch>> {
         let fields = self.schema.fields().iter();
         let values = fields.map(|field| Values::new(field.data_type(), self.rows_max));
         let mut values = values.collect::<io::Result<Vec<_>>>()?;
@@ -102,18 +104,5 @@ impl CsvReader {
         let options = RecordBatchOptions::new().with_row_count(Some(count));
         let batch = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options);
         batch.map(Some).map_err(io::Error::other)
-    }
-}
-
-impl Iterator for CsvReader {
-    type Item = io::Result<RecordBatch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.failed {
-            return None;
-        }
-        let read = self.read();
-        self.failed = read.is_err();
-        read.transpose()
     }
 }

@@ -49,6 +49,14 @@ impl Seen {
         self.kinds |= NOTHING;
     }
 
+    pub(super) fn add_boolean(&mut self) {
+        self.kinds |= BOOLEAN;
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.kinds == 0
+    }
+
     /// Adds a text of which the characters decide.
     pub(super) fn add(&mut self, text: &str) {
         if !self.is_text() && !self.add_number(text) && !self.add_time(text) {

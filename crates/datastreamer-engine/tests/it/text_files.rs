@@ -1,4 +1,4 @@
-//! Columns and values of CSV and TSV files: what a file's characters say, or the characters.
+//! Columns and values of CSV, TSV and NDJSON files: what a file's characters say, or the characters.
 
 use std::{fs, io::Write, path::Path};
 
@@ -273,4 +273,135 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut file = GzEncoder::new(Vec::new(), Compression::default());
     file.write_all(bytes).unwrap();
     file.finish().unwrap()
+}
+
+/// The type of the column `v` of these values, and its values as text.
+fn json_column(values: &[&str]) -> (String, Vec<String>) {
+    let lines = values
+        .iter()
+        .map(|value| format!("{{\"v\": {value}, \"w\": 1}}\n"));
+    let batch = read_bytes("t.ndjson", lines.collect::<String>().as_bytes());
+    (batch.column(0).data_type().to_string(), shown(&batch, "v"))
+}
+
+#[test]
+fn a_json_column_has_the_type_of_its_values_or_is_text() {
+    for (values, data_type, expected) in [
+        (
+            &["1", "null", "-17"][..],
+            "Int64",
+            &["1", "null", "-17"][..],
+        ),
+        (&["1", "1.0", "1e5"], "Float64", &["1.0", "1.0", "100000.0"]),
+        (&["9223372036854775808"], "UInt64", &["9223372036854775808"]),
+        (
+            &["18446744073709551616", "-1"],
+            "Decimal128(38, 0)",
+            &["18446744073709551616", "-1"],
+        ),
+        (&["true", "false"], "Boolean", &["true", "false"]),
+        (&["null", "null"], "Null", &["null", "null"]),
+        (
+            &["\"\"", "null", "\"é\\n\\u20ac\""],
+            "Utf8",
+            &["", "null", "é\n€"],
+        ),
+        (&["\"2024-01-01\""], "Utf8", &["2024-01-01"]),
+        (
+            &["9007199254740993", "0.5"],
+            "Utf8",
+            &["9007199254740993", "0.5"],
+        ),
+        (&["1e400", "1"], "Utf8", &["1e400", "1"]),
+        (
+            &["1", "\"x\"", "1.50", "true"],
+            "Utf8",
+            &["1", "x", "1.50", "true"],
+        ),
+        (&["true", "1"], "Utf8", &["true", "1"]),
+        (
+            &["[1, 2]", "3", "\"[x]\"", "{\"a\": [ ]}"],
+            "Utf8",
+            &["[1, 2]", "3", "[x]", "{\"a\": [ ]}"],
+        ),
+        (&["[]", "{}"], "Utf8", &["[]", "{}"]),
+        (&["{}"], "Utf8", &["{}"]),
+    ] {
+        let expected = expected.iter().map(|value| (*value).to_owned());
+        let expected = (data_type.to_owned(), expected.collect::<Vec<_>>());
+        assert_eq!(json_column(values), expected, "{values:?}");
+    }
+}
+
+#[test]
+fn nested_json_has_the_types_of_all_its_rows() {
+    let lines = concat!(
+        "{\"l\": [1, null], \"s\": {\"a\": 1}, \"d\": [[1], []]}\n",
+        "\n",
+        "{\"d\": null, \"l\": [], \"s\": {\"b\": [true], \"a\": 0.5}}\r\n",
+        "{\"s\": null, \"l\": [\"x\", 2, {}], \"late\": 7}",
+    );
+    let batch = read_bytes("t.jsonl", lines.as_bytes());
+    let types =
+        |field: &arrow::datatypes::FieldRef| format!("{}: {}", field.name(), field.data_type());
+    let types: Vec<_> = batch.schema().fields().iter().map(types).collect();
+    assert_eq!(
+        types,
+        [
+            "l: List(Utf8)",
+            "s: Struct(\"a\": Float64, \"b\": List(Boolean))",
+            "d: List(List(Int64))",
+            "late: Int64",
+        ]
+    );
+    assert_eq!(shown(&batch, "late"), ["null", "null", "7"]);
+    let mut rows = arrow::json::LineDelimitedWriter::new(Vec::new());
+    rows.write(&batch).unwrap();
+    assert_eq!(
+        String::from_utf8(rows.into_inner()).unwrap(),
+        concat!(
+            "{\"l\":[\"1\",null],\"s\":{\"a\":1.0},\"d\":[[1],[]]}\n",
+            "{\"l\":[],\"s\":{\"a\":0.5,\"b\":[true]}}\n",
+            "{\"l\":[\"x\",\"2\",\"{}\"],\"late\":7}\n",
+        )
+    );
+}
+
+#[test]
+fn a_line_that_is_no_json_object_is_refused_by_its_number() {
+    for (text, expected) in [
+        (
+            "{\"a\":1}\n{\"a\":NaN}\n",
+            "line 2: 'N' at byte 6, where a value is expected",
+        ),
+        ("{\"a\":1}\n\n[1]\n", "line 3: '[' at byte 1"),
+        ("{\"a\":1}\n{\"a\":1", "line 2: the line ends"),
+        (
+            "{\"a\":1} {\"a\":2}\n",
+            "line 1: '{' at byte 9, where the end of the line",
+        ),
+        ("{\"a\":1,\"a\":2}\n", "line 1: \"a\" is there twice"),
+        (
+            "{\"a\":{\"b\":1,\"b\":1}}\n",
+            "line 1: \"b\" is there twice",
+        ),
+        ("{\"a\":01}\n", "line 1: '1' at byte 7"),
+        ("{\"a\":\"x\ty\"}\n", "line 1: '\\t' at byte 8"),
+    ] {
+        let error = refusal("t.ndjson", text.as_bytes());
+        assert!(
+            error.contains(&format!("t.ndjson: {expected}")),
+            "{text}: {error}"
+        );
+    }
+    let error = refusal("t.ndjson", b"{\"a\":1}\n{\"a\":\"\xff\"}\n");
+    assert!(error.contains("line 2: is not UTF-8"), "{error}");
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_file() {
+    let batch = read_bytes("t.ndjson", b"\xef\xbb\xbf{\"a\":1}\n");
+    assert_eq!(shown(&batch, "a"), ["1"]);
+    let batch = read_bytes("t.tsv", b"\xef\xbb\xbfa\tb\n1\t2\n");
+    assert_eq!(shown(&batch, "a"), ["1"]);
 }

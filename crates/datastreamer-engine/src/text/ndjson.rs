@@ -1,0 +1,417 @@
+//! Tables of NDJSON files: their columns, and their rows as record batches. Each line is an object.
+//!
+//! A column of values of several types is text: strings as they are, and all else as its JSON.
+
+use std::{collections::HashMap, io, mem, str, sync::Arc};
+
+use arrow::{
+    array::{ArrayRef, ListArray, NullBufferBuilder, RecordBatchOptions, StructArray},
+    buffer::OffsetBuffer,
+    datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef},
+    record_batch::RecordBatch,
+};
+
+use super::{
+    batch::{BATCH_BYTES_MAX, Values},
+    input::Input,
+    json::{Json, Kind},
+    seen::Seen,
+};
+
+/// Infers the columns from all rows.
+///
+/// # Errors
+/// The file cannot be read; a line is no JSON object, or has a name twice.
+pub(super) fn infer(input: Input) -> io::Result<Schema> {
+    let mut lines = Lines::new(input);
+    let mut columns = Members::default();
+    while let Some((line, text)) = lines.next()? {
+        let mut json = Json::new(text);
+        let read = columns.add(&mut json).and_then(|()| json.end());
+        read.map_err(|text| at_line(line, &text))?;
+    }
+    Ok(Schema::new(columns.fields()))
+}
+
+/// The lines of a file that are not blank.
+struct Lines {
+    input: Input,
+    line: u64,
+}
+
+impl Lines {
+    fn new(input: Input) -> Self {
+        Self { input, line: 0 }
+    }
+
+    /// Returns the next line and its number.
+    fn next(&mut self) -> io::Result<Option<(u64, &str)>> {
+        loop {
+            let length = memchr::memchr(b'\n', self.input.rest());
+            let bytes = match length {
+                Some(length) => length + 1,
+                None if !self.input.is_at_end() => {
+                    self.input.read_more()?;
+                    continue;
+                }
+                None if self.input.rest().is_empty() => return Ok(None),
+                None => self.input.rest().len(),
+            };
+            self.input.consume(bytes);
+            self.line += 1;
+            if !self.input.consumed(bytes).trim_ascii().is_empty() {
+                let text = str::from_utf8(self.input.consumed(bytes));
+                let text = text.map_err(|_| at_line(self.line, "is not UTF-8"))?;
+                return Ok(Some((self.line, text)));
+            }
+        }
+    }
+}
+
+fn at_line(line: u64, text: &str) -> io::Error {
+    io::Error::other(format!("line {line}: {text}"))
+}
+
+/// The values at one place in all rows.
+#[derive(Default)]
+struct SeenJson {
+    /// Numbers and booleans.
+    plain: Seen,
+    has_texts: bool,
+    list: Option<Box<SeenJson>>,
+    object: Option<Box<Members>>,
+}
+
+impl SeenJson {
+    fn add(&mut self, json: &mut Json<'_>) -> Result<(), String> {
+        let kind = json.kind()?;
+        match kind {
+            Kind::Null => json.word(kind),
+            Kind::Boolean(_) => {
+                self.plain.add_boolean();
+                json.word(kind)
+            }
+            Kind::Number => {
+                let number = json.number()?;
+                if !self.plain.is_text() {
+                    self.plain.add(number);
+                }
+                Ok(())
+            }
+            Kind::Text => {
+                self.has_texts = true;
+                json.text().map(drop)
+            }
+            Kind::List => {
+                let elements = self.list.get_or_insert_default();
+                json.list(|json| elements.add(json))
+            }
+            Kind::Object => self.object.get_or_insert_default().add(json),
+        }
+    }
+
+    fn field(&self, name: &str) -> Field {
+        let text = || Field::new(name, DataType::Utf8, true);
+        match (&self.list, &self.object) {
+            (None, None) if self.has_texts => text(),
+            (None, None) => self.plain.field(name),
+            _ if self.has_texts || !self.plain.is_empty() => text(),
+            (Some(elements), None) => {
+                let elements = elements.field(Field::LIST_FIELD_DEFAULT_NAME);
+                Field::new(name, DataType::List(Arc::new(elements)), true)
+            }
+            (None, Some(members)) if !members.list.is_empty() => {
+                Field::new(name, DataType::Struct(members.fields().into()), true)
+            }
+            _ => text(),
+        }
+    }
+}
+
+/// The members of objects at one place in all rows, in the order in which they came first.
+#[derive(Default)]
+struct Members {
+    list: Vec<Member>,
+    places: HashMap<String, usize>,
+    objects: u64,
+}
+
+struct Member {
+    name: String,
+    seen: SeenJson,
+    /// The last object that had it, counted from 1.
+    object: u64,
+}
+
+impl Members {
+    fn add(&mut self, json: &mut Json<'_>) -> Result<(), String> {
+        self.objects += 1;
+        let mut next = 0;
+        json.object(|json, name| {
+            let place = self.place(next, name);
+            next = place + 1;
+            let member = &mut self.list[place];
+            if mem::replace(&mut member.object, self.objects) == self.objects {
+                return Err(format!("{name:?} is there twice in an object"));
+            }
+            member.seen.add(json)
+        })
+    }
+
+    /// Finds a member, which is most often the next one.
+    fn place(&mut self, next: usize, name: &str) -> usize {
+        if self
+            .list
+            .get(next)
+            .is_some_and(|member| member.name == name)
+        {
+            return next;
+        }
+        if let Some(place) = self.places.get(name) {
+            return *place;
+        }
+        let place = self.list.len();
+        self.places.insert(name.to_owned(), place);
+        self.list.push(Member {
+            name: name.to_owned(),
+            seen: SeenJson::default(),
+            object: 0,
+        });
+        place
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        let members = self.list.iter();
+        members
+            .map(|member| member.seen.field(&member.name))
+            .collect()
+    }
+}
+
+/// Reads rows as record batches.
+pub(super) struct NdjsonReader {
+    lines: Lines,
+    schema: SchemaRef,
+    rows_max: usize,
+}
+
+impl NdjsonReader {
+    /// Reads the columns of `schema`, in batches of up to `rows_max` rows.
+    pub(super) fn new(input: Input, schema: SchemaRef, rows_max: usize) -> Self {
+        Self {
+            lines: Lines::new(input),
+            schema,
+            rows_max,
+        }
+    }
+
+    /// Reads the next batch.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a value is not of its column's type.
+    pub(super) fn read(&mut self) -> io::Result<Option<RecordBatch>> {
+        let mut columns = Structs::new(self.schema.fields(), self.rows_max)?;
+        let mut bytes = 0;
+        while columns.count < self.rows_max && bytes < BATCH_BYTES_MAX {
+            let Some((line, text)) = self.lines.next()? else {
+                break;
+            };
+            bytes += text.len();
+            let mut json = Json::new(text);
+            let read = columns.append(&mut json).and_then(|()| json.end());
+            read.map_err(|text| at_line(line, &text))?;
+        }
+        let count = columns.count;
+        if count == 0 {
+            return Ok(None);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(count));
+        let columns = columns.finish()?;
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options);
+        batch.map(Some).map_err(io::Error::other)
+    }
+}
+
+/// The values at one place.
+enum JsonValues {
+    Plain(Values),
+    List {
+        element: FieldRef,
+        values: Box<JsonValues>,
+        ends: Vec<i32>,
+        nulls: NullBufferBuilder,
+    },
+    Struct {
+        fields: Fields,
+        members: Structs,
+        nulls: NullBufferBuilder,
+    },
+}
+
+impl JsonValues {
+    fn new(data_type: &DataType, rows: usize) -> io::Result<Self> {
+        Ok(match data_type {
+            DataType::List(element) => Self::List {
+                element: Arc::clone(element),
+                values: Box::new(Self::new(element.data_type(), rows)?),
+                ends: vec![0],
+                nulls: NullBufferBuilder::new(rows),
+            },
+            DataType::Struct(fields) => Self::Struct {
+                fields: fields.clone(),
+                members: Structs::new(fields, rows)?,
+                nulls: NullBufferBuilder::new(rows),
+            },
+            data_type => Self::Plain(Values::new(data_type, rows)?),
+        })
+    }
+
+    fn append_null(&mut self) {
+        match self {
+            Self::Plain(values) => values.append_null(),
+            Self::List { ends, nulls, .. } => {
+                ends.extend(ends.last().copied());
+                nulls.append_null();
+            }
+            Self::Struct { members, nulls, .. } => {
+                members.append_null();
+                nulls.append_null();
+            }
+        }
+    }
+
+    fn append(&mut self, json: &mut Json<'_>) -> Result<(), String> {
+        let kind = json.kind()?;
+        if kind == Kind::Null {
+            self.append_null();
+            return json.word(kind);
+        }
+        match (self, kind) {
+            (Self::Plain(values), Kind::Text) if values.are_texts() => values.append(&json.text()?),
+            (Self::Plain(values), Kind::Number) => values.append(json.number()?),
+            (Self::Plain(values), Kind::Boolean(value)) if !values.are_texts() => {
+                json.word(kind)?;
+                values.append(if value { "true" } else { "false" })
+            }
+            (Self::Plain(values), _) if values.are_texts() => values.append(json.skip()?),
+            (
+                Self::List {
+                    values,
+                    ends,
+                    nulls,
+                    ..
+                },
+                Kind::List,
+            ) => {
+                let mut end = ends.last().copied().unwrap_or(0);
+                json.list(|json| {
+                    end = end
+                        .checked_add(1)
+                        .ok_or("more than 2^31 elements in a batch")?;
+                    values.append(json)
+                })?;
+                ends.push(end);
+                nulls.append_non_null();
+                Ok(())
+            }
+            (Self::Struct { members, nulls, .. }, Kind::Object) => {
+                members.append(json)?;
+                nulls.append_non_null();
+                Ok(())
+            }
+            _ => Err(format!("{} is not of the column's type", json.skip()?)),
+        }
+    }
+
+    fn finish(self) -> io::Result<ArrayRef> {
+        Ok(match self {
+            Self::Plain(values) => values.finish()?,
+            Self::List {
+                element,
+                values,
+                ends,
+                mut nulls,
+            } => {
+                let (ends, values) = (OffsetBuffer::new(ends.into()), values.finish()?);
+                let list = ListArray::try_new(element, ends, values, nulls.finish());
+                Arc::new(list.map_err(io::Error::other)?)
+            }
+            Self::Struct {
+                fields,
+                members,
+                mut nulls,
+            } => {
+                let values = StructArray::try_new(fields, members.finish()?, nulls.finish());
+                Arc::new(values.map_err(io::Error::other)?)
+            }
+        })
+    }
+}
+
+/// The members of objects at one place: all columns, or those of a struct.
+struct Structs {
+    columns: Vec<(String, JsonValues, usize)>,
+    places: HashMap<String, usize>,
+    /// The objects so far. A column with fewer values lacks the last one.
+    count: usize,
+}
+
+impl Structs {
+    fn new(fields: &Fields, rows: usize) -> io::Result<Self> {
+        let columns = fields.iter().map(|field| {
+            let values = JsonValues::new(field.data_type(), rows)?;
+            Ok((field.name().clone(), values, 0))
+        });
+        let names = fields.iter().enumerate();
+        Ok(Self {
+            columns: columns.collect::<io::Result<_>>()?,
+            places: names
+                .map(|(place, field)| (field.name().clone(), place))
+                .collect(),
+            count: 0,
+        })
+    }
+
+    fn append(&mut self, json: &mut Json<'_>) -> Result<(), String> {
+        self.count += 1;
+        let mut next = 0;
+        json.object(|json, name| {
+            let is_next = |column: &(String, _, _)| column.0 == name;
+            let place = match self.columns.get(next).is_some_and(is_next) {
+                true => next,
+                false => match self.places.get(name) {
+                    Some(place) => *place,
+                    None => return json.skip().map(drop),
+                },
+            };
+            next = place + 1;
+            let (_, values, count) = &mut self.columns[place];
+            if mem::replace(count, self.count) == self.count {
+                return Err(format!("{name:?} is there twice in an object"));
+            }
+            let appended = values.append(json);
+            appended.map_err(|text| format!("column {name:?}: {text}"))
+        })?;
+        self.fill();
+        Ok(())
+    }
+
+    fn append_null(&mut self) {
+        self.count += 1;
+        self.fill();
+    }
+
+    /// Appends a null to each column that the last object lacks.
+    fn fill(&mut self) {
+        for (_, values, count) in &mut self.columns {
+            if mem::replace(count, self.count) < self.count {
+                values.append_null();
+            }
+        }
+    }
+
+    fn finish(self) -> io::Result<Vec<ArrayRef>> {
+        let columns = self.columns.into_iter();
+        columns.map(|(_, values, _)| values.finish()).collect()
+    }
+}
