@@ -30,7 +30,6 @@ use crate::{
     text::{Delimiter, Gzip, TextFormat},
 };
 
-
 /// The files of a table, listed anew for each scan.
 #[derive(Clone, Debug)]
 pub struct TableFiles {

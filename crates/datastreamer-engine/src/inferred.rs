@@ -20,14 +20,14 @@ use crate::{
 /// The file cannot be read or split into rows.
 pub(crate) fn infer(path: &Path, kind: FileKind) -> Result<Schema, EngineError> {
     let columns = text::infer(path, kind);
-    columns.map_err(|error| EngineError::data(format!("{}: {error}", path.display())))
+    columns.map_err(|error| EngineError::of_file(path, error.to_string()))
 }
 
 /// Merges the columns of two files. Those of CSV and TSV are matched by position, and must have the
 /// same names; those of NDJSON are matched by name.
 ///
 /// # Errors
-/// The text of why there is no table of both: other columns, or types without a common one.
+/// The text of the columns that differ.
 pub(crate) fn merge_inferred(
     one: Schema,
     other: &Schema,

@@ -46,8 +46,8 @@ use crate::{
     files::{FileKind, TableFiles},
     footer,
     guard::guarded,
-    parquet::{self, scan::Footers},
     inferred::without_notes,
+    parquet::{self, scan::Footers},
     pinned::{FileState, PinnedFile},
 };
 
