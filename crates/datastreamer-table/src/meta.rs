@@ -29,7 +29,7 @@ pub const CHARSET: &str = "charset";
 /// fastest first, as `(3,2)` (FITS 4.0, 7.3.2: TDIMn).
 pub const SHAPE: &str = "shape";
 /// Column of lists of texts: the most bytes that a text has, in UTF-8. FITS and VOTable have each text
-/// of an array in a place of this width.
+/// of an array in a place of this width, which is 64 KiB at most.
 pub const WIDTH: &str = "width";
 /// Column: the coordinate system, as `ICRS`.
 pub const COOSYS: &str = "coosys";
@@ -77,10 +77,13 @@ pub fn of_table<'a>(schema: &'a Schema, key: &str) -> Option<&'a str> {
     (!text.is_empty()).then_some(text)
 }
 
-/// The [`WIDTH`] of a column, which is at least 1.
+/// 64 KiB for each text of a list, however short it is: a row of 999 such columns takes 64 MB.
+pub(super) const WIDTH_MAX: usize = 64 << 10;
+
+/// The [`WIDTH`] of a column, which is at least 1; `None` if it is more than 64 KiB.
 pub fn width(field: &Field) -> Option<usize> {
     let width: usize = of_column(field, WIDTH)?.trim().parse().ok()?;
-    Some(width.max(1))
+    (width <= WIDTH_MAX).then_some(width.max(1))
 }
 
 /// The axes of a column's arrays of so many elements; `None` where there is but one, or

@@ -14,7 +14,7 @@ pub(super) const NULL_ROW: &str =
 pub(super) const TOO_WIDE: &str =
     "a text of the list is longer than the column's metadata says (width)";
 const NO_WIDTH: &str = "VOTable holds lists of texts only of a known width: give the bytes of the \
-                        longest text in the column's metadata (width)";
+                        longest text, 65536 at most, in the column's metadata (width)";
 pub(super) const NO_LONG: &str = "the list's element is too large for long";
 pub(super) const NOT_ASCII: &str = "the text is not ASCII, as the column's metadata says (charset)";
 

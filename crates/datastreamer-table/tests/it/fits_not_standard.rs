@@ -146,7 +146,10 @@ fn arrays_of_texts_and_texts_in_the_heap_are_decoded_too() {
 }
 
 #[test]
-fn only_a_strict_reader_promises_ascii() {
+fn only_a_strict_reader_promises_ascii_but_for_timestamps() {
+    let time = table_with(2, 1, 0, &["2A"], &["TXTYP1  = 'timestamp'"], b"20");
+    let charset = read(&time).rows.schema().field(0).clone();
+    assert_eq!(meta::of_column(&charset, meta::CHARSET), Some("ascii"));
     with_file(&table(4, 1, 0, &["2A", "2A1"], b"abcd"), |path| {
         let charset = |table: &FitsFile| -> Vec<Option<String>> {
             let schema = table.schema();

@@ -167,7 +167,12 @@ fn a_list_in_the_heap_ends_where_its_cell_does() {
         owned(&[Some("X")]),
     ];
     assert_eq!(rows(lists), expected);
-    // Of one axis it is a text.
+    // Of one axis it is a text, and where each would take a place that no file bounds.
+    let wide = table_with(8, 2, 6, &["1PA(6)"], &["TDIM1   = '(65537,3)'"], &data);
+    assert_eq!(
+        texts(read(&wide).column(0)),
+        owned(&[Some("ab cd"), Some("X")])
+    );
     let file = table_with(8, 2, 6, &["1PA(6)"], &["TDIM1   = '(6)'"], &data);
     assert_eq!(
         texts(read(&file).column(0)),

@@ -11,6 +11,7 @@ use super::{
     form::{Form, Place, Stored},
     header::Header,
 };
+use crate::meta::WIDTH_MAX;
 
 /// A column as the header has it.
 #[derive(Clone, Debug, PartialEq)]
@@ -315,7 +316,10 @@ fn axes(
                 .try_fold(1_usize, |all, axis| all.checked_mul(*axis))
                 == Some(form.repeat)
         }
-        Place::Heap { .. } => true,
+        // What a text of a list takes is not bounded by the file.
+        Place::Heap { .. } => {
+            form.stored != Stored::Text || axes.first().is_some_and(|width| *width <= WIDTH_MAX)
+        }
     });
     if axes.is_none() {
         ignored.push(keyword);

@@ -80,6 +80,12 @@ fn of_column(header: &Header, column: &Column) -> Metadata {
         (meta::XTYPE, get("TXTYP")),
         (meta::DESCRIPTION, get("TCOMM").or(comment(header, number))),
         (TTYPE, name.filter(|name| *name != column.name)),
+        (
+            meta::CHARSET,
+            // No other text is one: twice as many bytes in a VOTable would be wasted.
+            (get("TXTYP") == Some("timestamp") && column.element.stored == Stored::Text)
+                .then_some("ascii"),
+        ),
     ];
     let mut known: Metadata = known
         .into_iter()
