@@ -19,17 +19,18 @@ use arrow::{
     record_batch::RecordBatch,
 };
 use parquet::{
-    arrow::{ArrowSchemaConverter, ArrowWriter},
-    basic::{Compression, Type, ZstdLevel},
+    arrow::{ArrowSchemaConverter, ArrowWriter, arrow_writer::ArrowWriterOptions},
+    basic::{Compression, LogicalType, Type, ZstdLevel},
     errors::ParquetError,
     file::{
         metadata::KeyValue,
         properties::{EnabledStatistics, WriterProperties},
     },
+    schema::types::{SchemaDescriptor, Type as ParquetType},
 };
 
 use self::stored::Stored;
-use super::{TableEnd, TableError, TableWriter, column::contains, votable};
+use super::{TableEnd, TableError, TableWriter, column::contains, uuid, votable};
 
 /// A row group is held in memory until it is complete: so much of it, in bytes. With what compresses
 /// it a stream of some ten columns stays under 32 MB.
@@ -130,7 +131,12 @@ impl<W: Write + Send> ParquetWriter<W> {
         let stored = Stored::new(&schema);
         check(&schema, &stored)?;
         let properties = properties(stored.schema(), compression).map_err(output_error)?;
-        let file = ArrowWriter::try_new(out, Arc::clone(stored.schema()), Some(properties));
+        let columns = columns(stored.schema()).map_err(output_error)?;
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties)
+            .with_parquet_schema(columns);
+        let schema_stored = Arc::clone(stored.schema());
+        let file = ArrowWriter::try_new_with_options(out, schema_stored, options);
         Ok(Self {
             file: file.map_err(output_error)?,
             schema,
@@ -214,6 +220,30 @@ fn is_refused(data_type: &DataType) -> bool {
         data_type,
         DataType::Union(_, _) | DataType::FixedSizeBinary(0)
     ) || stored::stored_type(data_type).is_some()
+}
+
+/// Returns the columns of a file, with UUIDs as such.
+fn columns(schema: &Schema) -> Result<SchemaDescriptor, ParquetError> {
+    let columns = ArrowSchemaConverter::new().convert(schema)?;
+    if !schema.fields().iter().any(|field| uuid::is_uuid(field)) {
+        return Ok(columns);
+    }
+    let root = columns.root_schema();
+    let fields = schema.fields().iter().zip(root.get_fields());
+    let fields = fields.map(|(field, column)| {
+        if !uuid::is_uuid(field) {
+            return Ok(Arc::clone(column));
+        }
+        let marked = ParquetType::primitive_type_builder(column.name(), Type::FIXED_LEN_BYTE_ARRAY)
+            .with_length(16)
+            .with_repetition(column.get_basic_info().repetition())
+            .with_logical_type(Some(LogicalType::Uuid));
+        marked.build().map(Arc::new)
+    });
+    let root = ParquetType::group_type_builder(root.name())
+        .with_fields(fields.collect::<Result<_, _>>()?)
+        .build()?;
+    Ok(SchemaDescriptor::new(Arc::new(root)))
 }
 
 fn properties(

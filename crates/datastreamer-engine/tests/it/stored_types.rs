@@ -130,6 +130,23 @@ fn intervals_keep_their_months() {
 }
 
 #[test]
+fn a_uuid_is_one_and_is_found_by_its_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.parquet");
+    let uuid = |first: u8| FixedLenByteArray::from((first..first + 16).collect::<Vec<u8>>());
+    let column = "fixed_len_byte_array(16) u (UUID)";
+    write::<FixedLenByteArrayType>(&path, column, &[uuid(0), uuid(100)]);
+    let engine = engine_of(&path);
+    let found = scan(&engine, &[("u", "eq.00010203-0405-0607-0809-0a0b0c0d0e0f")]).unwrap();
+    let batch = collect(found);
+    assert_eq!(batch.num_rows(), 1);
+    assert_eq!(
+        batch.schema().field(0).extension_type_name(),
+        Some("arrow.uuid")
+    );
+}
+
+#[test]
 fn dictionaries_that_the_decoder_does_not_make_are_read_as_values() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.parquet");

@@ -22,6 +22,7 @@ mod tables_random;
 mod tables_read_back;
 mod tables_stilts;
 mod text_arrays;
+mod uuids;
 mod votable_blocks;
 mod votable_head;
 mod write_plans;
