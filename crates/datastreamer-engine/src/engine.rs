@@ -22,6 +22,7 @@ use datafusion::{
         context::SessionContext,
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
         memory_pool::FairSpillPool,
+        object_store::ObjectStoreUrl,
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
         session_state::SessionStateBuilder,
     },
@@ -46,6 +47,7 @@ use crate::{
     provider::FileTable,
     rows::Rows,
     sql::Query,
+    store::Files,
     threads::EngineThreads,
     utc::ConvertInUtc,
 };
@@ -433,5 +435,7 @@ fn environment(options: &EngineOptions) -> Result<Arc<RuntimeEnv>, EngineError> 
         .with_disk_manager_builder(spill)
         .with_metadata_cache_limit(FOOTERS_BYTES)
         .build_arc()?;
+    let files = ObjectStoreUrl::local_filesystem();
+    environment.register_object_store(files.as_ref(), Arc::new(Files::default()));
     Ok(environment)
 }

@@ -51,6 +51,7 @@ mod plan_files;
 mod provider;
 mod rows;
 mod sql;
+mod store;
 mod text;
 mod threads;
 mod type_names;

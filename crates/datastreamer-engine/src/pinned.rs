@@ -11,9 +11,9 @@ use std::{
     time::SystemTime,
 };
 
-use datafusion::object_store::{ObjectMeta, path::Path as StorePath};
+use datafusion::object_store::ObjectMeta;
 
-use crate::error::EngineError;
+use crate::{error::EngineError, store::location};
 
 /// A file, and its state when the plan was made.
 #[derive(Clone, Debug, Hash)]
@@ -52,9 +52,9 @@ impl PinnedFile {
     /// Returns the file as DataFusion knows it.
     ///
     /// # Errors
-    /// The path is not absolute, or not UTF-8.
+    /// The path is not absolute.
     pub(crate) fn object(&self) -> Result<ObjectMeta, EngineError> {
-        let location = StorePath::from_absolute_path(&self.path);
+        let location = location(&self.path);
         Ok(ObjectMeta {
             location: location.map_err(|error| self.error(&error))?,
             last_modified: self.state.modified.unwrap_or(SystemTime::UNIX_EPOCH).into(),

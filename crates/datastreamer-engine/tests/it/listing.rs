@@ -265,3 +265,29 @@ fn a_null_that_comes_later_is_refused_where_the_column_has_none() {
     let read = collect(scan(&engine, &[("y", "eq.3")]).unwrap());
     assert_eq!(texts(&read, "y"), [Some("3".to_owned())]);
 }
+
+#[test]
+fn any_name_of_a_file_is_read() {
+    use std::os::unix::ffi::OsStrExt;
+    for suffix in SUFFIXES {
+        for name in [
+            &b"100% sure"[..],
+            b"a#b?c",
+            b"line\nbreak\r\t\x1b",
+            b"not UTF-8 \xff\xfe",
+            b"%escaped",
+            b"a%0Ab",
+            b"back\\slash",
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let name = [name, b".", suffix.as_bytes()].concat();
+            let file = folder.path().join(std::ffi::OsStr::from_bytes(&name));
+            write(&file, 7);
+            for path in [file.as_path(), folder.path()] {
+                assert_eq!(found(path, &[("id", "gt.6")]), [7], "{file:?}");
+                let shown = found(path, &[("select", "id")]);
+                assert_eq!(shown, [7], "{file:?}");
+            }
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::support::http;
@@ -40,6 +41,7 @@ fn any_name_of_a_file_works_for_cat_and_is_an_encoded_route() {
         ("k=v", "/k%3Dv"),
         ("ü\"'<&>", "/%C3%BC%22%27%3C%26%3E"),
         ("~t", "/~t"),
+        ("line\nbreak", "/line%0Abreak"),
     ];
     let files = names.iter().enumerate();
     let files: Vec<_> = files
@@ -47,7 +49,7 @@ fn any_name_of_a_file_works_for_cat_and_is_an_encoded_route() {
         .collect();
     for (place, file) in files.iter().enumerate() {
         let mut cat = program::command(&["cat", "--format", "tsv"]);
-        cat.arg(file).stdout(std::process::Stdio::piped());
+        cat.arg(file);
         let said = program::finish(cat);
         said.assert_good();
         assert_eq!(said.text(), format!("v\n{place}\n"), "{file:?}");
@@ -136,4 +138,18 @@ fn a_name_may_be_given_before_the_path() {
     assert!(refused.stderr.contains("--listen"), "{}", refused.stderr);
     let missing = program::run(&["serve", "stars=nothing.csv", "--listen", "127.0.0.1:0"]);
     missing.assert_refused(CONFIGURATION, &["nothing.csv", "no such file"]);
+}
+
+#[test]
+fn a_name_that_is_not_utf_8_works_and_its_route_says_so() {
+    let scratch = Scratch::new("bytes");
+    let name = OsStr::from_bytes(b"a\xffb.csv");
+    let file = write(&scratch, name, "1");
+    let mut cat = program::command(&["cat", "--format", "tsv"]);
+    cat.arg(&file);
+    let said = program::finish(cat);
+    said.assert_good();
+    assert_eq!(said.text(), "v\n1\n");
+    let server = Server::start([&file]);
+    assert_eq!(rows(&server, "/a%25FFb.csv"), "v\n1\n");
 }
