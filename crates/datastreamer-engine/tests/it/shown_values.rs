@@ -163,8 +163,8 @@ fn check_values(what: &str, values: ArrayRef) {
     let file = folder.path().join("t.arrow");
     write_arrow(&file, &batch);
     check_found(&format!("{what} in Arrow"), &file);
-    // The reader of Parquet lacks some dictionaries; it refuses them.
-    if what.starts_with("Dictionary") {
+    // The reader of Parquet lacks some dictionaries, and refuses them. One zone is enough.
+    if what.starts_with("Dictionary") || what.contains("+02:00") || what.contains("UTC") {
         return;
     }
     let file = folder.path().join("t.parquet");
