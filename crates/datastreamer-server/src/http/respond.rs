@@ -112,7 +112,12 @@ async fn show_transfers(State(app): State<Arc<App>>) -> Json<serde_json::Value> 
 async fn stream(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
     let (head, body) = request.into_parts();
     let request = Request::from_parts(head, ());
-    let file_name = decode(request.uri().path().trim_start_matches('/'));
+    let path = request.uri().path().trim_start_matches('/');
+    let Ok(file_name) = percent_encoding::percent_decode_str(path).decode_utf8() else {
+        let text = "the path is not UTF-8 once it is percent-decoded";
+        return refuse(Refusal::new(StatusCode::NOT_FOUND, text));
+    };
+    let file_name = file_name.into_owned();
     let site = app.site();
     match find(&site, &request, body, &file_name).await {
         Ok(export) => send(&app, &site, &request, &file_name, export).await,
@@ -274,11 +279,4 @@ fn refuse(refusal: Refusal) -> Response<Body> {
         response.headers_mut().insert(header::ALLOW, allow);
     }
     response
-}
-
-/// Percent-decodes a path; what is not UTF-8 finds no route.
-fn decode(path: &str) -> String {
-    percent_encoding::percent_decode_str(path)
-        .decode_utf8_lossy()
-        .into_owned()
 }

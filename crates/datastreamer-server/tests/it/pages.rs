@@ -159,7 +159,9 @@ fn refusals_are_problems() {
     let detail = get("/no-such.bin").problem(404);
     assert!(detail.contains("/noise.bin"), "{detail}");
     get("/noise.bin/").problem(404);
-    get("/no%00such%ff").problem(404);
+    get("/no%00such").problem(404);
+    let detail = get("/noise%ff.bin").problem(404);
+    assert!(detail.contains("not UTF-8"), "{detail}");
     for (query, word) in [
         ("?m=1", "`m`"),
         ("?n=many", "many"),
