@@ -1,5 +1,5 @@
 //! Columns as Parquet has them: times in seconds have no type there, and would be read as integers;
-//! nor have decimals that end before the point.
+//! nor have decimals that end before the point. A null where the schema has none is refused.
 
 use std::sync::Arc;
 
@@ -54,6 +54,16 @@ impl Stored {
         let source = batch.schema_ref();
         let columns = batch.columns().iter().zip(source.fields());
         let columns = columns.map(|(array, field)| {
+            // The writer sees no null in a run-end encoded column, and would write a zero.
+            if !field.is_nullable()
+                && let Some(row) = first_null(array)
+            {
+                return Err(TableError::Value {
+                    row: first_row + row as u64,
+                    column: field.name().clone(),
+                    problem: "it is null, and the column says that no value is".into(),
+                });
+            }
             let Some(data_type) = stored_type(array.data_type()) else {
                 return Ok(ArrayRef::clone(array));
             };
@@ -74,6 +84,12 @@ impl Stored {
     }
 }
 
+/// The first row that is null, by the values: some types keep no nulls of their own.
+fn first_null(array: &ArrayRef) -> Option<usize> {
+    let nulls = array.logical_nulls()?;
+    (0..nulls.len()).find(|row| nulls.is_null(*row))
+}
+
 const STRICT: CastOptions<'static> = CastOptions {
     safe: false,
     format_options: arrow::util::display::FormatOptions::new(),
@@ -88,6 +104,12 @@ pub(super) fn stored_type(data_type: &DataType) -> Option<DataType> {
         )),
         DataType::Time32(TimeUnit::Second) => Some(DataType::Time32(TimeUnit::Millisecond)),
         DataType::Date64 => Some(DataType::Date32),
+        // The writer makes dictionaries of its own, and cannot read these.
+        DataType::Dictionary(_, values)
+            if matches!(**values, DataType::Utf8View | DataType::BinaryView) =>
+        {
+            Some(DataType::clone(values))
+        }
         DataType::Decimal32(precision, scale)
         | DataType::Decimal64(precision, scale)
         | DataType::Decimal128(precision, scale)
