@@ -22,3 +22,20 @@ fn the_comparison_finds_every_planted_difference() {
     assert_eq!(said.code, Some(0), "{}\n{}", said.text(), said.stderr);
     assert!(said.text().contains(" planted, 0 missed"));
 }
+
+/// Twice what 200 files take on an idle machine of two cores, for a busy one.
+const FILES_LIMIT: Duration = Duration::from_secs(300);
+
+#[test]
+fn random_files_have_the_values_that_other_readers_have() {
+    let scratch = Scratch::new("differential");
+    let mut python = tools::python();
+    python
+        .arg(tools::client_script("differential"))
+        .arg(program::command(&[]).get_program())
+        .args(["1", "200"])
+        .current_dir(scratch.path());
+    let said = program::finish_within(python, FILES_LIMIT);
+    assert_eq!(said.code, Some(0), "{}\n{}", said.text(), said.stderr);
+    println!("{}", said.text());
+}

@@ -49,6 +49,7 @@ def main():
     parser.add_argument("--formats", default=str(FORMATS_OF_A_FILE))
     parser.add_argument("--keep", default=None)
     parser.add_argument("--kind", choices=MAKERS)
+    parser.add_argument("--without", choices=MAKERS, action="append", default=[])
     parser.add_argument("--from", dest="start", type=int, default=0)
     options = parser.parse_args()
     # Their warnings are of other things than values.
@@ -64,7 +65,8 @@ def main():
 
 def one_file(run, pool, options, folder, number):
     chance = random.Random(f"{options.seed}/{number}")
-    kind = options.kind or chance.choices(list(MAKERS), [share for _, share in MAKERS.values()])[0]
+    kinds = [kind for kind in MAKERS if kind not in options.without]
+    kind = options.kind or chance.choices(kinds, [MAKERS[kind][1] for kind in kinds])[0]
     makers, shares = zip(*MAKERS[kind][0])
     maker = chance.choices(makers, shares)[0]
     what = f"seed {options.seed} number {number} {kind}/{maker.__name__}"

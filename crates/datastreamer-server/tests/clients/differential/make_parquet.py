@@ -53,7 +53,8 @@ def any_settings(random, table):
         "write_statistics": yes(0.85),
         "write_page_index": yes(0.4),
         "row_group_size": random.choice([None, None, 1, 2, 7, 100]) if len(table) < 1000 else random.choice([None, 500]),
-        "data_page_size": random.choice([None, None, 1, 64]),
+        # pyarrow 26 cannot cut views within lists into pages.
+        "data_page_size": None if "view" in str(table.schema) else random.choice([None, None, 1, 64]),
         # pyarrow forgets the zone of nested ones, and we could not tell.
         "use_deprecated_int96_timestamps": yes(0.08) and not any(map(pa.types.is_nested, table.schema.types)),
         "store_schema": yes(0.75),

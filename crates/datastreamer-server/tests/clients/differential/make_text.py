@@ -162,7 +162,8 @@ def rows_of(text, kind):
         rows = [[(unescape(field), False) for field in line.split("\t")] for line in lines]
     else:
         rows = quoted_rows(text)
-    return [name for name, _ in rows[0]], rows[1:]
+    # A column without a name is called by its place.
+    return [name or f"column{place}" for place, (name, _) in enumerate(rows[0], 1)], rows[1:]
 
 
 def quoted_rows(text):
@@ -204,7 +205,8 @@ def check_fields(original, found):
 
 
 INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]*)\Z")
-FLOAT = re.compile(r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?\Z")
+# Digits of a fixed width, as 0123.5, are numbers; 007 and 01e5 are not.
+FLOAT = re.compile(r"[+-]?((0|[1-9][0-9]*)|[0-9]+\.[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\Z")
 NO_NUMBER = re.compile(r"[+-]?(nan|inf|infinity)\Z", re.IGNORECASE)
 EXACT_MAX = 2**53
 
@@ -217,6 +219,8 @@ def field_is(field, kind, value):
         return text == "" and not (quoted and kind.base == "text")
     if kind.base == "text":
         return value == text and (text != "" or quoted)
+    # Blanks around what is no text are nothing.
+    text = text.strip(" ")
     if kind.base == "int":
         return INTEGER.match(text) is not None and not text.startswith("-0") and int(text) == value
     if kind.base == "decimal":
@@ -240,6 +244,9 @@ def float_is(text, value):
     if not FLOAT.match(text):
         return False
     if INTEGER.match(text) and abs(int(text)) > EXACT_MAX and int(text) != value:
+        return False
+    # What no float holds is no float.
+    if math.isinf(float(text)) or float(text) == 0 and re.search("[1-9]", re.split("[eE]", text)[0]):
         return False
     return same_float(float(text), value)
 

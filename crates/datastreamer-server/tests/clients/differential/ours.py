@@ -436,6 +436,9 @@ def from_votable_text(kind, text, null, field):
         return None
     if kind.base == "list":
         inner = kind.inner[0]
+        if inner.base == "bytes" or is_text_array(kind) and "x" not in field.get("arraysize"):
+            # An array of one element is its element.
+            return [from_votable_text(inner, text, null, field)]
         if is_text_array(kind):
             width = int(field.get("arraysize").split("x")[0])
             return [from_votable_text(inner, part, null, field) for part in votable_binary.texts(text, width)]
@@ -474,7 +477,8 @@ def from_plain_cell(kind, value):
     if value is None:
         return None
     if kind.base == "list":
-        return [from_plain_cell(kind.inner[0], one) for one in value]
+        # An array of one element is its element.
+        return [from_plain_cell(kind.inner[0], one) for one in (value if isinstance(value, list) else [value])]
     if kind.base == "bytes":
         return bytes(value)
     if isinstance(value, str):
@@ -485,6 +489,9 @@ def from_plain_cell(kind, value):
 def from_numpy(kind, value, mask=False):
     """A value of astropy's by its kind. A masked element of an array is null."""
     base = kind.base
+    if base == "list" and kind.inner[0].base == "bytes":
+        # An array of one element is its element.
+        return [from_numpy(kind.inner[0], value, mask)]
     if base == "list":
         masked = isinstance(value, np.ma.MaskedArray)
         if np.all(mask) and np.size(mask) and not (masked and np.size(value)):
@@ -574,6 +581,8 @@ def from_fits(kind, value, null):
         return LOGICALS.get(bytes(value), Malformed(repr(value)))
     if isinstance(value, (bytes, np.bytes_)):
         value = value.decode()
+    if kind.base == "list" and kind.inner[0].base == "bytes":
+        return [from_fits(kind.inner[0], value, null)]
     if kind.base == "list" and isinstance(value, list):
         return [from_fits(kind.inner[0], one, one is None) for one in value]
     if kind.base == "list":

@@ -20,7 +20,7 @@ class Run:
         self.program = program
         self.files, self.compared, self.values = Counter(), Counter(), 0
         self.differences, self.refusals, self.allowed = Counter(), Counter(), Counter()
-        self.problems = []
+        self.open_faults, self.problems = Counter(), []
 
     def form(self, what, case, form, answer=None):
         """Judges a case in a format. `answer` is what `ask` has given, if it was asked already."""
@@ -94,11 +94,15 @@ class Run:
             self.problem(what, case, f"{form}: refused: {gist(line)}", f"{how}: {line[:600]}")
 
     def problem(self, what, case, kind, detail):
+        fault = rules.open_fault(f"{kind}: {detail}")
+        if fault:
+            self.open_faults[fault.what] += 1
+            return
         self.differences[kind] += 1
         self.problems.append(f"{what}: {kind}\n  {detail} [{case.settings}]")
 
     def report(self, seconds):
-        for title in ("files", "compared", "allowed", "refusals", "differences"):
+        for title in ("files", "compared", "allowed", "refusals", "open_faults", "differences"):
             print(f"\n{title}:")
             for what, count in getattr(self, title).most_common():
                 print(f"  {count:7} {what}")
