@@ -127,7 +127,8 @@ fn a_name_may_be_given_before_the_path() {
     ]);
     assert_eq!(rows(&server, "/stars.csv"), "v\n1\n");
     assert_eq!(rows(&server, "/x%3Ddata.csv"), "v\n2\n");
-    let months = "v,month\n1,1\n2,2\n";
+    // 01 is text in a CSV file, and a number in a partition.
+    let months = "v,month\n01,1\n02,2\n";
     assert_eq!(rows(&server, "/my%20table.csv"), months);
     assert_eq!(rows(&server, "/table.csv"), months);
     assert_eq!(http::get(server.port(), "/photos.tar").status, 200);
