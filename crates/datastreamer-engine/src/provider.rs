@@ -22,9 +22,7 @@ use datafusion::{
     datasource::{
         file_format::FileFormat,
         listing::{PartitionedFile, helpers::expr_applicable_for_cols},
-        physical_plan::{
-            FileGroup, FileScanConfigBuilder, parquet::metadata::ordering_from_parquet_metadata,
-        },
+        physical_plan::{FileGroup, FileScanConfigBuilder},
         table_schema::TableSchema,
     },
     execution::{
@@ -32,7 +30,6 @@ use datafusion::{
         object_store::ObjectStoreUrl,
     },
     logical_expr::{Expr, TableProviderFilterPushDown, TableType, utils::conjunction},
-    physical_expr::LexOrdering,
     physical_plan::{ExecutionPlan, empty::EmptyExec},
 };
 use datastreamer_table::column_metadata::ColumnMetadata;
@@ -175,7 +172,8 @@ impl FileTable {
         Ok(files.collect())
     }
 
-    /// Adds the statistics and row order of a Parquet file, from the cache or from its footer.
+    /// Adds the statistics of a Parquet file, from the cache or from its footer. The order that a
+    /// footer states is not taken: no writer has to check it, and a sort by it would be left out.
     async fn with_statistics(
         &self,
         file: PartitionedFile,
@@ -201,7 +199,7 @@ impl FileTable {
                     object.clone(),
                     Arc::clone(&self.fingerprint),
                     Arc::new(parquet::scan::statistics(&footer, columns)?),
-                    ordering_from_parquet_metadata(&footer, columns)?,
+                    None,
                 );
                 if let Some(cache) = cache {
                     cache.put(&key, known.clone());
@@ -209,9 +207,7 @@ impl FileTable {
                 known
             }
         };
-        let mut file = file
-            .with_statistics(known.statistics)
-            .with_ordering(known.ordering);
+        let mut file = file.with_statistics(known.statistics);
         count_null_partitions(&mut file);
         Ok(file)
     }
@@ -276,20 +272,6 @@ fn count_null_partitions(file: &mut PartitionedFile) {
     }
 }
 
-/// Returns the longest order by which the rows of each file are sorted; `None` if there is none.
-fn common_order(files: &[PartitionedFile]) -> Option<LexOrdering> {
-    let mut common: Vec<_> = files.first()?.ordering.as_ref()?.to_vec();
-    for file in files {
-        let order = file.ordering.as_ref()?.iter();
-        let same = common
-            .iter()
-            .zip(order)
-            .take_while(|(one, other)| one == other);
-        common.truncate(same.count());
-    }
-    LexOrdering::new(common)
-}
-
 #[async_trait]
 impl TableProvider for FileTable {
     fn schema(&self) -> SchemaRef {
@@ -331,7 +313,6 @@ impl TableProvider for FileTable {
             // No other kind has any.
             false => files,
         };
-        let order = common_order(&files);
         let groups = FileGroup::new(files).split_files(session.config().target_partitions());
         let groups = groups.into_iter().map(|group| {
             let of_files = group.iter().filter_map(|file| file.statistics.as_deref());
@@ -350,7 +331,6 @@ impl TableProvider for FileTable {
             .with_file_groups(groups)
             .with_statistics(statistics)
             .with_projection_indices(projection.cloned())?
-            .with_output_ordering(order.into_iter().collect())
             .build();
         match is_parquet {
             true => parquet::scan::plan(session, scan),

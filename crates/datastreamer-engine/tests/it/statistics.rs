@@ -12,6 +12,10 @@ use arrow::{
     record_batch::RecordBatch,
 };
 use datastreamer_engine::{Engine, Query};
+use parquet::{
+    arrow::ArrowWriter,
+    file::{metadata::SortingColumn, properties::WriterProperties},
+};
 use tempfile::TempDir;
 
 use crate::support::{block_on, collect, engine_of, scan, write_parquet};
@@ -203,4 +207,27 @@ fn aggregates_are_of_the_values() {
     let sql = "SELECT max(f), min(f), count(*), count(f), max(z) FROM stars";
     let wanted = ["NaN", "1.0", "3", "2", "-0.0"].map(|value| vec![text(value)]);
     assert_eq!(query(&engine, sql), wanted);
+}
+
+#[test]
+fn rows_are_sorted_whatever_order_a_footer_states() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stars.parquet");
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![3, 1, 2]));
+    let batch = RecordBatch::try_from_iter([("id", ids)]).unwrap();
+    let order = SortingColumn {
+        column_idx: 0,
+        descending: false,
+        nulls_first: false,
+    };
+    let properties = WriterProperties::builder().set_sorting_columns(Some(vec![order]));
+    let file = std::fs::File::create(&path).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties.build())).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let engine = engine_of(&path);
+    let sorted = scan(&engine, &[("order", "id")]).unwrap();
+    assert_eq!(crate::support::ids(&collect(sorted)), [1, 2, 3]);
+    let sorted = query(&engine, "SELECT id FROM stars ORDER BY id");
+    assert_eq!(sorted, [["1", "2", "3"].map(text)]);
 }
