@@ -9,6 +9,8 @@ use crate::support::{program, tools};
 
 /// Some twenty runs of the program.
 const SELF_TEST_LIMIT: Duration = Duration::from_secs(90);
+/// Four runs of the program, and twelve of other readers.
+const TEXT_FILES_LIMIT: Duration = Duration::from_secs(120);
 
 #[test]
 fn the_comparison_finds_every_planted_difference() {
@@ -38,4 +40,17 @@ fn random_files_have_the_values_that_other_readers_have() {
     let said = program::finish_within(python, FILES_LIMIT);
     assert_eq!(said.code, Some(0), "{}\n{}", said.text(), said.stderr);
     println!("{}", said.text());
+}
+
+#[test]
+fn text_files_have_the_values_that_other_readers_find() {
+    let scratch = Scratch::new("text-files");
+    let mut python = tools::python();
+    python
+        .arg(tools::client_script("read_text_files.py"))
+        .arg(program::command(&[]).get_program())
+        .current_dir(scratch.path());
+    let said = program::finish_within(python, TEXT_FILES_LIMIT);
+    assert_eq!(said.code, Some(0), "{}\n{}", said.text(), said.stderr);
+    assert!(said.text().contains("t.ndjson, polars: 20000 rows"));
 }

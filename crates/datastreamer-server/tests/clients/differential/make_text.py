@@ -184,7 +184,8 @@ def quoted_rows(text):
             raise ValueError(f"no delimiter at {text[at:at+20]!r}")
         rows.append(row)
         row, at = [], end.end()
-    return rows
+    # A last line that ends with a delimiter.
+    return rows + [row] if row else rows
 
 
 def check_fields(original, found):
