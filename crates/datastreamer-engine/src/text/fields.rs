@@ -237,8 +237,7 @@ fn split(piece: &[u8], is_at_end: bool, delimiter: Delimiter, spans: &mut Vec<Sp
                 to = Some(at - 1);
             }
         }
-        let ends = |byte: &u8| *byte == between || *byte == b'\n' || *byte == b'\r';
-        let length = piece[at..].iter().position(ends);
+        let length = memchr::memchr3(between, b'\n', b'\r', &piece[at..]);
         if length.is_none() && !is_at_end {
             return Found::Part;
         }

@@ -164,7 +164,12 @@ impl Time {
 
 /// Blanks around a number are not part of it.
 fn trim(text: &str) -> &str {
-    text.trim_matches([' ', '\t'])
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let bytes = text.as_bytes();
+    match is_blank(bytes.first()) || is_blank(bytes.last()) {
+        true => text.trim_matches([' ', '\t']),
+        false => text,
+    }
 }
 
 fn pair(tens: u8, ones: u8) -> Option<u32> {
