@@ -28,11 +28,21 @@ const BATCH_BYTES_FREE: u64 = 256 << 20;
 /// Beyond that, it may have 1100 times its compressed size, as the pages of Parquet.
 const BATCH_EXPANSION_MAX: u64 = 1100;
 
-/// Checks all messages of a file. **Blocks**; it reads the heads of the messages, not their bodies.
+/// How the messages of a file are framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// With a footer.
+    File,
+    /// One after the other.
+    Stream,
+}
+
+/// Checks all messages of a file, and says how they are framed: a decoder of streams takes the magic
+/// of a file for a length of 1.3 GB. **Blocks**; it reads the heads of the messages, not their bodies.
 ///
 /// # Errors
 /// The text of what is wrong.
-pub(crate) fn check(path: &Path) -> Result<(), String> {
+pub(crate) fn check(path: &Path) -> Result<Framing, String> {
     let file = File::open(path).map_err(text)?;
     let bytes = file.metadata().map_err(text)?.len();
     let mut arrow = ArrowFile {
@@ -45,11 +55,11 @@ pub(crate) fn check(path: &Path) -> Result<(), String> {
     }
     arrow.read_at(0, &mut magic)?;
     match &magic {
-        MAGIC => arrow.check_file(),
+        MAGIC => arrow.check_file().map(|()| Framing::File),
         magic if magic.starts_with(MAGIC_FEATHER_1) => {
             Err("is Feather of version 1, which is not read: write it as version 2".into())
         }
-        _ => arrow.check_stream(),
+        _ => arrow.check_stream().map(|()| Framing::Stream),
     }
 }
 
@@ -258,7 +268,7 @@ mod tests {
         stream
     }
 
-    fn said(bytes: &[u8]) -> Result<(), String> {
+    fn said(bytes: &[u8]) -> Result<Framing, String> {
         let folder = std::env::temp_dir();
         let path = folder.join(format!("{}-{:p}.arrow", std::process::id(), bytes));
         std::fs::write(&path, bytes).map_err(text)?;
@@ -269,7 +279,7 @@ mod tests {
 
     #[test]
     fn what_would_be_misread_is_refused_by_name() {
-        assert_eq!(said(&schema(0)), Ok(()));
+        assert_eq!(said(&schema(0)), Ok(Framing::Stream));
         assert!(said(&schema(1)).is_err_and(|error| error.contains("big-endian")));
         assert!(said(b"FEA1 and more").is_err_and(|error| error.contains("Feather")));
         let cut = &schema(0)[..40];

@@ -12,7 +12,7 @@ use datafusion::parquet::basic::LogicalType;
 use datastreamer_table::uuid;
 
 use crate::{
-    arrow_file,
+    arrow_file::{self, Framing},
     error::EngineError,
     files::FileKind,
     footer,
@@ -66,12 +66,11 @@ fn parquet_columns(path: &Path) -> Result<Schema, String> {
 
 /// Reads the columns of an Arrow file, or of a stream in a file.
 fn arrow_columns(path: &Path) -> Result<Schema, String> {
-    arrow_file::check(path)?;
-    let open = || File::open(path).map_err(|error| error.to_string());
-    let of_file = FileReader::try_new(BufReader::new(open()?), None).map(|file| file.schema());
-    let schema = match of_file {
-        Ok(schema) => Ok(schema),
-        Err(_) => StreamReader::try_new(BufReader::new(open()?), None).map(|file| file.schema()),
+    let framing = arrow_file::check(path)?;
+    let file = BufReader::new(File::open(path).map_err(|error| error.to_string())?);
+    let schema = match framing {
+        Framing::File => FileReader::try_new(file, None).map(|file| file.schema()),
+        Framing::Stream => StreamReader::try_new(file, None).map(|file| file.schema()),
     };
     let schema = schema.map_err(|error| error.to_string())?;
     Ok(Schema::clone(&schema))

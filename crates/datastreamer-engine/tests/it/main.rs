@@ -6,6 +6,7 @@ mod damaged;
 mod evolving;
 mod known;
 mod listing;
+mod mutated_files;
 mod narrowing;
 mod queries;
 mod scans;
