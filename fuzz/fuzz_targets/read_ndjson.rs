@@ -1,0 +1,7 @@
+//! NDJSON, read by the engine and written as CSV.
+
+#![no_main]
+
+mod reading;
+
+libfuzzer_sys::fuzz_target!(|file: &[u8]| reading::to_csv(file, "ndjson"));
