@@ -27,13 +27,16 @@ const DAY_NANOSECONDS: i128 = 86_400_000_000_000;
 /// 1970-01-01 as a Julian day number, in which INT96 counts.
 const EPOCH_DAY: i128 = 2_440_588;
 
+/// The footer's entry, added after it was read, of the columns whose times no type holds.
+const NOT_HELD_KEY: &str = "datastreamer.not_held";
+
 /// How Arrow should read a file.
 #[derive(Debug)]
 pub(super) enum Choice {
     /// As the footer says.
     Stored,
-    /// With this schema in the footer.
-    Schema(KeyValue),
+    /// With these entries in the footer: a schema, and the columns that cannot be read.
+    Entries(Vec<KeyValue>),
     /// With these columns as their stored bytes: no type holds intervals of months and days.
     Bytes(BTreeSet<usize>),
 }
@@ -42,7 +45,7 @@ pub(super) enum Choice {
 /// intervals.
 ///
 /// # Errors
-/// The text of which column has times that no type holds.
+/// The text of which column is damaged.
 pub(super) fn choose(file: &File, footer: &ParquetMetaData) -> Result<Choice, String> {
     let of_file = footer.file_metadata();
     let columns = of_file.schema_descr();
@@ -51,18 +54,14 @@ pub(super) fn choose(file: &File, footer: &ParquetMetaData) -> Result<Choice, St
     let fields = stored.fields().iter().map(without_odd_dictionaries);
     let mut chosen =
         Schema::new_with_metadata(fields.collect::<Fields>(), stored.metadata().clone());
-    let mut times = Times::default();
+    let mut times = Vec::new();
     let mut bytes = BTreeSet::new();
     for leaf in 0..columns.num_columns() {
         let column = columns.column(leaf);
-        let wrong = |text: &str| format!("column {:?}: {text}", column.path().string());
         if column.physical_type() == Type::INT96 {
-            for_values::<Int96Type>(file, footer, leaf, |value| times.add(value))?;
-            if !times.are_nanoseconds && !times.are_microseconds {
-                return Err(wrong(
-                    "its INT96 times fit neither 64-bit nanoseconds nor microseconds",
-                ));
-            }
+            let mut of_column = Times::default();
+            for_values::<Int96Type>(file, footer, leaf, |value| of_column.add(value))?;
+            times.push((leaf, of_column));
         }
         if column.converted_type() == ConvertedType::INTERVAL {
             let mut intervals = Intervals::default();
@@ -92,18 +91,43 @@ pub(super) fn choose(file: &File, footer: &ParquetMetaData) -> Result<Choice, St
             }
         }
     }
-    if !times.are_nanoseconds {
+    let can_be = |(_, times): &&(usize, Times)| times.are_nanoseconds || times.are_microseconds;
+    let are_nanoseconds = times
+        .iter()
+        .filter(can_be)
+        .all(|(_, times)| times.are_nanoseconds);
+    if !are_nanoseconds {
         let coerced = Int96Coercer::new(columns, &chosen, &TimeUnit::Microsecond).coerce();
         chosen = coerced.unwrap_or(chosen);
     }
-    Ok(match chosen == stored {
+    let not_held = times.iter().filter(|(_, times)| match are_nanoseconds {
+        true => !times.are_nanoseconds,
+        false => !times.are_microseconds,
+    });
+    let not_held: Vec<_> = not_held.map(|(leaf, _)| leaf.to_string()).collect();
+    let mut entries = Vec::new();
+    if chosen != stored {
+        let schema = encode_arrow_schema(&chosen);
+        entries.push(KeyValue::new(ARROW_SCHEMA_META_KEY.to_owned(), schema));
+    }
+    if !not_held.is_empty() {
+        entries.push(KeyValue::new(NOT_HELD_KEY.to_owned(), not_held.join(",")));
+    }
+    Ok(match entries.is_empty() {
         _ if !bytes.is_empty() => Choice::Bytes(bytes),
         true => Choice::Stored,
-        false => Choice::Schema(KeyValue {
-            key: ARROW_SCHEMA_META_KEY.to_owned(),
-            value: Some(encode_arrow_schema(&chosen)),
-        }),
+        false => Choice::Entries(entries),
     })
+}
+
+/// Returns whether no type holds the times of a column: it fails if it is read, and the others do
+/// not.
+pub(super) fn is_not_held(footer: &ParquetMetaData, leaf: usize) -> bool {
+    let entries = footer.file_metadata().key_value_metadata();
+    let mut entries = entries.into_iter().flatten();
+    let entry = entries.find(|entry| entry.key == NOT_HELD_KEY);
+    let leaves = entry.and_then(|entry| entry.value.as_deref());
+    leaves.is_some_and(|leaves| leaves.split(',').any(|other| other.parse() == Ok(leaf)))
 }
 
 /// Calls `on` with each value of a column.

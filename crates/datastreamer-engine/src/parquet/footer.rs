@@ -86,7 +86,9 @@ pub(crate) fn read(path: &Path) -> Result<ParquetMetaData, String> {
         choice = arrow_types::choose(&file, &metadata)?;
     }
     Ok(match choice {
-        Choice::Schema(arrow_schema) => with_entry(&metadata, arrow_schema),
+        Choice::Entries(entries) => entries
+            .into_iter()
+            .fold(metadata, |metadata, entry| with_entry(&metadata, entry)),
         _ => metadata,
     })
 }

@@ -32,6 +32,7 @@ use tokio::task;
 use crate::{error::EngineError, guard::guarded, pinned::PinnedFile};
 
 use super::{
+    arrow_types::is_not_held,
     footer,
     pages::{self, Chunk},
 };
@@ -204,6 +205,12 @@ impl Chunks {
             column: of_group.column(column),
             rows: of_group.num_rows(),
         };
+        if is_not_held(&self.footer, column) {
+            let column = chunk.column.column_path().string();
+            return Err(format!(
+                "column {column:?}: its INT96 times fit neither 64-bit nanoseconds nor microseconds"
+            ));
+        }
         let is_complete = *range == (start..start + chunk.column.byte_range().1);
         pages::check(bytes, &chunk, is_complete).map_err(|text| {
             let column = chunk.column.column_path().string();

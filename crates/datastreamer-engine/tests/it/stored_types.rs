@@ -8,8 +8,6 @@ use arrow::{
     datatypes::{DataType, Field, IntervalUnit, Schema, TimeUnit},
     record_batch::RecordBatch,
 };
-use datastreamer_engine::TableFiles;
-use datastreamer_table::column_metadata::ColumnMetadata;
 use parquet::{
     arrow::{
         ARROW_SCHEMA_META_KEY, ArrowWriter, arrow_writer::ArrowWriterOptions, encode_arrow_schema,
@@ -21,7 +19,7 @@ use parquet::{
     schema::parser::parse_message_type,
 };
 
-use crate::support::{block_on, collect, engine, engine_of, scan, texts};
+use crate::support::{collect, engine_of, scan, texts};
 
 /// Writes one optional column, whose last value is null.
 fn write<T: ParquetType>(path: &Path, column: &str, values: &[T::T]) {
@@ -45,11 +43,10 @@ fn read(path: &Path) -> RecordBatch {
     collect(scan(&engine_of(path), &[]).unwrap())
 }
 
+/// The error of reading a table that can be opened.
 fn refusal(path: &Path) -> String {
-    let files = TableFiles::find(path).unwrap();
-    let engine = engine();
-    let registered = block_on(engine.register("stars", files, &ColumnMetadata::default()));
-    registered.unwrap_err().to_string()
+    let mut rows = scan(&engine_of(path), &[]).unwrap();
+    rows.find_map(Result::err).unwrap().to_string()
 }
 
 fn int96(day: u32, nanoseconds: u64) -> Int96 {
