@@ -416,6 +416,9 @@ fn config(partitions: usize, memory_bytes: usize) -> SessionConfig {
     options.sql_parser.enable_ident_normalization = false;
     // Sort-merge joins spill when their memory is used up; hash joins would fail.
     options.optimizer.prefer_hash_join = false;
+    // DataFusion skips pages by an index of a Parquet file that nothing compares with the pages: one
+    // that is wrong would lose rows.
+    options.execution.parquet.enable_page_index = false;
     // Errors need positions in the text.
     options.sql_parser.collect_spans = true;
     config

@@ -255,13 +255,13 @@ fn parse_filter(column: &Field, text: &str) -> Result<Expr, EngineError> {
     };
     let (operator, value) = condition.split_once('.').unwrap_or((condition, ""));
     let filter = match operator {
-        "is" => return Ok(negate_if(negated, parse_is(column, value)?)),
-        "in" => return parse_in(column, value, negated),
+        "is" => parse_is(column, value)?,
+        "in" => parse_in(column, value)?,
         "like" | "ilike" => parse_like(column, operator, value)?,
-        _ if names_nan(column, value) => return parse_nan(column, operator, negated),
+        _ if names_nan(column, value) => parse_nan(column, operator)?,
         _ => parse_comparison(column, operator, value)?,
     };
-    Ok(without_nan(column, negate_if(negated, filter)))
+    Ok(negate_if(negated, filter))
 }
 
 fn negate_if(negated: bool, filter: Expr) -> Expr {
@@ -291,10 +291,10 @@ fn names_nan(column: &Field, value: &str) -> bool {
     shown_type(column.data_type()).is_floating() && value.eq_ignore_ascii_case("nan")
 }
 
-fn parse_nan(column: &Field, operator: &str, negated: bool) -> Result<Expr, EngineError> {
+fn parse_nan(column: &Field, operator: &str) -> Result<Expr, EngineError> {
     match operator {
-        "eq" => Ok(negate_if(negated, is_nan(column))),
-        "neq" => Ok(negate_if(!negated, is_nan(column))),
+        "eq" => Ok(is_nan(column)),
+        "neq" => Ok(not(is_nan(column))),
         _ => Err(EngineError::bad("NaN has no order: use eq.NaN or neq.NaN")),
     }
 }
@@ -304,8 +304,8 @@ fn is_nan(column: &Field) -> Expr {
     cast(values_of(column), DataType::Utf8).eq(lit("NaN"))
 }
 
-/// Excludes NaN, which only its name finds: the result of another comparison would depend on the
-/// file's statistics, which do not count NaN.
+/// Excludes NaN, which is neither less than a number, nor equal, nor greater (IEEE 754, section
+/// 5.11). DataFusion would take it for the greatest number, or the least, by its sign.
 fn without_nan(column: &Field, filter: Expr) -> Expr {
     match shown_type(column.data_type()).is_floating() {
         true => filter
@@ -327,14 +327,14 @@ fn parse_comparison(column: &Field, operator: &str, value: &str) -> Result<Expr,
     let literal = Literal::parse(value, column)?;
     let high = literal.high.clone().unwrap_or_else(|| literal.low.clone());
     let values = values_of(column);
-    Ok(match operator {
+    let filter = match operator {
         "gt" => values.gt(lit(high)),
         "gte" => values.gt_eq(lit(literal.low)),
         "lt" => values.lt(lit(literal.low)),
         "lte" => values.lt_eq(lit(high)),
-        "neq" => not(is_one_of(column, vec![literal])),
         _ => is_one_of(column, vec![literal]),
-    })
+    };
+    Ok(negate_if(operator == "neq", without_nan(column, filter)))
 }
 
 /// Returns the rows that are shown as one of these values.
@@ -390,7 +390,7 @@ fn parse_is(column: &Field, value: &str) -> Result<Expr, EngineError> {
     }
 }
 
-fn parse_in(column: &Field, value: &str, negated: bool) -> Result<Expr, EngineError> {
+fn parse_in(column: &Field, value: &str) -> Result<Expr, EngineError> {
     let inner = value
         .strip_prefix('(')
         .and_then(|value| value.strip_suffix(')'))
@@ -408,14 +408,10 @@ fn parse_in(column: &Field, value: &str, negated: bool) -> Result<Expr, EngineEr
         .partition(|value| names_nan(column, value));
     let literals = values.iter().map(|value| Literal::parse(value, column));
     let literals = literals.collect::<Result<Vec<_>, _>>()?;
-    if literals.is_empty() && !nan.is_empty() {
-        return parse_nan(column, "eq", negated);
-    }
-    let is_one = negate_if(negated, is_one_of(column, literals));
-    let filter = without_nan(column, is_one);
-    Ok(match !nan.is_empty() && !negated {
-        true => filter.or(is_nan(column)),
-        false => filter,
+    let is_one = without_nan(column, is_one_of(column, literals));
+    Ok(match nan.is_empty() {
+        true => is_one,
+        false => is_one.or(is_nan(column)),
     })
 }
 

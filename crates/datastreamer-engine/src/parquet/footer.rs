@@ -11,6 +11,7 @@ use std::{
     path::Path,
 };
 
+use arrow::datatypes::{ArrowPrimitiveType, Float16Type};
 use datafusion::parquet::{
     basic::{ColumnOrder, ConvertedType, LogicalType, SortOrder, Type},
     data_type::{ByteArray, FixedLenByteArray, Int96},
@@ -28,6 +29,8 @@ use super::{
     pages::{self, Chunk},
     thrift::{FieldHead, Thrift},
 };
+
+type F16 = <Float16Type as ArrowPrimitiveType>::Native;
 
 /// The length of the footer, and the magic behind it.
 const TAIL_BYTES: u64 = 8;
@@ -406,6 +409,76 @@ fn are_comparable(
         && (is_signed || is_defined)
         && has_value(statistics.min_bytes_opt())
         && has_value(statistics.max_bytes_opt())
+        && are_ordered(statistics, column)
+}
+
+/// Returns whether the least value is not greater than the greatest, and neither is NaN, which some
+/// writers put there (`parquet.thrift`, `Statistics`: such a pair is to be ignored).
+fn are_ordered(statistics: &Statistics, column: &ColumnChunkMetaData) -> bool {
+    let is_unsigned = column.column_descr().sort_order() == SortOrder::UNSIGNED;
+    let is_ordered = match statistics {
+        Statistics::Boolean(of) => of.min_opt().zip(of.max_opt()).map(|(min, max)| min <= max),
+        Statistics::Int32(of) if is_unsigned => of
+            .min_opt()
+            .zip(of.max_opt())
+            .map(|(min, max)| min.cast_unsigned() <= max.cast_unsigned()),
+        Statistics::Int32(of) => of.min_opt().zip(of.max_opt()).map(|(min, max)| min <= max),
+        Statistics::Int64(of) if is_unsigned => of
+            .min_opt()
+            .zip(of.max_opt())
+            .map(|(min, max)| min.cast_unsigned() <= max.cast_unsigned()),
+        Statistics::Int64(of) => of.min_opt().zip(of.max_opt()).map(|(min, max)| min <= max),
+        Statistics::Float(of) => of.min_opt().zip(of.max_opt()).map(|(min, max)| min <= max),
+        Statistics::Double(of) => of.min_opt().zip(of.max_opt()).map(|(min, max)| min <= max),
+        Statistics::ByteArray(_) | Statistics::FixedLenByteArray(_) | Statistics::Int96(_) => {
+            statistics
+                .min_bytes_opt()
+                .zip(statistics.max_bytes_opt())
+                .map(|(min, max)| are_ordered_bytes(min, max, column))
+        }
+    };
+    // Of one without the other.
+    let is_nan = match statistics {
+        Statistics::Float(of) => of
+            .min_opt()
+            .or(of.max_opt())
+            .is_some_and(|one| one.is_nan()),
+        Statistics::Double(of) => of
+            .min_opt()
+            .or(of.max_opt())
+            .is_some_and(|one| one.is_nan()),
+        _ => false,
+    };
+    is_ordered.unwrap_or(true) && !is_nan
+}
+
+fn are_ordered_bytes(min: &[u8], max: &[u8], column: &ColumnChunkMetaData) -> bool {
+    let of = column.column_descr();
+    if matches!(of.logical_type_ref(), Some(LogicalType::Float16)) {
+        let half = |bytes: &[u8]| Some(F16::from_le_bytes(bytes.try_into().ok()?));
+        return half(min)
+            .zip(half(max))
+            .is_some_and(|(min, max)| min <= max);
+    }
+    match of.sort_order() {
+        // Decimals: two's complement, the highest byte first, each as long as its writer likes.
+        SortOrder::SIGNED => {
+            let sign = |bytes: &[u8]| bytes.first().is_some_and(|byte| *byte >= 0x80);
+            let extended = |bytes: &[u8]| {
+                let sign_byte = if sign(bytes) { 0xff } else { 0 };
+                let length = min.len().max(max.len());
+                let mut extended = vec![sign_byte; length - bytes.len()];
+                extended.extend_from_slice(bytes);
+                extended
+            };
+            match (sign(min), sign(max)) {
+                (true, false) => true,
+                (false, true) => false,
+                _ => extended(min) <= extended(max),
+            }
+        }
+        _ => min <= max,
+    }
 }
 
 fn nulls_alone(physical: Type, nulls: Option<u64>) -> Statistics {
@@ -436,4 +509,61 @@ fn has_index_outside(column: &ColumnChunkMetaData, end: u64) -> bool {
     is_outside(column.column_index_offset(), column.column_index_length())
         || is_outside(column.offset_index_offset(), column.offset_index_length())
         || is_outside(column.bloom_filter_offset(), column.bloom_filter_length())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use datafusion::parquet::schema::{parser::parse_message_type, types::SchemaDescriptor};
+
+    use super::*;
+
+    /// Whether the statistics of a column of this type are used.
+    fn are_used(column: &str, statistics: Statistics) -> bool {
+        let message = parse_message_type(&format!("message t {{ optional {column}; }}")).unwrap();
+        let schema = SchemaDescriptor::new(Arc::new(message));
+        let column = ColumnChunkMetaData::builder(schema.column(0));
+        let column = column.build().unwrap();
+        let order = ColumnOrder::TYPE_DEFINED_ORDER(column.column_descr().sort_order());
+        are_comparable(&statistics, &column, Some(order))
+    }
+
+    #[test]
+    fn statistics_with_nan_or_in_the_wrong_order_are_not_used() {
+        let single = |min, max| Statistics::float(min, max, None, Some(0), false);
+        assert!(are_used("FLOAT c", single(Some(1.0), Some(1.0))));
+        assert!(!are_used("FLOAT c", single(Some(f32::NAN), Some(f32::NAN))));
+        assert!(!are_used("FLOAT c", single(None, Some(f32::NAN))));
+        assert!(!are_used("FLOAT c", single(Some(-f32::NAN), Some(9.5))));
+        let double = |min, max| Statistics::double(Some(min), Some(max), None, Some(0), false);
+        assert!(are_used("DOUBLE c", double(-0.0, 0.0)));
+        assert!(!are_used("DOUBLE c", double(1.0, f64::NAN)));
+        assert!(!are_used("DOUBLE c", double(2.0, 1.0)));
+        let integer = |min, max| Statistics::int32(Some(min), Some(max), None, Some(0), false);
+        assert!(are_used("INT32 c", integer(-1, 1)));
+        assert!(!are_used("INT32 c", integer(1, -1)));
+        assert!(are_used("INT32 c (INTEGER(32,false))", integer(1, -1)));
+        assert!(!are_used("INT32 c (INTEGER(32,false))", integer(-1, 1)));
+        let long = |min, max| Statistics::int64(Some(min), Some(max), None, Some(0), false);
+        assert!(!are_used("INT64 c", long(20, 1)));
+        let text = |min: &str, max: &str| {
+            let (min, max) = (ByteArray::from(min), ByteArray::from(max));
+            Statistics::byte_array(Some(min), Some(max), None, Some(0), false)
+        };
+        assert!(are_used("BINARY c (STRING)", text("a", "\u{e9}")));
+        assert!(!are_used("BINARY c (STRING)", text("b", "a")));
+        let bytes = |min: &[u8], max: &[u8]| {
+            let value = |bytes: &[u8]| Some(ByteArray::from(bytes.to_vec()).into());
+            Statistics::fixed_len_byte_array(value(min), value(max), None, Some(0), false)
+        };
+        let decimal = "FIXED_LEN_BYTE_ARRAY(2) c (DECIMAL(4,1))";
+        assert!(are_used(decimal, bytes(&[0xff, 0xfe], &[0, 1])));
+        assert!(!are_used(decimal, bytes(&[0, 1], &[0xff, 0xfe])));
+        let half = "FIXED_LEN_BYTE_ARRAY(2) c (FLOAT16)";
+        let bits = |number: f32| F16::from_f32(number).to_le_bytes();
+        assert!(are_used(half, bytes(&bits(-2.0), &bits(1.0))));
+        assert!(!are_used(half, bytes(&bits(1.0), &bits(-2.0))));
+        assert!(!are_used(half, bytes(&bits(1.0), &bits(f32::NAN))));
+    }
 }
