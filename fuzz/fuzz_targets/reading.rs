@@ -63,9 +63,7 @@ fn rows(path: &std::path::Path) -> Option<Rows> {
     } = &*READER;
     let files = TableFiles::find(path).ok()?;
     let notes = ColumnMetadata::default();
-    runtime
-        .block_on(engine.register("t", files, &notes))
-        .ok()?;
+    runtime.block_on(engine.register("t", files, &notes)).ok()?;
     runtime
         .block_on(engine.scan("t", &Narrowing::default()))
         .ok()

@@ -14,7 +14,7 @@ use datastreamer_table::uuid;
 use crate::{
     arrow_file::{self, Framing},
     error::EngineError,
-    files::FileKind,
+    file_kind::FileKind,
     footer,
     inferred::{check_same_columns, infer, merge_inferred},
 };

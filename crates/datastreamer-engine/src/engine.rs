@@ -38,7 +38,8 @@ use tokio::task::AbortHandle;
 
 use crate::{
     error::EngineError,
-    files::{FileKind, TableFiles},
+    file_kind::FileKind,
+    files::TableFiles,
     fits::FitsTable,
     from_statistics::{FloatPruning, RowCounts},
     guard,
@@ -50,6 +51,7 @@ use crate::{
     store::Files,
     threads::EngineThreads,
     utc::ConvertInUtc,
+    zeros::OneZero,
 };
 
 /// 512 MiB for the sorts, joins and aggregations of all queries together, which a small server can
@@ -401,7 +403,9 @@ fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
         true => Arc::new(RowCounts::default()) as _,
         false => rule,
     });
-    rules.chain([Arc::new(FloatPruning) as _]).collect()
+    rules
+        .chain([Arc::new(FloatPruning) as _, Arc::new(OneZero) as _])
+        .collect()
 }
 
 fn config(partitions: usize, memory_bytes: usize) -> SessionConfig {
@@ -419,6 +423,12 @@ fn config(partitions: usize, memory_bytes: usize) -> SessionConfig {
     // DataFusion skips pages by an index of a Parquet file that nothing compares with the pages: one
     // that is wrong would lose rows.
     options.execution.parquet.enable_page_index = false;
+    // What a sort with a limit, an aggregate or a join has seen would skip row groups by statistics
+    // that say nothing of NaN, and do not tell 0.0 and -0.0 apart as sorts do.
+    options.optimizer.enable_dynamic_filter_pushdown = false;
+    options.optimizer.enable_topk_dynamic_filter_pushdown = false;
+    options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
+    options.optimizer.enable_join_dynamic_filter_pushdown = false;
     // Errors need positions in the text.
     options.sql_parser.collect_spans = true;
     config

@@ -6,28 +6,17 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
-    fs::File,
-    io::Read,
     path::{Component, Path, PathBuf},
-    sync::Arc,
 };
 
 use arrow::datatypes::{FieldRef, Schema};
-use datafusion::{
-    common::ScalarValue,
-    datasource::file_format::{
-        FileFormat, arrow::ArrowFormat, file_compression_type::FileCompressionType,
-        parquet::ParquetFormat,
-    },
-    error::DataFusionError,
-};
+use datafusion::common::ScalarValue;
 
 use crate::{
     error::EngineError,
+    file_kind::{FileKind, SUFFIXES},
     listing::{expand, folders_of_glob, walk},
     partitions::{self, Partition},
-    text::{Delimiter, Gzip, TextFormat},
 };
 
 /// The files of a table, listed anew for each scan.
@@ -46,28 +35,6 @@ enum Place {
     /// Over hive partitions only if it matches all of them.
     Glob(String),
 }
-
-/// The format of a file, and its compression.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum FileKind {
-    Parquet,
-    Csv(Compression),
-    Tsv(Compression),
-    Ndjson(Compression),
-    Arrow,
-    Fits,
-}
-
-/// How a text file is compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Compression {
-    None,
-    Gzip,
-    Zstd,
-}
-
-const SUFFIXES: &str = "parquet, csv, tsv, ndjson, jsonl, arrow, fits (csv, tsv and ndjson also \
-                        with .gz or .zst)";
 
 impl TableFiles {
     /// Finds the files of a path: a file, a directory, or a glob such as `data/*.parquet`. If a file
@@ -203,100 +170,6 @@ impl TableFiles {
     }
 }
 
-impl FileKind {
-    /// Returns the kind of a file by its suffix; `None` if no reader knows it.
-    fn of(path: &Path) -> Option<Self> {
-        // A suffix is ASCII, whatever the bytes before it are.
-        let name = path.file_name()?.to_string_lossy();
-        let (stem, compression) = match name.rsplit_once('.') {
-            Some((stem, suffix)) if suffix.eq_ignore_ascii_case("gz") => (stem, Compression::Gzip),
-            Some((stem, suffix)) if suffix.eq_ignore_ascii_case("zst") => (stem, Compression::Zstd),
-            _ => (&*name, Compression::None),
-        };
-        let (_, suffix) = stem.rsplit_once('.')?;
-        let kind = match suffix.to_ascii_lowercase().as_str() {
-            "parquet" | "parq" | "pq" => Self::Parquet,
-            "csv" => Self::Csv(compression),
-            "tsv" | "tab" => Self::Tsv(compression),
-            "ndjson" | "jsonl" => Self::Ndjson(compression),
-            "arrow" | "arrows" | "feather" | "ipc" => Self::Arrow,
-            "fits" | "fit" | "fts" => Self::Fits,
-            _ => return None,
-        };
-        let may_be = compression == Compression::None || !kind.is_binary();
-        may_be.then_some(kind)
-    }
-
-    /// Returns whether the columns are in the file's header.
-    pub(crate) fn is_binary(self) -> bool {
-        matches!(self, Self::Parquet | Self::Arrow | Self::Fits)
-    }
-
-    /// Returns the delimiter of CSV and TSV.
-    pub(crate) fn delimiter(self) -> Option<Delimiter> {
-        match self {
-            Self::Csv(_) => Some(Delimiter::Comma),
-            Self::Tsv(_) => Some(Delimiter::Tab),
-            _ => None,
-        }
-    }
-
-    /// Returns a reader of the uncompressed bytes of a file.
-    pub(crate) fn decompress(self, file: File) -> Result<Box<dyn Read + Send>, DataFusionError> {
-        match self {
-            Self::Csv(compression) | Self::Tsv(compression) | Self::Ndjson(compression) => {
-                match compression {
-                    Compression::Gzip => Ok(Box::new(Gzip::new(file))),
-                    compression => compression.datafusion().convert_read(file),
-                }
-            }
-            _ => Ok(Box::new(file)),
-        }
-    }
-
-    /// Returns the format that DataFusion reads such files with.
-    pub(crate) fn format(self) -> Arc<dyn FileFormat> {
-        match self {
-            // FITS has its own table provider, which does not ask for a format.
-            // Columns keep the types of the file.
-            Self::Parquet | Self::Fits => {
-                Arc::new(ParquetFormat::default().with_force_view_types(false))
-            }
-            Self::Csv(_) | Self::Tsv(_) | Self::Ndjson(_) => Arc::new(TextFormat(self)),
-            Self::Arrow => Arc::new(ArrowFormat),
-        }
-    }
-}
-
-impl fmt::Display for FileKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, compression) = match self {
-            Self::Parquet => ("Parquet", Compression::None),
-            Self::Csv(compression) => ("CSV", *compression),
-            Self::Tsv(compression) => ("TSV", *compression),
-            Self::Ndjson(compression) => ("NDJSON", *compression),
-            Self::Arrow => ("Arrow", Compression::None),
-            Self::Fits => ("FITS", Compression::None),
-        };
-        let compression = match compression {
-            Compression::None => "",
-            Compression::Gzip => " (gzip)",
-            Compression::Zstd => " (zstd)",
-        };
-        write!(f, "{name}{compression}")
-    }
-}
-
-impl Compression {
-    fn datafusion(self) -> FileCompressionType {
-        match self {
-            Self::None => FileCompressionType::UNCOMPRESSED,
-            Self::Gzip => FileCompressionType::GZIP,
-            Self::Zstd => FileCompressionType::ZSTD,
-        }
-    }
-}
-
 /// Makes a path absolute, and resolves it up to its last `..`. Links after that stay links, so that
 /// changing them changes the table.
 fn absolute(path: &Path) -> Result<PathBuf, EngineError> {
@@ -335,27 +208,6 @@ fn of_one_kind(mut files: Vec<PathBuf>) -> Result<(FileKind, Vec<PathBuf>), Stri
                 name(one),
                 name(other)
             ))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_name_of_a_file_decides_its_kind() {
-        let kind = |name: &str| FileKind::of(Path::new(name));
-        assert_eq!(kind("a.b.parquet"), Some(FileKind::Parquet));
-        assert_eq!(kind("a.jsonl"), Some(FileKind::Ndjson(Compression::None)));
-        for name in ["a.csv.gz", "a.CSV.gz", "A.CSV.GZ"] {
-            assert_eq!(kind(name), Some(FileKind::Csv(Compression::Gzip)), "{name}");
-        }
-        for name in ["a.tsv.zst", "A.TSV.ZST"] {
-            assert_eq!(kind(name), Some(FileKind::Tsv(Compression::Zstd)), "{name}");
-        }
-        for name in ["a.txt", "parquet", "a.parquet.gz", "a.fits.gz", "a.gz"] {
-            assert_eq!(kind(name), None, "{name}");
         }
     }
 }

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 
 use crate::{
     error::EngineError,
-    files::FileKind,
+    file_kind::FileKind,
     text::{self, LARGE_INTEGER, Notes},
 };
 
@@ -33,7 +33,7 @@ pub(crate) fn merge_inferred(
     other: &Schema,
     kind: FileKind,
 ) -> Result<Schema, String> {
-    if kind.delimiter().is_some() {
+    if matches!(kind, FileKind::Csv(_) | FileKind::Tsv(_)) {
         check_same_columns(&one, other)?;
     }
     Ok(Schema::new(merge_fields(one.fields(), other.fields())))
@@ -194,7 +194,7 @@ mod tests {
     fn columns_of_csv_are_matched_by_position() {
         let table = schema(&[("a", DataType::Int64), ("b", DataType::Utf8)]);
         let swapped = schema(&[("b", DataType::Utf8), ("a", DataType::Int64)]);
-        let plain = crate::files::Compression::None;
+        let plain = crate::file_kind::Compression::None;
         let refused = merge_inferred(table.clone(), &swapped, FileKind::Csv(plain));
         assert_eq!(
             refused,

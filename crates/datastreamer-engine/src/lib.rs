@@ -22,10 +22,12 @@
 //! ```
 //!
 //! # The path of a batch
-//! `engine.rs` makes a plan. `narrow.rs` makes the logical plan of a URL's parameters, whose
-//! values `literal.rs` parses, `sql.rs` that of a text. `provider.rs` or `fits.rs` plans the scan of a table; `files.rs` lists the files,
-//! `columns.rs` and `inferred.rs` read their columns, `text.rs` reads CSV, TSV and NDJSON, `file_cache.rs` keeps what was read, `pinned.rs`
-//! detects changed files. `from_statistics.rs` keeps plans from taking values from statistics. `known.rs` computes what is known about rows before they are read.
+//! `engine.rs` makes a plan. `narrow.rs` makes the logical plan of a URL's parameters, whose values
+//! `literal.rs` parses, `sql.rs` that of a text. `provider.rs` or `fits.rs` plans the scan of a table;
+//! `files.rs` lists the files, `file_kind.rs` names their kinds, `columns.rs` and `inferred.rs` read
+//! their columns, `parquet.rs`, `arrow_file.rs` and `text.rs` read what is in them, `file_cache.rs`
+//! keeps what was read, `pinned.rs` detects changed files. `from_statistics.rs` keeps plans from
+//! taking values from statistics, `zeros.rs` orders zeros, `known.rs` computes what is known about rows before they are read.
 //! `rows.rs` runs the plan for the caller, and `cancellation.rs` stops it.
 
 mod arrow_file;
@@ -34,6 +36,7 @@ mod columns;
 mod engine;
 mod error;
 mod file_cache;
+mod file_kind;
 mod files;
 mod fits;
 mod footer;
@@ -56,6 +59,7 @@ mod text;
 mod threads;
 mod type_names;
 mod utc;
+mod zeros;
 
 pub use engine::{
     DEFAULT_MEMORY_BYTES, DEFAULT_SPILL_BYTES, DEFAULT_TIME_LIMIT, Engine, EngineOptions, TableInfo,

@@ -16,7 +16,7 @@ use datafusion::{
 
 use datastreamer_table::column_metadata::column_names;
 
-use crate::{error::EngineError, literal::Literal, type_names::type_name};
+use crate::{error::EngineError, literal::Literal, type_names::type_name, zeros::sort_key};
 
 /// The operators of `COLUMN=op.value`; each may have `not.` before it.
 pub const OPERATORS: [&str; 10] = [
@@ -240,10 +240,10 @@ fn parse_order(text: &str, schema: &Schema) -> Result<Vec<SortExpr>, EngineError
                 }
                 column = before;
             }
-            field_of(column, schema)?;
+            let key = sort_key(column_of(column), field_of(column, schema)?.data_type());
             // PostgreSQL's default: nulls are larger than everything.
             let nulls_first = nulls_first.unwrap_or(!ascending);
-            Ok(column_of(column).sort(ascending, nulls_first))
+            Ok(key.sort(ascending, nulls_first))
         })
         .collect()
 }

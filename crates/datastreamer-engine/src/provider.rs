@@ -20,7 +20,7 @@ use datafusion::{
         project_schema,
     },
     datasource::{
-        file_format::FileFormat,
+        file_format::{FileFormat, arrow::ArrowFormat, parquet::ParquetFormat},
         listing::{PartitionedFile, helpers::expr_applicable_for_cols},
         physical_plan::{FileGroup, FileScanConfigBuilder},
         table_schema::TableSchema,
@@ -40,12 +40,14 @@ use crate::{
     columns::{check_fit, columns_of_file, merge},
     error::EngineError,
     file_cache::FileCache,
-    files::{FileKind, TableFiles},
+    file_kind::FileKind,
+    files::TableFiles,
     footer,
     guard::guarded,
     inferred::without_notes,
     parquet::{self, scan::Footers},
     pinned::{FileState, PinnedFile},
+    text::TextFormat,
 };
 
 /// Files of one kind, as one table.
@@ -96,7 +98,7 @@ impl FileTable {
         let columns = notes.overlay(&columns);
         let partitions = files.partition_fields();
         Ok(Self {
-            format: kind.format(),
+            format: format_of(kind),
             files,
             fingerprint: Arc::new(SchemaFingerprint::from_schema(&columns)),
             schema: TableSchema::builder(columns)
@@ -210,6 +212,19 @@ impl FileTable {
         let mut file = file.with_statistics(known.statistics);
         count_null_partitions(&mut file);
         Ok(file)
+    }
+}
+
+/// Returns the format that DataFusion reads such files with.
+fn format_of(kind: FileKind) -> Arc<dyn FileFormat> {
+    match kind {
+        // FITS has its own table provider, which does not ask for a format.
+        // Columns keep the types of the file.
+        FileKind::Parquet | FileKind::Fits => {
+            Arc::new(ParquetFormat::default().with_force_view_types(false))
+        }
+        FileKind::Csv(_) | FileKind::Tsv(_) | FileKind::Ndjson(_) => Arc::new(TextFormat(kind)),
+        FileKind::Arrow => Arc::new(ArrowFormat),
     }
 }
 

@@ -16,7 +16,13 @@ mod ndjson;
 mod seen;
 mod values;
 
-use std::{fs::File, io, iter, path::Path, sync::Arc};
+use std::{
+    fs::File,
+    io::{self, Read},
+    iter,
+    path::Path,
+    sync::Arc,
+};
 
 use arrow::{
     datatypes::{Schema, SchemaRef},
@@ -40,13 +46,18 @@ use datafusion::{
 };
 use futures_util::{StreamExt, stream};
 
-use self::{csv::CsvReader, input::Input, ndjson::NdjsonReader};
-pub(crate) use self::{
+pub(crate) use self::seen::{LARGE_INTEGER, Notes};
+use self::{
+    csv::CsvReader,
     fields::Delimiter,
-    input::Gzip,
-    seen::{LARGE_INTEGER, Notes},
+    input::{Gzip, Input},
+    ndjson::NdjsonReader,
 };
-use crate::{error::EngineError, files::FileKind, pinned::PinnedFile};
+use crate::{
+    error::EngineError,
+    file_kind::{Compression, FileKind},
+    pinned::PinnedFile,
+};
 
 /// Infers the columns of a file from all its rows. **Blocks** for as long as it takes to read them.
 ///
@@ -54,17 +65,37 @@ use crate::{error::EngineError, files::FileKind, pinned::PinnedFile};
 /// The file cannot be read or split into rows.
 pub(crate) fn infer(path: &Path, kind: FileKind) -> io::Result<Schema> {
     let input = input(path, kind)?;
-    match kind.delimiter() {
+    match delimiter(kind) {
         Some(delimiter) => csv::infer(input, delimiter),
         None => ndjson::infer(input),
     }
 }
 
 fn input(path: &Path, kind: FileKind) -> io::Result<Input> {
-    Input::new(
-        kind.decompress(File::open(path)?)
-            .map_err(io::Error::other)?,
-    )
+    Input::new(decompressed(File::open(path)?, kind)?)
+}
+
+fn delimiter(kind: FileKind) -> Option<Delimiter> {
+    match kind {
+        FileKind::Csv(_) => Some(Delimiter::Comma),
+        FileKind::Tsv(_) => Some(Delimiter::Tab),
+        _ => None,
+    }
+}
+
+fn decompressed(file: File, kind: FileKind) -> io::Result<Box<dyn Read + Send>> {
+    match kind {
+        FileKind::Csv(compression) | FileKind::Tsv(compression) | FileKind::Ndjson(compression) => {
+            match compression {
+                Compression::None => Ok(Box::new(file)),
+                Compression::Gzip => Ok(Box::new(Gzip::new(file))),
+                Compression::Zstd => FileCompressionType::ZSTD
+                    .convert_read(file)
+                    .map_err(io::Error::other),
+            }
+        }
+        _ => Ok(Box::new(file)),
+    }
 }
 
 /// How DataFusion reads text files of one kind.
@@ -255,7 +286,7 @@ impl Reader {
         batch_rows: usize,
     ) -> io::Result<Self> {
         let input = input(path, kind)?;
-        Ok(match kind.delimiter() {
+        Ok(match delimiter(kind) {
             Some(delimiter) => Self::Csv(CsvReader::new(input, delimiter, columns, batch_rows)?),
             None => Self::Ndjson(NdjsonReader::new(input, columns.0, batch_rows)),
         })

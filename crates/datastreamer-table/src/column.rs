@@ -24,7 +24,7 @@ use arrow::{
     record_batch::RecordBatch,
 };
 
-use super::{TableError, text, times::zone_mark};
+use super::{TableError, text};
 
 /// The type that a column's cells have once it is cast; `None`: as it is.
 fn cast_type(data_type: &DataType) -> Option<DataType> {
@@ -149,6 +149,15 @@ pub(super) fn typed_columns<'a, 't>(
         same.then(|| Column::of(array)).flatten()
     });
     columns.collect::<Option<_>>().ok_or_else(other)
+}
+
+/// What formats that can name a zone write behind each value of a column: `Z` behind timestamps of a
+/// column with a zone, whichever it is, as all are written in UTC; nothing behind other values.
+pub(super) fn zone_mark(data_type: &DataType) -> &'static [u8] {
+    match data_type {
+        DataType::Timestamp(_, Some(_)) => b"Z",
+        _ => b"",
+    }
 }
 
 /// A column of a batch.

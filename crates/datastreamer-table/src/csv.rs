@@ -19,12 +19,11 @@ use arrow::{
 use super::{
     TableEnd, TableError, TableWriter,
     buffer::RowBuffer,
-    column::{Cells, Column, cell_types},
+    column::{Cells, Column, cell_types, zone_mark},
     gather::{Frames, Gather},
     scalar,
     text::{self, Specials},
     text_format::TextFormat,
-    times::zone_mark,
 };
 
 /// At the beginning of a file readers take it for no part of the text.

@@ -14,12 +14,12 @@ use arrow::{
 use super::{
     TableEnd, TableError, TableWriter,
     buffer::RowBuffer,
-    column::{self, Cells, Column},
+    column::{self, Cells, Column, zone_mark},
     gather::{Frames, Gather},
     scalar,
     text::{self, Specials},
     text_format::TextFormat,
-    times::{self, zone_mark},
+    times,
 };
 
 /// JSON has no number that is none. What is infinite is refused before it could be written.

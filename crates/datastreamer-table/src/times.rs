@@ -1,6 +1,6 @@
 //! Times as text: ISO 8601 in UTC without a zone (DALI 1.2, 3.3.3), with as many digits as their unit
 //! has, so that all texts of a column have the same length. Formats that can name a zone write
-//! [`zone_mark`] behind it.
+//! [`zone_mark`](super::column::zone_mark) behind it.
 
 use arrow::datatypes::{DataType, TimeUnit};
 
@@ -78,15 +78,6 @@ fn fraction_bytes(unit: TimeUnit) -> usize {
         TimeUnit::Millisecond => ".123".len(),
         TimeUnit::Microsecond => ".123456".len(),
         TimeUnit::Nanosecond => ".123456789".len(),
-    }
-}
-
-/// What formats that can name a zone write behind each value of a column: `Z` behind timestamps of a
-/// column with a zone, whichever it is, as all are written in UTC; nothing behind other values.
-pub(super) fn zone_mark(data_type: &DataType) -> &'static [u8] {
-    match data_type {
-        DataType::Timestamp(_, Some(_)) => b"Z",
-        _ => b"",
     }
 }
 

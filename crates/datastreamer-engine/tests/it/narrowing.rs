@@ -12,14 +12,14 @@ use arrow::{
     datatypes::Int32Type,
     record_batch::RecordBatch,
 };
-use datastreamer_engine::{Engine, EngineErrorKind};
+use datastreamer_engine::{Engine, EngineErrorKind, Query};
 use datastreamer_table::uuid;
 use parquet::{
     arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
     schema::{parser::parse_message_type, types::SchemaDescriptor},
 };
 
-use crate::support::{collect, engine_of, ids, scan, stars, texts, write_parquet};
+use crate::support::{block_on, collect, engine_of, ids, scan, stars, texts, write_parquet};
 
 /// What a narrowing gives of ids 0 to 99, or its error.
 fn narrowed(parameters: &[(&str, &str)]) -> Result<Vec<i64>, String> {
@@ -453,6 +453,35 @@ fn a_limit_may_be_any_number() {
     }
     assert!(narrowed(&[("select", &vec!["*"; 1000].join(","))]).is_err());
     assert!(narrowed(&[("select", ":id")]).is_err());
+}
+
+#[test]
+fn pages_of_an_order_have_both_zeros_of_all_row_groups() {
+    const ROWS: i64 = 4000;
+    const PAGE: usize = 700;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("t.parquet");
+    let zero = |id: i64| if id % 2 == 0 { 0.0 } else { -0.0 };
+    let columns: [(&str, ArrayRef); 2] = [
+        ("id", Arc::new((0..ROWS).collect::<Int64Array>())),
+        ("f", Arc::new((0..ROWS).map(zero).collect::<Float64Array>())),
+    ];
+    write_parquet(&file, &RecordBatch::try_from_iter(columns).unwrap());
+    let engine = engine_of(&file);
+    for order in ["f", "f.desc", "f,id"] {
+        let mut found = Vec::new();
+        for offset in (0..ROWS as usize).step_by(PAGE) {
+            let (from, most) = (offset.to_string(), PAGE.to_string());
+            let page = [("order", order), ("offset", &from), ("limit", &most)];
+            let page = ids(&collect(scan(&engine, &page).unwrap()));
+            found.extend(page.into_iter().take(PAGE));
+        }
+        found.sort_unstable();
+        assert!(found.into_iter().eq(0..ROWS), "{order}");
+    }
+    let query = Query::new("SELECT id FROM stars ORDER BY f, id LIMIT 2500");
+    let found = ids(&collect(block_on(engine.query(&query, None)).unwrap()));
+    assert!(found.into_iter().eq(0..2500));
 }
 
 #[test]

@@ -1,0 +1,96 @@
+//! The kinds of files that there are readers for, by the suffixes of their names.
+
+use std::{fmt, path::Path};
+
+/// The format of a file, and its compression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum FileKind {
+    Parquet,
+    Csv(Compression),
+    Tsv(Compression),
+    Ndjson(Compression),
+    Arrow,
+    Fits,
+}
+
+/// How a text file is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Compression {
+    None,
+    Gzip,
+    Zstd,
+}
+
+/// The suffixes, for messages.
+pub(crate) const SUFFIXES: &str = "parquet, csv, tsv, ndjson, jsonl, arrow, fits (csv, tsv and ndjson also \
+                               with .gz or .zst)";
+
+impl FileKind {
+    /// Returns the kind of a file by its suffix; `None` if no reader knows it.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        // A suffix is ASCII, whatever the bytes before it are.
+        let name = path.file_name()?.to_string_lossy();
+        let (stem, compression) = match name.rsplit_once('.') {
+            Some((stem, suffix)) if suffix.eq_ignore_ascii_case("gz") => (stem, Compression::Gzip),
+            Some((stem, suffix)) if suffix.eq_ignore_ascii_case("zst") => (stem, Compression::Zstd),
+            _ => (&*name, Compression::None),
+        };
+        let (_, suffix) = stem.rsplit_once('.')?;
+        let kind = match suffix.to_ascii_lowercase().as_str() {
+            "parquet" | "parq" | "pq" => Self::Parquet,
+            "csv" => Self::Csv(compression),
+            "tsv" | "tab" => Self::Tsv(compression),
+            "ndjson" | "jsonl" => Self::Ndjson(compression),
+            "arrow" | "arrows" | "feather" | "ipc" => Self::Arrow,
+            "fits" | "fit" | "fts" => Self::Fits,
+            _ => return None,
+        };
+        let may_be = compression == Compression::None || !kind.is_binary();
+        may_be.then_some(kind)
+    }
+
+    /// Returns whether the columns are in the file's header.
+    pub(crate) fn is_binary(self) -> bool {
+        matches!(self, Self::Parquet | Self::Arrow | Self::Fits)
+    }
+}
+
+impl fmt::Display for FileKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, compression) = match self {
+            Self::Parquet => ("Parquet", Compression::None),
+            Self::Csv(compression) => ("CSV", *compression),
+            Self::Tsv(compression) => ("TSV", *compression),
+            Self::Ndjson(compression) => ("NDJSON", *compression),
+            Self::Arrow => ("Arrow", Compression::None),
+            Self::Fits => ("FITS", Compression::None),
+        };
+        let compression = match compression {
+            Compression::None => "",
+            Compression::Gzip => " (gzip)",
+            Compression::Zstd => " (zstd)",
+        };
+        write!(f, "{name}{compression}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_file_decides_its_kind() {
+        let kind = |name: &str| FileKind::of(Path::new(name));
+        assert_eq!(kind("a.b.parquet"), Some(FileKind::Parquet));
+        assert_eq!(kind("a.jsonl"), Some(FileKind::Ndjson(Compression::None)));
+        for name in ["a.csv.gz", "a.CSV.gz", "A.CSV.GZ"] {
+            assert_eq!(kind(name), Some(FileKind::Csv(Compression::Gzip)), "{name}");
+        }
+        for name in ["a.tsv.zst", "A.TSV.ZST"] {
+            assert_eq!(kind(name), Some(FileKind::Tsv(Compression::Zstd)), "{name}");
+        }
+        for name in ["a.txt", "parquet", "a.parquet.gz", "a.fits.gz", "a.gz"] {
+            assert_eq!(kind(name), None, "{name}");
+        }
+    }
+}
