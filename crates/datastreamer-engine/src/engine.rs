@@ -41,7 +41,7 @@ use crate::{
     file_kind::FileKind,
     files::TableFiles,
     fits::FitsTable,
-    from_statistics::{FloatPruning, RowCounts},
+    from_statistics::{FLOAT_PRUNING, RowCounts},
     guard,
     known::Known,
     narrow::Narrowing,
@@ -51,7 +51,7 @@ use crate::{
     store::Files,
     threads::EngineThreads,
     utc::ConvertInUtc,
-    zeros::OneZero,
+    zeros::ONE_ZERO,
 };
 
 /// 512 MiB for the sorts, joins and aggregations of all queries together, which a small server can
@@ -404,7 +404,7 @@ fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
         false => rule,
     });
     rules
-        .chain([Arc::new(FloatPruning) as _, Arc::new(OneZero) as _])
+        .chain([Arc::new(FLOAT_PRUNING) as _, Arc::new(ONE_ZERO) as _])
         .collect()
 }
 

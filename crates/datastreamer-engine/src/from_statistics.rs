@@ -10,11 +10,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema};
 use datafusion::{
-    common::{
-        Result, ScalarValue,
-        config::ConfigOptions,
-        tree_node::{Transformed, TreeNode},
-    },
+    common::{Result, ScalarValue, config::ConfigOptions},
     datasource::{
         physical_plan::{FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource},
         source::DataSourceExec,
@@ -31,7 +27,7 @@ use datafusion::{
     },
 };
 
-use crate::plan_files::nodes;
+use crate::{node_rule::NodeRule, plan_files::nodes};
 
 /// Answers `count(*)` from the numbers of rows. Aggregates of columns are computed from the values:
 /// what a file says of them may be wrong, and leaves out NaN.
@@ -66,32 +62,10 @@ impl PhysicalOptimizerRule for RowCounts {
 
 /// Takes the conditions that statistics cannot decide from the scans of a plan. It runs after all
 /// other rules, which push conditions into scans.
-#[derive(Debug)]
-pub(crate) struct FloatPruning;
-
-impl PhysicalOptimizerRule for FloatPruning {
-    fn optimize(
-        &self,
-        plan: Arc<dyn ExecutionPlan>,
-        _config: &ConfigOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let change = |plan: Arc<dyn ExecutionPlan>| {
-            Ok(match without_undecided(plan.as_ref()) {
-                Some(scan) => Transformed::yes(scan),
-                None => Transformed::no(plan),
-            })
-        };
-        Ok(plan.transform_up(change)?.data)
-    }
-
-    fn name(&self) -> &'static str {
-        "float_pruning"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
-}
+pub(crate) const FLOAT_PRUNING: NodeRule = NodeRule {
+    name: "float_pruning",
+    change: |plan| Ok(without_undecided(plan)),
+};
 
 /// Returns a scan of Parquet with fewer conditions; `None` if nothing changes.
 fn without_undecided(plan: &dyn ExecutionPlan) -> Option<Arc<dyn ExecutionPlan>> {

@@ -47,6 +47,7 @@ mod known;
 mod listing;
 mod literal;
 mod narrow;
+mod node_rule;
 mod parquet;
 mod partitions;
 mod pinned;

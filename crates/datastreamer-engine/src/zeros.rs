@@ -6,19 +6,16 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema};
 use datafusion::{
-    common::{
-        Result, ScalarValue,
-        config::ConfigOptions,
-        tree_node::{Transformed, TreeNode},
-    },
+    common::{Result, ScalarValue},
     logical_expr::{Expr, Operator, lit},
     physical_expr::{
         LexOrdering, PhysicalExpr, PhysicalSortExpr,
         expressions::{BinaryExpr, Literal},
     },
-    physical_optimizer::PhysicalOptimizerRule,
     physical_plan::{ExecutionPlan, sorts::sort::SortExec},
 };
+
+use crate::node_rule::NodeRule;
 
 /// Returns the key by which a column of a type is sorted.
 pub(crate) fn sort_key(column: Expr, data_type: &DataType) -> Expr {
@@ -36,32 +33,10 @@ fn zero(data_type: &DataType) -> Option<ScalarValue> {
 }
 
 /// Makes the zeros one in sorts with a limit, those of SQL included.
-#[derive(Debug)]
-pub(crate) struct OneZero;
-
-impl PhysicalOptimizerRule for OneZero {
-    fn optimize(
-        &self,
-        plan: Arc<dyn ExecutionPlan>,
-        _config: &ConfigOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let change = |plan: Arc<dyn ExecutionPlan>| {
-            Ok(match with_one_zero(plan.as_ref())? {
-                Some(sort) => Transformed::yes(sort),
-                None => Transformed::no(plan),
-            })
-        };
-        Ok(plan.transform_up(change)?.data)
-    }
-
-    fn name(&self) -> &'static str {
-        "one_zero"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
-}
+pub(crate) const ONE_ZERO: NodeRule = NodeRule {
+    name: "one_zero",
+    change: with_one_zero,
+};
 
 /// Returns a sort with other keys; `None` if the plan is none, or its keys may stay.
 fn with_one_zero(plan: &dyn ExecutionPlan) -> Result<Option<Arc<dyn ExecutionPlan>>> {
