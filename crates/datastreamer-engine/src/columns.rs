@@ -8,15 +8,15 @@ use arrow::{
     ipc::reader::{FileReader, StreamReader},
 };
 
-use datafusion::parquet::basic::LogicalType;
+use datafusion::parquet::{arrow::arrow_reader::ArrowReaderMetadata, basic::LogicalType};
 use datastreamer_table::uuid;
 
 use crate::{
     arrow_file::{self, Framing},
     error::EngineError,
     file_kind::FileKind,
-    footer,
     inferred::{check_same_columns, infer, merge_inferred},
+    parquet::footer,
 };
 
 /// Reads the columns of a file: from its header, or from all its rows where it is a text file.
@@ -50,7 +50,9 @@ pub(crate) fn columns_of_file(path: &Path, kind: FileKind) -> Result<Schema, Eng
 /// Reads the columns of a Parquet file without their metadata, which may differ between the files
 /// of a table. UUIDs alone are marked, by Parquet's type or Arrow's.
 fn parquet_columns(path: &Path) -> Result<Schema, String> {
-    let read = footer::read(path)?;
+    let footer = Arc::new(footer::read(path)?);
+    let read = ArrowReaderMetadata::try_new(footer, Default::default());
+    let read = read.map_err(|error| error.to_string())?;
     let stored = read.parquet_schema().root_schema().get_fields();
     let fields = read.schema().fields().iter().zip(stored);
     let fields = fields.map(|(field, stored)| {

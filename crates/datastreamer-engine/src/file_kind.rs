@@ -22,8 +22,8 @@ pub(crate) enum Compression {
 }
 
 /// The suffixes, for messages.
-pub(crate) const SUFFIXES: &str = "parquet, csv, tsv, ndjson, jsonl, arrow, fits (csv, tsv and ndjson also \
-                               with .gz or .zst)";
+pub(crate) const SUFFIXES: &str = "parquet, csv, tsv, ndjson, jsonl, arrow, fits (csv, tsv and \
+                                   ndjson also with .gz or .zst)";
 
 impl FileKind {
     /// Returns the kind of a file by its suffix; `None` if no reader knows it.

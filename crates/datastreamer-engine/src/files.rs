@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     path::{Component, Path, PathBuf},
 };
 
@@ -44,7 +45,7 @@ impl TableFiles {
     /// There is no such file; no reader knows the suffix; there are files of several kinds, or more
     /// than 100,000.
     pub fn find(path: &Path) -> Result<Self, EngineError> {
-        let refuse = |text: String| EngineError::data(format!("{}: {text}", path.display()));
+        let refuse = |text: String| EngineError::of_file(path, text);
         if path.is_file() {
             let kind = FileKind::of(path)
                 .ok_or_else(|| refuse(format!("has an unknown suffix; known are {SUFFIXES}")))?;
@@ -122,10 +123,10 @@ impl TableFiles {
     pub(crate) fn list(&self) -> Result<Vec<PathBuf>, EngineError> {
         let (place, found) = match &self.place {
             Place::File(path) => return Ok(vec![path.clone()]),
-            Place::Directory(root) => (root.display().to_string(), walk(root)?),
-            Place::Glob(pattern) => (pattern.clone(), expand(pattern)?),
+            Place::Directory(root) => (root.as_path(), walk(root)?),
+            Place::Glob(pattern) => (Path::new(pattern), expand(pattern)?),
         };
-        let refuse = |text: String| EngineError::data(format!("{place}: {text}"));
+        let refuse = |text: String| EngineError::of_file(place, text);
         let (kind, mut files) = match found.is_empty() {
             true => return Err(refuse("there are no files".into())),
             false => of_one_kind(found).map_err(refuse)?,
@@ -173,7 +174,7 @@ impl TableFiles {
 /// Makes a path absolute, and resolves it up to its last `..`. Links after that stay links, so that
 /// changing them changes the table.
 fn absolute(path: &Path) -> Result<PathBuf, EngineError> {
-    let refuse = |error| EngineError::data(format!("{}: {error}", path.display()));
+    let refuse = |error: io::Error| EngineError::of_file(path, error.to_string());
     let path = std::path::absolute(path).map_err(refuse)?;
     let parts: Vec<_> = path.components().collect();
     let Some(last) = parts.iter().rposition(|part| *part == Component::ParentDir) else {
@@ -189,24 +190,26 @@ fn absolute(path: &Path) -> Result<PathBuf, EngineError> {
 
 /// Returns the one kind of all files whose suffix a reader knows, and these files.
 fn of_one_kind(mut files: Vec<PathBuf>) -> Result<(FileKind, Vec<PathBuf>), String> {
-    files.retain(|file| FileKind::of(file).is_some());
-    let mut kinds: BTreeMap<FileKind, &Path> = BTreeMap::new();
-    for file in &files {
-        if let Some(kind) = FileKind::of(file) {
-            kinds.entry(kind).or_insert(file);
+    // An example of each.
+    let mut kinds: BTreeMap<FileKind, PathBuf> = BTreeMap::new();
+    files.retain(|file| {
+        let kind = FileKind::of(file);
+        if let Some(kind) = kind {
+            kinds.entry(kind).or_insert_with(|| file.clone());
         }
-    }
-    let mut found = kinds.iter();
+        kind.is_some()
+    });
+    let mut found = kinds.into_iter();
     match (found.next(), found.next()) {
-        (Some((kind, _)), None) => Ok((*kind, files)),
+        (Some((kind, _)), None) => Ok((kind, files)),
         (None, _) => Err(format!("no file has a known suffix; known are {SUFFIXES}")),
         (Some((_, one)), Some((_, other))) => {
             let name = |path: &Path| path.file_name().unwrap_or_default().display().to_string();
             Err(format!(
                 "has files of several kinds, such as {} and {}: choose one kind by a pattern, such \
                  as '*.parquet'",
-                name(one),
-                name(other)
+                name(&one),
+                name(&other)
             ))
         }
     }

@@ -87,8 +87,7 @@ impl FitsHead {
 impl Opening {
     fn open(self, path: &Path) -> Result<FitsFile, EngineError> {
         let file = FitsFile::open(path);
-        let file =
-            file.map_err(|error| EngineError::data(format!("{}: {error}", path.display())))?;
+        let file = file.map_err(|error| EngineError::of_file(path, error.to_string()))?;
         Ok(if self.strict { file.strict() } else { file })
     }
 }

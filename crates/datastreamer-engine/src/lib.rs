@@ -27,8 +27,8 @@
 //! `files.rs` lists the files, `file_kind.rs` names their kinds, `columns.rs` and `inferred.rs` read
 //! their columns, `parquet.rs`, `arrow_file.rs` and `text.rs` read what is in them, `file_cache.rs`
 //! keeps what was read, `pinned.rs` detects changed files. `from_statistics.rs` keeps plans from
-//! taking values from statistics, `zeros.rs` orders zeros, `known.rs` computes what is known about rows before they are read.
-//! `rows.rs` runs the plan for the caller, and `cancellation.rs` stops it.
+//! taking values from statistics, `zeros.rs` orders zeros, `known.rs` computes what is known about
+//! rows before they are read. `rows.rs` runs the plan for the caller, and `cancellation.rs` stops it.
 
 mod arrow_file;
 mod cancellation;
@@ -39,7 +39,6 @@ mod file_cache;
 mod file_kind;
 mod files;
 mod fits;
-mod footer;
 mod from_statistics;
 mod guard;
 mod inferred;

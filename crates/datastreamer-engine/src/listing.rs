@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeSet,
     ffi::OsStr,
+    io,
     path::{Component, Path, PathBuf},
 };
 
@@ -33,7 +34,7 @@ pub(crate) fn walk(folder: &Path) -> Result<Vec<PathBuf>, EngineError> {
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), EngineError> {
-    let refuse = |error| EngineError::data(format!("{}: {error}", folder.display()));
+    let refuse = |error: io::Error| EngineError::of_file(folder, error.to_string());
     for entry in folder.read_dir().map_err(refuse)? {
         let path = entry.map_err(refuse)?.path();
         let is_folder = path.is_dir();
@@ -50,8 +51,8 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), EngineError> {
             files.push(path);
         }
         if files.len() > FILES_MAX {
-            let text = format!("{}: more than {FILES_MAX} files", folder.display());
-            return Err(EngineError::data(text));
+            let text = format!("more than {FILES_MAX} files");
+            return Err(EngineError::of_file(folder, text));
         }
     }
     Ok(())
@@ -80,11 +81,11 @@ fn check_no_log(folder: &Path, inner: &Path) -> Result<(), EngineError> {
         }
         None => return Ok(()),
     };
-    let folder = folder.display();
-    Err(EngineError::data(format!(
-        "{folder}: is a table of {format}, whose log says which rows of its files count: export it, \
-         for example with {exporter}, and use the exported files"
-    )))
+    let text = format!(
+        "is a table of {format}, whose log says which rows of its files count: export it, for \
+         example with {exporter}, and use the exported files"
+    );
+    Err(EngineError::of_file(folder, text))
 }
 
 fn has_iceberg_metadata(folder: &Path) -> bool {
@@ -110,11 +111,10 @@ fn check_no_circle(folder: &Path) -> Result<(), EngineError> {
     };
     let is_target = |above: &Path| above.canonicalize().is_ok_and(|above| above == target);
     match folder.ancestors().skip(1).any(is_target) {
-        true => {
-            let folder = folder.display();
-            let text = format!("{folder}: a link to a directory above it");
-            Err(EngineError::data(text))
-        }
+        true => Err(EngineError::of_file(
+            folder,
+            "a link to a directory above it",
+        )),
         false => Ok(()),
     }
 }

@@ -10,7 +10,10 @@ use arrow::{
     datatypes::{DataType, Field, TimeUnit, i256},
 };
 use datafusion::common::ScalarValue;
-use datastreamer_table::uuid::{self, is_uuid};
+use datastreamer_table::{
+    bytes_of_hex,
+    uuid::{self, is_uuid},
+};
 
 use crate::{error::EngineError, type_names::type_name};
 
@@ -332,7 +335,7 @@ fn float(text: &str, data_type: &DataType) -> Option<Literal> {
 
 /// Parses bytes in hexadecimal digits.
 fn binary(text: &str, data_type: &DataType) -> Option<ScalarValue> {
-    let bytes = hex_bytes(text)?;
+    let bytes = bytes_of_hex(text)?;
     match data_type {
         DataType::FixedSizeBinary(length) if usize::try_from(*length).ok() == Some(bytes.len()) => {
             Some(ScalarValue::FixedSizeBinary(*length, Some(bytes)))
@@ -342,15 +345,4 @@ fn binary(text: &str, data_type: &DataType) -> Option<ScalarValue> {
         DataType::BinaryView => Some(ScalarValue::BinaryView(Some(bytes))),
         _ => None,
     }
-}
-
-fn hex_bytes(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
-    let pairs = text.as_bytes().chunks(2);
-    pairs
-        .map(|pair| match pair {
-            [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
-            _ => None,
-        })
-        .collect()
 }

@@ -339,18 +339,13 @@ fn parse_comparison(column: &Field, operator: &str, value: &str) -> Result<Expr,
 
 /// Returns the rows that are shown as one of these values.
 fn is_one_of(column: &Field, literals: Vec<Literal>) -> Expr {
-    let (ranges, single): (Vec<_>, Vec<_>) = literals
-        .into_iter()
-        .partition(|literal| literal.high.is_some());
-    let mut single: Vec<_> = single.into_iter().map(|literal| lit(literal.low)).collect();
-    let ranges = ranges.into_iter().map(|Literal { low, high }| {
-        let values = values_of(column);
+    let (mut any, mut single) = (Vec::new(), Vec::new());
+    for Literal { low, high } in literals {
         match high {
-            Some(high) => values.between(lit(low), lit(high)),
-            None => values.eq(lit(low)),
+            Some(high) => any.push(values_of(column).between(lit(low), lit(high))),
+            None => single.push(lit(low)),
         }
-    });
-    let mut any: Vec<_> = ranges.collect();
+    }
     match single.len() {
         0 => {}
         1 => any.extend(single.pop().map(|single| values_of(column).eq(single))),

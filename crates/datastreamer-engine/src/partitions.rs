@@ -85,15 +85,14 @@ pub(crate) fn find(root: &Path, files: &[PathBuf]) -> Result<Vec<Partition>, Str
     for file in files {
         let pairs = pairs(root, file)?;
         let partitions = found.get_or_insert_with(|| pairs.iter().map(new).collect());
-        let names = |partitions: &[Partition]| -> Vec<String> {
-            partitions.iter().map(|it| it.name.clone()).collect()
-        };
-        let here: Vec<_> = pairs.iter().map(|(name, _)| name.clone()).collect();
-        if names(partitions) != here {
+        let here = || pairs.iter().map(|(name, _)| name);
+        let others = || partitions.iter().map(|partition| &partition.name);
+        if !here().eq(others()) {
             return Err(format!(
-                "the partitions of {} are {here:?}, those of other files {:?}",
+                "the partitions of {} are {:?}, those of other files {:?}",
                 file.display(),
-                names(partitions)
+                here().collect::<Vec<_>>(),
+                others().collect::<Vec<_>>()
             ));
         }
         for (partition, (_, value)) in partitions.iter_mut().zip(&pairs) {

@@ -42,10 +42,9 @@ use crate::{
     file_cache::FileCache,
     file_kind::FileKind,
     files::TableFiles,
-    footer,
     guard::guarded,
     inferred::without_notes,
-    parquet::{self, scan::Footers},
+    parquet::{self, column_metadata, scan::Footers},
     pinned::{FileState, PinnedFile},
     text::TextFormat,
 };
@@ -91,7 +90,7 @@ impl FileTable {
         let merged = merged.unwrap_or_else(Schema::empty);
         files.check_columns(&merged)?;
         let columns = match (kind, read.first()) {
-            (FileKind::Parquet, Some(file)) => footer::overlay(merged.into(), &file.path),
+            (FileKind::Parquet, Some(file)) => column_metadata::overlay(merged.into(), &file.path),
             _ if !kind.is_binary() => without_notes(&merged).into(),
             _ => merged.into(),
         };

@@ -40,12 +40,13 @@ pub enum Delimiter {
 
 /// Writes one table as CSV or TSV.
 ///
-/// Booleans are `true` and `false`, times ISO 8601 (in UTC with `Z` if the column has a zone), binary values hexadecimal. Lists are refused:
-/// no two readers agree on them.
+/// Booleans are `true` and `false`, times ISO 8601 (in UTC with `Z` if the column has a zone), binary values
+/// hexadecimal. Lists are refused: no two readers agree on them.
 ///
 /// ```
 /// use std::sync::Arc;
-/// use arrow::{array::{ArrayRef, Int32Array, StringArray}, datatypes::{DataType, Field, Schema}, record_batch::RecordBatch};
+/// use arrow::array::{ArrayRef, Int32Array, StringArray};
+/// use arrow::{datatypes::{DataType, Field, Schema}, record_batch::RecordBatch};
 /// use datastreamer_table::{TableEnd, TableWriter, csv::{CsvWriter, Delimiter}};
 ///
 /// let schema = Arc::new(Schema::new(vec![

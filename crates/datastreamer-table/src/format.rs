@@ -1,7 +1,8 @@
 //! The list of formats: what each is called, and how a table is written in it.
 //!
 //! [`Format`] owns names, suffixes and media types; `format/negotiation.rs` finds a format by what
-//! a client asks for, `format/plan.rs` says how rows that are described are written. What a format is like inside stands in its own file.
+//! a client asks for, `format/plan.rs` says how rows that are described are written. What a format is like inside
+//! stands in its own file.
 
 mod negotiation;
 mod plan;

@@ -1,5 +1,5 @@
-//! Rows encoded one by one or in blocks, gathered, and written in pieces: what the formats that are encoded
-//! here have in common.
+//! Rows encoded one by one or in blocks, gathered, and written in pieces: what the formats that are
+//! encoded here have in common.
 
 use std::{io::Write, mem, ops::Range};
 

@@ -1,6 +1,7 @@
 //! JSON: an array of records, or a record a line (NDJSON).
 //!
-//! [`JsonWriter`] owns the frame and the records. Values come from `gather.rs`, and those that it does not render from `scalar.rs`.
+//! [`JsonWriter`] owns the frame and the records. Values come from `gather.rs`, and those that it does
+//! not render from `scalar.rs`.
 //!
 //! Sources: RFC 8259, NDJSON 1.0.
 

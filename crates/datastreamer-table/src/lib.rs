@@ -44,6 +44,7 @@ pub use format::{
     Format, RowsDescription, Spool, SpoolPlan, SpooledTable, StreamPlan, Survey, TableLayout,
     WritePlan, WriterOptions,
 };
+pub use text::bytes_of_hex;
 
 /// What a table's rows are written to: one format, over one [`std::io::Write`].
 ///

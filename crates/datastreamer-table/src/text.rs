@@ -136,8 +136,16 @@ pub(super) fn hex(out: &mut Vec<u8>, byte: u8) {
     ]);
 }
 
-/// Parses hexadecimal digits, two for each byte.
-pub(super) fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
+/// Parses bytes as the text formats show them: two hexadecimal digits for each byte, in letters of
+/// either case. `None` if the text is anything else.
+///
+/// ```
+/// use datastreamer_table::bytes_of_hex;
+///
+/// assert_eq!(bytes_of_hex("00fF"), Some(vec![0, 255]));
+/// assert_eq!(bytes_of_hex("0"), None);
+/// ```
+pub fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
     let pairs = text.as_bytes().chunks(2);
     pairs

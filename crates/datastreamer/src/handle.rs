@@ -62,9 +62,9 @@ impl StreamHandle {
 
     /// Stops the stream with a reason. The source's next write fails with this reason. A consumer
     /// that is still connected receives what is queued and is then aborted with the reason. With a
-    /// reason of kind [`crate::ErrorKind::Stopped`] and [`crate::OnStop::Finish`] it is finished instead;
-    /// with one of kind [`crate::ErrorKind::HangUp`] or [`crate::ErrorKind::ConsumerFailed`] it receives nothing
-    /// more.
+    /// reason of kind [`crate::ErrorKind::Stopped`] and [`crate::OnStop::Finish`] it is finished
+    /// instead; with one of kind [`crate::ErrorKind::HangUp`] or
+    /// [`crate::ErrorKind::ConsumerFailed`] it receives nothing more.
     pub fn stop(&self, reason: Error) {
         self.core.stop(reason);
     }

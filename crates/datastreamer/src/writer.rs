@@ -1,10 +1,10 @@
 //! The source's end of a stream: accepts writes of any size and fills one chunk at a time.
 //!
 //! Called by the source on its own thread; calls `queue.rs::push`, which blocks while the consumer
-//! is slow. The chunk being filled is in `pending.rs`. Only the thread holding the [`Turn`] may hand chunks over. The turn is
-//! a lock that threads may wait for, and its holder has taken the chunk being filled, so chunks
-//! enter the queue in the order of the writes. The watchdog takes the turn to hand over what an
-//! idle source has left (`hand_over_if_idle`).
+//! is slow. The chunk being filled is in `pending.rs`. Only the thread holding the [`Turn`] may
+//! hand chunks over. The turn is a lock that threads may wait for, and its holder has taken the chunk
+//! being filled, so chunks enter the queue in the order of the writes. The watchdog takes the turn to
+//! hand over what an idle source has left (`hand_over_if_idle`).
 
 use std::{
     fmt, io,

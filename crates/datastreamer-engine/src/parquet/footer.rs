@@ -44,49 +44,17 @@ const MISSING_BYTES_MAX: u64 = 100;
 /// A page header has no statistics to speak of, or some texts.
 const PAGE_HEADER_BYTES_MAX: usize = 64 << 10;
 
-/// Reads and checks a file's footer. **Blocks.**
+/// Reads and checks a file's footer, and chooses types that hold the values. **Blocks.**
 ///
 /// # Errors
 /// The text of why the file cannot be read.
 pub(crate) fn read(path: &Path) -> Result<ParquetMetaData, String> {
-    let text = |error: io::Error| error.to_string();
-    let file = File::open(path).map_err(text)?;
-    let file_bytes = file.metadata().map_err(text)?.len();
-    let tail_at = file_bytes
-        .checked_sub(TAIL_BYTES)
-        .ok_or("is not Parquet: it is too short")?;
-    let mut tail = [0; TAIL_BYTES as usize];
-    read_at(&file, tail_at, &mut tail).map_err(text)?;
-    let (length, magic) = tail.split_at(4);
-    match magic {
-        MAGIC => {}
-        MAGIC_ENCRYPTED => return Err("is encrypted Parquet, which is not read".into()),
-        _ => return Err("is not Parquet, or not complete: it has no footer (PAR1)".into()),
-    }
-    let length = u32::from_le_bytes(length.try_into().unwrap_or_default());
-    let footer_at = tail_at.checked_sub(length.into());
-    let footer_at = footer_at.ok_or_else(|| {
-        format!("is damaged Parquet: a file of {file_bytes} bytes states a footer of {length}")
-    })?;
-    let mut footer = vec![0; length as usize];
-    read_at(&file, footer_at, &mut footer).map_err(text)?;
-    let read = |range: Range<u64>| {
-        let mut bytes = vec![0; usize::try_from(range.end - range.start).ok()?];
-        read_at(&file, range.start, &mut bytes).ok()?;
-        Some(bytes)
-    };
-    let decode = |bytes: &BTreeSet<usize>| {
-        let footer = checked(footer.clone(), bytes);
-        let footer = footer.map_err(|text| format!("is damaged Parquet: its footer: {text}"))?;
-        let metadata = ParquetMetaDataReader::decode_metadata(&footer);
-        let metadata = metadata.map_err(|error| error.to_string())?;
-        sound(metadata, footer_at, &read)
-    };
-    let mut metadata = decode(&BTreeSet::new())?;
-    let mut choice = arrow_types::choose(&file, &metadata)?;
+    let encoded = Encoded::read(path)?;
+    let mut metadata = encoded.decode(&BTreeSet::new())?;
+    let mut choice = arrow_types::choose(&encoded.file, &metadata)?;
     if let Choice::Bytes(columns) = choice {
-        metadata = decode(&columns)?;
-        choice = arrow_types::choose(&file, &metadata)?;
+        metadata = encoded.decode(&columns)?;
+        choice = arrow_types::choose(&encoded.file, &metadata)?;
     }
     Ok(match choice {
         Choice::Entries(entries) => entries
@@ -94,6 +62,66 @@ pub(crate) fn read(path: &Path) -> Result<ParquetMetaData, String> {
             .fold(metadata, |metadata, entry| with_entry(&metadata, entry)),
         _ => metadata,
     })
+}
+
+/// Reads and checks a file's footer, and no more than that. **Blocks.**
+///
+/// # Errors
+/// The text of why the file cannot be read.
+pub(super) fn read_as_stored(path: &Path) -> Result<ParquetMetaData, String> {
+    Encoded::read(path)?.decode(&BTreeSet::new())
+}
+
+/// A footer as the file has it.
+struct Encoded {
+    file: File,
+    bytes: Vec<u8>,
+    /// The position of the first byte in the file.
+    at: u64,
+}
+
+impl Encoded {
+    fn read(path: &Path) -> Result<Self, String> {
+        let text = |error: io::Error| error.to_string();
+        let file = File::open(path).map_err(text)?;
+        let file_bytes = file.metadata().map_err(text)?.len();
+        let tail_at = file_bytes
+            .checked_sub(TAIL_BYTES)
+            .ok_or("is not Parquet: it is too short")?;
+        let mut tail = [0; TAIL_BYTES as usize];
+        read_at(&file, tail_at, &mut tail).map_err(text)?;
+        let (length, magic) = tail.split_at(4);
+        match magic {
+            MAGIC => {}
+            MAGIC_ENCRYPTED => return Err("is encrypted Parquet, which is not read".into()),
+            _ => return Err("is not Parquet, or not complete: it has no footer (PAR1)".into()),
+        }
+        let length = u32::from_le_bytes(length.try_into().unwrap_or_default());
+        let footer_at = tail_at.checked_sub(length.into());
+        let footer_at = footer_at.ok_or_else(|| {
+            format!("is damaged Parquet: a file of {file_bytes} bytes states a footer of {length}")
+        })?;
+        let mut footer = vec![0; length as usize];
+        read_at(&file, footer_at, &mut footer).map_err(text)?;
+        Ok(Self {
+            file,
+            bytes: footer,
+            at: footer_at,
+        })
+    }
+
+    /// Decodes the footer. These columns have their stored bytes, whatever type they state.
+    fn decode(&self, stored: &BTreeSet<usize>) -> Result<ParquetMetaData, String> {
+        let footer = checked(self.bytes.clone(), stored);
+        let footer = footer.map_err(|text| format!("is damaged Parquet: its footer: {text}"))?;
+        let metadata = ParquetMetaDataReader::decode_metadata(&footer);
+        let metadata = metadata.map_err(|error| error.to_string())?;
+        sound(metadata, self.at, &|range: Range<u64>| {
+            let mut bytes = vec![0; usize::try_from(range.end - range.start).ok()?];
+            read_at(&self.file, range.start, &mut bytes).ok()?;
+            Some(bytes)
+        })
+    }
 }
 
 /// Puts an entry into a footer, in the place of those with its key.
@@ -342,12 +370,8 @@ fn sound_column(
         changed = changed.set_statistics(nulls_alone(column.column_type(), null_count));
         is_changed = true;
     }
-    if has_index_outside(column, end) {
+    if has_bloom_filter_outside(column, end) {
         changed = changed
-            .set_column_index_offset(None)
-            .set_column_index_length(None)
-            .set_offset_index_offset(None)
-            .set_offset_index_length(None)
             .set_bloom_filter_offset(None)
             .set_bloom_filter_length(None);
         is_changed = true;
@@ -496,19 +520,15 @@ fn nulls_alone(physical: Type, nulls: Option<u64>) -> Statistics {
     }
 }
 
-/// Returns whether an index of the pages, or a Bloom filter, is not inside the file. It is only a
-/// shortcut.
-fn has_index_outside(column: &ColumnChunkMetaData, end: u64) -> bool {
-    let is_outside = |offset: Option<i64>, length: Option<i32>| {
-        let range = offset.map(|offset| (offset, i64::from(length.unwrap_or_default())));
-        range.is_some_and(|(offset, length)| {
-            let inside = offset >= 0 && length >= 0 && offset.checked_add(length).is_some();
-            !inside || (offset + length) as u64 > end
-        })
-    };
-    is_outside(column.column_index_offset(), column.column_index_length())
-        || is_outside(column.offset_index_offset(), column.offset_index_length())
-        || is_outside(column.bloom_filter_offset(), column.bloom_filter_length())
+/// Returns whether a Bloom filter is not inside the file. It is only a shortcut. The indexes of pages
+/// are not read.
+fn has_bloom_filter_outside(column: &ColumnChunkMetaData, end: u64) -> bool {
+    column.bloom_filter_offset().is_some_and(|offset| {
+        let length = column.bloom_filter_length().unwrap_or_default();
+        let range = u64::try_from(offset).ok().zip(u64::try_from(length).ok());
+        let filter_end = range.and_then(|(offset, length)| offset.checked_add(length));
+        filter_end.is_none_or(|filter_end| filter_end > end)
+    })
 }
 
 #[cfg(test)]

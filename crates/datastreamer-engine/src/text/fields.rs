@@ -89,7 +89,7 @@ impl Rows {
         let mut names = Vec::new();
         while let Some(bytes) = rows.find()? {
             let row = rows.row(bytes, 1)?;
-            if !row.is_blank() {
+            if row.spans != [Span::BLANK] {
                 let columns = 0..row.spans.len();
                 names = columns
                     .map(|place| row.get(place).text.into_owned())
@@ -178,10 +178,6 @@ impl<'a> Row<'a> {
             (Form::Escaped, Delimiter::Tab) => (Cow::Owned(without_escapes(text)), false),
         };
         FieldText { text, is_quoted }
-    }
-
-    fn is_blank(&self) -> bool {
-        self.spans == [Span::BLANK]
     }
 }
 

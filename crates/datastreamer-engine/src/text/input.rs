@@ -35,9 +35,7 @@ impl Input {
             to: 0,
             is_at_end: false,
         };
-        while !input.is_at_end && input.to < BYTE_ORDER_MARK.len() {
-            input.read()?;
-        }
+        input.fill()?;
         if input.rest().starts_with(BYTE_ORDER_MARK) {
             input.consume(BYTE_ORDER_MARK.len());
         }
@@ -79,18 +77,22 @@ impl Input {
             }
             self.buffer.resize(self.to * 2, 0);
         }
-        self.read()
+        self.fill()
     }
 
-    fn read(&mut self) -> io::Result<()> {
-        let read = loop {
+    /// Fills the buffer, or reads the end: decompressors return less than what fits, and a row that
+    /// is not complete yet is looked through again after each call.
+    fn fill(&mut self) -> io::Result<()> {
+        while self.to < self.buffer.len() && !self.is_at_end {
             match self.bytes.read(&mut self.buffer[self.to..]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => break read?,
+                Ok(read) => {
+                    self.to += read;
+                    self.is_at_end = read == 0;
+                }
+                Err(error) => return Err(error),
             }
-        };
-        self.to += read;
-        self.is_at_end = read == 0;
+        }
         Ok(())
     }
 }

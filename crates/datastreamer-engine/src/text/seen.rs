@@ -16,9 +16,8 @@ const NOTES: &str = "datastreamer.text";
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Seen {
     kinds: u16,
-    /// The most digits of a second, and the most without zeros at their end.
+    /// The most digits of a second.
     digits: u8,
-    digits_needed: u8,
 }
 
 const BOOLEAN: u16 = 1;
@@ -38,6 +37,8 @@ const OUTSIDE_NANOS: u16 = 1 << 10;
 /// A text without characters: null beside numbers, and a text beside texts.
 const NOTHING: u16 = 1 << 11;
 const TEXT: u16 = 1 << 12;
+/// A time with a fraction that microseconds do not hold.
+const BELOW_MICROS: u16 = 1 << 13;
 
 impl Seen {
     /// Returns whether a column is text, whatever follows.
@@ -120,7 +121,7 @@ impl Seen {
             self.kinds |= OUTSIDE_NANOS;
         }
         if time.digits > 6 && time.to(TimeUnit::Microsecond).is_none() {
-            self.digits_needed = 9;
+            self.kinds |= BELOW_MICROS;
         }
     }
 
@@ -141,7 +142,7 @@ impl Seen {
 
     fn data_type(self) -> DataType {
         const ANY_INTEGER: u16 = INTEGER | NEGATIVE | ABOVE_FLOAT | OUTSIDE_INT64 | ABOVE_UINT64;
-        const ANY_TIME: u16 = DATE | TIME | OUTSIDE_NANOS;
+        const ANY_TIME: u16 = DATE | TIME | OUTSIDE_NANOS | BELOW_MICROS;
         let are = |allowed: u16| self.kinds & !(allowed | NOTHING) == 0;
         match self.kinds {
             0 => DataType::Null,
@@ -151,7 +152,7 @@ impl Seen {
             _ if are(INTEGER | NEGATIVE | FLOAT) => DataType::Float64,
             _ if are(DATE | OUTSIDE_NANOS) => DataType::Date32,
             _ if are(ANY_TIME) => self.time_type(None),
-            _ if are(INSTANT | OUTSIDE_NANOS) => self.time_type(Some(UTC)),
+            _ if are(INSTANT | OUTSIDE_NANOS | BELOW_MICROS) => self.time_type(Some(UTC)),
             _ => DataType::Utf8,
         }
     }
@@ -170,7 +171,7 @@ impl Seen {
             1..=3 => TimeUnit::Millisecond,
             4..=6 => TimeUnit::Microsecond,
             _ if !self.has(OUTSIDE_NANOS) => TimeUnit::Nanosecond,
-            _ if self.digits_needed <= 6 => TimeUnit::Microsecond,
+            _ if !self.has(BELOW_MICROS) => TimeUnit::Microsecond,
             _ => return DataType::Utf8,
         };
         DataType::Timestamp(unit, zone.map(Into::into))

@@ -4,12 +4,12 @@
 
 use std::fs;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::clients::{Client, Report, probe, report_of};
-use crate::support::http::{self, Connection, End, encode};
+use crate::support::http::{self, Connection, End, encode, get};
 use crate::support::program::{self, Daemon};
 use crate::support::scratch::Scratch;
 use crate::support::server::Server;
@@ -360,4 +360,50 @@ fn cat_of_a_table_that_fails_late_is_exit_code_7_and_one_line() {
             assert_reason(&written, "Parquet");
         }
     }
+}
+
+/// A FITS file with a name in Latin-1: what the program writes, with a byte that it would not write.
+fn fits_with_latin1(scratch: &Scratch) -> PathBuf {
+    let (csv, fits) = (scratch.join("names.csv"), scratch.join("names.fits"));
+    fs::write(&csv, "id,name\n1,plain\n2,?strom\n").expect("files can be written");
+    let written = program::run(&["cat", csv.to_str().expect("text"), "--format", "fits"]);
+    written.assert_good();
+    let mut bytes = written.stdout;
+    let at = bytes.windows(6).rposition(|bytes| bytes == b"?strom");
+    bytes[at.expect("the name is in the file")] = 0xc5;
+    fs::write(&fits, bytes).expect("files can be written");
+    fits
+}
+
+#[test]
+fn fits_strict_refuses_what_is_else_read_and_counted_in_the_log() {
+    let scratch = Scratch::new("strict");
+    let fits = fits_with_latin1(&scratch);
+    let route = format!("[routes.names]\nkind = \"table\"\npath = {fits:?}\n");
+    let daemon = Daemon::start(&route);
+    let response = get(daemon.port(), "/names.csv");
+    let text = String::from_utf8(response.body).expect("UTF-8");
+    assert_eq!(text.replace('\r', ""), "id,name\n1,plain\n2,\u{c5}strom\n");
+    wait::until("the count", Duration::from_secs(20), || {
+        let log = daemon.log();
+        log.contains("texts_latin1=1") && log.contains("names.fits")
+    });
+    let cat = |environment: &[(&str, &str)]| {
+        let mut command =
+            program::command(&["cat", fits.to_str().expect("text"), "--format", "csv"]);
+        command.envs(environment.iter().copied());
+        program::finish(command)
+    };
+    let said = cat(&[]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.stderr.contains("texts_latin1=1"), "{said:?}");
+    let words = ["names.fits", "row 1", "\"name\"", "0xc5 is not ASCII"];
+    cat(&[("DATASTREAMER_TABLES__FITS_STRICT", "true")]).assert_refused(7, &words);
+    let strict = Daemon::start(&format!("[tables]\nfits_strict = true\n{route}"));
+    let refused = get(strict.port(), "/names.csv");
+    assert!(
+        refused.status == 500 || refused.end == End::Reset,
+        "{}",
+        refused.status
+    );
 }

@@ -2,9 +2,9 @@
 //!
 //! [`FitsFile`] owns an open table; what reads it shares the file. `hdu.rs` finds the table,
 //! `header.rs` reads cards, `form.rs` and `column.rs` decide what columns become, `ascii.rs` those of
-//! ASCII tables, `metadata.rs` and `systems.rs` what is known of them; `window.rs` reads rows, `heap.rs` what they refer to,
-//! `values.rs` turns bytes into Arrow's buffers, and `batch.rs` and `reader.rs` put batches
-//! together.
+//! ASCII tables, `metadata.rs` and `systems.rs` what is known of them; `window.rs` reads rows,
+//! `heap.rs` what they refer to, `values.rs` turns bytes into Arrow's buffers, and `batch.rs` and
+//! `reader.rs` put batches together.
 //!
 //! Whatever a header states, nothing is allocated before it is checked against the file's length.
 

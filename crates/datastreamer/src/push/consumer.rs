@@ -15,8 +15,8 @@ use crate::{
 
 /// Receives a stream: it is registered, written to, then finished or aborted, exactly once.
 ///
-/// Calls come one at a time and in order, in the context that drives the [`Delivery`](crate::Delivery). After a
-/// hang-up there are no more calls.
+/// Calls come one at a time and in order, in the context that drives the
+/// [`Delivery`](crate::Delivery). After a hang-up there are no more calls.
 ///
 /// ```
 /// use std::{io, sync::Arc};

@@ -6,7 +6,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use datastreamer_table::{column_metadata::ColumnMetadata, votable_head::VotableHead};
 
-use crate::parquet::footer;
+use super::footer;
 
 /// The key of the VOTable without data in the footer (VOParquet 1.0, section 3).
 const VOTABLE_KEY: &str = "IVOA.VOTable-Parquet.content";
@@ -14,7 +14,11 @@ const VOTABLE_KEY: &str = "IVOA.VOTable-Parquet.content";
 /// Overlays the metadata in a file's footer on a table's schema. Metadata that are missing or cannot
 /// be read change nothing, as the rows are still readable. Blocks.
 pub(crate) fn overlay(schema: SchemaRef, path: &Path) -> SchemaRef {
-    let Ok(metadata) = read(path) else {
+    // Types do not matter here: only they would need more than the footer.
+    let Ok(footer) = footer::read_as_stored(path) else {
+        return schema;
+    };
+    let Ok(metadata) = ArrowReaderMetadata::try_new(Arc::new(footer), Default::default()) else {
         return schema;
     };
     let notes = ColumnMetadata::of_schema(metadata.schema());
@@ -30,14 +34,4 @@ pub(crate) fn overlay(schema: SchemaRef, path: &Path) -> SchemaRef {
         }
     }
     described
-}
-
-/// Reads a file's footer, and its columns as Arrow has them. Blocks.
-///
-/// # Errors
-/// The text of why the file cannot be read.
-pub(crate) fn read(path: &Path) -> Result<ArrowReaderMetadata, String> {
-    let footer = footer::read(path)?;
-    ArrowReaderMetadata::try_new(Arc::new(footer), Default::default())
-        .map_err(|error| error.to_string())
 }
