@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use crate::support::http::{Connection, End, get};
 use crate::support::program::Daemon;
-use crate::support::wait;
 
 const NOISE: &str = "[routes.noise]\nkind = \"noise\"\n";
 
