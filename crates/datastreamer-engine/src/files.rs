@@ -108,9 +108,11 @@ impl TableFiles {
         self.kind
     }
 
-    /// Returns the columns of the partitions.
+    /// Returns the columns of the partitions, without those that the files have themselves.
     pub(crate) fn partition_fields(&self) -> Vec<FieldRef> {
-        self.partitions.iter().map(Partition::field).collect()
+        let partitions = self.partitions.iter();
+        let partitions = partitions.filter(|partition| !partition.is_in_files);
+        partitions.map(Partition::field).collect()
     }
 
     /// Lists the files as they are now, in the order of their names. Names that begin with a dot or
@@ -151,13 +153,30 @@ impl TableFiles {
         }
     }
 
-    /// Checks that no column in the files has the name of a partition.
-    pub(crate) fn check_columns(&self, inside: &Schema) -> Result<(), EngineError> {
-        let mut names = self.partitions.iter().map(|partition| &partition.name);
-        match names.find(|name| inside.field_with_name(name).is_ok()) {
-            Some(name) => Err(EngineError::data(format!(
-                "{name:?} is a partition, and a column in the files"
-            ))),
+    /// Leaves the columns that the first file has to the files: a folder's name has less than the
+    /// values, neither their type nor a null beside an empty text.
+    pub(crate) fn leave_columns(&mut self, first: &Schema) {
+        for partition in &mut self.partitions {
+            partition.is_in_files = first.field_with_name(&partition.name).is_ok();
+        }
+    }
+
+    /// Checks that a file has the same of the partitions as columns as the first file.
+    ///
+    /// # Errors
+    /// The text of the partition that differs.
+    pub(crate) fn check_columns(&self, columns: &Schema) -> Result<(), String> {
+        let mut partitions = self.partitions.iter();
+        let differs = |partition: &&Partition| {
+            partition.is_in_files != columns.field_with_name(&partition.name).is_ok()
+        };
+        match partitions.find(differs) {
+            Some(Partition {
+                name, is_in_files, ..
+            }) => Err(match is_in_files {
+                true => format!("has no column {name:?}, which other files of the partition have"),
+                false => format!("has a column {name:?}, which other files of the partition lack"),
+            }),
             None => Ok(()),
         }
     }

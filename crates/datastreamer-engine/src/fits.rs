@@ -115,25 +115,30 @@ impl FitsTable {
     /// # Errors
     /// Files that cannot be read, or that have different columns.
     pub(crate) async fn open(
-        files: TableFiles,
+        mut files: TableFiles,
         notes: &ColumnMetadata,
         strict: bool,
     ) -> Result<Self, EngineError> {
+        let opening = Opening { strict };
+        if let Some(first) = files.list()?.first() {
+            files.leave_columns(&opening.open(first)?.schema());
+        }
         let mut table = Self {
             files,
             schema: Arc::new(Schema::empty()),
             heads: FileCache::new([]),
-            opening: Opening { strict },
+            opening,
         };
         let heads = table.heads().await?;
-        if let Some((_, first)) = heads.first() {
+        if let Some((file, first)) = heads.first() {
             let mut fields: Vec<_> = first.schema.fields().iter().cloned().collect();
             for (_, head) in &heads {
                 for (field, other) in fields.iter_mut().zip(head.schema.fields()) {
                     *field = of_both(field, other);
                 }
             }
-            table.files.check_columns(&first.schema)?;
+            let checked = table.files.check_columns(&first.schema);
+            checked.map_err(|text| file.error(&text))?;
             fields.extend(table.files.partition_fields());
             let metadata = first.schema.metadata().clone();
             let schema = Arc::new(Schema::new_with_metadata(fields, metadata));

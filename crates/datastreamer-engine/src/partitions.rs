@@ -25,6 +25,9 @@ pub(crate) struct Partition {
     /// Int64 if all values are integers, else Utf8; `None` if all are null.
     data_type: Option<DataType>,
     has_nulls: bool,
+    /// Whether the files have a column of this name: its values are the table's, and the partition
+    /// is a folder like others.
+    pub(crate) is_in_files: bool,
 }
 
 impl Partition {
@@ -58,7 +61,8 @@ impl Partition {
             None => true,
             Some(data_type) => self.data_type() == *data_type || self.data_type() == DataType::Utf8,
         };
-        self.name == other.name && types_fit && (self.has_nulls || !other.has_nulls)
+        let values_fit = types_fit && (self.has_nulls || !other.has_nulls);
+        self.name == other.name && (self.is_in_files || values_fit)
     }
 
     fn value(&self, text: Option<String>) -> Result<ScalarValue, EngineError> {
@@ -115,6 +119,7 @@ fn new((name, _): &(String, Option<String>)) -> Partition {
         name: name.clone(),
         data_type: None,
         has_nulls: false,
+        is_in_files: false,
     }
 }
 
@@ -149,7 +154,7 @@ fn described(partitions: &[Partition]) -> String {
     }
 }
 
-/// Returns the values of the partitions in a file's path.
+/// Returns the values of the partitions in a file's path, without those that its own columns have.
 ///
 /// # Errors
 /// A text is not a value of the partition's type.
@@ -164,6 +169,7 @@ pub(crate) fn values(
     let pairs = pairs(root, file).map_err(EngineError::data)?.into_iter();
     let values = partitions.iter().zip(pairs);
     values
+        .filter(|(partition, _)| !partition.is_in_files)
         .map(|(partition, (_, text))| partition.value(text))
         .collect()
 }

@@ -70,7 +70,7 @@ impl FileTable {
     /// # Errors
     /// Files that cannot be read, or that do not make one table.
     pub(crate) async fn open(
-        files: TableFiles,
+        mut files: TableFiles,
         notes: &ColumnMetadata,
         threads: Handle,
     ) -> Result<Self, EngineError> {
@@ -81,6 +81,11 @@ impl FileTable {
             let state = FileState::read(&path)?;
             let file = PinnedFile { path, state };
             let columns = columns_of(file.path.clone(), kind, &threads).await?;
+            if merged.is_none() {
+                files.leave_columns(&columns);
+            }
+            let checked = files.check_columns(&columns);
+            checked.map_err(|text| file.error(&text))?;
             merged = Some(match merged {
                 None => columns,
                 Some(merged) => merge(merged, columns, kind).map_err(|text| file.error(&text))?,
@@ -88,7 +93,6 @@ impl FileTable {
             read.push(file);
         }
         let merged = merged.unwrap_or_else(Schema::empty);
-        files.check_columns(&merged)?;
         let columns = match (kind, read.first()) {
             (FileKind::Parquet, Some(file)) => column_metadata::overlay(merged.into(), &file.path),
             _ if !kind.is_binary() => without_notes(&merged).into(),
@@ -117,7 +121,8 @@ impl FileTable {
         let (kind, table) = (self.files.kind(), self.schema.file_schema());
         let read = |path| async move {
             let columns = columns_of(path, kind, &self.threads).await?;
-            Ok(check_fit(table, &columns, kind, !self.files.is_one()))
+            let fits = self.files.check_columns(&columns);
+            Ok(fits.and_then(|()| check_fit(table, &columns, kind, !self.files.is_one())))
         };
         let files = self.fits.get_all(self.files.list()?, read).await?;
         let checked = files.into_iter().map(|(file, fits)| match fits {

@@ -109,6 +109,99 @@ fn escaped_values_are_decoded_in_every_kind_of_file() {
 }
 
 #[test]
+fn a_partition_that_is_a_column_of_the_files_too_has_the_values_of_the_files() {
+    for suffix in SUFFIXES {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        for (id, value) in [
+            (1, "id=1"),
+            (2, "id=77"),
+            (3, "id=__HIVE_DEFAULT_PARTITION__"),
+            (4, "id=a%2Fb"),
+        ] {
+            write(&root.join(value).join(format!("x.{suffix}")), id);
+        }
+        let engine = engine_of(root);
+        let read = |filter: &str| {
+            let mut found = ids(&collect(scan(&engine, &[("id", filter)]).unwrap()));
+            found.sort_unstable();
+            found
+        };
+        for (filter, expected) in [
+            ("gt.0", &[1, 2, 3, 4][..]),
+            ("eq.2", &[2]),
+            ("eq.77", &[]),
+            ("is.null", &[]),
+            ("in.(3,4)", &[3, 4]),
+        ] {
+            assert_eq!(read(filter), expected, "{suffix} {filter}");
+        }
+        let shown = collect(scan(&engine, &[]).unwrap());
+        let names = shown.schema().fields().len();
+        assert_eq!(
+            names,
+            collect(scan(&engine_of(&root.join("id=1")), &[]).unwrap()).num_columns()
+        );
+        // Its folders may have any value later.
+        write(&root.join("id=later").join(format!("x.{suffix}")), 5);
+        assert_eq!(read("eq.5"), [5], "{suffix}");
+    }
+}
+
+#[test]
+fn a_partition_that_is_a_column_of_some_files_only_is_refused() {
+    for suffix in ["parquet", "ndjson"] {
+        let lacks = |path: &Path| match suffix {
+            "parquet" => write_parquet(path, &stars(2, 1).project(&[1]).unwrap()),
+            _ => fs::write(path, "{\"RA\":1.5}\n").unwrap(),
+        };
+        for (names, expected) in [
+            (
+                ["id=1", "id=2"],
+                "has no column \"id\", which other files of the partition have",
+            ),
+            (
+                ["id=2", "id=1"],
+                "has a column \"id\", which other files of the partition lack",
+            ),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = |name| folder.path().join(name).join(format!("x.{suffix}"));
+            let (has, lacking) = (path(names[0]), path(names[1]));
+            let [first, second] = match names[0] < names[1] {
+                true => [&has, &lacking],
+                false => [&lacking, &has],
+            };
+            let write = |path: &Path| match path == has {
+                true => write(path, 1),
+                false => {
+                    fs::create_dir_all(path.parent().unwrap()).unwrap();
+                    lacks(path);
+                }
+            };
+            write(first);
+            let engine = engine_of(folder.path());
+            write(second);
+            let files = TableFiles::find(folder.path()).unwrap();
+            let opened = crate::support::engine();
+            let opened =
+                crate::support::block_on(opened.register("stars", files, &Default::default()));
+            for error in [
+                opened.map(drop).unwrap_err(),
+                scan(&engine, &[]).err().unwrap(),
+            ] {
+                let error = error.to_string();
+                assert!(error.contains(expected), "{suffix}: {error}");
+                assert!(
+                    error.contains(second.to_str().unwrap()),
+                    "{suffix}: {error}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn partitions_below_a_plain_folder_keep_their_rows() {
     for suffix in SUFFIXES {
         let folder = tempfile::tempdir().unwrap();

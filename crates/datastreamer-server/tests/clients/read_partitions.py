@@ -1,5 +1,5 @@
-"""Makes folders of hive partitions, and compares what the program has of each with pyarrow.dataset
-and DuckDB. Usage: read_partitions.py PROGRAM, in an empty folder."""
+"""Makes folders of hive partitions, and compares what the program has of each with pyarrow.dataset,
+DuckDB and polars. Usage: read_partitions.py PROGRAM, in an empty folder."""
 
 import csv
 import io
@@ -11,6 +11,7 @@ import sys
 import astropy.io.fits
 import astropy.io.votable
 import duckdb
+import polars
 import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.feather
@@ -104,8 +105,63 @@ def rows_of(table):
     return [{name: "" if value is None and name in texts else value for name, value in row.items()} for row in rows]
 
 
-def main():
+def own_columns():
+    """Files that have the columns of their partitions: by polars and DuckDB, and of every other kind."""
+    rows = [
+        {"v": 0, "year": 2024, "who": "a/b"},
+        {"v": 1, "year": 2024, "who": None},
+        {"v": 2, "year": None, "who": "50%"},
+        {"v": 3, "year": -5, "who": "x=y"},
+        {"v": 4, "year": 31, "who": "ü é"},
+        {"v": 5, "year": 31, "who": "007"},
+    ]
+    frame = polars.DataFrame(rows, schema={"v": polars.Int64, "year": polars.Int64, "who": polars.String})
+    root = pathlib.Path("own")
+    frame.write_parquet(root / "polars", partition_by=["year", "who"])
+    theirs = polars.read_parquet(root / "polars", hive_partitioning=True, try_parse_hive_dates=False)
+    same("polars", theirs.to_dicts(), rows)
+    duckdb.sql("CREATE TABLE own AS FROM frame")
+    duckdb.sql(f"COPY own TO '{root}/duckdb' (FORMAT parquet, PARTITION_BY (year, who), WRITE_PARTITION_COLUMNS true)")
+    # DuckDB takes the values of the folders, as texts unless it is told the type.
+    types = "hive_types = {'year': BIGINT, 'who': VARCHAR}"
+    query = f"SELECT v, year, who FROM read_parquet('{root}/duckdb/**/*.parquet', hive_partitioning = true, {types})"
+    same("DuckDB", duckdb.sql(query).to_arrow_table().to_pylist(), rows)
     count = 0
+    for name in ["polars", "duckdb"]:
+        # FITS has no letters beyond ASCII.
+        formats = [form for form in FORMATS if form != "fits"]
+        check(root / name, rows, formats)
+        count += len(formats)
+    for form in ["arrow", "csv", "tsv", "ndjson", "fits"]:
+        # A folder says nothing of the values: that of one row is wrong. Integers of FITS have no nulls.
+        whole = [row for row in rows if form != "fits" or row["year"] is not None]
+        for row in whole:
+            year = 1999 if row["v"] == 3 else row["year"]
+            path = root / form / f"year={NULL if year is None else year}" / f"part-{row['v']}.{form}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_rows(path, [row], form)
+        check(root / form, whole, ["ndjson"])
+        count += 1
+    return count
+
+
+def write_rows(path, rows, form):
+    schema = pa.schema([("v", pa.int64()), ("year", pa.int64()), ("who", pa.string())])
+    if form == "arrow":
+        pyarrow.feather.write_feather(pa.Table.from_pylist(rows, schema), str(path), compression="uncompressed")
+    elif form == "fits":
+        kinds = {"v": "K", "year": "K", "who": "9A"}
+        columns = [astropy.io.fits.Column(name, kind, array=[(row[name] or "").encode() if name == "who" else row[name] for row in rows]) for name, kind in kinds.items()]
+        astropy.io.fits.BinTableHDU.from_columns(columns).writeto(path)
+    elif form == "ndjson":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        lines = [rows[0].keys()] + [["" if value is None else str(value) for value in row.values()] for row in rows]
+        path.write_text("".join(("," if form == "csv" else "\t").join(line) + "\n" for line in lines))
+
+
+def main():
+    count = own_columns()
     for name, layout in LAYOUTS.items():
         for form in ["parquet", "csv", "tsv", "ndjson", "arrow", "fits"]:
             root = pathlib.Path(name, form)
