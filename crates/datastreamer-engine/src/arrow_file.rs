@@ -63,6 +63,13 @@ pub(crate) fn check(path: &Path) -> Result<Framing, String> {
     }
 }
 
+/// Returns whether a file begins as one with a footer. **Blocks.**
+pub(crate) fn has_footer(path: &Path) -> bool {
+    let mut magic = [0; MAGIC.len()];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
+    read.is_ok() && magic == *MAGIC
+}
+
 struct ArrowFile {
     file: BufReader<File>,
     bytes: u64,

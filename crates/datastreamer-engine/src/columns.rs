@@ -4,7 +4,7 @@
 use std::{collections::HashSet, fs::File, io::BufReader, path::Path, sync::Arc};
 
 use arrow::{
-    datatypes::{DataType, Field, Fields, Schema},
+    datatypes::{Field, Fields, Schema},
     ipc::reader::{FileReader, StreamReader},
 };
 
@@ -13,6 +13,7 @@ use datastreamer_table::uuid;
 
 use crate::{
     arrow_file::{self, Framing},
+    common_type::{common_type, is_held},
     error::EngineError,
     file_kind::FileKind,
     inferred::{check_same_columns, infer, merge_inferred},
@@ -95,7 +96,7 @@ fn merge_by_name(one: &Schema, other: &Schema) -> Result<Schema, String> {
     let mut fields = Vec::new();
     for field in one.fields() {
         fields.push(match other.field_with_name(field.name()) {
-            Ok(theirs) => merge_field(field, theirs, common_type)?,
+            Ok(theirs) => merge_field(field, theirs)?,
             Err(_) => Field::clone(field).with_nullable(true),
         });
     }
@@ -105,22 +106,17 @@ fn merge_by_name(one: &Schema, other: &Schema) -> Result<Schema, String> {
     Ok(Schema::new_with_metadata(fields, one.metadata().clone()))
 }
 
-/// Merges the columns of files whose reader neither looks at names nor converts.
+/// Merges the columns of files whose reader does not look at names.
 fn merge_by_place(one: &Schema, other: &Schema) -> Result<Schema, String> {
     check_same_columns(one, other)?;
-    let same = |one: &DataType, other: &DataType| one.equals_datatype(other).then(|| one.clone());
     let fields = one.fields().iter().zip(other.fields());
-    let fields = fields.map(|(one, other)| merge_field(one, other, same));
+    let fields = fields.map(|(one, other)| merge_field(one, other));
     let fields = fields.collect::<Result<Fields, _>>()?;
     Ok(Schema::new_with_metadata(fields, one.metadata().clone()))
 }
 
-fn merge_field(
-    ours: &Field,
-    theirs: &Field,
-    common: impl Fn(&DataType, &DataType) -> Option<DataType>,
-) -> Result<Field, String> {
-    let data_type = common(ours.data_type(), theirs.data_type());
+fn merge_field(ours: &Field, theirs: &Field) -> Result<Field, String> {
+    let data_type = common_type(ours.data_type(), theirs.data_type());
     let data_type = data_type.ok_or_else(|| {
         let (name, ours) = (ours.name(), ours.data_type());
         let theirs = theirs.data_type();
@@ -165,11 +161,7 @@ pub(crate) fn check_fit(
             false => merged.field_with_name(name).unwrap_or(ours).data_type(),
         };
         let may_be_null = field.is_nullable() && !ours.is_nullable();
-        let is_held = match kind {
-            FileKind::Arrow => theirs.equals_datatype(ours.data_type()),
-            _ => is_held(theirs, ours.data_type()),
-        };
-        if may_be_null || !is_held {
+        if may_be_null || !is_held(theirs, ours.data_type()) {
             let (theirs, ours) = (field.data_type(), ours.data_type());
             let nulls = if may_be_null { " with nulls" } else { "" };
             return Err(format!(
@@ -180,60 +172,10 @@ pub(crate) fn check_fit(
     Ok(())
 }
 
-/// Returns whether one type can hold every value of another, unchanged.
-fn is_held(theirs: &DataType, ours: &DataType) -> bool {
-    common_type(theirs, ours).is_some_and(|common| common.equals_datatype(ours))
-}
-
-/// Returns the one of two types that can hold every value of both, unchanged; of nested types, by
-/// their parts. `None` if neither can.
-fn common_type(one: &DataType, other: &DataType) -> Option<DataType> {
-    use DataType as T;
-    Some(match (one, other) {
-        (T::List(one), T::List(other)) => T::List(common_part(one, other)?),
-        (T::LargeList(one), T::LargeList(other)) => T::LargeList(common_part(one, other)?),
-        (T::FixedSizeList(one, size), T::FixedSizeList(other, same)) if size == same => {
-            T::FixedSizeList(common_part(one, other)?, *size)
-        }
-        (T::Struct(ones), T::Struct(others)) if ones.len() == others.len() => {
-            let parts = ones.iter().zip(others).map(|(one, other)| {
-                let same_name = one.name() == other.name();
-                same_name.then(|| common_part(one, other)).flatten()
-            });
-            T::Struct(parts.collect::<Option<_>>()?)
-        }
-        (one, other) if one.equals_datatype(other) || is_wider(other, one) => one.clone(),
-        (one, other) if is_wider(one, other) => other.clone(),
-        _ => return None,
-    })
-}
-
-fn common_part(one: &Arc<Field>, other: &Arc<Field>) -> Option<Arc<Field>> {
-    let data_type = common_type(one.data_type(), other.data_type())?;
-    let nullable = one.is_nullable() || other.is_nullable();
-    let part = Field::clone(one).with_data_type(data_type);
-    Some(Arc::new(part.with_nullable(nullable)))
-}
-
-/// Returns whether `wide` is another type than `narrow`, and holds each of its values.
-fn is_wider(narrow: &DataType, wide: &DataType) -> bool {
-    use DataType as T;
-    matches!(
-        (narrow, wide),
-        (T::Int8, T::Int16 | T::Int32 | T::Int64)
-            | (T::Int16, T::Int32 | T::Int64)
-            | (T::Int32, T::Int64)
-            | (T::UInt8, T::UInt16 | T::UInt32 | T::UInt64)
-            | (T::UInt8, T::Int16 | T::Int32 | T::Int64)
-            | (T::UInt16, T::UInt32 | T::UInt64 | T::Int32 | T::Int64)
-            | (T::UInt32, T::UInt64 | T::Int64)
-            | (T::Float32, T::Float64)
-            | (T::Null, _)
-    )
-}
-
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::DataType;
+
     use super::*;
 
     /// A rule for a table that is opened, and one for a file that comes later: what fits in one

@@ -20,7 +20,7 @@ use datafusion::{
         project_schema,
     },
     datasource::{
-        file_format::{FileFormat, arrow::ArrowFormat, parquet::ParquetFormat},
+        file_format::{FileFormat, parquet::ParquetFormat},
         listing::{PartitionedFile, helpers::expr_applicable_for_cols},
         physical_plan::{FileGroup, FileScanConfigBuilder},
         table_schema::TableSchema,
@@ -46,7 +46,7 @@ use crate::{
     inferred::without_notes,
     parquet::{self, column_metadata, scan::Footers},
     pinned::{FileState, PinnedFile},
-    text::TextFormat,
+    scan::Scanned,
 };
 
 /// Files of one kind, as one table.
@@ -227,8 +227,9 @@ fn format_of(kind: FileKind) -> Arc<dyn FileFormat> {
         FileKind::Parquet | FileKind::Fits => {
             Arc::new(ParquetFormat::default().with_force_view_types(false))
         }
-        FileKind::Csv(_) | FileKind::Tsv(_) | FileKind::Ndjson(_) => Arc::new(TextFormat(kind)),
-        FileKind::Arrow => Arc::new(ArrowFormat),
+        FileKind::Csv(_) | FileKind::Tsv(_) | FileKind::Ndjson(_) | FileKind::Arrow => {
+            Arc::new(Scanned(kind))
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, ops::Range, path::PathBuf, sync::Arc};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, SchemaRef};
 use bytes::Bytes;
 use datafusion::{
     catalog::Session,
@@ -20,7 +20,10 @@ use datafusion::{
     execution::cache::cache_manager::{CachedFileMetadataEntry, FileMetadataCache},
     object_store::ObjectMeta,
     parquet::{
-        arrow::{arrow_reader::ArrowReaderOptions, async_reader::AsyncFileReader},
+        arrow::{
+            arrow_reader::ArrowReaderOptions, async_reader::AsyncFileReader,
+            parquet_to_arrow_schema,
+        },
         errors::{ParquetError, Result as ParquetResult},
         file::metadata::{ColumnChunkMetaData, ParquetMetaData},
     },
@@ -35,6 +38,7 @@ use super::{
     arrow_types::is_not_held,
     footer,
     pages::{self, Chunk},
+    time_units::Casts,
 };
 
 /// Plans a scan of Parquet files.
@@ -54,12 +58,15 @@ pub(crate) fn plan(session: &dyn Session, scan: FileScanConfig) -> Result<Arc<dy
     let source = source
         .clone()
         .with_parquet_file_reader_factory(Arc::new(readers));
-    let scan = FileScanConfigBuilder::from(scan).with_source(Arc::new(source));
+    let scan = FileScanConfigBuilder::from(scan)
+        .with_source(Arc::new(source))
+        .with_expr_adapter(Some(Arc::new(Casts)));
     Ok(DataSourceExec::from_data_source(scan.build()))
 }
 
 /// Returns the statistics of a file. The least and the greatest value of a column are known only if
-/// each row group tells them: DataFusion takes those of the row groups that do.
+/// each row group tells them: DataFusion takes those of the row groups that do. They are not known if
+/// the file has another type than the table: DataFusion takes a decimal of another scale as it is.
 ///
 /// # Errors
 /// The columns are not those of the file.
@@ -72,9 +79,15 @@ pub(crate) fn statistics(footer: &ParquetMetaData, columns: &SchemaRef) -> Resul
         .filter(|(_, column)| !tells_bounds(column))
         .map(|(leaf, _)| of_file.get_column_root(leaf).name())
         .collect();
+    let entries = footer.file_metadata().key_value_metadata();
+    let stored = parquet_to_arrow_schema(of_file, entries)?;
+    let is_stored = |field: &Field| {
+        let stored = stored.field_with_name(field.name());
+        stored.is_ok_and(|stored| stored.data_type().equals_datatype(field.data_type()))
+    };
     let fields = columns.fields().iter();
     for (field, of_column) in fields.zip(&mut statistics.column_statistics) {
-        if unknown.contains(field.name().as_str()) {
+        if unknown.contains(field.name().as_str()) || !is_stored(field) {
             of_column.min_value = Precision::Absent;
             of_column.max_value = Precision::Absent;
         }

@@ -5,10 +5,12 @@ use std::{fs, path::Path, sync::Arc};
 use arrow::{
     array::{
         Array, ArrayRef, Float32Array, Float64Array, Int32Array, Int64Array, ListArray,
-        RecordBatch, UInt8Array, cast::AsArray,
+        RecordBatch, Scalar, StringArray, UInt8Array, cast::AsArray, new_null_array,
     },
-    compute::cast,
-    datatypes::{DataType, Field, Float64Type, Int32Type, Int64Type, Schema},
+    compute::{CastOptions, cast, cast_with_options, concat, kernels::cmp},
+    datatypes::{DataType, Field, Float64Type, Int32Type, Int64Type, Schema, TimeUnit},
+    ipc,
+    util::display::array_value_to_string,
 };
 use datastreamer_engine::TableFiles;
 use datastreamer_table::column_metadata::ColumnMetadata;
@@ -163,5 +165,373 @@ fn files_whose_types_no_column_can_hold_are_refused_alike_at_the_start_and_later
             error.contains("b.parquet") && error.contains("Float64 in column \"id\""),
             "{error}"
         );
+    }
+}
+
+/// Types of two files of a folder, texts of values of each, and the type of the column.
+fn mixtures() -> Vec<(
+    DataType,
+    Vec<&'static str>,
+    DataType,
+    Vec<&'static str>,
+    DataType,
+)> {
+    use DataType as T;
+    let seconds = |zone: Option<&str>| T::Timestamp(TimeUnit::Second, zone.map(Into::into));
+    let millis = |zone: Option<&str>| T::Timestamp(TimeUnit::Millisecond, zone.map(Into::into));
+    let nanos = |zone: Option<&str>| T::Timestamp(TimeUnit::Nanosecond, zone.map(Into::into));
+    let of_texts = |key: T, values: T| T::Dictionary(Box::new(key), Box::new(values));
+    let words = || vec!["", "a b", "\u{fc}", "a longer text than a view holds"];
+    let more = || vec!["z", "", "another text that is longer", "a b"];
+    vec![
+        (T::Utf8, words(), T::LargeUtf8, more(), T::LargeUtf8),
+        (T::Utf8, words(), T::Utf8View, more(), T::Utf8View),
+        (T::LargeUtf8, words(), T::Utf8View, more(), T::LargeUtf8),
+        (
+            T::Utf8,
+            words(),
+            of_texts(T::Int8, T::Utf8),
+            more(),
+            T::Utf8,
+        ),
+        (
+            of_texts(T::Int32, T::Utf8),
+            words(),
+            T::LargeUtf8,
+            more(),
+            T::LargeUtf8,
+        ),
+        (
+            of_texts(T::Int32, T::Utf8),
+            words(),
+            T::Utf8View,
+            more(),
+            T::Utf8View,
+        ),
+        (
+            of_texts(T::Int32, T::Utf8),
+            words(),
+            of_texts(T::Int8, T::Utf8),
+            more(),
+            T::Utf8,
+        ),
+        (T::Binary, words(), T::LargeBinary, more(), T::LargeBinary),
+        (T::Binary, words(), T::BinaryView, more(), T::BinaryView),
+        (
+            nanos(Some("UTC")),
+            vec![
+                "1677-09-21T00:12:43.145224193Z",
+                "2024-01-01T00:00:00.000000001Z",
+            ],
+            millis(Some("+00:00")),
+            vec![
+                "2024-01-01T00:00:00Z",
+                "2262-04-11T23:47:16.854Z",
+                "1969-12-31T23:59:59.999Z",
+            ],
+            nanos(Some("UTC")),
+        ),
+        (
+            seconds(Some("Europe/Berlin")),
+            vec!["2024-03-31T02:30:00Z", "1900-01-01T00:00:00Z"],
+            seconds(Some("Etc/UTC")),
+            vec!["2024-03-31T01:30:00Z", "2024-10-27T01:00:00Z"],
+            seconds(Some("Europe/Berlin")),
+        ),
+        (
+            seconds(None),
+            vec!["0001-01-01T00:00:00", "9999-12-31T23:59:59"],
+            millis(None),
+            vec!["0001-01-01T00:00:00.001", "2024-02-29T12:00:00.999"],
+            millis(None),
+        ),
+        (
+            T::Time32(TimeUnit::Millisecond),
+            vec!["00:00:00", "23:59:59.999"],
+            T::Time64(TimeUnit::Microsecond),
+            vec!["00:00:00.000001", "23:59:59.999999"],
+            T::Time64(TimeUnit::Microsecond),
+        ),
+        (
+            T::Time32(TimeUnit::Millisecond),
+            vec!["00:00:00", "23:59:59.999"],
+            T::Time64(TimeUnit::Nanosecond),
+            vec!["00:00:00.000000001", "23:59:59.999999999"],
+            T::Time64(TimeUnit::Nanosecond),
+        ),
+        (
+            T::Date32,
+            vec!["0001-01-01", "9999-12-31"],
+            T::Date64,
+            vec!["1969-12-31", "2024-02-29"],
+            T::Date64,
+        ),
+        (
+            T::Decimal128(10, 2),
+            vec!["99999999.99", "-99999999.99", "1.50"],
+            T::Decimal128(12, 6),
+            vec!["-999999.999999", "0.000001", "1.500000"],
+            T::Decimal128(14, 6),
+        ),
+        (
+            T::Decimal128(38, 0),
+            vec!["99999999999999999999999999999999999999", "-1"],
+            T::Decimal128(38, 38),
+            vec!["0.99999999999999999999999999999999999999", "-0.5"],
+            T::Decimal256(76, 38),
+        ),
+        (
+            T::Int32,
+            vec!["-2147483648", "2147483647", "-1"],
+            T::UInt32,
+            vec!["4294967295", "0"],
+            T::Int64,
+        ),
+        (T::Int8, vec!["-128"], T::UInt8, vec!["255"], T::Int16),
+        (
+            T::Int64,
+            vec!["-9223372036854775808"],
+            T::UInt32,
+            vec!["4294967295"],
+            T::Int64,
+        ),
+        (
+            T::Int32,
+            vec!["-2147483648", "2147483647"],
+            T::Float64,
+            vec!["2147483647.5", "-0.0", "1e300"],
+            T::Float64,
+        ),
+        (
+            T::Int16,
+            vec!["-32768", "32767", "0"],
+            T::Float32,
+            vec!["0.1", "16777216", "-0.0"],
+            T::Float32,
+        ),
+        (
+            T::UInt32,
+            vec!["4294967295"],
+            T::Float32,
+            vec!["0.1", "3e38"],
+            T::Float64,
+        ),
+        (
+            T::Float16,
+            vec!["65504", "0.1"],
+            T::Float32,
+            vec!["0.1", "1e38"],
+            T::Float32,
+        ),
+    ]
+}
+
+fn values(texts: &[&str], data_type: &DataType) -> ArrayRef {
+    let texts = texts.iter().copied().map(Some).chain([None]);
+    let texts: ArrayRef = Arc::new(texts.collect::<StringArray>());
+    let exact = CastOptions {
+        safe: false,
+        ..Default::default()
+    };
+    let between = match data_type {
+        DataType::Float16 => DataType::Float32,
+        _ => data_type.clone(),
+    };
+    let values = cast_with_options(&texts, &between, &exact).unwrap();
+    cast_with_options(&values, data_type, &exact).unwrap()
+}
+
+fn write_arrow(path: &Path, batch: &RecordBatch, is_stream: bool) {
+    let file = fs::File::create(path).unwrap();
+    if is_stream {
+        let mut writer = ipc::writer::StreamWriter::try_new(file, &batch.schema()).unwrap();
+        writer.write(batch).unwrap();
+        writer.finish().unwrap();
+    } else {
+        let mut writer = ipc::writer::FileWriter::try_new(file, &batch.schema()).unwrap();
+        writer.write(batch).unwrap();
+        writer.finish().unwrap();
+    }
+}
+
+/// The right values are Arrow's casts of each file's values, and the right rows of a filter are those
+/// of Arrow's comparison of the complete column.
+#[test]
+fn columns_whose_types_hold_the_same_values_are_one_in_parquet_and_arrow() {
+    for (one, ones, other, others, both) in mixtures() {
+        for (first, second, suffix) in [
+            ("a", "b", "parquet"),
+            ("b", "a", "parquet"),
+            ("a", "b", "arrow"),
+            ("b", "a", "arrow"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let files = [(first, &one, &ones, false), (second, &other, &others, true)];
+            for (name, data_type, texts, is_stream) in files {
+                let batch = batch(vec![("x", values(texts, data_type), true)]);
+                let path = folder.path().join(format!("{name}.{suffix}"));
+                match suffix {
+                    "parquet" => write_parquet(&path, &batch),
+                    _ => write_arrow(&path, &batch, is_stream),
+                }
+            }
+            let what = format!("{one} and {other}, {suffix}, {first}");
+            let files = TableFiles::find(folder.path()).unwrap();
+            let engine = engine();
+            let opened = block_on(engine.register("stars", files, &ColumnMetadata::default()));
+            opened.unwrap_or_else(|error| panic!("{what}: {error}"));
+            let all = collect(scan(&engine, &[]).unwrap());
+            let column = all.column(0);
+            let is_zoned = matches!(both, DataType::Timestamp(_, Some(_)));
+            // Times have the zone of the first file.
+            let both = match (is_zoned, first) {
+                (true, "b") => match (&both, &other) {
+                    (DataType::Timestamp(unit, _), DataType::Timestamp(_, zone)) => {
+                        DataType::Timestamp(*unit, zone.clone())
+                    }
+                    _ => unreachable!(),
+                },
+                _ => both.clone(),
+            };
+            assert_eq!(*column.data_type(), both, "{what}");
+            let of = |texts, data_type| cast(&values(texts, data_type), &both).unwrap();
+            let expected = match first {
+                "a" => [of(&ones, &one), of(&others, &other)],
+                _ => [of(&others, &other), of(&ones, &one)],
+            };
+            let expected = concat(&[&expected[0], &expected[1]]).unwrap();
+            assert_eq!(column, &expected, "{what}");
+            check_filters(&engine, column, &what);
+        }
+    }
+}
+
+/// Each value is found by what Arrow shows of it, and compares as Arrow's kernels do.
+fn check_filters(engine: &datastreamer_engine::Engine, column: &ArrayRef, what: &str) {
+    for row in (0..column.len()).filter(|row| column.is_valid(*row)) {
+        let value = Scalar::new(column.slice(row, 1));
+        let shown = match array_value_to_string(column, row).unwrap() {
+            shown if *column.data_type() == DataType::Date64 => shown.replace("T00:00:00", ""),
+            shown if column.data_type().is_temporal() => shown.replace(' ', "T"),
+            shown => shown,
+        };
+        // Both zeros are equal for a reader.
+        if column.data_type().is_floating() && shown.trim_start_matches('-') == "0.0" {
+            continue;
+        }
+        for (operator, expected) in [
+            ("eq", cmp::eq(column, &value)),
+            ("gt", cmp::gt(column, &value)),
+            ("lte", cmp::lt_eq(column, &value)),
+        ] {
+            let filter = format!("{operator}.{shown}");
+            let found = scan(engine, &[("x", &filter)]);
+            let found = found.unwrap_or_else(|error| panic!("{what}: {filter}: {error}"));
+            let expected = expected.unwrap().true_count();
+            assert_eq!(collect(found).num_rows(), expected, "{what}: {filter}");
+        }
+    }
+}
+
+#[test]
+fn a_time_between_those_of_a_coarser_file_is_compared_exactly() {
+    for suffix in ["parquet", "arrow"] {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, unit, text) in [
+            ("a", TimeUnit::Millisecond, "2024-01-01T00:00:00.001"),
+            ("b", TimeUnit::Nanosecond, "2024-01-01T00:00:00.001000001"),
+        ] {
+            let path = folder.path().join(format!("{name}.{suffix}"));
+            let times = values(&[text], &DataType::Timestamp(unit, None));
+            let batch = batch(vec![("x", times, true)]);
+            match suffix {
+                "parquet" => write_parquet(&path, &batch),
+                _ => write_arrow(&path, &batch, false),
+            }
+        }
+        for (filter, expected) in [
+            ("eq.2024-01-01T00:00:00.001", 1),
+            ("gt.2024-01-01T00:00:00.001", 1),
+            ("gt.2024-01-01T00:00:00.000999999", 2),
+            ("gte.2024-01-01T00:00:00.000999999", 2),
+            ("gte.2024-01-01T00:00:00.001000001", 1),
+            ("lt.2024-01-01T00:00:00.001000001", 1),
+            ("lte.2024-01-01T00:00:00.000999999", 0),
+            ("eq.2024-01-01T00:00:00.001000999", 0),
+            ("lte.2024-01-01T00:00:00.001000999", 2),
+            ("neq.2024-01-01T00:00:00.001000001", 1),
+        ] {
+            let found = rows(folder.path(), &[("x", filter)]).num_rows();
+            assert_eq!(found, expected, "{suffix} {filter}");
+        }
+    }
+}
+
+#[test]
+fn a_time_that_the_finer_unit_of_another_file_does_not_hold_is_an_error() {
+    for suffix in ["parquet", "arrow"] {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, unit, text) in [
+            ("a", TimeUnit::Nanosecond, "2024-01-01T00:00:00.000000001"),
+            ("b", TimeUnit::Microsecond, "9999-12-31T00:00:00"),
+        ] {
+            let path = folder.path().join(format!("{name}.{suffix}"));
+            let batch = batch(vec![(
+                "x",
+                values(&[text], &DataType::Timestamp(unit, None)),
+                true,
+            )]);
+            match suffix {
+                "parquet" => write_parquet(&path, &batch),
+                _ => write_arrow(&path, &batch, false),
+            }
+        }
+        for filter in [&[][..], &[("x", "gt.2024-01-01")], &[("x", "not.is.null")]] {
+            let mut rows = scan(&engine_of(folder.path()), filter).unwrap();
+            let error = rows.find_map(Result::err);
+            let error = error.expect("no value is wrapped").to_string();
+            assert!(error.contains("253402214400000000"), "{suffix}: {error}");
+        }
+    }
+}
+
+#[test]
+fn types_without_a_cast_that_is_known_to_be_exact_are_refused() {
+    use DataType as T;
+    let zoned = || T::Timestamp(TimeUnit::Second, Some("UTC".into()));
+    for suffix in ["parquet", "arrow"] {
+        for (one, other) in [
+            (T::Int64, T::Float64),
+            (T::UInt64, T::Int64),
+            (T::Int32, T::Utf8),
+            (T::Utf8, T::Binary),
+            (T::Date32, T::Timestamp(TimeUnit::Second, None)),
+            (T::Timestamp(TimeUnit::Second, None), zoned()),
+            (
+                T::Time64(TimeUnit::Microsecond),
+                T::Time64(TimeUnit::Nanosecond),
+            ),
+            (T::Decimal128(9, 2), T::Int32),
+            (T::FixedSizeBinary(2), T::FixedSizeBinary(3)),
+            (T::FixedSizeBinary(2), T::Binary),
+            (T::Decimal256(76, 0), T::Decimal128(2, 1)),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            for (name, data_type) in [("a", &one), ("b", &other)] {
+                let path = folder.path().join(format!("{name}.{suffix}"));
+                let batch = batch(vec![("x", new_null_array(data_type, 1), true)]);
+                match suffix {
+                    "parquet" => write_parquet(&path, &batch),
+                    _ => write_arrow(&path, &batch, false),
+                }
+            }
+            let files = TableFiles::find(folder.path()).unwrap();
+            let opened = block_on(engine().register("stars", files, &ColumnMetadata::default()));
+            let error = opened.map(drop).unwrap_err().to_string();
+            assert!(
+                error.contains("in column \"x\", other files"),
+                "{one} {other}: {error}"
+            );
+        }
     }
 }

@@ -1,7 +1,9 @@
 """Makes folders of hive partitions, and compares what the program has of each with pyarrow.dataset,
-DuckDB and polars. Usage: read_partitions.py PROGRAM, in an empty folder."""
+DuckDB and polars, and folders whose files have several types. Usage: read_partitions.py PROGRAM, in an empty folder."""
 
 import csv
+import datetime
+import decimal
 import io
 import json
 import pathlib
@@ -145,6 +147,51 @@ def own_columns():
     return count
 
 
+def mixed():
+    """Files of one folder whose types differ, with the extremes of each. pyarrow finds the common types."""
+    utc, berlin = pa.timestamp("ms", "UTC"), pa.timestamp("ns", "Europe/Berlin")
+    texts, more = ["", "ü", "a" * 40, None], ["z", "", None]
+    pairs = [
+        (pa.array(texts), pa.array(more, pa.large_string())),
+        (pa.array(texts), pa.array(more, pa.string_view())),
+        (pa.array(texts).dictionary_encode(), pa.array(more, pa.large_string())),
+        (pa.array(texts).dictionary_encode(), pa.array(more)),
+        (pa.array([-(2**31), 2**31 - 1], pa.int32()), pa.array([0, 2**32 - 1], pa.uint32())),
+        (pa.array([-(2**31), 2**31 - 1], pa.int32()), pa.array([0.1, 1e308])),
+        (pa.array([-(2**15), 2**15 - 1], pa.int16()), pa.array([0.5, 3e38], pa.float32())),
+        (pa.array([decimal.Decimal("-99999999.99"), None]), pa.array([decimal.Decimal("0.000001")])),
+        (pa.array([datetime.date(1, 1, 1), datetime.date(9999, 12, 31)]), pa.array([datetime.date(2024, 2, 29)], pa.date64())),
+        (pa.array([0, 1, -1, 253402300799999], pa.int64()).cast(pa.timestamp("ms")), pa.array([-62135596800000000, 1], pa.int64()).cast(pa.timestamp("us"))),
+        (pa.array([0, 9223372036854], pa.int64()).cast(utc), pa.array([-(2**63) + 1, 2**63 - 1], pa.int64()).cast(berlin)),
+    ]
+    for place, pair in enumerate(pairs):
+        tables = [pa.table({"x": array}) for array in pair]
+        both = [pa.concat_arrays([one.cast(common) for one in pair]) for common in [common_type(*pair)]][0]
+        for form in ["parquet", "arrow"]:
+            root = pathlib.Path("mixed", form, str(place))
+            root.mkdir(parents=True)
+            pq.write_table(tables[0], root / "a.parquet") if form == "parquet" else pyarrow.feather.write_feather(tables[0], str(root / "a.arrow"))
+            pq.write_table(tables[1], root / "b.parquet") if form == "parquet" else pyarrow.feather.write_feather(tables[1], str(root / "b.arrow"))
+            for out in [pa.ipc.open_stream(cat(root, "arrow")).read_all(), pq.read_table(io.BytesIO(cat(root, "parquet")))]:
+                # The values, as integers where Python's times have too few digits.
+                found = out["x"].combine_chunks()
+                if pa.types.is_timestamp(both.type):
+                    found, wanted = found.cast(pa.timestamp(both.type.unit, both.type.tz)).cast(pa.int64()), both.cast(pa.int64())
+                else:
+                    wanted = both
+                assert found.to_pylist() == wanted.to_pylist(), f"{form} {[str(one.type) for one in pair]}: {found}"
+    return 4 * len(pairs)
+
+
+def common_type(one, other):
+    if pa.types.is_timestamp(one.type) and one.type.tz:
+        return pa.timestamp("ns", "UTC")
+    if pa.types.is_string_view(other.type) or pa.types.is_dictionary(one.type):
+        return pa.string() if not pa.types.is_large_string(other.type) else pa.large_string()
+    schemas = [pa.schema([("x", array.type)]) for array in (one, other)]
+    return pa.unify_schemas(schemas, promote_options="permissive").field("x").type
+
+
 def write_rows(path, rows, form):
     schema = pa.schema([("v", pa.int64()), ("year", pa.int64()), ("who", pa.string())])
     if form == "arrow":
@@ -161,7 +208,7 @@ def write_rows(path, rows, form):
 
 
 def main():
-    count = own_columns()
+    count = own_columns() + mixed()
     for name, layout in LAYOUTS.items():
         for form in ["parquet", "csv", "tsv", "ndjson", "arrow", "fits"]:
             root = pathlib.Path(name, form)

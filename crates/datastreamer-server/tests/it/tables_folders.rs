@@ -9,7 +9,7 @@ use crate::support::{program, tools};
 const PARTITIONS_LIMIT: Duration = Duration::from_secs(180);
 
 #[test]
-fn hive_partitions_are_those_of_pyarrow_duckdb_and_polars_in_every_format() {
+fn folders_are_the_tables_of_pyarrow_duckdb_and_polars() {
     let scratch = Scratch::new("partitions");
     let mut python = tools::python();
     python
@@ -19,5 +19,5 @@ fn hive_partitions_are_those_of_pyarrow_duckdb_and_polars_in_every_format() {
         .stdout(std::process::Stdio::piped());
     let said = program::finish_within(python, PARTITIONS_LIMIT);
     assert_eq!(said.code, Some(0), "{}\n{}", said.text(), said.stderr);
-    assert_eq!(said.text(), "108 outputs\n");
+    assert_eq!(said.text(), "152 outputs\n");
 }

@@ -1,0 +1,73 @@
+//! Opens Arrow files and streams for a scan, and casts their values to the columns of the table.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::ArrayRef,
+    compute::{CastOptions, cast_with_options},
+    datatypes::{Field, SchemaRef},
+    record_batch::{RecordBatch, RecordBatchOptions},
+};
+use datafusion::{
+    common::Result,
+    datasource::{
+        listing::PartitionedFile,
+        physical_plan::{ArrowOpener as Opener, FileOpenFuture, FileOpener},
+    },
+    object_store::ObjectStore,
+};
+use futures_util::{FutureExt, StreamExt};
+
+use crate::{arrow_file, error::EngineError, pinned::PinnedFile};
+
+/// A value that a type does not hold is an error, not a null.
+const EXACT: CastOptions<'static> = CastOptions {
+    safe: false,
+    format_options: arrow::util::display::FormatOptions::new(),
+};
+
+pub(crate) struct ArrowOpener {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    /// The columns to read, and their places in the file.
+    pub(crate) schema: SchemaRef,
+    pub(crate) places: Vec<usize>,
+}
+
+impl FileOpener for ArrowOpener {
+    fn open(&self, file: PartitionedFile) -> Result<FileOpenFuture> {
+        let pinned = file.extension::<PinnedFile>().cloned().ok_or_else(|| {
+            EngineError::data("internal error: a plan reads a file that was not compared")
+        })?;
+        let (store, places) = (Arc::clone(&self.store), Some(self.places.clone()));
+        let opener = match arrow_file::has_footer(&pinned.path) {
+            true => Opener::new_file_opener(store, places),
+            false => Opener::new_stream_file_opener(store, places),
+        };
+        let (opened, schema) = (opener.open(file)?, Arc::clone(&self.schema));
+        let open = async move {
+            let batches = opened
+                .await?
+                .map(move |batch| Ok(cast(&batch?, &schema).map_err(|text| pinned.error(&text))?));
+            Ok(batches.boxed())
+        };
+        Ok(open.boxed())
+    }
+}
+
+/// Casts the columns of a batch to those of the table, which hold their values.
+fn cast(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, String> {
+    let columns = batch.columns().iter().zip(schema.fields());
+    let columns = columns.map(|(values, field)| cast_column(values, field));
+    let columns = columns.collect::<Result<_, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
+        .map_err(|error| error.to_string())
+}
+
+fn cast_column(values: &ArrayRef, field: &Field) -> Result<ArrayRef, String> {
+    if values.data_type() == field.data_type() {
+        return Ok(Arc::clone(values));
+    }
+    let cast = cast_with_options(values, field.data_type(), &EXACT);
+    cast.map_err(|error| format!("column {:?}: {error}", field.name()))
+}
