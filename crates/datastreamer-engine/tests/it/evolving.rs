@@ -169,13 +169,15 @@ fn files_whose_types_no_column_can_hold_are_refused_alike_at_the_start_and_later
 }
 
 /// Types of two files of a folder, texts of values of each, and the type of the column.
-fn mixtures() -> Vec<(
+type Mixture = (
     DataType,
     Vec<&'static str>,
     DataType,
     Vec<&'static str>,
     DataType,
-)> {
+);
+
+fn mixtures() -> Vec<Mixture> {
     use DataType as T;
     let seconds = |zone: Option<&str>| T::Timestamp(TimeUnit::Second, zone.map(Into::into));
     let millis = |zone: Option<&str>| T::Timestamp(TimeUnit::Millisecond, zone.map(Into::into));
