@@ -45,12 +45,13 @@ use crate::{
     guard,
     known::Known,
     narrow::Narrowing,
+    patterns::COMPARE_DICTIONARIES,
     provider::FileTable,
     rows::Rows,
     sql::Query,
     store::Files,
     threads::EngineThreads,
-    utc::ConvertInUtc,
+    utc::CONVERT_IN_UTC,
     zeros::ONE_ZERO,
 };
 
@@ -194,7 +195,8 @@ impl Engine {
                 .with_physical_optimizer_rules(physical_rules())
                 .build();
             let context = SessionContext::new_with_state(state);
-            context.add_analyzer_rule(Arc::new(ConvertInUtc));
+            context.add_analyzer_rule(Arc::new(CONVERT_IN_UTC));
+            context.add_analyzer_rule(Arc::new(COMPARE_DICTIONARIES));
             for name in UNBOUNDED_FUNCTIONS {
                 context.deregister_udf(name);
             }

@@ -410,7 +410,6 @@ fn parse_in(column: &Field, value: &str) -> Result<Expr, EngineError> {
     })
 }
 
-/// `*` stands for `%`, which a URL would have to encode.
 fn parse_like(column: &Field, operator: &str, value: &str) -> Result<Expr, EngineError> {
     let data_type = shown_type(column.data_type());
     if !data_type.is_string() {
@@ -418,7 +417,7 @@ fn parse_like(column: &Field, operator: &str, value: &str) -> Result<Expr, Engin
         let text = format!("`{operator}` is for texts, and this column has the type {name}");
         return Err(EngineError::bad(text));
     }
-    let pattern = lit(value.replace('*', "%"));
+    let pattern = lit(like_pattern(value)?);
     Ok(match operator {
         "ilike" => values_of(column).ilike(pattern),
         _ => values_of(column).like(pattern),
@@ -440,6 +439,28 @@ fn split(text: &str) -> Result<Vec<String>, EngineError> {
         }
     }
     if quoted {
+/// Makes a pattern of SQL. `*` stands for `%`, which a URL would have to encode; a character behind
+/// a backslash is itself.
+fn like_pattern(text: &str) -> Result<String, EngineError> {
+    let mut pattern = String::with_capacity(text.len());
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '*' => pattern.push('%'),
+            '\\' => match characters.next() {
+                Some('*') => pattern.push('*'),
+                Some(escaped) => pattern.extend(['\\', escaped]),
+                None => {
+                    let text = format!("`{text}` ends with a lone backslash: write `\\\\` for one");
+                    return Err(EngineError::bad(text));
+                }
+            },
+            character => pattern.push(character),
+        }
+    }
+    Ok(pattern)
+}
+
         return Err(EngineError::bad("a quote is not closed"));
     }
     parts.push(part);

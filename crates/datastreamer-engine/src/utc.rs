@@ -6,58 +6,26 @@
 
 use arrow::datatypes::DataType;
 use datafusion::{
-    common::{
-        DFSchema, Result, ScalarValue,
-        config::ConfigOptions,
-        tree_node::{Transformed, TreeNode},
-    },
+    common::{DFSchema, Result, ScalarValue, tree_node::Transformed},
     logical_expr::{
-        Between, BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, cast,
+        Between, BinaryExpr, Expr, ExprSchemable, Operator, cast,
         expr::{Cast, InList},
-        expr_rewriter::NamePreserver,
-        utils::merge_schema,
     },
-    optimizer::AnalyzerRule,
 };
 
-use crate::literal::check_exact;
+use crate::{expression_rule::ExpressionRule, literal::check_exact};
 
 const UTC: &str = "UTC";
 
 /// Makes each conversion between times with a zone and texts, dates and times without one a
 /// conversion in UTC. It belongs behind the rule that adds the conversions of comparisons.
-#[derive(Debug)]
-pub(crate) struct ConvertInUtc;
-
-impl AnalyzerRule for ConvertInUtc {
-    fn name(&self) -> &str {
-        "convert_in_utc"
-    }
-
-    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        let converted = plan.transform_up_with_subqueries(convert_plan)?;
-        Ok(converted.data)
-    }
-}
-
-fn convert_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let mut schema = merge_schema(&plan.inputs());
-    if let LogicalPlan::TableScan(scan) = &plan {
-        let columns = scan.source.schema();
-        let columns = DFSchema::try_from_qualified_schema(scan.table_name.clone(), &columns)?;
-        schema.merge(&columns);
-    }
-    let names = NamePreserver::new(&plan);
-    plan.map_expressions(|expression| {
-        let name = names.save(&expression);
-        let converted = expression.transform_up(|expression| {
-            check_comparison(&expression, &schema)?;
-            Ok(convert(expression, &schema))
-        });
-        Ok(converted?.update_data(|expression| name.restore(expression)))
-    })?
-    .map_data(LogicalPlan::recompute_schema)
-}
+pub(crate) const CONVERT_IN_UTC: ExpressionRule = ExpressionRule {
+    name: "convert_in_utc",
+    change: |expression, schema| {
+        check_comparison(&expression, schema)?;
+        Ok(convert(expression, schema))
+    },
+};
 
 /// Refuses to compare times with a constant that their type cannot hold. DataFusion would cut its
 /// digits, and find other values.

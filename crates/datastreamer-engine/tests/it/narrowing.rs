@@ -400,6 +400,91 @@ fn a_column_that_has_no_single_values_is_refused_by_the_name_of_its_type() {
         assert_eq!(
             error,
             "parameter `v`: a column of type list cannot be compared"
+/// What patterns match of these texts, which are stored in one way or another.
+#[test]
+fn a_backslash_in_a_pattern_makes_the_next_character_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let texts = [
+        "a*b", "a%b", "a_b", "axb", "axxb", "a\\b", "a\\*b", "a\\xb", "*", "\\",
+    ];
+    let plain: ArrayRef = Arc::new(StringArray::from_iter_values(texts));
+    let dictionary: DictionaryArray<Int32Type> = texts.into_iter().collect();
+    for values in [plain, Arc::new(dictionary)] {
+        let engine = engine_of_column(folder.path(), values);
+        for (pattern, matching) in [
+            (r"a\*b", &["a*b"][..]),
+            (r"a\%b", &["a%b"]),
+            (r"a\_b", &["a_b"]),
+            (r"a\\b", &[r"a\b"]),
+            (r"a\\\*b", &[r"a\*b"]),
+            (r"a\\*b", &[r"a\b", r"a\*b", r"a\xb"]),
+            (r"a\xb", &["axb"]),
+            (r"*\*b", &["a*b", r"a\*b"]),
+            (r"a\**", &["a*b"]),
+            (r"\*", &["*"]),
+            (r"\**", &["*"]),
+            (r"*\*", &["*"]),
+            (r"*\**", &["a*b", r"a\*b", "*"]),
+            (r"\\", &[r"\"]),
+            (r"a_b", &["a*b", "a%b", "a_b", "axb", r"a\b"]),
+            (r"a*b", &texts[..8]),
+            (r"a%b", &texts[..8]),
+            (r"*", &texts),
+        ] {
+            let rest = texts.len() - matching.len();
+            for operator in ["like", "ilike"] {
+                let filter = format!("{operator}.{pattern}");
+                assert_eq!(count(&engine, &filter), Ok(matching.len()), "{filter}");
+                let filter = format!("not.{filter}");
+                assert_eq!(count(&engine, &filter), Ok(rest), "{filter}");
+            }
+            for text in matching {
+                let (like, eq) = (format!("like.{pattern}"), format!("eq.{text}"));
+                let found = scan(&engine, &[("v", &like), ("v", &eq)]).unwrap();
+                assert_eq!(collect(found).num_rows(), 1, "{pattern} {text}");
+            }
+            let capitals = format!("ilike.{}", pattern.to_uppercase());
+            assert_eq!(count(&engine, &capitals), Ok(matching.len()), "{capitals}");
+        }
+        for pattern in [r"a\", r"\", r"*\\\"] {
+            for operator in ["like", "ilike", "not.like", "not.ilike"] {
+                let wanted = format!(
+                    "parameter `v`: `{pattern}` ends with a lone backslash: write `\\\\` for one"
+                );
+                assert_eq!(
+                    count(&engine, &format!("{operator}.{pattern}")),
+                    Err(wanted)
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_pattern_without_wildcards_and_a_comparison_agree_in_dictionaries() {
+    let folder = tempfile::tempdir().unwrap();
+    let texts: DictionaryArray<Int32Type> = ["abc", "x", "a%c"].into_iter().collect();
+    let engine = engine_of_column(folder.path(), Arc::new(texts));
+    for (condition, rows) in [
+        ("v LIKE 'abc' AND v = 'abc'", 1),
+        ("v IN ('abc') AND v LIKE 'abc'", 1),
+        ("v LIKE 'abc' AND v ~ '^abc$'", 1),
+        ("v BETWEEN 'abc' AND 'b' AND v LIKE 'abc'", 1),
+        ("v NOT LIKE 'abc' AND v <> 'x'", 1),
+        ("v LIKE 'a\\%c' AND v = 'a%c'", 1),
+        ("v LIKE 'a%c' AND v = 'a%c'", 1),
+        ("v ILIKE 'ABC' AND v = 'abc'", 1),
+        ("v LIKE 'abc' AND v = 'x'", 0),
+    ] {
+        let sql = format!("SELECT v FROM stars WHERE {condition}");
+        let found = block_on(engine.query(&Query::new(sql), None)).unwrap();
+        assert_eq!(collect(found).num_rows(), rows, "{condition}");
+    }
+    let sql = "SELECT v LIKE 'x' FROM stars";
+    let found = collect(block_on(engine.query(&Query::new(sql), None)).unwrap());
+    assert!(found.schema().field(0).name().contains("LIKE"));
+}
+
         );
     }
     assert_eq!(count(&engine, "is.not_null"), Ok(1));
