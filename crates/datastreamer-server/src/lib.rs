@@ -27,6 +27,7 @@
 mod cli;
 mod config;
 mod error;
+mod escapes;
 mod export;
 mod http;
 mod refusal;

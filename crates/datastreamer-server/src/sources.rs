@@ -27,7 +27,7 @@ use datastreamer::StreamWriter;
 
 use self::rows::{Format, RowRoute};
 pub(crate) use self::{command::Command, directory::Directory, noise::Noise};
-use crate::refusal::Refusal;
+use crate::{escapes, refusal::Refusal};
 
 /// The error of a source's function.
 pub(crate) type SourceError = Box<dyn StdError + Send + Sync>;
@@ -202,8 +202,15 @@ impl Query {
     /// Decodes the parameters of a URL, or of a form as it is posted.
     ///
     /// # Errors
-    /// They are not UTF-8: what they would become is nobody's parameter.
+    /// An escape is malformed, or they are not UTF-8: what they would become is nobody's parameter.
     pub(crate) fn parse(query: &[u8]) -> Result<Self, String> {
+        for parameter in query.split(|byte| *byte == b'&') {
+            escapes::check(parameter).map_err(|error| {
+                let name = parameter.split(|byte| *byte == b'=').next();
+                let name = String::from_utf8_lossy(name.unwrap_or_default());
+                format!("parameter `{name}`: {error}")
+            })?;
+        }
         if percent_encoding::percent_decode(query)
             .decode_utf8()
             .is_err()
@@ -228,16 +235,31 @@ impl Query {
         &self.0
     }
 
-    /// Takes the only parameter of these names out, whatever their case.
-    pub(crate) fn take(&mut self, names: &[&str]) -> Result<Option<String>, String> {
-        let is_meant = |name: &str| names.iter().any(|other| other.eq_ignore_ascii_case(name));
-        let mut taken = self.0.extract_if(.., |(name, _)| is_meant(name));
-        let first = taken.next();
-        match taken.next() {
-            Some((name, value)) if first.as_ref().is_some_and(|(_, other)| *other != value) => {
-                Err(format!("parameter `{name}` is given twice"))
+    /// Renames parameters that differ from these names in case only, but for those of a name that
+    /// `is_other`.
+    pub(crate) fn spell(&mut self, names: &[&str], is_other: impl Fn(&str) -> bool) {
+        for (name, _) in &mut self.0 {
+            let meant = names.iter().find(|meant| meant.eq_ignore_ascii_case(name));
+            if let Some(meant) = meant.filter(|_| !is_other(name)) {
+                *name = (*meant).to_owned();
             }
-            _ => Ok(first.map(|(_, value)| value)),
+        }
+    }
+
+    /// Takes the parameter of these names out. It may be repeated, with the same value.
+    pub(crate) fn take(&mut self, names: &[&str]) -> Result<Option<String>, String> {
+        let is_meant = |(name, _): &mut (String, String)| names.contains(&name.as_str());
+        let mut taken = self
+            .0
+            .extract_if(.., is_meant)
+            .collect::<Vec<_>>()
+            .into_iter();
+        let Some((_, value)) = taken.next() else {
+            return Ok(None);
+        };
+        match taken.find(|(_, other)| *other != value) {
+            Some((name, _)) => Err(format!("parameter `{name}` is given twice")),
+            None => Ok(Some(value)),
         }
     }
 

@@ -29,6 +29,7 @@ use http_body::{Frame, SizeHint};
 use serde_json::json;
 
 use crate::{
+    escapes,
     export::Export,
     http::connection::Open,
     http::index,
@@ -113,6 +114,12 @@ async fn stream(State(app): State<Arc<App>>, request: Request) -> Response<Body>
     let (head, body) = request.into_parts();
     let request = Request::from_parts(head, ());
     let path = request.uri().path().trim_start_matches('/');
+    if let Err(error) = escapes::check(path.as_bytes()) {
+        return refuse(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            format!("the path: {error}"),
+        ));
+    }
     let Ok(file_name) = percent_encoding::percent_decode_str(path).decode_utf8() else {
         let text = "the path is not UTF-8 once it is percent-decoded";
         return refuse(Refusal::new(StatusCode::NOT_FOUND, text));

@@ -33,10 +33,14 @@ use crate::refusal::Refusal;
 
 /// The format of a request that names none: astronomers' programs expect it.
 const DEFAULT_FORMAT: Format = Format::Votable;
-/// Parameters that say how many rows are wanted at most: MAXREC is DALI's (1.1, 3.4.4).
+/// Parameters that say how many rows are wanted at most: MAXREC is DALI's (1.1, 3.4.4). All names of
+/// this kind may be in any case (DALI 1.1, 2.1).
 const LIMITS: [&str; 2] = ["limit", "MAXREC"];
 /// Parameters that name the format: RESPONSEFORMAT is DALI's (1.1, 3.4.3).
 const FORMATS: [&str; 2] = ["format", "RESPONSEFORMAT"];
+
+/// Parameters that narrow a table, beside those that are called like its columns.
+const NARROWING: [&str; 3] = ["select", "order", "offset"];
 
 /// The parameter that has the text of a client's own query.
 pub(crate) const QUERY_PARAMETER: &str = "query";
@@ -146,6 +150,8 @@ impl Run {
 impl RowRoute {
     pub(crate) fn check(&self, query: &Query, wanted: Wanted<'_>) -> Result<Job, Refusal> {
         let mut query = query.clone();
+        // `ORDER` is the column of this name if there is one; `order` never is.
+        query.spell(&self.source.reserved(), |name| self.source.has_column(name));
         let format = take_format(&mut query, wanted)?;
         let limit = take_limit(&mut query)?;
         let rows_max = [limit, self.rows_max].into_iter().flatten().min();
@@ -206,6 +212,21 @@ impl RowSource {
             Self::Postgres(postgres) => postgres.check(query),
             Self::Stars(stars) => stars.check(query),
         }
+    }
+
+    /// The names of parameters that do not mean a column or a parameter of a query.
+    fn reserved(&self) -> Vec<&'static str> {
+        let own: &[_] = match self {
+            Self::Table(_) => &NARROWING,
+            Self::Sql(_) => &[QUERY_PARAMETER],
+            Self::Query(_) | Self::Postgres(_) | Self::Stars(_) => &[],
+        };
+        [&LIMITS, &FORMATS, own].concat()
+    }
+
+    fn has_column(&self, name: &str) -> bool {
+        self.columns()
+            .is_some_and(|schema| schema.column_with_name(name).is_some())
     }
 
     fn rows_known(&self) -> Option<u64> {

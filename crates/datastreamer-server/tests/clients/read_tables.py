@@ -68,6 +68,13 @@ def read_pyvo():
     query = pyvo.dal.DALQuery(route, MAXREC=str(len(expected)))
     table = query.execute().to_table()
     yield "a query of pyvo's", {name: masked(table[name]) for name in table.colnames}
+    # It sends the names of parameters in capitals.
+    names = expected.column_names[::-1]
+    asked = {"select": ",".join(names), "offset": "0", "limit": str(len(expected))}
+    table = pyvo.dal.DALQuery(route, **asked).execute().to_table()
+    if table.colnames != names:
+        sys.exit(f"of {names} pyvo gets {table.colnames}")
+    yield "columns that pyvo selects", {name: masked(table[name]) for name in names[::-1]}
 
 
 def read_stilts():

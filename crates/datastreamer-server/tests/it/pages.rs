@@ -162,6 +162,17 @@ fn refusals_are_problems() {
     get("/no%00such").problem(404);
     let detail = get("/noise%ff.bin").problem(404);
     assert!(detail.contains("not UTF-8"), "{detail}");
+    for (path, wanted) in [
+        ("/no%zzse.bin", "the path: `%zz`"),
+        ("/noise.bin%", "the path: `%`"),
+        ("/noise.bin%2", "the path: `%2`"),
+        ("/noise.bin?n=1%", "parameter `n`: `%`"),
+        ("/noise.bin?n=1&p%4=%41", "parameter `p%4`: `%4=`"),
+        ("/noise.bin?n=%%31&piece=1", "parameter `n`: `%%3`"),
+    ] {
+        let wanted = format!("{wanted} is no percent-escape: write %25 for a percent sign");
+        assert_eq!(get(path).problem(400), wanted, "{path}");
+    }
     for (query, word) in [
         ("?m=1", "`m`"),
         ("?n=many", "many"),

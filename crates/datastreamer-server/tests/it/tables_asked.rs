@@ -371,3 +371,88 @@ fn a_route_s_own_limit_holds_for_everybody() {
     assert!(records(&few.body).len() < 100);
     assert_eq!(last_transfer(server.port())["outcome"], "complete");
 }
+
+#[test]
+fn names_of_parameters_have_no_case_unless_a_column_has_this_name() {
+    let stars = Stars::serve();
+    let wanted = stars
+        .get_good("/stars.csv?select=ra,dec&order=ra.desc&offset=2&limit=5")
+        .body;
+    for query in [
+        "SELECT=ra,dec&ORDER=ra.desc&OFFSET=2&LIMIT=5",
+        "Select=ra,dec&oRDER=ra.desc&Offset=2&maxRec=5&Format=csv",
+        "SELECT=ra,dec&order=ra.desc&offset=2&LIMIT=5&limit=5&MAXREC=5&FORMAT=csv",
+    ] {
+        let narrowed = stars.get_good(&format!("/stars.csv?{query}")).body;
+        assert!(narrowed == wanted, "{query}");
+    }
+    for (query, name) in [
+        ("select=ra&SELECT=dec", "select"),
+        ("Select=ra&SELECT=ra", "select"),
+        ("order=ra&ORDER=dec", "order"),
+        ("OFFSET=1&offset=2", "offset"),
+        ("LIMIT=1&limit=2", "limit"),
+        ("limit=1&Limit=1&MAXREC=2", "MAXREC"),
+        ("FORMAT=csv&format=tsv", "format"),
+    ] {
+        let detail = stars.get(&format!("/stars.csv?{query}")).problem(400);
+        let wanted = format!("/stars.csv: parameter `{name}` is given twice");
+        assert_eq!(detail, wanted, "{query}");
+    }
+}
+
+#[test]
+fn a_column_that_is_called_like_a_parameter_in_another_case_is_meant_by_its_own_spelling() {
+    let scratch = Scratch::new("columns");
+    let file = scratch.join("odd.csv");
+    let text = "ORDER,Format,MaxRec,limit\n1,a,5,7\n2,b,6,8\n3,b,6,9\n";
+    std::fs::write(&file, text).expect("files can be written");
+    let server = Server::start([file]);
+    let rows = |query: &str| {
+        let table = http::get(server.port(), &format!("/odd.json?{query}"));
+        assert_eq!(table.status, 200, "{query}: {}", table.text());
+        let rows = records(&table.body);
+        let orders = rows
+            .iter()
+            .map(|row| row["ORDER"].as_i64().expect("a number"));
+        orders.collect::<Vec<_>>()
+    };
+    for (query, found) in [
+        ("ORDER=gt.1", &[2, 3][..]),
+        ("ORDER=gt.1&order=ORDER.desc", &[3, 2]),
+        ("Order=ORDER.desc", &[3, 2, 1]),
+        ("Format=eq.b&FORMAT=json", &[2, 3]),
+        ("MaxRec=eq.6&MAXREC=1", &[2]),
+        // This spelling is the parameter's, whatever the columns are called.
+        ("limit=2", &[1, 2]),
+        ("LIMIT=2", &[1, 2]),
+    ] {
+        assert_eq!(rows(query), found, "{query}");
+    }
+    let detail = http::get(server.port(), "/odd.json?limit=eq.7").problem(400);
+    assert!(detail.contains("`eq.7` is no number of rows"), "{detail}");
+}
+
+#[test]
+fn a_malformed_escape_is_refused_and_never_taken_for_itself() {
+    let stars = Stars::serve();
+    let file = stars.scratch.join("stars.parquet");
+    let file = file.to_str().expect("text");
+    for (query, wanted) in [
+        ("name=eq.%zz", "parameter `name`: `%zz`"),
+        ("name=eq.%", "parameter `name`: `%`"),
+        ("ra=gt.1&name=like.%4", "parameter `name`: `%4`"),
+        ("name=like.QSO%&ra=gt.1", "parameter `name`: `%`"),
+        ("na%me=eq.a", "parameter `na%me`: `%me`"),
+    ] {
+        let wanted = format!("{wanted} is no percent-escape: write %25 for a percent sign");
+        let path = format!("/stars.csv?{query}");
+        assert_eq!(stars.get(&path).problem(400), wanted, "{query}");
+        let head = http::head(stars.server.port(), &path);
+        assert_eq!(head.status, 400, "{query}");
+        let said = program::run(&["cat", &format!("{file}?{query}"), "--format", "csv"]);
+        said.assert_refused(3, &[&wanted]);
+        assert!(said.stdout.is_empty(), "{query}");
+    }
+    stars.get_good("/stars.csv?name=like.QSO%25");
+}

@@ -209,6 +209,17 @@ fn a_query_is_posted_as_text_or_as_a_form() {
         assert_eq!(posted.status, 200, "{path} {media_type} {}", posted.text());
         assert_eq!(posted.body, expected, "{path} {media_type}");
     }
+    let malformed = http::send(
+        sql.server.port(),
+        "POST",
+        "/sql.csv",
+        "application/x-www-form-urlencoded",
+        "query=SELECT+1+%zz",
+    );
+    assert_eq!(
+        malformed.problem(400),
+        "parameter `query`: `%zz` is no percent-escape: write %25 for a percent sign"
+    );
     let as_json = http::send(sql.server.port(), "POST", "/sql", "application/json", "{}");
     as_json.problem(415);
     let too_long = format!("SELECT '{}'", "x".repeat(1024 * 1024));
