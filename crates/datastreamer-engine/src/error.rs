@@ -9,7 +9,7 @@ use std::{
 use datafusion::common::DataFusionError;
 use datastreamer_table::column_metadata::ColumnMetadataError;
 
-use crate::type_names::with_type_names;
+use crate::messages::{Position, message};
 
 /// The reason why there are no rows, or no more rows.
 #[derive(Debug)]
@@ -39,15 +39,6 @@ pub enum EngineErrorKind {
     Data,
     /// Neither: the rows were stopped.
     Stopped,
-}
-
-/// The position of an error in a query's text, counted from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// The line.
-    pub line: u64,
-    /// The column, in characters.
-    pub column: u64,
 }
 
 impl EngineError {
@@ -144,17 +135,13 @@ impl From<DataFusionError> for EngineError {
         let diagnostic = error.diagnostic();
         let span = diagnostic.and_then(|diagnostic| diagnostic.span);
         let root = error.find_root();
-        let text = match root {
-            DataFusionError::SQL(error, _) => error.to_string(),
-            root => root.message().into_owned(),
-        };
-        let position = span
-            .map(|span| Position {
+        let (text, position) = message(root);
+        let position = span.map_or(position, |span| {
+            Some(Position {
                 line: span.start.line,
                 column: span.start.column,
             })
-            .or_else(|| position_in(&text));
-        let text = for_clients(&text);
+        });
         Self {
             kind: kind_of(root),
             file: None,
@@ -216,34 +203,6 @@ fn without_folders(text: &str) -> String {
         .collect()
 }
 
-/// Removes from a text of DataFusion's what helps no client, the position, which is told beside it,
-/// and Arrow's names of types.
-fn for_clients(text: &str) -> String {
-    // Before it stands why each signature does not match, as an internal error.
-    let from = text.find("No function matches the given name").unwrap_or(0);
-    let text = &text[from..];
-    let end = text.find("\nThis issue was likely caused by a bug");
-    let text = &text[..end.unwrap_or(text.len())];
-    let end = position_in(text).and_then(|_| text.rfind(POSITION));
-    let text = &text[..end.unwrap_or(text.len())];
-    let text = text.trim().trim_start_matches("Internal error: ");
-    with_type_names(text)
-}
-
-/// What stands before the position in the text of the parser's error.
-const POSITION: &str = " at Line: ";
-
-/// Reads the position from the text of the parser's error: `... at Line: 1, Column: 8`.
-fn position_in(text: &str) -> Option<Position> {
-    let (_, place) = text.rsplit_once(POSITION)?;
-    let (line, column) = place.split_once(", Column: ")?;
-    let digits = column.split(|c: char| !c.is_ascii_digit()).next()?;
-    Some(Position {
-        line: line.parse().ok()?,
-        column: digits.parse().ok()?,
-    })
-}
-
 /// The way of an error through DataFusion; the conversion above finds it again.
 impl From<EngineError> for DataFusionError {
     fn from(error: EngineError) -> Self {
@@ -260,54 +219,6 @@ impl From<ColumnMetadataError> for EngineError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn texts_for_clients_have_no_position_and_no_names_of_another_program() {
-        for (text, expected) in [
-            (
-                "Internal error: Function 'sum' failed to match any signature.\nThis issue was likely \
-                 caused by a bug in DataFusion's code. Please help us. No function matches the given \
-                 name and argument types 'sum(Utf8)'.",
-                "No function matches the given name and argument types 'sum(text)'.",
-            ),
-            (
-                "No function matches the given name and argument types 'sum(Utf8)'. You might need to \
-                 add explicit type casts.\n\tCandidate functions:\n\tsum(Decimal)\n\tsum(UInt64)",
-                "No function matches the given name and argument types 'sum(text)'. You might need to \
-                 add explicit type casts.\n\tCandidate functions:\n\tsum(Decimal)\n\tsum(unsigned \
-                 64-bit integer)",
-            ),
-            (
-                "Internal error: it.\nThis issue was likely caused by a bug in DataFusion's code.",
-                "it.",
-            ),
-            (
-                "Unterminated string literal at Line: 1, Column: 35",
-                "Unterminated string literal",
-            ),
-            (
-                "Cannot coerce Timestamp(µs, \"UTC\") + Utf8View, or Interval(MonthDayNano)",
-                "Cannot coerce timestamp with zone in microseconds + text, or interval",
-            ),
-            (
-                "no type: Int640, xInt64, List of (a)",
-                "no type: Int640, xInt64, List of (a)",
-            ),
-        ] {
-            assert_eq!(for_clients(text), expected);
-        }
-    }
-
-    #[test]
-    fn the_parser_s_position_is_read_from_its_text() {
-        let text = "Expected: an expression, found: FROM at Line: 2, Column: 14";
-        let place = Position {
-            line: 2,
-            column: 14,
-        };
-        assert_eq!(position_in(text), Some(place));
-        assert_eq!(position_in("no place"), None);
-    }
 
     #[test]
     fn clients_are_told_files_and_no_folders() {

@@ -49,12 +49,13 @@ mod inferred;
 mod known;
 mod listing;
 mod literal;
+mod messages;
 mod narrow;
 mod node_rule;
 mod parquet;
 mod partitions;
-mod pinned;
 mod patterns;
+mod pinned;
 mod plan_files;
 mod provider;
 mod rows;
@@ -63,15 +64,15 @@ mod sql;
 mod store;
 mod text;
 mod threads;
-mod type_names;
 mod utc;
 mod zeros;
 
 pub use engine::{
     DEFAULT_MEMORY_BYTES, DEFAULT_SPILL_BYTES, DEFAULT_TIME_LIMIT, Engine, EngineOptions, TableInfo,
 };
-pub use error::{EngineError, EngineErrorKind, Position};
+pub use error::{EngineError, EngineErrorKind};
 pub use files::TableFiles;
+pub use messages::Position;
 pub use narrow::{Narrowing, OPERATORS};
 pub use rows::{Rows, RowsStopper};
 pub use sql::Query;

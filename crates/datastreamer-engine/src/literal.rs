@@ -11,11 +11,11 @@ use arrow::{
 };
 use datafusion::common::ScalarValue;
 use datastreamer_table::{
-    bytes_of_hex,
+    bytes_of_hex, type_name,
     uuid::{self, is_uuid},
 };
 
-use crate::{error::EngineError, type_names::type_name};
+use crate::error::EngineError;
 
 const MILLISECONDS_PER_DAY: i64 = 86_400_000;
 /// A decimal has at most 76 digits: zeros that an exponent appends beyond them are not written out.

@@ -14,9 +14,9 @@ use datafusion::{
     logical_expr::{Expr, SortExpr, cast, lit, not},
 };
 
-use datastreamer_table::column_metadata::column_names;
+use datastreamer_table::{column_metadata::column_names, type_name};
 
-use crate::{error::EngineError, literal::Literal, type_names::type_name, zeros::sort_key};
+use crate::{error::EngineError, literal::Literal, zeros::sort_key};
 
 /// The operators of `COLUMN=op.value`; each may have `not.` before it.
 pub const OPERATORS: [&str; 10] = [
@@ -165,14 +165,15 @@ fn column_of(name: &str) -> Expr {
 fn field_of<'a>(column: &str, schema: &'a Schema) -> Result<&'a Field, EngineError> {
     match schema.column_with_name(column) {
         Some((_, field)) => Ok(field),
-        None => {
-            let there = column_names(schema);
-            let text = format!(
-                "there is no column `{column}`; there are {there} (and select, order, limit, offset)"
-            );
-            Err(EngineError::bad(text))
-        }
+        None => Err(no_column(column, schema)),
     }
+}
+
+fn no_column(column: &str, schema: &Schema) -> EngineError {
+    let there = column_names(schema);
+    EngineError::bad(format!(
+        "there is no column `{column}`; there are {there} (and select, order, limit, offset)"
+    ))
 }
 
 fn parse_count(text: &str) -> Result<u64, EngineError> {
@@ -240,12 +241,26 @@ fn parse_order(text: &str, schema: &Schema) -> Result<Vec<SortExpr>, EngineError
                 }
                 column = before;
             }
-            let key = sort_key(column_of(column), field_of(column, schema)?.data_type());
+            let Some((_, field)) = schema.column_with_name(column) else {
+                return Err(no_order(column, schema));
+            };
+            let key = sort_key(column_of(column), field.data_type());
             // PostgreSQL's default: nulls are larger than everything.
             let nulls_first = nulls_first.unwrap_or(!ascending);
             Ok(key.sort(ascending, nulls_first))
         })
         .collect()
+}
+
+/// The error of a column that is not there, perhaps as there is something else behind its name.
+fn no_order(column: &str, schema: &Schema) -> EngineError {
+    let mut ends = column.match_indices('.').map(|(end, _)| &column[..end]);
+    match ends.find(|before| schema.column_with_name(before).is_some()) {
+        Some(before) => EngineError::bad(format!(
+            "`{column}`: behind the column `{before}` may be .asc, .desc, .nullsfirst, .nullslast"
+        )),
+        None => no_column(column, schema),
+    }
 }
 
 fn parse_filter(column: &Field, text: &str) -> Result<Expr, EngineError> {
@@ -424,21 +439,6 @@ fn parse_like(column: &Field, operator: &str, value: &str) -> Result<Expr, Engin
     })
 }
 
-/// Splits a text at commas. A part in double quotes may contain commas, `\"` and `\\`.
-fn split(text: &str) -> Result<Vec<String>, EngineError> {
-    let mut parts = Vec::new();
-    let mut part = String::new();
-    let mut characters = text.chars();
-    let mut quoted = false;
-    while let Some(character) = characters.next() {
-        match character {
-            '"' if quoted || part.is_empty() => quoted = !quoted,
-            '\\' if quoted => part.extend(characters.next()),
-            ',' if !quoted => parts.push(std::mem::take(&mut part)),
-            character => part.push(character),
-        }
-    }
-    if quoted {
 /// Makes a pattern of SQL. `*` stands for `%`, which a URL would have to encode; a character behind
 /// a backslash is itself.
 fn like_pattern(text: &str) -> Result<String, EngineError> {
@@ -461,6 +461,21 @@ fn like_pattern(text: &str) -> Result<String, EngineError> {
     Ok(pattern)
 }
 
+/// Splits a text at commas. A part in double quotes may contain commas, `\"` and `\\`.
+fn split(text: &str) -> Result<Vec<String>, EngineError> {
+    let mut parts = Vec::new();
+    let mut part = String::new();
+    let mut characters = text.chars();
+    let mut quoted = false;
+    while let Some(character) = characters.next() {
+        match character {
+            '"' if quoted || part.is_empty() => quoted = !quoted,
+            '\\' if quoted => part.extend(characters.next()),
+            ',' if !quoted => parts.push(std::mem::take(&mut part)),
+            character => part.push(character),
+        }
+    }
+    if quoted {
         return Err(EngineError::bad("a quote is not closed"));
     }
     parts.push(part);

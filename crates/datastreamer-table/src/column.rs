@@ -24,7 +24,7 @@ use arrow::{
     record_batch::RecordBatch,
 };
 
-use super::{TableError, text};
+use super::{TableError, text, type_name};
 
 /// The type that a column's cells have once it is cast; `None`: as it is.
 fn cast_type(data_type: &DataType) -> Option<DataType> {
@@ -87,17 +87,32 @@ pub(super) fn check_kinds(schema: &Schema, format: &str) -> Result<(), TableErro
         if Column::of(&new_empty_array(&data_type)).is_none() {
             return Err(TableError::Column {
                 column: field.name().clone(),
-                problem: format!("{format} cannot hold {}", field.data_type()),
+                problem: cannot_hold(format, field.data_type()),
             });
         }
     }
     Ok(())
 }
 
-/// Whether a type, or one within it, is of some kind.
-pub(super) fn contains(data_type: &DataType, is: &impl Fn(&DataType) -> bool) -> bool {
+/// What is told of a column whose type a format has no place for.
+pub(super) fn cannot_hold(format: &str, data_type: &DataType) -> String {
+    let runs = match data_type {
+        DataType::RunEndEncoded(_, _) => "runs of ",
+        _ => "",
+    };
+    format!(
+        "{format} cannot hold {runs}the type {}",
+        type_name(data_type)
+    )
+}
+
+/// Finds a type of some kind: a type itself, or the first one within it.
+pub(super) fn find_type<'a>(
+    data_type: &'a DataType,
+    is: &impl Fn(&DataType) -> bool,
+) -> Option<&'a DataType> {
     if is(data_type) {
-        return true;
+        return Some(data_type);
     }
     match data_type {
         DataType::List(field)
@@ -106,13 +121,15 @@ pub(super) fn contains(data_type: &DataType, is: &impl Fn(&DataType) -> bool) ->
         | DataType::LargeListView(field)
         | DataType::FixedSizeList(field, _)
         | DataType::Map(field, _)
-        | DataType::RunEndEncoded(_, field) => contains(field.data_type(), is),
-        DataType::Struct(fields) => fields.iter().any(|field| contains(field.data_type(), is)),
+        | DataType::RunEndEncoded(_, field) => find_type(field.data_type(), is),
+        DataType::Struct(fields) => fields
+            .iter()
+            .find_map(|field| find_type(field.data_type(), is)),
         DataType::Union(fields, _) => fields
             .iter()
-            .any(|(_, field)| contains(field.data_type(), is)),
-        DataType::Dictionary(_, values) => contains(values, is),
-        _ => false,
+            .find_map(|(_, field)| find_type(field.data_type(), is)),
+        DataType::Dictionary(_, values) => find_type(values, is),
+        _ => None,
     }
 }
 

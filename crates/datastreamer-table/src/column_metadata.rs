@@ -17,6 +17,9 @@ use arrow::{
     record_batch::{RecordBatch, RecordBatchOptions, RecordBatchReader},
 };
 
+/// At most 10 names in an error message: a table of a thousand columns would fill the screen.
+const NAMES_MAX: usize = 10;
+
 /// Metadata for a table's schema.
 #[derive(Clone, Debug, Default)]
 pub struct ColumnMetadata {
@@ -140,12 +143,20 @@ pub fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatc
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
 }
 
-/// Lists the names of a schema's columns, for error messages.
+/// Lists the names of a schema's columns, for error messages: not all if there are many.
 pub fn column_names(schema: &Schema) -> String {
-    let names: Vec<_> = schema
-        .fields()
-        .iter()
-        .map(|field| field.name().as_str())
-        .collect();
-    names.join(", ")
+    let fields = schema.fields().iter();
+    let names: Vec<_> = fields.map(|field| field.name().as_str()).collect();
+    few_names(&names)
+}
+
+/// Lists names for error messages: the first, and how many more there are.
+pub fn few_names(names: &[&str]) -> String {
+    match names.get(..NAMES_MAX) {
+        Some(first) if names.len() > NAMES_MAX => {
+            let more = names.len() - NAMES_MAX;
+            format!("{} and {more} more", first.join(", "))
+        }
+        _ => names.join(", "),
+    }
 }

@@ -19,7 +19,7 @@ use arrow::{
 use super::{
     TableEnd, TableError, TableWriter,
     buffer::RowBuffer,
-    column::{Cells, Column, cell_types, zone_mark},
+    column::{Cells, Column, cannot_hold, cell_types, zone_mark},
     gather::{Frames, Gather},
     scalar,
     text::{self, Specials},
@@ -119,7 +119,7 @@ pub(super) fn check(schema: &Schema, delimiter: Delimiter) -> Result<(), TableEr
     };
     for (field, data_type) in schema.fields().iter().zip(cell_types(schema)) {
         if !holds(&data_type) {
-            let problem = format!("{} cannot hold {}", delimiter.name(), field.data_type());
+            let problem = cannot_hold(delimiter.name(), field.data_type());
             return Err(refused(field, problem));
         }
     }

@@ -18,7 +18,7 @@ use arrow::{
     record_batch::{RecordBatch, RecordBatchOptions},
 };
 
-use super::{TableEnd, TableError, TableWriter, column::contains};
+use super::{TableEnd, TableError, TableWriter, column::find_type, type_name};
 
 /// Messages are many small pieces: gathered, in bytes, as the other formats gather rows.
 const GATHER_BYTES: usize = 64 * 1024;
@@ -150,8 +150,8 @@ fn check(schema: &Schema, framing: Framing) -> Result<(), TableError> {
         StreamWriter::try_new(io::sink(), &alone).map_err(|error| refused(error.to_string()))?;
         if framing == Framing::File && has_inner_dictionary(field.data_type()) {
             return Err(refused(format!(
-                "an Arrow file cannot hold {}, whose dictionary may change",
-                field.data_type()
+                "an Arrow file cannot hold the type {} with a dictionary within, which may change",
+                type_name(field.data_type())
             )));
         }
     }
@@ -164,7 +164,7 @@ fn has_inner_dictionary(data_type: &DataType) -> bool {
         DataType::Dictionary(_, values) => values,
         data_type => data_type,
     };
-    contains(outer, &|inner| matches!(inner, DataType::Dictionary(_, _)))
+    find_type(outer, &|inner| matches!(inner, DataType::Dictionary(_, _))).is_some()
 }
 
 fn without_dictionaries(schema: &Schema) -> SchemaRef {

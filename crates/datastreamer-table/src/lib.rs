@@ -31,6 +31,7 @@ mod shown;
 mod text;
 mod text_format;
 mod times;
+mod type_names;
 pub mod uuid;
 pub mod votable;
 pub mod votable_head;
@@ -45,6 +46,7 @@ pub use format::{
     WritePlan, WriterOptions,
 };
 pub use text::bytes_of_hex;
+pub use type_names::type_name;
 
 /// What a table's rows are written to: one format, over one [`std::io::Write`].
 ///

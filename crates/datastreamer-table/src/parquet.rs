@@ -15,7 +15,7 @@ use std::{
 
 use arrow::{
     array::{Array, new_null_array},
-    datatypes::{DataType, Schema, SchemaRef},
+    datatypes::{DataType, Field, Schema, SchemaRef},
     record_batch::RecordBatch,
 };
 use parquet::{
@@ -30,7 +30,11 @@ use parquet::{
 };
 
 use self::stored::Stored;
-use super::{TableEnd, TableError, TableWriter, column::contains, uuid, votable};
+use super::{
+    TableEnd, TableError, TableWriter,
+    column::{cannot_hold, find_type},
+    uuid, votable,
+};
 
 /// A row group is held in memory until it is complete: so much of it, in bytes. With what compresses
 /// it a stream of some ten columns stays under 32 MB.
@@ -196,21 +200,34 @@ impl<W: Write + Send> TableWriter for ParquetWriter<W> {
 fn check(schema: &Schema, stored: &Stored) -> Result<(), TableError> {
     let fields = schema.fields().iter().zip(stored.schema().fields());
     for (field, stored) in fields {
-        let refused = |problem: &str| TableError::Column {
-            column: field.name().clone(),
-            problem: format!("Parquet cannot hold {}{problem}", field.data_type()),
-        };
-        if contains(stored.data_type(), &is_refused) {
-            return Err(refused(""));
-        }
         let stored = stored.as_ref().clone().with_nullable(true);
-        let null = new_null_array(stored.data_type(), 1);
-        let alone = Arc::new(Schema::new(vec![stored]));
-        let tried = ArrowWriter::try_new(io::sink(), Arc::clone(&alone), None)
-            .and_then(|mut file| file.write(&RecordBatch::try_new(alone, vec![null])?));
-        tried.map_err(|error| refused(&format!(": {error}")))?;
+        let refused = find_type(stored.data_type(), &is_refused).cloned();
+        let refused = refused.or_else(|| {
+            // The error of the whole column does not say which type within it is at fault.
+            let is_refused = |inner: &DataType| !inner.is_nested() && !can_write(&of_type(inner));
+            let inner = || find_type(stored.data_type(), &is_refused);
+            (!can_write(&stored)).then(|| inner().unwrap_or(field.data_type()).clone())
+        });
+        if let Some(refused) = refused {
+            return Err(TableError::Column {
+                column: field.name().clone(),
+                problem: cannot_hold("Parquet", &refused),
+            });
+        }
     }
     Ok(())
+}
+
+fn of_type(data_type: &DataType) -> Field {
+    Field::new("tried", data_type.clone(), true)
+}
+
+fn can_write(field: &Field) -> bool {
+    let null = new_null_array(field.data_type(), 1);
+    let alone = Arc::new(Schema::new(vec![field.clone()]));
+    ArrowWriter::try_new(io::sink(), Arc::clone(&alone), None)
+        .and_then(|mut file| file.write(&RecordBatch::try_new(alone, vec![null])?))
+        .is_ok()
 }
 
 /// What the writer does not refuse: it panics on the first two, and writes times that Parquet has no

@@ -16,7 +16,7 @@ use datastreamer::StreamWriter;
 use datastreamer_engine::EngineError;
 pub(crate) use datastreamer_table::Format;
 use datastreamer_table::{
-    ColumnStatistics, RowsDescription, TableLayout, WriterOptions, meta,
+    ColumnStatistics, RowsDescription, TableLayout, WriterOptions, meta, type_name,
     uuid::{self, UuidTexts},
 };
 use http::StatusCode;
@@ -177,7 +177,7 @@ impl RowRoute {
             let text = |key| meta::of_column(field, key).unwrap_or_default().to_owned();
             ShownColumn {
                 name: field.name().clone(),
-                data_type: field.data_type().to_string(),
+                data_type: type_name(field.data_type()),
                 unit: text(meta::UNIT),
                 description: text(meta::DESCRIPTION),
             }

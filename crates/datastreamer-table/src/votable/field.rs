@@ -3,7 +3,12 @@
 use arrow::datatypes::{DataType, Field, Schema};
 
 use super::Serialization;
-use crate::{TableError, column::cell_types, meta, times::xtype};
+use crate::{
+    TableError,
+    column::{cannot_hold, cell_types},
+    meta,
+    times::xtype,
+};
 
 /// What a cell may not be, and why.
 pub(super) const IS_NULL_VALUE: &str =
@@ -135,7 +140,7 @@ fn of_column(
         _ => (None, data_type),
     };
     let is_list = size.is_some();
-    let refused = || format!("VOTable cannot hold {data_type}");
+    let refused = || cannot_hold("VOTable", data_type);
     if let (Some(size), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) = (size, element)
     {
         return array_of_texts(field, element, size).ok_or_else(refused)?;

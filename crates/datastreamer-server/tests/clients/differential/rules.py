@@ -64,10 +64,10 @@ def plain(value):
     return "".join(shown).strip(" ")
 
 
-NESTED = r"(List|LargeList|FixedSizeList|ListView|LargeListView)\("
-STRUCTURED = r"(Struct|Map|Duration|Interval|Union)\("
+NESTED = r"list of"
+STRUCTURED = r"(struct|map|duration|interval|union)"
 # What has no fixed size, and so no array.
-LONG = r"(Utf8|LargeUtf8|Utf8View|Binary|LargeBinary|BinaryView|FixedSizeBinary|Timestamp|Date|Time|Decimal|List|LargeList|FixedSizeList|Struct|Map|Duration|Interval|Union|UInt64|Null|Dictionary)"
+LONG = r"(texts|binary values|timestamps|dates|times of day|decimal|lists|structs|maps|durations|intervals|unions|unsigned 64-bit integers|nulls)"
 
 
 @dataclass(frozen=True)
@@ -99,15 +99,15 @@ is_a_magic_null = anywhere(lambda value: value in (255, -(2**15), -(2**31), -(2*
 is_long = anywhere(lambda value: isinstance(value, int) and value >= 2**63)
 
 REFUSALS = [
-    Refusal(rf"(CSV|TSV) cannot hold ({NESTED}|{STRUCTURED})", ("csv", "tsv"), "no two readers agree on lists and structs in fields"),
-    Refusal(r'Parquet cannot hold .*(\(s\)|\(s, "|Date64|Decimal\d+\(\d+, -|Interval|Duration|RunEndEncoded)', ("parquet",), "Parquet has neither seconds nor intervals of months, and what is within lists and structs is not cast"),
-    Refusal(rf"JSON cannot hold .*{STRUCTURED}", JSONS, "structs, maps and lengths of time have no agreed form in records"),
-    Refusal(rf"(HTML|text) cannot hold .*{STRUCTURED}", ("html", "text"), "structs, maps and lengths of time are not shown"),
-    Refusal(rf"VOTable cannot hold ({STRUCTURED}|{NESTED}.*{LONG})", VOTABLES, "VOTable has arrays of numbers and of booleans only"),
+    Refusal(rf"(CSV|TSV) cannot hold the type ({NESTED}|{STRUCTURED})", ("csv", "tsv"), "no two readers agree on lists and structs in fields"),
+    Refusal(r'Parquet cannot hold (runs of|the type (.*in seconds|date in milliseconds|decimal\(\d+, -|interval|duration))', ("parquet",), "Parquet has neither seconds nor intervals of months, and what is within lists and structs is not cast"),
+    Refusal(rf"JSON cannot hold the type .*{STRUCTURED}", JSONS, "structs, maps and lengths of time have no agreed form in records"),
+    Refusal(rf"(HTML|text) cannot hold the type .*{STRUCTURED}", ("html", "text"), "structs, maps and lengths of time are not shown"),
+    Refusal(rf"VOTable cannot hold the type ({STRUCTURED}|{NESTED}.*{LONG})", VOTABLES, "VOTable has arrays of numbers and of booleans only"),
     Refusal(r"VOTable holds lists of texts only of a known width", VOTABLES, "an array of texts states its width before the rows"),
-    Refusal(rf"FITS cannot hold ({STRUCTURED}|{NESTED}.*{LONG})", ("fits",), "FITS has arrays of numbers and of booleans only"),
+    Refusal(rf"FITS cannot hold the type ({STRUCTURED}|{NESTED}.*{LONG})", ("fits",), "FITS has arrays of numbers and of booleans only"),
     Refusal(r"FITS holds ASCII names only", ("fits",), "FITS 4.0, 7.3.2"),
-    Refusal(r"an Arrow file cannot hold (Struct|Map|\w*List\w*)\(.*Dictionary.*, whose dictionary may change", ("arrow-file",), "an Arrow file has one dictionary only, and only a column's becomes its values"),
+    Refusal(r"an Arrow file cannot hold the type (struct|map|list of .*) with a dictionary within, which may change", ("arrow-file",), "an Arrow file has one dictionary only, and only a column's becomes its values"),
     Refusal(r"its INT96 times fit neither 64-bit nanoseconds nor microseconds", (), "a file's times of 96 bits have one unit: years far from 1970 beside nanoseconds have none"),
     Refusal(r"'min_delta' too large", (), "DuckDB (2.0) writes differences of 32-bit integers that need more bits: pyarrow refuses them as well"),
     Refusal(r"JSON has no infinity", JSONS, "RFC 8259, 6", is_infinite),

@@ -138,5 +138,5 @@ def gist(line):
     """A message without names, places and what is within types."""
     line = re.sub(r"(/[\w.=%+-]+)+(\?\S*)?", "PATH", line)
     line = re.sub(r'"[^"]*"|`[^`]*`', '""', line)
-    line = re.sub(r"cannot hold (\w+).*", r"cannot hold \1", line)
+    line = re.sub(r"cannot hold the type (\w+).*", r"cannot hold the type \1", line)
     return re.sub(r"\b\d+\b", "N", line).removeprefix("datastreamer: ")[:160]

@@ -14,7 +14,9 @@ use super::{
 };
 use crate::{
     ColumnStatistics, TableError,
-    column::{Cells, Column, Texts, cast_columns, cell_types, check_any, typed_columns},
+    column::{
+        Cells, Column, Texts, cannot_hold, cast_columns, cell_types, check_any, typed_columns,
+    },
     fits::COLUMNS_MAX,
     meta, text,
     times::{BeyondYears, check_time, time_bytes},
@@ -323,7 +325,7 @@ impl Seen {
             return Err(problem.into());
         }
         let (kind, shape) =
-            kind_and_shape(data_type).ok_or_else(|| format!("FITS cannot hold {data_type}"))?;
+            kind_and_shape(data_type).ok_or_else(|| cannot_hold("FITS", data_type))?;
         let has_nullable_elements = match data_type {
             DataType::FixedSizeList(element, _)
             | DataType::List(element)

@@ -13,7 +13,7 @@
 use arrow::datatypes::{Field, Schema};
 
 use crate::{
-    column::contains,
+    column::find_type,
     fits::systems::{TIME_SCALES, UsualEquinox},
     meta,
 };
@@ -148,7 +148,7 @@ fn position(field: &Field) -> Option<Option<&str>> {
 }
 
 fn is_number(field: &Field) -> bool {
-    contains(field.data_type(), &|data_type| data_type.is_numeric())
+    find_type(field.data_type(), &|data_type| data_type.is_numeric()).is_some()
 }
 
 fn origin(field: &Field) -> Option<f64> {
