@@ -54,17 +54,15 @@ fn parquet_columns(path: &Path) -> Result<Schema, String> {
     let footer = Arc::new(footer::read(path)?);
     let read = ArrowReaderMetadata::try_new(footer, Default::default());
     let read = read.map_err(|error| error.to_string())?;
-    let stored = read.parquet_schema().root_schema().get_fields();
-    let fields = read.schema().fields().iter().zip(stored);
-    let fields = fields.map(|(field, stored)| {
-        let is_uuid = stored.get_basic_info().logical_type_ref() == Some(&LogicalType::Uuid);
-        let plain = Field::clone(field).with_metadata(Default::default());
-        match is_uuid || uuid::is_uuid(field) {
-            true => uuid::with_extension(plain),
-            false => plain,
-        }
+    let leaves = read.parquet_schema().columns().iter();
+    let are_uuids = leaves.map(|leaf| leaf.logical_type_ref() == Some(&LogicalType::Uuid));
+    let fields = read.schema().fields().iter();
+    let plain = fields.map(|field| match uuid::is_uuid(field) {
+        true => uuid::with_extension(Field::clone(field).with_metadata(Default::default())),
+        false => Field::clone(field).with_metadata(Default::default()),
     });
-    Ok(Schema::new(fields.collect::<Fields>()))
+    let plain: Fields = plain.collect();
+    Ok(Schema::new(uuid::with_extensions(&plain, are_uuids)))
 }
 
 /// Reads the columns of an Arrow file, or of a stream in a file.

@@ -242,25 +242,43 @@ fn is_refused(data_type: &DataType) -> bool {
 /// Returns the columns of a file, with UUIDs as such.
 fn columns(schema: &Schema) -> Result<SchemaDescriptor, ParquetError> {
     let columns = ArrowSchemaConverter::new().convert(schema)?;
-    if !schema.fields().iter().any(|field| uuid::is_uuid(field)) {
+    let mut are_uuids = Vec::new();
+    uuid::for_leaves(schema.fields(), &mut |leaf| {
+        are_uuids.push(uuid::is_uuid(leaf));
+    });
+    if !are_uuids.contains(&true) || are_uuids.len() != columns.num_columns() {
         return Ok(columns);
     }
-    let root = columns.root_schema();
-    let fields = schema.fields().iter().zip(root.get_fields());
-    let fields = fields.map(|(field, column)| {
-        if !uuid::is_uuid(field) {
-            return Ok(Arc::clone(column));
-        }
-        let marked = ParquetType::primitive_type_builder(column.name(), Type::FIXED_LEN_BYTE_ARRAY)
-            .with_length(16)
-            .with_repetition(column.get_basic_info().repetition())
-            .with_logical_type(Some(LogicalType::Uuid));
-        marked.build().map(Arc::new)
-    });
-    let root = ParquetType::group_type_builder(root.name())
-        .with_fields(fields.collect::<Result<_, _>>()?)
-        .build()?;
+    let root = with_uuids(columns.root_schema(), &mut are_uuids.into_iter())?;
     Ok(SchemaDescriptor::new(Arc::new(root)))
+}
+
+/// Gives their logical type to those of the leaves, in their order, that are UUIDs.
+fn with_uuids(
+    column: &ParquetType,
+    are_uuids: &mut dyn Iterator<Item = bool>,
+) -> Result<ParquetType, ParquetError> {
+    let info = column.get_basic_info();
+    if column.is_primitive() {
+        if are_uuids.next() != Some(true) {
+            return Ok(column.clone());
+        }
+        return ParquetType::primitive_type_builder(column.name(), Type::FIXED_LEN_BYTE_ARRAY)
+            .with_length(16)
+            .with_repetition(info.repetition())
+            .with_logical_type(Some(LogicalType::Uuid))
+            .build();
+    }
+    let parts = column.get_fields().iter();
+    let parts = parts.map(|part| with_uuids(part, are_uuids).map(Arc::new));
+    let mut group = ParquetType::group_type_builder(column.name())
+        .with_fields(parts.collect::<Result<_, _>>()?)
+        .with_converted_type(info.converted_type())
+        .with_logical_type(info.logical_type_ref().cloned());
+    if info.has_repetition() {
+        group = group.with_repetition(info.repetition());
+    }
+    group.build()
 }
 
 fn properties(

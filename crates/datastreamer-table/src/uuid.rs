@@ -14,7 +14,7 @@ use arrow::{
     record_batch::RecordBatch,
 };
 
-use crate::text;
+use crate::{meta, text};
 
 /// The name of Arrow's extension type, in the metadata of a column.
 const EXTENSION: &str = "arrow.uuid";
@@ -38,6 +38,52 @@ pub fn with_extension(field: Field) -> Field {
     let mut metadata = field.metadata().clone();
     metadata.insert(EXTENSION_KEY.into(), EXTENSION.into());
     field.with_metadata(metadata)
+}
+
+/// Marks those of the leaves of nested columns, in their order, that are UUIDs.
+#[must_use]
+pub fn with_extensions(columns: &Fields, are_uuids: impl IntoIterator<Item = bool>) -> Fields {
+    let mut are_uuids = are_uuids.into_iter();
+    let columns = columns.iter();
+    columns.map(|field| marked(field, &mut are_uuids)).collect()
+}
+
+fn marked(field: &FieldRef, are_uuids: &mut dyn Iterator<Item = bool>) -> FieldRef {
+    use DataType as T;
+    let data_type = match field.data_type() {
+        T::List(element) => T::List(marked(element, are_uuids)),
+        T::LargeList(element) => T::LargeList(marked(element, are_uuids)),
+        T::FixedSizeList(element, length) => T::FixedSizeList(marked(element, are_uuids), *length),
+        T::ListView(element) => T::ListView(marked(element, are_uuids)),
+        T::LargeListView(element) => T::LargeListView(marked(element, are_uuids)),
+        T::Map(entries, sorted) => T::Map(marked(entries, are_uuids), *sorted),
+        T::Struct(parts) => T::Struct(parts.iter().map(|part| marked(part, are_uuids)).collect()),
+        data_type => {
+            let is_uuid = are_uuids.next() == Some(true) && *data_type == T::FixedSizeBinary(BYTES);
+            return match is_uuid && !self::is_uuid(field) {
+                true => Arc::new(with_extension(Field::clone(field))),
+                false => Arc::clone(field),
+            };
+        }
+    };
+    Arc::new(Field::clone(field).with_data_type(data_type))
+}
+
+/// Calls `on` with each leaf of nested columns, in their order.
+pub fn for_leaves(columns: &Fields, on: &mut dyn FnMut(&Field)) {
+    use DataType as T;
+    for field in columns {
+        match field.data_type() {
+            T::List(part)
+            | T::LargeList(part)
+            | T::FixedSizeList(part, _)
+            | T::ListView(part)
+            | T::LargeListView(part)
+            | T::Map(part, _) => for_leaves(&Fields::from(vec![Arc::clone(part)]), on),
+            T::Struct(parts) => for_leaves(parts, on),
+            _ => on(field),
+        }
+    }
 }
 
 /// Parses a UUID: in groups with dashes or without them, in letters of any case.
@@ -107,6 +153,10 @@ fn text_field(field: &Field) -> Option<FieldRef> {
     };
     let mut metadata = field.metadata().clone();
     metadata.retain(|key, _| !key.starts_with("ARROW:extension:"));
+    if data_type.is_nested() {
+        // Lists of texts need a width in VOTable.
+        metadata.insert(meta::WIDTH.to_owned(), TEXT_BYTES.to_string());
+    }
     let field = Field::new(field.name(), data_type, field.is_nullable());
     Some(Arc::new(field.with_metadata(metadata)))
 }
@@ -220,6 +270,7 @@ mod tests {
             &texts
         );
         assert_eq!(*batch.column(2).data_type(), DataType::FixedSizeBinary(16));
+        assert_eq!(meta::width(rows.schema().field(1)), Some(TEXT_BYTES));
         assert!(UuidTexts::new(RecordBatchIterator::new([Ok(batch)], rows.schema())).is_err());
     }
 }

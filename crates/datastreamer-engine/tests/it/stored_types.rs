@@ -3,11 +3,16 @@
 use std::{fs::File, path::Path, sync::Arc};
 
 use arrow::{
-    array::{Array, BooleanArray, DictionaryArray, Int8Array},
+    array::{
+        Array, ArrayRef, BooleanArray, DictionaryArray, FixedSizeBinaryArray, Int8Array,
+        Int64Array, ListArray, MapArray, StringArray, StructArray,
+    },
+    buffer::OffsetBuffer,
     compute::cast,
     datatypes::{DataType, Field, IntervalUnit, Schema, TimeUnit},
     record_batch::RecordBatch,
 };
+use datastreamer_table::uuid;
 use parquet::{
     arrow::{
         ARROW_SCHEMA_META_KEY, ArrowWriter, arrow_writer::ArrowWriterOptions, encode_arrow_schema,
@@ -16,7 +21,7 @@ use parquet::{
         DataType as ParquetType, FixedLenByteArray, FixedLenByteArrayType, Int96, Int96Type,
     },
     file::{metadata::KeyValue, properties::WriterProperties, writer::SerializedFileWriter},
-    schema::parser::parse_message_type,
+    schema::{parser::parse_message_type, types::SchemaDescriptor},
 };
 
 use crate::support::{collect, engine_of, scan, texts};
@@ -169,4 +174,86 @@ fn dictionaries_that_the_decoder_does_not_make_are_read_as_values() {
     writer.write(&batch).unwrap();
     writer.close().unwrap();
     assert_eq!(read(&path).column(0), &plain);
+}
+
+/// Only the stored type says so: the file has no schema of Arrow's.
+#[test]
+fn uuids_within_lists_structs_and_maps_are_uuids() {
+    let bytes = FixedSizeBinaryArray::try_from_iter([[7_u8; 16], [8; 16]].iter()).unwrap();
+    let bytes: ArrayRef = Arc::new(bytes);
+    let plain = Arc::new(Field::new("element", DataType::FixedSizeBinary(16), true));
+    let ends = OffsetBuffer::new(vec![0, 1, 2].into());
+    let list = ListArray::new(Arc::clone(&plain), ends.clone(), Arc::clone(&bytes), None);
+    let parts = StructArray::from(vec![
+        (
+            Arc::new(Field::new("n", DataType::Int64, true)),
+            Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef,
+        ),
+        (
+            Arc::new(Field::new("u", DataType::FixedSizeBinary(16), true)),
+            Arc::clone(&bytes),
+        ),
+        (
+            Arc::new(Field::new("b", DataType::FixedSizeBinary(16), true)),
+            Arc::clone(&bytes),
+        ),
+    ]);
+    let entries = StructArray::from(vec![
+        (
+            Arc::new(Field::new("key", DataType::Utf8, false)),
+            Arc::new(StringArray::from(vec!["x", "y"])) as ArrayRef,
+        ),
+        (
+            Arc::new(Field::new("value", DataType::FixedSizeBinary(16), true)),
+            Arc::clone(&bytes),
+        ),
+    ]);
+    let of_entries = Arc::new(Field::new("key_value", entries.data_type().clone(), false));
+    let map = MapArray::new(of_entries, ends, entries, None, false);
+    let columns: [(&str, ArrayRef); 3] = [
+        ("l", Arc::new(list)),
+        ("s", Arc::new(parts)),
+        ("m", Arc::new(map)),
+    ];
+    let batch =
+        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, of)| (name, of, true)));
+    let batch = batch.unwrap();
+    let uuid = "optional fixed_len_byte_array(16)";
+    let stored = parse_message_type(&format!(
+        "message arrow_schema {{
+            optional group l (LIST) {{ repeated group list {{ {uuid} element (UUID); }} }}
+            optional group s {{ optional int64 n; {uuid} u (UUID); {uuid} b; }}
+            optional group m (MAP) {{
+                repeated group key_value {{ required binary key (STRING); {uuid} value (UUID); }}
+            }}
+        }}"
+    ));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.parquet");
+    let options = ArrowWriterOptions::new()
+        .with_skip_arrow_metadata(true)
+        .with_parquet_schema(SchemaDescriptor::new(Arc::new(stored.unwrap())));
+    let file = File::create(&path).unwrap();
+    let mut writer = ArrowWriter::try_new_with_options(file, batch.schema(), options).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let read = read(&path);
+    let mut leaves = Vec::new();
+    uuid::for_leaves(read.schema().fields(), &mut |leaf| {
+        leaves.push((leaf.name().clone(), uuid::is_uuid(leaf)));
+    });
+    let wanted = [
+        ("element", true),
+        ("n", false),
+        ("u", true),
+        ("b", false),
+        ("key", false),
+        ("value", true),
+    ];
+    assert_eq!(
+        leaves,
+        wanted.map(|(name, is_uuid)| (name.to_owned(), is_uuid))
+    );
+    let found: &ListArray = read.column(0).as_any().downcast_ref().unwrap();
+    assert_eq!(found.values(), &bytes);
 }

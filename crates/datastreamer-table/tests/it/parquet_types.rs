@@ -5,8 +5,9 @@ use std::{io::Write, sync::Arc};
 use arrow::{
     array::{
         Array, ArrayRef, AsArray, DictionaryArray, FixedSizeBinaryArray, Float64Array, Int32Array,
-        RunArray, StringArray, StringViewArray,
+        ListArray, RunArray, StringArray, StringViewArray,
     },
+    buffer::OffsetBuffer,
     compute::cast,
     datatypes::{DataType, Field, Schema},
     record_batch::RecordBatch,
@@ -21,13 +22,19 @@ fn uuids() -> RecordBatch {
     let uuid: Vec<u8> = (0..16).map(|index| index * 0x11).collect();
     let values = [Some(uuid.as_slice()), None];
     let values = FixedSizeBinaryArray::try_from_sparse_iter_with_size(values.into_iter(), 16);
+    let uuid = |name: &str| with_extension(Field::new(name, DataType::FixedSizeBinary(16), true));
     let schema = Schema::new(vec![
-        with_extension(Field::new("u", DataType::FixedSizeBinary(16), true)),
+        uuid("u"),
         Field::new("n", DataType::Int32, false),
+        Field::new_list("l", uuid("element"), true),
     ]);
+    let values: ArrayRef = Arc::new(values.unwrap());
+    let ends = OffsetBuffer::new(vec![0, 0, 2].into());
+    let lists = ListArray::new(Arc::new(uuid("element")), ends, Arc::clone(&values), None);
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(values.unwrap()),
+        values,
         Arc::new(Int32Array::from(vec![1, 2])),
+        Arc::new(lists),
     ];
     RecordBatch::try_new(Arc::new(schema), columns).unwrap()
 }
@@ -50,8 +57,9 @@ fn parquet_and_arrow_keep_uuids() {
     let metadata = ParquetMetaDataReader::new()
         .parse_and_finish(&file)
         .unwrap();
-    let column = metadata.file_metadata().schema_descr().column(0);
-    assert_eq!(column.logical_type_ref(), Some(&LogicalType::Uuid));
+    let columns = metadata.file_metadata().schema_descr().columns().iter();
+    let uuids_stored = columns.map(|column| column.logical_type_ref() == Some(&LogicalType::Uuid));
+    assert!(uuids_stored.eq([true, false, true]));
     let stream = written(Format::Arrow);
     let mut read = arrow::ipc::reader::StreamReader::try_new(stream.as_slice(), None).unwrap();
     assert_eq!(read.next().unwrap().unwrap(), uuids());
