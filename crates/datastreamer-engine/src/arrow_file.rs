@@ -15,6 +15,8 @@ use arrow::ipc::{
 };
 
 const MAGIC: &[u8; 6] = b"ARROW1";
+/// Behind the magic, and its padding to 8 bytes.
+const SCHEMA_AT: u64 = 8;
 const MAGIC_FEATHER_1: &[u8; 4] = b"FEA1";
 /// The footer's length, and the magic behind it.
 const TAIL_BYTES: u64 = 10;
@@ -27,6 +29,9 @@ const OLD_COMPRESSION_KEY: &str = "ARROW:experimental_compression";
 const BATCH_BYTES_FREE: u64 = 256 << 20;
 /// Beyond that, it may have 1100 times its compressed size, as the pages of Parquet.
 const BATCH_EXPANSION_MAX: u64 = 1100;
+
+/// As many bytes are searched at a time as a buffered reader is fast with.
+const PIECE_BYTES: u64 = 64 << 10;
 
 /// How the messages of a file are framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +64,23 @@ pub(crate) fn check(path: &Path) -> Result<Framing, String> {
         magic if magic.starts_with(MAGIC_FEATHER_1) => {
             Err("is Feather of version 1, which is not read: write it as version 2".into())
         }
-        _ => arrow.check_stream().map(|()| Framing::Stream),
+        _ => {
+            if arrow.check_stream()? == StreamEnd::Missing {
+                tracing::warn!(
+                    path = %path.display(),
+                    "the Arrow stream has no mark at its end: whether rows are missing is not known"
+                );
+            }
+            Ok(Framing::Stream)
+        }
     }
+}
+
+/// Whether a stream has a mark at its end. The format does not require it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StreamEnd {
+    Marked,
+    Missing,
 }
 
 /// Returns whether a file begins as one with a footer. **Blocks.**
@@ -97,12 +117,42 @@ impl ArrowFile {
             .dictionaries()
             .into_iter()
             .chain(footer.recordBatches());
-        let mut blocks = blocks.flatten();
-        blocks.try_for_each(|block| self.check_block(block, footer_at))
+        let mut messages_end = self.schema_end()?.min(footer_at);
+        for block in blocks.flatten() {
+            messages_end = messages_end.max(self.check_block(block, footer_at)?);
+        }
+        self.check_no_file_within(messages_end, footer_at)
     }
 
-    /// Checks a message that the footer points at.
-    fn check_block(&mut self, block: &Block, end: u64) -> Result<(), String> {
+    /// Returns where the schema ends, the first message behind the magic. It may have any text.
+    fn schema_end(&mut self) -> Result<u64, String> {
+        let head = self.read(SCHEMA_AT, 8)?;
+        let (length, at) = match head.strip_prefix(&CONTINUATION) {
+            Some(length) => (length, SCHEMA_AT + 8),
+            None => (&head[..4], SCHEMA_AT + 4),
+        };
+        let length = u32::from_le_bytes(length.try_into().unwrap_or_default());
+        Ok(at + u64::from(length))
+    }
+
+    /// Refuses files one behind the other: the last footer states places in its own file, which are
+    /// those of messages in the first, if these have the same sizes. Other bytes do no harm.
+    fn check_no_file_within(&mut self, from: u64, to: u64) -> Result<(), String> {
+        let mut at = from;
+        // A magic may lie across two pieces.
+        while to - at >= MAGIC.len() as u64 {
+            let piece = self.read(at, PIECE_BYTES.min(to - at))?;
+            if memchr::memmem::find(&piece, MAGIC).is_some() {
+                let text = "has a second Arrow file behind the first, whose rows would be lost";
+                return Err(text.into());
+            }
+            at += piece.len() as u64 - (MAGIC.len() as u64 - 1);
+        }
+        Ok(())
+    }
+
+    /// Checks a message that the footer points at, and returns where it ends.
+    fn check_block(&mut self, block: &Block, end: u64) -> Result<u64, String> {
         let inside = || {
             let offset = u64::try_from(block.offset()).ok()?;
             let head = u64::try_from(block.metaDataLength()).ok()?;
@@ -117,12 +167,15 @@ impl ArrowFile {
         let head = self.read(offset, head)?;
         let head = head.strip_prefix(&CONTINUATION).unwrap_or(&head);
         let message = root_as_message(&head[4..]).map_err(|error| damaged(&error.to_string()))?;
-        self.check_message(&message, body_at, body)
+        self.check_message(&message, body_at, body)?;
+        Ok(body_at + body)
     }
 
     /// Checks message after message.
-    fn check_stream(&mut self) -> Result<(), String> {
+    fn check_stream(&mut self) -> Result<StreamEnd, String> {
         let mut at = 0;
+        let mut has_schema = false;
+        let second = "has a second Arrow stream behind the first, whose rows would be lost";
         while at < self.bytes {
             let mut length = [0; 4];
             self.read_at(at, &mut length)?;
@@ -133,12 +186,19 @@ impl ArrowFile {
             }
             let length = u64::from(u32::from_le_bytes(length));
             if length == 0 {
-                break;
+                return match at == self.bytes {
+                    true => Ok(StreamEnd::Marked),
+                    false if has_schema => Err(second.into()),
+                    false => Err(damaged("it begins with the end of a stream")),
+                };
             }
             let head = self.read(at, length)?;
             at += length;
             let message = root_as_message(&head).map_err(|error| damaged(&error.to_string()))?;
             if message.header_as_schema().is_some() {
+                if std::mem::replace(&mut has_schema, true) {
+                    return Err(second.into());
+                }
                 check_schema(message.header_as_schema())?;
             }
             let body = u64::try_from(message.bodyLength()).ok();
@@ -147,7 +207,7 @@ impl ArrowFile {
             self.check_message(&message, at, body)?;
             at += body;
         }
-        Ok(())
+        Ok(StreamEnd::Missing)
     }
 
     fn check_message(
@@ -275,6 +335,8 @@ mod tests {
         stream
     }
 
+    const END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+
     fn said(bytes: &[u8]) -> Result<Framing, String> {
         let folder = std::env::temp_dir();
         let path = folder.join(format!("{}-{:p}.arrow", std::process::id(), bytes));
@@ -291,6 +353,12 @@ mod tests {
         assert!(said(b"FEA1 and more").is_err_and(|error| error.contains("Feather")));
         let cut = &schema(0)[..40];
         assert!(said(cut).is_err_and(|error| error.contains("not complete")));
+        let two = [schema(0), END.to_vec(), schema(0), END.to_vec()].concat();
+        assert!(said(&two).is_err_and(|error| error.contains("second Arrow stream")));
+        let unmarked = [schema(0), schema(0)].concat();
+        assert!(said(&unmarked).is_err_and(|error| error.contains("second Arrow stream")));
+        let marked = [schema(0), END.to_vec()].concat();
+        assert_eq!(said(&marked), Ok(Framing::Stream));
         assert!(said(b"ARROW1\0\0").is_err_and(|error| error.contains("not complete")));
     }
 }

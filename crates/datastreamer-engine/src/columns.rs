@@ -24,8 +24,8 @@ use crate::{
 /// **Blocks**; for a text file as long as it takes to read it.
 ///
 /// # Errors
-/// The file cannot be read; it is empty, as it is while it is written anew; it has no columns, or
-/// two of the same name.
+/// The file cannot be read; it is empty, as it is while it is written anew; it has two columns of the
+/// same name, or none, if it is no NDJSON.
 pub(crate) fn columns_of_file(path: &Path, kind: FileKind) -> Result<Schema, EngineError> {
     tracing::debug!(path = %path.display(), "reading the columns of a file");
     let wrong = |text: String| EngineError::of_file(path, text);
@@ -42,9 +42,20 @@ pub(crate) fn columns_of_file(path: &Path, kind: FileKind) -> Result<Schema, Eng
     if let Some(field) = fields.find(|field| !names.insert(field.name())) {
         return Err(wrong(format!("has two columns called {:?}", field.name())));
     }
+    if !matches!(kind, FileKind::Ndjson(_)) {
+        check_any(&columns).map_err(wrong)?;
+    }
+    Ok(columns)
+}
+
+/// Checks that there are columns: one file of objects without members may stand beside others.
+///
+/// # Errors
+/// The text of why there is no table.
+pub(crate) fn check_any(columns: &Schema) -> Result<(), String> {
     match columns.fields().is_empty() {
-        true => Err(wrong("has no columns".into())),
-        false => Ok(columns),
+        true => Err("has no columns".into()),
+        false => Ok(()),
     }
 }
 

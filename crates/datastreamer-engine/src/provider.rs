@@ -37,7 +37,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::runtime::Handle;
 
 use crate::{
-    columns::{check_fit, columns_of_file, merge},
+    columns::{check_any, check_fit, columns_of_file, merge},
     error::EngineError,
     file_cache::FileCache,
     file_kind::FileKind,
@@ -93,6 +93,9 @@ impl FileTable {
             read.push(file);
         }
         let merged = merged.unwrap_or_else(Schema::empty);
+        if let Some(first) = read.first() {
+            check_any(&merged).map_err(|text| first.error(&text))?;
+        }
         let columns = match (kind, read.first()) {
             (FileKind::Parquet, Some(file)) => column_metadata::overlay(merged.into(), &file.path),
             _ if !kind.is_binary() => without_notes(&merged).into(),

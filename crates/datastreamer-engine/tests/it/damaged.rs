@@ -4,10 +4,11 @@ use std::{fs, path::Path, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, Int8Array, Int64Array, StringArray},
+    ipc::writer::{FileWriter, StreamWriter},
     record_batch::RecordBatch,
 };
 use bytes::Bytes;
-use datastreamer_engine::TableFiles;
+use datastreamer_engine::{EngineError, TableFiles};
 use datastreamer_table::column_metadata::ColumnMetadata;
 use parquet::{
     arrow::ArrowWriter,
@@ -214,4 +215,43 @@ fn no_changed_byte_of_a_file_ends_more_than_its_reading() {
             Err(error) => assert!(!error.is_empty() && !error.contains('\n'), "{error}"),
         }
     }
+}
+
+#[test]
+fn arrow_files_and_streams_one_behind_the_other_lose_no_rows_silently() {
+    let folder = tempfile::tempdir().unwrap();
+    let written = |first: i64, is_stream: bool| {
+        let batch = stars(first, 50);
+        let mut bytes = Vec::new();
+        if is_stream {
+            let mut writer = StreamWriter::try_new(&mut bytes, &batch.schema()).unwrap();
+            writer.write(&batch).unwrap();
+            writer.finish().unwrap();
+        } else {
+            let mut writer = FileWriter::try_new(&mut bytes, &batch.schema()).unwrap();
+            writer.write(&batch).unwrap();
+            writer.finish().unwrap();
+        }
+        bytes
+    };
+    let opened = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let files = TableFiles::find(&path)?;
+        let engine = engine();
+        block_on(engine.register("stars", files, &ColumnMetadata::default()))?;
+        Ok::<_, EngineError>(collect(scan(&engine, &[])?).num_rows())
+    };
+    for (is_stream, expected) in [(true, "second Arrow stream"), (false, "second Arrow file")] {
+        let two = [written(0, is_stream), written(50, is_stream)].concat();
+        let error = opened("two.arrow", &two).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    let stream = written(0, true);
+    assert_eq!(opened("one.arrow", &stream).unwrap(), 50);
+    // The mark at the end is not required.
+    assert_eq!(
+        opened("unmarked.arrow", &stream[..stream.len() - 8]).unwrap(),
+        50
+    );
 }

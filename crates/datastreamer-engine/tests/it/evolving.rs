@@ -87,6 +87,30 @@ fn a_column_that_a_line_of_another_file_lacks_is_null_there() {
 }
 
 #[test]
+fn objects_without_members_are_rows_of_nulls() {
+    for names in [["a", "b"], ["b", "a"]] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name| folder.path().join(format!("{name}.ndjson"));
+        fs::write(path(names[0]), "{}\n{}\n").unwrap();
+        let alone = TableFiles::find(folder.path()).unwrap();
+        let alone = block_on(engine().register("stars", alone, &ColumnMetadata::default()));
+        let error = alone.map(drop).unwrap_err().to_string();
+        assert!(error.contains("has no columns"), "{error}");
+        fs::write(path(names[1]), "{\"id\":1,\"more\":\"x\"}\n").unwrap();
+        let engine = engine_of(folder.path());
+        let all = collect(scan(&engine, &[("order", "id.asc.nullslast")]).unwrap());
+        assert_eq!(texts(&all, "more"), [Some("x".to_owned()), None, None]);
+        assert_eq!(
+            collect(scan(&engine, &[("id", "is.null")]).unwrap()).num_rows(),
+            2
+        );
+        // A file that comes later may be one too.
+        fs::write(path("c"), "{}\n").unwrap();
+        assert_eq!(collect(scan(&engine, &[]).unwrap()).num_rows(), 4);
+    }
+}
+
+#[test]
 fn a_narrower_type_is_widened_in_either_order_and_when_it_comes_later() {
     let list = |values: ArrayRef| -> ArrayRef {
         let lists = vec![Some(vec![Some(1), Some(i32::MAX)])];

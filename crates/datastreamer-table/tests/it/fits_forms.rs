@@ -47,6 +47,20 @@ fn cells_of_no_width_are_empty() {
 }
 
 #[test]
+fn forms_may_be_in_small_letters() {
+    let heap = b"\0\0\0\x07\0\0\0\x08";
+    let row = b"\0\x01\0\0\0\x02ab \x3f\xc0\0\0T\0\0\0\x02\0\0\0\0";
+    let data = [row.as_slice(), heap].concat();
+    let of = |forms: &[&str]| json(&table(22, 1, 8, forms, &data));
+    let small = of(&["1i", "j", "3a", "1e", "l", "1pj(2)"]);
+    assert_eq!(small, of(&["1I", "J", "3A", "1E", "L", "1PJ(2)"]));
+    assert!(
+        small.contains("\"ab\"") && small.contains("[7,8]"),
+        "{small}"
+    );
+}
+
+#[test]
 fn bits_are_counted_from_the_highest_in_rows_and_in_the_heap() {
     let found = json(&table(2, 1, 0, &["13X"], &[0xab, 0xcd]));
     let bits = "[true,false,true,false,true,false,true,true,true,true,false,false,true]";

@@ -40,9 +40,10 @@ pub(super) enum Place {
 }
 
 impl Form {
-    /// Parses a TFORM; `None` if it is none.
+    /// Parses a TFORM; `None` if it is none. Some programs write small letters, which astropy reads
+    /// too.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let text = text.trim();
+        let text = text.trim().to_ascii_uppercase();
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
         let (repeat, rest) = text.split_at(digits);
         let repeat = match repeat {
