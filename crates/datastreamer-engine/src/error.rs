@@ -9,7 +9,7 @@ use std::{
 use datafusion::common::DataFusionError;
 use datastreamer_table::column_metadata::ColumnMetadataError;
 
-use crate::messages::{Position, message};
+use crate::messages::{Position, is_of_regex, message};
 
 /// The reason why there are no rows, or no more rows.
 #[derive(Debug)]
@@ -135,6 +135,9 @@ impl From<DataFusionError> for EngineError {
         let diagnostic = error.diagnostic();
         let span = diagnostic.and_then(|diagnostic| diagnostic.span);
         let root = error.find_root();
+        if matches!(root, DataFusionError::Internal(_)) {
+            tracing::error!(%error, "the query engine failed");
+        }
         let (text, position) = message(root);
         let position = span.map_or(position, |span| {
             Some(Position {
@@ -182,12 +185,16 @@ fn kind_of(root: &DataFusionError) -> EngineErrorKind {
             | A::CastError(_)
             | A::InvalidArgumentError(_) => EngineErrorKind::Computation,
             // Of a query's text. The readers of files say the row and the column first.
-            A::ParseError(ref text) if text.starts_with("Error parsing timestamp") => {
+            A::ParseError(ref text)
+                if text.starts_with("Error parsing timestamp")
+                    || text.starts_with("Invalid input syntax for type interval") =>
+            {
                 EngineErrorKind::Computation
             }
             _ => EngineErrorKind::Data,
         },
         DataFusionError::Execution(_) => EngineErrorKind::Computation,
+        root if is_of_regex(&root.message()) => EngineErrorKind::Computation,
         _ => EngineErrorKind::Data,
     }
 }

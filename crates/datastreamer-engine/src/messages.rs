@@ -8,6 +8,30 @@ use datafusion::{
 };
 use datastreamer_table::{column_metadata::few_names, type_name};
 
+/// What is told of an error of the query engine itself.
+const INTERNAL: &str = "internal error of the query engine";
+/// How the error of a function begins that has no such arguments.
+const NO_FUNCTION: &str = "No function matches the given name";
+/// How the error of a regular expression begins.
+const REGEX: &str = "regex parse error:";
+/// What stands before the arguments that a function has.
+const CANDIDATES: &str = "Candidate functions:";
+/// DataFusion's names of groups of types, in a list of arguments.
+const GROUPS: [&str; 8] = [
+    "Any(",
+    "Coercible(",
+    "Comparable(",
+    "Exact(",
+    "Numeric(",
+    "String(",
+    "UserDefined",
+    "VariadicAny",
+];
+/// What stands before the name of a part of SQL that DataFusion knows and does not run.
+const UNSUPPORTED: [&str; 2] = [
+    "Physical plan does not support logical expression ",
+    "Unsupported ast node ",
+];
 /// What stands before the position in the text of the parser's error.
 const POSITION: &str = " at Line: ";
 /// What DataFusion puts before a table's name, unless the query has it.
@@ -58,6 +82,8 @@ pub(crate) fn message(root: &DataFusionError) -> (String, Option<Position>) {
             ParserError::RecursionLimitExceeded => ("the query is nested too deeply".into(), None),
         },
         DataFusionError::SchemaError(error, _) => (of_schema(error), None),
+        // An assertion, which only its authors understand. `error.rs` logs it.
+        DataFusionError::Internal(text) if !text.contains(NO_FUNCTION) => (INTERNAL.into(), None),
         root => (for_clients(&root.message()), None),
     }
 }
@@ -83,45 +109,97 @@ fn of_schema(error: &SchemaError) -> String {
 
 fn no_column(column: &Column, there: &[Column]) -> String {
     let name = &column.name;
-    let in_capitals = there
-        .iter()
-        .find(|other| other.name != *name && other.name.to_lowercase() == name.to_lowercase());
-    let hint = match in_capitals {
-        Some(other) => format!("; a name with capitals has quotes: \"{}\"", other.name),
-        None => String::new(),
-    };
-    let mut names: Vec<_> = there.iter().map(|other| other.name.as_str()).collect();
-    names.sort_unstable();
+    let of_table = |other: &&Column| column.relation.is_none() || other.relation == column.relation;
+    let there = there.iter().filter(of_table);
+    let mut names: Vec<_> = there.map(|other| other.name.as_str()).collect();
+    // Names have a case: first the one that is perhaps meant.
+    names.sort_by_key(|other| (other.to_lowercase() != name.to_lowercase(), *other));
     names.dedup();
-    let names = match names.is_empty() {
-        true => String::new(),
-        false => format!("; there are {}", few_names(&names)),
-    };
-    match &column.relation {
-        Some(table) => format!("the table \"{table}\" has no column \"{name}\"{hint}{names}"),
-        None => format!("there is no column \"{name}\"{hint}{names}"),
+    let there_are = few_names(&names);
+    match (&column.relation, names.is_empty()) {
+        (Some(table), true) => format!("the query reads no table \"{table}\""),
+        (Some(table), false) => {
+            format!("the table \"{table}\" has no column \"{name}\"; there are {there_are}")
+        }
+        (None, true) => format!("there is no column \"{name}\""),
+        (None, false) => format!("there is no column \"{name}\"; there are {there_are}"),
     }
 }
 
 fn for_clients(text: &str) -> String {
     // Before it stands why each signature does not match, as an internal error.
-    let from = text.find("No function matches the given name").unwrap_or(0);
+    let from = text.find(NO_FUNCTION).unwrap_or(0);
     let text = &text[from..];
     let end = text.find("\nThis issue was likely caused by a bug");
     let text = &text[..end.unwrap_or(text.len())];
     let end = position_in(text).and_then(|_| text.rfind(POSITION));
-    let text = without_prefixes(text[..end.unwrap_or(text.len())].trim());
+    let (text, is_of_parquet) = without_prefixes(text[..end.unwrap_or(text.len())].trim());
+    if is_of_parquet {
+        return format!("Parquet data cannot be read: {text}");
+    }
+    let text = without_values(text);
+    if is_of_regex(text) {
+        let (_, problem) = text.rsplit_once("error: ").unwrap_or(("", text));
+        return format!("the regular expression is wrong: {problem}");
+    }
     match missing_table(text) {
         Some(table) => format!("there is no table \"{table}\""),
-        None => with_type_names(text),
+        None => with_type_names(&with_known_words(text)),
     }
 }
 
-fn without_prefixes(mut text: &str) -> &str {
-    while let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
-        text = rest;
+/// Replaces or cuts words that are no names of Arrow's types, and that no client knows.
+fn with_known_words(text: &str) -> String {
+    for unsupported in UNSUPPORTED {
+        if let Some(what) = text.strip_prefix(unsupported) {
+            return format!("not supported: {what}");
+        }
     }
-    text
+    let Some((problem, candidates)) = text.split_once(CANDIDATES) else {
+        return text.to_owned();
+    };
+    if GROUPS.iter().any(|group| candidates.contains(group)) {
+        return problem.trim_end().to_owned();
+    }
+    let mut candidates = candidates.to_owned();
+    for word in ["Decimal", "Duration", "Interval"] {
+        candidates =
+            candidates.replace(&format!("({word})"), &format!("({})", word.to_lowercase()));
+    }
+    format!("{problem}{CANDIDATES}{candidates}")
+}
+
+/// Cuts what Rust prints of a value behind its name: `Pivot { table: ...`.
+fn without_values(text: &str) -> &str {
+    let is_field = |rest: &str| {
+        let name = rest.split_once(": ").map_or("", |(name, _)| name);
+        !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    };
+    let mut braces = text.match_indices(" { ");
+    let Some((end, _)) = braces.find(|(at, brace)| is_field(&text[at + brace.len()..])) else {
+        return text;
+    };
+    let name = text[..end].rfind(' ').map_or(0, |blank| blank + 1);
+    let parenthesis = text[name..end].find('(').map(|at| name + at);
+    &text[..parenthesis.unwrap_or(end)]
+}
+
+/// Removes prefixes, and says whether one was of Parquet's, which is a word for clients.
+fn without_prefixes(mut text: &str) -> (&str, bool) {
+    let mut is_of_parquet = false;
+    while let Some(prefix) = PREFIXES.iter().find(|prefix| text.starts_with(**prefix)) {
+        is_of_parquet |= prefix.starts_with("Parquet");
+        text = &text[prefix.len()..];
+    }
+    (text, is_of_parquet)
+}
+
+/// Returns whether a text is about a regular expression.
+pub(crate) fn is_of_regex(text: &str) -> bool {
+    text.starts_with(REGEX)
 }
 
 /// Reads the name of a table that is not there, as the query has it.
@@ -146,8 +224,12 @@ fn position_in(text: &str) -> Option<Position> {
 }
 
 /// Replaces Arrow's names of types in a text. Those that are words of English too, such as `List`,
-/// are names only with what is in them: `List(Int64)`.
+/// are names only with what is in them: `List(Int64)`. A constant is its value: `Int64(1)`.
 fn with_type_names(text: &str) -> String {
+    // Of the function `arrow_cast`, which takes Arrow's names.
+    if text.contains("arrow type name") {
+        return text.to_owned();
+    }
     let is_word = |character: char| character.is_alphanumeric() || character == '_';
     let mut replaced = String::with_capacity(text.len());
     let mut rest = text;
@@ -157,22 +239,23 @@ fn with_type_names(text: &str) -> String {
         let word = rest.find(|character| !is_word(character));
         let word = word.unwrap_or(rest.len());
         let whole = word + in_parentheses(&rest[word..]);
-        let is_name = whole > word || rest[..word].contains(|digit: char| digit.is_ascii_digit());
-        let parsed = is_name
-            .then(|| rest[..whole].parse::<DataType>().ok())
-            .flatten();
-        match parsed {
-            Some(data_type) => {
-                replaced.push_str(&type_name(&data_type));
-                rest = &rest[whole..];
-            }
-            None => {
-                replaced.push_str(&rest[..word]);
-                rest = &rest[word..];
-            }
-        }
+        let is_name = whole > word || is_type(&rest[..word]);
+        let parsed = |text: &str| is_name.then(|| text.parse::<DataType>().ok()).flatten();
+        let (name, length) = match (parsed(&rest[..whole]), parsed(&rest[..word])) {
+            (Some(data_type), _) => (type_name(&data_type), whole),
+            (None, Some(_)) if whole > word => (rest[word + 1..whole - 1].to_owned(), whole),
+            _ => (rest[..word].to_owned(), word),
+        };
+        replaced.push_str(&name);
+        rest = &rest[length..];
     }
     replaced + rest
+}
+
+/// Returns whether a word that Arrow calls a type by is one of no language.
+fn is_type(word: &str) -> bool {
+    let has_digit = word.contains(|digit: char| digit.is_ascii_digit());
+    has_digit || ["Boolean", "LargeBinary", "BinaryView"].contains(&word)
 }
 
 /// Returns the length of a part in parentheses at the start of a text; 0 if there is none.
@@ -209,8 +292,38 @@ mod tests {
                 "No function matches the given name and argument types 'sum(Utf8)'. You might need to \
                  add explicit type casts.\n\tCandidate functions:\n\tsum(Decimal)\n\tsum(UInt64)",
                 "No function matches the given name and argument types 'sum(text)'. You might need to \
-                 add explicit type casts.\n\tCandidate functions:\n\tsum(Decimal)\n\tsum(unsigned \
+                 add explicit type casts.\n\tCandidate functions:\n\tsum(decimal)\n\tsum(unsigned \
                  64-bit integer)",
+            ),
+            (
+                "Error during planning: Column \"count(Int64(1))\", Utf8(\"a\"), Boolean",
+                "Column \"count(1)\", \"a\", boolean",
+            ),
+            (
+                "This feature is not implemented: Unsupported ast node Pivot { table: 1 } in it",
+                "not supported: Pivot",
+            ),
+            (
+                "Physical plan does not support logical expression InSubquery(InSubquery { e: 1 })",
+                "not supported: InSubquery",
+            ),
+            ("Unknown word: a { b", "Unknown word: a { b"),
+            (
+                "table 'datafusion.public./etc/passwd' not found",
+                "there is no table \"/etc/passwd\"",
+            ),
+            ("table 'a.b' not found", "there is no table \"a.b\""),
+            (
+                "Optimizer rule 'type_coercion' failed\ncaused by\nError during planning: it",
+                "it",
+            ),
+            (
+                "regex parse error:\n    (\n    ^\nerror: unclosed group",
+                "the regular expression is wrong: unclosed group",
+            ),
+            (
+                "Parquet error: Parquet argument error: External: snappy: corrupt input",
+                "Parquet data cannot be read: snappy: corrupt input",
             ),
             (
                 "Internal error: it.\nThis issue was likely caused by a bug in DataFusion's code.",

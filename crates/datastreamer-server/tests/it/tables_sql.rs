@@ -107,6 +107,110 @@ fn a_query_that_is_wrong_is_refused_with_its_place() {
 }
 
 #[test]
+fn a_refusal_of_a_query_has_no_words_of_the_engine() {
+    let sql = Sql::serve(ENABLED);
+    for (query, status, text) in [
+        ("SELECT 'a", 400, "Unterminated string literal"),
+        (
+            "SELECT * FROM \"/etc/passwd\"",
+            400,
+            "there is no table \"/etc/passwd\"",
+        ),
+        (
+            "SELECT * FROM '/etc/passwd'",
+            400,
+            "there is no table \"/etc/passwd\"",
+        ),
+        (
+            "SELECT * FROM datafusion.public.nope",
+            400,
+            "there is no table \"nope\"",
+        ),
+        (
+            "SELECT a.nope FROM (SELECT 1 AS x, 2 AS y) AS a",
+            400,
+            "the table \"a\" has no column \"nope\"; there are x, y",
+        ),
+        (
+            "SELECT ra FROM (SELECT 1 AS a, 1 AS RA)",
+            400,
+            "there is no column \"ra\"; there are RA, a",
+        ),
+        (
+            "SELECT b.x FROM (SELECT 1 AS x) AS a",
+            400,
+            "the query reads no table \"b\"",
+        ),
+        (
+            "SELECT ra FROM stars a, stars b",
+            400,
+            "several tables have a column \"ra\": write the name of the table before it",
+        ),
+        (
+            "SELECT name + 1 FROM stars",
+            400,
+            "Cannot coerce arithmetic expression text + 64-bit integer to valid types",
+        ),
+        (
+            "SELECT abs(name) FROM stars",
+            400,
+            "No function matches the given name and argument types 'abs(text)'. You might need to \
+             add explicit type casts.",
+        ),
+        (
+            "SELECT ra FROM stars PIVOT (sum(ra) FOR name IN ('a'))",
+            400,
+            "not supported: Pivot",
+        ),
+        (
+            "SELECT CAST('x' AS BIGINT)",
+            422,
+            "Cannot cast string 'x' to value of 64-bit integer type",
+        ),
+        (
+            "SELECT interval 'x'",
+            422,
+            "Invalid input syntax for type interval: \"x\"",
+        ),
+        (
+            "SELECT name ~ '(' FROM stars",
+            422,
+            "the regular expression is wrong: unclosed group",
+        ),
+        (
+            "SELECT struct(1) AS s",
+            400,
+            "the format csv cannot hold this table: column \"s\": CSV cannot hold the type struct",
+        ),
+        (
+            "SELECT [1.5] AS l",
+            400,
+            "the format csv cannot hold this table: column \"l\": CSV cannot hold the type list of \
+             64-bit floats",
+        ),
+        (
+            "SELECT interval '1 day' AS i",
+            400,
+            "the format csv cannot hold this table: column \"i\": CSV cannot hold the type interval",
+        ),
+    ] {
+        let detail = sql.ask(query, "csv").problem(status);
+        let detail = detail.strip_prefix("/sql.csv: ").unwrap_or(&detail);
+        assert_eq!(detail, text, "{query}");
+    }
+    let wide = (1..=14).map(|column| format!("{column} AS c{column:02}"));
+    let wide = format!(
+        "SELECT nope FROM (SELECT {})",
+        wide.collect::<Vec<_>>().join(", ")
+    );
+    assert_eq!(
+        sql.ask(&wide, "csv").problem(400),
+        "/sql.csv: there is no column \"nope\"; there are c01, c02, c03, c04, c05, c06, c07, c08, \
+         c09, c10 and 4 more"
+    );
+}
+
+#[test]
 fn only_one_select_is_run_and_no_file_is_touched() {
     let sql = Sql::serve(ENABLED);
     let file = sql.server.folder().join("written.csv");
