@@ -61,9 +61,14 @@ fn try_write_parquet(path: &Path, batch: &RecordBatch) -> bool {
 
 /// The ids of the rows that a filter finds.
 fn found(engine: &Engine, filter: &str) -> Result<Vec<i64>, String> {
-    let rows = scan(engine, &[("v", filter), ("select", "id"), ("order", "id")]);
-    let rows = rows.map_err(|error| {
-        assert_eq!(error.kind(), EngineErrorKind::BadQuery, "{filter}: {error}");
+    found_by_all(engine, &[filter])
+}
+
+fn found_by_all(engine: &Engine, filters: &[&str]) -> Result<Vec<i64>, String> {
+    let filters = filters.iter().map(|filter| ("v", *filter));
+    let parameters: Vec<_> = filters.chain([("select", "id"), ("order", "id")]).collect();
+    let rows = scan(engine, &parameters).map_err(|error| {
+        assert_eq!(error.kind(), EngineErrorKind::BadQuery, "{parameters:?}");
         error.to_string()
     })?;
     Ok(ids(&collect(rows)))
@@ -151,6 +156,11 @@ fn check_operators(engine: &Engine, what: &str, text: &str) {
     let has_none = |filter: &str| !equal.iter().any(|row| rows(filter).contains(row));
     assert!(has_all(&format!("gte.{text}")), "{what}: gte.{text}");
     assert!(has_all(&format!("lte.{text}")), "{what}: lte.{text}");
+    let [eq, one_of] = [format!("eq.{text}"), format!("in.(\"{text}\")")];
+    for other in [&one_of, &format!("gte.{text}"), &format!("lte.{text}")] {
+        let both = found_by_all(engine, &[&eq, other]).unwrap();
+        assert_eq!(both, equal, "{what}: {eq} and {other}");
+    }
     for operator in ["gt", "lt", "neq", "not.eq"] {
         let filter = format!("{operator}.{text}");
         assert!(has_none(&filter), "{what}: {filter}");
@@ -229,7 +239,53 @@ fn columns() -> Vec<ArrayRef> {
     let bytes: [&[u8]; 4] = [b"", b"\x00", b"\x00\xff", b"caf\xc3\xa9"];
     let fixed = [*b"\x00\x01\x02", *b"abc", *b"\xff\xff\xff"];
     let texts = ["a", "b.c", "d,e", "(f)", "not.g", "h:i", "NaN", "null", "0"];
+    let nines = i256::from_string(&"9".repeat(76)).unwrap();
+    let one = i256::ONE;
+    let large = |scale| -> ArrayRef {
+        let values = [
+            nines,
+            nines - one,
+            one - nines,
+            -nines,
+            i256::ZERO,
+            one,
+            -one,
+        ];
+        let values = values.into_iter().map(Some).chain([None]);
+        let values = Decimal256Array::from_iter(values);
+        Arc::new(values.with_precision_and_scale(76, scale).unwrap())
+    };
     vec![
+        large(0),
+        large(1),
+        large(40),
+        large(75),
+        large(76),
+        large(-1),
+        large(-76),
+        Arc::new(
+            Decimal32Array::from(vec![-12, -11, 0, 1, 2])
+                .with_precision_and_scale(5, -2)
+                .unwrap(),
+        ),
+        Arc::new(
+            Decimal64Array::from(vec![-12, -11, 0, 1, 2])
+                .with_precision_and_scale(12, -9)
+                .unwrap(),
+        ),
+        Arc::new(
+            Decimal128Array::from(vec![10_i128.pow(38) - 1, 10_i128.pow(38) - 2, 1, -1, 0])
+                .with_precision_and_scale(38, -38)
+                .unwrap(),
+        ),
+        Arc::new(
+            Decimal128Array::from(vec![10_i128.pow(38) - 1, 10_i128.pow(38) - 2, 1, -1, 0])
+                .with_precision_and_scale(38, 38)
+                .unwrap(),
+        ),
+        Arc::new(Float16Array::from_iter_values(
+            [65504.0, 65472.0, 6e-8, 1.2e-7, 0.333, f32::INFINITY, -0.1].map(half),
+        )),
         Arc::new(BooleanArray::from(vec![Some(true), Some(false), None])),
         Arc::new(Int8Array::from(vec![
             Some(i8::MIN),
