@@ -6,15 +6,16 @@ use std::{collections::HashSet, fs::File, path::Path, sync::Arc};
 use arrow::{
     array::{
         Array, ArrayRef, BinaryArray, BinaryViewArray, BooleanArray, Date32Array, Date64Array,
-        Decimal32Array, Decimal64Array, Decimal128Array, Decimal256Array, FixedSizeBinaryArray,
-        Float16Array, Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Int64Array,
-        LargeBinaryArray, LargeStringArray, NullArray, RunArray, StringArray, StringViewArray,
-        Time32MillisecondArray, Time32SecondArray, Time64MicrosecondArray, Time64NanosecondArray,
-        TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray,
-        TimestampSecondArray, UInt8Array, UInt64Array,
+        Decimal32Array, Decimal64Array, Decimal128Array, Decimal256Array, DictionaryArray,
+        FixedSizeBinaryArray, Float16Array, Float32Array, Float64Array, Int8Array, Int16Array,
+        Int32Array, Int64Array, LargeBinaryArray, LargeStringArray, NullArray, RunArray,
+        StringArray, StringViewArray, Time32MillisecondArray, Time32SecondArray,
+        Time64MicrosecondArray, Time64NanosecondArray, TimestampMicrosecondArray,
+        TimestampMillisecondArray, TimestampNanosecondArray, TimestampSecondArray, UInt8Array,
+        UInt64Array,
     },
     compute::cast,
-    datatypes::{DataType, Field, Schema, i256},
+    datatypes::{DataType, Field, Int32Type, Schema, i256},
     ipc::writer::FileWriter,
     record_batch::RecordBatch,
 };
@@ -382,4 +383,21 @@ fn a_value_that_is_shown_is_found_in_dictionaries_and_runs() {
     let ends = Int32Array::from(vec![1, 3]);
     let runs = Float32Array::from(vec![Some(0.1), None]);
     check_values("runs", Arc::new(RunArray::try_new(&ends, &runs).unwrap()));
+}
+
+/// What docs/tables.md says of categories: pandas and polars mark those that have an order.
+#[test]
+fn the_flag_of_ordered_dictionaries_is_not_kept() {
+    let values: DictionaryArray<Int32Type> = ["low", "high"].into_iter().collect();
+    let values: ArrayRef = Arc::new(values);
+    let field = Field::new("v", values.data_type().clone(), false).with_dict_is_ordered(true);
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![values]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let [arrow, parquet] = ["t.arrow", "t.parquet"].map(|name| folder.path().join(name));
+    write_arrow(&arrow, &batch);
+    assert!(try_write_parquet(&parquet, &batch));
+    for file in [arrow, parquet] {
+        let rows = collect(scan(&engine_of(&file), &[]).unwrap());
+        assert_eq!(rows.schema().field(0).dict_is_ordered(), Some(false));
+    }
 }

@@ -28,6 +28,7 @@ mod tables_bounds;
 mod tables_differential;
 mod tables_failures;
 mod tables_folders;
+mod tables_held;
 mod tables_named;
 mod tables_readers;
 mod tables_routes;

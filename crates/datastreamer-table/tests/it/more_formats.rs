@@ -893,3 +893,20 @@ fn the_check_says_what_the_writer_says_before_anything_is_written() {
     }
     assert!(refused > 100, "{refused}");
 }
+
+/// What docs/tables.md says of dictionaries.
+#[test]
+fn an_arrow_file_has_the_values_of_a_dictionary_and_a_stream_has_the_dictionary() {
+    let values: DictionaryArray<Int32Type> = ["low", "high", "low"].into_iter().collect();
+    let batch = table(vec![("v", Arc::new(values))]);
+    let read = "import sys, pyarrow as pa; \
+                magic = open(sys.argv[1], 'rb').read(6); \
+                t = (pa.ipc.open_file if magic == b'ARROW1' else pa.ipc.open_stream)(sys.argv[1]); \
+                t = t.read_all(); print(pa.types.is_dictionary(t.schema.field('v').type), \
+                t.column('v').to_pylist())";
+    for (format, is_dictionary) in [(Format::Arrow, "True"), (Format::ArrowFile, "False")] {
+        let said = python_on(read, &encode(format, std::slice::from_ref(&batch))).unwrap();
+        let wanted = format!("{is_dictionary} ['low', 'high', 'low']\n");
+        assert_eq!(said, wanted, "{format}");
+    }
+}
