@@ -47,6 +47,7 @@ mod from_statistics;
 mod guard;
 mod inferred;
 mod known;
+mod left_out;
 mod listing;
 mod literal;
 mod messages;

@@ -20,7 +20,7 @@ use datafusion::{
 use datastreamer_rows::parameters::{Bound, Value};
 use datastreamer_table::column_metadata::ColumnMetadata;
 
-use crate::error::EngineError;
+use crate::{error::EngineError, left_out};
 
 /// A SELECT with the values of its `$name` placeholders.
 #[derive(Clone, Debug)]
@@ -219,7 +219,7 @@ const OPERATORS: [Keyword; 14] = [
 fn only_a_query(statement: &Statement) -> Result<(), EngineError> {
     match statement {
         Statement::Statement(statement) if matches!(**statement, ast::Statement::Query(_)) => {
-            Ok(())
+            left_out::check(statement)
         }
         _ => Err(EngineError::bad("only one SELECT is allowed here")),
     }

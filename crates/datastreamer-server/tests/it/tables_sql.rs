@@ -211,6 +211,42 @@ fn a_refusal_of_a_query_has_no_words_of_the_engine() {
 }
 
 #[test]
+fn what_the_engine_would_leave_out_of_a_query_is_refused() {
+    let sql = Sql::serve(ENABLED);
+    for (rest, part) in [
+        ("stars TABLESAMPLE (10)", "TABLESAMPLE"),
+        ("stars TABLESAMPLE BERNOULLI (10)", "TABLESAMPLE"),
+        ("(SELECT * FROM stars TABLESAMPLE (1)) AS s", "TABLESAMPLE"),
+        ("stars PREWHERE ra > 1", "PREWHERE"),
+        ("stars CONNECT BY ra = 1", "CONNECT BY"),
+        ("stars WITH ORDINALITY", "WITH ORDINALITY"),
+        ("stars PARTITION (p)", "PARTITION"),
+        ("stars SETTINGS max_threads = 1", "SETTINGS"),
+        ("stars FORMAT CSV", "FORMAT"),
+        ("stars WHERE name SIMILAR TO 'QS'", "SIMILAR TO"),
+        (
+            "stars WHERE ra IN (SELECT ra FROM stars WHERE name SIMILAR TO 'a')",
+            "SIMILAR TO",
+        ),
+    ] {
+        let detail = sql
+            .ask(&format!("SELECT ra FROM {rest}"), "csv")
+            .problem(400);
+        assert_eq!(
+            detail,
+            format!("/sql.csv: {part} is not supported"),
+            "{rest}"
+        );
+    }
+    for query in [
+        "SELECT DISTINCT ON (name) name FROM stars ORDER BY name LIMIT 1 OFFSET 1",
+        "SELECT name FROM stars ORDER BY ra NULLS FIRST LIMIT 1, 2",
+    ] {
+        assert_eq!(sql.ask(query, "csv").status, 200, "{query}");
+    }
+}
+
+#[test]
 fn only_one_select_is_run_and_no_file_is_touched() {
     let sql = Sql::serve(ENABLED);
     let file = sql.server.folder().join("written.csv");

@@ -1,0 +1,80 @@
+//! Parts of SQL that DataFusion's parser reads, and that its planner leaves out or takes for others:
+//! the rows would be other ones than the query asks for. They are refused. Called by `sql.rs`.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, Query, Select, Statement, TableFactor, Visit, Visitor,
+};
+
+use crate::error::EngineError;
+
+/// Refuses a statement with such a part.
+///
+/// # Errors
+/// The name of the part.
+pub(crate) fn check(statement: &Statement) -> Result<(), EngineError> {
+    match statement.visit(&mut Finder) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(part) => Err(EngineError::bad(format!("{part} is not supported"))),
+    }
+}
+
+struct Finder;
+
+/// Breaks with the first part that is there.
+fn none_of(parts: &[(bool, &'static str)]) -> ControlFlow<&'static str> {
+    match parts.iter().find(|(is_there, _)| *is_there) {
+        Some((_, part)) => ControlFlow::Break(part),
+        None => ControlFlow::Continue(()),
+    }
+}
+
+impl Visitor for Finder {
+    type Break = &'static str;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Self::Break> {
+        none_of(&[
+            (query.settings.is_some(), "SETTINGS"),
+            (query.format_clause.is_some(), "FORMAT"),
+            (query.for_clause.is_some(), "FOR XML or JSON"),
+        ])
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Self::Break> {
+        none_of(&[
+            (select.top.is_some(), "TOP"),
+            (select.into.is_some(), "INTO"),
+            (select.prewhere.is_some(), "PREWHERE"),
+            (!select.lateral_views.is_empty(), "LATERAL VIEW"),
+            (!select.connect_by.is_empty(), "CONNECT BY"),
+            (!select.cluster_by.is_empty(), "CLUSTER BY"),
+            (!select.distribute_by.is_empty(), "DISTRIBUTE BY"),
+            (!select.sort_by.is_empty(), "SORT BY"),
+        ])
+    }
+
+    fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<Self::Break> {
+        match table {
+            TableFactor::Table {
+                version,
+                with_ordinality,
+                partitions,
+                sample,
+                ..
+            } => none_of(&[
+                (sample.is_some(), "TABLESAMPLE"),
+                (version.is_some(), "a table of another time (AS OF)"),
+                (*with_ordinality, "WITH ORDINALITY"),
+                (!partitions.is_empty(), "PARTITION"),
+            ]),
+            TableFactor::Derived { sample, .. } => none_of(&[(sample.is_some(), "TABLESAMPLE")]),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<Self::Break> {
+        // DataFusion takes it for a regular expression that matches parts of a text.
+        none_of(&[(matches!(expression, Expr::SimilarTo { .. }), "SIMILAR TO")])
+    }
+}
