@@ -16,6 +16,16 @@ const PAGE_BYTES_FREE: u64 = 64 << 20;
 /// times), while a page of zeros in Brotli or Zstandard, a few bytes long, could fill the memory.
 const PAGE_EXPANSION_MAX: u64 = 1100;
 
+/// A decoder holds a page and the dictionary of each column that is read, decompressed, and the batch
+/// that it makes of them: of a thousand columns these are a thousand pages, each of which may be
+/// large. 512 MiB of them may always be: a thousand columns with pages of usual size, half a megabyte.
+const HELD_BYTES_FREE: u64 = 512 << 20;
+/// Beyond that, they may take 64 times what is stored of a row group: tables of numbers and texts are
+/// compressed to a twentieth at best, and more than 8 MiB are stored of those that come here.
+const HELD_EXPANSION_MAX: u64 = 64;
+/// As many rows are in a batch.
+const BATCH_ROWS: u64 = 8192;
+
 /// What is known of a column in one row group.
 #[derive(Clone, Debug)]
 pub(super) struct Chunk<'a> {
@@ -72,11 +82,80 @@ impl PageHeader {
     }
 }
 
+/// What a decoder holds of a column at once: at most so much of any of its pages.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Held {
+    dictionary_bytes: u64,
+    page_bytes: u64,
+    batch_bytes: u64,
+}
+
+impl Held {
+    fn add(&mut self, page: &PageHeader, chunk: &Chunk<'_>) {
+        let bytes = match chunk.column.compression() {
+            // It stays where it was read.
+            Compression::UNCOMPRESSED => 0,
+            _ => page.uncompressed_bytes,
+        };
+        let rows = BATCH_ROWS.min(chunk.rows.try_into().unwrap_or_default());
+        let of_batch = match (chunk.column.column_type(), page.is_dictionary) {
+            (Type::FIXED_LEN_BYTE_ARRAY, _) => value_bytes_min(chunk.column).saturating_mul(rows),
+            // Each row may have any of its texts: those of usual length are counted.
+            (Type::BYTE_ARRAY, true) => {
+                let values = u64::try_from(page.values).unwrap_or_default().max(1);
+                (page.uncompressed_bytes / values).saturating_mul(rows)
+            }
+            (Type::BYTE_ARRAY, false) => page.uncompressed_bytes,
+            _ => 0,
+        };
+        match page.is_dictionary {
+            true => self.dictionary_bytes = self.dictionary_bytes.max(bytes),
+            false => self.page_bytes = self.page_bytes.max(bytes),
+        }
+        self.batch_bytes = self.batch_bytes.max(of_batch);
+    }
+
+    /// Returns what is held of all pages of a column, some of which are those of another.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            dictionary_bytes: self.dictionary_bytes.max(other.dictionary_bytes),
+            page_bytes: self.page_bytes.max(other.page_bytes),
+            batch_bytes: self.batch_bytes.max(other.batch_bytes),
+        }
+    }
+}
+
+/// Checks what a decoder holds of columns that are read together, of which so many bytes are stored.
+///
+/// # Errors
+/// The text of how much it is.
+pub(super) fn check_held(
+    columns: impl ExactSizeIterator<Item = Held>,
+    stored_bytes: u64,
+) -> Result<(), String> {
+    let count = columns.len();
+    let bytes = columns
+        .flat_map(|held| [held.dictionary_bytes, held.page_bytes, held.batch_bytes])
+        .fold(0, u64::saturating_add);
+    match bytes <= HELD_BYTES_FREE.max(HELD_EXPANSION_MAX.saturating_mul(stored_bytes)) {
+        true => Ok(()),
+        false => Err(format!(
+            "the pages and a batch of {count} columns would become {bytes} bytes, of {stored_bytes}"
+        )),
+    }
+}
+
 /// Checks pages that are about to be decoded: those of a complete column in a row group, or some.
+/// Returns what a decoder holds of them.
 ///
 /// # Errors
 /// The text of what is wrong.
-pub(super) fn check(mut bytes: &[u8], chunk: &Chunk<'_>, is_complete: bool) -> Result<(), String> {
+pub(super) fn check(
+    mut bytes: &[u8],
+    chunk: &Chunk<'_>,
+    is_complete: bool,
+) -> Result<Held, String> {
+    let mut held = Held::default();
     let mut values = 0_i64;
     let mut page = 0_usize;
     while !bytes.is_empty() {
@@ -87,6 +166,7 @@ pub(super) fn check(mut bytes: &[u8], chunk: &Chunk<'_>, is_complete: bool) -> R
         let data = bytes.get(header.header_bytes..end);
         let data = data.ok_or_else(|| wrong("it ends behind its column".into()))?;
         check_page(&header, data, chunk).map_err(wrong)?;
+        held.add(&header, chunk);
         if !header.is_dictionary {
             values = values.saturating_add(header.values);
         }
@@ -95,7 +175,7 @@ pub(super) fn check(mut bytes: &[u8], chunk: &Chunk<'_>, is_complete: bool) -> R
     }
     let wanted = stated_values(chunk);
     match !is_complete || values == wanted {
-        true => Ok(()),
+        true => Ok(held),
         false => Err(format!(
             "its pages have {values} values, and it states {wanted}"
         )),

@@ -1,6 +1,11 @@
 //! Scans of Parquet files whose readers check footers and pages. It decodes nothing.
 
-use std::{collections::HashSet, ops::Range, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    ops::Range,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use arrow::datatypes::{Field, SchemaRef};
 use bytes::Bytes;
@@ -37,7 +42,7 @@ use crate::{error::EngineError, guard::guarded, pinned::PinnedFile};
 use super::{
     arrow_types::is_not_held,
     footer,
-    pages::{self, Chunk},
+    pages::{self, Chunk, Held},
     time_units::Casts,
 };
 
@@ -205,8 +210,26 @@ impl Chunks {
         Self { footer, starts }
     }
 
-    /// Checks the pages in a range of the file.
-    fn check(&self, range: &Range<u64>, bytes: &Bytes) -> Result<(), String> {
+    /// Checks the pages in ranges of the file, which are read together.
+    fn check_all(&self, ranges: &[Range<u64>], read: &[Bytes]) -> Result<(), String> {
+        let mut groups: BTreeMap<usize, (u64, BTreeMap<usize, Held>)> = BTreeMap::new();
+        for (range, bytes) in ranges.iter().zip(read) {
+            let (group, column, held) = self.check(range, bytes)?;
+            let (stored_bytes, columns) = groups.entry(group).or_default();
+            *stored_bytes += bytes.len() as u64;
+            let of_column = columns.entry(column).or_default();
+            *of_column = of_column.and(held);
+        }
+        for (group, (stored_bytes, columns)) in groups {
+            let held = pages::check_held(columns.into_values(), stored_bytes);
+            held.map_err(|text| format!("is not read: row group {group}: {text}"))?;
+        }
+        Ok(())
+    }
+
+    /// Checks the pages in a range of the file. Returns the row group, the column, and what a decoder
+    /// holds of them.
+    fn check(&self, range: &Range<u64>, bytes: &Bytes) -> Result<(usize, usize, Held), String> {
         let behind = self
             .starts
             .partition_point(|(start, ..)| *start <= range.start);
@@ -225,10 +248,11 @@ impl Chunks {
             ));
         }
         let is_complete = *range == (start..start + chunk.column.byte_range().1);
-        pages::check(bytes, &chunk, is_complete).map_err(|text| {
+        let held = pages::check(bytes, &chunk, is_complete).map_err(|text| {
             let column = chunk.column.column_path().string();
             format!("is damaged Parquet: row group {group}: column {column:?}: {text}")
-        })
+        })?;
+        Ok((group, column, held))
     }
 }
 
@@ -252,10 +276,8 @@ impl AsyncFileReader for CheckedReader {
                 }
             };
             let read = self.reader.get_byte_ranges(ranges.clone()).await?;
-            for (range, bytes) in ranges.iter().zip(&read) {
-                let checked = chunks.check(range, bytes);
-                checked.map_err(|text| external(EngineError::of_file(&self.path, text)))?;
-            }
+            let checked = chunks.check_all(&ranges, &read);
+            checked.map_err(|text| external(EngineError::of_file(&self.path, text)))?;
             Ok(read)
         }
         .boxed()

@@ -3,7 +3,10 @@
 use std::{fs, path::Path, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, Int8Array, Int64Array, StringArray},
+    array::{
+        ArrayRef, BinaryArray, DictionaryArray, FixedSizeBinaryArray, Int8Array, Int64Array,
+        StringArray,
+    },
     ipc::writer::{FileWriter, StreamWriter},
     record_batch::RecordBatch,
 };
@@ -11,13 +14,14 @@ use bytes::Bytes;
 use datastreamer_engine::{EngineError, TableFiles};
 use datastreamer_table::column_metadata::ColumnMetadata;
 use parquet::{
-    arrow::ArrowWriter,
+    arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
+    basic::{Compression, ZstdLevel},
     file::{
         metadata::{
             FileMetaData, ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter,
             RowGroupMetaData,
         },
-        properties::WriterProperties,
+        properties::{EnabledStatistics, WriterProperties},
     },
 };
 use tempfile::TempDir;
@@ -254,4 +258,70 @@ fn arrow_files_and_streams_one_behind_the_other_lose_no_rows_silently() {
         opened("unmarked.arrow", &stream[..stream.len() - 8]).unwrap(),
         50
     );
+}
+
+/// One value of each column is small enough, and all of them would fill the memory.
+#[test]
+fn columns_whose_pages_would_take_too_much_at_once_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("wide.parquet");
+    let long: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(30 << 20)]));
+    let columns = (0..20).map(|place| (format!("c{place}"), Arc::clone(&long)));
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_dictionary_enabled(false)
+        .set_statistics_enabled(EnabledStatistics::None)
+        .build();
+    let file = fs::File::create(&path).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    assert!(path.metadata().unwrap().len() < 1 << 20);
+    let engine = engine_of(&path);
+    let error = scan(&engine, &[]).unwrap().find_map(Result::err).unwrap();
+    let error = error.to_string();
+    assert!(
+        error.contains("row group 0: the pages and a batch of 20 columns would become 1258"),
+        "{error}"
+    );
+    let some = collect(scan(&engine, &[("select", "c3,c4")]).unwrap());
+    assert_eq!(some.column(1), &long);
+}
+
+/// A dictionary of one long text, or of one wide value, which thousands of rows have.
+#[test]
+fn rows_that_repeat_a_huge_value_of_a_dictionary_are_refused_by_name() {
+    let repeated = |values: ArrayRef| -> ArrayRef {
+        let keys = Int8Array::from(vec![0; 8192]);
+        Arc::new(DictionaryArray::new(keys, values))
+    };
+    let bytes = vec![0; 80 << 10];
+    let fixed = FixedSizeBinaryArray::try_from_iter(std::iter::once(bytes.clone())).unwrap();
+    for values in [
+        repeated(Arc::new(BinaryArray::from(vec![bytes.as_slice()]))),
+        repeated(Arc::new(fixed)),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("huge.parquet");
+        let batch = RecordBatch::try_from_iter([("x", values)]).unwrap();
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_dictionary_page_size_limit(2 << 20)
+            .set_statistics_enabled(EnabledStatistics::None)
+            .build();
+        let file = fs::File::create(&path).unwrap();
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties)
+            .with_skip_arrow_metadata(true);
+        let mut writer = ArrowWriter::try_new_with_options(file, batch.schema(), options).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        assert!(path.metadata().unwrap().len() < 10_000);
+        let rows = scan(&engine_of(&path), &[]).unwrap();
+        let error = { rows }.find_map(Result::err).unwrap();
+        let error = error.to_string();
+        let wanted = "row group 0: the pages and a batch of 1 columns would become 671";
+        assert!(error.contains(wanted), "{error}");
+    }
 }
