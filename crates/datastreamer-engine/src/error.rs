@@ -9,7 +9,7 @@ use std::{
 use datafusion::common::DataFusionError;
 use datastreamer_table::column_metadata::ColumnMetadataError;
 
-use crate::messages::{Position, is_of_regex, message};
+use crate::messages::{Position, is_of_regex, message, of_reader};
 
 /// The reason why there are no rows, or no more rows.
 #[derive(Debug)]
@@ -56,8 +56,9 @@ impl EngineError {
         Self::new(EngineErrorKind::BadQuery, text)
     }
 
+    /// An error of data. The text may be one of a reader.
     pub(crate) fn data(text: impl Into<String>) -> Self {
-        Self::new(EngineErrorKind::Data, text)
+        Self::new(EngineErrorKind::Data, of_reader(&text.into()))
     }
 
     /// An error of a file. The text does not name it.

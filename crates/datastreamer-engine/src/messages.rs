@@ -37,7 +37,7 @@ const POSITION: &str = " at Line: ";
 /// What DataFusion puts before a table's name, unless the query has it.
 const DEFAULT_SCHEMA: [&str; 2] = ["datafusion.public.", "datafusion."];
 /// What DataFusion, Arrow and Parquet put before a text, some before one another's.
-const PREFIXES: [&str; 23] = [
+const PREFIXES: [&str; 24] = [
     "Arrow error: ",
     "Arrow: ",
     "Cast error: ",
@@ -50,6 +50,7 @@ const PREFIXES: [&str; 23] = [
     "General error: ",
     "IO error: ",
     "Internal error: ",
+    "Ipc error: ",
     "Invalid argument error: ",
     "Io error: ",
     "NYI: ",
@@ -133,11 +134,8 @@ fn for_clients(text: &str) -> String {
     let end = text.find("\nThis issue was likely caused by a bug");
     let text = &text[..end.unwrap_or(text.len())];
     let end = position_in(text).and_then(|_| text.rfind(POSITION));
-    let (text, is_of_parquet) = without_prefixes(text[..end.unwrap_or(text.len())].trim());
-    if is_of_parquet {
-        return format!("Parquet data cannot be read: {text}");
-    }
-    let text = without_values(text);
+    let text = of_reader(text[..end.unwrap_or(text.len())].trim());
+    let text = without_values(&text);
     if is_of_regex(text) {
         let (_, problem) = text.rsplit_once("error: ").unwrap_or(("", text));
         return format!("the regular expression is wrong: {problem}");
@@ -187,14 +185,17 @@ fn without_values(text: &str) -> &str {
     &text[..parenthesis.unwrap_or(end)]
 }
 
-/// Removes prefixes, and says whether one was of Parquet's, which is a word for clients.
-fn without_prefixes(mut text: &str) -> (&str, bool) {
+/// Removes the prefixes of readers' errors. `Parquet` is a word for clients.
+pub(crate) fn of_reader(mut text: &str) -> String {
     let mut is_of_parquet = false;
     while let Some(prefix) = PREFIXES.iter().find(|prefix| text.starts_with(**prefix)) {
         is_of_parquet |= prefix.starts_with("Parquet");
         text = &text[prefix.len()..];
     }
-    (text, is_of_parquet)
+    match is_of_parquet {
+        true => format!("Parquet data cannot be read: {text}"),
+        false => text.to_owned(),
+    }
 }
 
 /// Returns whether a text is about a regular expression.
