@@ -23,6 +23,7 @@ pub mod html;
 pub mod ipc;
 pub mod json;
 pub mod meta;
+pub mod names;
 pub mod parquet;
 pub mod plain;
 mod rendered;

@@ -6,6 +6,8 @@
 
 use std::{borrow::Cow, io, str};
 
+use datastreamer_table::names::named;
+
 use super::input::Input;
 
 const QUOTE: u8 = b'"';
@@ -187,20 +189,6 @@ impl Span {
         to: 0,
         form: Form::Plain,
     };
-}
-
-/// Gives names to the columns that have none: other readers refuse them.
-fn named(mut names: Vec<String>) -> Vec<String> {
-    for place in 0..names.len() {
-        if names[place].is_empty() {
-            let mut name = format!("column{}", place + 1);
-            while names.contains(&name) {
-                name.push('_');
-            }
-            names[place] = name;
-        }
-    }
-    names
 }
 
 /// Splits the first row of a piece of a file into its fields.

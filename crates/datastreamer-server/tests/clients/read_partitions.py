@@ -192,6 +192,21 @@ def common_type(one, other):
     return pa.unify_schemas(schemas, promote_options="permissive").field("x").type
 
 
+def unnamed():
+    """A column without a name gets one in formats whose readers need it."""
+    root = pathlib.Path("unnamed")
+    root.mkdir()
+    table = pa.table([pa.array([1, 2]), pa.array([3, 4]), pa.array([5, 6])], names=["", "column1", " "])
+    pq.write_table(table, root / "t.parquet")
+    pyarrow.feather.write_feather(table, str(root / "t.arrow"), compression="uncompressed")
+    (root / "t.ndjson").write_text('{"":1,"column1":3," ":5}\n{"":2,"column1":4," ":6}\n')
+    wanted = [{"column1_": 1, "column1": 3, "column3": 5}, {"column1_": 2, "column1": 4, "column3": 6}]
+    files = ["t.parquet", "t.arrow", "t.ndjson"]
+    for name in files:
+        check(root / name, wanted, ["votable", "fits"])
+    return 2 * len(files)
+
+
 def write_rows(path, rows, form):
     schema = pa.schema([("v", pa.int64()), ("year", pa.int64()), ("who", pa.string())])
     if form == "arrow":
@@ -208,7 +223,7 @@ def write_rows(path, rows, form):
 
 
 def main():
-    count = own_columns() + mixed()
+    count = own_columns() + mixed() + unnamed()
     for name, layout in LAYOUTS.items():
         for form in ["parquet", "csv", "tsv", "ndjson", "arrow", "fits"]:
             root = pathlib.Path(name, form)

@@ -19,5 +19,5 @@ fn folders_are_the_tables_of_pyarrow_duckdb_and_polars() {
         .stdout(std::process::Stdio::piped());
     let said = program::finish_within(python, PARTITIONS_LIMIT);
     assert_eq!(said.code, Some(0), "{}\n{}", said.text(), said.stderr);
-    assert_eq!(said.text(), "152 outputs\n");
+    assert_eq!(said.text(), "158 outputs\n");
 }

@@ -6,7 +6,7 @@ use super::{
     Serialization, Version, VotableOptions,
     field::{Size, VotableField},
 };
-use crate::meta;
+use crate::{meta, names::with_names};
 
 /// Appends everything before the rows.
 pub(super) fn append(
@@ -15,7 +15,7 @@ pub(super) fn append(
     fields: &[VotableField],
     options: &VotableOptions,
 ) {
-    append_table(out, schema, fields, options.version);
+    append_table(out, &with_names(schema), fields, options.version);
     out.extend_from_slice(match options.serialization {
         Serialization::Tabledata => b"<DATA>\n<TABLEDATA>\n".as_slice(),
         Serialization::Binary => b"<DATA>\n<BINARY><STREAM encoding=\"base64\">\n",

@@ -7,7 +7,7 @@ use super::{
     layout::{FitsColumn, Layout},
     systems::Systems,
 };
-use crate::{meta, times::xtype};
+use crate::{meta, names::with_names, times::xtype};
 
 /// A card (FITS 4.0, 4.1).
 const CARD_BYTES: usize = 80;
@@ -19,6 +19,7 @@ const CARD_TEXT_BYTES: usize = 68;
 const CONTINUE: &[u8] = b"CONTINUE  ";
 
 pub(super) fn header(schema: &Schema, layout: &Layout) -> Vec<u8> {
+    let schema = &*with_names(schema);
     let mut out = Vec::new();
     logical(&mut out, "SIMPLE", true);
     number(&mut out, "BITPIX", 8);
