@@ -325,3 +325,31 @@ fn rows_that_repeat_a_huge_value_of_a_dictionary_are_refused_by_name() {
         assert!(error.contains(wanted), "{error}");
     }
 }
+
+/// No checksum tells it before.
+#[test]
+fn a_page_that_cannot_be_decompressed_is_said_in_a_plain_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stars.parquet");
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_dictionary_enabled(false)
+        .set_statistics_enabled(EnabledStatistics::None)
+        .build();
+    let file = fs::File::create(&path).unwrap();
+    let batch = stars(0, 5000);
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    // Behind the magic and the header of the first page.
+    bytes[40..80].fill(0xff);
+    fs::write(&path, bytes).unwrap();
+    let error = scan(&engine_of(&path), &[]).unwrap().find_map(Result::err);
+    let error = error.unwrap().to_string();
+    let sentence = "Parquet data cannot be read: snappy: corrupt input";
+    assert!(
+        error.contains(sentence) && !error.contains("External: "),
+        "{error}"
+    );
+}
