@@ -283,6 +283,16 @@ impl Format {
         schema: SchemaRef,
         options: &WriterOptions,
     ) -> Result<Box<dyn TableWriter + Send + 'a>, TableError> {
+        self.boxed_writer(Box::new(out), schema, options)
+    }
+
+    /// The writers take one type of output, so that they are compiled here, for speed, and once.
+    fn boxed_writer<'a>(
+        self,
+        out: Box<dyn Write + Send + 'a>,
+        schema: SchemaRef,
+        options: &WriterOptions,
+    ) -> Result<Box<dyn TableWriter + Send + 'a>, TableError> {
         check_any(&schema)?;
         let votable = |serialization| VotableOptions {
             serialization,

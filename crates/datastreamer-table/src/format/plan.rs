@@ -169,6 +169,13 @@ impl StreamPlan {
         self,
         out: W,
     ) -> Result<Box<dyn TableWriter + Send + 'a>, TableError> {
+        self.boxed_writer(Box::new(out))
+    }
+
+    fn boxed_writer<'a>(
+        self,
+        out: Box<dyn Write + Send + 'a>,
+    ) -> Result<Box<dyn TableWriter + Send + 'a>, TableError> {
         let Output {
             format,
             schema,
