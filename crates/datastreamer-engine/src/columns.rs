@@ -10,13 +10,13 @@ use arrow::{
 
 use datafusion::parquet::{arrow::arrow_reader::ArrowReaderMetadata, basic::LogicalType};
 use datastreamer_table::uuid;
+use datastreamer_text::{self as text, TextFormat, check_same_columns};
 
 use crate::{
     arrow_file::{self, Framing},
     common_type::{common_type, is_held},
     error::EngineError,
     file_kind::FileKind,
-    inferred::{check_same_columns, infer, merge_inferred},
     parquet::footer,
 };
 
@@ -35,14 +35,18 @@ pub(crate) fn columns_of_file(path: &Path, kind: FileKind) -> Result<Schema, Eng
     let columns = match kind {
         FileKind::Parquet => parquet_columns(path).map_err(wrong)?,
         FileKind::Arrow => arrow_columns(path).map_err(wrong)?,
-        _ => infer(path, kind)?,
+        FileKind::Text(format, compression) => {
+            let columns = File::open(path).and_then(|file| text::infer(file, format, compression));
+            columns.map_err(|error| wrong(error.to_string()))?
+        }
+        FileKind::Fits => return Err(wrong("internal error: FITS has its own table".into())),
     };
     let mut names = HashSet::new();
     let mut fields = columns.fields().iter();
     if let Some(field) = fields.find(|field| !names.insert(field.name())) {
         return Err(wrong(format!("has two columns called {:?}", field.name())));
     }
-    if !matches!(kind, FileKind::Ndjson(_)) {
+    if !matches!(kind, FileKind::Text(TextFormat::Ndjson, _)) {
         check_any(&columns).map_err(wrong)?;
     }
     Ok(columns)
@@ -97,7 +101,8 @@ pub(crate) fn merge(one: Schema, other: Schema, kind: FileKind) -> Result<Schema
     match kind {
         FileKind::Parquet => merge_by_name(&one, &other),
         FileKind::Arrow => merge_by_place(&one, &other),
-        _ => merge_inferred(one, &other, kind),
+        FileKind::Text(format, _) => text::merge(one, &other, format),
+        FileKind::Fits => Err("internal error: FITS has its own table".into()),
     }
 }
 
@@ -148,9 +153,9 @@ pub(crate) fn check_fit(
     kind: FileKind,
     may_lack_columns: bool,
 ) -> Result<(), String> {
-    let merged = match kind.is_binary() {
-        true => table.clone(),
-        false => merge_inferred(table.clone(), columns, kind)?,
+    let merged = match kind {
+        FileKind::Text(format, _) => text::merge(table.clone(), columns, format)?,
+        _ => table.clone(),
     };
     if kind == FileKind::Arrow {
         check_same_columns(table, columns)?;

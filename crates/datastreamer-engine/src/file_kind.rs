@@ -2,23 +2,15 @@
 
 use std::{fmt, path::Path};
 
+use datastreamer_text::{Compression, TextFormat};
+
 /// The format of a file, and its compression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum FileKind {
     Parquet,
-    Csv(Compression),
-    Tsv(Compression),
-    Ndjson(Compression),
+    Text(TextFormat, Compression),
     Arrow,
     Fits,
-}
-
-/// How a text file is compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Compression {
-    None,
-    Gzip,
-    Zstd,
 }
 
 /// The suffixes, for messages.
@@ -38,9 +30,9 @@ impl FileKind {
         let (_, suffix) = stem.rsplit_once('.')?;
         let kind = match suffix.to_ascii_lowercase().as_str() {
             "parquet" | "parq" | "pq" => Self::Parquet,
-            "csv" => Self::Csv(compression),
-            "tsv" | "tab" => Self::Tsv(compression),
-            "ndjson" | "jsonl" => Self::Ndjson(compression),
+            "csv" => Self::Text(TextFormat::Csv, compression),
+            "tsv" | "tab" => Self::Text(TextFormat::Tsv, compression),
+            "ndjson" | "jsonl" => Self::Text(TextFormat::Ndjson, compression),
             "arrow" | "arrows" | "feather" | "ipc" => Self::Arrow,
             "fits" | "fit" | "fts" => Self::Fits,
             _ => return None,
@@ -51,7 +43,7 @@ impl FileKind {
 
     /// Returns whether the columns are in the file's header.
     pub(crate) fn is_binary(self) -> bool {
-        matches!(self, Self::Parquet | Self::Arrow | Self::Fits)
+        !matches!(self, Self::Text(..))
     }
 }
 
@@ -59,9 +51,9 @@ impl fmt::Display for FileKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, compression) = match self {
             Self::Parquet => ("Parquet", Compression::None),
-            Self::Csv(compression) => ("CSV", *compression),
-            Self::Tsv(compression) => ("TSV", *compression),
-            Self::Ndjson(compression) => ("NDJSON", *compression),
+            Self::Text(TextFormat::Csv, compression) => ("CSV", *compression),
+            Self::Text(TextFormat::Tsv, compression) => ("TSV", *compression),
+            Self::Text(TextFormat::Ndjson, compression) => ("NDJSON", *compression),
             Self::Arrow => ("Arrow", Compression::None),
             Self::Fits => ("FITS", Compression::None),
         };
@@ -81,13 +73,22 @@ mod tests {
     #[test]
     fn the_name_of_a_file_decides_its_kind() {
         let kind = |name: &str| FileKind::of(Path::new(name));
+        let text = |format, compression| Some(FileKind::Text(format, compression));
         assert_eq!(kind("a.b.parquet"), Some(FileKind::Parquet));
-        assert_eq!(kind("a.jsonl"), Some(FileKind::Ndjson(Compression::None)));
+        assert_eq!(kind("a.jsonl"), text(TextFormat::Ndjson, Compression::None));
         for name in ["a.csv.gz", "a.CSV.gz", "A.CSV.GZ"] {
-            assert_eq!(kind(name), Some(FileKind::Csv(Compression::Gzip)), "{name}");
+            assert_eq!(
+                kind(name),
+                text(TextFormat::Csv, Compression::Gzip),
+                "{name}"
+            );
         }
         for name in ["a.tsv.zst", "A.TSV.ZST"] {
-            assert_eq!(kind(name), Some(FileKind::Tsv(Compression::Zstd)), "{name}");
+            assert_eq!(
+                kind(name),
+                text(TextFormat::Tsv, Compression::Zstd),
+                "{name}"
+            );
         }
         for name in ["a.txt", "parquet", "a.parquet.gz", "a.fits.gz", "a.gz"] {
             assert_eq!(kind(name), None, "{name}");

@@ -33,6 +33,7 @@ use datafusion::{
     physical_plan::{ExecutionPlan, empty::EmptyExec},
 };
 use datastreamer_table::column_metadata::ColumnMetadata;
+use datastreamer_text::without_notes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::runtime::Handle;
 
@@ -43,7 +44,6 @@ use crate::{
     file_kind::FileKind,
     files::TableFiles,
     guard::guarded,
-    inferred::without_notes,
     parquet::{self, column_metadata, scan::Footers},
     pinned::{FileState, PinnedFile},
     scan::Scanned,
@@ -230,9 +230,7 @@ fn format_of(kind: FileKind) -> Arc<dyn FileFormat> {
         FileKind::Parquet | FileKind::Fits => {
             Arc::new(ParquetFormat::default().with_force_view_types(false))
         }
-        FileKind::Csv(_) | FileKind::Tsv(_) | FileKind::Ndjson(_) | FileKind::Arrow => {
-            Arc::new(Scanned(kind))
-        }
+        FileKind::Text(..) | FileKind::Arrow => Arc::new(Scanned(kind)),
     }
 }
 

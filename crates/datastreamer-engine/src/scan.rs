@@ -26,7 +26,7 @@ use datafusion::{
 
 use crate::{
     arrow_file, arrow_opener::ArrowOpener, file_kind::FileKind, pinned::PinnedFile,
-    text::TextOpener,
+    text_opener::TextOpener,
 };
 
 /// DataFusion's default; it sets one itself.
@@ -110,16 +110,17 @@ impl FileSource for ScannedSource {
         let places = self.projection.file_indices.clone();
         let schema = Arc::new(columns.project(&places)?);
         let opener: Arc<dyn FileOpener> = match self.kind {
-            FileKind::Arrow => Arc::new(ArrowOpener {
-                store,
-                schema,
-                places,
-            }),
-            kind => Arc::new(TextOpener {
-                kind,
+            FileKind::Text(format, compression) => Arc::new(TextOpener {
+                format,
+                compression,
                 schema,
                 places,
                 batch_rows: self.batch_rows.or(config.batch_size).unwrap_or(BATCH_ROWS),
+            }),
+            _ => Arc::new(ArrowOpener {
+                store,
+                schema,
+                places,
             }),
         };
         ProjectionOpener::try_new(self.projection.clone(), opener, columns)

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 const DEPTH_MAX: usize = 128;
 
 /// A place in JSON text.
-pub(super) struct Json<'a> {
+pub(crate) struct Json<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
@@ -14,7 +14,7 @@ pub(super) struct Json<'a> {
 
 /// What a value is, by its first character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Null,
     Boolean(bool),
     Number,
@@ -24,7 +24,7 @@ pub(super) enum Kind {
 }
 
 impl<'a> Json<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+    pub(crate) fn new(text: &'a str) -> Self {
         Self {
             text,
             at: 0,
@@ -36,7 +36,7 @@ impl<'a> Json<'a> {
     ///
     /// # Errors
     /// There is none.
-    pub(super) fn kind(&mut self) -> Result<Kind, String> {
+    pub(crate) fn kind(&mut self) -> Result<Kind, String> {
         self.skip_blanks();
         match self.peek() {
             Some(b'n') => Ok(Kind::Null),
@@ -51,7 +51,7 @@ impl<'a> Json<'a> {
     }
 
     /// Reads `null`, `true` or `false`.
-    pub(super) fn word(&mut self, kind: Kind) -> Result<(), String> {
+    pub(crate) fn word(&mut self, kind: Kind) -> Result<(), String> {
         let word = match kind {
             Kind::Boolean(true) => "true",
             Kind::Boolean(false) => "false",
@@ -67,7 +67,7 @@ impl<'a> Json<'a> {
     }
 
     /// Reads a number, and returns its characters.
-    pub(super) fn number(&mut self) -> Result<&'a str, String> {
+    pub(crate) fn number(&mut self) -> Result<&'a str, String> {
         let from = self.at;
         if self.peek() == Some(b'-') {
             self.at += 1;
@@ -102,7 +102,7 @@ impl<'a> Json<'a> {
     }
 
     /// Reads a text in quotes.
-    pub(super) fn text(&mut self) -> Result<Cow<'a, str>, String> {
+    pub(crate) fn text(&mut self) -> Result<Cow<'a, str>, String> {
         self.take(b'"')?;
         let from = self.at;
         let mut text = String::new();
@@ -173,7 +173,7 @@ impl<'a> Json<'a> {
     }
 
     /// Reads a list: calls `each` at each element, which must read it.
-    pub(super) fn list(
+    pub(crate) fn list(
         &mut self,
         mut each: impl FnMut(&mut Self) -> Result<(), String>,
     ) -> Result<(), String> {
@@ -181,7 +181,7 @@ impl<'a> Json<'a> {
     }
 
     /// Reads an object: calls `each` with each name at its value, which must read it.
-    pub(super) fn object(
+    pub(crate) fn object(
         &mut self,
         mut each: impl FnMut(&mut Self, &str) -> Result<(), String>,
     ) -> Result<(), String> {
@@ -227,7 +227,7 @@ impl<'a> Json<'a> {
     }
 
     /// Reads any value, and returns its characters.
-    pub(super) fn skip(&mut self) -> Result<&'a str, String> {
+    pub(crate) fn skip(&mut self) -> Result<&'a str, String> {
         let kind = self.kind()?;
         let from = self.at;
         match kind {
@@ -241,7 +241,7 @@ impl<'a> Json<'a> {
     }
 
     /// Checks that nothing follows.
-    pub(super) fn end(&mut self) -> Result<(), String> {
+    pub(crate) fn end(&mut self) -> Result<(), String> {
         self.skip_blanks();
         match self.peek() {
             None => Ok(()),

@@ -17,7 +17,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const GZIP_MAGIC: u8 = 0x1f;
 
 /// A buffer that is filled from a file.
-pub(super) struct Input {
+pub(crate) struct Input {
     bytes: Box<dyn Read + Send>,
     buffer: Vec<u8>,
     from: usize,
@@ -27,7 +27,7 @@ pub(super) struct Input {
 
 impl Input {
     /// Reads the beginning of a file.
-    pub(super) fn new(bytes: Box<dyn Read + Send>) -> io::Result<Self> {
+    pub(crate) fn new(bytes: Box<dyn Read + Send>) -> io::Result<Self> {
         let mut input = Self {
             bytes,
             buffer: vec![0; READ_BYTES],
@@ -43,21 +43,21 @@ impl Input {
     }
 
     /// Returns the bytes in the buffer.
-    pub(super) fn rest(&self) -> &[u8] {
+    pub(crate) fn rest(&self) -> &[u8] {
         &self.buffer[self.from..self.to]
     }
 
     /// Returns whether the buffer holds the file's last byte.
-    pub(super) fn is_at_end(&self) -> bool {
+    pub(crate) fn is_at_end(&self) -> bool {
         self.is_at_end
     }
 
-    pub(super) fn consume(&mut self, bytes: usize) {
+    pub(crate) fn consume(&mut self, bytes: usize) {
         self.from += bytes;
     }
 
     /// Returns bytes that were consumed last.
-    pub(super) fn consumed(&self, bytes: usize) -> &[u8] {
+    pub(crate) fn consumed(&self, bytes: usize) -> &[u8] {
         &self.buffer[self.from - bytes..self.from]
     }
 
@@ -65,7 +65,7 @@ impl Input {
     ///
     /// # Errors
     /// The file cannot be read; a row is larger than 1 GiB.
-    pub(super) fn read_more(&mut self) -> io::Result<()> {
+    pub(crate) fn read_more(&mut self) -> io::Result<()> {
         self.buffer.copy_within(self.from..self.to, 0);
         self.to -= self.from;
         self.from = 0;

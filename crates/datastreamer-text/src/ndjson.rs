@@ -11,7 +11,7 @@ use arrow::{
     record_batch::RecordBatch,
 };
 
-use super::{
+use crate::{
     batch::{BATCH_BYTES_MAX, Values},
     input::Input,
     json::{Json, Kind},
@@ -22,7 +22,7 @@ use super::{
 ///
 /// # Errors
 /// The file cannot be read; a line is no JSON object, or has a name twice.
-pub(super) fn infer(input: Input) -> io::Result<Schema> {
+pub(crate) fn infer(input: Input) -> io::Result<Schema> {
     let mut lines = Lines::new(input);
     let mut columns = Members::default();
     while let Some((line, text)) = lines.next()? {
@@ -189,7 +189,7 @@ impl Members {
 }
 
 /// Reads rows as record batches.
-pub(super) struct NdjsonReader {
+pub(crate) struct NdjsonReader {
     lines: Lines,
     schema: SchemaRef,
     rows_max: usize,
@@ -197,7 +197,7 @@ pub(super) struct NdjsonReader {
 
 impl NdjsonReader {
     /// Reads the columns of `schema`, in batches of up to `rows_max` rows.
-    pub(super) fn new(input: Input, schema: SchemaRef, rows_max: usize) -> Self {
+    pub(crate) fn new(input: Input, schema: SchemaRef, rows_max: usize) -> Self {
         Self {
             lines: Lines::new(input),
             schema,
@@ -209,7 +209,7 @@ impl NdjsonReader {
     ///
     /// # Errors
     /// The file cannot be read, or a value is not of its column's type.
-    pub(super) fn read(&mut self) -> io::Result<Option<RecordBatch>> {
+    pub(crate) fn read(&mut self) -> io::Result<Option<RecordBatch>> {
         let mut columns = Structs::new(self.schema.fields(), self.rows_max)?;
         let mut bytes = 0;
         while columns.count < self.rows_max && bytes < BATCH_BYTES_MAX {

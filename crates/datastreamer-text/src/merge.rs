@@ -1,39 +1,21 @@
-//! Infers the columns of CSV, TSV and NDJSON files from all their rows: a type that is inferred from
-//! the first rows would silently truncate later values.
-//!
-//! `text.rs` infers the types of one file. This file merges those of several files.
+//! The columns of several files: each has a type that holds the values of all.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 
 use crate::{
-    error::EngineError,
-    file_kind::FileKind,
-    text::{self, LARGE_INTEGER, Notes},
+    TextFormat,
+    seen::{LARGE_INTEGER, Notes},
 };
 
-/// Infers the columns of a text file from all its rows. **Blocks** for as long as it takes to read
-/// them.
-///
-/// # Errors
-/// The file cannot be read or split into rows.
-pub(crate) fn infer(path: &Path, kind: FileKind) -> Result<Schema, EngineError> {
-    let columns = text::infer(path, kind);
-    columns.map_err(|error| EngineError::of_file(path, error.to_string()))
-}
-
-/// Merges the columns of two files. Those of CSV and TSV are matched by position, and must have the
-/// same names; those of NDJSON are matched by name.
+/// Merges the columns of two files, as [`infer`](crate::infer) returns them. Those of CSV and TSV are
+/// matched by position, and must have the same names; those of NDJSON are matched by name.
 ///
 /// # Errors
 /// The text of the columns that differ.
-pub(crate) fn merge_inferred(
-    one: Schema,
-    other: &Schema,
-    kind: FileKind,
-) -> Result<Schema, String> {
-    if matches!(kind, FileKind::Csv(_) | FileKind::Tsv(_)) {
+pub fn merge(one: Schema, other: &Schema, format: TextFormat) -> Result<Schema, String> {
+    if format != TextFormat::Ndjson {
         check_same_columns(&one, other)?;
     }
     Ok(Schema::new(merge_fields(one.fields(), other.fields())))
@@ -43,7 +25,7 @@ pub(crate) fn merge_inferred(
 ///
 /// # Errors
 /// The text of the difference.
-pub(crate) fn check_same_columns(table: &Schema, file: &Schema) -> Result<(), String> {
+pub fn check_same_columns(table: &Schema, file: &Schema) -> Result<(), String> {
     let names = |schema: &Schema| {
         let fields = schema.fields().iter();
         fields.map(|field| field.name().clone()).collect::<Vec<_>>()
@@ -59,8 +41,8 @@ pub(crate) fn check_same_columns(table: &Schema, file: &Schema) -> Result<(), St
     }
 }
 
-/// Removes what only the types of several files needed.
-pub(crate) fn without_notes(columns: &Schema) -> Schema {
+/// Removes what [`merge`] alone needs from the columns of a table.
+pub fn without_notes(columns: &Schema) -> Schema {
     let fields = columns.fields().iter();
     Schema::new(fields.map(|field| unnoted(field)).collect::<Vec<_>>())
 }
@@ -194,13 +176,12 @@ mod tests {
     fn columns_of_csv_are_matched_by_position() {
         let table = schema(&[("a", DataType::Int64), ("b", DataType::Utf8)]);
         let swapped = schema(&[("b", DataType::Utf8), ("a", DataType::Int64)]);
-        let plain = crate::file_kind::Compression::None;
-        let refused = merge_inferred(table.clone(), &swapped, FileKind::Csv(plain));
+        let refused = merge(table.clone(), &swapped, TextFormat::Csv);
         assert_eq!(
             refused,
             Err("has the columns b, a, and the table a, b".to_owned())
         );
-        let by_name = merge_inferred(table.clone(), &swapped, FileKind::Ndjson(plain));
+        let by_name = merge(table.clone(), &swapped, TextFormat::Ndjson);
         assert_eq!(by_name, Ok(table));
     }
 }

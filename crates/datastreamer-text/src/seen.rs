@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
 
-use super::values::{self, Time};
+use crate::values::{self, Time};
 
 /// The precision of Decimal128 at its largest: integers of 38 digits.
 pub(crate) const LARGE_INTEGER: DataType = DataType::Decimal128(38, 0);
@@ -14,7 +14,7 @@ const NOTES: &str = "datastreamer.text";
 
 /// The kinds of texts in a column.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     kinds: u16,
     /// The most digits of a second.
     digits: u8,
@@ -42,24 +42,24 @@ const BELOW_MICROS: u16 = 1 << 13;
 
 impl Seen {
     /// Returns whether a column is text, whatever follows.
-    pub(super) fn is_text(self) -> bool {
+    pub(crate) fn is_text(self) -> bool {
         self.kinds & TEXT != 0
     }
 
-    pub(super) fn add_nothing(&mut self) {
+    pub(crate) fn add_nothing(&mut self) {
         self.kinds |= NOTHING;
     }
 
-    pub(super) fn add_boolean(&mut self) {
+    pub(crate) fn add_boolean(&mut self) {
         self.kinds |= BOOLEAN;
     }
 
-    pub(super) fn is_empty(self) -> bool {
+    pub(crate) fn is_empty(self) -> bool {
         self.kinds == 0
     }
 
     /// Adds a text of which the characters decide.
-    pub(super) fn add(&mut self, text: &str) {
+    pub(crate) fn add(&mut self, text: &str) {
         if !self.is_text() && !self.add_number(text) && !self.add_time(text) {
             self.kinds |= match values::boolean(text) {
                 Some(_) => BOOLEAN,
@@ -126,7 +126,7 @@ impl Seen {
     }
 
     /// Returns the column with the type that holds all its texts.
-    pub(super) fn field(self, name: &str) -> Field {
+    pub(crate) fn field(self, name: &str) -> Field {
         let data_type = self.data_type();
         let notes = Notes {
             is_above_float: data_type != DataType::Utf8 && self.has(ABOVE_FLOAT),

@@ -8,7 +8,7 @@ use arrow::{
     record_batch::RecordBatch,
 };
 
-use super::{
+use crate::{
     batch::{BATCH_BYTES_MAX, Values},
     fields::{Delimiter, Rows},
     input::Input,
@@ -19,7 +19,7 @@ use super::{
 ///
 /// # Errors
 /// The file cannot be read or split into rows.
-pub(super) fn infer(input: Input, delimiter: Delimiter) -> io::Result<Schema> {
+pub(crate) fn infer(input: Input, delimiter: Delimiter) -> io::Result<Schema> {
     let mut rows = Rows::new(input, delimiter)?;
     let mut columns = vec![Seen::default(); rows.names().len()];
     while let Some(row) = rows.next()? {
@@ -41,7 +41,7 @@ pub(super) fn infer(input: Input, delimiter: Delimiter) -> io::Result<Schema> {
 }
 
 /// Reads rows as record batches.
-pub(super) struct CsvReader {
+pub(crate) struct CsvReader {
     rows: Rows,
     /// Places of the columns in the file.
     places: Vec<usize>,
@@ -55,7 +55,7 @@ impl CsvReader {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub(super) fn new(
+    pub(crate) fn new(
         input: Input,
         delimiter: Delimiter,
         (schema, places): (SchemaRef, Vec<usize>),
@@ -73,7 +73,7 @@ impl CsvReader {
     ///
     /// # Errors
     /// The file cannot be read, or a field is not of its column's type.
-    pub(super) fn read(&mut self) -> io::Result<Option<RecordBatch>> {
+    pub(crate) fn read(&mut self) -> io::Result<Option<RecordBatch>> {
         let fields = self.schema.fields().iter();
         let values = fields.map(|field| Values::new(field.data_type(), self.rows_max));
         let mut values = values.collect::<io::Result<Vec<_>>>()?;

@@ -11,13 +11,13 @@ use arrow::{
     datatypes::{DataType, TimeUnit},
 };
 
-use super::values;
+use crate::values;
 
 /// 16 MiB of text in a batch: rows may be long, and an array of texts holds 2 GiB.
-pub(super) const BATCH_BYTES_MAX: usize = 16 << 20;
+pub(crate) const BATCH_BYTES_MAX: usize = 16 << 20;
 
 /// The values of a column.
-pub(super) enum Values {
+pub(crate) enum Values {
     Null(usize),
     Boolean(BooleanBuilder),
     Int64(Int64Builder),
@@ -39,7 +39,7 @@ impl Values {
     ///
     /// # Errors
     /// Inference gives no such type.
-    pub(super) fn new(data_type: &DataType, rows: usize) -> io::Result<Self> {
+    pub(crate) fn new(data_type: &DataType, rows: usize) -> io::Result<Self> {
         use DataType as T;
         Ok(match data_type {
             T::Null => Self::Null(0),
@@ -66,11 +66,11 @@ impl Values {
         })
     }
 
-    pub(super) fn are_texts(&self) -> bool {
+    pub(crate) fn are_texts(&self) -> bool {
         matches!(self, Self::Text(_))
     }
 
-    pub(super) fn append_null(&mut self) {
+    pub(crate) fn append_null(&mut self) {
         match self {
             Self::Null(count) => *count += 1,
             Self::Boolean(values) => values.append_null(),
@@ -88,7 +88,7 @@ impl Values {
     ///
     /// # Errors
     /// The text of why it is none of the type.
-    pub(super) fn append(&mut self, text: &str) -> Result<(), String> {
+    pub(crate) fn append(&mut self, text: &str) -> Result<(), String> {
         let appended = match self {
             Self::Null(_) => None,
             Self::Boolean(values) => values::boolean(text).map(|value| values.append_value(value)),
@@ -119,7 +119,7 @@ impl Values {
     }
 
     /// Returns the array of all values.
-    pub(super) fn finish(self) -> io::Result<ArrayRef> {
+    pub(crate) fn finish(self) -> io::Result<ArrayRef> {
         Ok(match self {
             Self::Null(count) => Arc::new(NullArray::new(count)),
             Self::Boolean(mut values) => Arc::new(values.finish()),

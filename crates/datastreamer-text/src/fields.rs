@@ -8,7 +8,7 @@ use std::{borrow::Cow, io, str};
 
 use datastreamer_table::names::named;
 
-use super::input::Input;
+use crate::input::Input;
 
 const QUOTE: u8 = b'"';
 
@@ -20,7 +20,7 @@ pub(crate) enum Delimiter {
 }
 
 /// The rows of a file, behind its header.
-pub(super) struct Rows {
+pub(crate) struct Rows {
     input: Input,
     delimiter: Delimiter,
     names: Vec<String>,
@@ -30,11 +30,11 @@ pub(super) struct Rows {
 }
 
 /// One row, in the buffer.
-pub(super) struct Row<'a> {
+pub(crate) struct Row<'a> {
     text: &'a str,
     spans: &'a [Span],
     delimiter: Delimiter,
-    pub(super) line: u64,
+    pub(crate) line: u64,
 }
 
 /// Where a field is in its row.
@@ -56,10 +56,10 @@ enum Form {
 }
 
 /// The text of a field.
-pub(super) struct FieldText<'a> {
-    pub(super) text: Cow<'a, str>,
+pub(crate) struct FieldText<'a> {
+    pub(crate) text: Cow<'a, str>,
     /// Nothing in quotes is a text; nothing is a null.
-    pub(super) is_quoted: bool,
+    pub(crate) is_quoted: bool,
 }
 
 /// What a piece of a file begins with.
@@ -80,7 +80,7 @@ impl Rows {
     ///
     /// # Errors
     /// The file cannot be read; it ends within quotes; it is not UTF-8.
-    pub(super) fn new(input: Input, delimiter: Delimiter) -> io::Result<Self> {
+    pub(crate) fn new(input: Input, delimiter: Delimiter) -> io::Result<Self> {
         let mut rows = Self {
             input,
             delimiter,
@@ -104,7 +104,7 @@ impl Rows {
     }
 
     /// Returns the names of the columns.
-    pub(super) fn names(&self) -> &[String] {
+    pub(crate) fn names(&self) -> &[String] {
         &self.names
     }
 
@@ -113,7 +113,7 @@ impl Rows {
     /// # Errors
     /// The file cannot be read; it ends within quotes; a row is not UTF-8, or has more or fewer fields
     /// than the header.
-    pub(super) fn next(&mut self) -> io::Result<Option<Row<'_>>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<Row<'_>>> {
         let columns = self.names.len();
         loop {
             let line = self.line;
@@ -169,7 +169,7 @@ impl Rows {
 
 impl<'a> Row<'a> {
     /// Returns a field.
-    pub(super) fn get(&self, place: usize) -> FieldText<'a> {
+    pub(crate) fn get(&self, place: usize) -> FieldText<'a> {
         let span = self.spans[place];
         let text = &self.text[span.from..span.to];
         let (text, is_quoted) = match (span.form, self.delimiter) {

@@ -11,11 +11,11 @@ const DECIMAL_DIGITS_MAX: usize = 38;
 /// All numbers with so many digits are below 2^63.
 const SHORT_DIGITS: usize = 18;
 /// Float64 holds every integer up to this one.
-pub(super) const FLOAT_INTEGER_MAX: u128 = 1 << 53;
+pub(crate) const FLOAT_INTEGER_MAX: u128 = 1 << 53;
 const SECONDS_PER_DAY: i64 = 86_400;
 
 /// Reads an integer of up to 38 digits. One with leading zeros is an identifier, and -0 a float.
-pub(super) fn integer(text: &str) -> Option<i128> {
+pub(crate) fn integer(text: &str) -> Option<i128> {
     let number = trim(text).as_bytes();
     let (is_negative, digits) = match number.first()? {
         b'-' => (true, &number[1..]),
@@ -51,7 +51,7 @@ pub(super) fn integer(text: &str) -> Option<i128> {
 /// Reads a float: the nearest to the number in the text. A finite number never becomes infinite, and
 /// one that is not zero never becomes zero. Integers that Float64 may not hold are refused: all their
 /// digits count.
-pub(super) fn float(text: &str) -> Option<f64> {
+pub(crate) fn float(text: &str) -> Option<f64> {
     let number = trim(text);
     let value: f64 = number.parse().ok()?;
     let digits = number.strip_prefix(['-', '+']).unwrap_or(number);
@@ -75,7 +75,7 @@ pub(super) fn float(text: &str) -> Option<f64> {
 }
 
 /// Reads `true` or `false`, in any case.
-pub(super) fn boolean(text: &str) -> Option<bool> {
+pub(crate) fn boolean(text: &str) -> Option<bool> {
     match text.len() {
         4 if text.eq_ignore_ascii_case("true") => Some(true),
         5 if text.eq_ignore_ascii_case("false") => Some(false),
@@ -84,7 +84,7 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
 }
 
 /// Reads a date `2024-02-29` of the years 1 to 9999, as days since 1970.
-pub(super) fn date(text: &str) -> Option<i32> {
+pub(crate) fn date(text: &str) -> Option<i32> {
     match text.len() {
         10 => days(text.as_bytes()),
         _ => None,
@@ -93,18 +93,18 @@ pub(super) fn date(text: &str) -> Option<i32> {
 
 /// A date and a time of day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Time {
+pub(crate) struct Time {
     /// Since 1970; in UTC if there is an offset.
     seconds: i64,
     nanoseconds: u32,
     /// How many digits the fraction of the second has.
-    pub(super) digits: u8,
-    pub(super) has_offset: bool,
+    pub(crate) digits: u8,
+    pub(crate) has_offset: bool,
 }
 
 /// Reads a time such as `2024-02-29T12:34:56.789+02:00`: with `T` or a blank, up to nine digits of a
 /// second, and an offset or none.
-pub(super) fn time(text: &str) -> Option<Time> {
+pub(crate) fn time(text: &str) -> Option<Time> {
     let (date, time) = text.as_bytes().split_first_chunk::<10>()?;
     let days = days(date)?;
     let (clock, rest) = time.split_first_chunk::<9>()?;
@@ -130,13 +130,13 @@ pub(super) fn time(text: &str) -> Option<Time> {
 }
 
 /// Reads a time, or a date as its midnight.
-pub(super) fn date_or_time(text: &str) -> Option<Time> {
+pub(crate) fn date_or_time(text: &str) -> Option<Time> {
     time(text).or_else(|| date(text).map(Time::midnight))
 }
 
 impl Time {
     /// Returns midnight of a day.
-    pub(super) fn midnight(days: i32) -> Self {
+    pub(crate) fn midnight(days: i32) -> Self {
         Self {
             seconds: i64::from(days) * SECONDS_PER_DAY,
             nanoseconds: 0,
@@ -146,7 +146,7 @@ impl Time {
     }
 
     /// Returns the time in a unit; `None` if it has a finer fraction, or does not fit into 64 bits.
-    pub(super) fn to(self, unit: TimeUnit) -> Option<i64> {
+    pub(crate) fn to(self, unit: TimeUnit) -> Option<i64> {
         let (per_second, nanoseconds_each) = match unit {
             TimeUnit::Second => (1, 1_000_000_000),
             TimeUnit::Millisecond => (1_000, 1_000_000),

@@ -1,0 +1,50 @@
+//! Opens CSV, TSV and NDJSON files for a scan.
+
+use std::{fs::File, iter, sync::Arc};
+
+use arrow::datatypes::SchemaRef;
+use datafusion::{
+    common::Result,
+    datasource::{
+        listing::PartitionedFile,
+        physical_plan::{FileOpenFuture, FileOpener},
+    },
+};
+use datastreamer_text::{Compression, TextFormat, TextReader};
+use futures_util::{StreamExt, stream};
+
+use crate::{error::EngineError, pinned::PinnedFile};
+
+pub(crate) struct TextOpener {
+    pub(crate) format: TextFormat,
+    pub(crate) compression: Compression,
+    /// The columns to read, and their places in the file.
+    pub(crate) schema: SchemaRef,
+    pub(crate) places: Vec<usize>,
+    pub(crate) batch_rows: usize,
+}
+
+impl FileOpener for TextOpener {
+    fn open(&self, file: PartitionedFile) -> Result<FileOpenFuture> {
+        let file = file.extension::<PinnedFile>().cloned().ok_or_else(|| {
+            EngineError::data("internal error: a plan reads a file that was not compared")
+        })?;
+        let (format, compression) = (self.format, self.compression);
+        let columns = (Arc::clone(&self.schema), self.places.clone());
+        let batch_rows = self.batch_rows;
+        Ok(Box::pin(async move {
+            let reader = File::open(&file.path)
+                .and_then(|bytes| TextReader::new(bytes, format, compression, columns, batch_rows));
+            let mut reader = Some(reader.map_err(|error| file.error(&error))?);
+            let batches = iter::from_fn(move || {
+                let read = reader.as_mut()?.read();
+                if read.is_err() {
+                    reader = None;
+                }
+                let read = read.transpose()?;
+                Some(read.map_err(|error| file.error(&error).into()))
+            });
+            Ok(stream::iter(batches).boxed())
+        }))
+    }
+}
