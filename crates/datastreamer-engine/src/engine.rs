@@ -45,6 +45,7 @@ use crate::{
     guard,
     known::Known,
     narrow::Narrowing,
+    overflow::CHECK_ARITHMETIC,
     patterns::COMPARE_DICTIONARIES,
     provider::FileTable,
     rows::Rows,
@@ -197,6 +198,7 @@ impl Engine {
             let context = SessionContext::new_with_state(state);
             context.add_analyzer_rule(Arc::new(CONVERT_IN_UTC));
             context.add_analyzer_rule(Arc::new(COMPARE_DICTIONARIES));
+            context.add_analyzer_rule(Arc::new(CHECK_ARITHMETIC));
             for name in UNBOUNDED_FUNCTIONS {
                 context.deregister_udf(name);
             }

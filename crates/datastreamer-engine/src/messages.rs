@@ -32,6 +32,8 @@ const UNSUPPORTED: [&str; 2] = [
     "Physical plan does not support logical expression ",
     "Unsupported ast node ",
 ];
+/// What Arrow says before the numbers whose sum, difference or product is out of range.
+const OVERFLOW: &str = "Arithmetic overflow: Overflow happened on: ";
 /// What stands before the position in the text of the parser's error.
 const POSITION: &str = " at Line: ";
 /// What DataFusion puts before a table's name, unless the query has it.
@@ -152,6 +154,9 @@ fn with_known_words(text: &str) -> String {
         if let Some(what) = text.strip_prefix(unsupported) {
             return format!("not supported: {what}");
         }
+    }
+    if let Some(numbers) = text.strip_prefix(OVERFLOW) {
+        return format!("the result is out of range: {numbers}");
     }
     let Some((problem, candidates)) = text.split_once(CANDIDATES) else {
         return text.to_owned();

@@ -1,6 +1,7 @@
 //! The engine on real files.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod arithmetic;
 mod changed;
 mod damaged;
 mod evolving;
