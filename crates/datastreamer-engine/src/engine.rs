@@ -26,6 +26,7 @@ use datafusion::{
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
         session_state::SessionStateBuilder,
     },
+    logical_expr::AggregateUDF,
     physical_optimizer::{
         PhysicalOptimizerRule, aggregate_statistics::AggregateStatistics,
         optimizer::PhysicalOptimizer,
@@ -51,6 +52,7 @@ use crate::{
     rows::Rows,
     sql::Query,
     store::Files,
+    sums::CheckedSum,
     threads::EngineThreads,
     utc::CONVERT_IN_UTC,
     zeros::ONE_ZERO,
@@ -199,6 +201,7 @@ impl Engine {
             context.add_analyzer_rule(Arc::new(CONVERT_IN_UTC));
             context.add_analyzer_rule(Arc::new(COMPARE_DICTIONARIES));
             context.add_analyzer_rule(Arc::new(CHECK_ARITHMETIC));
+            context.register_udaf(AggregateUDF::from(CheckedSum::default()));
             for name in UNBOUNDED_FUNCTIONS {
                 context.deregister_udf(name);
             }

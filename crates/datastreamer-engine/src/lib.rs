@@ -29,7 +29,7 @@
 //! `arrow_file.rs`, `arrow_opener.rs` and `text_opener.rs` (with the crate `datastreamer-text`) read
 //! what is in them, `file_cache.rs` keeps what was read, `pinned.rs` detects changed files.
 //! `from_statistics.rs` keeps plans from taking values from statistics, `zeros.rs` orders zeros,
-//! `overflow.rs` makes arithmetic fail where its result is out of range,
+//! `overflow.rs` and `sums.rs` make arithmetic fail where its result is out of range,
 //! `known.rs` computes what is known about rows before they are read. `rows.rs` runs the plan for the
 //! caller, and `cancellation.rs` stops it.
 
@@ -65,6 +65,7 @@ mod rows;
 mod scan;
 mod sql;
 mod store;
+mod sums;
 mod text_opener;
 mod threads;
 mod utc;

@@ -223,3 +223,127 @@ fn the_names_of_computed_columns_stay() {
     ];
     assert_eq!(names, wanted);
 }
+
+#[test]
+fn sums_that_leave_their_type_are_errors() {
+    let error = out_of_range!("a sum");
+    // Twice each row.
+    let twice = "FROM stars a, stars b";
+    // Values whose sum is one too great, the second the least.
+    let one_too_many =
+        "(SELECT k, i64 AS x FROM stars WHERE k = 1 UNION ALL SELECT 2 AS k, 1 AS x)";
+    for sql in [
+        format!("SELECT sum(a.i64) {twice} WHERE a.k = 1"),
+        format!("SELECT sum(a.u64) {twice}"),
+        format!("SELECT sum(a.d) {twice} WHERE a.k = 2"),
+        format!("SELECT sum(a.i64) {twice} GROUP BY a.k"),
+        format!("SELECT sum(a.d) {twice} GROUP BY a.k"),
+        format!("SELECT sum(a.i64) FILTER (WHERE a.k = 1) {twice}"),
+        format!("SELECT sum(x) FROM {one_too_many}"),
+        format!("SELECT sum(DISTINCT x) FROM {one_too_many}"),
+        format!("SELECT sum(DISTINCT x), count(DISTINCT k) FROM {one_too_many}"),
+        format!("SELECT sum(x) OVER () FROM {one_too_many}"),
+        format!("SELECT sum(x) OVER (ORDER BY k) FROM {one_too_many}"),
+        format!(
+            "SELECT sum(x) OVER (ORDER BY k ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) \
+             FROM {one_too_many}"
+        ),
+        format!(
+            "SELECT sum(DISTINCT x) OVER (ORDER BY k ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) \
+             FROM {one_too_many}"
+        ),
+        format!(
+            "SELECT sum(i) FROM (SELECT arrow_cast(x, 'Duration(s)') AS i FROM {one_too_many})"
+        ),
+        "SELECT sum(i) FROM (SELECT INTERVAL '2147483647 months' AS i UNION ALL \
+         SELECT INTERVAL '1 month')"
+            .to_owned(),
+    ] {
+        check(&[(&sql, error)]);
+    }
+}
+
+#[test]
+fn sums_are_right_also_where_the_sum_of_some_rows_leaves_the_type() {
+    check(&[
+        ("SELECT sum(i64) FROM stars", Ok("-1")),
+        ("SELECT sum(a.i64) FROM stars a, stars b", Ok("-2")),
+        ("SELECT sum(a.d) FROM stars a, stars b", Ok("0")),
+        (
+            "SELECT sum(a.i64) FROM stars a, stars b GROUP BY b.k",
+            Ok("-1 -1"),
+        ),
+        ("SELECT sum(i64) FROM stars WHERE k = 3", Ok("null")),
+        ("SELECT sum(i64) FROM stars WHERE k = 3 GROUP BY k", Ok("")),
+        ("SELECT sum(i8) FROM stars", Ok("-1")),
+        (
+            "SELECT sum(a.u8) FROM stars a, stars b, stars c",
+            Ok("1020"),
+        ),
+        ("SELECT sum(DISTINCT a.i64) FROM stars a, stars b", Ok("-1")),
+        (
+            "SELECT sum(DISTINCT a.i64) + count(DISTINCT a.k) FROM stars a, stars b",
+            Ok("1"),
+        ),
+        (
+            "SELECT sum(i64) OVER (ORDER BY k) FROM stars",
+            Ok("9223372036854775807 -1"),
+        ),
+        (
+            "SELECT sum(x) OVER (ORDER BY x ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM \
+             (VALUES (1), (NULL), (2), (4)) AS t (x)",
+            Ok("1 3 6 4"),
+        ),
+        (
+            "SELECT sum(DISTINCT x) OVER (ORDER BY k ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) \
+             FROM (VALUES (1, 5), (2, 5), (3, 7), (4, NULL), (5, 7)) AS t (k, x)",
+            Ok("5 5 12 12 7"),
+        ),
+        (
+            "SELECT sum(x) FROM (VALUES (1.5), (2.25)) AS t (x)",
+            Ok("3.75"),
+        ),
+        (
+            "SELECT sum(CAST(x AS DECIMAL(20, 2))) FROM (VALUES (1.5), (2.25)) AS t (x)",
+            Ok("3.75"),
+        ),
+        (
+            "SELECT sum(i) FROM (SELECT INTERVAL '1 month' AS i UNION ALL \
+             SELECT INTERVAL '2 days')",
+            Ok("1 mons 2 days"),
+        ),
+    ]);
+}
+
+#[test]
+fn sums_of_many_groups_are_right() {
+    let rows = 250_000;
+    let values = (0..rows).map(|row| (row % 7 != 0).then_some(row - 1000));
+    let (_folder, engine) = table(vec![
+        ("k", Arc::new(Int64Array::from_iter_values(0..rows))),
+        ("x", Arc::new(values.collect::<Int64Array>())),
+    ]);
+    let values = (0..rows).filter(|row| row % 7 != 0);
+    let all: i64 = values.clone().map(|row| row - 1000).sum();
+    let thirds = values.filter(|row| row % 3 == 0);
+    let thirds: i64 = thirds.map(|row| row - 1000).sum();
+    // As many groups as rows, which are not grouped before they are exchanged; some; few.
+    for groups in [rows, 1000, 3] {
+        let sum = |of: &str| {
+            let groups = format!("SELECT {of} AS s FROM stars GROUP BY k % {groups}");
+            answer(&engine, &format!("SELECT sum(s) FROM ({groups})")).unwrap()
+        };
+        assert_eq!(sum("sum(x)"), all.to_string());
+        assert_eq!(sum("sum(x) FILTER (WHERE k % 3 = 0)"), thirds.to_string());
+        assert_eq!(sum("sum(DISTINCT x)"), all.to_string());
+        let decimals = sum("sum(CAST(x AS DECIMAL(38, 0)))");
+        assert_eq!(decimals, all.to_string());
+        let nulls = format!("SELECT sum(x) AS s FROM stars GROUP BY k % {groups}");
+        let nulls = answer(
+            &engine,
+            &format!("SELECT count(*) - count(s) FROM ({nulls})"),
+        );
+        let wanted = if groups == rows { (rows + 6) / 7 } else { 0 };
+        assert_eq!(nulls.unwrap(), wanted.to_string());
+    }
+}
