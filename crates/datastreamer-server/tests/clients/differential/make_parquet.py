@@ -45,6 +45,7 @@ def describe(settings):
 def any_settings(random, table):
     yes = lambda share: random.random() < share
     dictionary = random.choice([True, True, False])
+    has_views = "view" in str(table.schema)
     settings = {
         "compression": random.choice(["none", "snappy", "snappy", "gzip", "brotli", "zstd", "lz4"]),
         "version": random.choice(["1.0", "2.4", "2.6", "2.6", "2.6"]),
@@ -52,9 +53,9 @@ def any_settings(random, table):
         "use_dictionary": dictionary,
         "write_statistics": yes(0.85),
         "write_page_index": yes(0.4),
-        "row_group_size": random.choice([None, None, 1, 2, 7, 100]) if len(table) < 1000 else random.choice([None, 500]),
-        # pyarrow 26 cannot cut views within lists into pages.
-        "data_page_size": None if "view" in str(table.schema) else random.choice([None, None, 1, 64]),
+        # pyarrow 26 cannot cut views within lists into row groups and pages.
+        "row_group_size": None if has_views else random.choice([None, None, 1, 2, 7, 100] if len(table) < 1000 else [None, 500]),
+        "data_page_size": None if has_views else random.choice([None, None, 1, 64]),
         # pyarrow forgets the zone of nested ones, and we could not tell.
         "use_deprecated_int96_timestamps": yes(0.08) and not any(map(pa.types.is_nested, table.schema.types)),
         "store_schema": yes(0.75),

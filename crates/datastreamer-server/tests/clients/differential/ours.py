@@ -578,7 +578,9 @@ LOGICALS = {b"T": True, b"F": False, b"\0": None, b"": None}
 
 def from_fits(kind, value, null):
     if kind.base == "bool":
-        return LOGICALS.get(bytes(value), Malformed(repr(value)))
+        # astropy gives some as text.
+        stored = value.encode() if isinstance(value, str) else bytes(value)
+        return LOGICALS.get(stored, Malformed(repr(value)))
     if isinstance(value, (bytes, np.bytes_)):
         value = value.decode()
     if kind.base == "list" and kind.inner[0].base == "bytes":
