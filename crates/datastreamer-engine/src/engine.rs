@@ -200,7 +200,6 @@ impl Engine {
             let context = SessionContext::new_with_state(state);
             context.add_analyzer_rule(Arc::new(CONVERT_IN_UTC));
             context.add_analyzer_rule(Arc::new(COMPARE_DICTIONARIES));
-            context.add_analyzer_rule(Arc::new(CHECK_ARITHMETIC));
             context.register_udaf(AggregateUDF::from(CheckedSum::default()));
             for name in UNBOUNDED_FUNCTIONS {
                 context.deregister_udf(name);
@@ -208,10 +207,13 @@ impl Engine {
             context
         };
         let partitions_max = (options.memory_bytes / PARTITION_BYTES_MIN).max(1);
+        let queries = session(threads.max(PARTITIONS_MIN).min(partitions_max));
+        // Filters of scans do no arithmetic.
+        queries.add_analyzer_rule(Arc::new(CHECK_ARITHMETIC));
         Ok(Self {
             shared: Arc::new(Shared {
                 scans: session(1),
-                queries: session(threads.max(PARTITIONS_MIN).min(partitions_max)),
+                queries,
                 tables: RwLock::default(),
                 time_limit: options.time_limit,
                 fits_strict: options.fits_strict,

@@ -32,8 +32,13 @@ const UNSUPPORTED: [&str; 2] = [
     "Physical plan does not support logical expression ",
     "Unsupported ast node ",
 ];
-/// What Arrow says before the numbers whose sum, difference or product is out of range.
-const OVERFLOW: &str = "Arithmetic overflow: Overflow happened on: ";
+/// What Arrow and DataFusion say before or instead of what is out of range, and what it is.
+const OVERFLOWS: [(&str, &str); 4] = [
+    ("Overflow happened on: ", ""),
+    ("Array overflow on ", ""),
+    ("Date arithmetic overflow: ", "a date and an interval"),
+    ("Arithmetic Overflow in AvgAccumulator", "an average"),
+];
 /// What stands before the position in the text of the parser's error.
 const POSITION: &str = " at Line: ";
 /// What DataFusion puts before a table's name, unless the query has it.
@@ -155,8 +160,11 @@ fn with_known_words(text: &str) -> String {
             return format!("not supported: {what}");
         }
     }
-    if let Some(numbers) = text.strip_prefix(OVERFLOW) {
-        return format!("the result is out of range: {numbers}");
+    for (said, what) in OVERFLOWS {
+        if let Some((_, numbers)) = text.split_once(said) {
+            let what = if what.is_empty() { numbers } else { what };
+            return format!("the result is out of range: {what}");
+        }
     }
     let Some((problem, candidates)) = text.split_once(CANDIDATES) else {
         return text.to_owned();

@@ -7,18 +7,18 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Datum, PrimitiveArray},
+    array::{Array, ArrayRef, AsArray, Datum, PrimitiveArray, make_array},
     compute::{cast, kernels::numeric},
     datatypes::{
         DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DecimalType, Field,
-        FieldRef, Int64Type,
+        FieldRef, Float64Type, Int64Type,
     },
     error::ArrowError,
 };
 use datafusion::{
     common::{DFSchema, Result, ScalarValue, tree_node::Transformed},
     logical_expr::{
-        BinaryExpr, ColumnarValue, Expr, ExprSchemable, Operator, ReturnFieldArgs,
+        BinaryExpr, Cast, ColumnarValue, Expr, ExprSchemable, Operator, ReturnFieldArgs,
         ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
         binary::BinaryTypeCoercer,
     },
@@ -27,7 +27,14 @@ use datafusion::{
 
 use crate::{error::EngineError, expression_rule::ExpressionRule};
 
-/// Makes operators of integers and decimals functions that fail on overflow. It belongs behind the
+/// DataFusion's function that makes a time of seconds in floats, and takes the last time that there is
+/// for all later ones.
+const TO_TIMESTAMP: &str = "to_timestamp";
+/// Seconds that are a time in nanoseconds of 64 bits: 2^63 / 10^9.
+const SECONDS_MAX: f64 = 9_223_372_036.854_775;
+
+/// Makes operators of integers and decimals functions that fail on overflow, and conversions to floats
+/// and times too. It belongs behind the
 /// rule that gives the two sides of operators one type.
 pub(crate) const CHECK_ARITHMETIC: ExpressionRule = ExpressionRule {
     name: "check_arithmetic",
@@ -44,6 +51,20 @@ fn checked(expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
                 }
                 _ => call(Checked::Operator(op), vec![*left, *right]),
             })
+        }
+        Expr::Cast(Cast { expr, field }) if can_become_infinite(&expr, &field, schema) => {
+            let value = expr.as_ref().clone();
+            let float = Expr::Cast(Cast { expr, field });
+            Transformed::yes(call(Checked::Finite, vec![float, value]))
+        }
+        Expr::ScalarFunction(mut function) if function.func.name() == TO_TIMESTAMP => {
+            let Some(seconds) = function.args.first_mut() else {
+                return Transformed::no(Expr::ScalarFunction(function));
+            };
+            if has_type(seconds, schema, DataType::is_floating) {
+                *seconds = call(Checked::Seconds, vec![std::mem::take(seconds)]);
+            }
+            Transformed::yes(Expr::ScalarFunction(function))
         }
         Expr::Negative(value) if is_integer(&value, schema) => {
             Transformed::yes(call(Checked::Negation, vec![*value]))
@@ -64,14 +85,31 @@ fn can_overflow(operator: Operator, left: &Expr, schema: &DFSchema) -> bool {
     }
 }
 
+/// Returns whether a conversion may make infinity of a number: the type is narrower, or a text has a
+/// number that is too large.
+fn can_become_infinite(value: &Expr, to: &Field, schema: &DFSchema) -> bool {
+    match to.data_type() {
+        DataType::Float64 => has_type(value, schema, DataType::is_string),
+        DataType::Float32 | DataType::Float16 => has_type(value, schema, |from| {
+            from.is_string()
+                || matches!(from, DataType::Decimal256(_, _))
+                || from.is_floating() && from.primitive_width() > to.data_type().primitive_width()
+        }),
+        _ => false,
+    }
+}
+
 fn is_integer(expression: &Expr, schema: &DFSchema) -> bool {
-    let data_type = expression.get_type(schema);
-    data_type.is_ok_and(|data_type| data_type.is_integer())
+    has_type(expression, schema, DataType::is_integer)
 }
 
 fn is_decimal(expression: &Expr, schema: &DFSchema) -> bool {
+    has_type(expression, schema, DataType::is_decimal)
+}
+
+fn has_type(expression: &Expr, schema: &DFSchema, is_it: impl Fn(&DataType) -> bool) -> bool {
     let data_type = expression.get_type(schema);
-    data_type.is_ok_and(|data_type| data_type.is_decimal())
+    data_type.is_ok_and(|data_type| is_it(&data_type))
 }
 
 fn call(checked: Checked, arguments: Vec<Expr>) -> Expr {
@@ -87,6 +125,10 @@ enum Checked {
     Negation,
     /// Returns the number of bits by which an integer of this type is shifted.
     ShiftCount,
+    /// Returns a float, which was made of the second argument.
+    Finite,
+    /// Returns a float that is a time in seconds.
+    Seconds,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -105,6 +147,8 @@ impl ScalarUDFImpl for CheckedFunction {
             Checked::Operator(_) => "checked_modulo",
             Checked::Negation => "checked_negate",
             Checked::ShiftCount => "checked_shift_count",
+            Checked::Finite => "checked_float",
+            Checked::Seconds => "checked_seconds",
         }
     }
 
@@ -123,14 +167,14 @@ impl ScalarUDFImpl for CheckedFunction {
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
         match (self.checked, arguments.arg_fields) {
-            // What is known of a column is known of its negation, as in DataFusion.
-            (Checked::Negation | Checked::ShiftCount, [field]) => Ok(Arc::clone(field)),
-            (_, fields) => {
+            (Checked::Operator(_), fields) => {
                 let types = fields.iter().map(|field| field.data_type().clone());
                 let data_type = self.return_type(&types.collect::<Vec<_>>())?;
                 let is_nullable = fields.iter().any(|field| field.is_nullable());
                 Ok(Arc::new(Field::new(self.name(), data_type, is_nullable)))
             }
+            // What is known of a column is known of its negation, as in DataFusion.
+            (_, fields) => Ok(Arc::clone(&fields[0])),
         }
     }
 
@@ -144,9 +188,17 @@ impl ScalarUDFImpl for CheckedFunction {
                 apply(left, right, |left, right| compute(operator, left, right))
             }
             (Checked::Negation, [value]) => each(value, |values| Ok(numeric::neg(values)?)),
-            (_, [value]) => each(value, |counts| {
+            (Checked::ShiftCount, [value]) => each(value, |counts| {
                 check_shift(counts)?;
                 Ok(Arc::clone(counts))
+            }),
+            (Checked::Seconds, [value]) => each(value, |seconds| {
+                check_seconds(seconds)?;
+                Ok(Arc::clone(seconds))
+            }),
+            (Checked::Finite, [float, value]) => apply(float, value, |float, value| {
+                check_finite(float.get().0, value.get().0)?;
+                Ok(make_array(float.get().0.to_data()))
             }),
             _ => Err(EngineError::data("a function without its arguments").into()),
         }
@@ -238,4 +290,33 @@ fn check_shift(counts: &ArrayRef) -> Result<(), ArrowError> {
              {bits} and more"
         ))),
     }
+}
+
+fn check_seconds(seconds: &ArrayRef) -> Result<(), ArrowError> {
+    let numbers = cast(seconds, &DataType::Float64)?;
+    let mut numbers = numbers.as_primitive::<Float64Type>().iter().flatten();
+    match numbers.find(|seconds| seconds.is_nan() || seconds.abs() >= SECONDS_MAX) {
+        None => Ok(()),
+        Some(seconds) => Err(ArrowError::ComputeError(format!(
+            "the result is out of range: to_timestamp({seconds:?})"
+        ))),
+    }
+}
+
+/// Checks that infinite floats were made of infinite numbers.
+fn check_finite(floats: &dyn Array, values: &dyn Array) -> Result<(), ArrowError> {
+    let floats = cast(floats, &DataType::Float64)?;
+    let floats = floats.as_primitive::<Float64Type>();
+    let is_infinite = |row: &usize| floats.is_valid(*row) && floats.value(*row).is_infinite();
+    for row in (0..floats.len()).filter(is_infinite) {
+        let value = values.slice(if values.len() == 1 { 0 } else { row }, 1);
+        let text = cast(&value, &DataType::Utf8)?;
+        let text = text.as_string::<i32>().value(0);
+        // `inf` and `Infinity` are the only numbers with an i.
+        if !text.contains(['i', 'I']) {
+            let text = format!("the result is out of range: {text} as a float");
+            return Err(ArrowError::ComputeError(text));
+        }
+    }
+    Ok(())
 }

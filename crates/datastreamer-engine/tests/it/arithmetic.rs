@@ -347,3 +347,76 @@ fn sums_of_many_groups_are_right() {
         assert_eq!(nulls.unwrap(), wanted.to_string());
     }
 }
+
+#[test]
+fn conversions_and_functions_out_of_range_are_errors() {
+    let float = out_of_range!("1e300 as a float");
+    check(&[
+        ("SELECT CAST(1e300 AS REAL)", float),
+        ("SELECT CAST(k * 1e300 AS REAL) FROM stars", float),
+        ("SELECT CAST('1e300' AS REAL)", float),
+        ("SELECT CAST(1e30 AS REAL)", Ok("1e30")),
+        (
+            "SELECT CAST('1e400' AS DOUBLE)",
+            out_of_range!("1e400 as a float"),
+        ),
+        (
+            "SELECT CAST(arrow_cast(d, 'Decimal256(76, 0)') * 10 AS REAL) FROM stars",
+            out_of_range!("999999999999999999999999999999999999990 as a float"),
+        ),
+        ("SELECT CAST('Infinity' AS DOUBLE)", Ok("inf")),
+        ("SELECT CAST(CAST('-inf' AS DOUBLE) AS REAL)", Ok("-inf")),
+        ("SELECT CAST(CAST('nan' AS DOUBLE) AS REAL)", Ok("NaN")),
+        ("SELECT CAST(CAST(NULL AS DOUBLE) AS REAL)", Ok("null")),
+        (
+            "SELECT CAST(1e300 AS BIGINT)",
+            Err("Can't cast value 1e300 to type 64-bit integer"),
+        ),
+        (
+            "SELECT to_timestamp(1e300)",
+            out_of_range!("to_timestamp(1e300)"),
+        ),
+        (
+            "SELECT to_timestamp(k * -1e10) FROM stars",
+            out_of_range!("to_timestamp(-10000000000.0)"),
+        ),
+        (
+            "SELECT to_timestamp(CAST('NaN' AS DOUBLE))",
+            out_of_range!("to_timestamp(NaN)"),
+        ),
+        ("SELECT to_timestamp(1.5)", Ok("1970-01-01T00:00:01.500")),
+        ("SELECT abs(i8) FROM stars", out_of_range!("abs(-128)")),
+        (
+            "SELECT abs(-9223372036854775808)",
+            out_of_range!("abs(-9223372036854775808)"),
+        ),
+        (
+            "SELECT factorial(21)",
+            Err("Overflow happened on FACTORIAL(21)"),
+        ),
+        (
+            "SELECT lcm(i64, 2) FROM stars",
+            Err("Signed integer overflow in LCM(9223372036854775807, 2)"),
+        ),
+        (
+            "SELECT DATE '2024-01-01' + INTERVAL '1000000 years'",
+            out_of_range!("a date and an interval"),
+        ),
+        (
+            "SELECT TIMESTAMP '2024-01-01' - INTERVAL '1000 years'",
+            Err("Timestamp out of range"),
+        ),
+        (
+            "SELECT TIMESTAMP '2262-01-01' - TIMESTAMP '1677-09-22'",
+            out_of_range!("9214646400000000000 - -9223286400000000000"),
+        ),
+        (
+            "SELECT INTERVAL '2147483647 months' + INTERVAL '1 month'",
+            out_of_range!("2147483647 + 1"),
+        ),
+        (
+            "SELECT avg(d) FROM stars WHERE k = 1",
+            out_of_range!("an average"),
+        ),
+    ]);
+}
