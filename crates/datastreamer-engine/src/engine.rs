@@ -52,7 +52,7 @@ use crate::{
     rows::Rows,
     sql::Query,
     store::Files,
-    sums::CheckedSum,
+    sums::{CheckedAverage, CheckedSum},
     threads::EngineThreads,
     utc::CONVERT_IN_UTC,
     zeros::ONE_ZERO,
@@ -201,6 +201,7 @@ impl Engine {
             context.add_analyzer_rule(Arc::new(CONVERT_IN_UTC));
             context.add_analyzer_rule(Arc::new(COMPARE_DICTIONARIES));
             context.register_udaf(AggregateUDF::from(CheckedSum::default()));
+            context.register_udaf(AggregateUDF::from(CheckedAverage::default()));
             for name in UNBOUNDED_FUNCTIONS {
                 context.deregister_udf(name);
             }

@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Query, Select, Statement, TableFactor, Visit, Visitor,
+    Expr, Query, Select, Statement, TableFactor, Value, Visit, Visitor,
 };
 
 use crate::error::EngineError;
@@ -74,7 +74,18 @@ impl Visitor for Finder {
     }
 
     fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<Self::Break> {
-        // DataFusion takes it for a regular expression that matches parts of a text.
-        none_of(&[(matches!(expression, Expr::SimilarTo { .. }), "SIMILAR TO")])
+        // DataFusion takes it for infinity.
+        let is_too_large = match expression {
+            Expr::Value(value) => match &value.value {
+                Value::Number(digits, _) => digits.parse().is_ok_and(f64::is_infinite),
+                _ => false,
+            },
+            _ => false,
+        };
+        none_of(&[
+            (is_too_large, "a number beyond the range of 64-bit floats"),
+            // DataFusion takes it for a regular expression that matches parts of a text.
+            (matches!(expression, Expr::SimilarTo { .. }), "SIMILAR TO"),
+        ])
     }
 }

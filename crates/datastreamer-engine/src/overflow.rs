@@ -1,8 +1,8 @@
-//! Arithmetic of queries is right or fails: a rule for DataFusion's plans, and the functions that it
-//! puts in the place of operators.
+//! Arithmetic of queries is right or fails: a rule for DataFusion's plans, and the functions that
+//! it puts in the place of operators.
 //!
-//! DataFusion's operators wrap integers around, also where it computes with constants before a query
-//! runs. The functions compute with Arrow's checked kernels.
+//! DataFusion's operators wrap integers around, also where it computes with constants before a
+//! query runs. The functions compute with Arrow's checked kernels.
 
 use std::sync::Arc;
 
@@ -27,14 +27,14 @@ use datafusion::{
 
 use crate::{error::EngineError, expression_rule::ExpressionRule};
 
-/// DataFusion's function that makes a time of seconds in floats, and takes the last time that there is
-/// for all later ones.
+/// DataFusion's function that makes a time of seconds in floats, and takes the last time that there
+/// is for all later ones.
 const TO_TIMESTAMP: &str = "to_timestamp";
 /// Seconds that are a time in nanoseconds of 64 bits: 2^63 / 10^9.
 const SECONDS_MAX: f64 = 9_223_372_036.854_775;
 
-/// Makes operators of integers and decimals functions that fail on overflow, and conversions to floats
-/// and times too. It belongs behind the
+/// Makes operators of integers and decimals functions that fail on overflow, and conversions to
+/// floats and times too. It belongs behind the
 /// rule that gives the two sides of operators one type.
 pub(crate) const CHECK_ARITHMETIC: ExpressionRule = ExpressionRule {
     name: "check_arithmetic",
@@ -73,8 +73,8 @@ fn checked(expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
     }
 }
 
-/// Returns whether DataFusion's operator may have a wrong result. Those of times fail by themselves,
-/// and so does the division of integers.
+/// Returns whether DataFusion's operator may have a wrong result. Those of times fail by
+/// themselves, and so does the division of integers.
 fn can_overflow(operator: Operator, left: &Expr, schema: &DFSchema) -> bool {
     use Operator as O;
     match operator {
@@ -85,8 +85,8 @@ fn can_overflow(operator: Operator, left: &Expr, schema: &DFSchema) -> bool {
     }
 }
 
-/// Returns whether a conversion may make infinity of a number: the type is narrower, or a text has a
-/// number that is too large.
+/// Returns whether a conversion may make infinity of a number: the type is narrower, or a text has
+/// a number that is too large.
 fn can_become_infinite(value: &Expr, to: &Field, schema: &DFSchema) -> bool {
     match to.data_type() {
         DataType::Float64 => has_type(value, schema, DataType::is_string),

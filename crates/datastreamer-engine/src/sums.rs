@@ -1,5 +1,5 @@
-//! The function `sum`, whose result is right or an error: in the place of DataFusion's, which wraps
-//! around. Sums of floats stay DataFusion's.
+//! The functions `sum` and `avg`, whose results are right or errors: in the place of DataFusion's,
+//! which wrap around. Sums of floats, and averages of all but durations, stay DataFusion's.
 //!
 //! Totals are counted in a type that is wider than the result's, so that only the result can be out
 //! of range, and no part of the rows.
@@ -26,7 +26,7 @@ use arrow::{
 };
 use datafusion::{
     common::{HashMap, Result, ScalarValue, utils::SingleRowListArrayBuilder},
-    functions_aggregate::sum::Sum,
+    functions_aggregate::{average::Avg, sum::Sum},
     logical_expr::{
         Accumulator, AggregateUDFImpl, EmitTo, Expr, GroupsAccumulator, Operator, ReversedUDAF,
         SetMonotonicity, Signature, StatisticsArgs,
@@ -202,6 +202,86 @@ impl AggregateUDFImpl for CheckedSum {
     }
 }
 
+/// DataFusion's `avg`, but for the accumulators of durations.
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct CheckedAverage(Avg);
+
+impl AggregateUDFImpl for CheckedAverage {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn aliases(&self) -> &[String] {
+        self.0.aliases()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.0.signature()
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        self.0.return_type(types)
+    }
+
+    fn state_fields(&self, arguments: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        let DataType::Duration(_) = arguments.return_type() else {
+            return self.0.state_fields(arguments);
+        };
+        let total = total_type(arguments.return_type());
+        let field = |name, data_type| {
+            let name = format_state_name(arguments.name, name);
+            Arc::new(Field::new(name, data_type, true))
+        };
+        Ok(vec![field("sum", total), field("count", DataType::UInt64)])
+    }
+
+    fn accumulator(&self, arguments: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        let average = arguments.return_field.data_type().clone();
+        Ok(match &average {
+            _ if arguments.is_distinct => return self.0.accumulator(arguments),
+            DataType::Duration(TimeUnit::Second) => {
+                Box::new(Average::<DurationSecondType>(Total::new(average)))
+            }
+            DataType::Duration(TimeUnit::Millisecond) => {
+                Box::new(Average::<DurationMillisecondType>(Total::new(average)))
+            }
+            DataType::Duration(TimeUnit::Microsecond) => {
+                Box::new(Average::<DurationMicrosecondType>(Total::new(average)))
+            }
+            DataType::Duration(TimeUnit::Nanosecond) => {
+                Box::new(Average::<DurationNanosecondType>(Total::new(average)))
+            }
+            _ => return self.0.accumulator(arguments),
+        })
+    }
+
+    fn create_sliding_accumulator(
+        &self,
+        arguments: AccumulatorArgs,
+    ) -> Result<Box<dyn Accumulator>> {
+        match arguments.return_field.data_type() {
+            DataType::Duration(_) => self.accumulator(arguments),
+            _ => self.0.create_sliding_accumulator(arguments),
+        }
+    }
+
+    fn groups_accumulator_supported(&self, arguments: AccumulatorArgs) -> bool {
+        let average = arguments.return_field.data_type();
+        !matches!(average, DataType::Duration(_)) && self.0.groups_accumulator_supported(arguments)
+    }
+
+    fn create_groups_accumulator(
+        &self,
+        arguments: AccumulatorArgs,
+    ) -> Result<Box<dyn GroupsAccumulator>> {
+        self.0.create_groups_accumulator(arguments)
+    }
+
+    fn reverse_expr(&self) -> ReversedUDAF {
+        self.0.reverse_expr()
+    }
+}
+
 /// Types of numbers that accumulators may have.
 trait Numbers: ArrowPrimitiveType + Debug + Send + Sync {}
 
@@ -353,6 +433,51 @@ where
         self.total = total.map_err(|_| out_of_range())?;
         self.rows -= values[0].len() - values[0].null_count();
         Ok(())
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        true
+    }
+}
+
+/// The average of all rows, or of those in a window.
+#[derive(Debug)]
+struct Average<V: Numbers>(Total<V, Decimal128Type>);
+
+impl<V: Numbers> Accumulator for Average<V>
+where
+    i128: TotalOf<V::Native>,
+{
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.0.update_batch(values)
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        let rows = states[1].as_primitive::<UInt64Type>().iter().flatten();
+        let rows = rows.map(|rows| usize::try_from(rows).unwrap_or(usize::MAX));
+        let rows = self.0.rows + rows.sum::<usize>();
+        self.0.merge_batch(states)?;
+        self.0.rows = rows;
+        Ok(())
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        let mut state = self.0.state()?;
+        state.push((self.0.rows as u64).into());
+        Ok(state)
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        let average = self.0.known().map(|total| total / self.0.rows as i128);
+        scalar::<V, Decimal128Type>(average, &self.0.sum)
+    }
+
+    fn size(&self) -> usize {
+        self.0.size()
+    }
+
+    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.0.retract_batch(values)
     }
 
     fn supports_retract_batch(&self) -> bool {

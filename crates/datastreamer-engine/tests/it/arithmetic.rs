@@ -420,3 +420,37 @@ fn conversions_and_functions_out_of_range_are_errors() {
         ),
     ]);
 }
+
+#[test]
+fn averages_of_durations_are_right() {
+    let longest = "(SELECT k, arrow_cast(i64, 'Duration(ns)') AS i FROM stars WHERE k = 1 \
+                   UNION ALL SELECT 2 AS k, arrow_cast(9223372036854775805, 'Duration(ns)') AS i)";
+    for (average, wanted) in [
+        ("avg(i)", "9223372036854775806"),
+        (
+            "avg(i) OVER (ORDER BY k ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)",
+            "9223372036854775807 9223372036854775806",
+        ),
+        ("avg(i) FILTER (WHERE k = 3)", "null"),
+    ] {
+        let sql = format!("SELECT CAST({average} AS BIGINT) FROM {longest}");
+        check(&[(&sql, Ok(wanted))]);
+    }
+    let grouped = format!("SELECT CAST(avg(i) AS BIGINT) FROM {longest} GROUP BY k ORDER BY k");
+    check(&[(&grouped, Ok("9223372036854775807 9223372036854775805"))]);
+}
+
+#[test]
+fn a_number_that_no_float_holds_is_refused() {
+    let (_folder, engine) = extremes();
+    for sql in ["SELECT 1e400", "SELECT k FROM stars WHERE k < -1e309"] {
+        let error = block_on(engine.query(&Query::new(sql), None))
+            .err()
+            .unwrap();
+        assert_eq!(error.kind(), EngineErrorKind::BadQuery);
+        assert_eq!(
+            error.to_string(),
+            "a number beyond the range of 64-bit floats is not supported"
+        );
+    }
+}
