@@ -31,7 +31,7 @@ pub(crate) fn facts() -> Vec<(&'static str, String)> {
         ("original", original()),
         (
             "allocator",
-            "mimalloc in the program, glibc's in what is measured beside it".into(),
+            "jemalloc in the program, glibc's in what is measured beside it".into(),
         ),
     ]
 }

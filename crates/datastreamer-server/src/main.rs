@@ -1,12 +1,12 @@
 //! The program `datastreamer`.
 
+#[cfg(all(unix, feature = "tables"))]
+mod allocator;
+
 use std::process::ExitCode;
 
-/// Keeps the large buffers of a query for the next batch, and gives them back after a while.
-#[cfg(all(unix, feature = "tables"))]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    #[cfg(all(unix, feature = "tables"))]
+    allocator::give_back_soon();
     datastreamer_server::run()
 }
