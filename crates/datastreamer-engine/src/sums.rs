@@ -575,6 +575,10 @@ struct GroupTotals<V: Numbers, T: Numbers> {
 }
 
 impl<V: Numbers, T: Numbers> GroupTotals<V, T> {
+    /// A total of twice the bits holds any sum of 2^63 values, more than there are, so that adding
+    /// need not be checked.
+    const IS_WIDE: bool = size_of::<T::Native>() > size_of::<V::Native>();
+
     fn new(sum: DataType) -> Self {
         Self {
             totals: Vec::new(),
@@ -603,9 +607,16 @@ impl<V: Numbers, T: Numbers> GroupTotals<V, T> {
             values.as_primitive::<A>(),
             filter,
             groups,
-            |group, value| match totals[group].add_checked(value.into()) {
-                Ok(total) => totals[group] = total,
-                Err(_) => is_out_of_range = true,
+            |group, value| {
+                let total = &mut totals[group];
+                if Self::IS_WIDE {
+                    *total = total.add_wrapping(value.into());
+                    return;
+                }
+                match total.add_checked(value.into()) {
+                    Ok(sum) => *total = sum,
+                    Err(_) => is_out_of_range = true,
+                }
             },
         );
         match is_out_of_range {
