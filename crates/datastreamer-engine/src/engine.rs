@@ -430,9 +430,6 @@ fn config(partitions: usize, memory_bytes: usize) -> SessionConfig {
     options.sql_parser.enable_ident_normalization = false;
     // Sort-merge joins spill when their memory is used up; hash joins would fail.
     options.optimizer.prefer_hash_join = false;
-    // DataFusion skips pages by an index of a Parquet file that nothing compares with the pages: one
-    // that is wrong would lose rows.
-    options.execution.parquet.enable_page_index = false;
     // What a sort with a limit, an aggregate or a join has seen would skip row groups by statistics
     // that say nothing of NaN, and do not tell 0.0 and -0.0 apart as sorts do.
     options.optimizer.enable_dynamic_filter_pushdown = false;

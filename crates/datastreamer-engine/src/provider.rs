@@ -17,7 +17,7 @@ use datafusion::{
     catalog::{Session, TableProvider},
     common::{
         ColumnStatistics, DFSchema, Result, ScalarValue, Statistics, cast::as_boolean_array,
-        project_schema,
+        config::TableParquetOptions, project_schema,
     },
     datasource::{
         file_format::{FileFormat, parquet::ParquetFormat},
@@ -226,12 +226,20 @@ impl FileTable {
 fn format_of(kind: FileKind) -> Arc<dyn FileFormat> {
     match kind {
         // FITS has its own table provider, which does not ask for a format.
-        // Columns keep the types of the file.
-        FileKind::Parquet | FileKind::Fits => {
-            Arc::new(ParquetFormat::default().with_force_view_types(false))
-        }
+        FileKind::Parquet | FileKind::Fits => Arc::new(parquet_format()),
         FileKind::Text(..) | FileKind::Arrow => Arc::new(Scanned(kind)),
     }
+}
+
+/// DataFusion takes these options from the format, not from the session.
+fn parquet_format() -> ParquetFormat {
+    let mut options = TableParquetOptions::default();
+    // DataFusion skips pages by an index of a Parquet file that nothing compares with the pages: one
+    // that is wrong would lose rows.
+    options.global.enable_page_index = false;
+    // Columns keep the types of the file.
+    options.global.schema_force_view_types = false;
+    ParquetFormat::default().with_options(options)
 }
 
 /// Reads the columns of a file on a thread that may block.

@@ -231,3 +231,42 @@ fn rows_are_sorted_whatever_order_a_footer_states() {
     let sorted = query(&engine, "SELECT id FROM stars ORDER BY id");
     assert_eq!(sorted, [["1", "2", "3"].map(text)]);
 }
+
+/// Two files of the same layout: the index of the pages of one is put into the other, so it states
+/// other values than the pages have.
+#[test]
+fn an_index_of_pages_that_lies_loses_no_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, first: i64| {
+        let path = folder.path().join(name);
+        let values: ArrayRef = Arc::new(Int64Array::from_iter_values(first..first + 1000));
+        let batch = RecordBatch::try_from_iter([("id", values)]).unwrap();
+        let properties = WriterProperties::builder()
+            .set_dictionary_enabled(false)
+            .set_write_batch_size(100)
+            .set_data_page_row_count_limit(100);
+        let file = std::fs::File::create(&path).unwrap();
+        let properties = Some(properties.build());
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), properties).unwrap();
+        writer.write(&batch).unwrap();
+        let column = writer.close().unwrap().row_group(0).column(0).clone();
+        let start = usize::try_from(column.column_index_offset().unwrap()).unwrap();
+        let length = usize::try_from(column.column_index_length().unwrap()).unwrap();
+        (path, start..start + length)
+    };
+    let (path, index) = write("stars.parquet", 1_000_000);
+    let (other, same_place) = write("other.parquet", 2_000_000);
+    assert_eq!(index, same_place);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[index.clone()].copy_from_slice(&std::fs::read(other).unwrap()[index]);
+    std::fs::write(&path, bytes).unwrap();
+    let engine = engine_of(&path);
+    for (filter, rows) in [
+        ("eq.1000123", 1),
+        ("lt.1000123", 123),
+        ("not.is.null", 1000),
+    ] {
+        let found = collect(scan(&engine, &[("id", filter)]).unwrap());
+        assert_eq!(found.num_rows(), rows, "{filter}");
+    }
+}
