@@ -55,7 +55,7 @@ use crate::{
     sums::{CheckedAverage, CheckedSum},
     threads::EngineThreads,
     utc::CONVERT_IN_UTC,
-    zeros::ONE_ZERO,
+    zeros::{ONE_ZERO_IN_WINDOWS, OneZeroInSorts},
 };
 
 /// 512 MiB for the sorts, joins and aggregations of all queries together, which a small server can
@@ -200,6 +200,8 @@ impl Engine {
             let context = SessionContext::new_with_state(state);
             context.add_analyzer_rule(Arc::new(CONVERT_IN_UTC));
             context.add_analyzer_rule(Arc::new(COMPARE_DICTIONARIES));
+            context.add_analyzer_rule(Arc::new(OneZeroInSorts));
+            context.add_analyzer_rule(Arc::new(ONE_ZERO_IN_WINDOWS));
             context.register_udaf(AggregateUDF::from(CheckedSum::default()));
             context.register_udaf(AggregateUDF::from(CheckedAverage::default()));
             for name in UNBOUNDED_FUNCTIONS {
@@ -413,9 +415,7 @@ fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
         true => Arc::new(RowCounts::default()) as _,
         false => rule,
     });
-    rules
-        .chain([Arc::new(FLOAT_PRUNING) as _, Arc::new(ONE_ZERO) as _])
-        .collect()
+    rules.chain([Arc::new(FLOAT_PRUNING) as _]).collect()
 }
 
 fn config(partitions: usize, memory_bytes: usize) -> SessionConfig {

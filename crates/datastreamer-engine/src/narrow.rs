@@ -16,7 +16,7 @@ use datafusion::{
 
 use datastreamer_table::{column_metadata::column_names, type_name};
 
-use crate::{error::EngineError, literal::Literal, zeros::sort_key};
+use crate::{error::EngineError, literal::Literal};
 
 /// The operators of `COLUMN=op.value`; each may have `not.` before it.
 pub const OPERATORS: [&str; 10] = [
@@ -241,13 +241,12 @@ fn parse_order(text: &str, schema: &Schema) -> Result<Vec<SortExpr>, EngineError
                 }
                 column = before;
             }
-            let Some((_, field)) = schema.column_with_name(column) else {
+            if schema.column_with_name(column).is_none() {
                 return Err(no_order(column, schema));
-            };
-            let key = sort_key(column_of(column), field.data_type());
+            }
             // PostgreSQL's default: nulls are larger than everything.
             let nulls_first = nulls_first.unwrap_or(!ascending);
-            Ok(key.sort(ascending, nulls_first))
+            Ok(column_of(column).sort(ascending, nulls_first))
         })
         .collect()
 }

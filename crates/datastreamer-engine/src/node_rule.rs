@@ -1,5 +1,4 @@
-//! A rule for physical plans that changes their nodes one by one. `from_statistics.rs` and `zeros.rs`
-//! make such rules.
+//! A rule for physical plans that changes their nodes one by one. `from_statistics.rs` makes one.
 
 use std::sync::Arc;
 

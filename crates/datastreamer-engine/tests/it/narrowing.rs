@@ -4,12 +4,12 @@ use std::{fs::File, path::Path, sync::Arc};
 
 use arrow::{
     array::{
-        Array, ArrayRef, BinaryArray, Date32Array, Decimal128Array, DictionaryArray,
+        Array, ArrayRef, AsArray, BinaryArray, Date32Array, Decimal128Array, DictionaryArray,
         FixedSizeBinaryArray, Float32Array, Float64Array, Int8Array, Int64Array, ListArray,
         RecordBatchReader, StringArray, Time32SecondArray, TimestampMicrosecondArray,
         TimestampMillisecondArray, UInt64Array,
     },
-    datatypes::Int32Type,
+    datatypes::{Int32Type, Int64Type},
     record_batch::RecordBatch,
 };
 use datastreamer_engine::{Engine, EngineErrorKind, Query};
@@ -577,6 +577,91 @@ fn pages_of_an_order_have_both_zeros_of_all_row_groups() {
     let query = Query::new("SELECT id FROM stars ORDER BY f, id LIMIT 2500");
     let found = ids(&collect(block_on(engine.query(&query, None)).unwrap()));
     assert!(found.into_iter().eq(0..2500));
+}
+
+/// Several files, so that a merge of sorted parts compares the zeros too.
+#[test]
+fn orders_and_ranks_of_sql_have_one_zero() {
+    const ROWS: i64 = 24_000;
+    const PAGE: i64 = 4000;
+    let folder = tempfile::tempdir().unwrap();
+    let value = |id: i64| match id % 8 {
+        0 => Some(-1.5),
+        1 | 4 | 5 => Some(0.0),
+        2 | 3 => Some(-0.0),
+        6 => Some(f64::NAN),
+        _ => None,
+    };
+    for part in 0..6 {
+        let ids = || (0..ROWS).filter(move |id| id * 7 % 6 == part);
+        let columns: [(&str, ArrayRef); 2] = [
+            ("id", Arc::new(ids().collect::<Int64Array>())),
+            ("f", Arc::new(ids().map(value).collect::<Float64Array>())),
+        ];
+        let file = folder.path().join(format!("{part}.parquet"));
+        write_parquet(&file, &RecordBatch::try_from_iter(columns).unwrap());
+    }
+    let engine = engine_of(folder.path());
+    let query = |sql: &str| collect(block_on(engine.query(&Query::new(sql), None)).unwrap());
+    let place = |id: &i64| match id % 8 {
+        0 => 0,
+        1..=5 => 1,
+        6 => 2,
+        _ => 3,
+    };
+    let types = ["DOUBLE", "REAL"];
+    for data_type in types {
+        for (order, is_descending) in [("", false), ("DESC NULLS FIRST", true)] {
+            let mut right: Vec<i64> = (0..ROWS).collect();
+            right.sort_by_key(|id| match is_descending {
+                false => (place(id), *id),
+                true => (-place(id), *id),
+            });
+            let sql = format!(
+                "SELECT id, f FROM (SELECT id, CAST(f AS {data_type}) AS f FROM stars) \
+                 ORDER BY f {order}, id"
+            );
+            let all = query(&sql);
+            assert_eq!(all.schema().field(1).name(), "f");
+            assert_eq!(ids(&all), right, "{sql}");
+            let mut pages = Vec::new();
+            for offset in (0..ROWS).step_by(PAGE as usize) {
+                pages.extend(ids(&query(&format!("{sql} LIMIT {PAGE} OFFSET {offset}"))));
+            }
+            assert_eq!(pages, right, "{sql}");
+        }
+    }
+    let sql = "SELECT DISTINCT ON (f, id) id, f FROM stars ORDER BY f, id";
+    let all = ids(&query(sql));
+    let mut pages = Vec::new();
+    for offset in (0..ROWS).step_by(PAGE as usize) {
+        pages.extend(ids(&query(&format!("{sql} LIMIT {PAGE} OFFSET {offset}"))));
+    }
+    assert_eq!(pages, all, "{sql}");
+    pages.sort_unstable();
+    assert!(pages.into_iter().eq(0..ROWS), "{sql}");
+    let ranks = query(
+        "SELECT CAST(rank() OVER (ORDER BY f) AS BIGINT) AS id, \
+         CAST(dense_rank() OVER (ORDER BY f DESC) AS BIGINT) AS dense, \
+         row_number() OVER (ORDER BY f, id) FROM stars WHERE f = 0 ORDER BY dense",
+    );
+    assert_eq!(ids(&ranks), vec![1; ROWS as usize / 8 * 5]);
+    let dense = ranks.column(1).as_primitive::<Int64Type>();
+    assert!(dense.values().iter().all(|rank| *rank == 1));
+    let name = "row_number() ORDER BY [stars.f ASC NULLS LAST, stars.id ASC NULLS LAST] \
+                RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW";
+    assert_eq!(ranks.schema().field(2).name(), name);
+    let numbers = query(
+        "SELECT id, CAST(row_number() OVER (ORDER BY f, id) AS BIGINT) AS n FROM stars \
+         ORDER BY f, id",
+    );
+    let numbers = numbers.column(1).as_primitive::<Int64Type>();
+    assert!(numbers.values().iter().copied().eq(1..=ROWS));
+    let near = query(
+        "SELECT count(*) OVER (ORDER BY f RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) AS id \
+         FROM stars WHERE f = 0",
+    );
+    assert!(ids(&near).into_iter().all(|rows| rows == ROWS / 8 * 5));
 }
 
 #[test]
