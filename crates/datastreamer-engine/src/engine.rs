@@ -55,7 +55,7 @@ use crate::{
     sums::{CheckedAverage, CheckedSum},
     threads::EngineThreads,
     utc::CONVERT_IN_UTC,
-    zeros::{ONE_ZERO_IN_WINDOWS, OneZeroInSorts},
+    zeros::{ONE_ZERO_IN_EXPRESSIONS, OneZeroInKeys},
 };
 
 /// 512 MiB for the sorts, joins and aggregations of all queries together, which a small server can
@@ -200,8 +200,8 @@ impl Engine {
             let context = SessionContext::new_with_state(state);
             context.add_analyzer_rule(Arc::new(CONVERT_IN_UTC));
             context.add_analyzer_rule(Arc::new(COMPARE_DICTIONARIES));
-            context.add_analyzer_rule(Arc::new(OneZeroInSorts));
-            context.add_analyzer_rule(Arc::new(ONE_ZERO_IN_WINDOWS));
+            context.add_analyzer_rule(Arc::new(OneZeroInKeys));
+            context.add_analyzer_rule(Arc::new(ONE_ZERO_IN_EXPRESSIONS));
             context.register_udaf(AggregateUDF::from(CheckedSum::default()));
             context.register_udaf(AggregateUDF::from(CheckedAverage::default()));
             for name in UNBOUNDED_FUNCTIONS {

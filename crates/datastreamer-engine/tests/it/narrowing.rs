@@ -758,3 +758,60 @@ fn uuids_are_found_by_their_text() {
     let error = count(&engine, "eq.a0eebc99").unwrap_err();
     assert!(error.contains("is not a value of type UUID"), "{error}");
 }
+
+#[test]
+fn joins_and_partitions_of_sql_have_one_zero() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("t.parquet");
+    let columns: [(&str, ArrayRef); 2] = [
+        (
+            "f",
+            Arc::new(Float64Array::from(vec![-0.0, 0.0, 0.0, -0.0])),
+        ),
+        ("id", Arc::new(Int64Array::from(vec![0, 1, 1, 2]))),
+    ];
+    write_parquet(&file, &RecordBatch::try_from_iter(columns).unwrap());
+    let engine = engine_of(&file);
+    let rows = |sql: &str| {
+        let found = block_on(engine.query(&Query::new(sql), None)).unwrap();
+        collect(found).num_rows()
+    };
+    for (sql, right) in [
+        ("SELECT 1 FROM stars a JOIN stars b ON a.f = b.f", 16),
+        (
+            "SELECT 1 FROM stars a JOIN stars b ON a.f = b.f AND a.id = b.id",
+            6,
+        ),
+        ("SELECT 1 FROM stars a JOIN stars b USING (f, id)", 6),
+        ("SELECT * FROM stars a JOIN stars b USING (f)", 16),
+        (
+            "SELECT 1 FROM stars a, stars b WHERE a.f = b.f AND a.id = b.id",
+            6,
+        ),
+        (
+            "SELECT 1 FROM stars a LEFT JOIN stars b ON a.f = b.f AND a.id = b.id",
+            6,
+        ),
+        (
+            "SELECT 1 FROM stars a FULL JOIN stars b ON a.f = b.f AND a.id = b.id + 1",
+            6,
+        ),
+        (
+            "SELECT 1 FROM stars a WHERE EXISTS \
+             (SELECT 1 FROM stars b WHERE a.f = b.f AND b.id = 2 - a.id)",
+            4,
+        ),
+        (
+            "SELECT f, id FROM stars INTERSECT SELECT -f, id FROM stars",
+            3,
+        ),
+        ("SELECT f, id FROM stars EXCEPT SELECT -f, id FROM stars", 0),
+        ("SELECT 1 FROM stars WHERE f IN (SELECT -f FROM stars)", 4),
+        (
+            "SELECT 1 FROM (SELECT count(*) OVER (PARTITION BY f) AS n FROM stars) WHERE n = 4",
+            4,
+        ),
+    ] {
+        assert_eq!(rows(sql), right, "{sql}");
+    }
+}
