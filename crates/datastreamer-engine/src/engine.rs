@@ -39,6 +39,7 @@ use tokio::task::AbortHandle;
 
 use crate::{
     error::EngineError,
+    extremes::{Greatest, Least},
     file_kind::FileKind,
     files::TableFiles,
     fits::FitsTable,
@@ -204,6 +205,8 @@ impl Engine {
             context.add_analyzer_rule(Arc::new(ONE_ZERO_IN_EXPRESSIONS));
             context.register_udaf(AggregateUDF::from(CheckedSum::default()));
             context.register_udaf(AggregateUDF::from(CheckedAverage::default()));
+            context.register_udaf(AggregateUDF::from(Least::default()));
+            context.register_udaf(AggregateUDF::from(Greatest::default()));
             for name in UNBOUNDED_FUNCTIONS {
                 context.deregister_udf(name);
             }

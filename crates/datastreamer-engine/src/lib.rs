@@ -29,6 +29,7 @@
 //! `arrow_file.rs`, `arrow_opener.rs` and `text_opener.rs` (with the crate `datastreamer-text`) read
 //! what is in them, `file_cache.rs` keeps what was read, `pinned.rs` detects changed files.
 //! `from_statistics.rs` keeps plans from taking values from statistics, `zeros.rs` orders zeros,
+//! `extremes.rs` finds the least and the greatest values of groups,
 //! `overflow.rs` and `sums.rs` make arithmetic fail where its result is out of range,
 //! `known.rs` computes what is known about rows before they are read. `rows.rs` runs the plan for the
 //! caller, and `cancellation.rs` stops it.
@@ -41,6 +42,7 @@ mod common_type;
 mod engine;
 mod error;
 mod expression_rule;
+mod extremes;
 mod file_cache;
 mod file_kind;
 mod files;

@@ -270,3 +270,73 @@ fn an_index_of_pages_that_lies_loses_no_row() {
         assert_eq!(found.num_rows(), rows, "{filter}");
     }
 }
+
+#[test]
+fn nan_is_greater_than_all_numbers_in_groups() {
+    let (nan, inf) = (Some(f64::NAN), Some(f64::INFINITY));
+    let minus = Some(f64::NEG_INFINITY);
+    let groups = [
+        vec![Some(-2.0), nan, Some(1.5), None],
+        vec![nan, Some(1.5), minus, nan, Some(2.0)],
+        vec![inf, inf],
+        vec![minus, None, minus],
+        vec![nan, None, nan],
+        vec![None, None],
+        vec![None, Some(7.5), Some(-0.5), inf],
+    ];
+    let least = ["-2.0", "-inf", "inf", "-inf", "NaN", "", "-0.5"];
+    let greatest = ["NaN", "NaN", "inf", "-inf", "NaN", "", "inf"];
+    let of = |values: [&'static str; 7]| {
+        let values = values.into_iter();
+        values.map(|value| (!value.is_empty()).then(|| value.to_string()))
+    };
+    let rows = groups.iter().enumerate();
+    let rows = rows.flat_map(|(group, values)| values.iter().map(move |value| (group, *value)));
+    let (group, values): (Vec<_>, Vec<_>) = rows.unzip();
+    let group: Int64Array = group.iter().map(|group| Some(*group as i64)).collect();
+    let double: ArrayRef = Arc::new(Float64Array::from(values));
+    let (_folder, engine, _) = engine_with(vec![
+        ("g", Arc::new(group)),
+        ("f16", cast(&double, &DataType::Float16).unwrap()),
+        ("f32", cast(&double, &DataType::Float32).unwrap()),
+        ("f64", double),
+    ]);
+    for column in ["f16", "f32", "f64"] {
+        let extremes = format!("CAST(min({column}) AS DOUBLE), CAST(max({column}) AS DOUBLE)");
+        let found = query(
+            &engine,
+            &format!("SELECT {extremes} FROM stars GROUP BY g ORDER BY g"),
+        );
+        assert!(
+            found[0].iter().cloned().eq(of(least)),
+            "{column}: {found:?}"
+        );
+        assert!(
+            found[1].iter().cloned().eq(of(greatest)),
+            "{column}: {found:?}"
+        );
+        for (group, least) in found[0].iter().enumerate() {
+            let alone = query(
+                &engine,
+                &format!("SELECT {extremes} FROM stars WHERE g = {group}"),
+            );
+            assert_eq!(&alone[0][0], least, "{column}");
+            assert_eq!(alone[1][0], found[1][group], "{column}");
+        }
+        let filtered = format!(
+            "SELECT CAST(min({column}) FILTER (WHERE {column} < 0) AS DOUBLE) FROM stars \
+             GROUP BY g ORDER BY g"
+        );
+        let negative = ["-2.0", "-inf", "", "-inf", "", "", "-0.5"];
+        assert!(
+            query(&engine, &filtered)[0]
+                .iter()
+                .cloned()
+                .eq(of(negative)),
+            "{column}"
+        );
+    }
+    let names =
+        collect(block_on(engine.query(&Query::new("SELECT min(f64) FROM stars"), None)).unwrap());
+    assert_eq!(names.schema().field(0).name(), "min(stars.f64)");
+}
