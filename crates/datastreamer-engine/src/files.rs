@@ -16,6 +16,7 @@ use datafusion::common::ScalarValue;
 use crate::{
     error::EngineError,
     file_kind::{FileKind, SUFFIXES},
+    glob_paths::glob_paths,
     listing::{expand, folders_of_glob, walk},
     partitions::{self, Partition},
 };
@@ -95,8 +96,8 @@ impl TableFiles {
 
     /// Returns whether a path is a glob that matches a file. **Blocks** to walk directories.
     pub fn matches(path: &Path) -> bool {
-        let pattern = path.to_str().and_then(|pattern| glob::glob(pattern).ok());
-        pattern.is_some_and(|mut paths| paths.next().is_some())
+        let paths = path.to_str().and_then(|pattern| glob_paths(pattern).ok());
+        paths.is_some_and(|paths| !paths.is_empty())
     }
 
     /// Returns whether this is a file, as opposed to a directory or glob.

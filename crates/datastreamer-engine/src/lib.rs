@@ -24,7 +24,7 @@
 //! # The path of a batch
 //! `engine.rs` makes a plan. `narrow.rs` makes the logical plan of a URL's parameters, whose values
 //! `literal.rs` parses, `sql.rs` that of a text. `provider.rs` or `fits.rs` plans the scan of a table;
-//! `files.rs` lists the files, `file_kind.rs` names their kinds, `columns.rs` reads their
+//! `files.rs` lists the files, `glob_paths.rs` walks globs, `file_kind.rs` names their kinds, `columns.rs` reads their
 //! columns, `common_type.rs` says which type holds those of several, `scan.rs`, `parquet.rs`,
 //! `arrow_file.rs`, `arrow_opener.rs` and `text_opener.rs` (with the crate `datastreamer-text`) read
 //! what is in them, `file_cache.rs` keeps what was read, `pinned.rs` detects changed files.
@@ -48,6 +48,7 @@ mod file_kind;
 mod files;
 mod fits;
 mod from_statistics;
+mod glob_paths;
 mod guard;
 mod known;
 mod left_out;

@@ -9,7 +9,10 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use crate::error::EngineError;
+use crate::{
+    error::EngineError,
+    glob_paths::{check_no_circle, glob_paths},
+};
 
 /// At most 100,000 files in a table: listing more takes seconds for each scan.
 const FILES_MAX: usize = 100_000;
@@ -99,26 +102,6 @@ fn has_iceberg_metadata(folder: &Path) -> bool {
     })
 }
 
-/// Refuses a link to a directory above it, through which every file would be found again. Other
-/// links are followed.
-fn check_no_circle(folder: &Path) -> Result<(), EngineError> {
-    if !folder.is_symlink() {
-        return Ok(());
-    }
-    // A directory that has gone in the meantime is noticed where it is read.
-    let Ok(target) = folder.canonicalize() else {
-        return Ok(());
-    };
-    let is_target = |above: &Path| above.canonicalize().is_ok_and(|above| above == target);
-    match folder.ancestors().skip(1).any(is_target) {
-        true => Err(EngineError::of_file(
-            folder,
-            "a link to a directory above it",
-        )),
-        false => Ok(()),
-    }
-}
-
 /// Splits a glob into the folder before the first pattern, and the folders below it.
 pub(crate) fn folders_of_glob(pattern: &str) -> (PathBuf, Vec<&str>) {
     let parts: Vec<_> = pattern.split('/').collect();
@@ -139,10 +122,6 @@ pub(crate) fn folders_of_glob(pattern: &str) -> (PathBuf, Vec<&str>) {
 /// The pattern is none; a directory that cannot be read, or that is a table of Delta Lake, Iceberg
 /// or Hudi; a link to a directory above it, if the pattern crosses directories.
 pub(crate) fn expand(pattern: &str) -> Result<Vec<PathBuf>, EngineError> {
-    let options = glob::MatchOptions {
-        require_literal_leading_dot: true,
-        ..glob::MatchOptions::new()
-    };
     let bad = |error: glob::PatternError| EngineError::data(format!("{pattern}: {error}"));
     let (root, folders) = folders_of_glob(pattern);
     let name = pattern.rsplit('/').next().unwrap_or(pattern);
@@ -150,14 +129,8 @@ pub(crate) fn expand(pattern: &str) -> Result<Vec<PathBuf>, EngineError> {
     let named = named.filter(|part| part.starts_with(['_', '.']));
     let named: Result<Vec<_>, _> = named.map(glob::Pattern::new).collect();
     let named = named.map_err(bad)?;
-    let paths = glob::glob_with(pattern, options).map_err(bad)?;
-    let mut files = Vec::new();
-    for path in paths {
-        let path = path.map_err(|error| EngineError::data(error.to_string()))?;
-        if !path.is_dir() && is_data_below(&root, &path, &named) {
-            files.push(path);
-        }
-    }
+    let mut files = glob_paths(pattern)?;
+    files.retain(|path| !path.is_dir() && is_data_below(&root, path, &named));
     let mut seen = BTreeSet::new();
     for file in &files {
         let above = file.ancestors().skip(1);
@@ -165,10 +138,6 @@ pub(crate) fn expand(pattern: &str) -> Result<Vec<PathBuf>, EngineError> {
         // Those above a directory that was seen have been seen too.
         for folder in below_root.take_while(|folder| seen.insert(folder.to_path_buf())) {
             check_no_log_in(folder)?;
-            // Only this pattern crosses directories that it does not name.
-            if pattern.contains("**") {
-                check_no_circle(folder)?;
-            }
         }
     }
     Ok(files)

@@ -384,3 +384,31 @@ fn any_name_of_a_file_is_read() {
         }
     }
 }
+
+#[test]
+fn a_glob_matches_names_that_are_not_utf_8() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
+    let folder = tempfile::tempdir().unwrap();
+    let odd = OsStr::from_bytes(b"q\xe9.csv");
+    let odd_folder = folder.path().join(OsStr::from_bytes(b"d\xe9"));
+    write(&folder.path().join("a.csv"), 1);
+    write(&folder.path().join(odd), 2);
+    write(&odd_folder.join("b.csv"), 3);
+    write(&folder.path().join(".hidden/c.csv"), 4);
+    for (pattern, ids) in [
+        ("*.csv", vec![1, 2]),
+        ("q?.csv", vec![2]),
+        ("*/*.csv", vec![3]),
+        ("**/*.csv", vec![1, 2, 3]),
+        ("[a-b].csv", vec![1]),
+        (".hidden/*.csv", vec![4]),
+    ] {
+        assert!(
+            TableFiles::matches(&folder.path().join(pattern)),
+            "{pattern}"
+        );
+        assert_eq!(found(&folder.path().join(pattern), &[]), ids, "{pattern}");
+    }
+    assert!(!TableFiles::matches(&folder.path().join("z*.csv")));
+}
