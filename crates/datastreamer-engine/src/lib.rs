@@ -24,15 +24,15 @@
 //! # The path of a batch
 //! `engine.rs` makes a plan. `narrow.rs` makes the logical plan of a URL's parameters, whose values
 //! `literal.rs` parses, `sql.rs` that of a text. `provider.rs` or `fits.rs` plans the scan of a table;
-//! `files.rs` lists the files, `glob_paths.rs` walks globs, `file_kind.rs` names their kinds, `columns.rs` reads their
-//! columns, `common_type.rs` says which type holds those of several, `scan.rs`, `parquet.rs`,
-//! `arrow_file.rs`, `arrow_opener.rs` and `text_opener.rs` (with the crate `datastreamer-text`) read
-//! what is in them, `file_cache.rs` keeps what was read, `pinned.rs` detects changed files.
-//! `from_statistics.rs` keeps plans from taking values from statistics, `zeros.rs` orders zeros,
-//! `extremes.rs` finds the least and the greatest values of groups,
-//! `overflow.rs` and `sums.rs` make arithmetic fail where its result is out of range,
-//! `known.rs` computes what is known about rows before they are read. `rows.rs` runs the plan for the
-//! caller, and `cancellation.rs` stops it.
+//! `files.rs` lists the files, `glob_paths.rs` walks globs, `file_kind.rs` names their kinds,
+//! `columns.rs` reads their columns, `common_type.rs` says which type holds those of several,
+//! `scan.rs`, `parquet.rs`, `arrow_file.rs`, `arrow_opener.rs` and `text_opener.rs` (with the crate
+//! `datastreamer-text`) read what is in them, `file_cache.rs` keeps what was read, `pinned.rs`
+//! detects changed files. `from_statistics.rs` keeps plans from taking values from statistics,
+//! `zeros.rs` orders zeros, `extremes.rs` finds the least and the greatest values of groups,
+//! `overflow.rs` and `sums.rs` make arithmetic fail where its result is out of range, `known.rs`
+//! computes what is known about rows before they are read. `rows.rs` runs the plan for the caller,
+//! and `cancellation.rs` stops it.
 
 mod arrow_file;
 mod arrow_opener;
