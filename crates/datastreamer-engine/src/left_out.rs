@@ -4,7 +4,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Query, Select, Statement, TableFactor, Value, Visit, Visitor,
+    Expr, Query, Select, SetExpr, SetOperator, SetQuantifier, Statement, TableFactor, Value, Visit,
+    Visitor,
 };
 
 use crate::error::EngineError;
@@ -22,6 +23,24 @@ pub(crate) fn check(statement: &Statement) -> Result<(), EngineError> {
 
 struct Finder;
 
+/// Returns whether a difference or an intersection keeps rows that are equal.
+fn counts_rows(body: &SetExpr) -> bool {
+    let SetExpr::SetOperation {
+        op,
+        set_quantifier,
+        left,
+        right,
+    } = body
+    else {
+        return false;
+    };
+    let is_all = matches!(
+        set_quantifier,
+        SetQuantifier::All | SetQuantifier::AllByName
+    );
+    is_all && *op != SetOperator::Union || counts_rows(left) || counts_rows(right)
+}
+
 /// Breaks with the first part that is there.
 fn none_of(parts: &[(bool, &'static str)]) -> ControlFlow<&'static str> {
     match parts.iter().find(|(is_there, _)| *is_there) {
@@ -38,6 +57,9 @@ impl Visitor for Finder {
             (query.settings.is_some(), "SETTINGS"),
             (query.format_clause.is_some(), "FORMAT"),
             (query.for_clause.is_some(), "FOR XML or JSON"),
+            (!query.locks.is_empty(), "FOR UPDATE or SHARE"),
+            // DataFusion makes a join of it, which counts a row once for each that is equal.
+            (counts_rows(&query.body), "EXCEPT ALL or INTERSECT ALL"),
         ])
     }
 

@@ -224,6 +224,15 @@ fn what_the_engine_would_leave_out_of_a_query_is_refused() {
         ("stars SETTINGS max_threads = 1", "SETTINGS"),
         ("stars FORMAT CSV", "FORMAT"),
         ("stars WHERE name SIMILAR TO 'QS'", "SIMILAR TO"),
+        ("stars FOR UPDATE", "FOR UPDATE or SHARE"),
+        (
+            "stars EXCEPT ALL SELECT ra FROM stars",
+            "EXCEPT ALL or INTERSECT ALL",
+        ),
+        (
+            "stars UNION ALL (SELECT ra FROM stars INTERSECT ALL SELECT ra FROM stars)",
+            "EXCEPT ALL or INTERSECT ALL",
+        ),
         (
             "stars WHERE ra IN (SELECT ra FROM stars WHERE name SIMILAR TO 'a')",
             "SIMILAR TO",
@@ -241,6 +250,7 @@ fn what_the_engine_would_leave_out_of_a_query_is_refused() {
     for query in [
         "SELECT DISTINCT ON (name) name FROM stars ORDER BY name LIMIT 1 OFFSET 1",
         "SELECT name FROM stars ORDER BY ra NULLS FIRST LIMIT 1, 2",
+        "SELECT ra FROM stars UNION ALL SELECT ra FROM stars EXCEPT SELECT ra FROM stars",
     ] {
         assert_eq!(sql.ask(query, "csv").status, 200, "{query}");
     }
