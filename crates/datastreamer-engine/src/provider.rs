@@ -9,7 +9,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use arrow::{
-    datatypes::{Schema, SchemaRef},
+    datatypes::{DataType, Schema, SchemaRef},
     record_batch::RecordBatch,
 };
 use async_trait::async_trait;
@@ -48,6 +48,9 @@ use crate::{
     pinned::{FileState, PinnedFile},
     scan::Scanned,
 };
+
+/// 128 MiB of values of a fixed size in a batch: a batch of the usual 8192 rows has 16 KiB a row.
+const FIXED_BYTES_MAX: usize = 128 << 20;
 
 /// Files of one kind, as one table.
 #[derive(Debug)]
@@ -231,6 +234,41 @@ fn format_of(kind: FileKind) -> Arc<dyn FileFormat> {
     }
 }
 
+/// Returns how many rows a batch has, if fewer than others: values of a fixed size take it for nulls
+/// too, and a column that a file lacks is all nulls.
+fn rows_of_batch(
+    columns: &Schema,
+    projection: Option<&Vec<usize>>,
+    session: &dyn Session,
+) -> Option<usize> {
+    let is_read = |place: &usize| projection.is_none_or(|places| places.contains(place));
+    let fields = columns.fields().iter().enumerate();
+    let fields = fields.filter(|(place, _)| is_read(place));
+    let bytes: usize = fields
+        .map(|(_, field)| fixed_bytes(field.data_type()))
+        .fold(0, usize::saturating_add);
+    let rows = FIXED_BYTES_MAX.checked_div(bytes)?.max(1);
+    Some(rows.min(session.config().batch_size()))
+}
+
+/// Returns the bytes of a value in lists and binary values of a fixed size; 0 for all others.
+fn fixed_bytes(data_type: &DataType) -> usize {
+    match data_type {
+        DataType::FixedSizeBinary(bytes) => usize::try_from(*bytes).unwrap_or_default(),
+        DataType::FixedSizeList(element, length) => {
+            let inner = element.data_type();
+            let element_bytes = inner.primitive_width().unwrap_or(1).max(fixed_bytes(inner));
+            let length = usize::try_from(*length).unwrap_or_default();
+            length.saturating_mul(element_bytes)
+        }
+        DataType::Struct(members) => members
+            .iter()
+            .map(|member| fixed_bytes(member.data_type()))
+            .fold(0, usize::saturating_add),
+        _ => 0,
+    }
+}
+
 /// DataFusion takes these options from the format, not from the session.
 fn parquet_format() -> ParquetFormat {
     let mut options = TableParquetOptions::default();
@@ -360,6 +398,11 @@ impl TableProvider for FileTable {
             .with_file_groups(groups)
             .with_statistics(statistics)
             .with_projection_indices(projection.cloned())?
+            .with_batch_size(rows_of_batch(
+                self.schema.table_schema(),
+                projection,
+                session,
+            ))
             .build();
         match is_parquet {
             true => parquet::scan::plan(session, scan),

@@ -561,3 +561,30 @@ fn types_without_a_cast_that_is_known_to_be_exact_are_refused() {
         }
     }
 }
+
+/// Nulls of a fixed size take it too: a row group of 1000 of them would be 1 GB.
+#[test]
+fn wide_values_that_a_file_lacks_are_null_in_small_batches() {
+    const WIDTH: i32 = 1_000_000;
+    let folder = tempfile::tempdir().unwrap();
+    let many: Vec<i64> = (0..1000).collect();
+    let without = batch(vec![("id", integers(&many), false)]);
+    let wide = new_null_array(&DataType::FixedSizeBinary(WIDTH), 1);
+    let with = batch(vec![("id", integers(&[-1]), false), ("wide", wide, true)]);
+    write_parquet(&folder.path().join("a.parquet"), &without);
+    write_parquet(&folder.path().join("b.parquet"), &with);
+    let engine = engine_of(folder.path());
+    let (mut rows, mut largest) = (0, 0);
+    for batch in scan(&engine, &[]).unwrap() {
+        let batch = batch.unwrap();
+        rows += batch.num_rows();
+        largest = largest.max(batch.num_rows());
+    }
+    assert_eq!(rows, 1001);
+    assert_eq!(largest, (128 << 20) / WIDTH as usize);
+    let alone = scan(&engine, &[("select", "id")]).unwrap();
+    assert_eq!(
+        alone.map(|batch| batch.unwrap().num_rows()).max(),
+        Some(1000)
+    );
+}
