@@ -110,7 +110,7 @@ REFUSALS = [
     Refusal(r"FITS holds ASCII names only", ("fits",), "FITS 4.0, 7.3.2"),
     Refusal(r"an Arrow file cannot hold the type (struct|map|list of .*) with a dictionary within, which may change", ("arrow-file",), "an Arrow file has one dictionary only, and only a column's becomes its values"),
     Refusal(r"its INT96 times fit neither 64-bit nanoseconds nor microseconds", (), "a file's times of 96 bits have one unit: years far from 1970 beside nanoseconds have none"),
-    Refusal(r"('min_delta'|first value) too large", (), "DuckDB (2.0) writes 32-bit integers, and their differences, that need more bits: pyarrow refuses them as well"),
+    Refusal(r"('min_delta'|first value) too large|Invalid delta bit width", (), "DuckDB (2.0) writes 32-bit integers, and their differences, that need more bits: pyarrow refuses them as well"),
     Refusal(r"JSON has no infinity", JSONS, "RFC 8259, 6", is_infinite),
     Refusal(r"FITS holds printable ASCII only", ("fits",), "FITS 4.0, 3.2", is_not_printable),
     Refusal(r"a list's element is null, and no value stands for it", VOTABLES + ("fits",), "arrays have no mask", is_null),
