@@ -45,6 +45,9 @@ pub(crate) fn glob_paths(pattern: &str) -> Result<Vec<PathBuf>, EngineError> {
                 }
             }
         }
+        // Two `**` reach a directory in several ways.
+        next.sort();
+        next.dedup();
         found = next;
     }
     Ok(found)

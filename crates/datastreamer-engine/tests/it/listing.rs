@@ -401,6 +401,7 @@ fn a_glob_matches_names_that_are_not_utf_8() {
         ("q?.csv", vec![2]),
         ("*/*.csv", vec![3]),
         ("**/*.csv", vec![1, 2, 3]),
+        ("**/**/*.csv", vec![1, 2, 3]),
         ("[a-b].csv", vec![1]),
         (".hidden/*.csv", vec![4]),
     ] {
