@@ -43,7 +43,7 @@ use crate::{
     file_kind::FileKind,
     files::TableFiles,
     fits::FitsTable,
-    from_statistics::{FLOAT_PRUNING, RowCounts},
+    from_statistics::{FloatPruning, RowCounts},
     guard,
     known::Known,
     narrow::Narrowing,
@@ -51,6 +51,7 @@ use crate::{
     patterns::COMPARE_DICTIONARIES,
     provider::FileTable,
     rows::Rows,
+    scan::BATCH_ROWS,
     sql::Query,
     store::Files,
     sums::{CheckedAverage, CheckedSum},
@@ -67,8 +68,6 @@ pub const DEFAULT_SPILL_BYTES: u64 = 20 * 1024 * 1024 * 1024;
 /// Ten minutes of waiting for the rows of one query. The time that a slow client takes does not
 /// count.
 pub const DEFAULT_TIME_LIMIT: Duration = Duration::from_secs(600);
-/// 8192 rows in a batch, DataFusion's default: at 100 bytes a row they fit the cache of a core.
-const BATCH_ROWS: usize = 8192;
 /// 32 MiB of memory for each partition of a query: with less, a sort spills runs that are too small
 /// to merge. The number of partitions is limited accordingly.
 const PARTITION_BYTES_MIN: usize = 32 * 1024 * 1024;
@@ -418,7 +417,7 @@ fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
         true => Arc::new(RowCounts::default()) as _,
         false => rule,
     });
-    rules.chain([Arc::new(FLOAT_PRUNING) as _]).collect()
+    rules.chain([Arc::new(FloatPruning) as _]).collect()
 }
 
 fn config(partitions: usize, memory_bytes: usize) -> SessionConfig {

@@ -10,7 +10,11 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema};
 use datafusion::{
-    common::{Result, ScalarValue, config::ConfigOptions},
+    common::{
+        Result, ScalarValue,
+        config::ConfigOptions,
+        tree_node::{Transformed, TreeNode},
+    },
     datasource::{
         physical_plan::{FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource},
         source::DataSourceExec,
@@ -27,7 +31,7 @@ use datafusion::{
     },
 };
 
-use crate::{node_rule::NodeRule, plan_files::nodes};
+use crate::plan_files::nodes;
 
 /// Answers `count(*)` from the numbers of rows. Aggregates of columns are computed from the values:
 /// what a file says of them may be wrong, and leaves out NaN.
@@ -62,10 +66,32 @@ impl PhysicalOptimizerRule for RowCounts {
 
 /// Takes the conditions that statistics cannot decide from the scans of a plan. It runs after all
 /// other rules, which push conditions into scans.
-pub(crate) const FLOAT_PRUNING: NodeRule = NodeRule {
-    name: "float_pruning",
-    change: |plan| Ok(without_undecided(plan)),
-};
+#[derive(Debug)]
+pub(crate) struct FloatPruning;
+
+impl PhysicalOptimizerRule for FloatPruning {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        _config: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let change = |plan: Arc<dyn ExecutionPlan>| {
+            Ok(match without_undecided(plan.as_ref()) {
+                Some(changed) => Transformed::yes(changed),
+                None => Transformed::no(plan),
+            })
+        };
+        Ok(plan.transform_up(change)?.data)
+    }
+
+    fn name(&self) -> &'static str {
+        "float_pruning"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
 
 /// Returns a scan of Parquet with fewer conditions; `None` if nothing changes.
 fn without_undecided(plan: &dyn ExecutionPlan) -> Option<Arc<dyn ExecutionPlan>> {

@@ -56,7 +56,6 @@ mod listing;
 mod literal;
 mod messages;
 mod narrow;
-mod node_rule;
 mod overflow;
 mod parquet;
 mod partitions;

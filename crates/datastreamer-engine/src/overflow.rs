@@ -34,8 +34,7 @@ const TO_TIMESTAMP: &str = "to_timestamp";
 const SECONDS_MAX: f64 = 9_223_372_036.854_775;
 
 /// Makes operators of integers and decimals functions that fail on overflow, and conversions to
-/// floats and times too. It belongs behind the
-/// rule that gives the two sides of operators one type.
+/// floats and times too. It belongs behind the rule that gives the two sides of operators one type.
 pub(crate) const CHECK_ARITHMETIC: ExpressionRule = ExpressionRule {
     name: "check_arithmetic",
     change: |expression, schema| Ok(checked(expression, schema)),

@@ -9,7 +9,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use arrow::{
-    datatypes::{DataType, Schema, SchemaRef},
+    datatypes::{DataType, Fields, Schema, SchemaRef},
     record_batch::RecordBatch,
 };
 use async_trait::async_trait;
@@ -46,7 +46,7 @@ use crate::{
     guard::guarded,
     parquet::{self, column_metadata, scan::Footers},
     pinned::{FileState, PinnedFile},
-    scan::Scanned,
+    scan::{BATCH_ROWS, Scanned},
 };
 
 /// 128 MiB of values of a fixed size in a batch: a batch of the usual 8192 rows has 16 KiB a row.
@@ -234,21 +234,16 @@ fn format_of(kind: FileKind) -> Arc<dyn FileFormat> {
     }
 }
 
-/// Returns how many rows a batch has, if fewer than others: values of a fixed size take it for nulls
-/// too, and a column that a file lacks is all nulls.
-fn rows_of_batch(
-    columns: &Schema,
-    projection: Option<&Vec<usize>>,
-    session: &dyn Session,
-) -> Option<usize> {
-    let is_read = |place: &usize| projection.is_none_or(|places| places.contains(place));
-    let fields = columns.fields().iter().enumerate();
-    let fields = fields.filter(|(place, _)| is_read(place));
-    let bytes: usize = fields
-        .map(|(_, field)| fixed_bytes(field.data_type()))
-        .fold(0, usize::saturating_add);
-    let rows = FIXED_BYTES_MAX.checked_div(bytes)?.max(1);
-    Some(rows.min(session.config().batch_size()))
+/// Returns how many rows a batch of these columns has, if fewer than others: values of a fixed size
+/// take it for nulls too, and a column that a file lacks is all nulls.
+fn rows_of_batch(columns: &Schema) -> Option<usize> {
+    let rows = FIXED_BYTES_MAX.checked_div(fixed_bytes_of(columns.fields()))?;
+    Some(rows.clamp(1, BATCH_ROWS))
+}
+
+fn fixed_bytes_of(fields: &Fields) -> usize {
+    let bytes = fields.iter().map(|field| fixed_bytes(field.data_type()));
+    bytes.fold(0, usize::saturating_add)
 }
 
 /// Returns the bytes of a value in lists and binary values of a fixed size; 0 for all others.
@@ -261,10 +256,7 @@ fn fixed_bytes(data_type: &DataType) -> usize {
             let length = usize::try_from(*length).unwrap_or_default();
             length.saturating_mul(element_bytes)
         }
-        DataType::Struct(members) => members
-            .iter()
-            .map(|member| fixed_bytes(member.data_type()))
-            .fold(0, usize::saturating_add),
+        DataType::Struct(members) => fixed_bytes_of(members),
         _ => 0,
     }
 }
@@ -362,10 +354,9 @@ impl TableProvider for FileTable {
         let files = files.map(|file| self.partitioned(file));
         let files = self.prune(files.collect::<Result<_, EngineError>>()?, filters, session)?;
         let schema = self.schema();
+        let read = project_schema(&schema, projection)?;
         if files.is_empty() {
-            return Ok(Arc::new(EmptyExec::new(project_schema(
-                &schema, projection,
-            )?)));
+            return Ok(Arc::new(EmptyExec::new(read)));
         }
         let options = &session.config_options().execution;
         let is_parquet = self.files.kind() == FileKind::Parquet;
@@ -398,11 +389,7 @@ impl TableProvider for FileTable {
             .with_file_groups(groups)
             .with_statistics(statistics)
             .with_projection_indices(projection.cloned())?
-            .with_batch_size(rows_of_batch(
-                self.schema.table_schema(),
-                projection,
-                session,
-            ))
+            .with_batch_size(rows_of_batch(&read))
             .build();
         match is_parquet {
             true => parquet::scan::plan(session, scan),

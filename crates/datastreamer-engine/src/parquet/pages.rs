@@ -9,6 +9,7 @@ use datafusion::parquet::{
 };
 
 use super::thrift::Thrift;
+use crate::scan::BATCH_ROWS;
 
 /// A page may always have 64 MiB: writers that put a row group in one page have some tens.
 const PAGE_BYTES_FREE: u64 = 64 << 20;
@@ -23,8 +24,6 @@ const HELD_BYTES_FREE: u64 = 512 << 20;
 /// Beyond that, they may take 64 times what is stored of a row group: tables of numbers and texts are
 /// compressed to a twentieth at best, and more than 8 MiB are stored of those that come here.
 const HELD_EXPANSION_MAX: u64 = 64;
-/// As many rows are in a batch.
-const BATCH_ROWS: u64 = 8192;
 
 /// What is known of a column in one row group.
 #[derive(Clone, Debug)]
@@ -97,7 +96,7 @@ impl Held {
             Compression::UNCOMPRESSED => 0,
             _ => page.uncompressed_bytes,
         };
-        let rows = BATCH_ROWS.min(chunk.rows.try_into().unwrap_or_default());
+        let rows = (BATCH_ROWS as u64).min(chunk.rows.try_into().unwrap_or_default());
         let of_batch = match (chunk.column.column_type(), page.is_dictionary) {
             (Type::FIXED_LEN_BYTE_ARRAY, _) => value_bytes_min(chunk.column).saturating_mul(rows),
             // Each row may have any of its texts: those of usual length are counted.
