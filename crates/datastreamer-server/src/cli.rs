@@ -11,7 +11,7 @@ use datastreamer_table::parquet::ParquetCompression;
 
 #[cfg(feature = "tables")]
 use crate::config::parse_compression;
-use crate::config::{CONFIG_VARIABLE, CommandLine, LOG_FORMAT_VARIABLE, reference::help};
+use crate::config::{CONFIG_VARIABLE, CommandLine, Demo, LOG_FORMAT_VARIABLE, reference::help};
 #[cfg(feature = "tables")]
 use crate::sources::rows::{Format, format_names};
 
@@ -39,12 +39,15 @@ pub(crate) enum Command {
     /// Serves tables, directories and configured routes over HTTP.
     ///
     /// A table PATH (Parquet, CSV, TSV, NDJSON, Arrow, FITS; text also as .gz or .zst) becomes
-    /// /NAME.vot, /NAME.fits, /NAME.csv and so on, a directory PATH /NAME.tar. Without any PATH or
-    /// route the built-in demo is served: /stars.vot?rows=1e6 and /noise.bin?n=1e6.
+    /// /NAME.vot, /NAME.fits, /NAME.csv and so on, a directory PATH the archive /NAME.tar; with
+    /// --table PATH the files of a directory are one table. Without any PATH or route the built-in
+    /// demo is served: /stars.vot?rows=1e6 and /noise.bin?n=1e6.
     Serve(Serve),
     /// Writes a table or a route's bytes to standard output, without a server.
     ///
-    /// Exit code 0: the file is complete. 7: it is not.
+    /// A folder's files are one table, as a file is; `cat photos.tar photos` writes a folder as an
+    /// archive. The built-in demo is named with a slash: /stars.vot, /noise.bin. Exit code 0: the
+    /// file is complete. 7: it is not.
     Cat(Cat),
     /// Lists the formats of tables.
     #[cfg(feature = "tables")]
@@ -116,9 +119,10 @@ pub(crate) struct Serve {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Cat {
-    /// What to write: a table's file, for example stars.parquet or 'stars.parquet?dec=gt.30', or a
-    /// route as in its URL, for example 'stars.vot?rows=1e6' or photos.tar.
-    #[arg(value_name = "FILE|ROUTE")]
+    /// What to write: a table's file, folder or glob, for example stars.parquet,
+    /// 'stars.parquet?dec=gt.30' or NAME=stars.parquet; or a route as in its URL, for example
+    /// '/stars.vot?rows=1e6' or photos.tar.
+    #[arg(value_name = "[NAME=]PATH|ROUTE")]
     pub(crate) target: OsString,
     /// The format of a table [default: what the route's suffix says, or votable]; `datastreamer
     /// formats` lists them.
@@ -175,14 +179,14 @@ pub(crate) struct Routes {
 }
 
 impl Routes {
-    /// Says the same to the configuration, with an address to listen on.
-    pub(crate) fn command_line<'a>(&'a self, listen: Option<&'a str>) -> CommandLine<'a> {
+    /// Says the same to the configuration, with `demo` unless the flag is there.
+    pub(crate) fn command_line(&self, demo: Demo) -> CommandLine<'_> {
         CommandLine {
             config: self.config.as_deref(),
-            listen,
+            listen: None,
             paths: &self.paths,
             tables: &self.tables,
-            demo: self.demo,
+            demo: if self.demo { Demo::Always } else { demo },
         }
     }
 }

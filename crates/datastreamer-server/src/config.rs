@@ -7,7 +7,7 @@
 mod check;
 mod environment;
 pub(crate) mod markdown;
-mod names;
+pub(crate) mod names;
 mod origin;
 mod raw;
 pub(crate) mod reference;
@@ -140,7 +140,17 @@ pub(crate) struct CommandLine<'a> {
     pub(crate) paths: &'a [PathBuf],
     /// Directories and globs that are one table each.
     pub(crate) tables: &'a [PathBuf],
-    pub(crate) demo: bool,
+    pub(crate) demo: Demo,
+}
+
+/// Whether the built-in demo is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Demo {
+    Always,
+    /// If there is no route.
+    IfNothingElse,
+    /// A name that is meant as a file's must not find it.
+    Never,
 }
 
 impl RouteConfig {
@@ -157,10 +167,12 @@ impl RouteConfig {
         }
     }
 
-    /// A table named on the command line.
-    pub(crate) fn of_table(path: &Path) -> Result<Self, Fatal> {
+    /// A table named on the command line, as `PATH` or `NAME=PATH`.
+    pub(crate) fn of_table(argument: &Path) -> Result<Self, Fatal> {
+        let (name, path) = names::split(argument);
         let source = SourceConfig::Rows(RowsConfig::of_table(path)?);
-        Ok(Self::new(names::of_table(path), source))
+        let name = name.map_or_else(|| names::of_table(path), str::to_owned);
+        Ok(Self::new(name, source))
     }
 
     pub(crate) fn is_query(&self) -> bool {
@@ -217,7 +229,12 @@ impl Config {
         let tables = tables.map(|path| names::named(path, true));
         let named = paths.chain(tables).collect::<Result<_, _>>()?;
         config.routes.extend(names::distinguish(named));
-        if (config.routes.is_empty() && !config.tables.has_sql()) || command_line.demo {
+        let has_demo = match command_line.demo {
+            Demo::Always => true,
+            Demo::IfNothingElse => config.routes.is_empty() && !config.tables.has_sql(),
+            Demo::Never => false,
+        };
+        if has_demo {
             config.routes.extend(demo_routes());
         }
         Ok(config)

@@ -45,6 +45,7 @@ use clap::Parser;
 
 use crate::{
     cli::{Check, Cli, Command, ConfigCommand},
+    config::{CommandLine, Demo},
     telemetry::Pace,
 };
 
@@ -65,7 +66,10 @@ pub fn run() -> ExitCode {
     let log = telemetry::start(cli.log_format, quieter, pace);
     let done = match &cli.command {
         Command::Serve(serve) => {
-            let command_line = serve.routes.command_line(serve.listen.as_deref());
+            let command_line = CommandLine {
+                listen: serve.listen.as_deref(),
+                ..serve.routes.command_line(Demo::IfNothingElse)
+            };
             Config::of_command_line(&command_line).and_then(http::serve::run)
         }
         Command::Cat(cat) => cli::cat::run(cat),

@@ -14,7 +14,6 @@ use std::{
 };
 
 use datastreamer::{ChunkReader, Error, ErrorKind, Record, StreamHandle, StreamPool};
-use http::StatusCode;
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::{
     runtime::Runtime,
@@ -23,7 +22,7 @@ use tokio::{
 
 use crate::{
     cli::Cat,
-    config::{Config, Precedence, RouteConfig},
+    config::{Config, Demo, Precedence, RouteConfig, names},
     error::Fatal,
     export::Export,
     refusal::Refusal,
@@ -37,7 +36,12 @@ const REDRAW: Duration = Duration::from_millis(100);
 const CLEANUP: Duration = Duration::from_secs(3);
 
 pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
-    let mut config = Config::of_command_line(&cat.routes.command_line(None))?;
+    // As in a URL. Any other name may be that of a file, and a mistake in it must show.
+    let demo = match cat.target.as_bytes().first() {
+        Some(b'/') => Demo::IfNothingElse,
+        _ => Demo::Never,
+    };
+    let mut config = Config::of_command_line(&cat.routes.command_line(demo))?;
     #[cfg(feature = "tables")]
     if let Some(compression) = cat.parquet_compression {
         config.tables.set_parquet_compression(compression);
@@ -62,7 +66,11 @@ pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
             let (file_name, _) = target.split_once('?').unwrap_or((target, ""));
             let mut query = cat.target.as_bytes().splitn(2, |byte| *byte == b'?');
             let query = query.nth(1).unwrap_or_default();
-            (Site::build(&config)?, file_name.to_owned(), query)
+            let site = Site::build(&config)?;
+            if site.routes.find(file_name).is_none() {
+                return Err(nothing_of(&shown, &site));
+            }
+            (site, file_name.to_owned(), query)
         }
     };
     // Before the source runs: a program that it starts must not outlive this process.
@@ -121,13 +129,8 @@ fn start(
     if let Some(format) = format {
         query.add("format", format.into());
     }
-    let export = Export::find(site, file_name, &query, None).map_err(|refusal| {
-        let before = match refusal.status {
-            StatusCode::NOT_FOUND => format!("there is no file {file_name}, and no route: "),
-            _ => String::new(),
-        };
-        Fatal::config(before + &refusal.into_text())
-    })?;
+    let export = Export::find(site, file_name, &query, None);
+    let export = export.map_err(|refusal| Fatal::config(refusal.into_text()))?;
     let (runs, done) = mpsc::channel();
     let counted = match export.job.rows {
         Some(_) => "rows",
@@ -173,8 +176,22 @@ fn refused(target: &str, refusal: Refusal) -> Fatal {
     }
 }
 
-/// Returns the path and the query if the target names a file, as in `cat stars.parquet`. A file that
-/// exists takes precedence over a route of the same name, and a longer name over a query.
+/// A target that names neither a file nor a route.
+fn nothing_of(target: &str, site: &Site) -> Fatal {
+    let (name, _) = target.split_once('?').unwrap_or((target, ""));
+    let names = site.routes.names();
+    let routes = match names.is_empty() {
+        true => "--demo adds those of the built-in demo",
+        false => &format!("there are {names}"),
+    };
+    Fatal::config(format!(
+        "there is no file {name}, and no such route ({routes})"
+    ))
+}
+
+/// Returns `PATH` or `NAME=PATH`, and the query, if the target names a file or a folder, as in
+/// `cat stars.parquet`. One that exists takes precedence over a route of the same name, and a longer
+/// name over a query.
 fn file_of(cat: &Cat) -> Option<(&Path, &[u8])> {
     let target = cat.target.as_bytes();
     let split = |end: usize| {
@@ -184,9 +201,12 @@ fn file_of(cat: &Cat) -> Option<(&Path, &[u8])> {
     let marks = target.iter().enumerate().rev();
     let marks = marks.filter_map(|(at, byte)| (*byte == b'?').then_some(at));
     let ends: Vec<_> = iter::once(target.len()).chain(marks).collect();
-    let is_table = |path: &Path| path.is_file() || path.is_dir() && cat.format_name().is_some();
+    let is_there = |argument: &Path| {
+        let (_, path) = names::split(argument);
+        path.is_file() || path.is_dir()
+    };
     let mut splits = ends.iter().map(|end| split(*end));
-    let found = splits.find(|(path, _)| is_table(path));
+    let found = splits.find(|(argument, _)| is_there(argument));
     let as_glob = || {
         let first = *ends.last()?;
         target[..first].contains(&b'*').then(|| split(first))

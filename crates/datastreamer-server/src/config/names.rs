@@ -26,15 +26,12 @@ pub(super) struct Named<'a> {
 pub(super) fn named(argument: &Path, as_table: bool) -> Result<Named<'_>, Fatal> {
     let (name, path) = split(argument);
     let mut route = match path.is_dir() && !as_table {
-        true => of_directory(path)?,
+        true => of_directory(path, name)?,
         // What is wrong with a table's files names them.
-        false => RouteConfig::of_table(path)?,
+        false => RouteConfig::of_table(argument)?,
     };
     if as_table {
         route.origin = "--table: ".into();
-    }
-    if let Some(name) = name {
-        route.name = name.to_owned();
     }
     Ok(Named {
         route,
@@ -44,7 +41,7 @@ pub(super) fn named(argument: &Path, as_table: bool) -> Result<Named<'_>, Fatal>
 }
 
 /// Splits `NAME=PATH`. A path of the whole text comes first: its folders may be hive partitions.
-fn split(argument: &Path) -> (Option<&str>, &Path) {
+pub(crate) fn split(argument: &Path) -> (Option<&str>, &Path) {
     let plain = (None, argument);
     let bytes = argument.as_os_str().as_bytes();
     let Some(at) = bytes.iter().position(|byte| *byte == b'=') else {
@@ -60,12 +57,13 @@ fn split(argument: &Path) -> (Option<&str>, &Path) {
 }
 
 /// A directory, as a tar.
-fn of_directory(path: &Path) -> Result<RouteConfig, Fatal> {
+fn of_directory(path: &Path, name: Option<&str>) -> Result<RouteConfig, Fatal> {
     let origin = format!("{}: ", path.display());
     // `.` and `..` have no name of their own.
     let real = path.canonicalize();
     let real = real.map_err(|error| Fatal::config(format!("{origin}{error}")))?;
-    let name = real.file_name().map_or("files".into(), readable);
+    let own_name = || real.file_name().map_or("files".into(), readable);
+    let name = name.map_or_else(own_name, str::to_owned);
     let source = SourceConfig::Directory(path.to_owned());
     Ok(RouteConfig {
         origin,

@@ -30,6 +30,7 @@ use crate::{
     http::respond::{App, router},
     http::transfers::Transfers,
     site::Site,
+    sources::Source,
 };
 
 /// What hyper may hold of one HTTP/1.1 response, in bytes: the chunk in flight and no more. Its
@@ -51,6 +52,9 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 const LOG_LOOK: Duration = Duration::from_millis(5);
 /// How long the accept loop rests when the process has no descriptors left.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// Said of an archive: the files of the folder may be those of a table.
+const FOLDER_AS_TABLE: &str = "  (an archive; --table PATH serves a folder's files as a table)";
 
 /// Serves until a signal comes; blocks.
 pub(crate) fn run(config: Config) -> Result<(), Fatal> {
@@ -99,7 +103,10 @@ fn print_urls(site: &Site, address: SocketAddr) -> io::Result<()> {
     let mut out = io::stdout().lock();
     for (_, route) in site.routes.iter() {
         let query = route.source.example_query();
-        let forms = route.other_suffixes();
+        let forms = match route.source {
+            Source::Directory(_) => FOLDER_AS_TABLE.to_owned(),
+            _ => route.other_suffixes(),
+        };
         writeln!(out, "http://{address}/{}{query}{forms}", route.url_part())?;
     }
     writeln!(out, "http://{address}/ lists them")?;

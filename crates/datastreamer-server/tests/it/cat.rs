@@ -19,14 +19,15 @@ fn cat(target: &str) -> Said {
 #[test]
 fn the_bytes_are_those_of_the_route() {
     for bytes in [0, 1, 1_000_000, 3_000_000] {
-        let said = cat(&format!("noise.bin?n={bytes}&piece=10000"));
+        let said = cat(&format!("/noise.bin?n={bytes}&piece=10000"));
         said.assert_good();
         assert!(said.stdout == noise::bytes(0, bytes), "{bytes}");
     }
-    // The default, a leading slash, a promised length.
-    assert_eq!(cat("noise.bin").stdout.len(), 1_000_000);
-    assert_eq!(cat("/noise.bin?n=10").stdout, noise::bytes(0, 10));
-    assert!(cat("noise.bin?n=2e6&length=known").stdout == noise::bytes(0, 2_000_000));
+    // The default, a flag in place of the leading slash, a promised length.
+    assert_eq!(cat("/noise.bin").stdout.len(), 1_000_000);
+    let said = program::run(&["cat", "--demo", "noise.bin?n=10"]);
+    assert_eq!(said.stdout, noise::bytes(0, 10));
+    assert!(cat("/noise.bin?n=2e6&length=known").stdout == noise::bytes(0, 2_000_000));
 }
 
 #[test]
@@ -44,16 +45,16 @@ fn a_directory_named_on_the_command_line_is_a_tar() {
 #[test]
 fn a_source_that_fails_is_exit_code_7_and_one_line() {
     for (how, length) in [("fail_after", ""), ("fail_after", "&length=known")] {
-        let said = cat(&format!("noise.bin?n=1e6&{how}=300000{length}"));
+        let said = cat(&format!("/noise.bin?n=1e6&{how}=300000{length}"));
         said.assert_refused(7, &["noise.bin", "300000"]);
         assert!(said.stdout == noise::bytes(0, 300_000));
     }
-    cat("noise.bin?fail_after=0").assert_refused(7, &["noise.bin"]);
+    cat("/noise.bin?fail_after=0").assert_refused(7, &["noise.bin"]);
 }
 
 #[test]
 fn a_source_that_panics_is_exit_code_7() {
-    let said = cat("noise.bin?n=1e6&panic_after=300000");
+    let said = cat("/noise.bin?n=1e6&panic_after=300000");
     assert_eq!(said.code, Some(7));
     assert!(said.stdout == noise::bytes(0, 300_000));
     assert!(said.stderr.contains("300000"), "{}", said.stderr);
@@ -63,15 +64,27 @@ fn a_source_that_panics_is_exit_code_7() {
 
 #[test]
 fn a_route_or_parameter_that_is_not_there_is_exit_code_3() {
-    cat("no-such-route").assert_refused(3, &["no-such-route", "/noise.bin"]);
-    cat("noise.bin?m=3").assert_refused(3, &["`m`"]);
-    cat("noise.bin?n=many").assert_refused(3, &["`n`", "many"]);
-    cat("noise.bin?n=1&n=2").assert_refused(3, &["`n`", "twice"]);
-    cat("noise.bin?piece=0").assert_refused(3, &["`piece`"]);
-    cat("noise.bin?piece=1e9").assert_refused(3, &["`piece`"]);
-    cat("noise.bin?length=long").assert_refused(3, &["`length`"]);
-    cat("noise.bin?delay=long").assert_refused(3, &["`delay`"]);
-    assert!(cat("noise.bin?m=3").stdout.is_empty());
+    cat("/no-such-route").assert_refused(3, &["no-such-route", "/noise.bin"]);
+    cat("/noise.bin?m=3").assert_refused(3, &["`m`"]);
+    cat("/noise.bin?n=many").assert_refused(3, &["`n`", "many"]);
+    cat("/noise.bin?n=1&n=2").assert_refused(3, &["`n`", "twice"]);
+    cat("/noise.bin?piece=0").assert_refused(3, &["`piece`"]);
+    cat("/noise.bin?piece=1e9").assert_refused(3, &["`piece`"]);
+    cat("/noise.bin?length=long").assert_refused(3, &["`length`"]);
+    cat("/noise.bin?delay=long").assert_refused(3, &["`delay`"]);
+    assert!(cat("/noise.bin?m=3").stdout.is_empty());
+}
+
+#[test]
+fn a_name_of_no_file_is_not_taken_for_the_demo() {
+    for name in ["stars.parquet", "stars", "noise.bin", "stars.vot?rows=3"] {
+        let file = name.split('?').next().expect("a name");
+        let said = cat(name);
+        said.assert_refused(3, &[&format!("there is no file {file}, "), "--demo"]);
+        assert!(said.stdout.is_empty(), "{name}");
+    }
+    let said = cat("/nowhere/at-all.parquet");
+    said.assert_refused(3, &["there is no file /nowhere/at-all.parquet, "]);
 }
 
 /// Runs a line of bash in which `$cat` is the program's `cat`; returns what it printed, with the
@@ -88,7 +101,7 @@ fn bash(line: &str) -> Said {
 #[test]
 fn a_reader_that_leaves_ends_it_without_a_word() {
     for piece in ["", "&piece=1", "&delay=50ms"] {
-        let said = bash(&format!("$cat 'noise.bin?n=1e12{piece}' | head -c 10"));
+        let said = bash(&format!("$cat '/noise.bin?n=1e12{piece}' | head -c 10"));
         assert_eq!(said.stdout, noise::bytes(0, 10));
         assert_eq!(said.stderr, "141 0\n", "{piece}");
     }
@@ -96,7 +109,7 @@ fn a_reader_that_leaves_ends_it_without_a_word() {
 
 #[test]
 fn a_disk_that_is_full_leaves_a_file_that_is_not_whole() {
-    let mut command = program::command(&["cat", "noise.bin?n=1e6"]);
+    let mut command = program::command(&["cat", "/noise.bin?n=1e6"]);
     command.stdin(Stdio::null()).stderr(Stdio::piped());
     let full = File::options()
         .write(true)
@@ -128,7 +141,7 @@ fn progress_is_shown_on_a_terminal_and_nowhere_else() {
         said.text()
     };
     // Half a second.
-    let paced = "noise.bin?n=500000&piece=50000&delay=50ms";
+    let paced = "/noise.bin?n=500000&piece=50000&delay=50ms";
     let shown = on_terminal("", paced);
     assert!(shown.contains("/s"), "{shown:?}");
     assert!(
@@ -184,7 +197,7 @@ fn a_command_that_fails_is_exit_code_7() {
 
 #[test]
 fn an_interrupt_ends_it_at_once_while_its_output_is_blocked() {
-    let mut cat = program::command(&["cat", "--quiet", "noise.bin?n=1e9"])
+    let mut cat = program::command(&["cat", "--quiet", "/noise.bin?n=1e9"])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()

@@ -383,7 +383,7 @@ fn the_environment_overrides_the_file() {
     check_with("", &[("DATASTREAMER_LIMITS__MAX_ACTIVE", "7")]).assert_good();
     check_with("", &[("DATASTREAMER_STREAM__CHUNK_BYTES", "4KiB")]).assert_good();
     // Without a file too.
-    let mut cat = program::command(&["cat", "noise.bin?n=10"]);
+    let mut cat = program::command(&["cat", "/noise.bin?n=10"]);
     cat.env("DATASTREAMER_STREAM__CHUNK_BYTES", "0");
     program::finish(cat).assert_refused(CONFIGURATION, &["chunk_bytes"]);
 }
@@ -539,17 +539,17 @@ fn all_errors_of_a_file_are_said_at_once_each_with_its_line() {
 
 #[test]
 fn an_environment_that_is_not_text_is_no_trouble() {
-    let mut cat = program::command(&["cat", "--quiet", "noise.bin?n=10"]);
+    let mut cat = program::command(&["cat", "--quiet", "/noise.bin?n=10"]);
     cat.env("SOMETHING", OsStr::from_bytes(b"\xff\xfe"));
     let said = program::finish(cat);
     said.assert_good();
     assert_eq!(said.stdout.len(), 10);
-    let mut cat = program::command(&["cat", "--quiet", "noise.bin?n=10"]);
+    let mut cat = program::command(&["cat", "--quiet", "/noise.bin?n=10"]);
     cat.env("DATASTREAMER_PORT", OsStr::from_bytes(b"\xff\xfe"));
     let said = program::finish(cat);
     assert_eq!((said.code, said.stdout.len()), (Some(0), 10), "{said:?}");
     assert!(said.stderr.contains("DATASTREAMER_PORT"), "{said:?}");
-    let mut cat = program::command(&["cat", "--quiet", "noise.bin?n=10"]);
+    let mut cat = program::command(&["cat", "--quiet", "/noise.bin?n=10"]);
     cat.env(
         "DATASTREAMER_SERVER__LISTEN",
         OsStr::from_bytes(b"\xff\xfe"),

@@ -2,7 +2,9 @@
 //! what is refused and how, and where people see what there is.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
@@ -168,6 +170,56 @@ fn a_hive_partition_is_a_column_and_only_what_is_asked_for_is_read() {
     let few = read_for("night=eq.2", 7);
     let many = read_for("night=eq.1", 100_000);
     assert!(few < 200_000 && many > 2_000_000, "{few} and {many} bytes");
+}
+
+#[test]
+fn a_folder_is_one_table_for_cat_in_any_format() {
+    let scratch = Scratch::new("folder");
+    let tree = hive(&scratch);
+    let as_votable = program::run(&["cat", text(&tree), "--format", "votable"]);
+    let plain = program::run(&["cat", text(&tree)]);
+    plain.assert_good();
+    assert_eq!(plain.text().matches("<TR>").count(), 12);
+    assert!(plain.stdout == as_votable.stdout);
+    let narrowed = program::run(&["cat", &format!("{}?night=eq.2", tree.display())]);
+    assert_eq!(narrowed.text().matches("<TR>").count(), 7);
+    let empty = scratch.join("empty");
+    fs::create_dir(&empty).expect("directories can be made");
+    let said = program::run(&["cat", text(&empty)]);
+    said.assert_refused(CONFIGURATION, &["empty", "known suffix"]);
+    // What the server makes of a folder is said where it says its addresses.
+    let mut served = program::command(&["serve", "--listen", "127.0.0.1:0", text(&tree)]);
+    let mut child = served.stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut line = String::new();
+    let stdout = child.stdout.take().expect("a pipe");
+    let read = BufReader::new(stdout).read_line(&mut line);
+    child.kill().and_then(|()| child.wait()).expect("it ends");
+    read.expect("text");
+    assert!(
+        line.contains("/hive.tar") && line.contains("--table"),
+        "{line}"
+    );
+}
+
+#[test]
+fn cat_takes_a_name_for_a_table() {
+    let scratch = Scratch::new("given");
+    fs::write(scratch.join("gaia.dr2.csv"), "a\n1\n").expect("files can be written");
+    fs::create_dir(scratch.join("night=1")).expect("directories can be made");
+    fs::write(scratch.join("night=1/b.csv"), "b\n2\n").expect("files can be written");
+    let cat = |target: &str| {
+        let mut command = program::command(&["cat", target, "--format", "json"]);
+        command.current_dir(scratch.path());
+        let said = program::finish(command);
+        said.assert_good();
+        records(&said.stdout)
+    };
+    assert_eq!(cat("my=gaia.dr2.csv"), [json!({ "a": 1 })]);
+    assert_eq!(cat("my=gaia.dr2.csv?a=gt.1"), [] as [Value; 0]);
+    assert_eq!(cat("my=gaia*.csv"), [json!({ "a": 1 })]);
+    // A path of that whole name comes first.
+    assert_eq!(cat("night=1/b.csv"), [json!({ "b": 2 })]);
+    assert_eq!(cat("night=1"), [json!({ "b": 2 })]);
 }
 
 /// Makes `hive/night=1` with 5 rows and `hive/night=2` with 7.

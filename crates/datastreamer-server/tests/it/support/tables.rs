@@ -97,7 +97,7 @@ fn kept_stars(rows: u64) -> PathBuf {
 }
 
 fn write_stars(file: &Path, rows: u64) {
-    let route = format!("stars.parquet?rows={rows}");
+    let route = format!("/stars.parquet?rows={rows}");
     let written = program::command(&["cat", "--quiet", &route])
         .stdout(File::create(file).expect("files can be made"))
         .stderr(Stdio::inherit())
