@@ -16,7 +16,7 @@ use datafusion::common::ScalarValue;
 use crate::{
     error::EngineError,
     file_kind::{FileKind, SUFFIXES},
-    glob_paths::glob_paths,
+    glob_paths::Glob,
     listing::{expand, folders_of_glob, walk},
     partitions::{self, Partition},
 };
@@ -94,10 +94,16 @@ impl TableFiles {
         })
     }
 
-    /// Returns whether a path is a glob that matches a file. **Blocks** to walk directories.
-    pub fn matches(path: &Path) -> bool {
-        let paths = path.to_str().and_then(|pattern| glob_paths(pattern).ok());
-        paths.is_some_and(|paths| !paths.is_empty())
+    /// Returns whether a path is a glob that matches something. **Blocks** to walk directories, up to
+    /// the first match.
+    ///
+    /// # Errors
+    /// A directory that cannot be read.
+    pub fn matches(path: &Path) -> Result<bool, EngineError> {
+        match path.to_str().map(Glob::parse) {
+            Some(Ok(glob)) => glob.has_match(),
+            _ => Ok(false),
+        }
     }
 
     /// Returns whether this is a file, as opposed to a directory or glob.

@@ -4,6 +4,7 @@
 use std::{
     ffi::OsString,
     io,
+    ops::ControlFlow,
     path::{Path, PathBuf},
 };
 
@@ -18,55 +19,135 @@ const OPTIONS: MatchOptions = MatchOptions {
     require_literal_leading_dot: true,
 };
 
-/// Returns the paths that a glob matches, in the order of their names. Bytes of a name that are not
-/// UTF-8 are matched by `*` and `?`. **Blocks** to walk directories.
-///
-/// # Errors
-/// The pattern is none; a directory that cannot be read; a link to a directory above it, if the
-/// pattern crosses directories.
-pub(crate) fn glob_paths(pattern: &str) -> Result<Vec<PathBuf>, EngineError> {
-    let root = if pattern.starts_with('/') { "/" } else { "." };
-    let mut found = vec![PathBuf::from(root)];
-    for part in pattern.split('/').filter(|part| !part.is_empty()) {
-        let matches =
-            Pattern::new(part).map_err(|error| EngineError::data(format!("{pattern}: {error}")))?;
-        let mut next = Vec::new();
-        for folder in found {
-            match part {
-                "**" => descend(folder, &mut next)?,
-                part if !part.contains(['*', '?', '[']) => {
-                    next.extend(Some(folder.join(part)).filter(|path| path.exists()));
-                }
-                _ => {
-                    let names = names(&folder)?.into_iter();
-                    let names =
-                        names.filter(|name| matches.matches_with(&name.to_string_lossy(), OPTIONS));
-                    next.extend(names.map(|name| folder.join(name)));
-                }
-            }
-        }
-        // Two `**` reach a directory in several ways.
-        next.sort();
-        next.dedup();
-        found = next;
-    }
-    Ok(found)
+/// A glob, split at its slashes.
+pub(crate) struct Glob {
+    root: &'static str,
+    parts: Vec<Part>,
 }
 
-/// Adds a directory, and those below it whose names begin with no dot.
-fn descend(folder: PathBuf, into: &mut Vec<PathBuf>) -> Result<(), EngineError> {
-    if !folder.is_dir() {
-        return Ok(());
+enum Part {
+    /// A name without a pattern.
+    Name(String),
+    Names(Pattern),
+    /// `**`: the directory, and those below it whose names begin with no dot.
+    Folders,
+}
+
+/// Takes a path that matches, and decides whether the walk goes on.
+type Take<'a> = &'a mut dyn FnMut(PathBuf) -> ControlFlow<()>;
+
+impl Glob {
+    /// # Errors
+    /// The pattern is none.
+    pub(crate) fn parse(pattern: &str) -> Result<Self, EngineError> {
+        let bad = |error| EngineError::data(format!("{pattern}: {error}"));
+        let parts = pattern.split('/').filter(|part| !part.is_empty());
+        let parts = parts.map(|part| match part {
+            "**" => Ok(Part::Folders),
+            part if !part.contains(['*', '?', '[']) => Ok(Part::Name(part.to_owned())),
+            part => Pattern::new(part).map(Part::Names),
+        });
+        let mut parts = parts.collect::<Result<Vec<_>, _>>().map_err(bad)?;
+        parts.dedup_by(|a, b| matches!((a, b), (Part::Folders, Part::Folders)));
+        let root = if pattern.starts_with('/') { "/" } else { "." };
+        Ok(Self { root, parts })
     }
-    check_no_circle(&folder)?;
-    let names = names(&folder)?;
-    into.push(folder.clone());
-    for name in names {
-        if !name.as_encoded_bytes().starts_with(b".") {
-            descend(folder.join(name), into)?;
+
+    /// Returns the paths that match, in the order of their names. Bytes of a name that are not UTF-8
+    /// are matched by `*` and `?`. **Blocks** to walk directories.
+    ///
+    /// # Errors
+    /// A directory that cannot be read; a file behind a link to a directory above it.
+    pub(crate) fn paths(&self) -> Result<Vec<PathBuf>, EngineError> {
+        let mut found = Vec::new();
+        let _end = self.walk(&mut |path| {
+            found.push(path);
+            ControlFlow::Continue(())
+        })?;
+        // Two `**` reach a directory in several ways.
+        found.sort();
+        found.dedup();
+        Ok(found)
+    }
+
+    /// Returns whether a path matches. **Blocks** to walk directories, up to the first match.
+    ///
+    /// # Errors
+    /// As [`Glob::paths`], before the first match.
+    pub(crate) fn has_match(&self) -> Result<bool, EngineError> {
+        let end = self.walk(&mut |_| ControlFlow::Break(()))?;
+        Ok(end.is_break())
+    }
+
+    fn walk(&self, take: Take<'_>) -> Result<ControlFlow<()>, EngineError> {
+        walk(self.root.into(), &self.parts, None, take)
+    }
+}
+
+/// Visits the matches of `parts` in a directory. `circle` is the link to a directory above it that
+/// the walk has come through.
+fn walk(
+    folder: PathBuf,
+    parts: &[Part],
+    circle: Option<&Path>,
+    take: Take<'_>,
+) -> Result<ControlFlow<()>, EngineError> {
+    let Some((part, rest)) = parts.split_first() else {
+        return match circle {
+            Some(link) if !folder.is_dir() => Err(of_circle(link)),
+            _ => Ok(take(folder)),
+        };
+    };
+    match part {
+        Part::Folders => descend(folder, parts, circle, take),
+        Part::Name(name) => {
+            let path = folder.join(name);
+            match path.exists() {
+                true => walk(path, rest, circle, take),
+                false => Ok(ControlFlow::Continue(())),
+            }
+        }
+        Part::Names(pattern) => {
+            for name in names(&folder)? {
+                if pattern.matches_with(&name.to_string_lossy(), OPTIONS)
+                    && walk(folder.join(name), rest, circle, take)?.is_break()
+                {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            Ok(ControlFlow::Continue(()))
         }
     }
-    Ok(())
+}
+
+/// Visits the matches in a directory and in those below it; `parts` begin with `**`. A link to a
+/// directory above it is followed once: a file that is found there would be found again and again.
+fn descend(
+    folder: PathBuf,
+    parts: &[Part],
+    circle: Option<&Path>,
+    take: Take<'_>,
+) -> Result<ControlFlow<()>, EngineError> {
+    if !folder.is_dir() {
+        return Ok(ControlFlow::Continue(()));
+    }
+    let circle = match (is_circle(&folder), circle) {
+        (true, Some(_)) => return Ok(ControlFlow::Continue(())),
+        (true, None) => Some(folder.as_path()),
+        (false, circle) => circle,
+    };
+    let names = names(&folder)?;
+    if walk(folder.clone(), &parts[1..], circle, take)?.is_break() {
+        return Ok(ControlFlow::Break(()));
+    }
+    for name in names {
+        if !name.as_encoded_bytes().starts_with(b".")
+            && descend(folder.join(name), parts, circle, take)?.is_break()
+        {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
 }
 
 /// Returns the sorted names in a directory; none of a file.
@@ -85,19 +166,24 @@ fn names(folder: &Path) -> Result<Vec<OsString>, EngineError> {
 /// Refuses a link to a directory above it, through which every file would be found again. Other
 /// links are followed.
 pub(crate) fn check_no_circle(folder: &Path) -> Result<(), EngineError> {
+    match is_circle(folder) {
+        true => Err(of_circle(folder)),
+        false => Ok(()),
+    }
+}
+
+fn of_circle(link: &Path) -> EngineError {
+    EngineError::of_file(link, "a link to a directory above it")
+}
+
+fn is_circle(folder: &Path) -> bool {
     if !folder.is_symlink() {
-        return Ok(());
+        return false;
     }
     // A directory that has gone in the meantime is noticed where it is read.
     let Ok(target) = folder.canonicalize() else {
-        return Ok(());
+        return false;
     };
     let is_target = |above: &Path| above.canonicalize().is_ok_and(|above| above == target);
-    match folder.ancestors().skip(1).any(is_target) {
-        true => Err(EngineError::of_file(
-            folder,
-            "a link to a directory above it",
-        )),
-        false => Ok(()),
-    }
+    folder.ancestors().skip(1).any(is_target)
 }

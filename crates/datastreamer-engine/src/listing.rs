@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     error::EngineError,
-    glob_paths::{check_no_circle, glob_paths},
+    glob_paths::{Glob, check_no_circle},
 };
 
 /// At most 100,000 files in a table: listing more takes seconds for each scan.
@@ -24,13 +24,18 @@ const LOG_FOLDERS: [(&str, &str, &str); 2] = [
 ];
 /// The folder of an Iceberg table's log. The name alone says little.
 const ICEBERG_FOLDER: &str = "metadata";
+/// The folder of the files of a job that has not finished: what it holds may become data, or not.
+const TEMPORARY: &str = "_temporary";
+/// How many folders are looked at from a named one upwards: more than any table has partitions.
+const ABOVE_MAX: usize = 16;
 
 /// Returns the files below a directory that are data.
 ///
 /// # Errors
-/// A directory that cannot be read, or that is a table of Delta Lake, Iceberg or Hudi; too many
-/// files; a link to a directory above it.
+/// A directory that cannot be read, or that is a table of Delta Lake, Iceberg or Hudi, or below one
+/// or below `_temporary`; too many files; a link to a directory above it.
 pub(crate) fn walk(folder: &Path) -> Result<Vec<PathBuf>, EngineError> {
+    check_above(folder)?;
     let mut files = Vec::new();
     collect(folder, &mut files)?;
     Ok(files)
@@ -116,11 +121,11 @@ pub(crate) fn folders_of_glob(pattern: &str) -> (PathBuf, Vec<&str>) {
 }
 
 /// Returns the files that a glob matches and that are data. A name that is no data is taken if the
-/// glob has its first character.
+/// glob has its first character, but none below `_temporary`.
 ///
 /// # Errors
 /// The pattern is none; a directory that cannot be read, or that is a table of Delta Lake, Iceberg
-/// or Hudi; a link to a directory above it, if the pattern crosses directories.
+/// or Hudi, or below one or below `_temporary`; a file behind a link to a directory above it.
 pub(crate) fn expand(pattern: &str) -> Result<Vec<PathBuf>, EngineError> {
     let bad = |error: glob::PatternError| EngineError::data(format!("{pattern}: {error}"));
     let (root, folders) = folders_of_glob(pattern);
@@ -129,7 +134,8 @@ pub(crate) fn expand(pattern: &str) -> Result<Vec<PathBuf>, EngineError> {
     let named = named.filter(|part| part.starts_with(['_', '.']));
     let named: Result<Vec<_>, _> = named.map(glob::Pattern::new).collect();
     let named = named.map_err(bad)?;
-    let mut files = glob_paths(pattern)?;
+    check_above(&root)?;
+    let mut files = Glob::parse(pattern)?.paths()?;
     files.retain(|path| !path.is_dir() && is_data_below(&root, path, &named));
     let mut seen = BTreeSet::new();
     for file in &files {
@@ -156,11 +162,26 @@ fn is_data_below(root: &Path, file: &Path, named: &[glob::Pattern]) -> bool {
             let name = name.to_string_lossy();
             named.iter().any(|pattern| pattern.matches(&name))
         };
-        if !is_data(name, is_folder) && !is_named() {
+        let is_temporary = is_folder && name == TEMPORARY;
+        if is_temporary || !is_data(name, is_folder) && !is_named() {
             return false;
         }
     }
     true
+}
+
+/// Refuses a folder by those above it: it is below a table with a log, or below `_temporary`.
+fn check_above(folder: &Path) -> Result<(), EngineError> {
+    let real = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let mut names = real.ancestors().take(ABOVE_MAX).map(Path::file_name);
+    if names.any(|name| name.is_some_and(|name| name == TEMPORARY)) {
+        let text = format!(
+            "is in {TEMPORARY}, where Spark and Hadoop keep files of jobs that have not finished"
+        );
+        return Err(EngineError::of_file(folder, text));
+    }
+    let mut above = real.ancestors().take(ABOVE_MAX).skip(1);
+    above.try_for_each(check_no_log_in)
 }
 
 fn check_no_log_in(folder: &Path) -> Result<(), EngineError> {

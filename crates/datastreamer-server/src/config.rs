@@ -169,7 +169,7 @@ impl RouteConfig {
 
     /// A table named on the command line, as `PATH` or `NAME=PATH`.
     pub(crate) fn of_table(argument: &Path) -> Result<Self, Fatal> {
-        let (name, path) = names::split(argument);
+        let (name, path) = names::split(argument)?;
         let source = SourceConfig::Rows(RowsConfig::of_table(path)?);
         let name = name.map_or_else(|| names::of_table(path), str::to_owned);
         Ok(Self::new(name, source))

@@ -264,9 +264,23 @@ fn names_that_begin_with_a_dot_or_an_underscore_are_no_data() {
                 "{name}"
             );
         }
-        for glob in ["_part-*", "_temporary/0/*", "*/_b/*", "_*"] {
+        for glob in ["_part-*", ".staging/*", "*/_b/*", "_*"] {
             let glob = root.join(format!("{glob}.{suffix}"));
             assert_eq!(found(&glob, &[]), [9], "{glob:?}");
+        }
+        // But nothing of a job that has not finished, unless it is that file.
+        let below = format!("_temporary/0/*.{suffix}");
+        for path in [
+            "_temporary",
+            "_temporary/0",
+            &below,
+            "_temporary/../_temporary",
+        ] {
+            let refusal = refusal(&root.join(path));
+            assert!(refusal.contains("jobs that have not finished"), "{refusal}");
+        }
+        for glob in [&format!("_temp*/0/*.{suffix}"), &format!("*/0/*.{suffix}")] {
+            assert!(refusal(&root.join(glob)).contains("matches no file"));
         }
     }
     // A partition's column may begin with an underscore.
@@ -290,7 +304,19 @@ fn a_table_of_a_format_with_a_log_is_refused_by_its_name() {
         let engine = engine_of(root);
         write(&root.join("t").join(log).with_extension("csv"), 1);
         fs::write(root.join("t").join(log), "{}").unwrap();
-        for path in ["", "t", "t/*/*.parquet", "**/*.parquet"] {
+        std::os::unix::fs::symlink("t/data", root.join("link")).unwrap();
+        write(&root.join("t/a=1/b=2/c=3/part-0.parquet"), 1);
+        for path in [
+            "t",
+            "t/*/*.parquet",
+            "**/*.parquet",
+            "t/data",
+            "t/data/*.parquet",
+            "t/a=1/b=2",
+            "t/a=1/b=2/*/*.parquet",
+            "link",
+            "",
+        ] {
             // A pattern's folders are those that it names.
             let refusal = refusal(&root.join(path));
             assert!(
@@ -406,10 +432,12 @@ fn a_glob_matches_names_that_are_not_utf_8() {
         (".hidden/*.csv", vec![4]),
     ] {
         assert!(
-            TableFiles::matches(&folder.path().join(pattern)),
+            TableFiles::matches(&folder.path().join(pattern)).unwrap(),
             "{pattern}"
         );
         assert_eq!(found(&folder.path().join(pattern), &[]), ids, "{pattern}");
     }
-    assert!(!TableFiles::matches(&folder.path().join("z*.csv")));
+    for pattern in ["z*.csv", "[", "a.csv/*", "**/z"] {
+        assert!(!TableFiles::matches(&folder.path().join(pattern)).unwrap());
+    }
 }

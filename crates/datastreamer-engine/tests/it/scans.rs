@@ -183,6 +183,40 @@ fn a_link_to_a_directory_above_it_is_refused_and_repeats_no_row() {
 }
 
 #[test]
+fn a_link_to_a_directory_above_it_is_harmless_where_no_file_matches_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("root");
+    write_parquet(&root.join("a/t.parquet"), &stars(0, 3));
+    write_parquet(&root.join("b/other/u.parquet"), &stars(10, 3));
+    std::os::unix::fs::symlink(".", root.join("b/loop")).unwrap();
+    std::os::unix::fs::symlink("..", root.join("b/other/up")).unwrap();
+    for (glob, expected) in [("**/a/*.parquet", 0), ("*/t.parquet", 0), ("**/t.*", 0)] {
+        let read = collect(scan(&engine_of(&root.join(glob)), &[]).unwrap());
+        assert_eq!(ids(&read), [expected, expected + 1, expected + 2], "{glob}");
+    }
+    for glob in [
+        "**/u.parquet",
+        "b/**/u.*",
+        "**/other/*.parquet",
+        "**/*.parquet",
+    ] {
+        let error = TableFiles::find(&root.join(glob)).unwrap_err().to_string();
+        assert!(error.contains("a link to a directory above it"), "{error}");
+    }
+    // So is one that leads out of the folders of the glob.
+    let inner = root.join("c/inner");
+    write_parquet(&inner.join("v.parquet"), &stars(20, 3));
+    std::os::unix::fs::symlink(&root, inner.join("out")).unwrap();
+    for (glob, refusal) in [
+        ("**/c/**/v.parquet", "a link to a directory above it"),
+        ("**/none.parquet", "matches no file"),
+    ] {
+        let error = TableFiles::find(&inner.join(glob)).unwrap_err().to_string();
+        assert!(error.contains(refusal), "{glob}: {error}");
+    }
+}
+
+#[test]
 fn a_glob_reaches_into_folders_that_it_names_and_no_others() {
     let folder = tempfile::tempdir().unwrap();
     for (part, place) in [(0, "a/b/t.parquet"), (1, "c/t.parquet"), (2, "t.parquet")] {

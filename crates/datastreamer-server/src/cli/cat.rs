@@ -47,7 +47,7 @@ pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
         config.tables.set_parquet_compression(compression);
     }
     let shown = cat.target.to_string_lossy();
-    let (site, file_name, query) = match file_of(cat) {
+    let (site, file_name, query) = match file_of(cat)? {
         Some((path, query)) => {
             let route = RouteConfig {
                 precedence: Precedence::Replaces,
@@ -192,7 +192,7 @@ fn nothing_of(target: &str, site: &Site) -> Fatal {
 /// Returns `PATH` or `NAME=PATH`, and the query, if the target names a file or a folder, as in
 /// `cat stars.parquet`. One that exists takes precedence over a route of the same name, and a longer
 /// name over a query.
-fn file_of(cat: &Cat) -> Option<(&Path, &[u8])> {
+fn file_of(cat: &Cat) -> Result<Option<(&Path, &[u8])>, Fatal> {
     let target = cat.target.as_bytes();
     let split = |end: usize| {
         let path = Path::new(OsStr::from_bytes(&target[..end]));
@@ -200,18 +200,26 @@ fn file_of(cat: &Cat) -> Option<(&Path, &[u8])> {
     };
     let marks = target.iter().enumerate().rev();
     let marks = marks.filter_map(|(at, byte)| (*byte == b'?').then_some(at));
-    let ends: Vec<_> = iter::once(target.len()).chain(marks).collect();
-    let is_there = |argument: &Path| {
-        let (_, path) = names::split(argument);
-        path.is_file() || path.is_dir()
-    };
-    let mut splits = ends.iter().map(|end| split(*end));
-    let found = splits.find(|(argument, _)| is_there(argument));
-    let as_glob = || {
-        let first = *ends.last()?;
-        target[..first].contains(&b'*').then(|| split(first))
-    };
-    found.or_else(as_glob)
+    let mut shortest = target.len();
+    for end in iter::once(target.len()).chain(marks) {
+        let (argument, query) = split(end);
+        let path = match is_query(argument) {
+            true => argument,
+            false => names::split(argument)?.1,
+        };
+        if path.is_file() || path.is_dir() {
+            return Ok(Some((argument, query)));
+        }
+        shortest = end;
+    }
+    let is_glob = target[..shortest].contains(&b'*');
+    Ok(is_glob.then(|| split(shortest)))
+}
+
+/// Returns whether the first `=` is one of a query: `stars.parquet?select=ra` is no file `ra`.
+fn is_query(argument: &Path) -> bool {
+    let mut name = argument.as_os_str().as_bytes().split(|byte| *byte == b'=');
+    name.next().is_some_and(|name| name.contains(&b'?'))
 }
 
 /// The signals that end the process. They are caught because a source may run a program, which the

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{RouteConfig, RowsConfig, SourceConfig};
-use crate::error::Fatal;
+use crate::{error::Fatal, escapes};
 
 /// What a glob has, and a plain path need not have.
 const PATTERN: [char; 3] = ['*', '?', '['];
@@ -24,7 +24,7 @@ pub(super) struct Named<'a> {
 
 /// Makes the route of a path, or of `NAME=PATH`; a directory is a tar, or a table if `as_table`.
 pub(super) fn named(argument: &Path, as_table: bool) -> Result<Named<'_>, Fatal> {
-    let (name, path) = split(argument);
+    let (name, path) = split(argument)?;
     let mut route = match path.is_dir() && !as_table {
         true => of_directory(path, name)?,
         // What is wrong with a table's files names them.
@@ -41,18 +41,21 @@ pub(super) fn named(argument: &Path, as_table: bool) -> Result<Named<'_>, Fatal>
 }
 
 /// Splits `NAME=PATH`. A path of the whole text comes first: its folders may be hive partitions.
-pub(crate) fn split(argument: &Path) -> (Option<&str>, &Path) {
+pub(crate) fn split(argument: &Path) -> Result<(Option<&str>, &Path), Fatal> {
     let plain = (None, argument);
     let bytes = argument.as_os_str().as_bytes();
     let Some(at) = bytes.iter().position(|byte| *byte == b'=') else {
-        return plain;
+        return Ok(plain);
     };
     let (name, path) = (&bytes[..at], Path::new(OsStr::from_bytes(&bytes[at + 1..])));
     match str::from_utf8(name) {
-        Ok(name) if !name.is_empty() && !name.contains('/') && !RowsConfig::is_there(argument) => {
-            (Some(name), path)
+        Ok(name) if !name.is_empty() && !name.contains('/') => {
+            match RowsConfig::is_there(argument)? {
+                true => Ok(plain),
+                false => Ok((Some(name), path)),
+            }
         }
-        _ => plain,
+        _ => Ok(plain),
     }
 }
 
@@ -101,14 +104,8 @@ fn stem(name: &str) -> &str {
     plain.rsplit_once('.').map_or(plain, |(stem, _)| stem)
 }
 
-/// Returns a name as text. Bytes that are not UTF-8 become `%XX`, so that two names stay two.
 fn readable(name: &OsStr) -> String {
-    let mut text = String::new();
-    for part in name.as_bytes().utf8_chunks() {
-        text.push_str(part.valid());
-        text.extend(part.invalid().iter().map(|byte| format!("%{byte:02X}")));
-    }
-    text
+    escapes::readable(name.as_bytes())
 }
 
 /// Puts the names of folders before the names that several routes have: `A/data.csv` and

@@ -29,8 +29,8 @@ impl RowsConfig {
         Err(Fatal::config(format!("{}: {NO_TABLES}", path.display())))
     }
 
-    pub(super) fn is_there(path: &Path) -> bool {
-        path.exists()
+    pub(super) fn is_there(path: &Path) -> Result<bool, Fatal> {
+        Ok(path.exists())
     }
 
     pub(super) fn demo() -> Option<Self> {

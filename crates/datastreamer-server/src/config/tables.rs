@@ -118,8 +118,14 @@ impl RowsConfig {
     }
 
     /// Returns whether there is a file, a directory, or a match of a glob.
-    pub(super) fn is_there(path: &Path) -> bool {
-        path.exists() || TableFiles::matches(path)
+    ///
+    /// # Errors
+    /// A directory that the glob crosses cannot be read.
+    pub(super) fn is_there(path: &Path) -> Result<bool, Fatal> {
+        match path.exists() {
+            true => Ok(true),
+            false => TableFiles::matches(path).map_err(|error| Fatal::config(error.to_string())),
+        }
     }
 
     /// The table of the demo.

@@ -4,7 +4,8 @@ use indicatif::HumanBytes;
 use maud::{Markup, PreEscaped, html};
 
 use crate::{
-    site::routes::{Route, RouteTable, encode, suffixes},
+    escapes::encode,
+    site::routes::{Route, RouteTable, suffixes},
     sources::ShownColumn,
 };
 

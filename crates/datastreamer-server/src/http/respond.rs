@@ -120,11 +120,8 @@ async fn stream(State(app): State<Arc<App>>, request: Request) -> Response<Body>
             format!("the path: {error}"),
         ));
     }
-    let Ok(file_name) = percent_encoding::percent_decode_str(path).decode_utf8() else {
-        let text = "the path is not UTF-8 once it is percent-decoded";
-        return refuse(Refusal::new(StatusCode::NOT_FOUND, text));
-    };
-    let file_name = file_name.into_owned();
+    let decoded: Vec<u8> = percent_encoding::percent_decode_str(path).collect();
+    let file_name = escapes::readable(&decoded);
     let site = app.site();
     match find(&site, &request, body, &file_name).await {
         Ok(export) => send(&app, &site, &request, &file_name, export).await,

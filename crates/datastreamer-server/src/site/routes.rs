@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use http::HeaderValue;
 
-use crate::sources::{Source, rows::Format};
+use crate::{
+    escapes::encode,
+    sources::{Source, rows::Format},
+};
 
 /// One file that is produced on the fly, under `/NAME.SUFFIX`; or rows, under `/NAME` and under
 /// `/NAME.SUFFIX` with the suffix of every format.
@@ -106,16 +109,6 @@ impl Route {
     pub(crate) fn media_type(&self) -> &str {
         &self.media_type
     }
-}
-
-/// Percent-encodes what a path segment cannot hold, quotes included, for the shell's sake.
-pub(crate) fn encode(file_name: &str) -> String {
-    const SEGMENT: percent_encoding::AsciiSet = percent_encoding::NON_ALPHANUMERIC
-        .remove(b'-')
-        .remove(b'.')
-        .remove(b'_')
-        .remove(b'~');
-    percent_encoding::utf8_percent_encode(file_name, &SEGMENT).to_string()
 }
 
 /// A route, and of rows the format that the URL names.

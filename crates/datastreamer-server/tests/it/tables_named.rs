@@ -217,6 +217,9 @@ fn cat_takes_a_name_for_a_table() {
     assert_eq!(cat("my=gaia.dr2.csv"), [json!({ "a": 1 })]);
     assert_eq!(cat("my=gaia.dr2.csv?a=gt.1"), [] as [Value; 0]);
     assert_eq!(cat("my=gaia*.csv"), [json!({ "a": 1 })]);
+    // What a query says is no path.
+    fs::write(scratch.join("a"), "no table").expect("files can be written");
+    assert_eq!(cat("gaia.dr2.csv?select=a"), [json!({ "a": 1 })]);
     // A path of that whole name comes first.
     assert_eq!(cat("night=1/b.csv"), [json!({ "b": 2 })]);
     assert_eq!(cat("night=1"), [json!({ "b": 2 })]);

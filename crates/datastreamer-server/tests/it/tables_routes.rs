@@ -152,5 +152,9 @@ fn a_name_that_is_not_utf_8_works_and_its_route_says_so() {
     said.assert_good();
     assert_eq!(said.text(), "v\n1\n");
     let server = Server::start([&file]);
+    assert_eq!(rows(&server, "/a%FFb.csv"), "v\n1\n");
+    let index = http::get(server.port(), "/");
+    assert!(index.text().contains("/a%FFb.vot"), "{}", index.text());
+    // What a client sends that takes the address for text.
     assert_eq!(rows(&server, "/a%25FFb.csv"), "v\n1\n");
 }
