@@ -1,6 +1,8 @@
 //! The command line, as the user typed it.
 
 pub(crate) mod cat;
+pub(crate) mod check;
+mod waiting;
 
 use std::{ffi::OsString, io, path::PathBuf};
 
@@ -52,7 +54,10 @@ pub(crate) enum Command {
     /// Lists the formats of tables.
     #[cfg(feature = "tables")]
     Formats,
-    /// Checks a configuration file and lists what it serves.
+    /// Checks a configuration file, reads its tables, and lists what it serves.
+    ///
+    /// Settings, programs and queries are checked, and every row of the tables is read. No query is
+    /// run, no database is asked and no directory is archived.
     Check(Check),
     /// Describes the configuration.
     #[command(subcommand)]
@@ -159,6 +164,11 @@ pub(crate) struct Check {
     /// The configuration file.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+    /// Reads the columns of Parquet, Arrow and FITS files, not their rows, as `serve` does when it
+    /// starts.
+    #[cfg(feature = "tables")]
+    #[arg(long)]
+    pub(crate) quick: bool,
 }
 
 /// The flags that name what is served.

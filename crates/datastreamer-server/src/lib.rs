@@ -44,7 +44,7 @@ use std::{
 use clap::Parser;
 
 use crate::{
-    cli::{Check, Cli, Command, ConfigCommand},
+    cli::{Cli, Command, ConfigCommand},
     config::{CommandLine, Demo},
     telemetry::Pace,
 };
@@ -73,7 +73,7 @@ pub fn run() -> ExitCode {
             Config::of_command_line(&command_line).and_then(http::serve::run)
         }
         Command::Cat(cat) => cli::cat::run(cat),
-        Command::Check(check) => run_check(check),
+        Command::Check(check) => cli::check::run(check),
         #[cfg(feature = "tables")]
         Command::Formats => print_with(list_formats),
         Command::Config(ConfigCommand::Reference) => {
@@ -121,21 +121,6 @@ fn list_formats(out: &mut Vec<u8>) -> io::Result<()> {
             "{name:<16} .{suffix:<8} {description} ({})",
             format.media_type()
         )?;
-    }
-    Ok(())
-}
-
-fn run_check(check: &Check) -> Result<(), Fatal> {
-    let site = Site::build(&Config::read(&check.file)?)?;
-    print_with(|out| say_good(out, check, &site))
-}
-
-fn say_good(out: &mut Vec<u8>, check: &Check, site: &Site) -> io::Result<()> {
-    writeln!(out, "{} is good", check.file.display())?;
-    writeln!(out, "listen {}", config::show(&site.config.listen))?;
-    for (_, route) in site.routes.iter() {
-        let forms = route.other_suffixes();
-        writeln!(out, "/{}{forms} ({})", route.url_part(), route.media_type())?;
     }
     Ok(())
 }

@@ -21,7 +21,10 @@ use tokio::{
 };
 
 use crate::{
-    cli::Cat,
+    cli::{
+        Cat,
+        waiting::{REDRAW, waiting_line},
+    },
     config::{Config, Demo, Precedence, RouteConfig, names},
     error::Fatal,
     export::Export,
@@ -30,8 +33,6 @@ use crate::{
     sources::Query,
 };
 
-/// How often the progress line is drawn anew.
-const REDRAW: Duration = Duration::from_millis(100);
 /// How long a stopped source has to clean up: longer than the time that a program gets to exit.
 const CLEANUP: Duration = Duration::from_secs(3);
 
@@ -333,21 +334,6 @@ fn draw_counted(
     }
     let rate = rows as f64 / elapsed.as_secs_f64().max(1e-3);
     write!(line, ", {} rows/s", HumanCount(rate as u64))
-}
-
-/// Shows what `cat` waits for before the first byte: column types of a text file are inferred from
-/// all rows, and a database may compute for long before its first row.
-fn waiting_line(message: &str, quiet: bool) -> ProgressBar {
-    if quiet || !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let progress = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}, {elapsed}") {
-        progress.set_style(style);
-    }
-    progress.set_message(message.to_owned());
-    progress.enable_steady_tick(REDRAW);
-    progress
 }
 
 fn progress_line(reader: &ChunkReader, counted: &'static str, quiet: bool) -> ProgressBar {

@@ -32,6 +32,9 @@ use crate::{
 /// by then goes without a length.
 pub(super) const DEFAULT_LENGTH_WAIT: Duration = Duration::from_secs(25);
 
+/// 100 years: whoever waits for `check` ends it.
+const NO_TIME_LIMIT: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// What holds for all tables.
 #[derive(Clone, Debug)]
 pub(crate) struct TablesConfig {
@@ -93,6 +96,11 @@ pub(crate) enum RowsSource {
 impl TablesConfig {
     pub(super) fn has_sql(&self) -> bool {
         self.sql.is_some()
+    }
+
+    /// Lets a table be read for as long as that takes.
+    pub(crate) fn lift_time_limit(&mut self) {
+        self.engine.time_limit = NO_TIME_LIMIT;
     }
 
     /// Sets how Parquet files are compressed.

@@ -87,6 +87,42 @@ fn check(scratch: &Scratch, path: &str) -> Said {
     program::run(&["check", text(&file)])
 }
 
+/// Writes `path` with page checksums; one bit of a value is another than when it was written.
+const MAKE_CHANGED: &str = r#"
+import sys, pyarrow, pyarrow.parquet
+values = pyarrow.table({"id": pyarrow.array(range(1_000_000, 1_050_000), pyarrow.int64())})
+pyarrow.parquet.write_table(values, sys.argv[1], compression="none", use_dictionary=False,
+                            write_page_checksum=True, row_group_size=10_000)
+changed = bytearray(open(sys.argv[1], "rb").read())
+changed[changed.rindex((1_049_000).to_bytes(8, "little"))] ^= 1
+open(sys.argv[1], "wb").write(changed)
+"#;
+
+#[test]
+fn check_reads_every_row() {
+    let scratch = Scratch::new("rows");
+    let file = scratch.join("changed.parquet");
+    let mut python = tools::python();
+    python.args(["-c", MAKE_CHANGED, text(&file)]);
+    let made = program::finish(python);
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let wanted = [
+        "datastreamer.toml:3:",
+        "routes.bad",
+        "changed.parquet",
+        "checksum",
+    ];
+    check(&scratch, text(&file)).assert_refused(CONFIGURATION, &wanted);
+    let config = scratch.join("datastreamer.toml");
+    program::run(&["check", "--quick", text(&config)]).assert_good();
+    // A time limit is for clients.
+    let good = tables::stars(scratch.path(), "good", 50_000);
+    let settings = "[tables]\ntime_limit = \"1ms\"\n[routes.t]\nkind = \"table\"\n";
+    let settings = format!("{settings}path = \"{}\"\n", good.display());
+    fs::write(&config, settings).expect("files can be written");
+    program::run(&["check", text(&config)]).assert_good();
+}
+
 #[test]
 fn what_belongs_to_another_kind_or_is_no_setting_is_refused_with_its_line() {
     let scratch = Scratch::new("settings");

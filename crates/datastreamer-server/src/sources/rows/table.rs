@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::datatypes::Schema;
+use arrow::{datatypes::Schema, error::ArrowError};
 use datastreamer::StreamWriter;
 use datastreamer_engine::{Engine, Narrowing, TableInfo};
 use datastreamer_table::TableLayout;
 
-use super::{Run, StartRun, engine_refusal, wait_for};
+use super::{Run, StartRun, block_on, engine_refusal, wait_for};
 use crate::{refusal::Refusal, sources::Query};
 
 /// A table of the engine's.
@@ -38,6 +38,18 @@ impl Table {
 
     pub(crate) fn info(&self) -> &TableInfo {
         &self.info
+    }
+
+    /// Reads every row of every column, and reports the number of rows of each batch. **Blocks**.
+    ///
+    /// # Errors
+    /// What cannot be read, with its file.
+    pub(crate) fn read_all(&self, mut report: impl FnMut(usize)) -> Result<(), String> {
+        let rows = block_on(self.engine.scan(&self.name, &Narrowing::default()))?;
+        for batch in rows.map_err(|error| error.to_string())? {
+            report(batch.map_err(text_of)?.num_rows());
+        }
+        Ok(())
     }
 
     /// Checks the parameters against the columns of the table.
@@ -77,6 +89,14 @@ impl Table {
     fn remember(&self, version: u64, layout: TableLayout) {
         let mut kept = self.layout.lock().unwrap_or_else(PoisonError::into_inner);
         *kept = Some(VersionedLayout { version, layout });
+    }
+}
+
+/// The engine's text, which names the file.
+fn text_of(error: ArrowError) -> String {
+    match error {
+        ArrowError::ExternalError(cause) => cause.to_string(),
+        error => error.to_string(),
     }
 }
 

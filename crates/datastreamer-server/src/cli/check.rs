@@ -1,0 +1,77 @@
+//! `datastreamer check`: opens what a configuration names, and reads the rows of its tables.
+
+use std::io::{self, Write};
+
+use super::Check;
+use crate::{config, config::Config, error::Fatal, print_with, site::Site};
+
+pub(crate) fn run(check: &Check) -> Result<(), Fatal> {
+    let mut config = Config::read(&check.file)?;
+    #[cfg(feature = "tables")]
+    config.tables.lift_time_limit();
+    let site = Site::build(&config)?;
+    #[cfg(feature = "tables")]
+    if !check.quick {
+        rows::read(&site)?;
+    }
+    print_with(|out| say_good(out, check, &site))
+}
+
+fn say_good(out: &mut Vec<u8>, check: &Check, site: &Site) -> io::Result<()> {
+    writeln!(out, "{} is good", check.file.display())?;
+    writeln!(out, "listen {}", config::show(&site.config.listen))?;
+    for (_, route) in site.routes.iter() {
+        let forms = route.other_suffixes();
+        writeln!(out, "/{}{forms} ({})", route.url_part(), route.media_type())?;
+    }
+    Ok(())
+}
+
+#[cfg(feature = "tables")]
+mod rows {
+    use indicatif::HumanCount;
+
+    use crate::{
+        cli::waiting::waiting_line,
+        error::Fatal,
+        site::Site,
+        sources::{Source, rows::RowSource},
+    };
+
+    /// Reads all rows of the tables whose rows were not read for their columns.
+    pub(super) fn read(site: &Site) -> Result<(), Fatal> {
+        let mut errors = Vec::new();
+        for (_, route) in site.routes.iter() {
+            let Source::Rows(rows) = &route.source else {
+                continue;
+            };
+            let RowSource::Table(table) = &rows.source else {
+                continue;
+            };
+            if !table.info().is_binary() {
+                continue;
+            }
+            let waiting = waiting_line(&format!("reading {}", route.name()), false);
+            let mut count = 0;
+            let done = table.read_all(|rows| {
+                count += rows as u64;
+                waiting.set_message(format!(
+                    "reading {}, {} rows",
+                    route.name(),
+                    HumanCount(count)
+                ));
+            });
+            waiting.finish_and_clear();
+            if let Err(text) = done {
+                let mut routes = site.config.routes.iter();
+                let config = routes.find(|config| config.name == route.name());
+                let origin = config.map_or("", |config| &config.origin);
+                errors.push(format!("{origin}{text}"));
+            }
+        }
+        match errors.is_empty() {
+            true => Ok(()),
+            false => Err(Fatal::Config(errors)),
+        }
+    }
+}
