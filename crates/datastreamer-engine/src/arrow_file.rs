@@ -10,9 +10,14 @@ use std::{
     path::Path,
 };
 
-use arrow::ipc::{
-    Block, Endianness, Message, RecordBatch, Schema, root_as_footer, root_as_message,
+use arrow::{
+    datatypes,
+    ipc::{
+        Block, Endianness, Field, Message, RecordBatch, Schema, root_as_footer, root_as_message,
+    },
 };
+
+use crate::guard::guarded;
 
 const MAGIC: &[u8; 6] = b"ARROW1";
 /// Behind the magic, and its padding to 8 bytes.
@@ -294,11 +299,46 @@ impl ArrowFile {
     }
 }
 
-/// Checks that values have the byte order that the decoder takes them to have.
+/// Checks that values have the byte order that the decoder takes them to have, and types that it
+/// knows.
 fn check_schema(schema: Option<Schema<'_>>) -> Result<(), String> {
-    match schema.is_some_and(|schema| schema.endianness() != Endianness::Little) {
-        true => Err("is big-endian Arrow, which is not read: write it little-endian".into()),
-        false => Ok(()),
+    if schema.is_some_and(|schema| schema.endianness() != Endianness::Little) {
+        return Err("is big-endian Arrow, which is not read: write it little-endian".into());
+    }
+    let mut fields = schema
+        .and_then(|schema| schema.fields())
+        .into_iter()
+        .flatten();
+    fields.try_for_each(|field| check_field(field, field.name().unwrap_or_default()))
+}
+
+/// Refuses a type that the decoder panics at, by the name of its column: what is innermost first.
+fn check_field(field: Field<'_>, column: &str) -> Result<(), String> {
+    let mut inner = field.children().into_iter().flatten();
+    inner.try_for_each(|inner| check_field(inner, column))?;
+    guarded(|| datatypes::Field::from(field))
+        .map(drop)
+        .map_err(|_| {
+            format!(
+                "column {column:?} has a type that is not read: {}",
+                type_of(field)
+            )
+        })
+}
+
+/// Names the type of a field as far as it is known.
+fn type_of(field: Field<'_>) -> String {
+    let kind = field.type_type();
+    let bits = |bits: i32| format!("of {bits} bits");
+    let integer = field.type_as_int().map(|integer| bits(integer.bitWidth()));
+    let decimal = field
+        .type_as_decimal()
+        .map(|decimal| bits(decimal.bitWidth()));
+    match (kind.variant_name(), integer.or(decimal)) {
+        (Some("Int"), Some(bits)) => format!("integers {bits}"),
+        (Some(name), Some(bits)) => format!("{} {bits}", name.to_lowercase()),
+        (Some(name), None) => name.to_lowercase(),
+        (None, _) => format!("number {} of Arrow's types", kind.0),
     }
 }
 

@@ -9,7 +9,7 @@ use arrow::{
     record_batch::{RecordBatch, RecordBatchOptions},
 };
 use datafusion::{
-    common::Result,
+    common::{DataFusionError, Result},
     datasource::{
         listing::PartitionedFile,
         physical_plan::{ArrowOpener as Opener, FileOpenFuture, FileOpener},
@@ -69,5 +69,8 @@ fn cast_column(values: &ArrayRef, field: &Field) -> Result<ArrayRef, String> {
         return Ok(Arc::clone(values));
     }
     let cast = cast_with_options(values, field.data_type(), &EXACT);
-    cast.map_err(|error| format!("column {:?}: {error}", field.name()))
+    cast.map_err(|error| {
+        let error = EngineError::from(DataFusionError::from(error));
+        format!("column {:?}: {error}", field.name())
+    })
 }

@@ -4,12 +4,12 @@
 use std::{collections::HashSet, fs::File, io::BufReader, path::Path, sync::Arc};
 
 use arrow::{
-    datatypes::{Field, Fields, Schema},
+    datatypes::{DataType, Field, Fields, Schema},
     ipc::reader::{FileReader, StreamReader},
 };
 
 use datafusion::parquet::{arrow::arrow_reader::ArrowReaderMetadata, basic::LogicalType};
-use datastreamer_table::uuid;
+use datastreamer_table::{type_name, uuid};
 use datastreamer_text::{self as text, TextFormat, check_same_columns};
 
 use crate::{
@@ -132,9 +132,8 @@ fn merge_by_place(one: &Schema, other: &Schema) -> Result<Schema, String> {
 fn merge_field(ours: &Field, theirs: &Field) -> Result<Field, String> {
     let data_type = common_type(ours.data_type(), theirs.data_type());
     let data_type = data_type.ok_or_else(|| {
-        let (name, ours) = (ours.name(), ours.data_type());
-        let theirs = theirs.data_type();
-        format!("has {theirs} in column {name:?}, other files {ours}")
+        let (theirs, ours, name) = (theirs.data_type(), ours.data_type(), ours.name());
+        differ(theirs, name, "other files", ours)
     })?;
     let nullable = ours.is_nullable() || theirs.is_nullable();
     Ok(Field::clone(ours)
@@ -176,20 +175,33 @@ pub(crate) fn check_fit(
         };
         let may_be_null = field.is_nullable() && !ours.is_nullable();
         if may_be_null || !is_held(theirs, ours.data_type()) {
-            let (theirs, ours) = (field.data_type(), ours.data_type());
-            let nulls = if may_be_null { " with nulls" } else { "" };
-            return Err(format!(
-                "has {theirs}{nulls} in column {name:?}, the table {ours}"
-            ));
+            return Err(match is_held(theirs, ours.data_type()) {
+                true => format!("has nulls in column {name:?}, the table has none"),
+                false => differ(field.data_type(), name, "the table", ours.data_type()),
+            });
         }
     }
     Ok(())
 }
 
+/// Says that a file has another type than others.
+fn differ(theirs: &DataType, column: &str, others: &str, ours: &DataType) -> String {
+    let name = |data_type: &DataType| match data_type {
+        DataType::FixedSizeBinary(bytes) => format!("binary of {bytes} bytes"),
+        data_type => type_name(data_type),
+    };
+    let (theirs, ours) = (name(theirs), name(ours));
+    // Structs and arrays, whose names say nothing of fields and sizes.
+    let form = if theirs == ours {
+        " of another form"
+    } else {
+        ""
+    };
+    format!("has {theirs} in column {column:?}, {others} {ours}{form}")
+}
+
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::DataType;
-
     use super::*;
 
     /// A rule for a table that is opened, and one for a file that comes later: what fits in one

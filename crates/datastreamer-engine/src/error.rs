@@ -9,7 +9,7 @@ use std::{
 use datafusion::common::DataFusionError;
 use datastreamer_table::column_metadata::ColumnMetadataError;
 
-use crate::messages::{Position, is_of_regex, message, of_reader};
+use crate::messages::{OF_PARQUET, Position, is_of_regex, message, of_reader};
 
 /// The reason why there are no rows, or no more rows.
 #[derive(Debug)]
@@ -67,6 +67,15 @@ impl EngineError {
             file: Some(file.to_owned()),
             ..Self::data(text)
         }
+    }
+
+    pub(crate) fn names_file(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Returns whether it is from the decoder of Parquet, which knows no file.
+    pub(crate) fn is_of_parquet(&self) -> bool {
+        self.text.starts_with(OF_PARQUET)
     }
 
     /// Returns the text for clients: it names files, but not the folders that they are in.

@@ -71,6 +71,26 @@ const PREFIXES: [&str; 24] = [
     "This feature is not implemented: ",
 ];
 
+/// What stands before a text of the decoder of Parquet.
+pub(crate) const OF_PARQUET: &str = "Parquet data cannot be read: ";
+/// How errors of decompression begin: of Snappy, gzip, LZ4 and Zstandard, and Brotli's.
+const DECOMPRESSION: [&str; 15] = [
+    "snappy: ",
+    "corrupt deflate stream",
+    "corrupt gzip stream",
+    "deflate decompression error",
+    "invalid gzip header",
+    "the offset to copy is not contained in the decompressed buffer",
+    "provided output is too small",
+    "expected another byte, found none",
+    "literal is out of bounds",
+    "Unknown frame descriptor",
+    "Data corruption detected",
+    "Restored data doesn't match checksum",
+    "Src size is incorrect",
+    "Destination buffer is too small",
+    "Invalid Data",
+];
 /// The position of an error in a query's text, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
@@ -205,8 +225,11 @@ pub(crate) fn of_reader(mut text: &str) -> String {
         is_of_parquet |= prefix.starts_with("Parquet");
         text = &text[prefix.len()..];
     }
+    if DECOMPRESSION.iter().any(|start| text.starts_with(start)) {
+        text = "its compressed values are damaged";
+    }
     match is_of_parquet {
-        true => format!("Parquet data cannot be read: {text}"),
+        true => format!("{OF_PARQUET}{text}"),
         false => text.to_owned(),
     }
 }
@@ -337,7 +360,7 @@ mod tests {
             ),
             (
                 "Parquet error: Parquet argument error: External: snappy: corrupt input",
-                "Parquet data cannot be read: snappy: corrupt input",
+                "Parquet data cannot be read: its compressed values are damaged",
             ),
             (
                 "Internal error: it.\nThis issue was likely caused by a bug in DataFusion's code.",

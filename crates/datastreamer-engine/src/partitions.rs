@@ -11,6 +11,7 @@ use std::{
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::ScalarValue;
+use datastreamer_table::type_name;
 use percent_encoding::percent_decode_str;
 
 use crate::error::EngineError;
@@ -146,7 +147,8 @@ fn described(partitions: &[Partition]) -> String {
         } else {
             ""
         };
-        format!("{:?} ({}{nulls})", partition.name, partition.data_type())
+        let data_type = type_name(&partition.data_type());
+        format!("{:?} ({data_type}{nulls})", partition.name)
     });
     match partitions.is_empty() {
         true => "none".into(),

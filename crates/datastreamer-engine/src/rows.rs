@@ -28,6 +28,7 @@ use arrow::{
     record_batch::{RecordBatch, RecordBatchReader},
 };
 use datafusion::{
+    common::DataFusionError,
     execution::{SendableRecordBatchStream, TaskContext},
     physical_plan::{ExecutionPlan, execute_stream},
 };
@@ -178,7 +179,7 @@ impl Rows {
             Waited::Ready(Some(Ok(batch))) => Some(self.with_metadata(&batch)),
             // A file that was replaced looks corrupt: the replacement is the better reason.
             Waited::Ready(Some(Err(error))) => {
-                let error = self.changed_file().unwrap_or_else(|| error.into());
+                let error = self.changed_file().unwrap_or_else(|| self.of_reader(error));
                 Some(Err(self.explained(error)))
             }
             Waited::Ready(None) => self.changed_file().map(Err),
@@ -210,6 +211,15 @@ impl Rows {
     pub(crate) fn apply(&mut self, notes: &ColumnMetadata) -> Result<(), EngineError> {
         self.schema = notes.apply(&self.schema)?;
         Ok(())
+    }
+
+    /// Names the file of a reader's error that does not.
+    fn of_reader(&self, error: DataFusionError) -> EngineError {
+        let error = EngineError::from(error);
+        match error.is_of_parquet() && !error.names_file() {
+            true => self.of_file(error),
+            false => error,
+        }
     }
 
     /// Names the file, if there is one only.

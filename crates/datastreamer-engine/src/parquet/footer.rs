@@ -15,6 +15,7 @@ use arrow::datatypes::{ArrowPrimitiveType, Float16Type};
 use datafusion::parquet::{
     basic::{ColumnOrder, ConvertedType, LogicalType, SortOrder, Type},
     data_type::{ByteArray, FixedLenByteArray, Int96},
+    errors::ParquetError,
     file::{
         metadata::{
             ColumnChunkMetaData, FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataReader,
@@ -38,6 +39,10 @@ const MAGIC: &[u8] = b"PAR1";
 const MAGIC_ENCRYPTED: &[u8] = b"PARE";
 /// The largest `ConvertedType` of the format. Some writers have their own behind it.
 const CONVERTED_TYPE_MAX: i64 = 21;
+/// The logical types that the decoder knows (`parquet.thrift`, `LogicalType`); 9 is reserved.
+const LOGICAL_TYPES: [i64; 17] = [1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18];
+const LOGICAL_INTEGER: i64 = 10;
+const INTEGER_BITS: [u8; 4] = [8, 16, 32, 64];
 /// Some writers forget up to a page header when they state the size of a column; Arrow's C++ reader
 /// allows 100 bytes (`kMaxDictHeaderSize`, PARQUET-816).
 const MISSING_BYTES_MAX: u64 = 100;
@@ -112,10 +117,13 @@ impl Encoded {
 
     /// Decodes the footer. These columns have their stored bytes, whatever type they state.
     fn decode(&self, stored: &BTreeSet<usize>) -> Result<ParquetMetaData, String> {
-        let footer = checked(self.bytes.clone(), stored);
-        let footer = footer.map_err(|text| format!("is damaged Parquet: its footer: {text}"))?;
-        let metadata = ParquetMetaDataReader::decode_metadata(&footer);
-        let metadata = metadata.map_err(|error| error.to_string())?;
+        let checked = checked(self.bytes.clone(), stored);
+        let checked = checked.map_err(|text| format!("is damaged Parquet: its footer: {text}"))?;
+        if let Some(text) = checked.refused {
+            return Err(text);
+        }
+        let metadata = ParquetMetaDataReader::decode_metadata(&checked.footer);
+        let metadata = metadata.map_err(|error| of_decoder(&error))?;
         sound(metadata, self.at, &|range: Range<u64>| {
             let mut bytes = vec![0; usize::try_from(range.end - range.start).ok()?];
             read_at(&self.file, range.start, &mut bytes).ok()?;
@@ -153,32 +161,45 @@ pub(super) fn read_at(mut file: &File, offset: u64, bytes: &mut [u8]) -> io::Res
     file.read_exact(bytes)
 }
 
+/// A footer that may be decoded.
+struct Checked {
+    footer: Vec<u8>,
+    /// A type that is not read, with the name of its column.
+    refused: Option<String>,
+}
+
 /// Walks an encoded footer, whose decoder would reserve memory for as many elements as a list states.
-/// Removes the converted types of some columns, and those that the decoder refuses: the column then
-/// has its physical type.
-fn checked(mut footer: Vec<u8>, columns: &BTreeSet<usize>) -> Result<Vec<u8>, String> {
-    let mut unknown = Vec::new();
+/// Removes the converted types of some columns, and the types that the decoder does not know: the
+/// column then has its physical type, as for other readers.
+fn checked(mut footer: Vec<u8>, columns: &BTreeSet<usize>) -> Result<Checked, String> {
+    let mut removals = Vec::new();
+    let mut refused = None;
     let mut leaf = 0;
     Thrift::new(&footer).fields(|walk, field| match field.id {
         2 => walk.structs(field, |walk| {
-            let element = SchemaElement::walk(walk)?;
-            let is_unwanted = element.is_unknown || !element.is_group && columns.contains(&leaf);
-            unknown.extend(element.converted_type.filter(|_| is_unwanted));
+            let element = SchemaElement::walk(walk, columns.contains(&leaf))?;
+            removals.extend(element.removals);
+            if let Some(bits) = element.odd_bits {
+                let name = element.name;
+                refused.get_or_insert(format!(
+                    "column {name:?} has integers of {bits} bits, which are not read"
+                ));
+            }
             leaf += usize::from(!element.is_group);
             Ok(())
         }),
         _ => walk.skip(field),
     })?;
-    for Removal { field, next } in unknown.into_iter().rev() {
+    for Removal { field, next } in removals.into_iter().rev() {
         if let Some((at, head)) = next {
             footer[at] = head;
         }
         footer.drain(field);
     }
-    Ok(footer)
+    Ok(Checked { footer, refused })
 }
 
-/// A field to remove, and the new head of the field behind it, which counts from it.
+/// Fields to remove, and the new head of the field behind them, which counts from the one before.
 struct Removal {
     field: Range<usize>,
     next: Option<(usize, u8)>,
@@ -187,41 +208,119 @@ struct Removal {
 /// A column, or a group of them, in the encoded schema.
 #[derive(Default)]
 struct SchemaElement {
+    name: String,
     is_group: bool,
-    converted_type: Option<Removal>,
-    /// Whether the decoder does not know the converted type.
-    is_unknown: bool,
+    removals: Vec<Removal>,
+    /// The size of integers, if it is none that there are.
+    odd_bits: Option<u8>,
 }
 
 impl SchemaElement {
-    fn walk(walk: &mut Thrift<'_>) -> Result<Self, String> {
+    /// `is_stored`: the column has its stored bytes, whatever type it states.
+    fn walk(walk: &mut Thrift<'_>, is_stored: bool) -> Result<Self, String> {
         let mut element = Self::default();
-        let (mut id_before, mut id_before_type) = (0, None);
+        let (mut id_before, mut is_removed_before) = (0, false);
         walk.fields(|walk, field| {
             let FieldHead { id, head, .. } = field.clone();
-            if let Some((removal, before)) =
-                element.converted_type.as_mut().zip(id_before_type.take())
-                && head.len() == 1
-            {
-                let kind = walk.byte_at(head.start) & 0x0f;
-                let more = u8::try_from(id - before).ok().filter(|more| *more < 16);
-                let more = more.ok_or("the fields of its schema are too far apart")?;
-                removal.next = Some((head.start, more << 4 | kind));
-            }
-            match id {
-                5 => element.is_group = walk.integer(field)? > 0,
-                6 => {
-                    element.is_unknown = walk.integer(field)? > CONVERTED_TYPE_MAX;
-                    let field = head.start..walk.at();
-                    element.converted_type = Some(Removal { field, next: None });
-                    id_before_type = Some(id_before);
+            let is_removed = match id {
+                4 => {
+                    element.name = walk.text(field)?;
+                    false
                 }
-                _ => walk.skip(field)?,
+                5 => {
+                    element.is_group = walk.integer(field)? > 0;
+                    false
+                }
+                6 => {
+                    let is_unknown = walk.integer(field)? > CONVERTED_TYPE_MAX;
+                    is_unknown || is_stored && !element.is_group
+                }
+                10 => element.walk_logical_type(walk, field)?,
+                _ => {
+                    walk.skip(field)?;
+                    false
+                }
+            };
+            match element.removals.last_mut().filter(|_| is_removed_before) {
+                Some(removal) if is_removed => removal.field.end = walk.at(),
+                Some(removal) if head.len() == 1 => {
+                    let kind = walk.byte_at(head.start) & 0x0f;
+                    let more = u8::try_from(id - id_before).ok().filter(|more| *more < 16);
+                    let more = more.ok_or("the fields of its schema are too far apart")?;
+                    removal.next = Some((head.start, more << 4 | kind));
+                }
+                Some(_) => {}
+                None if is_removed => element.removals.push(Removal {
+                    field: head.start..walk.at(),
+                    next: None,
+                }),
+                None => {}
             }
-            id_before = id;
+            if !is_removed {
+                id_before = id;
+            }
+            is_removed_before = is_removed;
             Ok(())
         })?;
         Ok(element)
+    }
+
+    /// Returns whether the decoder does not know the logical type.
+    fn walk_logical_type(
+        &mut self,
+        walk: &mut Thrift<'_>,
+        field: &FieldHead,
+    ) -> Result<bool, String> {
+        let mut is_unknown = false;
+        walk.fields_of(field, |walk, kind| {
+            is_unknown = !LOGICAL_TYPES.contains(&kind.id);
+            if kind.id != LOGICAL_INTEGER {
+                return walk.skip(kind);
+            }
+            walk.fields_of(kind, |walk, field| match field.id {
+                1 => {
+                    let bits = walk.byte_of(field)?;
+                    self.odd_bits = Some(bits).filter(|bits| !INTEGER_BITS.contains(bits));
+                    Ok(())
+                }
+                _ => walk.skip(field),
+            })
+        })?;
+        Ok(is_unknown)
+    }
+}
+
+/// Names the column first, as far as the decoder's text has it, in words of Parquet's.
+fn of_decoder(error: &ParquetError) -> String {
+    let text = error.to_string();
+    let named = text.split_once("field '").and_then(|(_, rest)| {
+        let (name, _) = rest.split_once('\'')?;
+        Some(name)
+    });
+    let Some(name) = named else {
+        return text;
+    };
+    let text = text.trim_start_matches("Parquet error: ");
+    let text = text.trim_end_matches(&format!(" for field '{name}'"));
+    let word = |text: &str| {
+        let end = text.find(|c: char| !c.is_alphanumeric() && c != '_');
+        text[..end.unwrap_or(text.len())].to_lowercase()
+    };
+    let annotated = || {
+        let (what, stored) = text
+            .strip_prefix("Cannot annotate ")?
+            .rsplit_once(" from ")?;
+        let what = word(what);
+        Some(format!("is marked as {what}, which {stored} cannot be"))
+    };
+    let twofold = || {
+        let both = text.strip_prefix("Logical type ")?;
+        let (what, other) = both.rsplit_once(" is incompatible with converted type ")?;
+        Some(format!("is marked as {} and as {other}", word(what)))
+    };
+    match annotated().or_else(twofold) {
+        Some(text) => format!("column {name:?} {text}"),
+        None => format!("column {name:?}: {text}"),
     }
 }
 

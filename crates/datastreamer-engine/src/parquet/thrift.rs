@@ -110,6 +110,40 @@ impl<'a> Thrift<'a> {
         }
     }
 
+    /// Reads the byte of a field, without a sign.
+    pub(super) fn byte_of(&mut self, field: &FieldHead) -> Result<u8, String> {
+        match field.kind {
+            Kind::Byte => self.byte(),
+            kind => Err(format!("field {} is {kind:?}, not a byte", field.id)),
+        }
+    }
+
+    /// Reads the text of a field.
+    pub(super) fn text(&mut self, field: &FieldHead) -> Result<String, String> {
+        if field.kind != Kind::Binary {
+            return Err(format!(
+                "field {} is {:?}, not a text",
+                field.id, field.kind
+            ));
+        }
+        let length = self.varint()?;
+        let start = self.at;
+        self.skip_bytes(length)?;
+        Ok(String::from_utf8_lossy(&self.bytes[start..self.at]).into_owned())
+    }
+
+    /// Walks the struct of a field, as [`fields`](Self::fields).
+    pub(super) fn fields_of(
+        &mut self,
+        field: &FieldHead,
+        on: impl FnMut(&mut Self, &FieldHead) -> Result<(), String>,
+    ) -> Result<(), String> {
+        match field.kind {
+            Kind::Struct => self.fields(on),
+            kind => Err(format!("field {} is {kind:?}, not a struct", field.id)),
+        }
+    }
+
     /// Walks the structs in the list of a field.
     pub(super) fn structs(
         &mut self,

@@ -99,7 +99,7 @@ fn a_replaced_file_must_have_the_columns_of_the_table() {
     for (columns, expected) in [
         (
             vec![("id", doubles()), ("x", doubles())],
-            "has Float64 in column \"id\"",
+            "has 64-bit float in column \"id\", the table 64-bit integer",
         ),
         (vec![("id", integers())], "has no column \"x\""),
         (

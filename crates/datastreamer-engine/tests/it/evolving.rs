@@ -186,7 +186,7 @@ fn files_whose_types_no_column_can_hold_are_refused_alike_at_the_start_and_later
     let later = scan(&opened_before, &[]).err().unwrap().to_string();
     for error in [start, later] {
         assert!(
-            error.contains("b.parquet") && error.contains("Float64 in column \"id\""),
+            error.contains("b.parquet") && error.contains("64-bit float in column \"id\""),
             "{error}"
         );
     }

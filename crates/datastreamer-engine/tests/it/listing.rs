@@ -371,8 +371,8 @@ fn a_null_that_comes_later_is_refused_where_the_column_has_none() {
     let engine = engine_of(folder.path());
     write(&folder.path().join("y=__HIVE_DEFAULT_PARTITION__/a.csv"), 2);
     let error = scan(&engine, &[]).err().unwrap().to_string();
-    let wanted =
-        "are \"y\" (Int64 with nulls) now, and were \"y\" (Int64) when the table was opened";
+    let wanted = "are \"y\" (64-bit integer with nulls) now, and were \"y\" (64-bit integer) when the table \
+         was opened";
     assert!(error.contains(wanted), "{error}");
     // Where it has one, and where it is text, others may come.
     let engine = engine_of(folder.path());
