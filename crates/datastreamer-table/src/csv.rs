@@ -7,7 +7,8 @@
 //! No line is blank: pandas, pyarrow and astropy skip those, and with them a row. In a table of one
 //! column a null, an empty text and one of blanks have quotes, in TSV as well, whose readers know
 //! them. So null and an empty text are the same there, and polars, which takes nothing in quotes for
-//! a null number, must be given a column's type.
+//! a null number, must be given a column's type. A text of blanks and quotes alone is quoted as in
+//! CSV then, as it would be taken for one of these.
 
 use std::{io::Write, sync::Arc};
 
@@ -138,7 +139,7 @@ fn append_header(out: &mut Vec<u8>, schema: &Schema, delimiter: Delimiter) {
     for (place, field) in fields.iter().enumerate() {
         let name = field.name();
         let is_first = place == 0;
-        let is_blank = fields.len() == 1 && name.trim_ascii().is_empty();
+        let is_blank = fields.len() == 1 && delimiter.is_blank_line(name.as_bytes());
         if !is_first {
             out.push(delimiter.byte());
         }
@@ -175,17 +176,26 @@ impl TextFormat for Fields {
         Ok(())
     }
 
-    /// Sets a line in quotes if there is nothing on it, or only blanks.
+    /// Sets a line in quotes if it must not stand alone as it is.
     #[inline]
     fn row_is_done(&mut self, out: &mut RowBuffer, begun: usize) {
         if self.are_alone {
             let end = out.len() - self.delimiter.line_end().len();
-            if out.as_bytes()[begun..end].trim_ascii().is_empty() {
-                out.insert(end, b'"');
-                out.insert(begun, b'"');
+            if self.delimiter.is_blank_line(&out.as_bytes()[begun..end]) {
+                set_in_quotes(out, begun, end);
             }
         }
     }
+}
+
+fn set_in_quotes(out: &mut RowBuffer, begun: usize, end: usize) {
+    out.insert(end, b'"');
+    for at in (begun..end).rev() {
+        if out.as_bytes()[at] == b'"' {
+            out.insert(at, b'"');
+        }
+    }
+    out.insert(begun, b'"');
 }
 
 impl<W: Write> TableWriter for CsvWriter<W> {
@@ -233,6 +243,15 @@ impl Delimiter {
             Self::Comma => text::any(text, |byte| matches!(byte, b',' | b'"' | b'\r' | b'\n')),
             Self::Tab => text::any(text, |byte| matches!(byte, b'\t' | b'\n' | b'\r' | b'\\')),
         }
+    }
+
+    /// Says whether a line that is one field would be skipped, or, in TSV, be taken for one that has
+    /// quotes for that reason.
+    #[inline]
+    fn is_blank_line(self, line: &[u8]) -> bool {
+        let is_tab = self == Self::Tab;
+        let mut bytes = line.iter();
+        bytes.all(|byte| byte.is_ascii_whitespace() || is_tab && *byte == b'"')
     }
 
     fn append_text(self, out: &mut Vec<u8>, text: &str) {

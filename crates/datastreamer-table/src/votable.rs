@@ -146,6 +146,10 @@ impl<W: Write> VotableWriter<W> {
             out.extend_from_slice(b"</DATA>\n</TABLE>\n");
             out.extend_from_slice(status);
             if replaced > 0 {
+                tracing::warn!(
+                    characters = replaced,
+                    "a VOTable has U+FFFD in the place of characters that XML cannot hold"
+                );
                 let text = format!(
                     "<INFO name=\"warning\" value=\"{replaced} characters that XML cannot hold were \
                      replaced by U+FFFD\"/>\n"

@@ -327,15 +327,23 @@ fn without_escapes(field: &str) -> String {
     text + rest
 }
 
-/// TSV has no quotes. Only the one column of a table has blanks in quotes, because a line of blanks is
-/// none to other readers: so our writer writes it.
+/// TSV has no quotes. Only the one column of a table has blanks and quotes in quotes, because a line
+/// of blanks is none to other readers: so our writer writes it.
 fn blanks_in_quotes(line: &str) -> (Cow<'_, str>, bool) {
-    let within = line
-        .strip_prefix('"')
-        .and_then(|line| line.strip_suffix('"'));
-    match within {
-        Some(within) if within.trim_ascii().is_empty() => (Cow::Borrowed(within), true),
-        _ => (Cow::Borrowed(line), false),
+    let is_blank = |byte: u8| byte == QUOTE || byte.is_ascii_whitespace();
+    let plain = (Cow::Borrowed(line), false);
+    if !line.bytes().all(is_blank) || line.len() < 2 || !line.starts_with('"') {
+        return plain;
+    }
+    let Some(within) = line[1..].strip_suffix('"') else {
+        return plain;
+    };
+    let single = within.replace("\"\"", "");
+    match (within.contains('"'), single.contains('"')) {
+        (false, _) => (Cow::Borrowed(within), true),
+        (true, false) => (Cow::Owned(within.replace("\"\"", "\"")), true),
+        // Not every quote is doubled: another writer's.
+        (true, true) => plain,
     }
 }
 
@@ -432,8 +440,59 @@ mod tests {
                 "a\n\"\"\n\"  \"\n\n\"x\"\n",
                 rows(&[&["a"], &[""], &["  "], &["null"], &["\"x\""]]),
             ),
+            // Of quotes and blanks alone: as CSV has them, unless no writer of that has written it.
+            (
+                "a\n\"\"\"\"\"\"\n\"\"\"\"\n\" \"\" \"\n\"\n\"\"\"\n\" \" \"\n",
+                rows(&[
+                    &["a"],
+                    &["\"\""],
+                    &["\""],
+                    &[" \" "],
+                    &["\""],
+                    &["\"\"\""],
+                    &["\" \" \""],
+                ]),
+            ),
         ] {
             assert_eq!(tsv(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn one_column_of_texts_is_read_as_it_was_written() {
+        use std::sync::Arc;
+
+        use arrow::{
+            array::{ArrayRef, StringArray},
+            record_batch::RecordBatch,
+        };
+        use datastreamer_table::{TableEnd, TableWriter, csv};
+
+        let texts = [
+            "", " ", "\"", "\"\"", "\"\"\"", "\"\"\"\"", "\" \"", " \"\"", "\"\" ", "\"a\"", "a",
+            "\"\t\"", "\\", "\"\\\"", "\u{a0}\"",
+        ];
+        for (name, shown) in [
+            ("a", "a"),
+            ("\"\"", "\"\""),
+            (" \" ", " \" "),
+            ("\"b\"", "\"b\""),
+        ] {
+            let column: ArrayRef = Arc::new(StringArray::from(texts.to_vec()));
+            let batch = RecordBatch::try_from_iter([(name, column)]).unwrap();
+            for (delimiter, writer) in [
+                (Delimiter::Comma, csv::Delimiter::Comma),
+                (Delimiter::Tab, csv::Delimiter::Tab),
+            ] {
+                let mut file = Vec::new();
+                let table = csv::CsvWriter::new(&mut file, batch.schema(), writer);
+                let mut table = Box::new(table.unwrap());
+                table.write(&batch).unwrap();
+                table.finish(TableEnd::Complete).unwrap();
+                let mut expected = vec![vec![shown.to_owned()]];
+                expected.extend(texts.map(|text| vec![text.to_owned()]));
+                assert_eq!(read(&file, delimiter), Ok(expected));
+            }
         }
     }
 

@@ -115,6 +115,29 @@ fn cat_writes_the_bytes_that_the_server_sends() {
 }
 
 #[test]
+fn a_length_is_stated_where_it_is_known_and_no_range_is_sent() {
+    let stars = Stars::serve();
+    for (path, has_length) in [
+        ("/stars.csv", false),
+        ("/stars.csv?limit=10", true),
+        ("/stars.vot", false),
+        ("/stars.arrow", false),
+        ("/stars.fits", true),
+    ] {
+        let complete = stars.get_good(path);
+        let asked = http::get_with(stars.server.port(), path, "Range: bytes=0-99");
+        assert_eq!((asked.status, asked.end), (200, End::Whole), "{path}");
+        assert!(asked.body == complete.body, "{path}");
+        assert_eq!(asked.header("accept-ranges"), Some("none"), "{path}");
+        let length = has_length.then(|| complete.body.len().to_string());
+        assert_eq!(asked.header("content-length"), length.as_deref(), "{path}");
+        let head = http::head(stars.server.port(), path);
+        let is_fits = path == "/stars.fits";
+        assert_eq!(head.header("content-length").is_some(), is_fits, "{path}");
+    }
+}
+
+#[test]
 fn fits_has_a_length_and_is_padded_to_blocks() {
     let fits = Stars::serve().get_good("/stars.fits");
     let length = fits.header("content-length").expect("a length");

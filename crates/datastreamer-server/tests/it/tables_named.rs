@@ -124,6 +124,24 @@ fn check_reads_every_row() {
 }
 
 #[test]
+fn characters_that_xml_cannot_hold_are_counted_in_the_log() {
+    let scratch = Scratch::new("xml");
+    let file = scratch.join("t.ndjson");
+    fs::write(&file, "{\"t\":\"a\\u0001b\\u0002\"}\n").expect("files can be written");
+    let said = program::run(&["cat", text(&file)]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(
+        said.text().contains("<TD>a\u{fffd}b\u{fffd}</TD>"),
+        "{said:?}"
+    );
+    assert_eq!(said.stderr.lines().count(), 1, "{said:?}");
+    for word in ["WARN", "U+FFFD", "characters=2"] {
+        assert!(said.stderr.contains(word), "{said:?}");
+    }
+    program::run(&["cat", text(&file), "--format", "votable-binary2"]).assert_good();
+}
+
+#[test]
 fn what_belongs_to_another_kind_or_is_no_setting_is_refused_with_its_line() {
     let scratch = Scratch::new("settings");
     tables::stars(scratch.path(), "stars", 10);

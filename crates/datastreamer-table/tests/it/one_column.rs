@@ -102,12 +102,14 @@ fn no_reader_loses_a_row_of_a_column_of_texts_whatever_is_blank() {
         Some(" "),
         Some("b"),
         Some("  "),
+        Some("\"\""),
+        Some("\""),
         None,
     ]));
     for ((format, name), readings) in forms.iter().zip(readings(&forms, &texts)) {
         for (reader, values) in readings {
             let values = values.replace("null", "\"\"");
-            let expected = r#"["a", "", "", "", "b", "", ""]"#;
+            let expected = r#"["a", "", "", "", "b", "", "\"\"", "\"", ""]"#;
             assert_eq!(values, expected, "{format:?}, {name:?}, {reader}");
         }
     }
