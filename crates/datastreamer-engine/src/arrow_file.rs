@@ -35,6 +35,9 @@ const BATCH_BYTES_FREE: u64 = 256 << 20;
 /// Beyond that, it may have 1100 times its compressed size, as the pages of Parquet.
 const BATCH_EXPANSION_MAX: u64 = 1100;
 
+/// A batch may always have 16 million values in lists: nulls take no bytes, and runs few.
+const NESTED_VALUES_FREE: u64 = 16 << 20;
+
 /// As many bytes are searched at a time as a buffered reader is fast with.
 const PIECE_BYTES: u64 = 64 << 10;
 
@@ -229,15 +232,18 @@ impl ArrowFile {
         let dictionary = message
             .header_as_dictionary_batch()
             .and_then(|of| of.data());
-        match message.header_as_record_batch().or(dictionary) {
-            Some(batch) => self.check_batch(&batch, body_at, body),
-            None => Ok(()),
+        match (message.header_as_record_batch(), dictionary) {
+            (Some(batch), _) => self.check_batch(&batch, batch.length(), body_at, body),
+            // Its values are copied to the rows, so that none of them is free.
+            (None, Some(values)) => self.check_batch(&values, 0, body_at, body),
+            (None, None) => Ok(()),
         }
     }
 
     fn check_batch(
         &mut self,
         batch: &RecordBatch<'_>,
+        rows: i64,
         body_at: u64,
         body: u64,
     ) -> Result<(), String> {
@@ -246,6 +252,20 @@ impl ArrowFile {
         if batch.length() < 0 || nodes.any(|node| !is_count(node.null_count(), node.length())) {
             return Err(damaged(
                 "a batch states a number of rows that there cannot be",
+            ));
+        }
+        // Rows are read some thousand at a time. A value in a list takes a bit, if it is no null.
+        let values_max = BATCH_EXPANSION_MAX.saturating_mul(body).saturating_mul(8);
+        let values_max = NESTED_VALUES_FREE.max(values_max).max(rows.unsigned_abs());
+        let values = batch
+            .nodes()
+            .into_iter()
+            .flatten()
+            .map(|node| node.length());
+        let most = values.max().unwrap_or(0).unsigned_abs();
+        if most > values_max {
+            return Err(format!(
+                "is not read: {body} bytes of a batch would become {most} values"
             ));
         }
         let mut total = 0_u64;

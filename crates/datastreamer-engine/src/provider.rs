@@ -51,6 +51,8 @@ use crate::{
 
 /// 128 MiB of values of a fixed size in a batch: a batch of the usual 8192 rows has 16 KiB a row.
 const FIXED_BYTES_MAX: usize = 128 << 20;
+/// Texts and lists of no length take the bytes of an offset.
+const OFFSET_BYTES: usize = 4;
 
 /// Files of one kind, as one table.
 #[derive(Debug)]
@@ -246,18 +248,22 @@ fn fixed_bytes_of(fields: &Fields) -> usize {
     bytes.fold(0, usize::saturating_add)
 }
 
-/// Returns the bytes of a value in lists and binary values of a fixed size; 0 for all others.
+/// Returns the bytes that each value takes, those of nulls and empty ones too.
 fn fixed_bytes(data_type: &DataType) -> usize {
+    use DataType as T;
+    let times =
+        |count: i32, bytes: usize| usize::try_from(count).unwrap_or(0).saturating_mul(bytes);
     match data_type {
-        DataType::FixedSizeBinary(bytes) => usize::try_from(*bytes).unwrap_or_default(),
-        DataType::FixedSizeList(element, length) => {
-            let inner = element.data_type();
-            let element_bytes = inner.primitive_width().unwrap_or(1).max(fixed_bytes(inner));
-            let length = usize::try_from(*length).unwrap_or_default();
-            length.saturating_mul(element_bytes)
+        T::FixedSizeBinary(bytes) => times(*bytes, 1),
+        T::FixedSizeList(element, length) => {
+            times(*length, fixed_bytes(element.data_type()).max(1))
         }
-        DataType::Struct(members) => fixed_bytes_of(members),
-        _ => 0,
+        T::Struct(members) => fixed_bytes_of(members),
+        T::List(element) | T::LargeList(element) | T::Map(element, _) => {
+            OFFSET_BYTES + fixed_bytes(element.data_type())
+        }
+        T::Dictionary(keys, _) => fixed_bytes(keys),
+        other => other.primitive_width().unwrap_or(OFFSET_BYTES),
     }
 }
 
@@ -410,5 +416,27 @@ impl TableProvider for FileTable {
                 false => TableProviderFilterPushDown::Inexact,
             })
             .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::Field;
+
+    use super::*;
+
+    #[test]
+    fn a_batch_of_many_columns_has_fewer_rows() {
+        for (count, data_type, rows) in [
+            (100, DataType::Float64, 8192),
+            (20_000, DataType::Float64, 838),
+            (20_000, DataType::Utf8, 1677),
+            (40, DataType::FixedSizeBinary(1 << 20), 3),
+            (1, DataType::Boolean, 8192),
+        ] {
+            let field = |place| Field::new(format!("c{place}"), data_type.clone(), true);
+            let columns = Schema::new((0..count).map(field).collect::<Vec<_>>());
+            assert_eq!(rows_of_batch(&columns), Some(rows), "{count} {data_type}");
+        }
     }
 }

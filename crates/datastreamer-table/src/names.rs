@@ -1,7 +1,7 @@
 //! Names of columns that have none, for formats in which a column needs one: a rule for what is read
 //! and what is written, so that a table keeps its names on its way.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashSet};
 
 use arrow::datatypes::{Field, Fields, Schema};
 
@@ -9,13 +9,17 @@ use arrow::datatypes::{Field, Fields, Schema};
 /// it until no other column has the name, in letters of any case.
 #[must_use]
 pub fn named(mut names: Vec<String>) -> Vec<String> {
-    for place in 0..names.len() {
-        if names[place].is_empty() {
-            let mut name = format!("column{}", place + 1);
-            while names.iter().any(|other| other.eq_ignore_ascii_case(&name)) {
+    if names.iter().all(|name| !name.is_empty()) {
+        return names;
+    }
+    let lower = names.iter().map(|name| name.to_ascii_lowercase());
+    let mut taken: HashSet<String> = lower.collect();
+    for (place, name) in names.iter_mut().enumerate() {
+        if name.is_empty() {
+            *name = format!("column{}", place + 1);
+            while !taken.insert(name.clone()) {
                 name.push('_');
             }
-            names[place] = name;
         }
     }
     names

@@ -58,7 +58,7 @@ impl Values {
                 values: Int64Builder::with_capacity(rows),
                 data_type: data_type.clone(),
             },
-            T::Utf8 => Self::Text(StringBuilder::new()),
+            T::Utf8 => Self::Text(StringBuilder::with_capacity(rows, 0)),
             other => {
                 let text = format!("internal error: {other} in a text file");
                 return Err(io::Error::other(text));

@@ -82,14 +82,15 @@ impl CsvReader {
             let Some(row) = self.rows.next()? else {
                 break;
             };
-            for (place, values) in self.places.iter().zip(&mut values) {
+            let columns = self.schema.fields().iter().zip(&self.places);
+            for ((column, place), values) in columns.zip(&mut values) {
                 let field = row.get(*place);
                 bytes += field.text.len();
                 let is_null = field.text.is_empty() && !(field.is_quoted && values.are_texts());
                 match is_null {
                     true => values.append_null(),
                     false => values.append(&field.text).map_err(|text| {
-                        let (line, name) = (row.line, self.schema.field(*place).name());
+                        let (line, name) = (row.line, column.name());
                         io::Error::other(format!("line {line}, column {name:?}: {text}"))
                     })?,
                 }

@@ -8,7 +8,7 @@ use std::{borrow::Cow, io, str};
 
 use datastreamer_table::names::named;
 
-use crate::input::Input;
+use crate::{COLUMNS_MAX, input::Input};
 
 const QUOTE: u8 = b'"';
 
@@ -72,6 +72,7 @@ enum Found {
     },
     /// More bytes are needed.
     Part,
+    TooMany,
     OpenQuote,
 }
 
@@ -147,6 +148,10 @@ impl Rows {
                     return Ok(Some(bytes));
                 }
                 Found::Part => self.input.read_more()?,
+                Found::TooMany => {
+                    let text = format!("line {} has over {COLUMNS_MAX} fields", self.line);
+                    return Err(io::Error::other(text));
+                }
                 Found::OpenQuote => {
                     let text = "ends within quotes: the file is incomplete";
                     return Err(io::Error::other(text));
@@ -197,6 +202,9 @@ fn split(piece: &[u8], is_at_end: bool, delimiter: Delimiter, spans: &mut Vec<Sp
     let (mut at, mut lines) = (0, 1);
     let between = delimiter.byte();
     loop {
+        if spans.len() == COLUMNS_MAX {
+            return Found::TooMany;
+        }
         let from = at;
         let mut form = Form::Plain;
         let mut to = None;

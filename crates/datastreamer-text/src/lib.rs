@@ -45,6 +45,10 @@ use self::{
     ndjson::NdjsonReader,
 };
 
+/// 65,536 columns, those of objects in NDJSON counted: each takes some 8 kB while a table is read. A
+/// file with more is no table: it is transposed, or its keys are values.
+const COLUMNS_MAX: usize = 1 << 16;
+
 /// How rows are written in a text file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TextFormat {

@@ -1,6 +1,6 @@
 //! The columns of several files: each has a type that holds the values of all.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 
@@ -59,10 +59,12 @@ fn unnoted(field: &Field) -> Field {
 }
 
 fn merge_fields(ones: &Fields, others: &Fields) -> Fields {
+    let names = ones.iter().enumerate();
+    let places: HashMap<_, _> = names.map(|(place, field)| (field.name(), place)).collect();
     let mut fields: Vec<Arc<Field>> = ones.iter().map(Arc::clone).collect();
     for other in others {
-        match fields.iter_mut().find(|field| field.name() == other.name()) {
-            Some(field) => *field = Arc::new(common_field(field, other)),
+        match places.get(other.name()) {
+            Some(place) => fields[*place] = Arc::new(common_field(&ones[*place], other)),
             None => fields.push(Arc::clone(other)),
         }
     }

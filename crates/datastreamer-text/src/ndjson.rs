@@ -12,6 +12,7 @@ use arrow::{
 };
 
 use crate::{
+    COLUMNS_MAX,
     batch::{BATCH_BYTES_MAX, Values},
     input::Input,
     json::{Json, Kind},
@@ -25,9 +26,11 @@ use crate::{
 pub(crate) fn infer(input: Input) -> io::Result<Schema> {
     let mut lines = Lines::new(input);
     let mut columns = Members::default();
+    let mut left = COLUMNS_MAX;
     while let Some((line, text)) = lines.next()? {
         let mut json = Json::new(text);
-        let read = columns.add(&mut json).and_then(|()| json.end());
+        let read = columns.add(&mut json, &mut left);
+        let read = read.and_then(|()| json.end());
         read.map_err(|text| at_line(line, &text))?;
     }
     Ok(Schema::new(columns.fields()))
@@ -83,7 +86,8 @@ struct SeenJson {
 }
 
 impl SeenJson {
-    fn add(&mut self, json: &mut Json<'_>) -> Result<(), String> {
+    /// Adds a value; `left` counts the members that there may still be.
+    fn add(&mut self, json: &mut Json<'_>, left: &mut usize) -> Result<(), String> {
         let kind = json.kind()?;
         match kind {
             Kind::Null => json.word(kind),
@@ -104,9 +108,9 @@ impl SeenJson {
             }
             Kind::List => {
                 let elements = self.list.get_or_insert_default();
-                json.list(|json| elements.add(json))
+                json.list(|json| elements.add(json, left))
             }
-            Kind::Object => self.object.get_or_insert_default().add(json),
+            Kind::Object => self.object.get_or_insert_default().add(json, left),
         }
     }
 
@@ -144,32 +148,37 @@ struct Member {
 }
 
 impl Members {
-    fn add(&mut self, json: &mut Json<'_>) -> Result<(), String> {
+    fn add(&mut self, json: &mut Json<'_>, left: &mut usize) -> Result<(), String> {
         self.objects += 1;
         let mut next = 0;
         json.object(|json, name| {
-            let place = self.place(next, name);
+            let place = self.place(next, name, left)?;
             next = place + 1;
             let member = &mut self.list[place];
             if mem::replace(&mut member.object, self.objects) == self.objects {
                 return Err(format!("{name:?} is there twice in an object"));
             }
-            member.seen.add(json)
+            member.seen.add(json, left)
         })
     }
 
     /// Finds a member, which is most often the next one.
-    fn place(&mut self, next: usize, name: &str) -> usize {
+    ///
+    /// # Errors
+    /// It is new, and no more are allowed.
+    fn place(&mut self, next: usize, name: &str, left: &mut usize) -> Result<usize, String> {
         if self
             .list
             .get(next)
             .is_some_and(|member| member.name == name)
         {
-            return next;
+            return Ok(next);
         }
         if let Some(place) = self.places.get(name) {
-            return *place;
+            return Ok(*place);
         }
+        let fewer = left.checked_sub(1);
+        *left = fewer.ok_or_else(|| format!("the objects have over {COLUMNS_MAX} names in all"))?;
         let place = self.list.len();
         self.places.insert(name.to_owned(), place);
         self.list.push(Member {
@@ -177,7 +186,7 @@ impl Members {
             seen: SeenJson::default(),
             object: 0,
         });
-        place
+        Ok(place)
     }
 
     fn fields(&self) -> Vec<Field> {

@@ -1,12 +1,18 @@
 //! Parquet files whose footers or pages state what is not so.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs::{self, File},
+    path::Path,
+    sync::Arc,
+};
 
 use arrow::{
     array::{
-        ArrayRef, BinaryArray, DictionaryArray, FixedSizeBinaryArray, Int8Array, Int64Array,
-        StringArray,
+        Array, ArrayRef, BinaryArray, DictionaryArray, FixedSizeBinaryArray, FixedSizeListArray,
+        Int8Array, Int32Array, Int64Array, ListArray, NullArray, RunArray, StringArray,
     },
+    buffer::OffsetBuffer,
+    datatypes::{DataType, Field},
     ipc::writer::{FileWriter, StreamWriter},
     record_batch::RecordBatch,
 };
@@ -438,4 +444,35 @@ fn a_page_that_cannot_be_decompressed_is_said_in_a_plain_sentence() {
     let error = error.unwrap().to_string();
     let sentence = "stars.parquet: Parquet data cannot be read: its compressed values are damaged";
     assert!(error.ends_with(sentence), "{error}");
+}
+
+/// Nulls in a list take no bytes, and neither do the values of a run.
+#[test]
+fn values_that_the_bytes_of_an_arrow_file_do_not_hold_are_refused() {
+    const MANY: i32 = 2_000_000_000;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.arrow");
+    let field = |data_type| Arc::new(Field::new("item", data_type, true));
+    let offsets = OffsetBuffer::new(vec![0, MANY].into());
+    let nulls: ArrayRef = Arc::new(NullArray::new(MANY as usize));
+    let list = ListArray::new(
+        field(DataType::Null),
+        offsets.clone(),
+        Arc::clone(&nulls),
+        None,
+    );
+    let fixed = FixedSizeListArray::new(field(DataType::Null), MANY, nulls, None);
+    let ends = Int32Array::from(vec![MANY]);
+    let run = RunArray::try_new(&ends, &Int64Array::from(vec![7])).unwrap();
+    let runs = ListArray::new(field(run.data_type().clone()), offsets, Arc::new(run), None);
+    let columns: [ArrayRef; 3] = [Arc::new(list), Arc::new(fixed), Arc::new(runs)];
+    for column in columns {
+        let batch = RecordBatch::try_from_iter_with_nullable([("a", column, true)]).unwrap();
+        let mut writer =
+            FileWriter::try_new(File::create(&path).unwrap(), &batch.schema()).unwrap();
+        writer.write(&batch).unwrap();
+        writer.finish().unwrap();
+        let error = read(&path).unwrap_err();
+        assert!(error.ends_with("would become 2000000000 values"), "{error}");
+    }
 }

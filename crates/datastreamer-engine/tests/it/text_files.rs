@@ -405,3 +405,30 @@ fn a_byte_order_mark_is_no_part_of_a_file() {
     let batch = read_bytes("t.tsv", b"\xef\xbb\xbfa\tb\n1\t2\n");
     assert_eq!(shown(&batch, "a"), ["1"]);
 }
+
+/// The header alone would take memory: it is refused where its 65,537th field begins.
+#[test]
+fn more_columns_than_a_table_has_are_refused() {
+    const MOST: usize = 1 << 16;
+    let row = |count| vec!["1"; count].join(",") + "\n";
+    let wide = refusal("t.csv", row(MOST + 1).as_bytes());
+    assert!(wide.ends_with("line 1 has over 65536 fields"), "{wide}");
+    let later = format!("a,b\n1,2\n{}", row(MOST + 1));
+    let later = refusal("t.csv", later.as_bytes());
+    assert!(later.ends_with("line 3 has over 65536 fields"), "{later}");
+    let names: String = (0..MOST)
+        .map(|at| format!("{{\"o\":{{\"k{at}\":1}}}}\n"))
+        .collect();
+    let nested = refusal("t.ndjson", names.as_bytes());
+    let expected = "line 65536: the objects have over 65536 names in all";
+    assert!(nested.ends_with(expected), "{nested}");
+}
+
+#[test]
+fn a_column_without_a_name_among_many_gets_one() {
+    let header = ",".repeat(9_999);
+    let row = vec!["1"; 10_000].join(",");
+    let batch = read_bytes("t.csv", format!("{header}\n{row}\n").as_bytes());
+    assert_eq!(batch.num_columns(), 10_000);
+    assert_eq!(batch.schema().field(9_999).name(), "column10000");
+}
