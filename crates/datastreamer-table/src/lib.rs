@@ -24,6 +24,7 @@ pub mod ipc;
 pub mod json;
 pub mod meta;
 pub mod names;
+pub mod nested;
 pub mod parquet;
 pub mod plain;
 mod rendered;

@@ -33,6 +33,7 @@ use self::stored::Stored;
 use super::{
     TableEnd, TableError, TableWriter,
     column::{cannot_hold, find_type},
+    nested::for_leaves,
     uuid, votable,
 };
 
@@ -243,7 +244,7 @@ fn is_refused(data_type: &DataType) -> bool {
 fn columns(schema: &Schema) -> Result<SchemaDescriptor, ParquetError> {
     let columns = ArrowSchemaConverter::new().convert(schema)?;
     let mut are_uuids = Vec::new();
-    uuid::for_leaves(schema.fields(), &mut |leaf| {
+    for_leaves(schema.fields(), &mut |leaf| {
         are_uuids.push(uuid::is_uuid(leaf));
     });
     if !are_uuids.contains(&true) || are_uuids.len() != columns.num_columns() {

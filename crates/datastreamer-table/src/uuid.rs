@@ -14,7 +14,7 @@ use arrow::{
     record_batch::RecordBatch,
 };
 
-use crate::{meta, text};
+use crate::{meta, nested::map_leaves, text};
 
 /// The name of Arrow's extension type, in the metadata of a column.
 const EXTENSION: &str = "arrow.uuid";
@@ -44,46 +44,17 @@ pub fn with_extension(field: Field) -> Field {
 #[must_use]
 pub fn with_extensions(columns: &Fields, are_uuids: impl IntoIterator<Item = bool>) -> Fields {
     let mut are_uuids = are_uuids.into_iter();
-    let columns = columns.iter();
-    columns.map(|field| marked(field, &mut are_uuids)).collect()
-}
-
-fn marked(field: &FieldRef, are_uuids: &mut dyn Iterator<Item = bool>) -> FieldRef {
-    use DataType as T;
-    let data_type = match field.data_type() {
-        T::List(element) => T::List(marked(element, are_uuids)),
-        T::LargeList(element) => T::LargeList(marked(element, are_uuids)),
-        T::FixedSizeList(element, length) => T::FixedSizeList(marked(element, are_uuids), *length),
-        T::ListView(element) => T::ListView(marked(element, are_uuids)),
-        T::LargeListView(element) => T::LargeListView(marked(element, are_uuids)),
-        T::Map(entries, sorted) => T::Map(marked(entries, are_uuids), *sorted),
-        T::Struct(parts) => T::Struct(parts.iter().map(|part| marked(part, are_uuids)).collect()),
-        data_type => {
-            let is_uuid = are_uuids.next() == Some(true) && *data_type == T::FixedSizeBinary(BYTES);
-            return match is_uuid && !self::is_uuid(field) {
-                true => Arc::new(with_extension(Field::clone(field))),
-                false => Arc::clone(field),
-            };
+    let mut marked = |leaf: &FieldRef| {
+        let is_16_bytes = *leaf.data_type() == DataType::FixedSizeBinary(BYTES);
+        match are_uuids.next() == Some(true) && is_16_bytes && !is_uuid(leaf) {
+            true => Arc::new(with_extension(Field::clone(leaf))),
+            false => Arc::clone(leaf),
         }
     };
-    Arc::new(Field::clone(field).with_data_type(data_type))
-}
-
-/// Calls `on` with each leaf of nested columns, in their order.
-pub fn for_leaves(columns: &Fields, on: &mut dyn FnMut(&Field)) {
-    use DataType as T;
-    for field in columns {
-        match field.data_type() {
-            T::List(part)
-            | T::LargeList(part)
-            | T::FixedSizeList(part, _)
-            | T::ListView(part)
-            | T::LargeListView(part)
-            | T::Map(part, _) => for_leaves(&Fields::from(vec![Arc::clone(part)]), on),
-            T::Struct(parts) => for_leaves(parts, on),
-            _ => on(field),
-        }
-    }
+    let columns = columns.iter();
+    columns
+        .map(|field| map_leaves(field, &mut marked))
+        .collect()
 }
 
 /// Parses a UUID: in groups with dashes or without them, in letters of any case.

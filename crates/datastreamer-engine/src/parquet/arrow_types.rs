@@ -18,6 +18,7 @@ use datafusion::{
         },
     },
 };
+use datastreamer_table::nested::map_leaves;
 
 use super::pages::{self, Chunk};
 
@@ -237,17 +238,12 @@ fn with_interval(schema: &Schema, at: usize, unit: IntervalUnit) -> Schema {
 
 /// Replaces dictionaries that the decoder does not make by their values.
 fn without_odd_dictionaries(field: &FieldRef) -> FieldRef {
-    use DataType as T;
-    let data_type = match field.data_type() {
-        T::Dictionary(_, values) if !is_made(values) => T::clone(values),
-        T::Struct(fields) => T::Struct(fields.iter().map(without_odd_dictionaries).collect()),
-        T::List(item) => T::List(without_odd_dictionaries(item)),
-        T::LargeList(item) => T::LargeList(without_odd_dictionaries(item)),
-        T::FixedSizeList(item, length) => T::FixedSizeList(without_odd_dictionaries(item), *length),
-        T::Map(entries, sorted) => T::Map(without_odd_dictionaries(entries), *sorted),
-        _ => return Arc::clone(field),
-    };
-    Arc::new(Field::clone(field).with_data_type(data_type))
+    map_leaves(field, &mut |leaf| match leaf.data_type() {
+        DataType::Dictionary(_, values) if !is_made(values) => {
+            Arc::new(Field::clone(leaf).with_data_type(DataType::clone(values)))
+        }
+        _ => Arc::clone(leaf),
+    })
 }
 
 fn is_made(values: &DataType) -> bool {

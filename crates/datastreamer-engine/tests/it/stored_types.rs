@@ -12,7 +12,7 @@ use arrow::{
     datatypes::{DataType, Field, IntervalUnit, Schema, TimeUnit},
     record_batch::RecordBatch,
 };
-use datastreamer_table::uuid;
+use datastreamer_table::{nested::for_leaves, uuid};
 use parquet::{
     arrow::{
         ARROW_SCHEMA_META_KEY, ArrowWriter, arrow_writer::ArrowWriterOptions, encode_arrow_schema,
@@ -239,7 +239,7 @@ fn uuids_within_lists_structs_and_maps_are_uuids() {
     writer.close().unwrap();
     let read = read(&path);
     let mut leaves = Vec::new();
-    uuid::for_leaves(read.schema().fields(), &mut |leaf| {
+    for_leaves(read.schema().fields(), &mut |leaf| {
         leaves.push((leaf.name().clone(), uuid::is_uuid(leaf)));
     });
     let wanted = [
