@@ -17,23 +17,32 @@ use crate::{
     common_type::{common_type, is_held},
     error::EngineError,
     file_kind::FileKind,
-    parquet::footer,
+    parquet::{footer, row_bytes::RowBytes},
 };
 
-/// Reads the columns of a file: from its header, or from all its rows where it is a text file.
+/// Reads the columns of a file: from its header, or from all its rows where it is a text file. Of
+/// Parquet it returns what a row usually takes, too.
 /// **Blocks**; for a text file as long as it takes to read it.
 ///
 /// # Errors
 /// The file cannot be read; it is empty, as it is while it is written anew; it has two columns of the
 /// same name, or none, if it is no NDJSON.
-pub(crate) fn columns_of_file(path: &Path, kind: FileKind) -> Result<Schema, EngineError> {
+pub(crate) fn columns_of_file(
+    path: &Path,
+    kind: FileKind,
+) -> Result<(Schema, RowBytes), EngineError> {
     tracing::debug!(path = %path.display(), "reading the columns of a file");
     let wrong = |text: String| EngineError::of_file(path, text);
     if path.metadata().is_ok_and(|metadata| metadata.len() == 0) {
         return Err(wrong("is empty".into()));
     }
+    let mut row_bytes = RowBytes::default();
     let columns = match kind {
-        FileKind::Parquet => parquet_columns(path).map_err(wrong)?,
+        FileKind::Parquet => {
+            let columns;
+            (columns, row_bytes) = parquet_columns(path).map_err(wrong)?;
+            columns
+        }
         FileKind::Arrow => arrow_columns(path).map_err(wrong)?,
         FileKind::Text(format, compression) => {
             let columns = File::open(path).and_then(|file| text::infer(file, format, compression));
@@ -49,7 +58,7 @@ pub(crate) fn columns_of_file(path: &Path, kind: FileKind) -> Result<Schema, Eng
     if !matches!(kind, FileKind::Text(TextFormat::Ndjson, _)) {
         check_any(&columns).map_err(wrong)?;
     }
-    Ok(columns)
+    Ok((columns, row_bytes))
 }
 
 /// Checks that there are columns: one file of objects without members may stand beside others.
@@ -65,8 +74,9 @@ pub(crate) fn check_any(columns: &Schema) -> Result<(), String> {
 
 /// Reads the columns of a Parquet file without their metadata, which may differ between the files
 /// of a table. UUIDs alone are marked, by Parquet's type or Arrow's.
-fn parquet_columns(path: &Path) -> Result<Schema, String> {
+fn parquet_columns(path: &Path) -> Result<(Schema, RowBytes), String> {
     let footer = Arc::new(footer::read(path)?);
+    let row_bytes = RowBytes::of(&footer, path);
     let read = ArrowReaderMetadata::try_new(footer, Default::default());
     let read = read.map_err(|error| error.to_string())?;
     let leaves = read.parquet_schema().columns().iter();
@@ -77,7 +87,8 @@ fn parquet_columns(path: &Path) -> Result<Schema, String> {
         false => Field::clone(field).with_metadata(Default::default()),
     });
     let plain: Fields = plain.collect();
-    Ok(Schema::new(uuid::with_extensions(&plain, are_uuids)))
+    let columns = Schema::new(uuid::with_extensions(&plain, are_uuids));
+    Ok((columns, row_bytes))
 }
 
 /// Reads the columns of an Arrow file, or of a stream in a file.

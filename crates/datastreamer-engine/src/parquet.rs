@@ -3,13 +3,18 @@
 //!
 //! `footer.rs` reads a footer, `arrow_types.rs` chooses types that hold the values,
 //! `column_metadata.rs` reads what a footer says of the columns, `pages.rs` checks the pages of a
-//! column before they are decoded, `scan.rs` plans scans whose readers do both. `time_units.rs`
-//! casts times to a finer unit, `thrift.rs` walks the encoding of footers and page headers.
+//! column before they are decoded, `batch_bytes.rs` counts what a batch of a column takes, and
+//! `row_bytes.rs` estimates it by the footer. `scan.rs` plans scans whose readers check all that.
+//! `time_units.rs` casts times to a finer unit, `thrift.rs` walks the encoding of footers and page
+//! headers, `deltas.rs` those of levels, keys and lengths.
 
 mod arrow_types;
+mod batch_bytes;
 pub(crate) mod column_metadata;
+mod deltas;
 pub(crate) mod footer;
 mod pages;
+pub(crate) mod row_bytes;
 pub(crate) mod scan;
 mod thrift;
 mod time_units;

@@ -44,13 +44,13 @@ use crate::{
     file_kind::FileKind,
     files::TableFiles,
     guard::guarded,
-    parquet::{self, column_metadata, scan::Footers},
+    parquet::{self, column_metadata, row_bytes::RowBytes, scan::Footers},
     pinned::{FileState, PinnedFile},
     scan::{BATCH_ROWS, Scanned},
 };
 
-/// 128 MiB of values of a fixed size in a batch: a batch of the usual 8192 rows has 16 KiB a row.
-const FIXED_BYTES_MAX: usize = 128 << 20;
+/// 128 MiB of values in a batch: a batch of the usual 8192 rows has 16 KiB a row.
+const BATCH_BYTES_MAX: usize = 128 << 20;
 /// Texts and lists of no length take the bytes of an offset.
 const OFFSET_BYTES: usize = 4;
 
@@ -63,8 +63,8 @@ pub(crate) struct FileTable {
     schema: TableSchema,
     /// Of the columns in the files: cached statistics of a file are valid for these columns only.
     fingerprint: Arc<SchemaFingerprint>,
-    /// Of each file whether it fits the table, or the text of why not.
-    fits: FileCache<Result<(), String>>,
+    /// Of each file whether it fits the table, and what a row takes, or the text of why not.
+    fits: FileCache<Result<RowBytes, String>>,
     /// Threads that read columns: the planner's thread must stay free.
     threads: Handle,
 }
@@ -80,12 +80,12 @@ impl FileTable {
         threads: Handle,
     ) -> Result<Self, EngineError> {
         let kind = files.kind();
-        let mut read: Vec<PinnedFile> = Vec::new();
+        let mut read: Vec<(PinnedFile, RowBytes)> = Vec::new();
         let mut merged: Option<Schema> = None;
         for path in files.list()? {
             let state = FileState::read(&path)?;
             let file = PinnedFile { path, state };
-            let columns = columns_of(file.path.clone(), kind, &threads).await?;
+            let (columns, row_bytes) = columns_of(file.path.clone(), kind, &threads).await?;
             if merged.is_none() {
                 files.leave_columns(&columns);
             }
@@ -95,14 +95,16 @@ impl FileTable {
                 None => columns,
                 Some(merged) => merge(merged, columns, kind).map_err(|text| file.error(&text))?,
             });
-            read.push(file);
+            read.push((file, row_bytes));
         }
         let merged = merged.unwrap_or_else(Schema::empty);
-        if let Some(first) = read.first() {
+        if let Some((first, _)) = read.first() {
             check_any(&merged).map_err(|text| first.error(&text))?;
         }
         let columns = match (kind, read.first()) {
-            (FileKind::Parquet, Some(file)) => column_metadata::overlay(merged.into(), &file.path),
+            (FileKind::Parquet, Some((file, _))) => {
+                column_metadata::overlay(merged.into(), &file.path)
+            }
             _ if !kind.is_binary() => without_notes(&merged).into(),
             _ => merged.into(),
         };
@@ -115,26 +117,30 @@ impl FileTable {
             schema: TableSchema::builder(columns)
                 .with_table_partition_cols(partitions)
                 .build(),
-            fits: FileCache::new(read.into_iter().map(|file| (file, Ok(())))),
+            fits: FileCache::new(
+                read.into_iter()
+                    .map(|(file, row_bytes)| (file, Ok(row_bytes))),
+            ),
             threads,
         })
     }
 
     /// Lists the files as they are now, and returns each in the state in which it was compared with
-    /// the table. Compares only those that are new or changed.
+    /// the table, and what a row of it usually takes. Compares only those that are new or changed.
     ///
     /// # Errors
     /// A file is gone, cannot be read, or has columns or types that the table cannot hold.
-    async fn compare(&self) -> Result<Vec<PinnedFile>, EngineError> {
+    async fn compare(&self) -> Result<Vec<(PinnedFile, RowBytes)>, EngineError> {
         let (kind, table) = (self.files.kind(), self.schema.file_schema());
         let read = |path| async move {
-            let columns = columns_of(path, kind, &self.threads).await?;
+            let (columns, row_bytes) = columns_of(path, kind, &self.threads).await?;
             let fits = self.files.check_columns(&columns);
-            Ok(fits.and_then(|()| check_fit(table, &columns, kind, !self.files.is_one())))
+            let fits = fits.and_then(|()| check_fit(table, &columns, kind, !self.files.is_one()));
+            Ok(fits.map(|()| row_bytes))
         };
         let files = self.fits.get_all(self.files.list()?, read).await?;
         let checked = files.into_iter().map(|(file, fits)| match fits {
-            Ok(()) => Ok(file),
+            Ok(row_bytes) => Ok((file, row_bytes)),
             Err(text) => Err(EngineError::data(format!(
                 "{} no longer fits the table as it was opened: it {text}",
                 file.path.display()
@@ -236,10 +242,12 @@ fn format_of(kind: FileKind) -> Arc<dyn FileFormat> {
     }
 }
 
-/// Returns how many rows a batch of these columns has, if fewer than others: values of a fixed size
-/// take it for nulls too, and a column that a file lacks is all nulls.
-fn rows_of_batch(columns: &Schema) -> Option<usize> {
-    let rows = FIXED_BYTES_MAX.checked_div(fixed_bytes_of(columns.fields()))?;
+/// Returns how many rows a batch of these columns has, if fewer than others. Values of a fixed size
+/// take it for nulls too, and a column that a file lacks is all nulls. Texts and lists usually take
+/// `row_bytes` of a row.
+fn rows_of_batch(columns: &Schema, row_bytes: usize) -> Option<usize> {
+    let bytes = fixed_bytes_of(columns.fields()).saturating_add(row_bytes);
+    let rows = BATCH_BYTES_MAX.checked_div(bytes)?;
     Some(rows.clamp(1, BATCH_ROWS))
 }
 
@@ -286,7 +294,7 @@ async fn columns_of(
     path: PathBuf,
     kind: FileKind,
     threads: &Handle,
-) -> Result<Schema, EngineError> {
+) -> Result<(Schema, RowBytes), EngineError> {
     let reading = threads.spawn_blocking(move || {
         guarded(|| columns_of_file(&path, kind))
             .unwrap_or_else(|error| Err(EngineError::of_file(&path, error.to_string())))
@@ -356,11 +364,15 @@ impl TableProvider for FileTable {
         filters: &[Expr],
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let files = self.compare().await?.into_iter();
-        let files = files.map(|file| self.partitioned(file));
-        let files = self.prune(files.collect::<Result<_, EngineError>>()?, filters, session)?;
+        let compared = self.compare().await?;
         let schema = self.schema();
         let read = project_schema(&schema, projection)?;
+        let row_bytes = compared
+            .iter()
+            .map(|(_, row_bytes)| row_bytes.in_columns(&read));
+        let row_bytes = row_bytes.max().unwrap_or_default();
+        let files = compared.into_iter().map(|(file, _)| self.partitioned(file));
+        let files = self.prune(files.collect::<Result<_, EngineError>>()?, filters, session)?;
         if files.is_empty() {
             return Ok(Arc::new(EmptyExec::new(read)));
         }
@@ -395,7 +407,7 @@ impl TableProvider for FileTable {
             .with_file_groups(groups)
             .with_statistics(statistics)
             .with_projection_indices(projection.cloned())?
-            .with_batch_size(rows_of_batch(&read))
+            .with_batch_size(rows_of_batch(&read, row_bytes))
             .build();
         match is_parquet {
             true => parquet::scan::plan(session, scan),
@@ -436,7 +448,11 @@ mod tests {
         ] {
             let field = |place| Field::new(format!("c{place}"), data_type.clone(), true);
             let columns = Schema::new((0..count).map(field).collect::<Vec<_>>());
-            assert_eq!(rows_of_batch(&columns), Some(rows), "{count} {data_type}");
+            assert_eq!(
+                rows_of_batch(&columns, 0),
+                Some(rows),
+                "{count} {data_type}"
+            );
         }
     }
 }

@@ -152,7 +152,7 @@ fn for_values<T: ParquetType>(
             column,
             rows: group.num_rows(),
         };
-        pages::check(&pages, &chunk, true).map_err(wrong)?;
+        pages::check(&pages, &chunk, true, VALUES).map_err(wrong)?;
         drop(pages);
         read_values::<T>(file, &chunk, &mut on).map_err(|error| wrong(error.to_string()))?;
     }

@@ -3,13 +3,14 @@
 //!
 //! <https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>, `PageHeader`
 
+use std::collections::VecDeque;
+
 use datafusion::parquet::{
     basic::{Compression, Type},
     file::metadata::ColumnChunkMetaData,
 };
 
 use super::thrift::Thrift;
-use crate::scan::BATCH_ROWS;
 
 /// A page may always have 64 MiB: writers that put a row group in one page have some tens.
 const PAGE_BYTES_FREE: u64 = 64 << 20;
@@ -17,13 +18,28 @@ const PAGE_BYTES_FREE: u64 = 64 << 20;
 /// times), while a page of zeros in Brotli or Zstandard, a few bytes long, could fill the memory.
 const PAGE_EXPANSION_MAX: u64 = 1100;
 
-/// A decoder holds a page and the dictionary of each column that is read, decompressed, and the batch
-/// that it makes of them: of a thousand columns these are a thousand pages, each of which may be
-/// large. 512 MiB of them may always be: a thousand columns with pages of usual size, half a megabyte.
-const HELD_BYTES_FREE: u64 = 512 << 20;
-/// Beyond that, they may take 64 times what is stored of a row group: tables of numbers and texts are
-/// compressed to a twentieth at best, and more than 8 MiB are stored of those that come here.
+/// A page of more values than a million has short ones.
+const USUAL_VALUES_MAX: i64 = 1 << 20;
+
+/// A decoder holds a page and the dictionary of each column that is read, decompressed: of a thousand
+/// columns these are a thousand pages. 1 GiB of them may always be: a thousand columns with pages of
+/// a megabyte, as most writers make them.
+const PAGES_BYTES_FREE: u64 = 1 << 30;
+/// A batch of rows as long as the footer says has 128 MiB, and one of rows four times as long may
+/// be. A buffer of texts takes twice as much while it grows.
+const BATCH_BYTES_FREE: u64 = 512 << 20;
+/// Beyond that, either may take 64 times what is stored of a row group: tables of numbers and texts
+/// are compressed to a twentieth at best, and more than 8 MiB are stored of those that come here.
 const HELD_EXPANSION_MAX: u64 = 64;
+
+/// A value in a list, also one that is null or an empty list, takes as much beside its own bytes: an
+/// offset of 4 bytes, and its levels.
+pub(super) const LIST_VALUE_BYTES: u64 = 8;
+
+/// `Encoding` of the format.
+const PLAIN_DICTIONARY: i64 = 2;
+const DELTA_BYTE_ARRAY: i64 = 7;
+const RLE_DICTIONARY: i64 = 8;
 
 /// What is known of a column in one row group.
 #[derive(Clone, Debug)]
@@ -38,6 +54,7 @@ struct PageHeader {
     compressed_bytes: usize,
     uncompressed_bytes: u64,
     values: i64,
+    encoding: i64,
     is_dictionary: bool,
     checksum: Option<u32>,
 }
@@ -56,8 +73,12 @@ impl PageHeader {
                 // with the number of values first.
                 5 | 7 | 8 => {
                     header.is_dictionary = field.id == 7;
+                    let encoding = if field.id == 8 { 4 } else { 2 };
                     walk.fields(|walk, field| match field.id {
                         1 => walk.integer(field).map(|values| header.values = values),
+                        id if id == encoding => walk
+                            .integer(field)
+                            .map(|encoding| header.encoding = encoding),
                         _ => walk.skip(field),
                     })?;
                 }
@@ -81,12 +102,12 @@ impl PageHeader {
     }
 }
 
-/// What a decoder holds of a column at once: at most so much of any of its pages.
+/// What a decoder holds of a column at once: at most so much of any of its pages, and of a batch.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Held {
     dictionary_bytes: u64,
     page_bytes: u64,
-    batch_bytes: u64,
+    pub(super) batch_bytes: u64,
 }
 
 impl Held {
@@ -96,22 +117,10 @@ impl Held {
             Compression::UNCOMPRESSED => 0,
             _ => page.uncompressed_bytes,
         };
-        let rows = (BATCH_ROWS as u64).min(chunk.rows.try_into().unwrap_or_default());
-        let of_batch = match (chunk.column.column_type(), page.is_dictionary) {
-            (Type::FIXED_LEN_BYTE_ARRAY, _) => value_bytes_min(chunk.column).saturating_mul(rows),
-            // Each row may have any of its texts: those of usual length are counted.
-            (Type::BYTE_ARRAY, true) => {
-                let values = u64::try_from(page.values).unwrap_or_default().max(1);
-                (page.uncompressed_bytes / values).saturating_mul(rows)
-            }
-            (Type::BYTE_ARRAY, false) => page.uncompressed_bytes,
-            _ => 0,
-        };
         match page.is_dictionary {
             true => self.dictionary_bytes = self.dictionary_bytes.max(bytes),
             false => self.page_bytes = self.page_bytes.max(bytes),
         }
-        self.batch_bytes = self.batch_bytes.max(of_batch);
     }
 
     /// Returns what is held of all pages of a column, some of which are those of another.
@@ -119,8 +128,84 @@ impl Held {
         Self {
             dictionary_bytes: self.dictionary_bytes.max(other.dictionary_bytes),
             page_bytes: self.page_bytes.max(other.page_bytes),
-            batch_bytes: self.batch_bytes.max(other.batch_bytes),
+            batch_bytes: self.batch_bytes.saturating_add(other.batch_bytes),
         }
+    }
+}
+
+/// Bounds the bytes of a batch by the headers of the pages that it may have values of.
+#[derive(Debug)]
+struct BatchBound {
+    batch_rows: u64,
+    dictionary_bytes: u64,
+    /// The values of each page, and their bytes.
+    pages: VecDeque<(u64, u64)>,
+    values: u64,
+    bytes: u64,
+    most: u64,
+}
+
+impl BatchBound {
+    fn new(batch_rows: usize) -> Self {
+        Self {
+            batch_rows: batch_rows as u64,
+            dictionary_bytes: 0,
+            pages: VecDeque::new(),
+            values: 0,
+            bytes: 0,
+            most: 0,
+        }
+    }
+
+    fn add(&mut self, page: &PageHeader, chunk: &Chunk<'_>) {
+        let values = page.values.cast_unsigned();
+        if page.is_dictionary {
+            // All others have a length at least.
+            let others = values.saturating_sub(1).saturating_mul(4);
+            self.dictionary_bytes = page.uncompressed_bytes.saturating_sub(others);
+            return;
+        }
+        let is_list = chunk.column.column_descr().max_rep_level() > 0;
+        let in_batch = if is_list {
+            values
+        } else {
+            values.min(self.batch_rows)
+        };
+        let bytes = match (chunk.column.column_type(), page.encoding) {
+            (Type::BYTE_ARRAY, PLAIN_DICTIONARY | RLE_DICTIONARY) => {
+                in_batch.saturating_mul(self.dictionary_bytes)
+            }
+            // A text may begin with the whole text before it.
+            (Type::BYTE_ARRAY, DELTA_BYTE_ARRAY) => {
+                in_batch.saturating_mul(page.uncompressed_bytes)
+            }
+            (Type::BYTE_ARRAY, _) => page.uncompressed_bytes,
+            (Type::FIXED_LEN_BYTE_ARRAY, _) => {
+                in_batch.saturating_mul(value_bytes_min(chunk.column))
+            }
+            _ if is_list => values.saturating_mul(value_bytes_min(chunk.column)),
+            _ => 0,
+        };
+        let of_lists = if is_list {
+            values.saturating_mul(LIST_VALUE_BYTES)
+        } else {
+            0
+        };
+        self.pages
+            .push_back((values, bytes.saturating_add(of_lists)));
+        self.values = self.values.saturating_add(values);
+        self.bytes = self.bytes.saturating_add(bytes.saturating_add(of_lists));
+        // A batch has at least one value of its first page, and all of those between it and the last.
+        while !is_list
+            && let Some(&(first_values, first_bytes)) = self.pages.front()
+            && let Some(between) = self.values.checked_sub(first_values.saturating_add(values))
+            && between + 2 > self.batch_rows
+        {
+            self.pages.pop_front();
+            self.values = self.values.saturating_sub(first_values);
+            self.bytes = self.bytes.saturating_sub(first_bytes);
+        }
+        self.most = self.most.max(self.bytes);
     }
 }
 
@@ -128,20 +213,27 @@ impl Held {
 ///
 /// # Errors
 /// The text of how much it is.
-pub(super) fn check_held(
-    columns: impl ExactSizeIterator<Item = Held>,
+pub(super) fn check_held<'a>(
+    columns: impl ExactSizeIterator<Item = &'a Held>,
     stored_bytes: u64,
 ) -> Result<(), String> {
     let count = columns.len();
-    let bytes = columns
-        .flat_map(|held| [held.dictionary_bytes, held.page_bytes, held.batch_bytes])
-        .fold(0, u64::saturating_add);
-    match bytes <= HELD_BYTES_FREE.max(HELD_EXPANSION_MAX.saturating_mul(stored_bytes)) {
+    let (mut pages, mut batch) = (0_u64, 0_u64);
+    for held in columns {
+        let of_column = held.dictionary_bytes.saturating_add(held.page_bytes);
+        pages = pages.saturating_add(of_column);
+        batch = batch.saturating_add(held.batch_bytes);
+    }
+    let check = |what: &str, bytes: u64, bytes_free: u64| match bytes
+        <= bytes_free.max(HELD_EXPANSION_MAX.saturating_mul(stored_bytes))
+    {
         true => Ok(()),
         false => Err(format!(
-            "the pages and a batch of {count} columns would become {bytes} bytes, of {stored_bytes}"
+            "{what} of {count} columns would become {bytes} bytes, of {stored_bytes}"
         )),
-    }
+    };
+    check("the pages", pages, PAGES_BYTES_FREE)?;
+    check("a batch", batch, BATCH_BYTES_FREE)
 }
 
 /// Checks pages that are about to be decoded: those of a complete column in a row group, or some.
@@ -153,8 +245,10 @@ pub(super) fn check(
     mut bytes: &[u8],
     chunk: &Chunk<'_>,
     is_complete: bool,
+    batch_rows: usize,
 ) -> Result<Held, String> {
     let mut held = Held::default();
+    let mut batch = BatchBound::new(batch_rows);
     let mut values = 0_i64;
     let mut page = 0_usize;
     while !bytes.is_empty() {
@@ -166,12 +260,14 @@ pub(super) fn check(
         let data = data.ok_or_else(|| wrong("it ends behind its column".into()))?;
         check_page(&header, data, chunk).map_err(wrong)?;
         held.add(&header, chunk);
+        batch.add(&header, chunk);
         if !header.is_dictionary {
             values = values.saturating_add(header.values);
         }
         bytes = &bytes[end..];
         page += 1;
     }
+    held.batch_bytes = batch.most;
     let wanted = stated_values(chunk);
     match !is_complete || values == wanted {
         true => Ok(held),
@@ -213,7 +309,7 @@ fn check_page(header: &PageHeader, data: &[u8], chunk: &Chunk<'_>) -> Result<(),
 }
 
 /// Returns how many bytes a value in a dictionary has at least.
-fn value_bytes_min(column: &ColumnChunkMetaData) -> u64 {
+pub(super) fn value_bytes_min(column: &ColumnChunkMetaData) -> u64 {
     match column.column_type() {
         Type::BOOLEAN => 0,
         Type::INT32 | Type::FLOAT | Type::BYTE_ARRAY => 4,
@@ -223,6 +319,25 @@ fn value_bytes_min(column: &ColumnChunkMetaData) -> u64 {
             u64::try_from(column.column_descr().type_length()).unwrap_or_default()
         }
     }
+}
+
+/// Returns the bytes of a dictionary's usual text, if its page begins with these bytes.
+pub(super) fn usual_bytes_in_dictionary(bytes: &[u8]) -> Option<u64> {
+    let header = PageHeader::read(bytes).ok()?;
+    let values = header.values.cast_unsigned().max(1);
+    header
+        .is_dictionary
+        .then_some(header.uncompressed_bytes / values)
+}
+
+/// Returns the number of values of a data page that begins with these bytes, if it may be decompressed
+/// before its column is checked.
+pub(super) fn values_of_usual_page(bytes: &[u8]) -> Option<u64> {
+    let header = PageHeader::read(bytes).ok()?;
+    let is_usual = header.uncompressed_bytes <= PAGE_BYTES_FREE
+        && header.compressed_bytes as u64 <= PAGE_BYTES_FREE
+        && header.values <= USUAL_VALUES_MAX;
+    (is_usual && !header.is_dictionary).then_some(header.values.cast_unsigned())
 }
 
 /// Returns how many bytes the pages of a column have, for which `read` returns the bytes from an

@@ -41,10 +41,14 @@ use crate::{error::EngineError, guard::guarded, pinned::PinnedFile};
 
 use super::{
     arrow_types::is_not_held,
-    footer,
+    batch_bytes, footer,
     pages::{self, Chunk, Held},
     time_units::Casts,
 };
+
+/// Of columns that take less than 64 KiB of a batch, eight thousand are needed to take too much:
+/// their values are not counted.
+const COUNTED_BYTES_MIN: u64 = 64 << 10;
 
 /// Plans a scan of Parquet files.
 ///
@@ -52,7 +56,9 @@ use super::{
 /// The scan is not one of Parquet.
 pub(crate) fn plan(session: &dyn Session, scan: FileScanConfig) -> Result<Arc<dyn ExecutionPlan>> {
     let environment = session.runtime_env();
+    let batch_rows = scan.batch_size.unwrap_or(session.config().batch_size());
     let readers = Readers {
+        batch_rows,
         of_files: DefaultParquetFileReaderFactory::new(
             environment.object_store(&scan.object_store_url)?,
         ),
@@ -156,6 +162,7 @@ impl Footers {
 
 #[derive(Debug)]
 struct Readers {
+    batch_rows: usize,
     of_files: DefaultParquetFileReaderFactory,
     footers: Footers,
 }
@@ -177,6 +184,7 @@ impl ParquetFileReaderFactory for Readers {
             object,
             path,
             footers: self.footers.clone(),
+            batch_rows: self.batch_rows,
             chunks: None,
         }))
     }
@@ -188,6 +196,7 @@ struct CheckedReader {
     object: ObjectMeta,
     path: PathBuf,
     footers: Footers,
+    batch_rows: usize,
     chunks: Option<Chunks>,
 }
 
@@ -196,10 +205,14 @@ struct Chunks {
     footer: Arc<ParquetMetaData>,
     /// First byte, row group and column, in this order.
     starts: Vec<(u64, usize, usize)>,
+    batch_rows: usize,
 }
 
+/// A column in a row group, all of whose pages were read.
+type Complete<'a> = (Chunk<'a>, &'a Bytes);
+
 impl Chunks {
-    fn of(footer: Arc<ParquetMetaData>) -> Self {
+    fn of(footer: Arc<ParquetMetaData>, batch_rows: usize) -> Self {
         let groups = footer.row_groups().iter().enumerate();
         let starts = groups.flat_map(|(group, of)| {
             let columns = of.columns().iter().enumerate();
@@ -207,24 +220,61 @@ impl Chunks {
         });
         let mut starts: Vec<_> = starts.collect();
         starts.sort_unstable();
-        Self { footer, starts }
+        Self {
+            footer,
+            starts,
+            batch_rows,
+        }
     }
 
     /// Checks the pages in ranges of the file, which are read together.
     fn check_all(&self, ranges: &[Range<u64>], read: &[Bytes]) -> Result<(), String> {
         let mut groups: BTreeMap<usize, (u64, BTreeMap<usize, Held>)> = BTreeMap::new();
+        let mut complete = BTreeMap::new();
         for (range, bytes) in ranges.iter().zip(read) {
             let (group, column, held) = self.check(range, bytes)?;
             let (stored_bytes, columns) = groups.entry(group).or_default();
             *stored_bytes += bytes.len() as u64;
             let of_column = columns.entry(column).or_default();
             *of_column = of_column.and(held);
+            let chunk = self.chunk(group, column);
+            if self.is_complete(range, &chunk) {
+                complete.insert((group, column), (chunk, bytes));
+            }
         }
-        for (group, (stored_bytes, columns)) in groups {
-            let held = pages::check_held(columns.into_values(), stored_bytes);
-            held.map_err(|text| format!("is not read: row group {group}: {text}"))?;
+        for (group, (stored_bytes, mut columns)) in groups {
+            let checked = pages::check_held(columns.values(), stored_bytes).or_else(|_| {
+                for (column, held) in &mut columns {
+                    self.count_batch(held, complete.get(&(group, *column)));
+                }
+                pages::check_held(columns.values(), stored_bytes)
+            });
+            checked.map_err(|text| format!("is not read: row group {group}: {text}"))?;
         }
         Ok(())
+    }
+
+    /// Counts the bytes of a column's batches, which are bounded by the headers of its pages.
+    fn count_batch(&self, held: &mut Held, complete: Option<&Complete<'_>>) {
+        if held.batch_bytes > COUNTED_BYTES_MIN
+            && let Some((chunk, bytes)) = complete
+            && let Some(most) = batch_bytes::most_bytes(bytes, chunk, self.batch_rows)
+        {
+            held.batch_bytes = held.batch_bytes.min(most);
+        }
+    }
+
+    fn chunk(&self, group: usize, column: usize) -> Chunk<'_> {
+        let of_group = self.footer.row_group(group);
+        Chunk {
+            column: of_group.column(column),
+            rows: of_group.num_rows(),
+        }
+    }
+
+    fn is_complete(&self, range: &Range<u64>, chunk: &Chunk<'_>) -> bool {
+        let (start, length) = chunk.column.byte_range();
+        *range == (start..start + length)
     }
 
     /// Checks the pages in a range of the file. Returns the row group, the column, and what a decoder
@@ -233,22 +283,18 @@ impl Chunks {
         let behind = self
             .starts
             .partition_point(|(start, ..)| *start <= range.start);
-        let Some((start, group, column)) = behind.checked_sub(1).map(|at| self.starts[at]) else {
+        let Some((_, group, column)) = behind.checked_sub(1).map(|at| self.starts[at]) else {
             return Err(format!("byte {} is not in a column", range.start));
         };
-        let of_group = self.footer.row_group(group);
-        let chunk = Chunk {
-            column: of_group.column(column),
-            rows: of_group.num_rows(),
-        };
+        let chunk = self.chunk(group, column);
         if is_not_held(&self.footer, column) {
             let column = chunk.column.column_path().string();
             return Err(format!(
                 "column {column:?}: its INT96 times fit neither 64-bit nanoseconds nor microseconds"
             ));
         }
-        let is_complete = *range == (start..start + chunk.column.byte_range().1);
-        let held = pages::check(bytes, &chunk, is_complete).map_err(|text| {
+        let is_complete = self.is_complete(range, &chunk);
+        let held = pages::check(bytes, &chunk, is_complete, self.batch_rows).map_err(|text| {
             let column = chunk.column.column_path().string();
             format!("is damaged Parquet: row group {group}: column {column:?}: {text}")
         })?;
@@ -272,7 +318,7 @@ impl AsyncFileReader for CheckedReader {
                 none => {
                     let footer = self.footers.read(&self.object, self.path.clone()).await;
                     let footer = footer.map_err(external)?;
-                    none.insert(Chunks::of(footer))
+                    none.insert(Chunks::of(footer, self.batch_rows))
                 }
             };
             let read = self.reader.get_byte_ranges(ranges.clone()).await?;

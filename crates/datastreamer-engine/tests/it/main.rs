@@ -7,6 +7,7 @@ mod damaged;
 mod evolving;
 mod known;
 mod listing;
+mod long_rows;
 mod mutated_files;
 mod narrowing;
 mod queries;

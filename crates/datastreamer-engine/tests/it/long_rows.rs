@@ -1,0 +1,143 @@
+//! Tables of Parquet whose rows take much memory: their batches have fewer rows, and what a batch
+//! takes is counted where the headers of pages say too little.
+
+use std::{fs, path::Path, sync::Arc};
+
+use arrow::{
+    array::{
+        ArrayRef, AsArray, DictionaryArray, FixedSizeBinaryArray, Int32Array, ListArray,
+        StringArray,
+    },
+    buffer::OffsetBuffer,
+    datatypes::{DataType, Field, Int32Type},
+    record_batch::RecordBatch,
+};
+use parquet::{
+    arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
+    basic::{Compression, Encoding},
+    file::properties::{WriterProperties, WriterVersion},
+};
+
+use crate::support::{engine_of, scan};
+
+const BATCH_BYTES_MAX: usize = 128 << 20;
+const LONG_BYTES: usize = 80_000;
+
+/// The ways in which a writer stores texts.
+const WAYS: [Option<Encoding>; 4] = [
+    None,
+    Some(Encoding::PLAIN),
+    Some(Encoding::DELTA_LENGTH_BYTE_ARRAY),
+    Some(Encoding::DELTA_BYTE_ARRAY),
+];
+
+/// Writes a column without the schema of Arrow: texts of a dictionary are plain ones for the reader.
+fn write(path: &Path, values: &ArrayRef, encoding: Option<Encoding>, version: WriterVersion) {
+    let batch = RecordBatch::try_from_iter([("x", Arc::clone(values))]).unwrap();
+    let properties = WriterProperties::builder()
+        .set_writer_version(version)
+        .set_compression(Compression::SNAPPY)
+        .set_dictionary_page_size_limit(64 << 20);
+    let properties = match encoding {
+        Some(encoding) => properties
+            .set_dictionary_enabled(false)
+            .set_encoding(encoding),
+        None => properties,
+    };
+    let options = ArrowWriterOptions::new()
+        .with_properties(properties.build())
+        .with_skip_arrow_metadata(true);
+    let file = fs::File::create(path).unwrap();
+    let mut writer = ArrowWriter::try_new_with_options(file, batch.schema(), options).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+/// Returns texts, each of which is `None`, a short one, or a long one by its number.
+fn texts(keys: impl Iterator<Item = Option<i32>>) -> ArrayRef {
+    let long = "x".repeat(LONG_BYTES);
+    let values = ["a", long.as_str(), "bc"];
+    let values = StringArray::from_iter_values(values);
+    let keys: Int32Array = keys.collect();
+    Arc::new(DictionaryArray::new(keys, Arc::new(values)))
+}
+
+/// Reads a table, and checks each batch and the lengths of its texts; an error is its text.
+fn lengths(path: &Path, bytes_max: usize) -> Result<Vec<Option<usize>>, String> {
+    let mut lengths = Vec::new();
+    for batch in scan(&engine_of(path), &[]).unwrap() {
+        let batch = batch.map_err(|error| error.to_string())?;
+        let texts = batch.column(0).as_string::<i32>();
+        assert!(
+            texts.value_data().len() <= bytes_max,
+            "{}",
+            batch.num_rows()
+        );
+        lengths.extend(texts.iter().map(|text| text.map(str::len)));
+    }
+    Ok(lengths)
+}
+
+fn lengths_of(texts: &ArrayRef) -> Vec<Option<usize>> {
+    let texts = texts.as_dictionary::<Int32Type>();
+    let texts = texts.downcast_dict::<StringArray>().unwrap();
+    texts.into_iter().map(|text| text.map(str::len)).collect()
+}
+
+#[test]
+fn a_batch_of_long_texts_has_fewer_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("long.parquet");
+    let texts = texts((0..2100).map(|row| (row % 7 > 0).then_some(1)));
+    for encoding in WAYS {
+        write(&path, &texts, encoding, WriterVersion::PARQUET_1_0);
+        let read = lengths(&path, BATCH_BYTES_MAX);
+        assert!(read == Ok(lengths_of(&texts)), "{encoding:?}");
+    }
+}
+
+/// The rows are short on average, and a dictionary may give each of them its longest text.
+#[test]
+fn long_texts_are_counted_where_they_stand() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mixed.parquet");
+    let spread = texts((0..20_000).map(|row| match row % 40 {
+        0 => Some(1),
+        1 => None,
+        two => Some(two % 2 * 2),
+    }));
+    let together = texts((0..63_192).map(|row| Some(i32::from(row >= 55_000))));
+    let v1 = WriterVersion::PARQUET_1_0;
+    let v2 = WriterVersion::PARQUET_2_0;
+    for (encoding, version) in [
+        (None, v1),
+        (None, v2),
+        (Some(Encoding::DELTA_BYTE_ARRAY), v1),
+    ] {
+        write(&path, &spread, encoding, version);
+        let read = lengths(&path, BATCH_BYTES_MAX);
+        assert!(read == Ok(lengths_of(&spread)), "{encoding:?}");
+    }
+    for (encoding, version) in [(None, v1), (Some(Encoding::DELTA_BYTE_ARRAY), v2)] {
+        write(&path, &together, encoding, version);
+        let error = lengths(&path, usize::MAX).unwrap_err();
+        let wanted = "row group 0: a batch of 1 columns would become 655360000 bytes, of ";
+        assert!(error.contains(wanted), "{encoding:?}: {error}");
+    }
+}
+
+#[test]
+fn a_batch_of_long_lists_has_fewer_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lists.parquet");
+    let value = vec![7; 1000];
+    let values = FixedSizeBinaryArray::try_from_iter(std::iter::repeat_n(value, 144_000)).unwrap();
+    let field = Field::new_list_field(DataType::FixedSizeBinary(1000), true);
+    let (field, values) = (Arc::new(field), Arc::new(values));
+    let offsets = OffsetBuffer::from_lengths(vec![12_000; 12]);
+    let lists: ArrayRef = Arc::new(ListArray::new(field, offsets, values, None));
+    write(&path, &lists, None, WriterVersion::PARQUET_1_0);
+    let batches = scan(&engine_of(&path), &[]).unwrap();
+    let rows: Vec<_> = batches.map(|batch| batch.unwrap().num_rows()).collect();
+    assert_eq!(rows, [11, 1]);
+}
