@@ -263,16 +263,20 @@ pub(crate) fn format_names() -> String {
     Format::ALL.map(Format::name).join(", ")
 }
 
-/// Takes the number of rows that are wanted at most.
+/// Takes the number of rows that are wanted at most. Of a limit and MAXREC the smaller one holds:
+/// MAXREC is a limit on the answer, whatever the query asks for (DALI 1.1, 3.4.4).
 pub(crate) fn take_limit(query: &mut Query) -> Result<Option<u64>, Refusal> {
-    let limit = query.take(&LIMITS).map_err(Refusal::bad_parameter)?;
-    limit
-        .map(|text| {
-            text.parse().map_err(|_| {
-                Refusal::bad_parameter(format!("limit: `{text}` is no number of rows"))
-            })
-        })
-        .transpose()
+    let mut least: Option<u64> = None;
+    for name in LIMITS {
+        let Some(text) = query.take(&[name]).map_err(Refusal::bad_parameter)? else {
+            continue;
+        };
+        let rows = text.parse().map_err(|_| {
+            Refusal::bad_parameter(format!("{name}: `{text}` is no number of rows"))
+        })?;
+        least = Some(least.map_or(rows, |least| least.min(rows)));
+    }
+    Ok(least)
 }
 
 /// Waits for the engine, on the source's thread. Gives up when the stream is stopped.

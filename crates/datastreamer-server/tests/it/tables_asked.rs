@@ -362,6 +362,18 @@ fn a_limit_is_told_and_overflow_only_where_rows_were_cut() {
             assert_eq!(counted, rows, "{path}: {told}");
         }
     }
+    // Of both the smaller one holds.
+    for (query, rows) in [
+        ("limit=3&MAXREC=10", 3),
+        ("limit=10&MAXREC=3", 3),
+        ("MAXREC=0&LIMIT=5", 0),
+        ("MAXREC=3&limit=3", 3),
+    ] {
+        let table = stars.get_good(&format!("/stars.vot?{query}"));
+        let table = table.text();
+        assert_eq!(table.matches("<TR>").count(), rows, "{query}");
+        assert!(table.contains("value=\"OVERFLOW\""), "{query}");
+    }
     let whole = stars.get_good("/stars.vot");
     assert_eq!(whole.header("datastreamer-row-limit"), None);
     assert!(!whole.text().contains("OVERFLOW"));
@@ -415,7 +427,7 @@ fn names_of_parameters_have_no_case_unless_a_column_has_this_name() {
         ("order=ra&ORDER=dec", "order"),
         ("OFFSET=1&offset=2", "offset"),
         ("LIMIT=1&limit=2", "limit"),
-        ("limit=1&Limit=1&MAXREC=2", "MAXREC"),
+        ("MAXREC=1&maxrec=2", "MAXREC"),
         ("FORMAT=csv&format=tsv", "format"),
     ] {
         let detail = stars.get(&format!("/stars.csv?{query}")).problem(400);
