@@ -27,6 +27,7 @@ use datafusion::{
         session_state::SessionStateBuilder,
     },
     logical_expr::AggregateUDF,
+    optimizer::{Analyzer, AnalyzerRule},
     physical_optimizer::{
         PhysicalOptimizerRule, aggregate_statistics::AggregateStatistics,
         optimizer::PhysicalOptimizer,
@@ -38,6 +39,7 @@ use datastreamer_table::column_metadata::ColumnMetadata;
 use tokio::task::AbortHandle;
 
 use crate::{
+    binary_text::NO_BINARY_TEXT,
     error::EngineError,
     extremes::{Greatest, Least},
     file_kind::FileKind,
@@ -56,6 +58,7 @@ use crate::{
     store::Files,
     sums::{CheckedAverage, CheckedSum},
     threads::EngineThreads,
+    time_zone::AT_TIME_ZONE,
     utc::CONVERT_IN_UTC,
     zeros::{ONE_ZERO_IN_EXPRESSIONS, OneZeroInKeys},
 };
@@ -195,6 +198,7 @@ impl Engine {
             let state = SessionStateBuilder::new_with_default_features()
                 .with_config(config(partitions, options.memory_bytes))
                 .with_runtime_env(Arc::clone(&environment))
+                .with_analyzer_rules(analyzer_rules())
                 .with_physical_optimizer_rules(physical_rules())
                 .build();
             let context = SessionContext::new_with_state(state);
@@ -407,6 +411,13 @@ fn limit(frame: DataFrame, offset: u64, rows_max: Option<u64>) -> Result<DataFra
 async fn known_rows(context: &SessionContext, table: &Arc<dyn TableProvider>) -> Option<u64> {
     let plan = table.scan(&context.state(), None, &[], None).await.ok()?;
     Known::of(plan.as_ref()).rows
+}
+
+/// Returns DataFusion's rules behind ours on what is as the query has it.
+fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 2] =
+        [Arc::new(AT_TIME_ZONE), Arc::new(NO_BINARY_TEXT)];
+    ours.into_iter().chain(Analyzer::new().rules).collect()
 }
 
 /// Returns DataFusion's rules, of which one answers aggregates from statistics, and ours in its place.

@@ -196,8 +196,9 @@ fn kind_of(root: &DataFusionError) -> EngineErrorKind {
             | A::InvalidArgumentError(_) => EngineErrorKind::Computation,
             // Of a query's text. The readers of files say the row and the column first.
             A::ParseError(ref text)
-                if text.starts_with("Error parsing timestamp")
-                    || text.starts_with("Invalid input syntax for type interval") =>
+                if PARSED_IN_QUERIES
+                    .iter()
+                    .any(|begin| text.starts_with(begin)) =>
             {
                 EngineErrorKind::Computation
             }
@@ -208,6 +209,14 @@ fn kind_of(root: &DataFusionError) -> EngineErrorKind {
         _ => EngineErrorKind::Data,
     }
 }
+
+/// How errors of texts begin that a query makes something of.
+const PARSED_IN_QUERIES: [&str; 4] = [
+    "Error parsing timestamp",
+    "Invalid input syntax for type interval",
+    "Invalid timezone",
+    "Unable to cast to Date32",
+];
 
 /// Cuts absolute paths in a text to their last part.
 fn without_folders(text: &str) -> String {

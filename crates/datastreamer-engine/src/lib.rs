@@ -36,7 +36,9 @@
 
 mod arrow_file;
 mod arrow_opener;
+mod binary_text;
 mod cancellation;
+mod column_names;
 mod columns;
 mod common_type;
 mod engine;
@@ -70,6 +72,7 @@ mod store;
 mod sums;
 mod text_opener;
 mod threads;
+mod time_zone;
 mod utc;
 mod zeros;
 

@@ -63,7 +63,7 @@ impl From<ScalarValue> for Literal {
     }
 }
 
-/// Checks that a constant of a query, a text or a timestamp, is a value of a type of times.
+/// Checks that a constant of a query, a text or a timestamp, is a value of a type of times or decimals.
 ///
 /// # Errors
 /// The type has no such value.
@@ -192,7 +192,7 @@ fn with_plus(text: &str) -> String {
 }
 
 /// Returns whether the seconds are 60, which Arrow reads as another second.
-fn has_second_60(text: &str) -> bool {
+pub(crate) fn has_second_60(text: &str) -> bool {
     let seconds = text.split(':').nth(2);
     seconds.is_some_and(|seconds| seconds.starts_with("60"))
 }
@@ -306,7 +306,8 @@ fn decimal_parts(text: &str) -> Option<(&'static str, String, i64)> {
     Some((sign, digits, exponent - fraction.len() as i64))
 }
 
-/// Parses a number that is not NaN. Both zeros are equal.
+/// Parses a number that is not NaN. Both zeros are equal. No other number is zero, and no other
+/// integer is this one.
 fn float(text: &str, data_type: &DataType) -> Option<Literal> {
     let text = text.trim();
     let parsed = |text: &str| match data_type {
@@ -321,7 +322,7 @@ fn float(text: &str, data_type: &DataType) -> Option<Literal> {
     };
     // `1e400` would become an infinity.
     let is_beyond = number.is_infinite() && text.bytes().any(|byte| byte.is_ascii_digit());
-    if number.is_nan() || is_beyond {
+    if number.is_nan() || is_beyond || is_another(text, number, data_type) {
         return None;
     }
     Some(match number == 0.0 {
@@ -331,6 +332,23 @@ fn float(text: &str, data_type: &DataType) -> Option<Literal> {
         },
         false => value.into(),
     })
+}
+
+/// Returns whether a text is another number than the nearest float: one that is not zero, for which
+/// there is only zero, or an integer that is neither exactly the float nor how it is shown.
+fn is_another(text: &str, nearest: f64, data_type: &DataType) -> bool {
+    let mantissa = text.split(['e', 'E']).next().unwrap_or(text);
+    if nearest == 0.0 {
+        return mantissa.bytes().any(|digit| (b'1'..=b'9').contains(&digit));
+    }
+    let Ok(integer) = text.parse::<i128>() else {
+        return false;
+    };
+    let shown = match data_type {
+        DataType::Float64 => nearest.to_string(),
+        _ => (nearest as f32).to_string(),
+    };
+    nearest as i128 != integer && shown != integer.to_string()
 }
 
 /// Parses bytes in hexadecimal digits.

@@ -14,6 +14,57 @@ const INTERNAL: &str = "internal error of the query engine";
 const NO_FUNCTION: &str = "No function matches the given name";
 /// How the error of a regular expression begins.
 const REGEX: &str = "regex parse error:";
+/// How some functions begin it.
+const NO_REGEX: &str = "Regular expression did not compile: ";
+/// Texts of DataFusion and Arrow that say too little, or name what no client knows; and ours.
+const REPLACED: [(&str, &str); 5] = [
+    (
+        "Cannot cast timezone to different",
+        "a time that the clocks of the zone never show, or twice",
+    ),
+    (
+        "In/Exist/SetComparison subquery can",
+        "not supported: a subquery at this place",
+    ),
+    (
+        "Unable to cast to Date32",
+        "the text is no date, or one that is too far from 1970",
+    ),
+    (
+        "Failed to allocate additional",
+        "the query needs more memory than there is for queries",
+    ),
+    (
+        "Encountered non UTF-8 data",
+        "a binary value that is no text (UTF-8) cannot become one",
+    ),
+];
+/// Arrow's names of decimals, which stand alone in some texts.
+const DECIMALS: [&str; 4] = ["Decimal32", "Decimal64", "Decimal128", "Decimal256"];
+/// Parts of a query that DataFusion runs at some places only, by its names, and what they are.
+const PARTS: [(&str, &str); 6] = [
+    (
+        "Exists",
+        "EXISTS, ANY or ALL of a subquery, but as a condition of WHERE",
+    ),
+    (
+        "InSubquery",
+        "IN of a subquery, but as a condition of WHERE",
+    ),
+    (
+        "OuterReferenceColumn",
+        "a reference to an outer query at this place",
+    ),
+    (
+        "ScalarSubquery",
+        "a subquery at this place that refers to the outer query",
+    ),
+    (
+        "SetComparison",
+        "ANY or ALL of a subquery, but as a condition of WHERE",
+    ),
+    ("WindowFunction", "a window function at this place"),
+];
 /// What stands before the arguments that a function has.
 const CANDIDATES: &str = "Candidate functions:";
 /// DataFusion's names of groups of types, in a list of arguments.
@@ -28,8 +79,9 @@ const GROUPS: [&str; 8] = [
     "VariadicAny",
 ];
 /// What stands before the name of a part of SQL that DataFusion knows and does not run.
-const UNSUPPORTED: [&str; 2] = [
+const UNSUPPORTED: [&str; 3] = [
     "Physical plan does not support logical expression ",
+    "Unsupported ast node in sqltorel: ",
     "Unsupported ast node ",
 ];
 /// What Arrow and DataFusion say before or instead of what is out of range, and what it is.
@@ -164,8 +216,7 @@ fn for_clients(text: &str) -> String {
     let text = of_reader(text[..end.unwrap_or(text.len())].trim());
     let text = without_values(&text);
     if is_of_regex(text) {
-        let (_, problem) = text.rsplit_once("error: ").unwrap_or(("", text));
-        return format!("the regular expression is wrong: {problem}");
+        return of_regex(text);
     }
     match missing_table(text) {
         Some(table) => format!("there is no table \"{table}\""),
@@ -173,12 +224,24 @@ fn for_clients(text: &str) -> String {
     }
 }
 
+fn of_regex(text: &str) -> String {
+    let problem = match text.rsplit_once("error: ") {
+        Some((_, problem)) => problem.lines().next().unwrap_or_default(),
+        None => text.trim_start_matches(NO_REGEX),
+    };
+    format!("the regular expression is wrong: {problem}")
+}
+
 /// Replaces or cuts words that are no names of Arrow's types, and that no client knows.
 fn with_known_words(text: &str) -> String {
     for unsupported in UNSUPPORTED {
         if let Some(what) = text.strip_prefix(unsupported) {
-            return format!("not supported: {what}");
+            let part = PARTS.iter().find(|(name, _)| what.starts_with(name));
+            return format!("not supported: {}", part.map_or(what, |(_, part)| part));
         }
+    }
+    if let Some((_, ours)) = REPLACED.iter().find(|(theirs, _)| text.starts_with(theirs)) {
+        return (*ours).to_owned();
     }
     for (said, what) in OVERFLOWS {
         if let Some((_, numbers)) = text.split_once(said) {
@@ -187,7 +250,9 @@ fn with_known_words(text: &str) -> String {
         }
     }
     let Some((problem, candidates)) = text.split_once(CANDIDATES) else {
-        return text.to_owned();
+        return DECIMALS.iter().fold(text.to_owned(), |text, name| {
+            text.replace(&format!(" {name} of precision"), " decimal of precision")
+        });
     };
     if GROUPS.iter().any(|group| candidates.contains(group)) {
         return problem.trim_end().to_owned();
@@ -197,6 +262,7 @@ fn with_known_words(text: &str) -> String {
         candidates =
             candidates.replace(&format!("({word})"), &format!("({})", word.to_lowercase()));
     }
+    let candidates = candidates.replace("String", "text");
     format!("{problem}{CANDIDATES}{candidates}")
 }
 
@@ -236,7 +302,7 @@ pub(crate) fn of_reader(mut text: &str) -> String {
 
 /// Returns whether a text is about a regular expression.
 pub(crate) fn is_of_regex(text: &str) -> bool {
-    text.starts_with(REGEX)
+    text.starts_with(REGEX) || text.starts_with(NO_REGEX)
 }
 
 /// Reads the name of a table that is not there, as the query has it.
@@ -265,6 +331,7 @@ fn position_in(text: &str) -> Option<Position> {
 fn with_type_names(text: &str) -> String {
     // Of the function `arrow_cast`, which takes Arrow's names.
     if text.contains("arrow type name") {
+        let (text, _) = text.split_once(". Error ").unwrap_or((text, ""));
         return text.to_owned();
     }
     let is_word = |character: char| character.is_alphanumeric() || character == '_';
@@ -292,7 +359,7 @@ fn with_type_names(text: &str) -> String {
 /// Returns whether a word that Arrow calls a type by is one of no language.
 fn is_type(word: &str) -> bool {
     let has_digit = word.contains(|digit: char| digit.is_ascii_digit());
-    has_digit || ["Boolean", "LargeBinary", "BinaryView"].contains(&word)
+    has_digit || ["Binary", "Boolean", "LargeBinary", "BinaryView"].contains(&word)
 }
 
 /// Returns the length of a part in parentheses at the start of a text; 0 if there is none.
@@ -342,7 +409,38 @@ mod tests {
             ),
             (
                 "Physical plan does not support logical expression InSubquery(InSubquery { e: 1 })",
-                "not supported: InSubquery",
+                "not supported: IN of a subquery, but as a condition of WHERE",
+            ),
+            (
+                "Unsupported ast node in sqltorel: Identifier",
+                "not supported: Identifier",
+            ),
+            (
+                "Failed to allocate additional 760.0 KB for TopK[0] with 0.0 B already allocated",
+                "the query needs more memory than there is for queries",
+            ),
+            (
+                "Unable to cast to Date32 for converting from i64 to i32 failed",
+                "the text is no date, or one that is too far from 1970",
+            ),
+            (
+                "Unsupported type 'Nope'. Must be a supported arrow type name such as 'Int32'. \
+                 Error unknown token: Nope",
+                "Unsupported type 'Nope'. Must be a supported arrow type name such as 'Int32'",
+            ),
+            (
+                "1.00 is too large to store in a Decimal128 of precision 2. Max is 0.99",
+                "1.00 is too large to store in a decimal of precision 2. Max is 0.99",
+            ),
+            (
+                "Cannot infer common string type for string concat operation Float64 || Binary",
+                "Cannot infer common string type for string concat operation 64-bit float || binary",
+            ),
+            (
+                "No function matches the given name and argument types 'initcap(Binary)'.\n\t\
+                 Candidate functions:\n\tinitcap(String)",
+                "No function matches the given name and argument types 'initcap(binary)'.\n\t\
+                 Candidate functions:\n\tinitcap(text)",
             ),
             ("Unknown word: a { b", "Unknown word: a { b"),
             (
@@ -357,6 +455,15 @@ mod tests {
             (
                 "regex parse error:\n    (\n    ^\nerror: unclosed group",
                 "the regular expression is wrong: unclosed group",
+            ),
+            (
+                "Regular expression did not compile: Syntax(\n~~\nregex parse error:\n    (?zz)a\n\
+                 error: unrecognized flag\n~~\n)",
+                "the regular expression is wrong: unrecognized flag",
+            ),
+            (
+                "Regular expression did not compile: [",
+                "the regular expression is wrong: [",
             ),
             (
                 "Parquet error: Parquet argument error: External: snappy: corrupt input",

@@ -4,14 +4,17 @@
 //! DataFusion's operators wrap integers around, also where it computes with constants before a
 //! query runs. The functions compute with Arrow's checked kernels.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Datum, PrimitiveArray, make_array},
-    compute::{cast, kernels::numeric},
+    array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, Datum, PrimitiveArray, make_array},
+    compute::{
+        cast,
+        kernels::{arity::try_binary, numeric},
+    },
     datatypes::{
         DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DecimalType, Field,
-        FieldRef, Float64Type, Int64Type,
+        FieldRef, Float32Type, Float64Type, Int64Type,
     },
     error::ArrowError,
 };
@@ -20,15 +23,15 @@ use datafusion::{
     logical_expr::{
         BinaryExpr, Cast, ColumnarValue, Expr, ExprSchemable, Operator, ReturnFieldArgs,
         ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-        binary::BinaryTypeCoercer,
+        binary::BinaryTypeCoercer, cast as to_type, expr::ScalarFunction,
     },
     physical_expr_common::datum::apply,
 };
 
-use crate::{error::EngineError, expression_rule::ExpressionRule};
+use crate::{error::EngineError, expression_rule::ExpressionRule, literal::has_second_60};
 
 /// DataFusion's function that makes a time of seconds in floats, and takes the last time that there
-/// is for all later ones.
+/// is for all later ones. Those of other units begin like it.
 const TO_TIMESTAMP: &str = "to_timestamp";
 /// Seconds that are a time in nanoseconds of 64 bits: 2^63 / 10^9.
 const SECONDS_MAX: f64 = 9_223_372_036.854_775;
@@ -56,20 +59,67 @@ fn checked(expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
             let float = Expr::Cast(Cast { expr, field });
             Transformed::yes(call(Checked::Finite, vec![float, value]))
         }
-        Expr::ScalarFunction(mut function) if function.func.name() == TO_TIMESTAMP => {
-            let Some(seconds) = function.args.first_mut() else {
+        Expr::Cast(Cast { expr, field }) if is_time_of_text(&expr, &field, schema) => {
+            let expr = Box::new(call(Checked::NoSecond60, vec![*expr]));
+            Transformed::yes(Expr::Cast(Cast { expr, field }))
+        }
+        Expr::ScalarFunction(mut function) if function.func.name().starts_with(TO_TIMESTAMP) => {
+            let is_of_floats = function.func.name() == TO_TIMESTAMP;
+            let Some(time) = function.args.first_mut() else {
                 return Transformed::no(Expr::ScalarFunction(function));
             };
-            if has_type(seconds, schema, DataType::is_floating) {
-                *seconds = call(Checked::Seconds, vec![std::mem::take(seconds)]);
+            if is_of_floats && has_type(time, schema, DataType::is_floating) {
+                *time = call(Checked::Seconds, vec![std::mem::take(time)]);
+            } else if has_type(time, schema, DataType::is_string) {
+                *time = call(Checked::NoSecond60, vec![std::mem::take(time)]);
             }
             Transformed::yes(Expr::ScalarFunction(function))
+        }
+        Expr::ScalarFunction(function) if function.args.len() == 2 => {
+            match Digits::of(function.func.name()) {
+                Some(digits) => with_places(digits, function, schema),
+                None => Transformed::no(Expr::ScalarFunction(function)),
+            }
         }
         Expr::Negative(value) if is_integer(&value, schema) => {
             Transformed::yes(call(Checked::Negation, vec![*value]))
         }
         expression => Transformed::no(expression),
     }
+}
+
+/// Changes a function that rounds or cuts its first argument to the places of its second.
+fn with_places(
+    digits: Digits,
+    mut function: ScalarFunction,
+    schema: &DFSchema,
+) -> Transformed<Expr> {
+    let [value, places] = function.args.as_mut_slice() else {
+        return Transformed::no(Expr::ScalarFunction(function));
+    };
+    let is_float = has_type(value, schema, DataType::is_floating);
+    let is_integer = has_type(value, schema, |data_type| *data_type == DataType::Int64);
+    let is_rounded = is_integer && digits == Digits::Rounded;
+    if !(is_float || is_rounded) {
+        return Transformed::no(Expr::ScalarFunction(function));
+    }
+    let arguments = |value| vec![value, to_type(places.clone(), DataType::Int64)];
+    Transformed::yes(match is_float {
+        true => call(Checked::Digits(digits), arguments(std::mem::take(value))),
+        false => {
+            *value = call(Checked::Roundable, arguments(std::mem::take(value)));
+            Expr::ScalarFunction(function)
+        }
+    })
+}
+
+/// Returns whether a text is converted to a time.
+fn is_time_of_text(value: &Expr, to: &Field, schema: &DFSchema) -> bool {
+    let is_time = matches!(
+        to.data_type(),
+        DataType::Timestamp(_, _) | DataType::Time32(_) | DataType::Time64(_)
+    );
+    is_time && has_type(value, schema, DataType::is_string)
 }
 
 /// Returns whether DataFusion's operator may have a wrong result. Those of times fail by
@@ -128,6 +178,31 @@ enum Checked {
     Finite,
     /// Returns a float that is a time in seconds.
     Seconds,
+    /// Returns a float with this many places behind its point.
+    Digits(Digits),
+    /// Returns an integer that can be rounded to this many places.
+    Roundable,
+    /// Returns a text that is a time, and has no second of 60.
+    NoSecond60,
+}
+
+/// What becomes of the digits of a float that it is not to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Digits {
+    Rounded,
+    Cut,
+}
+
+impl Digits {
+    /// Returns what a function of DataFusion does, which multiplies with a power of ten that may be
+    /// infinite.
+    fn of(function: &str) -> Option<Self> {
+        match function {
+            "round" => Some(Self::Rounded),
+            "trunc" => Some(Self::Cut),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -148,6 +223,10 @@ impl ScalarUDFImpl for CheckedFunction {
             Checked::ShiftCount => "checked_shift_count",
             Checked::Finite => "checked_float",
             Checked::Seconds => "checked_seconds",
+            Checked::Digits(Digits::Rounded) => "checked_round",
+            Checked::Digits(Digits::Cut) => "checked_trunc",
+            Checked::Roundable => "checked_roundable",
+            Checked::NoSecond60 => "checked_time",
         }
     }
 
@@ -170,6 +249,11 @@ impl ScalarUDFImpl for CheckedFunction {
                 let types = fields.iter().map(|field| field.data_type().clone());
                 let data_type = self.return_type(&types.collect::<Vec<_>>())?;
                 let is_nullable = fields.iter().any(|field| field.is_nullable());
+                Ok(Arc::new(Field::new(self.name(), data_type, is_nullable)))
+            }
+            (Checked::Digits(_) | Checked::Roundable, [value, places]) => {
+                let is_nullable = value.is_nullable() || places.is_nullable();
+                let data_type = value.data_type().clone();
                 Ok(Arc::new(Field::new(self.name(), data_type, is_nullable)))
             }
             // What is known of a column is known of its negation, as in DataFusion.
@@ -199,13 +283,23 @@ impl ScalarUDFImpl for CheckedFunction {
                 check_finite(float.get().0, value.get().0)?;
                 Ok(make_array(float.get().0.to_data()))
             }),
+            (Checked::Digits(digits), [value, places]) => apply(value, places, |value, places| {
+                change_digits(digits, value, places)
+            }),
+            (Checked::Roundable, [value, places]) => apply(value, places, |value, places| {
+                by_places::<Int64Type, _>(value, places, check_roundable)
+            }),
+            (Checked::NoSecond60, [text]) => each(text, |texts| {
+                check_seconds_of_texts(texts)?;
+                Ok(Arc::clone(texts))
+            }),
             _ => Err(EngineError::data("a function without its arguments").into()),
         }
     }
 }
 
 /// Applies a function of arrays.
-fn each(
+pub(crate) fn each(
     value: &ColumnarValue,
     function: impl Fn(&ArrayRef) -> Result<ArrayRef>,
 ) -> Result<ColumnarValue> {
@@ -273,6 +367,109 @@ fn check_digits_of<T: DecimalType>(values: &ArrayRef, digits: u8) -> Result<(), 
 
 fn too_many_digits() -> ArrowError {
     ArrowError::ComputeError("the result is out of range: a decimal with too many digits".into())
+}
+
+/// Defines a function that rounds or cuts floats of a type to a number of places.
+macro_rules! change_digits {
+    ($name:ident, $float:ident) => {
+        fn $name(digits: Digits, places: i64) -> impl Fn($float) -> Result<$float, ArrowError> {
+            // With more places than these any power of ten is infinite.
+            let zeros = i32::try_from(places.unsigned_abs()).unwrap_or(i32::MAX);
+            let (power, is_fraction) = ($float::powi(10.0, zeros), places >= 0);
+            let whole = move |value: $float| match digits {
+                Digits::Rounded => value.round(),
+                Digits::Cut => value.trunc(),
+            };
+            move |value| {
+                let scaled = if is_fraction {
+                    value * power
+                } else {
+                    value / power
+                };
+                // So large a float has no digits behind the places.
+                let is_whole = scaled.abs() >= $float::EPSILON.recip();
+                match is_fraction {
+                    true if is_whole || power.is_infinite() => Ok(value),
+                    true => Ok(whole(scaled) / power),
+                    false if !value.is_finite() => Ok(value),
+                    // Zero times an infinite power is NaN.
+                    false if whole(scaled) == 0.0 => Ok(0.0),
+                    false => match whole(scaled) * power {
+                        rounded if rounded.is_finite() => Ok(rounded),
+                        _ => Err(out_of_range(format_args!("{value:?}, rounded"))),
+                    },
+                }
+            }
+        }
+    };
+}
+
+change_digits!(digits_of_f32, f32);
+change_digits!(digits_of_f64, f64);
+
+fn change_digits(
+    digits: Digits,
+    values: &dyn Datum,
+    places: &dyn Datum,
+) -> Result<ArrayRef, ArrowError> {
+    match values.get().0.data_type() {
+        DataType::Float32 => {
+            by_places::<Float32Type, _>(values, places, |places| digits_of_f32(digits, places))
+        }
+        _ => by_places::<Float64Type, _>(values, places, |places| digits_of_f64(digits, places)),
+    }
+}
+
+/// Applies a function that a number of places makes.
+fn by_places<T, F>(
+    values: &dyn Datum,
+    places: &dyn Datum,
+    function: impl Fn(i64) -> F,
+) -> Result<ArrayRef, ArrowError>
+where
+    T: ArrowPrimitiveType,
+    F: Fn(T::Native) -> Result<T::Native, ArrowError>,
+{
+    let ((values, is_one_value), (places, is_one_number)) = (values.get(), places.get());
+    let (values, places) = (
+        values.as_primitive::<T>(),
+        places.as_primitive::<Int64Type>(),
+    );
+    let changed: PrimitiveArray<T> = match (is_one_value, is_one_number) {
+        (_, true) if places.is_null(0) => PrimitiveArray::new_null(values.len()),
+        (_, true) => values.try_unary(function(places.value(0)))?,
+        (true, _) if values.is_null(0) => PrimitiveArray::new_null(places.len()),
+        (true, _) => places.try_unary(|places| function(places)(values.value(0)))?,
+        _ => try_binary(values, places, |value, places| function(places)(value))?,
+    };
+    Ok(Arc::new(changed))
+}
+
+/// Checks that integers can be rounded. DataFusion makes 0 of those that are nearer to 10^19, which
+/// is beyond 64 bits. With more zeros 0 is right.
+fn check_roundable(places: i64) -> impl Fn(i64) -> Result<i64, ArrowError> {
+    const ZEROS: i64 = -19;
+    const HALF: u64 = 5_000_000_000_000_000_000;
+    move |value| match places == ZEROS && value.unsigned_abs() >= HALF {
+        true => Err(out_of_range(format_args!("{value:?}, rounded"))),
+        false => Ok(value),
+    }
+}
+
+fn out_of_range(what: fmt::Arguments) -> ArrowError {
+    ArrowError::ComputeError(format!("the result is out of range: {what}"))
+}
+
+/// Checks texts that become times. A second of 60 would be the next second.
+fn check_seconds_of_texts(texts: &ArrayRef) -> Result<(), ArrowError> {
+    let texts = cast(texts, &DataType::Utf8View)?;
+    let mut texts = texts.as_string_view().iter().flatten();
+    match texts.find(|text| has_second_60(text)) {
+        Some(text) => Err(ArrowError::ComputeError(format!(
+            "`{text}` is no time: it has a second of 60"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Checks that an integer has as many bits as it is shifted by.

@@ -20,7 +20,7 @@ use datafusion::{
 use datastreamer_rows::parameters::{Bound, Value};
 use datastreamer_table::column_metadata::ColumnMetadata;
 
-use crate::{error::EngineError, left_out};
+use crate::{column_names, error::EngineError, left_out};
 
 /// A SELECT with the values of its `$name` placeholders.
 #[derive(Clone, Debug)]
@@ -81,10 +81,13 @@ impl Query {
             let text = "the queries of WITH refer to one another too often";
             return Err(EngineError::bad(text));
         }
-        let statement = state
+        let mut statement = state
             .sql_to_statement(&self.text, &dialect)
             .map_err(|error| EngineError::from(error).at_the_end_of(&self.text))?;
         only_a_query(&statement)?;
+        if let Statement::Statement(statement) = &mut statement {
+            column_names::name_all(statement);
+        }
         let plan = state.statement_to_plan(statement).await?;
         if !has_few_inputs(&plan)? {
             let text =

@@ -27,7 +27,7 @@ pub(crate) const CONVERT_IN_UTC: ExpressionRule = ExpressionRule {
     },
 };
 
-/// Refuses to compare times with a constant that their type cannot hold. DataFusion would cut its
+/// Refuses to compare times and decimals with a constant that their type cannot hold. DataFusion would cut its
 /// digits, and find other values.
 fn check_comparison(expression: &Expr, schema: &DFSchema) -> Result<()> {
     let check = |values: &Expr, constant: &Expr| check_constant(values, constant, schema);
@@ -60,7 +60,9 @@ fn check_constant(values: &Expr, constant: &Expr, schema: &DFSchema) -> Result<(
         values = expr;
     }
     match values.get_type(schema) {
-        Ok(data_type) if is_time(&data_type) => Ok(check_exact(constant, &data_type)?),
+        Ok(data_type) if is_time(&data_type) || data_type.is_decimal() => {
+            Ok(check_exact(constant, &data_type)?)
+        }
         _ => Ok(()),
     }
 }

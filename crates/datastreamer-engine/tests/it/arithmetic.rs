@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        ArrayRef, Decimal128Array, Int8Array, Int16Array, Int32Array, Int64Array, UInt8Array,
-        UInt64Array, cast::AsArray,
+        ArrayRef, Decimal128Array, Float32Array, Float64Array, Int8Array, Int16Array, Int32Array,
+        Int64Array, UInt8Array, UInt64Array, cast::AsArray,
     },
     compute::cast,
     datatypes::DataType,
@@ -208,20 +208,127 @@ fn integers_that_stay_in_their_type_are_right() {
 }
 
 #[test]
-fn the_names_of_computed_columns_stay() {
+fn columns_without_a_name_are_called_as_they_are_written() {
     let (_folder, engine) = extremes();
-    let sql = "SELECT k + 1, -k, k << 1, sum(k * 2), k + 1 AS x FROM stars GROUP BY k";
+    let sql = "SELECT k + 1, -k, k << 1, sum(k * 2), k + 1 AS x, (k), 'a', stars.k::double, \
+               CASE k WHEN 1 THEN 'a' END, count(*), map(['a'], [1]) FROM stars GROUP BY k";
     let rows = block_on(engine.query(&Query::new(sql), None)).unwrap();
     let schema = rows.schema();
     let names: Vec<_> = schema.fields().iter().map(|field| field.name()).collect();
     let wanted = [
-        "stars.k + Int64(1)",
-        "(- stars.k)",
-        "stars.k << Int64(1)",
-        "sum(stars.k * Int64(2))",
+        "k + 1",
+        "-k",
+        "k << 1",
+        "sum(k * 2)",
         "x",
+        "k",
+        "'a'",
+        "stars.k::DOUBLE",
+        "CASE k WHEN 1 THEN 'a' END",
+        "count(*)",
+        "map(['a'], [1])",
     ];
     assert_eq!(names, wanted);
+    check(&[
+        ("SELECT DISTINCT k + 1 FROM stars ORDER BY k + 1", Ok("2 3")),
+        (
+            "SELECT sum(k) FROM stars GROUP BY u8 ORDER BY sum(k)",
+            Ok("1 2"),
+        ),
+        ("SELECT \"sum(k)\" FROM (SELECT sum(k) FROM stars)", Ok("3")),
+        (
+            "SELECT k + 1 FROM stars UNION SELECT k FROM stars ORDER BY 1",
+            Ok("1 2 3"),
+        ),
+    ]);
+}
+
+#[test]
+fn floats_are_rounded_or_cut_to_any_number_of_places() {
+    let floats = Float64Array::from(vec![1e300, 2.567, -25.0, f64::INFINITY]);
+    let floats: ArrayRef = Arc::new(floats);
+    let singles = Float32Array::from(vec![1e38, 2.567, -25.0, f32::INFINITY]);
+    let places = Int64Array::from(vec![10, 1, -1, 2]);
+    let (_folder, engine) = table(vec![
+        ("f", floats),
+        ("f32", Arc::new(singles)),
+        ("places", Arc::new(places)),
+    ]);
+    for (expression, wanted) in [
+        ("round(f, 10)", "1e300 2.567 -25.0 inf"),
+        ("round(f, 400)", "1e300 2.567 -25.0 inf"),
+        ("round(f, 2)", "1e300 2.57 -25.0 inf"),
+        ("round(f, -1)", "1e300 0.0 -30.0 inf"),
+        ("round(f, -400)", "0.0 0.0 0.0 inf"),
+        ("round(f, places)", "1e300 2.6 -30.0 inf"),
+        ("trunc(f, 10)", "1e300 2.567 -25.0 inf"),
+        ("trunc(f, 400)", "1e300 2.567 -25.0 inf"),
+        ("trunc(f, 2)", "1e300 2.56 -25.0 inf"),
+        ("trunc(f, -1)", "1e300 0.0 -20.0 inf"),
+        ("trunc(f, places)", "1e300 2.5 -20.0 inf"),
+        ("round(f32, 40)", "1e38 2.567 -25.0 inf"),
+        ("round(f32, 38)", "1e38 2.567 -25.0 inf"),
+        ("trunc(f32, 40)", "1e38 2.567 -25.0 inf"),
+        ("round(f, NULL)", "null null null null"),
+    ] {
+        let found = answer(&engine, &format!("SELECT {expression} FROM stars"));
+        assert_eq!(found.as_deref(), Ok(wanted), "{expression}");
+    }
+    for (expression, wanted) in [
+        ("round(1e300, 10)", Ok("1e300")),
+        ("trunc(1e300, 10)", Ok("1e300")),
+        ("round(0.7, 20)", Ok("0.7")),
+        ("round(arrow_cast('NaN', 'Float64'), 2)", Ok("NaN")),
+        ("round(1.7e308, -308)", out_of_range!("1.7e308, rounded")),
+        (
+            "round(9223372036854775807, -19)",
+            out_of_range!("9223372036854775807, rounded"),
+        ),
+        ("round(4999999999999999999, -19)", Ok("0")),
+        ("round(9223372036854775807, -20)", Ok("0")),
+    ] {
+        let found = answer(&engine, &format!("SELECT {expression}"));
+        let found = found.as_deref().map_err(String::as_str);
+        assert_eq!(found, wanted, "{expression}");
+    }
+}
+
+#[test]
+fn a_text_with_a_second_of_60_is_no_time() {
+    for expression in [
+        "CAST('2016-12-31T23:59:60' AS TIMESTAMP)",
+        "to_timestamp('2016-12-31T23:59:60')",
+        "to_timestamp_millis('2016-12-31T23:59:60')",
+    ] {
+        let error = "`2016-12-31T23:59:60` is no time: it has a second of 60";
+        check(&[(&format!("SELECT {expression}"), Err(error))]);
+    }
+    let error = Err("`23:59:60` is no time: it has a second of 60");
+    check(&[("SELECT CAST('23:59:60' AS TIME)", error)]);
+}
+
+#[test]
+fn at_time_zone_is_a_local_time_or_makes_one() {
+    check(&[
+        (
+            "SELECT TIMESTAMP '2020-07-01 12:00:00' AT TIME ZONE 'Europe/Berlin' \
+             = arrow_cast('2020-07-01T10:00:00Z', 'Timestamp(Nanosecond, Some(\"UTC\"))')",
+            Ok("true"),
+        ),
+        (
+            "SELECT TIMESTAMP '2020-07-01 12:00:00' AT TIME ZONE 'Europe/Berlin' \
+             AT TIME ZONE 'America/New_York'",
+            Ok("2020-07-01T06:00:00"),
+        ),
+        (
+            "SELECT DATE '2020-07-01' AT TIME ZONE '+02:00' AT TIME ZONE 'UTC'",
+            Ok("2020-06-30T22:00:00"),
+        ),
+        (
+            "SELECT TIMESTAMP '2020-03-29 02:30:00' AT TIME ZONE 'Europe/Berlin'",
+            Err("a time that the clocks of the zone never show, or twice"),
+        ),
+    ]);
 }
 
 #[test]

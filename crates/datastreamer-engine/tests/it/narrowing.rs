@@ -9,7 +9,8 @@ use arrow::{
         RecordBatchReader, StringArray, Time32SecondArray, TimestampMicrosecondArray,
         TimestampMillisecondArray, UInt64Array,
     },
-    datatypes::{Int32Type, Int64Type},
+    compute::cast,
+    datatypes::{DataType, Int32Type, Int64Type},
     record_batch::RecordBatch,
 };
 use datastreamer_engine::{Engine, EngineErrorKind, Query};
@@ -279,6 +280,22 @@ fn a_number_that_the_column_cannot_hold_is_refused_and_never_another_number() {
             vec!["eq.0.1", "eq.1e-1", "lt.inf", "gt.-inf"],
             vec!["eq.1e39", "lt.1e400", "eq.0,1", "eq."],
         ),
+        // What is below the least number, and integers between two floats.
+        (
+            Arc::new(Float32Array::from(vec![0.0])),
+            vec![
+                "eq.0e5",
+                "lt.1e-45",
+                "in.(0,16777216)",
+                "not.gt.123456790000",
+            ],
+            vec!["eq.1e-46", "gt.-1e-400", "eq.16777217", "in.(0,1e-60)"],
+        ),
+        (
+            cast(&Float32Array::from(vec![0.0]), &DataType::Float16).unwrap(),
+            vec!["eq.0", "lt.6e-8"],
+            vec!["eq.1e-9", "eq.2049"],
+        ),
         (
             Arc::new(Float64Array::from(vec![-0.0])),
             vec![
@@ -290,7 +307,7 @@ fn a_number_that_the_column_cannot_hold_is_refused_and_never_another_number() {
                 "not.lt.0",
                 "not.gt.-0",
             ],
-            vec!["eq.1e309"],
+            vec!["eq.1e309", "eq.5e-400", "lt.9007199254740993"],
         ),
         (
             Arc::new(decimal),
@@ -648,8 +665,7 @@ fn orders_and_ranks_of_sql_have_one_zero() {
     assert_eq!(ids(&ranks), vec![1; ROWS as usize / 8 * 5]);
     let dense = ranks.column(1).as_primitive::<Int64Type>();
     assert!(dense.values().iter().all(|rank| *rank == 1));
-    let name = "row_number() ORDER BY [stars.f ASC NULLS LAST, stars.id ASC NULLS LAST] \
-                RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW";
+    let name = "row_number() OVER (ORDER BY f, id)";
     assert_eq!(ranks.schema().field(2).name(), name);
     let numbers = query(
         "SELECT id, CAST(row_number() OVER (ORDER BY f, id) AS BIGINT) AS n FROM stars \

@@ -338,5 +338,5 @@ fn nan_is_greater_than_all_numbers_in_groups() {
     }
     let names =
         collect(block_on(engine.query(&Query::new("SELECT min(f64) FROM stars"), None)).unwrap());
-    assert_eq!(names.schema().field(0).name(), "min(stars.f64)");
+    assert_eq!(names.schema().field(0).name(), "min(f64)");
 }

@@ -178,6 +178,86 @@ fn a_refusal_of_a_query_has_no_words_of_the_engine() {
             "the regular expression is wrong: unclosed group",
         ),
         (
+            "SELECT regexp_match(name, '[') IS NULL FROM stars",
+            422,
+            "the regular expression is wrong: unclosed character class",
+        ),
+        (
+            "SELECT regexp_like(name, 'a', 'zz') FROM stars",
+            422,
+            "the regular expression is wrong: unrecognized flag",
+        ),
+        (
+            "SELECT abs(-9223372036854775808)",
+            422,
+            "the result is out of range: abs(-9223372036854775808)",
+        ),
+        (
+            "SELECT to_date('x')",
+            422,
+            "the text is no date, or one that is too far from 1970",
+        ),
+        (
+            "SELECT arrow_cast(1, 'Nope')",
+            422,
+            "Unsupported type 'Nope'. Must be a supported arrow type name such as 'Int32' or \
+             'Timestamp(ns)'",
+        ),
+        (
+            "SELECT ra || x'00' FROM stars",
+            400,
+            "Cannot infer common string type for string concat operation 64-bit float || binary",
+        ),
+        (
+            "SELECT initcap(x'00')",
+            400,
+            "No function matches the given name and argument types 'initcap(binary)'. You might \
+             need to add explicit type casts.\n\tCandidate functions:\n\tinitcap(text)",
+        ),
+        (
+            "SELECT ra = ANY (SELECT ra FROM stars) FROM stars",
+            400,
+            "not supported: EXISTS, ANY or ALL of a subquery, but as a condition of WHERE",
+        ),
+        (
+            "SELECT ra > ALL (SELECT ra FROM stars) FROM stars",
+            400,
+            "not supported: EXISTS, ANY or ALL of a subquery, but as a condition of WHERE",
+        ),
+        (
+            "SELECT epoch AT TIME ZONE 'Nope/Zone' FROM stars",
+            400,
+            "there is no time zone `Nope/Zone`; there is for example `Europe/Berlin`",
+        ),
+        (
+            "SELECT TIMESTAMP '2020-01-01 00:00:00 Nope/Zone'",
+            422,
+            "Invalid timezone \"Nope/Zone\": failed to parse timezone",
+        ),
+        (
+            "SELECT ra FROM stars WHERE x'00ff' = '00ff'",
+            400,
+            "a binary value and a text: write x'00ff' for a binary value, or encode(COLUMN, \
+             'hex') for its digits",
+        ),
+        (
+            "SELECT ra FROM stars WHERE x'00ff' IN (name)",
+            400,
+            "a binary value and a text: write x'00ff' for a binary value, or encode(COLUMN, \
+             'hex') for its digits",
+        ),
+        (
+            "SELECT 1 WHERE CAST(1.5 AS DECIMAL(5, 2)) = '1.501'",
+            400,
+            "`1.501` has more digits than a value of type decimal(5, 2)",
+        ),
+        (
+            "SELECT map(['a'], [1])",
+            400,
+            "the format csv cannot hold this table: column \"map(['a'], [1])\": CSV cannot hold \
+             the type map",
+        ),
+        (
             "SELECT struct(1) AS s",
             400,
             "the format csv cannot hold this table: column \"s\": CSV cannot hold the type struct",
