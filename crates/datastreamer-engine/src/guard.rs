@@ -31,13 +31,13 @@ pub(crate) fn guard_thread() {
     IS_GUARDED.set(true);
 }
 
-/// Returns the error of a panic that was caught.
+/// Returns the error of a panic that was caught. The panic's text is for the log: it speaks of the
+/// reader's code, not of the file.
 pub(crate) fn error_of(panic: &(dyn Any + Send)) -> EngineError {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    // Some texts have lines, as those of `assert_eq!`.
-    let text = text.unwrap_or("it gives no reason").replace('\n', " ");
-    EngineError::data(format!("damaged, or unknown to its reader ({text})"))
+    tracing::warn!(text, "a reader panicked");
+    EngineError::data("is damaged, or unknown to its reader: the log has more")
 }
 
 /// Keeps the panic hook from printing what the guard catches. Once in a process: a hook that is set
@@ -62,9 +62,9 @@ mod tests {
 
     #[test]
     #[allow(clippy::panic)]
-    fn a_panic_is_one_line() {
+    fn a_panic_is_an_error_without_its_text() {
         let error = guarded(|| panic!("left\nright")).unwrap_err();
-        let wanted = "damaged, or unknown to its reader (left right)";
+        let wanted = "is damaged, or unknown to its reader: the log has more";
         assert_eq!(error.to_string(), wanted);
         assert!(guarded(|| 3).is_ok_and(|three| three == 3));
     }

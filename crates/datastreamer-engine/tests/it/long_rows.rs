@@ -5,11 +5,12 @@ use std::{fs, path::Path, sync::Arc};
 
 use arrow::{
     array::{
-        ArrayRef, AsArray, DictionaryArray, FixedSizeBinaryArray, Int32Array, ListArray,
-        StringArray,
+        Array, ArrayRef, AsArray, DictionaryArray, FixedSizeBinaryArray, Int32Array, ListArray,
+        StringArray, StructArray,
     },
     buffer::OffsetBuffer,
     datatypes::{DataType, Field, Int32Type},
+    ipc::writer::FileWriter,
     record_batch::RecordBatch,
 };
 use parquet::{
@@ -140,4 +141,47 @@ fn a_batch_of_long_lists_has_fewer_rows() {
     let batches = scan(&engine_of(&path), &[]).unwrap();
     let rows: Vec<_> = batches.map(|batch| batch.unwrap().num_rows()).collect();
     assert_eq!(rows, [11, 1]);
+}
+
+/// A text that rows have in common becomes as many as the rows, if another file has plain texts.
+#[test]
+fn a_batch_of_arrow_is_cast_in_pieces_where_rows_share_a_long_text() {
+    let keys = |row: i32| (row % 7 > 0).then_some(1);
+    let dictionary = texts((0..2100).map(keys));
+    let lengths_of_both = [lengths_of(&dictionary), vec![Some(1)]].concat();
+    let field = Arc::new(Field::new("x", dictionary.data_type().clone(), true));
+    let member = [(field, Arc::clone(&dictionary))];
+    let structs: ArrayRef = Arc::new(StructArray::from(member.to_vec()));
+    for shared in [dictionary, structs] {
+        let folder = tempfile::tempdir().unwrap();
+        let plain: ArrayRef = Arc::new(StringArray::from(vec!["b"]));
+        let plain = match shared.data_type() {
+            DataType::Struct(_) => {
+                let field = Arc::new(Field::new("x", DataType::Utf8, true));
+                Arc::new(StructArray::from(vec![(field, plain)]))
+            }
+            _ => plain,
+        };
+        for (name, values) in [("a.arrow", &shared), ("b.arrow", &plain)] {
+            let batch = RecordBatch::try_from_iter([("x", Arc::clone(values))]).unwrap();
+            let file = fs::File::create(folder.path().join(name)).unwrap();
+            let mut writer = FileWriter::try_new(file, &batch.schema()).unwrap();
+            writer.write(&batch).unwrap();
+            writer.finish().unwrap();
+        }
+        let (mut lengths, mut rows) = (Vec::new(), Vec::new());
+        for batch in scan(&engine_of(folder.path()), &[]).unwrap() {
+            let column = Arc::clone(batch.unwrap().column(0));
+            let column = match column.as_struct_opt() {
+                Some(of) => Arc::clone(of.column(0)),
+                None => column,
+            };
+            let texts = arrow::compute::cast(&column, &DataType::LargeUtf8).unwrap();
+            let texts = texts.as_string::<i64>();
+            lengths.extend(texts.iter().map(|text| text.map(str::len)));
+            rows.push(texts.len());
+        }
+        assert_eq!(rows, [1677, 423, 1], "{}", shared.data_type());
+        assert!(lengths == lengths_of_both, "{}", shared.data_type());
+    }
 }
