@@ -7,7 +7,6 @@ use crate::{config, config::Config, error::Fatal, print_with, site::Site};
 
 pub(crate) fn run(check: &Check) -> Result<(), Fatal> {
     let mut config = Config::read(&check.file)?;
-    #[cfg(feature = "tables")]
     config.tables.lift_time_limit();
     let site = Site::build(&config)?;
     #[cfg(feature = "tables")]

@@ -22,6 +22,8 @@ impl TablesConfig {
     pub(super) fn has_sql(&self) -> bool {
         false
     }
+
+    pub(crate) fn lift_time_limit(&mut self) {}
 }
 
 impl RowsConfig {
