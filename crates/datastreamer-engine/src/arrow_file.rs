@@ -32,8 +32,6 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 const OLD_COMPRESSION_KEY: &str = "ARROW:experimental_compression";
 /// A batch may always have 256 MiB: some writers put a whole table in one.
 const BATCH_BYTES_FREE: u64 = 256 << 20;
-/// Beyond that, it may have 1100 times its compressed size, as the pages of Parquet.
-const BATCH_EXPANSION_MAX: u64 = 1100;
 
 /// A batch may always have 16 million values in lists: nulls take no bytes, and runs few.
 const NESTED_VALUES_FREE: u64 = 16 << 20;
@@ -55,12 +53,13 @@ pub(crate) enum Framing {
 ///
 /// # Errors
 /// The text of what is wrong.
-pub(crate) fn check(path: &Path) -> Result<Framing, String> {
+pub(crate) fn check(path: &Path, expansion_max: u64) -> Result<Framing, String> {
     let file = File::open(path).map_err(text)?;
     let bytes = file.metadata().map_err(text)?.len();
     let mut arrow = ArrowFile {
         file: BufReader::new(file),
         bytes,
+        expansion_max,
     };
     let mut magic = [0; MAGIC.len()];
     if bytes < MAGIC.len() as u64 {
@@ -101,6 +100,8 @@ pub(crate) fn has_footer(path: &Path) -> bool {
 struct ArrowFile {
     file: BufReader<File>,
     bytes: u64,
+    /// How many times its compressed size a batch may have.
+    expansion_max: u64,
 }
 
 impl ArrowFile {
@@ -255,7 +256,7 @@ impl ArrowFile {
             ));
         }
         // Rows are read some thousand at a time. A value in a list takes a bit, if it is no null.
-        let values_max = BATCH_EXPANSION_MAX.saturating_mul(body).saturating_mul(8);
+        let values_max = self.expansion_max.saturating_mul(body).saturating_mul(8);
         let values_max = NESTED_VALUES_FREE.max(values_max).max(rows.unsigned_abs());
         let values = batch
             .nodes()
@@ -282,7 +283,7 @@ impl ArrowFile {
                 total = total.saturating_add(self.uncompressed(body_at + at, bytes)?);
             }
         }
-        match total <= BATCH_BYTES_FREE.max(BATCH_EXPANSION_MAX.saturating_mul(body)) {
+        match total <= BATCH_BYTES_FREE.max(self.expansion_max.saturating_mul(body)) {
             true => Ok(()),
             false => Err(damaged(&format!(
                 "{body} bytes of a batch would become {total}"
@@ -401,7 +402,7 @@ mod tests {
         let folder = std::env::temp_dir();
         let path = folder.join(format!("{}-{:p}.arrow", std::process::id(), bytes));
         std::fs::write(&path, bytes).map_err(text)?;
-        let said = check(&path);
+        let said = check(&path, 1100);
         std::fs::remove_file(path).map_err(text)?;
         said
     }

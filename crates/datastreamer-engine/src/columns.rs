@@ -30,6 +30,7 @@ use crate::{
 pub(crate) fn columns_of_file(
     path: &Path,
     kind: FileKind,
+    expansion_max: u64,
 ) -> Result<(Schema, RowBytes), EngineError> {
     tracing::debug!(path = %path.display(), "reading the columns of a file");
     let wrong = |text: String| EngineError::of_file(path, text);
@@ -40,12 +41,13 @@ pub(crate) fn columns_of_file(
     let columns = match kind {
         FileKind::Parquet => {
             let columns;
-            (columns, row_bytes) = parquet_columns(path).map_err(wrong)?;
+            (columns, row_bytes) = parquet_columns(path, expansion_max).map_err(wrong)?;
             columns
         }
-        FileKind::Arrow => arrow_columns(path).map_err(wrong)?,
+        FileKind::Arrow => arrow_columns(path, expansion_max).map_err(wrong)?,
         FileKind::Text(format, compression) => {
-            let columns = File::open(path).and_then(|file| text::infer(file, format, compression));
+            let columns = File::open(path)
+                .and_then(|file| text::infer(file, format, compression, expansion_max));
             columns.map_err(|error| wrong(error.to_string()))?
         }
         FileKind::Fits => return Err(wrong("internal error: FITS has its own table".into())),
@@ -74,8 +76,8 @@ pub(crate) fn check_any(columns: &Schema) -> Result<(), String> {
 
 /// Reads the columns of a Parquet file without their metadata, which may differ between the files
 /// of a table. UUIDs alone are marked, by Parquet's type or Arrow's.
-fn parquet_columns(path: &Path) -> Result<(Schema, RowBytes), String> {
-    let footer = Arc::new(footer::read(path)?);
+fn parquet_columns(path: &Path, expansion_max: u64) -> Result<(Schema, RowBytes), String> {
+    let footer = Arc::new(footer::read(path, expansion_max)?);
     let row_bytes = RowBytes::of(&footer, path);
     let read = ArrowReaderMetadata::try_new(footer, Default::default());
     let read = read.map_err(|error| error.to_string())?;
@@ -92,8 +94,8 @@ fn parquet_columns(path: &Path) -> Result<(Schema, RowBytes), String> {
 }
 
 /// Reads the columns of an Arrow file, or of a stream in a file.
-fn arrow_columns(path: &Path) -> Result<Schema, String> {
-    let framing = arrow_file::check(path)?;
+fn arrow_columns(path: &Path, expansion_max: u64) -> Result<Schema, String> {
+    let framing = arrow_file::check(path, expansion_max)?;
     let file = BufReader::new(File::open(path).map_err(|error| error.to_string())?);
     let schema = match framing {
         Framing::File => FileReader::try_new(file, None).map(|file| file.schema()),

@@ -41,6 +41,7 @@ use tokio::task::AbortHandle;
 use crate::{
     binary_text::NO_BINARY_TEXT,
     error::EngineError,
+    expansion::{DEFAULT_EXPANSION_MAX, with_expansion_max},
     extremes::{Greatest, Least},
     file_kind::FileKind,
     files::TableFiles,
@@ -117,6 +118,9 @@ pub struct EngineOptions {
     /// Whether values of FITS files that the standard does not allow are errors, rather than read as
     /// other programs do.
     pub fits_strict: bool,
+    /// How many times its size a compressed text file, batch of Arrow or page of Parquet may become,
+    /// where it becomes large.
+    pub expansion_max: u64,
 }
 
 impl Default for EngineOptions {
@@ -128,6 +132,7 @@ impl Default for EngineOptions {
             time_limit: DEFAULT_TIME_LIMIT,
             threads: None,
             fits_strict: false,
+            expansion_max: DEFAULT_EXPANSION_MAX,
         }
     }
 }
@@ -149,6 +154,7 @@ struct Shared {
     tables: RwLock<BTreeMap<String, TableInfo>>,
     time_limit: Duration,
     fits_strict: bool,
+    expansion_max: u64,
     /// Makes plans. The other threads cannot: each may compute one join for seconds.
     planner: Arc<EngineThreads>,
     /// Runs plans.
@@ -196,7 +202,10 @@ impl Engine {
         let environment = environment(&options)?;
         let session = |partitions: usize| {
             let state = SessionStateBuilder::new_with_default_features()
-                .with_config(config(partitions, options.memory_bytes))
+                .with_config(with_expansion_max(
+                    config(partitions, options.memory_bytes),
+                    options.expansion_max,
+                ))
                 .with_runtime_env(Arc::clone(&environment))
                 .with_analyzer_rules(analyzer_rules())
                 .with_physical_optimizer_rules(physical_rules())
@@ -226,6 +235,7 @@ impl Engine {
                 tables: RwLock::default(),
                 time_limit: options.time_limit,
                 fits_strict: options.fits_strict,
+                expansion_max: options.expansion_max,
                 planner: Arc::new(EngineThreads::start("planner", 1)?),
                 threads: Arc::new(EngineThreads::start("engine", threads)?),
             }),
@@ -365,7 +375,7 @@ impl Shared {
             return Ok(Arc::new(table));
         }
         let threads = self.threads.handle.clone();
-        let table = FileTable::open(files.clone(), notes, threads).await?;
+        let table = FileTable::open(files.clone(), notes, threads, self.expansion_max).await?;
         Ok(Arc::new(table))
     }
 

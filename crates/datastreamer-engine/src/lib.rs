@@ -28,7 +28,7 @@
 //! `columns.rs` reads their columns, `common_type.rs` says which type holds those of several,
 //! `scan.rs`, `parquet.rs`, `arrow_file.rs`, `arrow_opener.rs` and `text_opener.rs` (with the crate
 //! `datastreamer-text`) read what is in them, `file_cache.rs` keeps what was read, `pinned.rs`
-//! detects changed files. `from_statistics.rs` keeps plans from taking values from statistics,
+//! detects changed files, `expansion.rs` says how large compressed data may become. `from_statistics.rs` keeps plans from taking values from statistics,
 //! `zeros.rs` orders zeros, `extremes.rs` finds the least and the greatest values of groups,
 //! `overflow.rs` and `sums.rs` make arithmetic fail where its result is out of range, `known.rs`
 //! computes what is known about rows before they are read. `rows.rs` runs the plan for the caller,
@@ -43,6 +43,7 @@ mod columns;
 mod common_type;
 mod engine;
 mod error;
+mod expansion;
 mod expression_rule;
 mod extremes;
 mod file_cache;
@@ -80,6 +81,7 @@ pub use engine::{
     DEFAULT_MEMORY_BYTES, DEFAULT_SPILL_BYTES, DEFAULT_TIME_LIMIT, Engine, EngineOptions, TableInfo,
 };
 pub use error::{EngineError, EngineErrorKind};
+pub use expansion::DEFAULT_EXPANSION_MAX;
 pub use files::TableFiles;
 pub use messages::Position;
 pub use narrow::{Narrowing, OPERATORS};

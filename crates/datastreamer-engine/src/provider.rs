@@ -65,6 +65,8 @@ pub(crate) struct FileTable {
     fingerprint: Arc<SchemaFingerprint>,
     /// Of each file whether it fits the table, and what a row takes, or the text of why not.
     fits: FileCache<Result<RowBytes, String>>,
+    /// How many times its size a compressed file may become.
+    expansion_max: u64,
     /// Threads that read columns: the planner's thread must stay free.
     threads: Handle,
 }
@@ -78,6 +80,7 @@ impl FileTable {
         mut files: TableFiles,
         notes: &ColumnMetadata,
         threads: Handle,
+        expansion_max: u64,
     ) -> Result<Self, EngineError> {
         let kind = files.kind();
         let mut read: Vec<(PinnedFile, RowBytes)> = Vec::new();
@@ -85,7 +88,8 @@ impl FileTable {
         for path in files.list()? {
             let state = FileState::read(&path)?;
             let file = PinnedFile { path, state };
-            let (columns, row_bytes) = columns_of(file.path.clone(), kind, &threads).await?;
+            let (columns, row_bytes) =
+                columns_of(file.path.clone(), kind, expansion_max, &threads).await?;
             if merged.is_none() {
                 files.leave_columns(&columns);
             }
@@ -111,7 +115,8 @@ impl FileTable {
         let columns = notes.overlay(&columns);
         let partitions = files.partition_fields();
         Ok(Self {
-            format: format_of(kind),
+            format: format_of(kind, expansion_max),
+            expansion_max,
             files,
             fingerprint: Arc::new(SchemaFingerprint::from_schema(&columns)),
             schema: TableSchema::builder(columns)
@@ -133,7 +138,8 @@ impl FileTable {
     async fn compare(&self) -> Result<Vec<(PinnedFile, RowBytes)>, EngineError> {
         let (kind, table) = (self.files.kind(), self.schema.file_schema());
         let read = |path| async move {
-            let (columns, row_bytes) = columns_of(path, kind, &self.threads).await?;
+            let (columns, row_bytes) =
+                columns_of(path, kind, self.expansion_max, &self.threads).await?;
             let fits = self.files.check_columns(&columns);
             let fits = fits.and_then(|()| check_fit(table, &columns, kind, !self.files.is_one()));
             Ok(fits.map(|()| row_bytes))
@@ -234,11 +240,14 @@ impl FileTable {
 }
 
 /// Returns the format that DataFusion reads such files with.
-fn format_of(kind: FileKind) -> Arc<dyn FileFormat> {
+fn format_of(kind: FileKind, expansion_max: u64) -> Arc<dyn FileFormat> {
     match kind {
         // FITS has its own table provider, which does not ask for a format.
         FileKind::Parquet | FileKind::Fits => Arc::new(parquet_format()),
-        FileKind::Text(..) | FileKind::Arrow => Arc::new(Scanned(kind)),
+        FileKind::Text(..) | FileKind::Arrow => Arc::new(Scanned {
+            kind,
+            expansion_max,
+        }),
     }
 }
 
@@ -293,10 +302,11 @@ fn parquet_format() -> ParquetFormat {
 async fn columns_of(
     path: PathBuf,
     kind: FileKind,
+    expansion_max: u64,
     threads: &Handle,
 ) -> Result<(Schema, RowBytes), EngineError> {
     let reading = threads.spawn_blocking(move || {
-        guarded(|| columns_of_file(&path, kind))
+        guarded(|| columns_of_file(&path, kind, expansion_max))
             .unwrap_or_else(|error| Err(EngineError::of_file(&path, error.to_string())))
     });
     reading

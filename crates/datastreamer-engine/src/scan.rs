@@ -34,7 +34,11 @@ pub(crate) const BATCH_ROWS: usize = 8192;
 
 /// How DataFusion reads text files of one kind, or Arrow files.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Scanned(pub(crate) FileKind);
+pub(crate) struct Scanned {
+    pub(crate) kind: FileKind,
+    /// How many times its size a compressed file may become.
+    pub(crate) expansion_max: u64,
+}
 
 #[async_trait]
 impl FileFormat for Scanned {
@@ -80,7 +84,8 @@ impl FileFormat for Scanned {
 
     fn file_source(&self, schema: TableSchema) -> Arc<dyn FileSource> {
         Arc::new(ScannedSource {
-            kind: self.0,
+            kind: self.kind,
+            expansion_max: self.expansion_max,
             projection: SplitProjection::unprojected(&schema),
             schema,
             batch_rows: None,
@@ -93,6 +98,7 @@ impl FileFormat for Scanned {
 #[derive(Clone)]
 struct ScannedSource {
     kind: FileKind,
+    expansion_max: u64,
     schema: TableSchema,
     projection: SplitProjection,
     batch_rows: Option<usize>,
@@ -113,6 +119,7 @@ impl FileSource for ScannedSource {
             FileKind::Text(format, compression) => Arc::new(TextOpener {
                 format,
                 compression,
+                expansion_max: self.expansion_max,
                 schema,
                 places,
                 batch_rows: self.batch_rows.or(config.batch_size).unwrap_or(BATCH_ROWS),

@@ -21,6 +21,7 @@ pub(crate) struct TextOpener {
     /// The columns to read, and their places in the file.
     pub(crate) schema: SchemaRef,
     pub(crate) places: Vec<usize>,
+    pub(crate) expansion_max: u64,
     pub(crate) batch_rows: usize,
 }
 
@@ -31,10 +32,18 @@ impl FileOpener for TextOpener {
         })?;
         let (format, compression) = (self.format, self.compression);
         let columns = (Arc::clone(&self.schema), self.places.clone());
-        let batch_rows = self.batch_rows;
+        let (batch_rows, expansion_max) = (self.batch_rows, self.expansion_max);
         Ok(Box::pin(async move {
-            let reader = File::open(&file.path)
-                .and_then(|bytes| TextReader::new(bytes, format, compression, columns, batch_rows));
+            let reader = File::open(&file.path).and_then(|bytes| {
+                TextReader::new(
+                    bytes,
+                    format,
+                    compression,
+                    expansion_max,
+                    columns,
+                    batch_rows,
+                )
+            });
             let mut reader = Some(reader.map_err(|error| file.error(&error))?);
             let batches = iter::from_fn(move || {
                 let read = reader.as_mut()?.read();

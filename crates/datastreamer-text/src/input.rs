@@ -12,6 +12,8 @@ use flate2::bufread::GzDecoder;
 const READ_BYTES: usize = 1 << 20;
 /// 1 GiB in one row: more is a file with a quote that is not closed, and would fill the memory.
 const ROW_BYTES_MAX: usize = 1 << 30;
+/// 1 GiB of a compressed file are read in some seconds, however small it is.
+const TEXT_BYTES_FREE: u64 = 1 << 30;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// RFC 1952, section 2.3.1.
 const GZIP_MAGIC: u8 = 0x1f;
@@ -97,6 +99,38 @@ impl Input {
     }
 }
 
+/// Refuses a compressed file that becomes too large.
+pub(crate) struct Bounded {
+    bytes: Box<dyn Read + Send>,
+    left: u64,
+    expansion_max: u64,
+}
+
+impl Bounded {
+    pub(crate) fn new(bytes: Box<dyn Read + Send>, file_bytes: u64, expansion_max: u64) -> Self {
+        Self {
+            bytes,
+            left: TEXT_BYTES_FREE.max(file_bytes.saturating_mul(expansion_max)),
+            expansion_max,
+        }
+    }
+}
+
+impl Read for Bounded {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.bytes.read(into)?;
+        let left = self.left.checked_sub(read as u64);
+        self.left = left.ok_or_else(|| {
+            let text = format!(
+                "it would become more than 1 GiB and {} times its size",
+                self.expansion_max
+            );
+            io::Error::other(text)
+        })?;
+        Ok(read)
+    }
+}
+
 /// Decompresses gzip: several members are one file (RFC 1952, section 2.2), and zeros may follow, as
 /// tapes and block devices leave them.
 pub(crate) struct Gzip {
@@ -139,5 +173,30 @@ fn next_member(mut file: BufReader<File>) -> io::Result<Option<GzDecoder<BufRead
             }
             Some(_) => return Err(io::Error::other("other bytes follow the gzip data")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_compressed_file_becomes_a_gibibyte_or_some_times_its_size() {
+        let read = |bytes: u64, file_bytes: u64, expansion_max: u64| {
+            let bytes = Box::new(io::repeat(b'0').take(bytes));
+            let mut bounded = Bounded::new(bytes, file_bytes, expansion_max);
+            let mut buffer = vec![0; READ_BYTES];
+            loop {
+                match bounded.read(&mut buffer) {
+                    Ok(0) => return Ok(()),
+                    Ok(_) => {}
+                    Err(error) => return Err(error.to_string()),
+                }
+            }
+        };
+        assert_eq!(read(TEXT_BYTES_FREE, 10, 1100), Ok(()));
+        let wanted = "it would become more than 1 GiB and 1100 times its size";
+        assert_eq!(read(TEXT_BYTES_FREE + 1, 10, 1100), Err(wanted.to_owned()));
+        assert_eq!(read(TEXT_BYTES_FREE + 1, 1 << 20, 1100), Ok(()));
     }
 }

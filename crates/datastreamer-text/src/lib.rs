@@ -41,7 +41,7 @@ pub use self::merge::{check_same_columns, merge, without_notes};
 use self::{
     csv::CsvReader,
     fields::Delimiter,
-    input::{Gzip, Input},
+    input::{Bounded, Gzip, Input},
     ndjson::NdjsonReader,
 };
 
@@ -73,10 +73,11 @@ pub enum Compression {
 
 /// Infers the columns of a file from all its rows. **Blocks** for as long as it takes to read them.
 ///
-/// The fields may carry notes for [`merge`]; [`without_notes`] removes them.
+/// The fields may carry notes for [`merge`]; [`without_notes`] removes them. A compressed file may
+/// become 1 GiB, or `expansion_max` times its size.
 ///
 /// # Errors
-/// The file cannot be read or split into rows, with the line.
+/// The file cannot be read or split into rows, with the line; it becomes more than that.
 ///
 /// # Examples
 /// ```
@@ -86,31 +87,38 @@ pub enum Compression {
 ///
 /// let path = std::env::temp_dir().join("datastreamer-text-infer.csv");
 /// std::fs::write(&path, "code,mag\n01569,+41.2\n,7\n")?;
-/// let columns = infer(File::open(&path)?, TextFormat::Csv, Compression::None)?;
+/// let columns = infer(File::open(&path)?, TextFormat::Csv, Compression::None, 1100)?;
 /// let columns = Arc::new(without_notes(&columns));
 /// assert_eq!(columns.field(0).data_type(), &DataType::Utf8);
 /// assert_eq!(columns.field(1).data_type(), &DataType::Float64);
 ///
 /// let file = File::open(&path)?;
 /// let rows = (Arc::clone(&columns), vec![0, 1]);
-/// let mut rows = TextReader::new(file, TextFormat::Csv, Compression::None, rows, 8192)?;
+/// let mut rows = TextReader::new(file, TextFormat::Csv, Compression::None, 1100, rows, 8192)?;
 /// assert_eq!(rows.read()?.map(|batch| batch.num_rows()), Some(2));
 /// assert!(rows.read()?.is_none());
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn infer(file: File, format: TextFormat, compression: Compression) -> io::Result<Schema> {
-    let input = input(file, compression)?;
+pub fn infer(
+    file: File,
+    format: TextFormat,
+    compression: Compression,
+    expansion_max: u64,
+) -> io::Result<Schema> {
+    let input = input(file, compression, expansion_max)?;
     match delimiter(format) {
         Some(delimiter) => csv::infer(input, delimiter),
         None => ndjson::infer(input),
     }
 }
 
-fn input(file: File, compression: Compression) -> io::Result<Input> {
+fn input(file: File, compression: Compression, expansion_max: u64) -> io::Result<Input> {
+    let file_bytes = file.metadata()?.len();
+    let bounded = |bytes| Bounded::new(bytes, file_bytes, expansion_max);
     let bytes: Box<dyn Read + Send> = match compression {
         Compression::None => Box::new(file),
-        Compression::Gzip => Box::new(Gzip::new(file)),
-        Compression::Zstd => Box::new(zstd::Decoder::new(file)?),
+        Compression::Gzip => Box::new(bounded(Box::new(Gzip::new(file)))),
+        Compression::Zstd => Box::new(bounded(Box::new(zstd::Decoder::new(file)?))),
     };
     Input::new(bytes)
 }
@@ -134,7 +142,7 @@ enum Rows {
 impl TextReader {
     /// Reads the header, if there is one. `columns` are those to read, with their places in the file;
     /// NDJSON finds them by their names. A batch has at most `batch_rows` rows, and fewer if they are
-    /// long: it holds about 16 MiB of text. **Blocks.**
+    /// long: it holds about 16 MiB of text. `expansion_max` is that of [`infer`]. **Blocks.**
     ///
     /// # Errors
     /// The file cannot be read.
@@ -142,10 +150,11 @@ impl TextReader {
         file: File,
         format: TextFormat,
         compression: Compression,
+        expansion_max: u64,
         columns: (SchemaRef, Vec<usize>),
         batch_rows: usize,
     ) -> io::Result<Self> {
-        let input = input(file, compression)?;
+        let input = input(file, compression, expansion_max)?;
         Ok(Self(match delimiter(format) {
             Some(delimiter) => Rows::Fields(CsvReader::new(input, delimiter, columns, batch_rows)?),
             None => Rows::Objects(NdjsonReader::new(input, columns.0, batch_rows)),

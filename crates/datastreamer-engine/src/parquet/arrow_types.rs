@@ -20,7 +20,7 @@ use datafusion::{
 };
 use datastreamer_table::nested::map_leaves;
 
-use super::pages::{self, Chunk};
+use super::pages::{self, Chunk, Limits};
 
 /// As many values are read at a time as DataFusion reads.
 const VALUES: usize = 8192;
@@ -47,7 +47,15 @@ pub(super) enum Choice {
 ///
 /// # Errors
 /// The text of which column is damaged.
-pub(super) fn choose(file: &File, footer: &ParquetMetaData) -> Result<Choice, String> {
+pub(super) fn choose(
+    file: &File,
+    footer: &ParquetMetaData,
+    expansion_max: u64,
+) -> Result<Choice, String> {
+    let limits = Limits {
+        batch_rows: VALUES,
+        expansion_max,
+    };
     let of_file = footer.file_metadata();
     let columns = of_file.schema_descr();
     let stored = parquet_to_arrow_schema(columns, of_file.key_value_metadata());
@@ -61,12 +69,12 @@ pub(super) fn choose(file: &File, footer: &ParquetMetaData) -> Result<Choice, St
         let column = columns.column(leaf);
         if column.physical_type() == Type::INT96 {
             let mut of_column = Times::default();
-            for_values::<Int96Type>(file, footer, leaf, |value| of_column.add(value))?;
+            for_values::<Int96Type>(file, footer, (leaf, limits), |value| of_column.add(value))?;
             times.push((leaf, of_column));
         }
         if column.converted_type() == ConvertedType::INTERVAL {
             let mut intervals = Intervals::default();
-            for_values::<FixedLenByteArrayType>(file, footer, leaf, |value| {
+            for_values::<FixedLenByteArrayType>(file, footer, (leaf, limits), |value| {
                 intervals.add(value.data());
             })?;
             let at = columns.get_column_root_idx(leaf);
@@ -135,7 +143,7 @@ pub(super) fn is_not_held(footer: &ParquetMetaData, leaf: usize) -> bool {
 fn for_values<T: ParquetType>(
     file: &File,
     footer: &ParquetMetaData,
-    leaf: usize,
+    (leaf, limits): (usize, Limits),
     mut on: impl FnMut(&T::T),
 ) -> Result<(), String> {
     for (index, group) in footer.row_groups().iter().enumerate() {
@@ -152,7 +160,7 @@ fn for_values<T: ParquetType>(
             column,
             rows: group.num_rows(),
         };
-        pages::check(&pages, &chunk, true, VALUES).map_err(wrong)?;
+        pages::check(&pages, &chunk, true, limits).map_err(wrong)?;
         drop(pages);
         read_values::<T>(file, &chunk, &mut on).map_err(|error| wrong(error.to_string()))?;
     }

@@ -53,13 +53,13 @@ const PAGE_HEADER_BYTES_MAX: usize = 64 << 10;
 ///
 /// # Errors
 /// The text of why the file cannot be read.
-pub(crate) fn read(path: &Path) -> Result<ParquetMetaData, String> {
+pub(crate) fn read(path: &Path, expansion_max: u64) -> Result<ParquetMetaData, String> {
     let encoded = Encoded::read(path)?;
     let mut metadata = encoded.decode(&BTreeSet::new())?;
-    let mut choice = arrow_types::choose(&encoded.file, &metadata)?;
+    let mut choice = arrow_types::choose(&encoded.file, &metadata, expansion_max)?;
     if let Choice::Bytes(columns) = choice {
         metadata = encoded.decode(&columns)?;
-        choice = arrow_types::choose(&encoded.file, &metadata)?;
+        choice = arrow_types::choose(&encoded.file, &metadata, expansion_max)?;
     }
     Ok(match choice {
         Choice::Entries(entries) => entries

@@ -14,9 +14,6 @@ use super::thrift::Thrift;
 
 /// A page may always have 64 MiB: writers that put a row group in one page have some tens.
 const PAGE_BYTES_FREE: u64 = 64 << 20;
-/// Beyond that, a page may have 1100 times its compressed size: more than gzip can compress (1032
-/// times), while a page of zeros in Brotli or Zstandard, a few bytes long, could fill the memory.
-const PAGE_EXPANSION_MAX: u64 = 1100;
 
 /// A page of more values than a million has short ones.
 const USUAL_VALUES_MAX: i64 = 1 << 20;
@@ -40,6 +37,14 @@ pub(super) const LIST_VALUE_BYTES: u64 = 8;
 const PLAIN_DICTIONARY: i64 = 2;
 const DELTA_BYTE_ARRAY: i64 = 7;
 const RLE_DICTIONARY: i64 = 8;
+
+/// How pages are read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) batch_rows: usize,
+    /// How many times its compressed size a page may have, if it is large.
+    pub(super) expansion_max: u64,
+}
 
 /// What is known of a column in one row group.
 #[derive(Clone, Debug)]
@@ -245,10 +250,10 @@ pub(super) fn check(
     mut bytes: &[u8],
     chunk: &Chunk<'_>,
     is_complete: bool,
-    batch_rows: usize,
+    limits: Limits,
 ) -> Result<Held, String> {
     let mut held = Held::default();
-    let mut batch = BatchBound::new(batch_rows);
+    let mut batch = BatchBound::new(limits.batch_rows);
     let mut values = 0_i64;
     let mut page = 0_usize;
     while !bytes.is_empty() {
@@ -258,7 +263,7 @@ pub(super) fn check(
         let end = header.total_bytes();
         let data = bytes.get(header.header_bytes..end);
         let data = data.ok_or_else(|| wrong("it ends behind its column".into()))?;
-        check_page(&header, data, chunk).map_err(wrong)?;
+        check_page(&header, data, chunk, limits.expansion_max).map_err(wrong)?;
         held.add(&header, chunk);
         batch.add(&header, chunk);
         if !header.is_dictionary {
@@ -285,14 +290,19 @@ fn stated_values(chunk: &Chunk<'_>) -> i64 {
     }
 }
 
-fn check_page(header: &PageHeader, data: &[u8], chunk: &Chunk<'_>) -> Result<(), String> {
+fn check_page(
+    header: &PageHeader,
+    data: &[u8],
+    chunk: &Chunk<'_>,
+    expansion_max: u64,
+) -> Result<(), String> {
     if let Some(checksum) = header.checksum
         && crc32fast::hash(data) != checksum
     {
         return Err("its checksum is wrong".into());
     }
     let is_compressed = chunk.column.compression() != Compression::UNCOMPRESSED;
-    let bytes_max = PAGE_EXPANSION_MAX.saturating_mul(data.len() as u64);
+    let bytes_max = expansion_max.saturating_mul(data.len() as u64);
     if is_compressed && header.uncompressed_bytes > bytes_max.max(PAGE_BYTES_FREE) {
         let (compressed, uncompressed) = (data.len(), header.uncompressed_bytes);
         return Err(format!("{compressed} bytes would become {uncompressed}"));

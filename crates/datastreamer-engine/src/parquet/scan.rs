@@ -37,12 +37,12 @@ use datafusion::{
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::task;
 
-use crate::{error::EngineError, guard::guarded, pinned::PinnedFile};
+use crate::{error::EngineError, expansion::expansion_max_of, guard::guarded, pinned::PinnedFile};
 
 use super::{
     arrow_types::is_not_held,
     batch_bytes, footer,
-    pages::{self, Chunk, Held},
+    pages::{self, Chunk, Held, Limits},
     time_units::Casts,
 };
 
@@ -56,9 +56,12 @@ const COUNTED_BYTES_MIN: u64 = 64 << 10;
 /// The scan is not one of Parquet.
 pub(crate) fn plan(session: &dyn Session, scan: FileScanConfig) -> Result<Arc<dyn ExecutionPlan>> {
     let environment = session.runtime_env();
-    let batch_rows = scan.batch_size.unwrap_or(session.config().batch_size());
+    let limits = Limits {
+        batch_rows: scan.batch_size.unwrap_or(session.config().batch_size()),
+        expansion_max: expansion_max_of(session),
+    };
     let readers = Readers {
-        batch_rows,
+        limits,
         of_files: DefaultParquetFileReaderFactory::new(
             environment.object_store(&scan.object_store_url)?,
         ),
@@ -115,16 +118,18 @@ fn tells_bounds(column: &ColumnChunkMetaData) -> bool {
 
 /// Checked footers, some of which are kept in the session's cache.
 #[derive(Clone, Debug)]
-pub(crate) struct Footers(Arc<FileMetadataCache>);
+pub(crate) struct Footers {
+    kept: Arc<FileMetadataCache>,
+    expansion_max: u64,
+}
 
 impl Footers {
     pub(crate) fn of(session: &dyn Session) -> Self {
-        Self(
-            session
-                .runtime_env()
-                .cache_manager
-                .get_file_metadata_cache(),
-        )
+        let environment = session.runtime_env();
+        Self {
+            kept: environment.cache_manager.get_file_metadata_cache(),
+            expansion_max: expansion_max_of(session),
+        }
     }
 
     /// Returns the footer of a file in the state in which it is pinned.
@@ -136,7 +141,7 @@ impl Footers {
         object: &ObjectMeta,
         path: PathBuf,
     ) -> Result<Arc<ParquetMetaData>, EngineError> {
-        let kept = self.0.get(&object.location);
+        let kept = self.kept.get(&object.location);
         let kept = kept.filter(|kept| kept.is_valid_for(object));
         if let Some(kept) = &kept
             && let Some(kept) = kept
@@ -146,23 +151,25 @@ impl Footers {
         {
             return Ok(Arc::clone(kept.parquet_metadata()));
         }
+        let expansion_max = self.expansion_max;
         let reading = task::spawn_blocking(move || {
             let wrong = |text: String| EngineError::of_file(&path, text);
-            let read = guarded(|| footer::read(&path)).map_err(|error| wrong(error.to_string()))?;
+            let read = guarded(|| footer::read(&path, expansion_max))
+                .map_err(|error| wrong(error.to_string()))?;
             read.map(Arc::new).map_err(wrong)
         });
         let read = reading.await;
         let footer = read.unwrap_or_else(|error| Err(EngineError::data(error.to_string())))?;
         let kept = Arc::new(CachedParquetMetaData::new(Arc::clone(&footer)));
         let kept = CachedFileMetadataEntry::new(object.clone(), kept);
-        self.0.put(&object.location, kept);
+        self.kept.put(&object.location, kept);
         Ok(footer)
     }
 }
 
 #[derive(Debug)]
 struct Readers {
-    batch_rows: usize,
+    limits: Limits,
     of_files: DefaultParquetFileReaderFactory,
     footers: Footers,
 }
@@ -184,7 +191,7 @@ impl ParquetFileReaderFactory for Readers {
             object,
             path,
             footers: self.footers.clone(),
-            batch_rows: self.batch_rows,
+            limits: self.limits,
             chunks: None,
         }))
     }
@@ -196,7 +203,7 @@ struct CheckedReader {
     object: ObjectMeta,
     path: PathBuf,
     footers: Footers,
-    batch_rows: usize,
+    limits: Limits,
     chunks: Option<Chunks>,
 }
 
@@ -205,14 +212,14 @@ struct Chunks {
     footer: Arc<ParquetMetaData>,
     /// First byte, row group and column, in this order.
     starts: Vec<(u64, usize, usize)>,
-    batch_rows: usize,
+    limits: Limits,
 }
 
 /// A column in a row group, all of whose pages were read.
 type Complete<'a> = (Chunk<'a>, &'a Bytes);
 
 impl Chunks {
-    fn of(footer: Arc<ParquetMetaData>, batch_rows: usize) -> Self {
+    fn of(footer: Arc<ParquetMetaData>, limits: Limits) -> Self {
         let groups = footer.row_groups().iter().enumerate();
         let starts = groups.flat_map(|(group, of)| {
             let columns = of.columns().iter().enumerate();
@@ -223,7 +230,7 @@ impl Chunks {
         Self {
             footer,
             starts,
-            batch_rows,
+            limits,
         }
     }
 
@@ -258,7 +265,7 @@ impl Chunks {
     fn count_batch(&self, held: &mut Held, complete: Option<&Complete<'_>>) {
         if held.batch_bytes > COUNTED_BYTES_MIN
             && let Some((chunk, bytes)) = complete
-            && let Some(most) = batch_bytes::most_bytes(bytes, chunk, self.batch_rows)
+            && let Some(most) = batch_bytes::most_bytes(bytes, chunk, self.limits.batch_rows)
         {
             held.batch_bytes = held.batch_bytes.min(most);
         }
@@ -294,7 +301,7 @@ impl Chunks {
             ));
         }
         let is_complete = self.is_complete(range, &chunk);
-        let held = pages::check(bytes, &chunk, is_complete, self.batch_rows).map_err(|text| {
+        let held = pages::check(bytes, &chunk, is_complete, self.limits).map_err(|text| {
             let column = chunk.column.column_path().string();
             format!("is damaged Parquet: row group {group}: column {column:?}: {text}")
         })?;
@@ -318,7 +325,7 @@ impl AsyncFileReader for CheckedReader {
                 none => {
                     let footer = self.footers.read(&self.object, self.path.clone()).await;
                     let footer = footer.map_err(external)?;
-                    none.insert(Chunks::of(footer, self.batch_rows))
+                    none.insert(Chunks::of(footer, self.limits))
                 }
             };
             let read = self.reader.get_byte_ranges(ranges.clone()).await?;

@@ -6,20 +6,25 @@ use std::{fs, path::Path, sync::Arc};
 use arrow::{
     array::{
         Array, ArrayRef, AsArray, DictionaryArray, FixedSizeBinaryArray, Int32Array, ListArray,
-        StringArray, StructArray,
+        StringArray, StructArray, UInt8Array,
     },
     buffer::OffsetBuffer,
     datatypes::{DataType, Field, Int32Type},
-    ipc::writer::FileWriter,
+    ipc::{
+        CompressionType,
+        writer::{FileWriter, IpcWriteOptions},
+    },
     record_batch::RecordBatch,
 };
+use datastreamer_engine::{DEFAULT_EXPANSION_MAX, Engine, EngineError, EngineOptions, TableFiles};
+use datastreamer_table::column_metadata::ColumnMetadata;
 use parquet::{
     arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
-    basic::{Compression, Encoding},
-    file::properties::{WriterProperties, WriterVersion},
+    basic::{Compression, Encoding, ZstdLevel},
+    file::properties::{EnabledStatistics, WriterProperties, WriterVersion},
 };
 
-use crate::support::{engine_of, scan};
+use crate::support::{block_on, engine_of, scan};
 
 const BATCH_BYTES_MAX: usize = 128 << 20;
 const LONG_BYTES: usize = 80_000;
@@ -183,5 +188,60 @@ fn a_batch_of_arrow_is_cast_in_pieces_where_rows_share_a_long_text() {
         }
         assert_eq!(rows, [1677, 423, 1], "{}", shared.data_type());
         assert!(lengths == lengths_of_both, "{}", shared.data_type());
+    }
+}
+
+/// 70 MiB in a page of Parquet and 270 MiB in a batch of Arrow, of some kilobytes each.
+#[test]
+fn how_many_times_its_size_compressed_data_may_become_is_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let zeros = |bytes: usize| -> ArrayRef { Arc::new(UInt8Array::from(vec![0; bytes])) };
+    let parquet = folder.path().join("zeros.parquet");
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["0".repeat(70 << 20)]));
+    let batch = RecordBatch::try_from_iter([("x", text)]).unwrap();
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_dictionary_enabled(false)
+        .set_statistics_enabled(EnabledStatistics::None)
+        .build();
+    let file = fs::File::create(&parquet).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let arrow = folder.path().join("zeros.arrow");
+    let batch = RecordBatch::try_from_iter([("x", zeros(270 << 20))]).unwrap();
+    let options = IpcWriteOptions::default();
+    let options = options.try_with_compression(Some(CompressionType::ZSTD));
+    let file = fs::File::create(&arrow).unwrap();
+    let mut writer =
+        FileWriter::try_new_with_options(file, &batch.schema(), options.unwrap()).unwrap();
+    writer.write(&batch).unwrap();
+    writer.finish().unwrap();
+    for (path, rows) in [(&parquet, 1), (&arrow, 270 << 20)] {
+        for (expansion_max, is_read) in [(DEFAULT_EXPANSION_MAX, false), (100_000, true)] {
+            let options = EngineOptions {
+                expansion_max,
+                ..EngineOptions::default()
+            };
+            let engine = Engine::new(options).unwrap();
+            let files = TableFiles::find(path).unwrap();
+            let notes = ColumnMetadata::default();
+            let register = engine.register("stars", files, &notes);
+            let text = |error: EngineError| error.to_string();
+            let read = block_on(register).map_err(text).and_then(|_| {
+                let mut read = 0;
+                for batch in scan(&engine, &[]).map_err(text)? {
+                    read += batch.map_err(|error| error.to_string())?.num_rows();
+                }
+                Ok(read)
+            });
+            match is_read {
+                true => assert_eq!(read.unwrap(), rows),
+                false => {
+                    let error = read.unwrap_err();
+                    assert!(error.contains("would become"), "{error}");
+                }
+            }
+        }
     }
 }

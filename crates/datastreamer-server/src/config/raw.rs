@@ -2,7 +2,12 @@
 //!
 //! serde reads it; `resolve.rs` checks it.
 
-use std::{collections::BTreeMap, fmt, num::NonZeroUsize, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    num::{NonZeroU64, NonZeroUsize},
+    path::PathBuf,
+};
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -70,6 +75,7 @@ pub(super) struct RawTables {
     pub(super) votable_version: Option<String>,
     pub(super) html_rows: Option<u64>,
     pub(super) fits_strict: Option<bool>,
+    pub(super) expansion_max: Option<NonZeroU64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -197,6 +197,7 @@ fn engine(raw: &RawTables, origin: &Origin<'_>) -> Result<EngineOptions, Fatal> 
         time_limit,
         threads: raw.threads.map(Into::into),
         fits_strict: raw.fits_strict.unwrap_or(defaults.fits_strict),
+        expansion_max: raw.expansion_max.map_or(defaults.expansion_max, Into::into),
     })
 }
 

@@ -1,6 +1,8 @@
 //! The settings of tables: their limits, queries of clients, parameters and databases.
 
-use datastreamer_engine::{DEFAULT_MEMORY_BYTES, DEFAULT_SPILL_BYTES, DEFAULT_TIME_LIMIT};
+use datastreamer_engine::{
+    DEFAULT_EXPANSION_MAX, DEFAULT_MEMORY_BYTES, DEFAULT_SPILL_BYTES, DEFAULT_TIME_LIMIT,
+};
 use datastreamer_rows::{
     parameters::{DEFAULT_MAX_CHARACTERS, ParameterKind},
     postgres::PostgresOptions,
@@ -65,6 +67,11 @@ fn tables() -> Section {
             "Refuses FITS files with logical values other than T, F and 0 or with texts that are not \
              ASCII. Without it 1 is true, other logical values are null, and such texts are UTF-8 or \
              else Latin-1; the log has their number.",
+        ))
+        .with(setting("expansion_max", ValueType::Integer(1..=i64::MAX as u64)).number(DEFAULT_EXPANSION_MAX).about(
+            "How many times their size compressed data of a table may become: a text file of more \
+             than 1GiB, a batch of Arrow of more than 256MiB, a page of Parquet of more than 64MiB. \
+             gzip reaches 1032 times.",
         ))
 }
 
