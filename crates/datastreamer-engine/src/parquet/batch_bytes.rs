@@ -194,6 +194,7 @@ impl<'a> DataPage<'a> {
     ) -> Option<()> {
         let mut lengths = lengths(self.data, self.encoding, chunk, of_dictionary)?;
         let defined = u64::try_from(chunk.column.column_descr().max_def_level()).ok()?;
+        let is_fixed = chunk.column.column_type() != Type::BYTE_ARRAY;
         for _ in 0..self.values {
             let begins_row = match &mut self.repetitions {
                 Some(levels) => levels.next()? == 0,
@@ -209,7 +210,8 @@ impl<'a> DataPage<'a> {
                 Some(levels) => levels.next()? == defined,
                 None => true,
             };
-            if is_value {
+            // A null in a list takes as much as a value, unless it is a text.
+            if is_value || self.repetitions.is_some() && is_fixed {
                 batches.add(lengths.next()?);
             }
         }

@@ -245,3 +245,18 @@ fn how_many_times_its_size_compressed_data_may_become_is_set() {
         }
     }
 }
+
+#[test]
+fn nulls_of_one_list_count_as_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("nulls.parquet");
+    let field = Arc::new(Field::new_list_field(DataType::FixedSizeBinary(1000), true));
+    let values = arrow::array::new_null_array(field.data_type(), 600_000);
+    let offsets = OffsetBuffer::from_lengths(vec![600_000]);
+    let lists: ArrayRef = Arc::new(ListArray::new(field, offsets, values, None));
+    write(&path, &lists, None, WriterVersion::PARQUET_1_0);
+    let error = scan(&engine_of(&path), &[]).unwrap().find_map(Result::err);
+    let error = error.unwrap().to_string();
+    let wanted = "row group 0: a batch of 1 columns would become 604800000 bytes";
+    assert!(error.contains(wanted), "{error}");
+}
