@@ -40,6 +40,7 @@ use tokio::task::AbortHandle;
 
 use crate::{
     binary_text::NO_BINARY_TEXT,
+    equal_floats::{EQUAL_FLOATS, EqualFloatsInKeys},
     error::EngineError,
     expansion::{DEFAULT_EXPANSION_MAX, with_expansion_max},
     extremes::{Greatest, Least},
@@ -55,13 +56,13 @@ use crate::{
     provider::FileTable,
     rows::Rows,
     scan::BATCH_ROWS,
+    set_comparison::NAME_COMPARED_ROWS,
     sql::Query,
     store::Files,
     sums::{CheckedAverage, CheckedSum},
     threads::EngineThreads,
     time_zone::AT_TIME_ZONE,
     utc::CONVERT_IN_UTC,
-    zeros::{ONE_ZERO_IN_EXPRESSIONS, OneZeroInKeys},
 };
 
 /// 512 MiB for the sorts, joins and aggregations of all queries together, which a small server can
@@ -213,8 +214,9 @@ impl Engine {
             let context = SessionContext::new_with_state(state);
             context.add_analyzer_rule(Arc::new(CONVERT_IN_UTC));
             context.add_analyzer_rule(Arc::new(COMPARE_DICTIONARIES));
-            context.add_analyzer_rule(Arc::new(OneZeroInKeys));
-            context.add_analyzer_rule(Arc::new(ONE_ZERO_IN_EXPRESSIONS));
+            context.add_analyzer_rule(Arc::new(EqualFloatsInKeys));
+            context.add_analyzer_rule(Arc::new(EQUAL_FLOATS));
+            context.add_analyzer_rule(Arc::new(NAME_COMPARED_ROWS));
             context.register_udaf(AggregateUDF::from(CheckedSum::default()));
             context.register_udaf(AggregateUDF::from(CheckedAverage::default()));
             context.register_udaf(AggregateUDF::from(Least::default()));

@@ -1,5 +1,5 @@
 //! A rule for logical plans that changes their expressions one by one. `utc.rs`, `patterns.rs`,
-//! `overflow.rs` and `zeros.rs` make such rules.
+//! `overflow.rs` and `equal_floats.rs` make such rules.
 
 use datafusion::{
     common::{

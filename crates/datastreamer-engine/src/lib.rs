@@ -28,8 +28,9 @@
 //! `columns.rs` reads their columns, `common_type.rs` says which type holds those of several,
 //! `scan.rs`, `parquet.rs`, `arrow_file.rs`, `arrow_opener.rs` and `text_opener.rs` (with the crate
 //! `datastreamer-text`) read what is in them, `file_cache.rs` keeps what was read, `pinned.rs`
-//! detects changed files, `expansion.rs` says how large compressed data may become. `from_statistics.rs` keeps plans from taking values from statistics,
-//! `zeros.rs` orders zeros, `extremes.rs` finds the least and the greatest values of groups,
+//! detects changed files, `expansion.rs` says how large compressed data may become.
+//! `from_statistics.rs` keeps plans from taking values from statistics, `equal_floats.rs` compares
+//! floats, `extremes.rs` finds the least and the greatest values of groups,
 //! `overflow.rs` and `sums.rs` make arithmetic fail where its result is out of range, `known.rs`
 //! computes what is known about rows before they are read. `rows.rs` runs the plan for the caller,
 //! and `cancellation.rs` stops it.
@@ -42,6 +43,7 @@ mod column_names;
 mod columns;
 mod common_type;
 mod engine;
+mod equal_floats;
 mod error;
 mod expansion;
 mod expression_rule;
@@ -68,6 +70,7 @@ mod plan_files;
 mod provider;
 mod rows;
 mod scan;
+mod set_comparison;
 mod sql;
 mod store;
 mod sums;
@@ -75,7 +78,6 @@ mod text_opener;
 mod threads;
 mod time_zone;
 mod utc;
-mod zeros;
 
 pub use engine::{
     DEFAULT_MEMORY_BYTES, DEFAULT_SPILL_BYTES, DEFAULT_TIME_LIMIT, Engine, EngineOptions, TableInfo,

@@ -4,6 +4,7 @@
 mod arithmetic;
 mod changed;
 mod damaged;
+mod equal_floats;
 mod evolving;
 mod known;
 mod listing;

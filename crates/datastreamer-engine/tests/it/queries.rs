@@ -541,3 +541,28 @@ fn the_error_of_a_query_is_for_its_author() {
         }
     }
 }
+
+#[test]
+fn any_and_all_may_read_the_table_that_is_queried() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("stars.parquet");
+    write_parquet(&file, &stars(0, 5));
+    let engine = engine_of(&file);
+    for (condition, wanted) in [
+        ("id = ANY (SELECT id FROM stars WHERE id = 3)", vec![3]),
+        ("id > ALL (SELECT id FROM stars WHERE id < 3)", vec![3, 4]),
+        ("id < SOME (SELECT id FROM stars WHERE id < 3)", vec![0, 1]),
+        (
+            "id <> ALL (SELECT id FROM stars WHERE id = ANY (SELECT id FROM stars WHERE id > 1))",
+            vec![0, 1],
+        ),
+        (
+            "id >= ALL (SELECT b.id FROM stars b WHERE b.id <= stars.id)",
+            vec![0, 1, 2, 3, 4],
+        ),
+    ] {
+        let sql = format!("SELECT id FROM stars WHERE {condition} ORDER BY id");
+        let found = collect(block_on(engine.query(&Query::new(sql), None)).unwrap());
+        assert_eq!(ids(&found), wanted, "{condition}");
+    }
+}
