@@ -49,6 +49,7 @@ use crate::{
     fits::FitsTable,
     from_statistics::{FloatPruning, RowCounts},
     guard,
+    intervals::COMPARE_INTERVALS,
     known::Known,
     narrow::Narrowing,
     overflow::CHECK_ARITHMETIC,
@@ -214,6 +215,7 @@ impl Engine {
             let context = SessionContext::new_with_state(state);
             context.add_analyzer_rule(Arc::new(CONVERT_IN_UTC));
             context.add_analyzer_rule(Arc::new(COMPARE_DICTIONARIES));
+            context.add_analyzer_rule(Arc::new(COMPARE_INTERVALS));
             context.add_analyzer_rule(Arc::new(EqualFloatsInKeys));
             context.add_analyzer_rule(Arc::new(EQUAL_FLOATS));
             context.add_analyzer_rule(Arc::new(NAME_COMPARED_ROWS));

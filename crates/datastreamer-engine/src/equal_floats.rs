@@ -25,7 +25,11 @@ use datafusion::{
 };
 use std::sync::Arc;
 
-use crate::{error::EngineError, expression_rule::ExpressionRule, overflow::each};
+use crate::{
+    error::EngineError,
+    expression_rule::{ExpressionRule, is_comparison},
+    overflow::each,
+};
 
 type F16 = <Float16Type as ArrowPrimitiveType>::Native;
 
@@ -309,21 +313,6 @@ fn equal_rows(subquery: Subquery) -> Result<Subquery> {
         subquery: with_equal_columns(subquery.subquery)?,
         ..subquery
     })
-}
-
-fn is_comparison(operator: Operator) -> bool {
-    use Operator as O;
-    matches!(
-        operator,
-        O::Eq
-            | O::NotEq
-            | O::Lt
-            | O::LtEq
-            | O::Gt
-            | O::GtEq
-            | O::IsDistinctFrom
-            | O::IsNotDistinctFrom
-    )
 }
 
 /// Makes both sides of a comparison equal. A column and a number stay as they are, as statistics

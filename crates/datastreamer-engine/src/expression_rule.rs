@@ -7,7 +7,9 @@ use datafusion::{
         config::ConfigOptions,
         tree_node::{Transformed, TreeNode},
     },
-    logical_expr::{Expr, LogicalPlan, expr_rewriter::NamePreserver, utils::merge_schema},
+    logical_expr::{
+        Expr, LogicalPlan, Operator, expr_rewriter::NamePreserver, utils::merge_schema,
+    },
     optimizer::AnalyzerRule,
 };
 
@@ -45,4 +47,19 @@ impl ExpressionRule {
         })?
         .map_data(LogicalPlan::recompute_schema)
     }
+}
+
+/// Returns whether an operator compares two values.
+pub(crate) fn is_comparison(operator: Operator) -> bool {
+    matches!(
+        operator,
+        Operator::Eq
+            | Operator::NotEq
+            | Operator::Lt
+            | Operator::LtEq
+            | Operator::Gt
+            | Operator::GtEq
+            | Operator::IsDistinctFrom
+            | Operator::IsNotDistinctFrom
+    )
 }

@@ -55,6 +55,7 @@ mod fits;
 mod from_statistics;
 mod glob_paths;
 mod guard;
+mod intervals;
 mod known;
 mod left_out;
 mod listing;

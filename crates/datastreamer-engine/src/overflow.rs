@@ -14,16 +14,17 @@ use arrow::{
     },
     datatypes::{
         DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DecimalType, Field,
-        FieldRef, Float32Type, Float64Type, Int64Type,
+        FieldRef, Float32Type, Float64Type, Int64Type, TimeUnit,
     },
     error::ArrowError,
 };
 use datafusion::{
     common::{DFSchema, Result, ScalarValue, tree_node::Transformed},
+    functions::datetime::expr_fn::date_trunc,
     logical_expr::{
         BinaryExpr, Cast, ColumnarValue, Expr, ExprSchemable, Operator, ReturnFieldArgs,
         ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-        binary::BinaryTypeCoercer, cast as to_type, expr::ScalarFunction,
+        binary::BinaryTypeCoercer, cast as to_type, expr::ScalarFunction, lit,
     },
     physical_expr_common::datum::apply,
 };
@@ -59,17 +60,26 @@ fn checked(expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
             let float = Expr::Cast(Cast { expr, field });
             Transformed::yes(call(Checked::Finite, vec![float, value]))
         }
+        Expr::Cast(Cast { expr, field }) if is_coarser(&expr, &field, schema) => {
+            let expr = Box::new(cut(*expr, field.data_type()));
+            Transformed::yes(Expr::Cast(Cast { expr, field }))
+        }
         Expr::Cast(Cast { expr, field }) if is_time_of_text(&expr, &field, schema) => {
             let expr = Box::new(call(Checked::NoSecond60, vec![*expr]));
             Transformed::yes(Expr::Cast(Cast { expr, field }))
         }
         Expr::ScalarFunction(mut function) if function.func.name().starts_with(TO_TIMESTAMP) => {
             let is_of_floats = function.func.name() == TO_TIMESTAMP;
+            let unit = unit_of(function.func.name());
             let Some(time) = function.args.first_mut() else {
                 return Transformed::no(Expr::ScalarFunction(function));
             };
             if is_of_floats && has_type(time, schema, DataType::is_floating) {
                 *time = call(Checked::Seconds, vec![std::mem::take(time)]);
+            } else if let Some(unit) = unit
+                && has_type(time, schema, is_timestamp)
+            {
+                *time = cut(std::mem::take(time), &DataType::Timestamp(unit, None));
             } else if has_type(time, schema, DataType::is_string) {
                 *time = call(Checked::NoSecond60, vec![std::mem::take(time)]);
             }
@@ -111,6 +121,44 @@ fn with_places(
             Expr::ScalarFunction(function)
         }
     })
+}
+
+/// Returns the unit of a function that makes a time of another one.
+fn unit_of(function: &str) -> Option<TimeUnit> {
+    match function.strip_prefix(TO_TIMESTAMP)? {
+        "_seconds" => Some(TimeUnit::Second),
+        "_millis" => Some(TimeUnit::Millisecond),
+        "_micros" => Some(TimeUnit::Microsecond),
+        _ => None,
+    }
+}
+
+fn is_timestamp(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Timestamp(_, _))
+}
+
+/// Returns whether a time is converted to one of a coarser unit.
+fn is_coarser(value: &Expr, to: &Field, schema: &DFSchema) -> bool {
+    let DataType::Timestamp(to, _) = to.data_type() else {
+        return false;
+    };
+    // The units are ordered, the coarsest one first.
+    has_type(
+        value,
+        schema,
+        |from| matches!(from, DataType::Timestamp(from, _) if from > to),
+    )
+}
+
+/// Cuts a time to the last one of a unit before it. Arrow would cut those before 1970 to the next.
+fn cut(time: Expr, to: &DataType) -> Expr {
+    let unit = match to {
+        DataType::Timestamp(TimeUnit::Second, _) => "second",
+        DataType::Timestamp(TimeUnit::Millisecond, _) => "millisecond",
+        DataType::Timestamp(TimeUnit::Microsecond, _) => "microsecond",
+        _ => return time,
+    };
+    date_trunc(lit(unit), time)
 }
 
 /// Returns whether a text is converted to a time.

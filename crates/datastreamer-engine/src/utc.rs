@@ -8,12 +8,15 @@ use arrow::datatypes::DataType;
 use datafusion::{
     common::{DFSchema, Result, ScalarValue, tree_node::Transformed},
     logical_expr::{
-        Between, BinaryExpr, Expr, ExprSchemable, Operator, cast,
+        Between, BinaryExpr, Expr, ExprSchemable, cast,
         expr::{Cast, InList},
     },
 };
 
-use crate::{expression_rule::ExpressionRule, literal::check_exact};
+use crate::{
+    expression_rule::{ExpressionRule, is_comparison},
+    literal::check_exact,
+};
 
 const UTC: &str = "UTC";
 
@@ -65,20 +68,6 @@ fn check_constant(values: &Expr, constant: &Expr, schema: &DFSchema) -> Result<(
         }
         _ => Ok(()),
     }
-}
-
-fn is_comparison(operator: Operator) -> bool {
-    matches!(
-        operator,
-        Operator::Eq
-            | Operator::NotEq
-            | Operator::Lt
-            | Operator::LtEq
-            | Operator::Gt
-            | Operator::GtEq
-            | Operator::IsDistinctFrom
-            | Operator::IsNotDistinctFrom
-    )
 }
 
 fn is_time(data_type: &DataType) -> bool {

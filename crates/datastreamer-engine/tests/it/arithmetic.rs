@@ -561,3 +561,41 @@ fn a_number_that_no_float_holds_is_refused() {
         );
     }
 }
+
+#[test]
+fn intervals_are_compared_by_their_lengths() {
+    check(&[
+        ("SELECT interval '25 hours' > interval '1 day'", Ok("true")),
+        ("SELECT interval '24 hours' = interval '1 day'", Ok("true")),
+        (
+            "SELECT interval '100 days' > interval '1 month'",
+            Ok("true"),
+        ),
+        ("SELECT interval '1 month' = interval '30 days'", Ok("true")),
+        (
+            "SELECT timestamp '2020-01-10' - timestamp '2020-01-01' > interval '1 day'",
+            Ok("true"),
+        ),
+        (
+            "SELECT timestamp '2020-01-10' - timestamp '2020-01-01' \
+             BETWEEN interval '1 week' AND interval '1 month'",
+            Ok("true"),
+        ),
+        (
+            "SELECT interval '36 hours' IN (interval '1 day 12 hours')",
+            Ok("true"),
+        ),
+        ("SELECT interval '1 day' < NULL", Ok("null")),
+    ]);
+}
+
+#[test]
+fn times_before_1970_are_cut_to_the_unit_before() {
+    let time = "timestamp '1960-01-01 00:00:00.4'";
+    for to in ["CAST(TIME AS TIMESTAMP(0))", "to_timestamp_seconds(TIME)"] {
+        let sql = format!("SELECT {}", to.replace("TIME", time));
+        check(&[(&sql, Ok("1960-01-01T00:00:00"))]);
+    }
+    let sql = "SELECT to_timestamp_millis(timestamp '1969-12-31 23:59:59.9999')";
+    check(&[(sql, Ok("1969-12-31T23:59:59.999"))]);
+}
