@@ -139,7 +139,8 @@ fn append_header(out: &mut Vec<u8>, schema: &Schema, delimiter: Delimiter) {
     for (place, field) in fields.iter().enumerate() {
         let name = field.name();
         let is_first = place == 0;
-        let is_blank = fields.len() == 1 && delimiter.is_blank_line(name.as_bytes());
+        let is_escaped = delimiter == Delimiter::Tab && delimiter.has_marks(name.as_bytes());
+        let is_blank = fields.len() == 1 && !is_escaped && delimiter.is_blank_line(name.as_bytes());
         if !is_first {
             out.push(delimiter.byte());
         }

@@ -237,7 +237,7 @@ fn is_refused(data_type: &DataType) -> bool {
     matches!(
         data_type,
         DataType::Union(_, _) | DataType::FixedSizeBinary(0)
-    ) || stored::stored_type(data_type).is_some()
+    ) || stored::is_refused_within(data_type)
 }
 
 /// Returns the columns of a file, with UUIDs as such.

@@ -129,7 +129,7 @@ fn a_file_that_is_corrupt_at_its_end_is_no_whole_table() {
     let seen = probe(&server.url("/corrupt.vot?select=source_id,name"));
     assert_eq!(seen.status, 200);
     assert!(matches!(seen.report, Report::Failure(_)), "{}", seen.report);
-    assert_reason(&seen.body, "Parquet");
+    assert_reason(&seen.body, "corrupt.parquet");
     let told = last_transfer(server.port());
     assert_eq!(told["outcome"], "source_error", "{told}");
     let rows = told["rows"].as_u64().expect("a number");

@@ -104,11 +104,11 @@ pub(super) fn stored_type(data_type: &DataType) -> Option<DataType> {
         )),
         DataType::Time32(TimeUnit::Second) => Some(DataType::Time32(TimeUnit::Millisecond)),
         DataType::Date64 => Some(DataType::Date32),
-        // The writer makes dictionaries of its own, and cannot read these.
-        DataType::Dictionary(_, values)
-            if matches!(**values, DataType::Utf8View | DataType::BinaryView) =>
-        {
-            Some(DataType::clone(values))
+        // The writer makes dictionaries of its own. Those of numbers and times lose their units and
+        // zones.
+        DataType::Dictionary(_, values) if has_own_dictionary(values) => None,
+        DataType::Dictionary(_, values) => {
+            Some(stored_type(values).unwrap_or_else(|| DataType::clone(values)))
         }
         DataType::Decimal32(precision, scale)
         | DataType::Decimal64(precision, scale)
@@ -119,6 +119,30 @@ pub(super) fn stored_type(data_type: &DataType) -> Option<DataType> {
             whole(*precision, *scale)
         }
         _ => None,
+    }
+}
+
+/// Returns whether the writer reads dictionaries of such values.
+fn has_own_dictionary(values: &DataType) -> bool {
+    use DataType as T;
+    matches!(values, T::Utf8 | T::LargeUtf8 | T::Binary | T::LargeBinary)
+}
+
+/// Returns whether a type that is stored as another cannot be stored within a list or the like, where
+/// nothing is changed: the writer writes it as a bare integer, or misreads it.
+pub(super) fn is_refused_within(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Dictionary(_, values) => {
+            stored_type(values).is_some()
+                || matches!(
+                    **values,
+                    DataType::Utf8View
+                        | DataType::BinaryView
+                        | DataType::FixedSizeBinary(_)
+                        | DataType::Duration(_)
+                )
+        }
+        other => stored_type(other).is_some(),
     }
 }
 

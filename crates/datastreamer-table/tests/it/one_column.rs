@@ -114,3 +114,17 @@ fn no_reader_loses_a_row_of_a_column_of_texts_whatever_is_blank() {
         }
     }
 }
+
+#[test]
+fn a_name_of_blanks_alone_is_escaped_or_in_quotes() {
+    let column: ArrayRef = Arc::new(Int64Array::from(vec![7]));
+    for (format, name, expected) in [
+        (Format::Tsv, "\t", "\\t\n7\n"),
+        (Format::Tsv, "\n", "\\n\n7\n"),
+        (Format::Tsv, " ", "\" \"\n7\n"),
+        (Format::Csv, "\t", "\"\t\"\r\n7\r\n"),
+    ] {
+        let file = format.encode(&[table(vec![(name, Arc::clone(&column))])]);
+        assert_eq!(String::from_utf8(file).unwrap(), expected, "{name:?}");
+    }
+}

@@ -4,12 +4,12 @@ use std::{io::Write, sync::Arc};
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, DictionaryArray, FixedSizeBinaryArray, Float64Array, Int32Array,
-        ListArray, RunArray, StringArray, StringViewArray,
+        Array, ArrayRef, DictionaryArray, DurationMicrosecondArray, FixedSizeBinaryArray,
+        Float64Array, Int32Array, ListArray, RunArray, StringViewArray, TimestampSecondArray,
     },
     buffer::OffsetBuffer,
-    compute::cast,
-    datatypes::{DataType, Field, Schema},
+    compute::{cast, take},
+    datatypes::{DataType, Field, Schema, TimeUnit},
     record_batch::RecordBatch,
 };
 use datastreamer_table::{Format, TableEnd, WriterOptions, uuid::with_extension};
@@ -84,25 +84,54 @@ fn a_null_that_the_schema_denies_is_no_zero_in_parquet() {
 }
 
 #[test]
-fn dictionaries_of_views_become_values_in_parquet() {
-    let keys = Int32Array::from(vec![Some(1), None, Some(0)]);
-    let values = Arc::new(StringViewArray::from(vec![
-        "short",
-        "a text that is not inline",
-    ]));
-    let dictionary: ArrayRef = Arc::new(DictionaryArray::new(keys, values));
-    let batch = RecordBatch::try_from_iter([("d", dictionary)]).unwrap();
-    let mut out = Vec::new();
-    let options = WriterOptions::default();
-    let writer = Format::Parquet.writer(&mut out, batch.schema(), &options);
-    let mut table = writer.unwrap();
-    table.write(&batch).unwrap();
-    table.finish(TableEnd::Complete).unwrap();
-    let mut file = tempfile::tempfile().unwrap();
-    file.write_all(&out).unwrap();
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
-    let read = reader.build().unwrap().next().unwrap().unwrap();
-    let texts = cast(read.column(0), &DataType::Utf8).unwrap();
-    let wanted = StringArray::from(vec![Some("a text that is not inline"), None, Some("short")]);
-    assert_eq!(texts.as_string::<i32>(), &wanted);
+fn dictionaries_that_the_writer_misreads_become_values_in_parquet() {
+    let texts = StringViewArray::from(vec!["short", "a text that is not inline"]);
+    let bytes = [[1_u8, 2], [3, 4]];
+    let bytes = FixedSizeBinaryArray::try_from_iter(bytes.into_iter()).unwrap();
+    let durations = DurationMicrosecondArray::from(vec![86_400_000_000, -1]);
+    let times = TimestampSecondArray::from(vec![1_700_000_000, -1]);
+    let milliseconds = cast(&times, &DataType::Timestamp(TimeUnit::Millisecond, None)).unwrap();
+    let zone: Arc<str> = "Europe/Berlin".into();
+    let zoned = cast(
+        &times,
+        &DataType::Timestamp(TimeUnit::Microsecond, Some(zone)),
+    )
+    .unwrap();
+    let cases: [(ArrayRef, ArrayRef); 5] = [
+        (Arc::clone(&zoned), zoned),
+        (Arc::new(texts.clone()), Arc::new(texts)),
+        (Arc::new(bytes.clone()), Arc::new(bytes)),
+        (Arc::new(durations.clone()), Arc::new(durations)),
+        (Arc::new(times), milliseconds),
+    ];
+    for (values, stored) in cases {
+        let keys = Int32Array::from(vec![Some(1), None, Some(0)]);
+        let wanted = take(&stored, &keys, None).unwrap();
+        let dictionary: ArrayRef = Arc::new(DictionaryArray::new(keys, values));
+        let batch = RecordBatch::try_from_iter([("d", dictionary)]).unwrap();
+        let mut out = Vec::new();
+        let options = WriterOptions::default();
+        let writer = Format::Parquet.writer(&mut out, batch.schema(), &options);
+        let mut table = writer.unwrap();
+        table.write(&batch).unwrap();
+        table.finish(TableEnd::Complete).unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&out).unwrap();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+        let read = reader.build().unwrap().next().unwrap().unwrap();
+        assert_eq!(read.column(0), &wanted);
+    }
+}
+
+#[test]
+fn a_list_of_dictionaries_that_the_writer_misreads_is_no_parquet() {
+    let dictionary = DataType::Dictionary(
+        Box::new(DataType::Int32),
+        Box::new(DataType::FixedSizeBinary(2)),
+    );
+    let list = Field::new_list("l", Field::new("item", dictionary, true), true);
+    let refused = Format::Parquet
+        .check(&Arc::new(Schema::new(vec![list])))
+        .unwrap_err();
+    assert!(refused.to_string().contains("\"l\""), "{refused}");
 }
