@@ -1,11 +1,11 @@
 //! Opens Arrow files and streams for a scan, and casts their values to the columns of the table.
 
-use std::{iter, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, ByteView},
+    array::{Array, ArrayRef},
     compute::{CastOptions, cast_with_options},
-    datatypes::{DataType, Field, Int16Type, Int32Type, Int64Type, RunEndIndexType, SchemaRef},
+    datatypes::{Field, SchemaRef},
     record_batch::{RecordBatch, RecordBatchOptions},
 };
 use datafusion::{
@@ -16,12 +16,11 @@ use datafusion::{
     },
     object_store::ObjectStore,
 };
+use datastreamer_table::shared_values;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 
 use crate::{arrow_file, error::EngineError, pinned::PinnedFile};
 
-/// 128 MiB of values that are cast at a time, as in a batch of Parquet.
-const PIECE_BYTES_MAX: usize = 128 << 20;
 /// A value that a type does not hold is an error, not a null.
 const EXACT: CastOptions<'static> = CastOptions {
     safe: false,
@@ -49,7 +48,7 @@ impl FileOpener for ArrowOpener {
         let open = async move {
             let batches = opened.await?.map_ok(move |batch| {
                 let pinned = pinned.clone();
-                let pieces = cast_pieces(batch, Arc::clone(&schema));
+                let pieces = cast_pieces(batch, Arc::clone(&schema)).into_iter();
                 stream::iter(
                     pieces.map(move |piece| Ok(piece.map_err(|text| pinned.error(&text))?)),
                 )
@@ -62,89 +61,18 @@ impl FileOpener for ArrowOpener {
 }
 
 /// Casts a batch in pieces: a long text in a dictionary is one, and becomes as many as rows have it.
-fn cast_pieces(
-    batch: RecordBatch,
-    schema: SchemaRef,
-) -> impl Iterator<Item = Result<RecordBatch, String>> {
-    let columns = batch.columns().iter().zip(schema.fields());
-    let cast_columns = columns.filter(|(values, field)| values.data_type() != field.data_type());
-    let bytes = cast_columns.map(|(values, _)| longest(values.as_ref()));
-    let bytes = bytes.fold(0, usize::saturating_add);
-    let piece_rows = PIECE_BYTES_MAX.checked_div(bytes).unwrap_or(usize::MAX);
-    let (rows, piece_rows) = (batch.num_rows(), piece_rows.max(1));
-    let starts = (0..rows.max(1)).step_by(piece_rows);
-    starts.map(move |start| {
-        let piece = batch.slice(start, piece_rows.min(rows - start));
-        cast(&piece, &schema)
-    })
-}
-
-/// Returns the bytes of the longest value that rows may have in common; 0 where each has its own.
-fn longest(values: &dyn Array) -> usize {
-    match values.data_type() {
-        DataType::Dictionary(..) => {
-            let values = values.as_any_dictionary().values();
-            longest_of_all(values.as_ref())
+fn cast_pieces(batch: RecordBatch, schema: SchemaRef) -> Vec<Result<RecordBatch, String>> {
+    let mut columns = batch.columns().iter().zip(schema.fields());
+    let pieces = match columns.all(|(values, field)| values.data_type() == field.data_type()) {
+        true => Ok(vec![batch]),
+        false => shared_values::pieces(&batch, 0),
+    };
+    match pieces {
+        Ok(pieces) => {
+            let pieces = pieces.into_iter();
+            pieces.map(|piece| cast(&piece, &schema)).collect()
         }
-        DataType::RunEndEncoded(ends, _) => match ends.data_type() {
-            DataType::Int16 => longest_run::<Int16Type>(values),
-            DataType::Int32 => longest_run::<Int32Type>(values),
-            _ => longest_run::<Int64Type>(values),
-        },
-        DataType::Struct(_) => {
-            let members = values.as_struct().columns().iter();
-            let bytes = members.map(|member| longest(member.as_ref()));
-            bytes.fold(0, usize::saturating_add)
-        }
-        DataType::List(_) => {
-            let lists = values.as_list::<i32>();
-            longest_list(lists.offsets().lengths(), lists.values())
-        }
-        DataType::LargeList(_) => {
-            let lists = values.as_list::<i64>();
-            longest_list(lists.offsets().lengths(), lists.values())
-        }
-        DataType::Map(..) => {
-            let maps = values.as_map();
-            longest_list(maps.offsets().lengths(), maps.entries())
-        }
-        DataType::FixedSizeList(_, length) => {
-            let lengths = iter::once(usize::try_from(*length).unwrap_or_default());
-            longest_list(lengths, values.as_fixed_size_list().values())
-        }
-        _ => 0,
-    }
-}
-
-fn longest_list(lengths: impl Iterator<Item = usize>, elements: &dyn Array) -> usize {
-    match longest(elements) {
-        0 => 0,
-        bytes => bytes.saturating_mul(lengths.max().unwrap_or_default()),
-    }
-}
-
-fn longest_run<E: RunEndIndexType>(values: &dyn Array) -> usize {
-    let runs = values.as_run_opt::<E>();
-    runs.map_or(0, |runs| longest_of_all(runs.values().as_ref()))
-}
-
-/// Returns the bytes of the longest of some values.
-fn longest_of_all(values: &dyn Array) -> usize {
-    let longest = |lengths: &mut dyn Iterator<Item = usize>| lengths.max().unwrap_or_default();
-    match values.data_type() {
-        DataType::Utf8 => longest(&mut values.as_string::<i32>().offsets().lengths()),
-        DataType::LargeUtf8 => longest(&mut values.as_string::<i64>().offsets().lengths()),
-        DataType::Binary => longest(&mut values.as_binary::<i32>().offsets().lengths()),
-        DataType::LargeBinary => longest(&mut values.as_binary::<i64>().offsets().lengths()),
-        DataType::Utf8View => {
-            let views = values.as_string_view().views().iter();
-            longest(&mut views.map(|view| ByteView::from(*view).length as usize))
-        }
-        DataType::BinaryView => {
-            let views = values.as_binary_view().views().iter();
-            longest(&mut views.map(|view| ByteView::from(*view).length as usize))
-        }
-        other => other.primitive_width().unwrap_or_default(),
+        Err(error) => vec![Err(error.to_string())],
     }
 }
 

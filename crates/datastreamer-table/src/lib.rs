@@ -29,6 +29,7 @@ pub mod parquet;
 pub mod plain;
 mod rendered;
 mod scalar;
+pub mod shared_values;
 mod shown;
 mod text;
 mod text_format;

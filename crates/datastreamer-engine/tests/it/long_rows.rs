@@ -186,7 +186,7 @@ fn a_batch_of_arrow_is_cast_in_pieces_where_rows_share_a_long_text() {
             lengths.extend(texts.iter().map(|text| text.map(str::len)));
             rows.push(texts.len());
         }
-        assert_eq!(rows, [1677, 423, 1], "{}", shared.data_type());
+        assert_eq!(rows, [1957, 143, 1], "{}", shared.data_type());
         assert!(lengths == lengths_of_both, "{}", shared.data_type());
     }
 }

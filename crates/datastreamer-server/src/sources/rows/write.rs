@@ -16,6 +16,7 @@ use datastreamer_engine::{EngineError, EngineErrorKind, Rows};
 use datastreamer_http::StatusError;
 use datastreamer_table::{
     Format, SpoolPlan, StreamPlan, Survey, TableEnd, TableError, TableLayout, WritePlan,
+    shared_values,
 };
 use http::StatusCode;
 
@@ -211,7 +212,10 @@ impl TableFile {
             if is_cut {
                 batch = batch.slice(0, left as usize);
             }
-            let goes_on = take(&batch)?;
+            let mut goes_on = true;
+            for piece in shared_values::pieces(&batch, rows)? {
+                goes_on = goes_on && take(&piece)?;
+            }
             rows += batch.num_rows() as u64;
             if is_cut {
                 self.capped.store(true, Ordering::Relaxed);
