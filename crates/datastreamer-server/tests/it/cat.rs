@@ -134,6 +134,7 @@ fn progress_is_shown_on_a_terminal_and_nowhere_else() {
             output.display()
         );
         let mut script = tools::program("script");
+        script.env("TERM", "xterm");
         script.args(["-qec", &line, "/dev/null"]);
         let said = program::finish(script);
         assert_eq!(said.code, Some(0), "{said:?}");
@@ -173,6 +174,7 @@ fn the_members_of_an_archive_are_counted_on_a_terminal() {
         tree.display()
     );
     let mut script = tools::program("script");
+    script.env("TERM", "xterm");
     script.args(["-qec", &line, "/dev/null"]);
     let said = program::finish(script);
     assert!(said.text().contains("4 members"), "{said:?}");

@@ -366,6 +366,7 @@ fn the_rows_bytes_and_rate_of_a_table_are_shown_on_a_terminal() {
             stars.display()
         );
         let mut script = tools::program("script");
+        script.env("TERM", "xterm");
         script.args(["-qec", &line, "/dev/null"]);
         let said = program::finish(script);
         assert_eq!(said.code, Some(0), "{said:?}");
