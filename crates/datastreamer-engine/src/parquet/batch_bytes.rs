@@ -30,12 +30,7 @@ const PAGE_HEADER_BYTES: usize = 4 << 10;
 /// each other. `bytes` are all its pages in a row group, which were checked. `None` if a page is not
 /// as the format says, or has an encoding that is not known here.
 pub(super) fn most_bytes(bytes: &Bytes, chunk: &Chunk<'_>, batch_rows: usize) -> Option<u64> {
-    let at = ColumnAt {
-        start: chunk.column.byte_range().0,
-        bytes: bytes.clone(),
-    };
-    let rows = usize::try_from(chunk.rows).ok()?;
-    let mut pages = SerializedPageReader::new(Arc::new(at), chunk.column, rows, None).ok()?;
+    let mut pages = pages_of(bytes, chunk)?;
     let mut lengths_of_dictionary = Vec::new();
     let mut batches = Batches::new(batch_rows);
     while let Some(page) = pages.get_next_page().ok()? {
@@ -54,6 +49,28 @@ pub(super) fn most_bytes(bytes: &Bytes, chunk: &Chunk<'_>, batch_rows: usize) ->
         }
     }
     Some(batches.most())
+}
+
+/// Returns the bytes of the longest value in the dictionary of a column; `None` without one.
+pub(super) fn longest_in_dictionary(bytes: &Bytes, chunk: &Chunk<'_>) -> Option<u64> {
+    match pages_of(bytes, chunk)?.get_next_page().ok()?? {
+        Page::DictionaryPage {
+            buf, num_values, ..
+        } => {
+            let values = usize::try_from(num_values).ok()?;
+            plain_lengths(&buf, chunk).take(values).max()
+        }
+        _ => None,
+    }
+}
+
+fn pages_of(bytes: &Bytes, chunk: &Chunk<'_>) -> Option<SerializedPageReader<ColumnAt>> {
+    let at = ColumnAt {
+        start: chunk.column.byte_range().0,
+        bytes: bytes.clone(),
+    };
+    let rows = usize::try_from(chunk.rows).ok()?;
+    SerializedPageReader::new(Arc::new(at), chunk.column, rows, None).ok()
 }
 
 /// Returns the usual bytes of a row in the first page of a column that was not checked yet; `None` as

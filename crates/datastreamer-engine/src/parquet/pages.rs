@@ -282,6 +282,26 @@ pub(super) fn check(
     }
 }
 
+/// Bounds the bytes of a batch by the headers of pages that were checked, and by the bytes of the
+/// longest value in their dictionary. `None` if they are no pages.
+pub(super) fn bound_by_longest(
+    mut bytes: &[u8],
+    chunk: &Chunk<'_>,
+    batch_rows: usize,
+    longest: u64,
+) -> Option<u64> {
+    let mut batch = BatchBound::new(batch_rows);
+    while !bytes.is_empty() {
+        let header = PageHeader::read(bytes).ok()?;
+        batch.add(&header, chunk);
+        if header.is_dictionary {
+            batch.dictionary_bytes = longest;
+        }
+        bytes = bytes.get(header.total_bytes()..)?;
+    }
+    Some(batch.most)
+}
+
 /// Returns how many values a column has in its row group: as many as rows, unless it is nested.
 fn stated_values(chunk: &Chunk<'_>) -> i64 {
     match chunk.column.column_descr().max_rep_level() {
