@@ -147,6 +147,10 @@ fn for_values<T: ParquetType>(
     mut on: impl FnMut(&T::T),
 ) -> Result<(), String> {
     for (index, group) in footer.row_groups().iter().enumerate() {
+        // It has no pages of values, and Arrow's C++ writer states no place for them.
+        if group.num_rows() == 0 {
+            continue;
+        }
         let column = group.column(leaf);
         let wrong = |text: String| {
             let column = column.column_path().string();

@@ -12,7 +12,7 @@ use arrow::{
     datatypes::{DataType, Field, IntervalUnit, Schema, TimeUnit},
     record_batch::RecordBatch,
 };
-use datastreamer_table::{nested::for_leaves, uuid};
+use datastreamer_table::{bytes_of_hex, nested::for_leaves, uuid};
 use parquet::{
     arrow::{
         ARROW_SCHEMA_META_KEY, ArrowWriter, arrow_writer::ArrowWriterOptions, encode_arrow_schema,
@@ -58,6 +58,25 @@ fn int96(day: u32, nanoseconds: u64) -> Int96 {
     let mut time = Int96::new();
     time.set_data(nanoseconds as u32, (nanoseconds >> 32) as u32, day);
     time
+}
+
+/// A table of one INT96 column and no rows, as pyarrow 26 writes it.
+const NO_ROWS: &str = "\
+    5041523115041500150215e5c1e8df053c15001500120000001504192c35001806736368656d611502001506\
+    250018026330001600191c191c26001c1506192500061918026330150216001628162a26002608291c150415\
+    001502000000162816002608162a002820706172717565742d6370702d6172726f772076657273696f6e2032\
+    362e302e31191c1c0000007600000050415231";
+
+#[test]
+fn old_times_of_no_rows_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.parquet");
+    std::fs::write(&path, bytes_of_hex(NO_ROWS).unwrap()).unwrap();
+    let rows = scan(&engine_of(&path), &[]).unwrap();
+    assert_eq!(
+        rows.map(|batch| batch.unwrap().num_rows()).sum::<usize>(),
+        0
+    );
 }
 
 #[test]

@@ -261,9 +261,9 @@ def read_tsv(data, wanted):
 
 
 def unquoted_blank(field):
-    """In a table of one column what is blank has quotes: pandas skips blank lines."""
-    blank = field is not None and re.fullmatch(r'"([ \x0b\x0c]*)"', field)
-    return (blank[1] or None) if blank else field
+    """In a table of one column what is blank, or quotes, has quotes: pandas skips blank lines."""
+    blank = field is not None and re.fullmatch(r'"((?:[ \x0b\x0c]|"")*)"', field)
+    return (blank[1].replace('""', '"') or None) if blank else field
 
 
 def read_ndjson(data, wanted):
