@@ -48,7 +48,7 @@ impl FileOpener for ArrowOpener {
         let open = async move {
             let batches = opened.await?.map_ok(move |batch| {
                 let pinned = pinned.clone();
-                let pieces = cast_pieces(batch, Arc::clone(&schema)).into_iter();
+                let pieces = cast_pieces(batch, Arc::clone(&schema));
                 stream::iter(
                     pieces.map(move |piece| Ok(piece.map_err(|text| pinned.error(&text))?)),
                 )
@@ -60,20 +60,25 @@ impl FileOpener for ArrowOpener {
     }
 }
 
-/// Casts a batch in pieces: a long text in a dictionary is one, and becomes as many as rows have it.
-fn cast_pieces(batch: RecordBatch, schema: SchemaRef) -> Vec<Result<RecordBatch, String>> {
+/// Casts a batch in pieces, each when it is asked for: a long text in a dictionary is one, and becomes
+/// as many as rows have it.
+fn cast_pieces(
+    batch: RecordBatch,
+    schema: SchemaRef,
+) -> impl Iterator<Item = Result<RecordBatch, String>> {
     let mut columns = batch.columns().iter().zip(schema.fields());
     let pieces = match columns.all(|(values, field)| values.data_type() == field.data_type()) {
         true => Ok(vec![batch]),
         false => shared_values::pieces(&batch, 0),
     };
-    match pieces {
-        Ok(pieces) => {
-            let pieces = pieces.into_iter();
-            pieces.map(|piece| cast(&piece, &schema)).collect()
-        }
-        Err(error) => vec![Err(error.to_string())],
-    }
+    let (pieces, refused) = match pieces {
+        Ok(pieces) => (pieces, None),
+        Err(error) => (Vec::new(), Some(Err(error.to_string()))),
+    };
+    let pieces = pieces.into_iter();
+    pieces
+        .map(move |piece| cast(&piece, &schema))
+        .chain(refused)
 }
 
 /// Casts the columns of a batch to those of the table, which hold their values.

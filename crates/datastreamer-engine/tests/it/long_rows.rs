@@ -24,7 +24,7 @@ use parquet::{
     file::properties::{EnabledStatistics, WriterProperties, WriterVersion},
 };
 
-use crate::support::{block_on, engine_of, scan};
+use crate::support::{block_on, engine_of, memory_bytes_max, scan};
 
 const BATCH_BYTES_MAX: usize = 128 << 20;
 const LONG_BYTES: usize = 80_000;
@@ -189,6 +189,29 @@ fn a_batch_of_arrow_is_cast_in_pieces_where_rows_share_a_long_text() {
         assert_eq!(rows, [1957, 143, 1], "{}", shared.data_type());
         assert!(lengths == lengths_of_both, "{}", shared.data_type());
     }
+}
+
+/// 20,000 rows of 80 kB are 1.6 GB.
+#[test]
+fn pieces_of_a_batch_of_arrow_are_cast_one_after_the_other() {
+    const ROWS: usize = 20_000;
+    let folder = tempfile::tempdir().unwrap();
+    let plain: ArrayRef = Arc::new(StringArray::from(vec!["b"]));
+    for (name, values) in [
+        ("a.arrow", texts((0..ROWS).map(|_| Some(1)))),
+        ("b.arrow", plain),
+    ] {
+        let batch = RecordBatch::try_from_iter([("x", values)]).unwrap();
+        let file = fs::File::create(folder.path().join(name)).unwrap();
+        let mut writer = FileWriter::try_new(file, &batch.schema()).unwrap();
+        writer.write(&batch).unwrap();
+        writer.finish().unwrap();
+    }
+    let batches = scan(&engine_of(folder.path()), &[]).unwrap();
+    let rows: usize = batches.map(|batch| batch.unwrap().num_rows()).sum();
+    assert_eq!(rows, ROWS + 1);
+    let most = memory_bytes_max();
+    assert!(most < 1 << 30, "{most} bytes");
 }
 
 /// 70 MiB in a page of Parquet and 270 MiB in a batch of Arrow, of some kilobytes each.

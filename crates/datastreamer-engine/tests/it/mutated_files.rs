@@ -21,7 +21,7 @@ use datastreamer_table::{
     json::{self, JsonWriter},
 };
 
-use crate::support::{block_on, stars, write_fits, write_parquet};
+use crate::support::{block_on, memory_bytes_max, stars, write_fits, write_parquet};
 
 /// Some seconds of a debug build.
 const ROUNDS: u64 = 300;
@@ -148,14 +148,6 @@ fn write_rows(rows: Rows) -> Result<(), TableError> {
         table.write(&batch)?;
     }
     table.finish(TableEnd::Complete)
-}
-
-/// The most that this process has had in memory.
-fn memory_bytes_max() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1));
-    kilobytes.unwrap().parse::<u64>().unwrap() * 1024
 }
 
 /// A copy of a seed with one to four changes, most of them near its end, where footers are.

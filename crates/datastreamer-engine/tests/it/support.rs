@@ -174,3 +174,11 @@ impl Visit for PathOfRead<'_> {
         }
     }
 }
+
+/// The most that this process has had in memory.
+pub(crate) fn memory_bytes_max() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1));
+    kilobytes.unwrap().parse::<u64>().unwrap() * 1024
+}
