@@ -379,6 +379,7 @@ fn text(error: io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::expansion::DEFAULT_EXPANSION_MAX;
 
     /// A stream of one message: a schema without fields. Flatbuffers, by hand.
     fn schema(endianness: u8) -> Vec<u8> {
@@ -402,7 +403,7 @@ mod tests {
         let folder = std::env::temp_dir();
         let path = folder.join(format!("{}-{:p}.arrow", std::process::id(), bytes));
         std::fs::write(&path, bytes).map_err(text)?;
-        let said = check(&path, 1100);
+        let said = check(&path, DEFAULT_EXPANSION_MAX);
         std::fs::remove_file(path).map_err(text)?;
         said
     }

@@ -258,11 +258,7 @@ fn equal_in(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             negated,
         }) => {
             let is_changed = make_equal([&mut *expr], schema)?;
-            let subquery = if is_changed {
-                equal_rows(subquery)?
-            } else {
-                subquery
-            };
+            let subquery = equal_rows_if(is_changed, subquery)?;
             let found = Expr::InSubquery(InSubquery::new(expr, subquery, negated));
             Ok(Transformed::new_transformed(found, is_changed))
         }
@@ -273,11 +269,7 @@ fn equal_in(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             quantifier,
         }) => {
             let is_changed = make_equal([&mut *expr], schema)?;
-            let subquery = if is_changed {
-                equal_rows(subquery)?
-            } else {
-                subquery
-            };
+            let subquery = equal_rows_if(is_changed, subquery)?;
             let found = SetComparison::new(expr, subquery, op, quantifier);
             let found = Expr::SetComparison(found);
             Ok(Transformed::new_transformed(found, is_changed))
@@ -308,7 +300,10 @@ fn equal_in(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     }
 }
 
-fn equal_rows(subquery: Subquery) -> Result<Subquery> {
+fn equal_rows_if(is_changed: bool, subquery: Subquery) -> Result<Subquery> {
+    if !is_changed {
+        return Ok(subquery);
+    }
     Ok(Subquery {
         subquery: with_equal_columns(subquery.subquery)?,
         ..subquery

@@ -147,7 +147,7 @@ impl<'a> DataPage<'a> {
             Some(levels) => Runs::new(levels, width).map(Some),
             None => Some(None),
         };
-        match page {
+        let (values, encoding, repetitions, definitions, data) = match page {
             Page::DataPage {
                 buf,
                 num_values,
@@ -169,13 +169,7 @@ impl<'a> DataPage<'a> {
                 };
                 let repetitions = levels(repetition_width, rep_level_encoding)?;
                 let definitions = levels(definition_width, def_level_encoding)?;
-                Some(Self {
-                    values: *num_values,
-                    encoding: *encoding,
-                    repetitions: level_runs(repetitions, repetition_width)?,
-                    definitions: level_runs(definitions, definition_width)?,
-                    data,
-                })
+                (num_values, encoding, repetitions, definitions, data)
             }
             Page::DataPageV2 {
                 buf,
@@ -191,16 +185,17 @@ impl<'a> DataPage<'a> {
                 let levels = |levels, width: usize| (width > 0).then_some(levels);
                 let repetitions = levels(repetitions, repetition_width);
                 let definitions = levels(definitions, definition_width);
-                Some(Self {
-                    values: *num_values,
-                    encoding: *encoding,
-                    repetitions: level_runs(repetitions, repetition_width)?,
-                    definitions: level_runs(definitions, definition_width)?,
-                    data,
-                })
+                (num_values, encoding, repetitions, definitions, data)
             }
-            Page::DictionaryPage { .. } => None,
-        }
+            Page::DictionaryPage { .. } => return None,
+        };
+        Some(Self {
+            values: *values,
+            encoding: *encoding,
+            repetitions: level_runs(repetitions, repetition_width)?,
+            definitions: level_runs(definitions, definition_width)?,
+            data,
+        })
     }
 
     fn add_to(
