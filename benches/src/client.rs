@@ -3,8 +3,11 @@
 //! its payload exactly; it does not judge figures.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 /// Large enough that a read is one copy out of a full receive queue, small
 /// enough to stay in the second-level cache.
@@ -37,12 +40,30 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> io::Result<Response> {
 
 /// Connects and sends one request without waiting for the response.
 pub(crate) fn send(address: SocketAddr, path: &str) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect(address)?;
+    let mut stream = connect(address)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(READ_TIMEOUT))?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     Ok(stream)
+}
+
+/// Connects to a server of this machine from another address of it each time: the program limits
+/// the streams of one client.
+fn connect(server: SocketAddr) -> io::Result<TcpStream> {
+    static CLIENTS: AtomicU32 = AtomicU32::new(0);
+    /// Of the last 16 bits of an address: 127.1.0.1 to 127.1.254.254.
+    const MOST: u32 = 254 * 254;
+    let IpAddr::V4(Ipv4Addr::LOCALHOST) = server.ip() else {
+        return TcpStream::connect(server);
+    };
+    let client = CLIENTS.fetch_add(1, Ordering::Relaxed) % MOST;
+    let [third, fourth] = [client / 254, client % 254 + 1].map(|part| part as u8);
+    let own = SocketAddr::from((Ipv4Addr::new(127, 1, third, fourth), 0));
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&own.into())?;
+    socket.connect(&server.into())?;
+    Ok(socket.into())
 }
 
 fn read_head(mut stream: TcpStream) -> io::Result<Response> {

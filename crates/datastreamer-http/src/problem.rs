@@ -94,7 +94,7 @@ impl Problem {
         self
     }
 
-    /// Makes the response. A 503 has a `Retry-After`.
+    /// Makes the response. A 503 and a 429 have a `Retry-After`.
     pub fn into_response<B: From<String>>(self) -> Response<B> {
         let title = self.status.canonical_reason().unwrap_or("Error");
         let mut body = serde_json::json!({
@@ -115,7 +115,11 @@ impl Problem {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        let may_try_again = [
+            StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::TOO_MANY_REQUESTS,
+        ];
+        if may_try_again.contains(&self.status) {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
         }
         response
@@ -124,7 +128,7 @@ impl Problem {
 
 impl From<&Error> for Problem {
     /// Picks the status: that of a [`StatusError`] if there is one; otherwise 503 if the client may
-    /// try again, 504 if the source has stalled, 500 if the source has failed.
+    /// try again, 429 if it has too many streams itself (RFC 6585, section 4), 504 if the source has stalled, 500 if the source has failed.
     ///
     /// The text of a panic is not sent: it was not written for clients.
     fn from(error: &Error) -> Self {
@@ -134,6 +138,9 @@ impl From<&Error> for Problem {
         match error.kind() {
             ErrorKind::Busy | ErrorKind::ShutDown => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            }
+            ErrorKind::ConsumerAtLimit => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string())
             }
             ErrorKind::SourceStalled => Self::new(StatusCode::GATEWAY_TIMEOUT, error.to_string()),
             ErrorKind::SourcePanicked => {
@@ -169,6 +176,7 @@ mod tests {
     fn the_status_says_who_has_to_act() {
         for (kind, status) in [
             (ErrorKind::Busy, 503),
+            (ErrorKind::ConsumerAtLimit, 429),
             (ErrorKind::ShutDown, 503),
             (ErrorKind::SourceStalled, 504),
             (ErrorKind::SourceFailed, 500),

@@ -8,6 +8,7 @@ mod check;
 mod environment;
 pub(crate) mod markdown;
 pub(crate) mod names;
+mod network;
 mod origin;
 mod raw;
 pub(crate) mod reference;
@@ -29,6 +30,7 @@ use std::{
 use datastreamer::{PoolOptions, StreamOptions};
 
 pub(crate) use self::environment::{CONFIG_VARIABLE, LOG_FORMAT_VARIABLE};
+pub(crate) use self::network::Network;
 use self::origin::Origin;
 #[cfg(feature = "tables")]
 pub(crate) use self::tables::{DatabaseConfig, RowsSource, parse_compression};
@@ -58,8 +60,11 @@ pub struct Config {
     /// At least one; the first that can be had is taken.
     pub(crate) listen: Vec<SocketAddr>,
     pub(crate) drain: Duration,
+    pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) stream: StreamConfig,
     pub(crate) limits: Limits,
+    /// Those of the route for clients' own queries.
+    pub(crate) sql_limits: RouteLimits,
     pub(crate) tables: TablesConfig,
     pub(crate) routes: Vec<RouteConfig>,
 }
@@ -78,7 +83,8 @@ pub(crate) struct StreamConfig {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     max_active: usize,
-    max_waiting: usize,
+    pub(crate) max_waiting: usize,
+    pub(crate) max_active_per_client: usize,
     reserve_bytes: usize,
     queue_timeout: Duration,
     pub(crate) max_connections: usize,
@@ -91,6 +97,15 @@ pub(crate) struct Limits {
     source_stall: Option<Duration>,
 }
 
+/// What all clients together may have of one route, and what one client must take of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RouteLimits {
+    /// `None`: as many as the pool has.
+    pub(crate) max_active: Option<usize>,
+    /// In bytes per second; `None`: that of all streams.
+    pub(crate) min_rate: Option<u64>,
+}
+
 /// A route: what is served under a name.
 #[derive(Clone, Debug)]
 pub(crate) struct RouteConfig {
@@ -101,6 +116,7 @@ pub(crate) struct RouteConfig {
     pub(crate) media_type: Option<String>,
     pub(crate) description: Option<String>,
     pub(crate) compress: bool,
+    pub(crate) limits: RouteLimits,
     /// What its errors begin with, for example `datastreamer.toml:7: routes.stars: `.
     pub(crate) origin: String,
     pub(crate) precedence: Precedence,
@@ -162,6 +178,7 @@ impl RouteConfig {
             media_type: None,
             description: None,
             compress: false,
+            limits: RouteLimits::default(),
             origin: String::new(),
             precedence: Precedence::Only,
         }

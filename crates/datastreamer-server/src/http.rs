@@ -1,7 +1,8 @@
 //! The server: it accepts connections (`serve.rs`, `connection.rs`), answers requests with the
 //! current site (`respond.rs`; `posted.rs` reads queries from bodies, `index.rs` makes the index
-//! page), and records transfers (`transfers.rs`).
+//! page), tells clients apart (`client.rs`) and records transfers (`transfers.rs`).
 
+mod client;
 pub(crate) mod connection;
 pub(crate) mod index;
 pub(crate) mod posted;

@@ -89,7 +89,10 @@ impl<'a> Builder<'a> {
         let (own, others): (Vec<_>, Vec<_>) = routes.into_iter().partition(is_own);
         own.into_iter().for_each(|route| self.add(route));
         if let Some((origin, route)) = self.tables.sql() {
-            let added = route.and_then(|route| self.routes.add(route));
+            let added = route.and_then(|mut route| {
+                route.limits = self.config.sql_limits;
+                self.routes.add(route)
+            });
             self.note(origin, added);
         }
         others.into_iter().for_each(|route| self.add(route));
@@ -125,6 +128,7 @@ impl<'a> Builder<'a> {
         }
         route.description.clone_from(&config.description);
         route.compress = config.compress;
+        route.limits = config.limits;
         Ok(route)
     }
 

@@ -10,6 +10,7 @@ use crate::{
     handle::StreamHandle,
     pool::StreamPool,
     settings::{OnStop, Settings},
+    share::Share,
     stream_core::StreamCore,
 };
 
@@ -65,6 +66,7 @@ pub struct StreamOptions {
     on_stop: OnStop,
     context: Option<Arc<str>>,
     pool: Option<StreamPool>,
+    shares: Vec<Share>,
     shares_place_of: Option<StreamHandle>,
 }
 
@@ -154,6 +156,14 @@ impl StreamOptions {
         self
     }
 
+    /// Counts the stream in a share of the pool's places, beside those set before. It waits for a
+    /// place of the pool and of each of its shares, all at once, and gives them back together.
+    /// Ignored with [`within_admitted_stream`](Self::within_admitted_stream).
+    pub fn share(mut self, share: Share) -> Self {
+        self.shares.push(share);
+        self
+    }
+
     /// Shares the place of another stream instead of requesting one, because this stream only
     /// transforms the other (a compressor, a tee). It starts when the other has its place, on a
     /// thread of its own, and fails as the other does if there is no place. The place passes to the
@@ -217,6 +227,7 @@ impl StreamOptions {
                 None => self.on_stop,
             },
             context: self.context.clone().unwrap_or_else(|| Arc::from("")),
+            shares: self.shares.clone(),
         }
     }
 }

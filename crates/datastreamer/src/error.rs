@@ -46,6 +46,8 @@ pub enum ErrorKind {
     LengthMismatch,
     /// The pool had no place for the stream, or none in time.
     Busy,
+    /// The consumer has as many streams as it may have; see [`crate::Share`].
+    ConsumerAtLimit,
     /// The pool is shutting down.
     ShutDown,
     /// A write was attempted after the stream had ended.
@@ -148,7 +150,7 @@ impl Error {
             }
             ErrorKind::SourceStalled => Outcome::SourceStalled,
             ErrorKind::Stopped | ErrorKind::ShutDown | ErrorKind::Ended => Outcome::Cancelled,
-            ErrorKind::Busy => Outcome::Shed,
+            ErrorKind::Busy | ErrorKind::ConsumerAtLimit => Outcome::Shed,
         }
     }
 }
@@ -165,6 +167,7 @@ impl ErrorKind {
             Self::SourceStalled => "the source stalled",
             Self::LengthMismatch => "the source did not write the promised length",
             Self::Busy => "too many streams",
+            Self::ConsumerAtLimit => "too many streams of one consumer",
             Self::ShutDown => "shutting down",
             Self::Ended => "the stream has ended",
         }
@@ -217,7 +220,7 @@ impl From<Error> for io::Error {
 mod tests {
     use super::*;
 
-    const KINDS: [(ErrorKind, Outcome, io::ErrorKind); 11] = {
+    const KINDS: [(ErrorKind, Outcome, io::ErrorKind); 12] = {
         use io::ErrorKind::{BrokenPipe, Other, TimedOut};
         [
             (ErrorKind::HangUp, Outcome::ClientGone, BrokenPipe),
@@ -229,6 +232,7 @@ mod tests {
             (ErrorKind::SourceStalled, Outcome::SourceStalled, TimedOut),
             (ErrorKind::LengthMismatch, Outcome::SourceError, Other),
             (ErrorKind::Busy, Outcome::Shed, Other),
+            (ErrorKind::ConsumerAtLimit, Outcome::Shed, Other),
             (ErrorKind::ShutDown, Outcome::Cancelled, Other),
             (ErrorKind::Ended, Outcome::Cancelled, Other),
         ]

@@ -58,6 +58,7 @@ mod queue;
 mod reader;
 mod record;
 mod settings;
+mod share;
 mod stop_token;
 #[cfg(feature = "futures")]
 mod stream;
@@ -85,6 +86,7 @@ pub use push::{
 pub use reader::{BlockingChunks, ChunkReader};
 pub use record::{Record, StreamId};
 pub use settings::OnStop;
+pub use share::{Share, ShareOf};
 pub use stop_token::StopToken;
 pub use streamer::{SourceResult, stream_out};
 pub use writer::{PASS_THROUGH_BYTES, StreamWriter};

@@ -18,7 +18,7 @@ pub enum Outcome {
     SourceStalled,
     /// The stream was stopped by a caller, or the pool shut down.
     Cancelled,
-    /// The pool had no place for the stream.
+    /// The pool had no place for the stream, or a share of the pool had none.
     Shed,
 }
 

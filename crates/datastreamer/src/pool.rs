@@ -8,6 +8,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     fmt, io,
+    mem::take,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak},
     thread,
@@ -19,6 +20,7 @@ use crate::{
     error::{Error, ErrorKind},
     queue::End,
     record::{Record, StreamId},
+    share::{Membership, Shares},
     stream_core::StreamCore,
     sync::std_lock,
 };
@@ -109,10 +111,17 @@ struct State {
     threads_started: u64,
     /// Jobs that idle threads are about to take: never more than `idle_threads`.
     jobs: VecDeque<Run>,
-    waiting: VecDeque<Job>,
+    waiting: VecDeque<Waiting>,
+    shares: Shares,
     /// Streams that are not done, including the waiting ones.
     live: HashMap<StreamId, Weak<StreamCore>>,
     shutting_down: bool,
+}
+
+/// A stream that waits for a place: none of these could have one now.
+struct Waiting {
+    job: Job,
+    membership: Membership,
 }
 
 /// A stream's source, ready to run.
@@ -208,7 +217,9 @@ impl StreamPool {
         let waiting = {
             let mut state = std_lock(&self.shared.state);
             state.shutting_down = true;
-            std::mem::take(&mut state.waiting)
+            let waiting = take(&mut state.waiting).into_iter();
+            let jobs = waiting.map(|waiting| state.no_longer_waiting(waiting));
+            jobs.collect::<Vec<_>>()
         };
         for job in waiting {
             let core = job.drop_source();
@@ -284,19 +295,29 @@ impl StreamPool {
             other.share_place(Box::new(move |slot| pool.run_admitted(job, slot)));
             return Ok(());
         }
-        let must_wait = state.active >= options.max_active;
-        if must_wait && state.waiting.len() >= options.max_waiting {
-            return Err(busy(&state));
-        }
-        state.add_live(&job.core);
-        if must_wait {
-            state.waiting.push_back(job);
+        let membership = state.shares.join(&job.core.settings.shares);
+        if state.active >= options.max_active || !membership.has_room() {
+            if let Err(error) = state.check_waiting(&membership, options.max_waiting) {
+                state.shares.leave(membership);
+                return Err(error);
+            }
+            state.add_live(&job.core);
+            membership.begin_waiting();
+            state.waiting.push_back(Waiting { job, membership });
             return Ok(());
         }
-        state.active += 1;
+        state.add_live(&job.core);
+        state.begin(&membership);
         drop(state);
-        self.run_admitted(job, Ok(Some(self.new_slot())));
+        self.run_admitted(job, Ok(Some(self.new_slot(membership))));
         Ok(())
+    }
+
+    /// Says why a stream that has waited for too long has no place.
+    pub(crate) fn check_late(&self, id: StreamId) -> Result<(), Error> {
+        let state = std_lock(&self.shared.state);
+        let waiting = state.waiting.iter().find(|it| it.job.core.id == id);
+        waiting.map_or(Ok(()), |waiting| waiting.membership.check_room())
     }
 
     /// Runs a job in its place; if it got none, ends its stream with the reason.
@@ -313,15 +334,19 @@ impl StreamPool {
     }
 
     /// Creates a place that has been counted already.
-    fn new_slot(&self) -> Arc<Slot> {
-        Arc::new(Slot(self.clone()))
+    fn new_slot(&self, membership: Membership) -> Arc<Slot> {
+        Arc::new(Slot {
+            pool: self.clone(),
+            membership,
+        })
     }
 
     /// Removes a stream from the waiting ones; returns whether it was waiting.
     pub(crate) fn forget_waiting(&self, id: StreamId) -> bool {
         let mut state = std_lock(&self.shared.state);
-        let place = state.waiting.iter().position(|job| job.core.id == id);
-        let job = place.and_then(|place| state.waiting.remove(place));
+        let place = state.waiting.iter().position(|it| it.job.core.id == id);
+        let waiting = place.and_then(|place| state.waiting.remove(place));
+        let job = waiting.map(|waiting| state.no_longer_waiting(waiting));
         drop(state);
         job.map(Job::drop_source).is_some()
     }
@@ -338,15 +363,21 @@ impl StreamPool {
         }
     }
 
-    /// Gives a free place to the next waiting stream.
-    fn pass_on_place(&self) {
+    /// Gives a place back, and places to the streams that can have one now. They can be more than
+    /// one: each had waited for another share of the one that has ended.
+    fn give_back(&self, membership: Membership) {
         let mut state = std_lock(&self.shared.state);
-        let Some(job) = state.waiting.pop_front() else {
-            state.active -= 1;
-            return;
-        };
+        state.active -= 1;
+        membership.end();
+        state.shares.leave(membership);
+        let mut admitted = Vec::new();
+        while let Some(next) = state.next_admitted(self.shared.options.max_active) {
+            admitted.push(next);
+        }
         drop(state);
-        self.run_admitted(job, Ok(Some(self.new_slot())));
+        for Waiting { job, membership } in admitted {
+            self.run_admitted(job, Ok(Some(self.new_slot(membership))));
+        }
     }
 
     fn run(&self, job: Job) -> Result<(), Error> {
@@ -441,6 +472,43 @@ impl State {
         Ok(())
     }
 
+    /// Says why a stream may not wait, if that is so.
+    fn check_waiting(&self, membership: &Membership, max_waiting: usize) -> Result<(), Error> {
+        membership.check_waiting()?;
+        if self.waiting.len() >= max_waiting {
+            membership.check_room()?;
+            return Err(busy(self));
+        }
+        Ok(())
+    }
+
+    /// Counts a stream that gets a place.
+    fn begin(&mut self, membership: &Membership) {
+        self.active += 1;
+        membership.begin();
+    }
+
+    /// Gives a place to the stream that is next: of those that can have one, that of the consumer
+    /// with the fewest running streams; of these, the one that has waited longest.
+    fn next_admitted(&mut self, max_active: usize) -> Option<Waiting> {
+        if self.active >= max_active {
+            return None;
+        }
+        let waiting = self.waiting.iter().enumerate();
+        let able = waiting.filter(|(_, waiting)| waiting.membership.has_room());
+        let (next, _) = able.min_by_key(|(_, waiting)| waiting.membership.consumers_active())?;
+        let next = self.waiting.remove(next)?;
+        next.membership.end_waiting();
+        self.begin(&next.membership);
+        Some(next)
+    }
+
+    fn no_longer_waiting(&mut self, waiting: Waiting) -> Job {
+        waiting.membership.end_waiting();
+        self.shares.leave(waiting.membership);
+        waiting.job
+    }
+
     fn add_live(&mut self, core: &Arc<StreamCore>) {
         self.live.insert(core.id, Arc::downgrade(core));
     }
@@ -453,13 +521,24 @@ fn busy(state: &State) -> Error {
     )
 }
 
-/// A place in the pool; it passes to the next waiting stream when the last stream that shares it
-/// drops it.
-pub(crate) struct Slot(StreamPool);
+/// A place in the pool and in the shares of its stream; it passes to the next waiting stream when
+/// the last stream that shares it drops it.
+pub(crate) struct Slot {
+    pool: StreamPool,
+    membership: Membership,
+}
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.pass_on_place();
+        self.pool.give_back(take(&mut self.membership));
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+impl StreamPool {
+    /// Returns how many shares have a stream that runs or waits.
+    pub(crate) fn shares(&self) -> usize {
+        std_lock(&self.shared.state).shares.len()
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::depth::Growing;
+use crate::{depth::Growing, share::Share};
 
 /// What happens to a consumer that is still connected when the stream is stopped with an error of
 /// kind [`crate::ErrorKind::Stopped`]. A stop of any other kind (a shutdown, a stall) always
@@ -33,4 +33,5 @@ pub(crate) struct Settings {
     pub(crate) source_stall: Option<Duration>,
     pub(crate) on_stop: OnStop,
     pub(crate) context: Arc<str>,
+    pub(crate) shares: Vec<Share>,
 }

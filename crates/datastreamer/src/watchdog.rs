@@ -220,10 +220,13 @@ fn stop_stalled(core: &StreamCore, detail: String) {
 fn refuse_if_late(core: &StreamCore) {
     let timeout = core.pool.queue_timeout();
     if core.age() >= timeout {
-        core.stop(Error::new(
-            ErrorKind::Busy,
-            format!("no place within {timeout:?}"),
-        ));
+        let share = core.pool.check_late(core.id);
+        let text = || format!("no place within {timeout:?}");
+        core.stop(
+            share
+                .err()
+                .unwrap_or_else(|| Error::new(ErrorKind::Busy, text())),
+        );
     }
 }
 

@@ -10,8 +10,9 @@ use toml::{
 };
 
 use super::{
+    network::Network,
     origin::Origin,
-    raw::{Kind, RawMetadata, RawValue},
+    raw::{Kind, RawMetadata, RawTexts, RawValue},
     reference::{ROUTES, Section, Setting, ValueType, is_left_out, sections},
 };
 use crate::units::{ByteSize, Span};
@@ -217,6 +218,8 @@ fn is_allowed(wanted: &ValueType, value: &Spanned<DeValue<'_>>) -> bool {
             read::<String>(value).is_some_and(|text| choices.contains(&text.as_str()))
         }
         ValueType::Texts => read::<Vec<String>>(value).is_some(),
+        ValueType::Networks => read::<RawTexts>(value)
+            .is_some_and(|texts| texts.iter().all(|text| Network::parse(text).is_ok())),
         ValueType::Scalar => read::<RawValue>(value).is_some(),
         // A list is checked table by table.
         ValueType::Tables(_) => false,

@@ -100,9 +100,12 @@ impl Variable {
         }
     }
 
-    /// Numbers and booleans as such where they are wanted, all else as text.
+    /// Numbers, booleans and lists as such where they are wanted, all else as text.
     fn to_value(&self) -> DeValue<'_> {
-        let is_bare = matches!(self.value, ValueType::Integer(_) | ValueType::Flag);
+        let is_bare = matches!(
+            self.value,
+            ValueType::Integer(_) | ValueType::Flag | ValueType::Networks
+        );
         let bare = is_bare.then(|| DeValue::parse(&self.text).ok()).flatten();
         bare.map_or_else(
             || DeValue::String(self.text.as_str().into()),

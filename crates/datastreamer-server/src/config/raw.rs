@@ -33,6 +33,15 @@ pub(super) struct RawServer {
     /// An address, or a port as a number.
     pub(super) listen: Option<RawValue>,
     pub(super) drain: Option<Span>,
+    pub(super) trusted_proxies: Option<RawTexts>,
+}
+
+/// Texts in a list; of the environment, with commas between them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum RawTexts {
+    List(Vec<String>),
+    WithCommas(String),
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -51,6 +60,7 @@ pub(super) struct RawStream {
 pub(super) struct RawLimits {
     pub(super) max_active: Option<NonZeroUsize>,
     pub(super) max_waiting: Option<usize>,
+    pub(super) max_active_per_client: Option<NonZeroUsize>,
     pub(super) reserve_bytes: Option<ByteSize>,
     pub(super) max_connections: Option<NonZeroUsize>,
     pub(super) queue_timeout: Option<Span>,
@@ -83,6 +93,8 @@ pub(super) struct RawTables {
 pub(super) struct RawSql {
     pub(super) enabled: bool,
     pub(super) max_rows: Option<u64>,
+    pub(super) max_active: Option<NonZeroUsize>,
+    pub(super) min_rate: Option<ByteSize>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -93,6 +105,8 @@ pub(super) struct RawRoute {
     pub(super) media_type: Option<String>,
     pub(super) description: Option<String>,
     pub(super) compress: Option<bool>,
+    pub(super) max_active: Option<NonZeroUsize>,
+    pub(super) min_rate: Option<ByteSize>,
     pub(super) path: Option<PathBuf>,
     pub(super) argv: Option<Vec<String>>,
     pub(super) sql: Option<String>,
@@ -151,6 +165,18 @@ pub(super) enum RawValue {
     Integer(i64),
     Float(f64),
     Text(String),
+}
+
+impl RawTexts {
+    pub(super) fn iter(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        match self {
+            Self::List(texts) => Box::new(texts.iter().map(String::as_str)),
+            Self::WithCommas(text) => {
+                let texts = text.split(',').map(str::trim);
+                Box::new(texts.filter(|text| !text.is_empty()))
+            }
+        }
+    }
 }
 
 impl fmt::Display for RawValue {

@@ -24,8 +24,8 @@ use tokio::sync::Semaphore;
 use super::{
     raw::Kind,
     resolve::{
-        BUFFER_BYTES_MAX, CHUNK_BYTES_MAX, DEFAULT_DRAIN, DEFAULT_HEADER_TIMEOUT,
-        DEFAULT_IDLE_TIMEOUT, DEFAULT_LISTEN, DEFAULT_MAX_CONNECTIONS,
+        BUFFER_BYTES_MAX, CHUNK_BYTES_MAX, DEFAULT_ACTIVE_PER_CLIENT, DEFAULT_DRAIN,
+        DEFAULT_HEADER_TIMEOUT, DEFAULT_IDLE_TIMEOUT, DEFAULT_LISTEN, DEFAULT_MAX_CONNECTIONS,
     },
 };
 use crate::units::{show_bytes, show_duration};
@@ -81,6 +81,8 @@ pub(crate) enum ValueType {
     Path,
     OneOf(Vec<&'static str>),
     Texts,
+    /// Addresses and prefixes, in a list or with commas.
+    Networks,
     /// A number, a truth value or a text.
     Scalar,
     /// Tables of this section, in a list.
@@ -108,6 +110,15 @@ pub(crate) fn sections() -> Vec<Section> {
     sections
 }
 
+const ACTIVE_DEFAULT: &str = "8 of `command`, `query` and `postgres`, which hold a process, memory or a connection; no limit \
+     of the others";
+const ACTIVE: &str = "Streams of the route at once, of which one client has at most half. More \
+                      requests wait; those that wait for too long get 503 with Retry-After.";
+const RATE_DEFAULT: &str =
+    "at least 1000 of `command`, `query` and `postgres`, else `limits.client_min_rate`";
+const RATE: &str = "A client slower than this many bytes per second is disconnected, as with \
+                    `limits.client_min_rate`; 0: never.";
+
 fn server() -> Section {
     section("server", "Where the program listens, and how it ends.")
         .with(setting("listen", ValueType::Address).default(format!("\"{DEFAULT_LISTEN}\"")).about(
@@ -119,6 +130,13 @@ fn server() -> Section {
              are aborted. 0 aborts them at once, and so does a second signal. Must be shorter than \
              the time after which a service manager sends SIGKILL (systemd: 90s), because clients \
              see a clean abort only before that.",
+        ))
+        .with(setting("trusted_proxies", ValueType::Networks).default("[]".into()).about(
+            "Proxies in front of the program, as addresses and prefixes; in the environment with \
+             commas. If the connection comes from one, the client is the last address in \
+             `Forwarded` (RFC 7239) or `X-Forwarded-For` that is not one of them. If these headers \
+             are malformed, or contradict each other, the last proxy counts as the client. Without \
+             this setting all clients behind a proxy count as one.",
         ))
 }
 
@@ -161,6 +179,11 @@ fn limits() -> Section {
         .with(setting("max_waiting", count(0)).number(DEFAULT_MAX_WAITING as u64).about(
             "Requests that wait for a place. If this many wait already, a request gets 503 with \
              Retry-After.",
+        ))
+        .with(setting("max_active_per_client", count(1)).number(DEFAULT_ACTIVE_PER_CLIENT as u64).about(
+            "Streams at once of one client: an address, or of IPv6 a /64 network. As many more \
+             requests wait; further ones, and those that wait for longer than `queue_timeout`, get \
+             429 with Retry-After.",
         ))
         .with(setting("reserve_bytes", size(0, usize::MAX)).size(DEFAULT_RESERVE_BYTES).about(
             "Memory of all streams for fast clients, beyond their `buffer_bytes`.",
@@ -215,6 +238,9 @@ fn routes() -> Section {
         .with(setting("compress", ValueType::Flag).kinds(Kind::ALL).default("false".into()).about(
             "Whether the response is compressed (gzip or zstd) for clients that accept it.",
         ))
+        .with(setting("max_active", ValueType::Integer(1..=i64::MAX as u64)).kinds(Kind::ALL)
+            .words(ACTIVE_DEFAULT).about(ACTIVE))
+        .with(setting("min_rate", ValueType::Rate).kinds(Kind::ALL).words(RATE_DEFAULT).about(RATE))
         .with(setting("path", ValueType::Path).kinds(&[Kind::Directory, Kind::Table]).required().about(
             "The directory; of a table, a file, a directory (hive partitions) or a glob of Parquet, \
              CSV, TSV, NDJSON, Arrow or FITS files.",
@@ -365,6 +391,7 @@ impl ValueType {
                 choices.join(", ")
             }
             Self::Texts => "list of texts".into(),
+            Self::Networks => "list of networks".into(),
             Self::Scalar => "number, text, `true` or `false`".into(),
             Self::Tables(_) => "list of tables".into(),
             Self::Metadata => "tables of texts".into(),
@@ -398,6 +425,12 @@ impl ValueType {
                 format!("one of {}", choices.join(", "))
             }
             Self::Texts => format!("a list of texts, for example {}", self.example()),
+            Self::Networks => {
+                format!(
+                    "a list of addresses and prefixes, for example {}",
+                    self.example()
+                )
+            }
             Self::Scalar => "a number, text in quotes, true or false".into(),
             Self::Tables(_) => {
                 "a list of tables, for example [{ name = \"limit\", type = \"number\" }]".into()
@@ -418,6 +451,7 @@ impl ValueType {
             Self::Path => "\"/tmp\"".into(),
             Self::OneOf(choices) => format!("{:?}", choices.first().unwrap_or(&"")),
             Self::Texts => "[\"pg_dump\", \"stars\"]".into(),
+            Self::Networks => "[\"127.0.0.1\", \"10.0.0.0/8\"]".into(),
             Self::Scalar => "1.5".into(),
             Self::Tables(_) => "[]".into(),
             Self::Metadata => "{ ra = { unit = \"deg\" } }".into(),

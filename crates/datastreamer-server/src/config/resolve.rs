@@ -12,12 +12,13 @@ use serde::Deserialize;
 use toml::{Deserializer, Spanned, de::DeTable};
 
 use super::{
-    Config, Limits, RouteConfig, SourceConfig, StreamConfig,
+    Config, Limits, RouteConfig, RouteLimits, SourceConfig, StreamConfig,
     check::check,
     environment::Environment,
+    network::Network,
     origin::Origin,
     parse_listen,
-    raw::{Kind, Raw, RawLimits, RawRoute, RawStream},
+    raw::{Kind, Raw, RawLimits, RawRoute, RawServer, RawStream, RawTexts},
     tables,
 };
 use crate::{
@@ -37,6 +38,15 @@ pub(super) const DEFAULT_HEADER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Three times the pings that keep an HTTP/2 connection alive: browsers come back to one within
 /// seconds, and a client that is silent for a minute takes a place from others.
 pub(super) const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// 16 streams: what a download manager and a page of plots ask for at once. 32 such clients fill the
+/// pool of 512.
+pub(super) const DEFAULT_ACTIVE_PER_CLIENT: usize = 16;
+/// Streams at once of a route that holds something scarce: a query all cores and its memory, a
+/// program a process, PostgreSQL one of its connections, of which a database has eight by default.
+pub(super) const SCARCE_ACTIVE: usize = 8;
+/// 1 kB/s of such a route: a tenth of what a modem took. A client that takes less holds it for a
+/// quarter of an hour with each MB.
+pub(super) const SCARCE_MIN_RATE: u64 = 1000;
 /// 64 MiB a chunk: 512 times the size beyond which larger ones are no faster, and what any system
 /// maps.
 pub(super) const CHUNK_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -73,15 +83,25 @@ fn resolve(raw: &Raw, origin: &Origin<'_>, mut errors: Errors) -> Result<Config,
     let limits = errors.collect(resolve_limits(&raw.limits, origin));
     let tables = errors.collect(tables::resolve(raw, origin));
     let routes = raw.routes.iter();
-    let routes = routes.map(|(name, route)| resolve_route(name, route, origin));
+    let routes = routes.map(|(name, route)| resolve_route(name, route, limits.as_ref(), origin));
     let routes = routes.filter_map(|route| errors.collect(route)).collect();
-    match (listen, stream, limits, tables) {
-        (Some(listen), Some(stream), Some(limits), Some(tables)) if errors.0.is_empty() => {
+    let sql_limits = limits.as_ref().map(|limits| {
+        let (max_active, min_rate) = (raw.sql.max_active, raw.sql.min_rate);
+        route_limits(max_active, min_rate, Scarcity::Scarce, limits)
+    });
+    let refused = |text| origin.refuse("sql", "min_rate", text);
+    let sql_limits = sql_limits.and_then(|limits| errors.collect(limits.map_err(refused)));
+    match (listen, stream, limits, sql_limits, tables) {
+        (Some(listen), Some(stream), Some(limits), Some(sql_limits), Some(tables))
+            if errors.0.is_empty() =>
+        {
             Ok(Config {
                 listen,
                 drain: duration(raw.server.drain, DEFAULT_DRAIN),
+                trusted_proxies: trusted_proxies(&raw.server),
                 stream,
                 limits,
+                sql_limits,
                 tables,
                 routes,
             })
@@ -150,6 +170,9 @@ fn resolve_limits(raw: &RawLimits, origin: &Origin<'_>) -> Result<Limits, Fatal>
     let limits = Limits {
         max_active: raw.max_active.map_or(DEFAULT_MAX_ACTIVE, NonZeroUsize::get),
         max_waiting: raw.max_waiting.unwrap_or(DEFAULT_MAX_WAITING),
+        max_active_per_client: raw
+            .max_active_per_client
+            .map_or(DEFAULT_ACTIVE_PER_CLIENT, NonZeroUsize::get),
         reserve_bytes: bytes(raw.reserve_bytes, DEFAULT_RESERVE_BYTES),
         queue_timeout: duration(raw.queue_timeout, DEFAULT_QUEUE_TIMEOUT),
         max_connections: raw
@@ -162,15 +185,63 @@ fn resolve_limits(raw: &RawLimits, origin: &Origin<'_>) -> Result<Limits, Fatal>
         source_stall: duration_or_never(raw.source_stall, DEFAULT_SOURCE_STALL),
     };
     if limits.client_min_rate > 0 && limits.client_stall.is_none() {
-        let text = "is measured over limits.client_stall, which must not be 0 then";
-        return refuse("client_min_rate", text);
+        return refuse("client_min_rate", RATE_WITHOUT_STALL);
     }
     Ok(limits)
+}
+
+const RATE_WITHOUT_STALL: &str = "is measured over limits.client_stall, which must not be 0 then";
+
+fn trusted_proxies(raw: &RawServer) -> Vec<Network> {
+    // `check.rs` lets no other texts through.
+    let texts = raw.trusted_proxies.iter().flat_map(RawTexts::iter);
+    texts.filter_map(|text| Network::parse(text).ok()).collect()
+}
+
+/// Whether a stream holds something of which there is little, beside its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scarcity {
+    Plenty,
+    Scarce,
+}
+
+impl Scarcity {
+    fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Command | Kind::Query | Kind::Postgres => Self::Scarce,
+            Kind::Noise | Kind::Directory | Kind::Table | Kind::Stars => Self::Plenty,
+        }
+    }
+}
+
+fn route_limits(
+    max_active: Option<NonZeroUsize>,
+    min_rate: Option<ByteSize>,
+    scarcity: Scarcity,
+    limits: &Limits,
+) -> Result<RouteLimits, &'static str> {
+    let min_rate = min_rate.map(|rate| rate.0);
+    if min_rate.is_some_and(|rate| rate > 0) && limits.client_stall.is_none() {
+        return Err(RATE_WITHOUT_STALL);
+    }
+    let usual = match (scarcity, limits.client_stall) {
+        (Scarcity::Scarce, Some(_)) => limits.client_min_rate.max(SCARCE_MIN_RATE),
+        _ => limits.client_min_rate,
+    };
+    let usual_active = match scarcity {
+        Scarcity::Scarce => Some(SCARCE_ACTIVE),
+        Scarcity::Plenty => None,
+    };
+    Ok(RouteLimits {
+        max_active: max_active.map(NonZeroUsize::get).or(usual_active),
+        min_rate: Some(min_rate.unwrap_or(usual)),
+    })
 }
 
 fn resolve_route(
     name: &str,
     spanned: &Spanned<RawRoute>,
+    limits: Option<&Limits>,
     origin: &Origin<'_>,
 ) -> Result<RouteConfig, Fatal> {
     let raw = spanned.get_ref();
@@ -191,7 +262,14 @@ fn resolve_route(
             SourceConfig::Rows(tables::rows(raw, path).map_err(refuse)?)
         }
     };
+    // Without limits the configuration is refused anyway.
+    let limits = limits.map_or(Ok(RouteLimits::default()), |limits| {
+        let scarcity = Scarcity::of(raw.kind);
+        let limits = route_limits(raw.max_active, raw.min_rate, scarcity, limits);
+        limits.map_err(|text| refuse(format!("min_rate {text}")))
+    })?;
     Ok(RouteConfig {
+        limits,
         suffix: raw.suffix.clone(),
         media_type: raw.media_type.clone(),
         description: raw.description.clone(),

@@ -21,7 +21,7 @@ use axum::{
     response::{Html, IntoResponse},
     routing::get,
 };
-use datastreamer::StreamWriter;
+use datastreamer::{Share, ShareOf, StreamOptions, StreamWriter};
 use datastreamer_http::{
     BodyError, Connection, Download, DownloadBody, PlanReport, Planned, Problem, StatusError,
 };
@@ -31,12 +31,13 @@ use serde_json::json;
 use crate::{
     escapes,
     export::Export,
+    http::client::Client,
     http::connection::Open,
     http::index,
     http::posted,
     http::transfers::{Asked, Transfers, uptime},
     refusal::Refusal,
-    site::Site,
+    site::{Site, routes::Route},
     sources::{Job, Query, SourceError},
 };
 
@@ -105,8 +106,19 @@ async fn show_health(State(app): State<Arc<App>>) -> Json<serde_json::Value> {
     }))
 }
 
-async fn show_transfers(State(app): State<Arc<App>>) -> Json<serde_json::Value> {
-    Json(app.transfers.to_json())
+/// A client sees its own transfers; a program on this machine all of them.
+async fn show_transfers(State(app): State<Arc<App>>, request: Request) -> Json<serde_json::Value> {
+    Json(match client_of(&app.site(), &request) {
+        Some(client) if client.sees_all() => app.transfers.to_json(),
+        client => app.transfers.to_json_of(client.map(|client| client.key())),
+    })
+}
+
+fn client_of<B>(site: &Site, request: &Request<B>) -> Option<Client> {
+    let connection = Connection::of(request.extensions())?;
+    let (headers, uri) = (request.headers(), request.uri());
+    let proxies = &site.config.trusted_proxies;
+    Some(Client::of(connection.peer()?, headers, uri, proxies))
 }
 
 /// Streams a route's file.
@@ -166,11 +178,11 @@ async fn send(
     file_name: &str,
     export: Export<'_>,
 ) -> Response<Body> {
-    let peer = Connection::of(request.extensions()).and_then(|connection| connection.peer());
+    let client = client_of(site, request);
     // On HTTP/2 the URI contains the host as well.
     let target = request.uri().path_and_query();
     let target = target.map_or(request.uri().path(), |target| target.as_str());
-    let mut asked = Asked::new(file_name, target, peer);
+    let mut asked = Asked::new(file_name, target, client);
     let mut download = Download::new(export.media_type())
         .file_name(&export.file_name())
         .compressible(export.is_compressible())
@@ -189,7 +201,7 @@ async fn send(
     let span = tracing::info_span!("stream", route = file_name);
     let transfers = app.transfers.clone();
     let site = Arc::clone(site);
-    let options = site.config.stream_options().pool(transfers.pool());
+    let options = stream_options(&site, export.route, client).pool(transfers.pool());
     let (job, name) = (export.job, file_name.to_owned());
     let refused = Arc::clone(&asked.refused);
     let response = download
@@ -207,6 +219,41 @@ async fn send(
     // A response without a stream has none of the stream's deadlines.
     let _open = open.filter(|_| response.status() == StatusCode::OK);
     response.map(|body| Body::new(Counted { body, _open }))
+}
+
+/// The options of a route's stream for a client: what it counts in, and what the client must take.
+///
+/// Beyond the shares a request waits, as it does beyond the pool's places: clients open several
+/// connections at once, and a short wait costs them less than a refusal.
+fn stream_options(site: &Site, route: &Route, client: Option<Client>) -> StreamOptions {
+    let limits = &site.config.limits;
+    let mut options = site.config.stream_options();
+    if let Some(rate) = route.limits.min_rate {
+        options = options.min_bytes_per_second(rate);
+    }
+    if let Some(client) = &client {
+        let name = format!("client {}", client.key());
+        let share = Share::new(name, ShareOf::Consumer, limits.max_active_per_client);
+        options = options.share(share);
+    }
+    let Some(most) = route.limits.max_active else {
+        return options;
+    };
+    let of_route = format!("route {}", route.name());
+    if let Some(client) = &client {
+        // One client must not have all of them.
+        let name = format!("client {}, {of_route}", client.key());
+        let share = Share {
+            max_waiting: limits.max_active_per_client,
+            ..Share::new(name, ShareOf::Consumer, most.div_ceil(2))
+        };
+        options = options.share(share);
+    }
+    options.share(Share {
+        // The rest of the queue is for the other routes.
+        max_waiting: limits.max_waiting.div_ceil(2),
+        ..Share::new(of_route, ShareOf::Source, most)
+    })
 }
 
 /// Plans a file, once its stream has a place, and writes it. For HEAD it only plans.

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -10,8 +9,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use datastreamer::{Outcome, Record, StreamHandle, StreamPool};
+use datastreamer::{BlockedOn, Outcome, Record, StreamHandle, StreamPool};
+use datastreamer_http::Problem;
 use serde_json::{Value, json};
+
+use crate::http::client::{Client, ClientKey};
 
 /// Finished transfers that are kept: some minutes of a busy server. At most 6 MB: each has two texts
 /// of [`TEXT_BYTES_MAX`] bytes and about 4 KB besides.
@@ -24,7 +26,7 @@ const TEXT_BYTES_MAX: usize = 1024;
 #[derive(Clone)]
 pub(crate) struct Transfers {
     pool: StreamPool,
-    recent: Arc<Mutex<VecDeque<Value>>>,
+    recent: Arc<Mutex<VecDeque<Ended>>>,
     running: Arc<Mutex<Vec<Running>>>,
     /// The size of the last complete file of each route, in bytes: at most one entry for each route.
     last_bytes: Arc<Mutex<BTreeMap<String, u64>>>,
@@ -36,13 +38,22 @@ struct Running {
     request: Asked,
 }
 
+/// A transfer that has ended.
+struct Ended {
+    client: Option<ClientKey>,
+    /// As whoever operates the server sees it.
+    shown: Value,
+    /// Why it failed, as its client may see it.
+    error: Option<String>,
+}
+
 /// What was asked, and by whom.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     route: String,
     /// Cut: see [`Asked::new`].
     target: String,
-    peer: Option<SocketAddr>,
+    client: Option<Client>,
     /// Set when a limit has cut the rows; `None` if there are none.
     pub(crate) capped: Option<Arc<AtomicBool>>,
     /// Set when planning showed a mistake of the client's.
@@ -51,11 +62,11 @@ pub(crate) struct Asked {
 
 impl Asked {
     /// `target` is the path and the query; a long one is cut.
-    pub(crate) fn new(route: &str, target: &str, peer: Option<SocketAddr>) -> Self {
+    pub(crate) fn new(route: &str, target: &str, client: Option<Client>) -> Self {
         Self {
             route: route.to_owned(),
             target: cut(target),
-            peer,
+            client,
             capped: None,
             refused: Arc::default(),
         }
@@ -75,6 +86,10 @@ impl Asked {
 
     fn is_refused(&self) -> bool {
         self.refused.load(Ordering::Relaxed)
+    }
+
+    fn key(&self) -> Option<ClientKey> {
+        self.client.map(|client| client.key())
     }
 
     /// What the stream counts besides bytes.
@@ -119,7 +134,11 @@ impl Transfers {
             if recent.len() == RECENT_MAX {
                 recent.pop_front();
             }
-            recent.push_back(show(&record, &asked));
+            recent.push_back(Ended {
+                client: asked.key(),
+                shown: show(&record, &asked),
+                error: error_for_client(&record),
+            });
         });
     }
 
@@ -133,13 +152,51 @@ impl Transfers {
         lock(&self.last_bytes).get(file_name).copied()
     }
 
+    /// Returns the transfers of one client in the same form, with the texts of errors that are for
+    /// clients. A client that is not known has none.
+    pub(crate) fn to_json_of(&self, client: Option<ClientKey>) -> Value {
+        let is_own = |other: Option<ClientKey>| client.is_some() && other == client;
+        let for_client = |shown: &Value, error: Option<String>| {
+            let mut shown = shown.clone();
+            shown["error"] = error.into();
+            shown
+        };
+        let mut waiting = 0;
+        let running: Vec<_> = lock(&self.running)
+            .iter()
+            .filter(|running| is_own(running.request.key()))
+            .map(|running| {
+                let record = running.handle.record();
+                waiting += usize::from(record.blocked_on == BlockedOn::Admission);
+                let shown = show(&record, &running.request);
+                for_client(&shown, error_for_client(&record))
+            })
+            .collect();
+        let recent: Vec<_> = lock(&self.recent)
+            .iter()
+            .rev()
+            .filter(|ended| is_own(ended.client))
+            .map(|ended| for_client(&ended.shown, ended.error.clone()))
+            .collect();
+        json!({
+            "active": running.len() - waiting,
+            "waiting": waiting,
+            "running": running,
+            "recent": recent,
+        })
+    }
+
     /// Returns all transfers as JSON: the running ones first, then the recent ones, newest first.
     pub(crate) fn to_json(&self) -> Value {
         let running: Vec<_> = lock(&self.running)
             .iter()
             .map(|running| show(&running.handle.record(), &running.request))
             .collect();
-        let recent: Vec<_> = lock(&self.recent).iter().rev().cloned().collect();
+        let recent: Vec<_> = lock(&self.recent)
+            .iter()
+            .rev()
+            .map(|ended| ended.shown.clone())
+            .collect();
         json!({
             "active": self.pool.active(),
             "waiting": self.pool.waiting(),
@@ -166,7 +223,7 @@ fn show(record: &Record, asked: &Asked) -> Value {
         "id": record.id.to_string(),
         "route": asked.route,
         "request": asked.target,
-        "peer": asked.peer.map(|peer| peer.to_string()),
+        "peer": asked.client.map(|client| client.to_string()),
         "started": humantime::format_rfc3339_millis(record.started).to_string(),
         "seconds": seconds(record.duration),
         "bytes": record.bytes_delivered,
@@ -185,12 +242,17 @@ fn show(record: &Record, asked: &Asked) -> Value {
     })
 }
 
+fn error_for_client(record: &Record) -> Option<String> {
+    let error = record.error.as_ref();
+    error.map(|error| cut(&Problem::from(error).detail))
+}
+
 fn log(record: &Record, asked: &Asked) {
     let outcome = asked.outcome_of(record).unwrap_or("unknown");
     let rows = (record.rows > 0).then_some(record.rows);
     let error = record.error.as_ref().map(|error| cut(&error.to_string()));
     let error = error.as_ref().map(tracing::field::display);
-    let peer = asked.peer.map(tracing::field::display);
+    let peer = asked.client.map(tracing::field::display);
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(

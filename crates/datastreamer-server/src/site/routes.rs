@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use http::HeaderValue;
 
 use crate::{
+    config::RouteLimits,
     escapes::encode,
     sources::{Source, rows::Format},
 };
@@ -20,6 +21,7 @@ pub(crate) struct Route {
     pub(crate) description: Option<String>,
     /// Whether clients that accept a content coding get one.
     pub(crate) compress: bool,
+    pub(crate) limits: RouteLimits,
 }
 
 /// All routes, by file name.
@@ -43,6 +45,7 @@ impl Route {
             source,
             description: None,
             compress: false,
+            limits: RouteLimits::default(),
         })
     }
 

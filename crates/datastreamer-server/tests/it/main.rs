@@ -21,6 +21,7 @@ mod embedding;
 mod limits;
 mod pages;
 mod settings;
+mod shares;
 mod shutdown;
 mod support;
 mod tables_asked;

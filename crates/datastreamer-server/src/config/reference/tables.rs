@@ -9,8 +9,8 @@ use datastreamer_rows::{
 };
 use datastreamer_table::{WriterOptions, meta};
 
-use super::{DATABASES, PARAMETERS, Section, ValueType, section, setting, size};
-use crate::config::tables::DEFAULT_LENGTH_WAIT;
+use super::{ACTIVE, DATABASES, PARAMETERS, RATE, Section, ValueType, section, setting, size};
+use crate::config::{resolve::SCARCE_ACTIVE, tables::DEFAULT_LENGTH_WAIT};
 
 /// 1024 threads: more than machines have cores, and each has a stack of its own.
 const THREADS_MAX: u64 = 1024;
@@ -88,6 +88,16 @@ fn sql() -> Section {
             setting("max_rows", ValueType::Integer(0..=i64::MAX as u64))
                 .words("no limit")
                 .about("An answer never has more rows."),
+        )
+        .with(
+            setting("max_active", ValueType::Integer(1..=i64::MAX as u64))
+                .number(SCARCE_ACTIVE as u64)
+                .about(ACTIVE),
+        )
+        .with(
+            setting("min_rate", ValueType::Rate)
+                .words("at least 1000")
+                .about(RATE),
         )
 }
 

@@ -76,11 +76,17 @@ impl Connection {
 
     /// Connects with a receive buffer so small that the server soon feels that nobody reads.
     pub(crate) fn open_narrow(port: u16) -> Self {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        socket.set_recv_buffer_size(16 * 1024).expect("a size");
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        socket.connect(&address.into()).expect("the server accepts");
-        Self::over(socket.into())
+        Self::open_narrow_from(Ipv4Addr::LOCALHOST, port)
+    }
+
+    /// Connects as another client of this machine: all addresses of 127.0.0.0/8 are its own.
+    pub(crate) fn open_from(client: Ipv4Addr, port: u16) -> Self {
+        Self::over(connect_from(client, port, None))
+    }
+
+    /// Does the same, with a receive buffer so small that the server soon feels that nobody reads.
+    pub(crate) fn open_narrow_from(client: Ipv4Addr, port: u16) -> Self {
+        Self::over(connect_from(client, port, Some(16 * 1024)))
     }
 
     fn over(socket: TcpStream) -> Self {
@@ -172,6 +178,17 @@ impl Connection {
         }
     }
 
+    /// Reads at most so many bytes of whatever comes.
+    pub(crate) fn read_some(&mut self, bytes: usize) -> Result<usize, End> {
+        let there = self.input.fill_buf().map_err(|error| end_of(&error))?;
+        let taken = there.len().min(bytes);
+        self.input.consume(taken);
+        match taken {
+            0 => Err(End::Fin),
+            taken => Ok(taken),
+        }
+    }
+
     fn read_counted(&mut self, bytes: usize, body: &mut Vec<u8>) -> Result<(), End> {
         let whole = body.len() + bytes;
         while body.len() < whole {
@@ -192,6 +209,20 @@ impl Connection {
         read.map_err(|error| end_of(&error))?;
         line.strip_suffix("\r\n").map(str::to_owned).ok_or(End::Fin)
     }
+}
+
+fn connect_from(client: Ipv4Addr, port: u16, receive_bytes: Option<usize>) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    let own = SocketAddr::from((client, 0));
+    socket
+        .bind(&own.into())
+        .expect("an address of this machine");
+    if let Some(bytes) = receive_bytes {
+        socket.set_recv_buffer_size(bytes).expect("a size");
+    }
+    let server = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    socket.connect(&server.into()).expect("the server accepts");
+    socket.into()
 }
 
 fn end_of(error: &io::Error) -> End {
