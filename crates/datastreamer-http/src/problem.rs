@@ -36,6 +36,30 @@ impl StatusError {
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self::from(Problem::new(status, detail))
     }
+
+    /// Finds a status in an error or its causes; also looks inside `io::Error`s.
+    pub fn find_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(status) = error.downcast_ref() {
+                return Some(status);
+            }
+            // The `source` of an io::Error skips the error that it wraps.
+            next = match error
+                .downcast_ref::<std::io::Error>()
+                .and_then(std::io::Error::get_ref)
+            {
+                Some(inner) => Some(inner),
+                None => error.source(),
+            };
+        }
+        None
+    }
+
+    /// Returns the problem that the client gets.
+    pub fn problem(&self) -> &Problem {
+        &self.problem
+    }
 }
 
 impl From<Problem> for StatusError {
@@ -132,7 +156,7 @@ impl From<&Error> for Problem {
     ///
     /// The text of a panic is not sent: it was not written for clients.
     fn from(error: &Error) -> Self {
-        if let Some(known) = find_status(error) {
+        if let Some(known) = StatusError::find_in(error) {
             return known.problem.clone();
         }
         match error.kind() {
@@ -149,23 +173,6 @@ impl From<&Error> for Problem {
             _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         }
     }
-}
-
-fn find_status(error: &Error) -> Option<&StatusError> {
-    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(error) = next {
-        if let Some(status) = error.downcast_ref() {
-            return Some(status);
-        }
-        next = match error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref)
-        {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
-    }
-    None
 }
 
 #[cfg(test)]

@@ -1,10 +1,18 @@
-//! Why a request is refused: a status and a text for the client.
+//! Why there is no file: a status and a text for the client, and what is for the operator only.
 //!
-//! Sources and `export.rs` make it; `http/respond.rs` and `cli/cat.rs` show it.
+//! Sources and `export.rs` make it; `http/respond.rs` and `cli/cat.rs` show it. No path, host, SQL of
+//! the operator, nor text of a library is for clients: an error that does not say what they are told
+//! becomes [`Concealed`].
 
-use datastreamer_http::Problem;
+use std::{error::Error as StdError, fmt};
+
+use datastreamer::{Error, StreamId};
+use datastreamer_http::{Problem, StatusError};
 use http::StatusCode;
 use serde_json::json;
+
+/// What clients are told of an error that was not written for them.
+pub(crate) const SOURCE_FAILED: &str = "the source failed; the server's log has the reason";
 
 /// Why there is no such file.
 #[derive(Debug)]
@@ -15,6 +23,68 @@ pub(crate) struct Refusal {
     pub(crate) position: Option<(u64, u64)>,
     /// The methods that there are, if it is for the method.
     pub(crate) methods: Option<&'static str>,
+    /// What is behind it, for the operator.
+    pub(crate) cause: Option<String>,
+}
+
+/// An error whose text is for the operator. Its source is the [`StatusError`] for the client.
+#[derive(Debug)]
+pub(crate) struct Concealed {
+    text: String,
+    told: StatusError,
+}
+
+impl Concealed {
+    /// Conceals an error of a source. What a stream was stopped with is no secret, and stays as it
+    /// is.
+    pub(crate) fn source(
+        error: Box<dyn StdError + Send + Sync>,
+        stream: StreamId,
+    ) -> Box<dyn StdError + Send + Sync> {
+        if Error::find_in(error.as_ref()).is_some() {
+            return error;
+        }
+        let told = StatusError::find_in(error.as_ref());
+        let told = told.map_or_else(
+            || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, SOURCE_FAILED),
+            |told| told.problem().clone(),
+        );
+        Box::new(Self::new(error.to_string(), told, stream))
+    }
+
+    /// Conceals a text; clients are told another one.
+    pub(crate) fn telling(told: &str, text: String) -> Box<dyn StdError + Send + Sync> {
+        let told = StatusError::new(StatusCode::INTERNAL_SERVER_ERROR, told);
+        Box::new(Self { text, told })
+    }
+
+    /// Conceals why planning refused.
+    pub(crate) fn refusal(refusal: Refusal, stream: StreamId) -> Self {
+        let text = refusal.cause.clone();
+        let text = text.unwrap_or_else(|| refusal.text.clone());
+        Self::new(text, refusal.into(), stream)
+    }
+
+    /// The stream's identity leads from the client's complaint to the log.
+    fn new(text: String, told: Problem, stream: StreamId) -> Self {
+        let told = told.member("stream", stream.to_string());
+        Self {
+            text,
+            told: told.into(),
+        }
+    }
+}
+
+impl fmt::Display for Concealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl StdError for Concealed {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.told)
+    }
 }
 
 impl Refusal {
@@ -24,7 +94,14 @@ impl Refusal {
             text: text.into(),
             position: None,
             methods: None,
+            cause: None,
         }
+    }
+
+    /// Adds what is behind it, for the operator.
+    pub(crate) fn caused_by(mut self, cause: impl fmt::Display) -> Self {
+        self.cause = Some(cause.to_string());
+        self
     }
 
     /// Names the file that is refused.
@@ -33,11 +110,12 @@ impl Refusal {
         self
     }
 
-    /// For readers of text.
+    /// For the operator.
     pub(crate) fn into_text(self) -> String {
+        let text = self.cause.unwrap_or(self.text);
         match self.position {
-            Some((line, column)) => format!("{} (line {line}, column {column})", self.text),
-            None => self.text,
+            Some((line, column)) => format!("{text} (line {line}, column {column})"),
+            None => text,
         }
     }
 

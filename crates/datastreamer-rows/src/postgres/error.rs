@@ -29,8 +29,10 @@ pub enum PostgresErrorKind {
 
 /// Why a query gave no rows, or stopped giving them.
 ///
-/// `Display` is fit for clients: PostgreSQL's message, never the connection's URL, host or user.
-/// [`source`](Error::source) says more, for the operator. It comes out of
+/// `Display` is for the author of the query: PostgreSQL's message, never the connection's URL, host
+/// or user. [`source`](Error::source) says more, for the operator; and
+/// [`text_for_clients`](Self::text_for_clients) less: a message may name tables, or have values of
+/// the database. It comes out of
 /// [`PostgresRows`](super::PostgresRows) within `ArrowError::ExternalError`.
 #[derive(Debug)]
 pub struct PostgresError {
@@ -55,6 +57,20 @@ impl PostgresError {
     /// Returns the place in the query's text as its author wrote it, where one is known.
     pub fn position(&self) -> Option<TextPosition> {
         self.position
+    }
+
+    /// Returns the text for clients, without a message of the server.
+    pub fn text_for_clients(&self) -> String {
+        let Some(sqlstate) = &self.sqlstate else {
+            return self.text.clone();
+        };
+        let what = match self.kind {
+            PostgresErrorKind::BadQuery => "the query cannot be run",
+            PostgresErrorKind::BadValue => "the query refuses these values",
+            PostgresErrorKind::Failed => "the query failed",
+            _ => return self.text.clone(),
+        };
+        format!("PostgreSQL: {what} (SQLSTATE {sqlstate})")
     }
 
     pub(super) fn new(kind: PostgresErrorKind, text: impl Into<String>) -> Self {

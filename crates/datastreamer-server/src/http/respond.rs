@@ -23,7 +23,7 @@ use axum::{
 };
 use datastreamer::{Share, ShareOf, StreamOptions, StreamWriter};
 use datastreamer_http::{
-    BodyError, Connection, Download, DownloadBody, PlanReport, Planned, Problem, StatusError,
+    BodyError, Connection, Download, DownloadBody, PlanReport, Planned, Problem,
 };
 use http_body::{Frame, SizeHint};
 use serde_json::json;
@@ -36,7 +36,7 @@ use crate::{
     http::index,
     http::posted,
     http::transfers::{Asked, Transfers, uptime},
-    refusal::Refusal,
+    refusal::{Concealed, Refusal},
     site::{Site, routes::Route},
     sources::{Job, Query, SourceError},
 };
@@ -264,10 +264,10 @@ fn run(
     report: PlanReport,
     out: &mut StreamWriter,
 ) -> Result<(), SourceError> {
+    let stream = out.id();
     let feed = job.start(out).map_err(|refusal| {
         refused.store(refusal.status.is_client_error(), Ordering::Relaxed);
-        let problem = Problem::from(refusal.about(file_name));
-        StatusError::from(problem)
+        Concealed::refusal(refusal.about(file_name), stream)
     })?;
     let head_only = report.is_head_only();
     if let Some(length) = feed.length.filter(|_| !head_only) {
@@ -279,7 +279,7 @@ fn run(
     });
     match head_only {
         true => Ok(()),
-        false => (feed.write)(out),
+        false => (feed.write)(out).map_err(|error| Concealed::source(error, stream)),
     }
 }
 

@@ -25,12 +25,15 @@ use std::{
 };
 
 use datastreamer::{StreamId, StreamWriter};
+use datastreamer_http::StatusError;
+use http::StatusCode;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid},
 };
 
 use super::{Job, SourceError};
+use crate::refusal::Concealed;
 
 /// What is read from the program at a time: a pipe's usual capacity.
 const READ_BYTES: usize = 64 * 1024;
@@ -113,7 +116,10 @@ impl Command {
             .stderr(Stdio::piped())
             .process_group(0)
             .spawn()
-            .map_err(|error| format!("cannot start {}: {error}", program.display()).into())
+            .map_err(|error| {
+                let text = format!("cannot start {}: {error}", program.display());
+                Concealed::telling("the program cannot be started", text)
+            })
     }
 }
 
@@ -167,11 +173,10 @@ fn copy(
             Leader::EndedWell if written.elapsed() < REST_GRACE => {}
             // Whether more was to come is unknown.
             Leader::EndedWell => {
-                return Err(
-                    "the program has ended, but a process that it started keeps \
-                            its standard output open"
-                        .into(),
-                );
+                return Err(failed(
+                    "the program has ended, but a process that it started keeps its standard \
+                     output open",
+                ));
             }
         }
     }
@@ -219,12 +224,18 @@ fn wait(
 }
 
 fn check(status: ExitStatus) -> Result<(), SourceError> {
-    match (status.code(), status.signal()) {
-        (Some(0), _) => Ok(()),
-        (Some(code), _) => Err(format!("the program ended with exit code {code}").into()),
-        (None, Some(signal)) => Err(format!("the program was killed by signal {signal}").into()),
-        (None, None) => Err(format!("the program ended with {status}").into()),
-    }
+    let text = match (status.code(), status.signal()) {
+        (Some(0), _) => return Ok(()),
+        (Some(code), _) => format!("the program ended with exit code {code}"),
+        (None, Some(signal)) => format!("the program was killed by signal {signal}"),
+        (None, None) => format!("the program ended with {status}"),
+    };
+    Err(failed(text))
+}
+
+/// An error that says nothing of the program.
+fn failed(text: impl Into<String>) -> SourceError {
+    Box::new(StatusError::new(StatusCode::INTERNAL_SERVER_ERROR, text))
 }
 
 /// What has become of the program itself.

@@ -9,6 +9,7 @@ use datastreamer_archive::{
 };
 
 use super::{Job, SourceError};
+use crate::refusal::Concealed;
 
 /// The source of a directory's tar.
 #[derive(Clone, Debug)]
@@ -35,7 +36,9 @@ impl Directory {
     }
 
     fn write(&self, out: &mut StreamWriter) -> Result<(), SourceError> {
-        let tree = DirectoryTar::open(&self.path, &self.prefix)?;
+        let tree = DirectoryTar::open(&self.path, &self.prefix).map_err(|error| {
+            Concealed::telling("the directory cannot be read", error.to_string())
+        })?;
         let rows = out.clone();
         let mut tar = TarWriter::new(out);
         tree.write_to(&mut tar, |event| match event {

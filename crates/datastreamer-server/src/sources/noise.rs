@@ -7,6 +7,8 @@ use std::{
 };
 
 use datastreamer::StreamWriter;
+use datastreamer_http::StatusError;
+use http::StatusCode;
 
 use super::{Job, Query, SourceError};
 use crate::units::{parse_bytes, parse_duration};
@@ -117,7 +119,9 @@ impl Wishes {
         }
         match self.fail_after {
             Some(after) if done >= after => {
-                Err(format!("a failure was asked for after {done} bytes").into())
+                let text = format!("a failure was asked for after {done} bytes");
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                Err(Box::new(StatusError::new(status, text)))
             }
             _ => Ok(()),
         }

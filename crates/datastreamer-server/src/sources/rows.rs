@@ -29,7 +29,7 @@ pub(crate) use self::{
     write::engine_refusal,
 };
 use super::{Job, Query, ShownColumn, Wanted};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, SOURCE_FAILED};
 
 /// The format of a request that names none: astronomers' programs expect it.
 const DEFAULT_FORMAT: Format = Format::Votable;
@@ -95,8 +95,33 @@ pub(crate) struct Run {
     pub(crate) layout: Option<TableLayout>,
     /// Keeps the layout that this run finds out, for later runs of the same rows.
     pub(crate) remember: Option<Box<dyn FnOnce(TableLayout) + Send>>,
+    /// Whose SQL gives the rows, if it is one.
+    pub(crate) author: Author,
     /// Reads some columns of the same rows before, where that costs less than to keep all rows.
     pub(crate) rereading: Option<Box<table::Rereading>>,
+}
+
+/// Who has written what a run computes, and so may see what is wrong with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Author {
+    Client,
+    Operator,
+}
+
+impl Author {
+    /// Returns the text for clients of what a query says against itself, its rows or its values;
+    /// `None`: the error's own.
+    pub(crate) fn conceals(self, status: StatusCode) -> Option<&'static str> {
+        match (self, status) {
+            (Self::Operator, StatusCode::BAD_REQUEST) => {
+                Some("the query of this route cannot be run with these values")
+            }
+            (Self::Operator, StatusCode::UNPROCESSABLE_ENTITY) => {
+                Some("the query of this route fails on its rows or with these values")
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Run {
@@ -108,6 +133,7 @@ impl Run {
             stop: None,
             layout: None,
             remember: None,
+            author: Author::Client,
             rereading: None,
         }
     }
@@ -207,7 +233,7 @@ impl RowSource {
     fn check(&self, query: &Query, rows_max: Option<u64>) -> Result<StartRun, Refusal> {
         match self {
             Self::Table(table) => table.check(query, rows_max),
-            Self::Query(sql) => sql.check(query, rows_max),
+            Self::Query(sql) => sql.check(query, rows_max).map(of_operator),
             Self::Sql(sql) => sql.check(query, rows_max),
             Self::Postgres(postgres) => postgres.check(query),
             Self::Stars(stars) => stars.check(query),
@@ -244,6 +270,18 @@ impl RowSource {
             Self::Stars(stars) => Some(stars.columns()),
         }
     }
+}
+
+/// Keeps the operator's SQL, and what is said of it, from clients.
+fn of_operator(start: StartRun) -> StartRun {
+    let author = Author::Operator;
+    Box::new(move |place| match start(place) {
+        Ok(run) => Ok(Run { author, ..run }),
+        Err(refusal) => Err(match author.conceals(refusal.status) {
+            Some(text) => Refusal::new(refusal.status, text).caused_by(refusal.into_text()),
+            None => refusal,
+        }),
+    })
 }
 
 /// Finds the format: a parameter goes before the suffix, and that before `Accept`.
@@ -294,7 +332,10 @@ fn wait_for<T>(
             }
         }
     });
-    planned.unwrap_or_else(|text| Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text)))
+    planned.unwrap_or_else(|text| {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Err(Refusal::new(status, SOURCE_FAILED).caused_by(text))
+    })
 }
 
 /// Waits for the engine, on a thread that may block.

@@ -20,6 +20,7 @@ mod directories;
 mod embedding;
 mod limits;
 mod pages;
+mod privacy;
 mod settings;
 mod shares;
 mod shutdown;

@@ -152,6 +152,41 @@ fn clients_are_told_which_file_is_gone_and_no_folder_of_the_server() {
 }
 
 #[test]
+fn of_the_operators_query_clients_are_told_that_it_fails_and_no_more() {
+    let scratch = Scratch::new("query");
+    let file = tables::stars(scratch.path(), "stars", 100);
+    let daemon = Daemon::start(&format!(
+        "[routes.stars]\nkind = \"table\"\npath = \"{}\"\n\
+         [routes.secret]\nkind = \"query\"\n\
+         sql = \"SELECT source_id AS hush, 1 / (source_id - source_id + $by) AS hash FROM stars\"\n\
+         parameters = [{{ name = \"by\", type = \"integer\" }}]\n",
+        file.display()
+    ));
+    assert_eq!(http::get(daemon.port(), "/secret.csv?by=1").status, 200);
+    for (path, status, told) in [
+        (
+            "/secret.csv?by=0",
+            422,
+            "the query of this route fails on its rows or with these values",
+        ),
+        ("/secret.csv?by=x", 400, "by"),
+    ] {
+        let detail = http::get(daemon.port(), path).problem(status);
+        assert!(detail.contains(told), "{detail}");
+        for secret in ["hush", "hash", "source_id", "zero"] {
+            assert!(!detail.contains(secret), "{secret} in: {detail}");
+        }
+    }
+    wait::until("it is logged", LIMIT, || daemon.log().contains("zero"));
+    fs::remove_file(&file).expect("it is there");
+    let gone = http::get(daemon.port(), "/secret.csv?by=1").problem(500);
+    assert!(
+        !gone.contains(scratch.path().to_str().expect("text")),
+        "{gone}"
+    );
+}
+
+#[test]
 fn the_reason_stands_behind_the_rows_in_what_curl_saved() {
     let server = serve_sql();
     for form in ["votable", "votable-binary", "votable-binary2"] {

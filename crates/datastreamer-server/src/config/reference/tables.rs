@@ -10,7 +10,10 @@ use datastreamer_rows::{
 use datastreamer_table::{WriterOptions, meta};
 
 use super::{ACTIVE, DATABASES, PARAMETERS, RATE, Section, ValueType, section, setting, size};
-use crate::config::{resolve::SCARCE_ACTIVE, tables::DEFAULT_LENGTH_WAIT};
+use crate::config::{
+    resolve::{SCARCE_ACTIVE, SCARCE_MIN_RATE},
+    tables::DEFAULT_LENGTH_WAIT,
+};
 
 /// 1024 threads: more than machines have cores, and each has a stack of its own.
 const THREADS_MAX: u64 = 1024;
@@ -96,7 +99,7 @@ fn sql() -> Section {
         )
         .with(
             setting("min_rate", ValueType::Rate)
-                .words("at least 1000")
+                .number(SCARCE_MIN_RATE)
                 .about(RATE),
         )
 }

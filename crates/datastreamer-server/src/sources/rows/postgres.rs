@@ -10,7 +10,10 @@ use datastreamer_table::column_metadata::{ColumnMetadata, WithMetadata};
 use http::StatusCode;
 
 use super::{Run, StartRun, query};
-use crate::{refusal::Refusal, sources::Query};
+use crate::{
+    refusal::{Refusal, SOURCE_FAILED},
+    sources::Query,
+};
 
 /// A query with typed parameters, and the pool of its connections.
 #[derive(Clone)]
@@ -58,7 +61,8 @@ impl PostgresQuery {
             let rows = rows.map_err(|error| refusal(&error))?;
             let canceller = rows.canceller();
             let rows = WithMetadata::new(rows, &notes).map_err(|error| {
-                Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                Refusal::new(status, SOURCE_FAILED).caused_by(error)
             })?;
             Ok(Run {
                 stop: Some(Box::new(move || canceller.cancel())),
@@ -73,7 +77,7 @@ fn refusal(error: &PostgresError) -> Refusal {
     if let Some(cause) = error.source() {
         tracing::warn!(%error, cause, "PostgreSQL");
     }
-    Refusal::new(status_of(error), error.to_string())
+    Refusal::new(status_of(error), error.text_for_clients()).caused_by(error)
 }
 
 /// Returns the status by whose mistake it is: the query is the operator's, its values are the

@@ -14,15 +14,16 @@ use arrow::{error::ArrowError, record_batch::RecordBatch};
 use datastreamer::StreamWriter;
 use datastreamer_engine::{EngineError, EngineErrorKind, Rows};
 use datastreamer_http::StatusError;
+use datastreamer_rows::postgres::PostgresError;
 use datastreamer_table::{
     Format, SpoolPlan, StreamPlan, Survey, TableEnd, TableError, TableLayout, WritePlan,
     shared_values,
 };
 use http::StatusCode;
 
-use super::{RowSettings, Run, StartRun, postgres};
+use super::{Author, RowSettings, Run, StartRun, postgres};
 use crate::{
-    refusal::Refusal,
+    refusal::{Refusal, SOURCE_FAILED},
     sources::{Feed, Job, RowsJob, SourceError},
 };
 
@@ -141,8 +142,9 @@ impl TableFile {
         match copied {
             Ok(end) => Ok(table.finish(end)?),
             Err(error) => {
+                let error = with_status(error);
                 // The stream's own failure says more than a failure of the abort.
-                let _ = table.abort(&error.to_string());
+                let _ = table.abort(&text_for_client(&error));
                 Err(error)
             }
         }
@@ -206,7 +208,7 @@ impl TableFile {
         }
         let mut rows = 0;
         for batch in &mut run.reader {
-            let mut batch = batch.map_err(|error| reader_failed(&error, rows))?;
+            let mut batch = batch.map_err(|error| reader_failed(&error, rows, run.author))?;
             let left = self.rows_max.map_or(u64::MAX, |most| most - rows);
             let is_cut = batch.num_rows() as u64 > left;
             if is_cut {
@@ -259,7 +261,7 @@ impl From<Rows> for Run {
 
 /// The error for the client when a reader fails: after how many rows, and a status in case the head
 /// has not been sent.
-fn reader_failed(error: &ArrowError, rows: u64) -> SourceError {
+fn reader_failed(error: &ArrowError, rows: u64, author: Author) -> SourceError {
     let cause: &(dyn StdError + 'static) = match error {
         ArrowError::ExternalError(cause) => cause.as_ref(),
         error => error,
@@ -269,14 +271,20 @@ fn reader_failed(error: &ArrowError, rows: u64) -> SourceError {
         .map(status_of)
         .or_else(|| cause.downcast_ref().map(postgres::status_of))
         .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    // The cause is for the operator only.
-    if let Some(source) = cause.source() {
-        tracing::info!(error = %cause, cause = source, rows, "rows failed");
-    }
-    let cause = match engine {
-        Some(error) => text_for_clients(error),
-        None => cause.to_string(),
+    let postgres: Option<&PostgresError> = cause.downcast_ref();
+    let text = match (engine, postgres) {
+        (Some(error), _) => match author.conceals(status) {
+            Some(concealing) => concealing.into(),
+            None => text_for_clients(error),
+        },
+        (None, Some(error)) => error.text_for_clients(),
+        (None, None) => SOURCE_FAILED.into(),
     };
+    // The cause is for the operator only.
+    if cause.source().is_some() || text != cause.to_string() {
+        tracing::info!(error = %cause, cause = cause.source(), rows, "rows failed");
+    }
+    let cause = text;
     let text = match rows {
         0 => cause,
         rows => format!("after {rows} rows: {cause}"),
@@ -294,6 +302,15 @@ fn with_status(error: SourceError) -> SourceError {
         }
         _ => error,
     }
+}
+
+/// Returns what a file may say of the error that ends it.
+fn text_for_client(error: &SourceError) -> String {
+    let told = StatusError::find_in(error.as_ref());
+    told.map_or_else(
+        || SOURCE_FAILED.into(),
+        |told| told.problem().detail.clone(),
+    )
 }
 
 /// Returns the status by whose task it is.

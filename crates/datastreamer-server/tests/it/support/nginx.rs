@@ -61,6 +61,17 @@ impl Nginx {
         format!("http://127.0.0.1:{}{location}{path}", self.port)
     }
 
+    /// Returns the port that it listens on.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Returns the path of the program's `path`, which begins with a slash, where nginx tells the
+    /// program which client asks.
+    pub(crate) fn forwarding(path: &str) -> String {
+        format!("/forwarding{path}")
+    }
+
     fn try_start(port: u16, upstream_port: u16) -> Result<Self, String> {
         let scratch = Scratch::new("nginx");
         let log_file = scratch.join("stderr");
@@ -131,6 +142,12 @@ http {{
     server {{
         listen 127.0.0.1:{port};
         location /http10/ {{
+            proxy_pass http://127.0.0.1:{upstream_port}/;
+        }}
+        location /forwarding/ {{
+            proxy_http_version 1.1;
+            proxy_set_header Host $host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
             proxy_pass http://127.0.0.1:{upstream_port}/;
         }}
         location /http11/ {{

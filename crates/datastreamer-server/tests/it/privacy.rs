@@ -1,0 +1,162 @@
+//! What clients are not told: the transfers of others; paths, programs and the texts of systems.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::http::{self, Connection, Response};
+use crate::support::nginx::Nginx;
+use crate::support::program::Daemon;
+use crate::support::scratch::Scratch;
+use crate::support::wait;
+
+const LIMIT: Duration = Duration::from_secs(20);
+const NOISE: &str = "[routes.noise]\nkind = \"noise\"\n";
+
+/// Asks from an address of this machine, as whoever reads the head takes it.
+fn ask(client: Ipv4Addr, port: u16, path: &str, headers: &str) -> Response {
+    let mut connection = Connection::open_from(client, port);
+    connection.send(&format!("GET {path} HTTP/1.1\r\n{headers}\r\n\r\n"));
+    connection.read_response()
+}
+
+/// Returns the targets of the transfers that are shown.
+fn shown(response: &Response) -> Vec<String> {
+    let transfers = response.json();
+    let lists = ["running", "recent"].map(|key| transfers[key].as_array().expect("a list"));
+    let all = lists.into_iter().flatten();
+    let target = |transfer: &Value| transfer["request"].as_str().unwrap_or_default().to_owned();
+    all.map(target).collect()
+}
+
+#[test]
+fn a_client_sees_its_own_transfers_and_a_program_on_this_machine_all_of_them() {
+    let daemon = Daemon::start(NOISE);
+    let port = daemon.port();
+    let [first, second] = [1, 2].map(|number| Ipv4Addr::new(127, 0, 2, number));
+    // As a client elsewhere: the Host says so.
+    let elsewhere = "Host: files.example.org";
+    ask(first, port, "/noise.bin?n=1", elsewhere);
+    ask(first, port, "/noise.bin?n=10&fail_after=5", elsewhere).problem(500);
+    ask(second, port, "/noise.bin?n=2", elsewhere);
+    let mut running = Connection::open_from(first, port);
+    running.ask("/noise.bin?n=1e15");
+    running.read_head();
+    wait::until("all are on record", LIMIT, || {
+        shown(&http::get(port, "/transfers")).len() == 4
+    });
+
+    let own = ask(first, port, "/transfers", elsewhere);
+    let targets = [
+        "/noise.bin?n=1e15",
+        "/noise.bin?n=10&fail_after=5",
+        "/noise.bin?n=1",
+    ];
+    assert_eq!(shown(&own), targets);
+    assert_eq!(
+        (&own.json()["active"], &own.json()["waiting"]),
+        (&1.into(), &0.into())
+    );
+    let own = ask(second, port, "/transfers", elsewhere);
+    assert_eq!(shown(&own), ["/noise.bin?n=2"]);
+    assert_eq!(own.json()["active"], 0);
+    for headers in [
+        "Host: localhost\r\nForwarded: for=127.0.0.1",
+        "Host: localhost\r\nX-Forwarded-For: 127.0.0.1",
+        "Host: localhost\r\nVia: 1.1 proxy",
+        "Host: localhost\r\nX-Real-IP: 127.0.0.1",
+        "Host: localhost.example.org",
+    ] {
+        let seen = ask(Ipv4Addr::new(127, 0, 2, 3), port, "/transfers", headers);
+        assert_eq!(shown(&seen).len(), 0, "{headers}");
+    }
+}
+
+#[test]
+fn behind_nginx_a_client_is_its_own_address_and_sees_its_own_transfers() {
+    let daemon = Daemon::start(&format!(
+        "[server]\ntrusted_proxies = [\"127.0.0.1\"]\n[limits]\nmax_active_per_client = 1\n\
+         queue_timeout = \"200ms\"\n{NOISE}"
+    ));
+    let nginx = Nginx::start(daemon.port());
+    let path = Nginx::forwarding;
+    let [first, second] = [1, 2].map(|number| Ipv4Addr::new(127, 0, 3, number));
+    let host = "Host: localhost";
+    let mut running = Connection::open_narrow_from(first, nginx.port());
+    running.ask(&path("/noise.bin?n=1e15"));
+    assert_eq!(running.read_head().status, 200);
+    // What a client writes itself is not believed.
+    let forged = "Host: localhost\r\nX-Forwarded-For: 127.0.3.9";
+    ask(first, nginx.port(), &path("/noise.bin?n=1"), forged).problem(429);
+    let other = ask(second, nginx.port(), &path("/noise.bin?n=2"), host);
+    assert_eq!(other.body.len(), 2);
+    wait::until("it is on record", LIMIT, || {
+        let seen = ask(second, nginx.port(), &path("/transfers"), host);
+        shown(&seen) == ["/noise.bin?n=2"] && seen.json()["recent"][0]["peer"] == "127.0.3.2"
+    });
+    // The proxy's address is no way in, without nginx either; that of another program is.
+    let direct = http::get(daemon.port(), "/transfers");
+    assert_eq!(shown(&direct).len(), 0);
+    let program = ask(
+        Ipv4Addr::new(127, 0, 3, 4),
+        daemon.port(),
+        "/transfers",
+        host,
+    );
+    assert_eq!(shown(&program).len(), 3);
+}
+
+#[test]
+fn a_source_that_fails_tells_clients_neither_paths_nor_arguments() {
+    let scratch = Scratch::new("private of nobody");
+    let tree = scratch.join("tree");
+    fs::create_dir(&tree).expect("directories can be made");
+    let program = scratch.join("secret-tool");
+    fs::copy("/bin/true", &program).expect("files can be copied");
+    let daemon = Daemon::start(&format!(
+        "[routes.tree]\nkind = \"directory\"\npath = \"{}\"\n\
+         [routes.gone]\nkind = \"command\"\nargv = [\"{}\", \"--key=hush\"]\n\
+         [routes.fails]\nkind = \"command\"\n\
+         argv = [\"sh\", \"-c\", \"echo /etc/hush >&2; exit 3\", \"--key=hush\"]\n",
+        tree.display(),
+        program.display()
+    ));
+    fs::remove_dir(&tree).expect("it is there");
+    fs::remove_file(&program).expect("it is there");
+    let port = daemon.port();
+    for (path, told, logged) in [
+        (
+            "/tree.tar",
+            "the directory cannot be read",
+            "private of nobody",
+        ),
+        ("/gone.bin", "the program cannot be started", "secret-tool"),
+        (
+            "/fails.bin",
+            "the program ended with exit code 3",
+            "/etc/hush",
+        ),
+    ] {
+        let response = http::get(port, path);
+        assert_eq!(response.problem(500), told);
+        let stream = response.json()["stream"].clone();
+        let stream = stream.as_str().expect("the stream's identity");
+        wait::until("it is logged", LIMIT, || {
+            let log = daemon.log();
+            log.lines()
+                .any(|line| line.contains(stream) && line.contains(logged))
+        });
+        // Its own transfers say no more, and the operator's do.
+        let own = ask(
+            Ipv4Addr::LOCALHOST,
+            port,
+            "/transfers",
+            "Host: files.example.org",
+        );
+        assert_eq!(own.json()["recent"][0]["error"], told);
+    }
+    let all = http::get(port, "/transfers");
+    assert!(all.text().contains("secret-tool"), "{}", all.text());
+}
