@@ -17,7 +17,11 @@ use arrow::{
     },
 };
 
-use crate::guard::guarded;
+use crate::{
+    arrow_buffers::Layout,
+    expansion::{too_large, with_unit},
+    guard::guarded,
+};
 
 const MAGIC: &[u8; 6] = b"ARROW1";
 /// Behind the magic, and its padding to 8 bytes.
@@ -60,6 +64,7 @@ pub(crate) fn check(path: &Path, expansion_max: u64) -> Result<Framing, String> 
         file: BufReader::new(file),
         bytes,
         expansion_max,
+        layout: Layout::default(),
     };
     let mut magic = [0; MAGIC.len()];
     if bytes < MAGIC.len() as u64 {
@@ -102,6 +107,8 @@ struct ArrowFile {
     bytes: u64,
     /// How many times its compressed size a batch may have.
     expansion_max: u64,
+    /// That of the schema, once it is read.
+    layout: Layout,
 }
 
 impl ArrowFile {
@@ -120,8 +127,12 @@ impl ArrowFile {
             .and_then(|length| tail_at.checked_sub(length));
         let footer_at = footer_at.ok_or("is damaged: its footer is longer than the file")?;
         let footer = self.read(footer_at, tail_at - footer_at)?;
-        let footer = root_as_footer(&footer).map_err(|error| damaged(&error.to_string()))?;
+        let footer = root_as_footer(&footer).map_err(|error| {
+            tracing::warn!(%error, "the footer of an Arrow file cannot be read");
+            damaged("its footer cannot be read")
+        })?;
         check_schema(footer.schema())?;
+        self.layout = Layout::of(footer.schema(), footer.version());
         let blocks = footer
             .dictionaries()
             .into_iter()
@@ -175,7 +186,7 @@ impl ArrowFile {
         };
         let head = self.read(offset, head)?;
         let head = head.strip_prefix(&CONTINUATION).unwrap_or(&head);
-        let message = root_as_message(&head[4..]).map_err(|error| damaged(&error.to_string()))?;
+        let message = message_of(&head[4..])?;
         self.check_message(&message, body_at, body)?;
         Ok(body_at + body)
     }
@@ -203,12 +214,14 @@ impl ArrowFile {
             }
             let head = self.read(at, length)?;
             at += length;
-            let message = root_as_message(&head).map_err(|error| damaged(&error.to_string()))?;
+            let message = message_of(&head)?;
             if message.header_as_schema().is_some() {
                 if std::mem::replace(&mut has_schema, true) {
                     return Err(second.into());
                 }
-                check_schema(message.header_as_schema())?;
+                let schema = message.header_as_schema();
+                check_schema(schema)?;
+                self.layout = Layout::of(schema, message.version());
             }
             let body = u64::try_from(message.bodyLength()).ok();
             let body = body.filter(|body| *body <= self.bytes - at);
@@ -230,15 +243,17 @@ impl ArrowFile {
             let text = "is compressed in the way of Arrow 0.17, which is not read: write it anew";
             return Err(text.into());
         }
-        let dictionary = message
-            .header_as_dictionary_batch()
-            .and_then(|of| of.data());
-        match (message.header_as_record_batch(), dictionary) {
-            (Some(batch), _) => self.check_batch(&batch, batch.length(), body_at, body),
-            // Its values are copied to the rows, so that none of them is free.
-            (None, Some(values)) => self.check_batch(&values, 0, body_at, body),
-            (None, None) => Ok(()),
+        if let Some(batch) = message.header_as_record_batch() {
+            self.layout.check_rows(&batch)?;
+            return self.check_batch(&batch, batch.length(), body_at, body);
         }
+        let dictionary = message.header_as_dictionary_batch();
+        let Some((id, values)) = dictionary.and_then(|of| Some((of.id(), of.data()?))) else {
+            return Ok(());
+        };
+        self.layout.check_dictionary(id, &values)?;
+        // Its values are copied to the rows, so that none of them is free.
+        self.check_batch(&values, 0, body_at, body)
     }
 
     fn check_batch(
@@ -265,8 +280,10 @@ impl ArrowFile {
             .map(|node| node.length());
         let most = values.max().unwrap_or(0).unsigned_abs();
         if most > values_max {
+            let (body, free) = (with_unit(body), NESTED_VALUES_FREE);
             return Err(format!(
-                "is not read: {body} bytes of a batch would become {most} values"
+                "a batch of {body} would become {most} values, more than {free} and 8 for each byte \
+                 that it may become (tables.expansion_max)"
             ));
         }
         let mut total = 0_u64;
@@ -283,11 +300,10 @@ impl ArrowFile {
                 total = total.saturating_add(self.uncompressed(body_at + at, bytes)?);
             }
         }
-        match total <= BATCH_BYTES_FREE.max(self.expansion_max.saturating_mul(body)) {
+        let times = self.expansion_max;
+        match total <= BATCH_BYTES_FREE.max(times.saturating_mul(body)) {
             true => Ok(()),
-            false => Err(damaged(&format!(
-                "{body} bytes of a batch would become {total}"
-            ))),
+            false => Err(too_large("a batch", body, total, BATCH_BYTES_FREE, times)),
         }
     }
 
@@ -363,9 +379,16 @@ fn type_of(field: Field<'_>) -> String {
     }
 }
 
+/// Reads the head of a message.
+fn message_of(head: &[u8]) -> Result<Message<'_>, String> {
+    root_as_message(head).map_err(|error| {
+        // The verifier of flatbuffers tells its whole way, in its own words.
+        tracing::warn!(%error, "the head of an Arrow message cannot be read");
+        damaged("the head of a message cannot be read")
+    })
+}
+
 fn damaged(text: &str) -> String {
-    // The verifier of flatbuffers tells its whole way, in lines.
-    let text = text.lines().next().unwrap_or_default();
     format!("is damaged Arrow: {text}")
 }
 

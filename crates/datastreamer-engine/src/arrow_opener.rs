@@ -19,7 +19,7 @@ use datafusion::{
 use datastreamer_table::shared_values;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 
-use crate::{arrow_file, error::EngineError, pinned::PinnedFile};
+use crate::{arrow_file, error::EngineError, guard::UNREAD, pinned::PinnedFile};
 
 /// A value that a type does not hold is an error, not a null.
 const EXACT: CastOptions<'static> = CastOptions {
@@ -46,7 +46,10 @@ impl FileOpener for ArrowOpener {
         };
         let (opened, schema) = (opener.open(file)?, Arc::clone(&self.schema));
         let open = async move {
-            let batches = opened.await?.map_ok(move |batch| {
+            let opened = opened.await.map_err(|error| unread(&pinned, error))?;
+            let file = pinned.clone();
+            let batches = opened.map_err(move |error| unread(&file, error));
+            let batches = batches.map_ok(move |batch| {
                 let pinned = pinned.clone();
                 let pieces = cast_pieces(batch, Arc::clone(&schema));
                 stream::iter(
@@ -58,6 +61,20 @@ impl FileOpener for ArrowOpener {
         };
         Ok(open.boxed())
     }
+}
+
+/// Says of a file that the decoder gave up: its text is for the log. That the system cannot read the
+/// file is said as it is.
+fn unread(file: &PinnedFile, error: DataFusionError) -> DataFusionError {
+    let text = match error.find_root() {
+        DataFusionError::IoError(error) => error.to_string(),
+        DataFusionError::ObjectStore(_) => return error,
+        _ => {
+            tracing::warn!(path = %file.path.display(), %error, "an Arrow file cannot be decoded");
+            UNREAD.to_owned()
+        }
+    };
+    file.error(&text).into()
 }
 
 /// Casts a batch in pieces, each when it is asked for: a long text in a dictionary is one, and becomes

@@ -9,7 +9,7 @@ use arrow::{
 };
 
 use datafusion::parquet::{arrow::arrow_reader::ArrowReaderMetadata, basic::LogicalType};
-use datastreamer_table::{type_name, uuid};
+use datastreamer_table::uuid;
 use datastreamer_text::{self as text, TextFormat, check_same_columns};
 
 use crate::{
@@ -17,7 +17,9 @@ use crate::{
     common_type::{common_type, is_held},
     error::EngineError,
     file_kind::FileKind,
+    guard::UNREAD,
     parquet::{footer, row_bytes::RowBytes},
+    type_difference::Differing,
 };
 
 /// Reads the columns of a file: from its header, or from all its rows where it is a text file. Of
@@ -101,7 +103,10 @@ fn arrow_columns(path: &Path, expansion_max: u64) -> Result<Schema, String> {
         Framing::File => FileReader::try_new(file, None).map(|file| file.schema()),
         Framing::Stream => StreamReader::try_new(file, None).map(|file| file.schema()),
     };
-    let schema = schema.map_err(|error| error.to_string())?;
+    let schema = schema.map_err(|error| {
+        tracing::warn!(path = %path.display(), %error, "an Arrow file cannot be decoded");
+        UNREAD.to_owned()
+    })?;
     Ok(Schema::clone(&schema))
 }
 
@@ -145,13 +150,23 @@ fn merge_by_place(one: &Schema, other: &Schema) -> Result<Schema, String> {
 fn merge_field(ours: &Field, theirs: &Field) -> Result<Field, String> {
     let data_type = common_type(ours.data_type(), theirs.data_type());
     let data_type = data_type.ok_or_else(|| {
-        let (theirs, ours, name) = (theirs.data_type(), ours.data_type(), ours.name());
-        differ(theirs, name, "other files", ours)
+        let (column, theirs, ours) = (ours.name(), theirs.data_type(), ours.data_type());
+        let (others, fits) = ("other files", have_common_type as _);
+        Differing {
+            column,
+            others,
+            fits,
+        }
+        .text(theirs, theirs, ours)
     })?;
     let nullable = ours.is_nullable() || theirs.is_nullable();
     Ok(Field::clone(ours)
         .with_data_type(data_type)
         .with_nullable(nullable))
+}
+
+fn have_common_type(theirs: &DataType, ours: &DataType) -> bool {
+    common_type(ours, theirs).is_some()
 }
 
 /// Checks that a table can hold each value of a file with these columns, unchanged. A column that
@@ -177,6 +192,11 @@ pub(crate) fn check_fit(
     if let Some(field) = missing.filter(|field| !may_lack_columns || !field.is_nullable()) {
         return Err(format!("has no column {:?}", field.name()));
     }
+    let differs = |column| Differing {
+        column,
+        others: "the table",
+        fits: is_held,
+    };
     for field in columns.fields() {
         let name = field.name();
         let Ok(ours) = table.field_with_name(name) else {
@@ -190,27 +210,11 @@ pub(crate) fn check_fit(
         if may_be_null || !is_held(theirs, ours.data_type()) {
             return Err(match is_held(theirs, ours.data_type()) {
                 true => format!("has nulls in column {name:?}, the table has none"),
-                false => differ(field.data_type(), name, "the table", ours.data_type()),
+                false => differs(name).text(field.data_type(), theirs, ours.data_type()),
             });
         }
     }
     Ok(())
-}
-
-/// Says that a file has another type than others.
-fn differ(theirs: &DataType, column: &str, others: &str, ours: &DataType) -> String {
-    let name = |data_type: &DataType| match data_type {
-        DataType::FixedSizeBinary(bytes) => format!("binary of {bytes} bytes"),
-        data_type => type_name(data_type),
-    };
-    let (theirs, ours) = (name(theirs), name(ours));
-    // Structs and arrays, whose names say nothing of fields and sizes.
-    let form = if theirs == ours {
-        " of another form"
-    } else {
-        ""
-    };
-    format!("has {theirs} in column {column:?}, {others} {ours}{form}")
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{
     error::Error as StdError,
-    fmt,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
@@ -18,6 +18,8 @@ pub struct EngineError {
     /// The file that the text is about, which does not name it.
     file: Option<PathBuf>,
     text: String,
+    /// Where a link leads that leads nowhere. It is no concern of clients.
+    target: Option<PathBuf>,
     position: Option<Position>,
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -47,6 +49,7 @@ impl EngineError {
             kind,
             file: None,
             text: text.into(),
+            target: None,
             position: None,
             cause: None,
         }
@@ -66,6 +69,25 @@ impl EngineError {
         Self {
             file: Some(file.to_owned()),
             ..Self::data(text)
+        }
+    }
+
+    /// An error of the system about a file or a directory that was there.
+    pub(crate) fn of_system(file: &Path, error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::not_found(file),
+            _ => Self::of_file(file, error.to_string()),
+        }
+    }
+
+    /// A file or a directory that was listed is not there, or not where its link leads.
+    pub(crate) fn not_found(file: &Path) -> Self {
+        match file.read_link() {
+            Ok(target) => Self {
+                target: Some(target),
+                ..Self::of_file(file, "is a link that leads nowhere")
+            },
+            Err(_) => Self::of_file(file, "has been removed"),
         }
     }
 
@@ -127,7 +149,11 @@ impl fmt::Display for EngineError {
         if let Some(file) = &self.file {
             write!(f, "{}: ", file.display())?;
         }
-        f.write_str(&self.text)
+        f.write_str(&self.text)?;
+        match &self.target {
+            Some(target) => write!(f, ": there is no {}", target.display()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -159,6 +185,7 @@ impl From<DataFusionError> for EngineError {
             kind: kind_of(root),
             file: None,
             text,
+            target: None,
             position,
             cause: Some(Box::new(error)),
         }
@@ -172,6 +199,7 @@ fn find_ours(error: &DataFusionError) -> Option<EngineError> {
         if let Some(ours) = cause.downcast_ref::<EngineError>() {
             return Some(EngineError {
                 file: ours.file.clone(),
+                target: ours.target.clone(),
                 ..EngineError::new(ours.kind, ours.text.clone())
             });
         }

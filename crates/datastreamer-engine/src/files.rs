@@ -12,6 +12,7 @@ use std::{
 
 use arrow::datatypes::{FieldRef, Schema};
 use datafusion::common::ScalarValue;
+use datastreamer_text::TextFormat;
 
 use crate::{
     error::EngineError,
@@ -71,7 +72,10 @@ impl TableFiles {
         }
         let text = path.to_str().filter(|text| text.contains(['*', '?', '[']));
         let Some(text) = text else {
-            return Err(refuse("no such file or directory".into()));
+            return Err(match path.is_symlink() {
+                true => EngineError::not_found(path),
+                false => refuse("no such file or directory".into()),
+            });
         };
         let pattern = absolute(Path::new(text))?.to_string_lossy().into_owned();
         let files = expand(&pattern)?;
@@ -106,9 +110,11 @@ impl TableFiles {
         }
     }
 
-    /// Returns whether this is a file, as opposed to a directory or glob.
-    pub(crate) fn is_one(&self) -> bool {
-        matches!(self.place, Place::File(_))
+    /// Returns whether a file may lack a column: one of several, and lines of objects without a
+    /// member. Another kind of file that is alone was written without the column on purpose.
+    pub(crate) fn may_lack_columns(&self) -> bool {
+        let is_ndjson = matches!(self.kind, FileKind::Text(TextFormat::Ndjson, _));
+        is_ndjson || !matches!(self.place, Place::File(_))
     }
 
     pub(crate) fn kind(&self) -> FileKind {

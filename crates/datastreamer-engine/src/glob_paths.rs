@@ -102,7 +102,8 @@ fn walk(
         Part::Folders => descend(folder, parts, circle, take),
         Part::Name(name) => {
             let path = folder.join(name);
-            match path.exists() {
+            // A link that leads nowhere is there, too: that must show.
+            match path.symlink_metadata().is_ok() {
                 true => walk(path, rest, circle, take),
                 false => Ok(ControlFlow::Continue(())),
             }
@@ -155,7 +156,7 @@ fn names(folder: &Path) -> Result<Vec<OsString>, EngineError> {
     if !folder.is_dir() {
         return Ok(Vec::new());
     }
-    let refuse = |error: io::Error| EngineError::of_file(folder, error.to_string());
+    let refuse = |error: io::Error| EngineError::of_system(folder, &error);
     let entries = folder.read_dir().map_err(refuse)?;
     let names = entries.map(|entry| Ok(entry?.file_name()));
     let mut names = names.collect::<io::Result<Vec<_>>>().map_err(refuse)?;

@@ -10,6 +10,9 @@ use std::{
 
 use crate::error::EngineError;
 
+/// What is told of a file whose reader gives up in words about its code.
+pub(crate) const UNREAD: &str = "is damaged, or unknown to its reader: the log has more";
+
 thread_local! {
     static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
 }
@@ -37,7 +40,7 @@ pub(crate) fn error_of(panic: &(dyn Any + Send)) -> EngineError {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     tracing::warn!(text, "a reader panicked");
-    EngineError::data("is damaged, or unknown to its reader: the log has more")
+    EngineError::data(UNREAD)
 }
 
 /// Keeps the panic hook from printing what the guard catches. Once in a process: a hook that is set
@@ -64,8 +67,7 @@ mod tests {
     #[allow(clippy::panic)]
     fn a_panic_is_an_error_without_its_text() {
         let error = guarded(|| panic!("left\nright")).unwrap_err();
-        let wanted = "is damaged, or unknown to its reader: the log has more";
-        assert_eq!(error.to_string(), wanted);
+        assert_eq!(error.to_string(), UNREAD);
         assert!(guarded(|| 3).is_ok_and(|three| three == 3));
     }
 }

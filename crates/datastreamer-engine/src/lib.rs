@@ -35,6 +35,7 @@
 //! computes what is known about rows before they are read. `rows.rs` runs the plan for the caller,
 //! and `cancellation.rs` stops it.
 
+mod arrow_buffers;
 mod arrow_file;
 mod arrow_opener;
 mod binary_text;
@@ -78,6 +79,7 @@ mod sums;
 mod text_opener;
 mod threads;
 mod time_zone;
+mod type_difference;
 mod utc;
 
 pub use engine::{

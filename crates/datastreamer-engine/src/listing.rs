@@ -42,9 +42,10 @@ pub(crate) fn walk(folder: &Path) -> Result<Vec<PathBuf>, EngineError> {
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), EngineError> {
-    let refuse = |error: io::Error| EngineError::of_file(folder, error.to_string());
+    let refuse = |error: io::Error| EngineError::of_system(folder, &error);
     for entry in folder.read_dir().map_err(refuse)? {
-        let path = entry.map_err(refuse)?.path();
+        let entry = entry.map_err(refuse)?;
+        let path = entry.path();
         let is_folder = path.is_dir();
         if is_folder {
             check_no_log(folder, &path)?;
@@ -56,6 +57,9 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), EngineError> {
             check_no_circle(&path)?;
             collect(&path, files)?;
         } else {
+            if entry.file_type().map_err(refuse)?.is_symlink() {
+                check_link(&path)?;
+            }
             files.push(path);
         }
         if files.len() > FILES_MAX {
@@ -64,6 +68,15 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), EngineError> {
         }
     }
     Ok(())
+}
+
+/// Refuses a link that leads nowhere, whatever its name is: rows would be lost that are behind it, in
+/// a file or a folder.
+fn check_link(file: &Path) -> Result<(), EngineError> {
+    match file.is_symlink() && !file.exists() {
+        true => Err(EngineError::not_found(file)),
+        false => Ok(()),
+    }
 }
 
 /// Returns whether a name is one of data. Those that begin with a dot or an underscore are not, by
@@ -145,6 +158,7 @@ pub(crate) fn expand(pattern: &str) -> Result<Vec<PathBuf>, EngineError> {
         for folder in below_root.take_while(|folder| seen.insert(folder.to_path_buf())) {
             check_no_log_in(folder)?;
         }
+        check_link(file)?;
     }
     Ok(files)
 }

@@ -38,7 +38,7 @@ impl FileState {
     /// There is no such file.
     pub(crate) fn read(path: &Path) -> Result<Self, EngineError> {
         let metadata = path.metadata();
-        let metadata = metadata.map_err(|error| EngineError::of_file(path, error.to_string()))?;
+        let metadata = metadata.map_err(|error| EngineError::of_system(path, &error))?;
         Ok(Self {
             bytes: metadata.len(),
             modified: metadata.modified().ok(),

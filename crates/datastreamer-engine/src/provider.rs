@@ -141,7 +141,8 @@ impl FileTable {
             let (columns, row_bytes) =
                 columns_of(path, kind, self.expansion_max, &self.threads).await?;
             let fits = self.files.check_columns(&columns);
-            let fits = fits.and_then(|()| check_fit(table, &columns, kind, !self.files.is_one()));
+            let may_lack = self.files.may_lack_columns();
+            let fits = fits.and_then(|()| check_fit(table, &columns, kind, may_lack));
             Ok(fits.map(|()| row_bytes))
         };
         let files = self.fits.get_all(self.files.list()?, read).await?;

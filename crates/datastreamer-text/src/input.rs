@@ -122,7 +122,7 @@ impl Read for Bounded {
         let left = self.left.checked_sub(read as u64);
         self.left = left.ok_or_else(|| {
             let text = format!(
-                "it would become more than 1 GiB and {} times its size",
+                "it would become more than 1 GiB and {} times its size (tables.expansion_max)",
                 self.expansion_max
             );
             io::Error::other(text)
@@ -149,7 +149,7 @@ impl Gzip {
 impl Read for Gzip {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         while let Some(member) = &mut self.member {
-            let read = member.read(into)?;
+            let read = member.read(into).map_err(|error| unread(error, "gzip"))?;
             if read > 0 || into.is_empty() {
                 return Ok(read);
             }
@@ -171,9 +171,38 @@ fn next_member(mut file: BufReader<File>) -> io::Result<Option<GzDecoder<BufRead
                 file.consume(zeros);
                 return Ok(Some(GzDecoder::new(file)));
             }
-            Some(_) => return Err(io::Error::other("other bytes follow the gzip data")),
+            Some(_) => return Err(io::Error::other("has other bytes behind its gzip data")),
         }
     }
+}
+
+/// Decompresses Zstandard.
+pub(crate) struct Zstd(zstd::Decoder<'static, BufReader<File>>);
+
+impl Zstd {
+    /// # Errors
+    /// There is no memory for it.
+    pub(crate) fn new(file: File) -> io::Result<Self> {
+        zstd::Decoder::new(file).map(Self)
+    }
+}
+
+impl Read for Zstd {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.0
+            .read(into)
+            .map_err(|error| unread(error, "Zstandard"))
+    }
+}
+
+/// Says in plain words that compressed data ends early or is none. Errors of the system stay as they
+/// are.
+fn unread(error: io::Error, format: &str) -> io::Error {
+    if error.raw_os_error().is_some() || error.kind() == io::ErrorKind::Interrupted {
+        return error;
+    }
+    let text = format!("is damaged or cut short: it is not complete {format}");
+    io::Error::new(error.kind(), text)
 }
 
 #[cfg(test)]
@@ -195,7 +224,8 @@ mod tests {
             }
         };
         assert_eq!(read(TEXT_BYTES_FREE, 10, 1100), Ok(()));
-        let wanted = "it would become more than 1 GiB and 1100 times its size";
+        let wanted =
+            "it would become more than 1 GiB and 1100 times its size (tables.expansion_max)";
         assert_eq!(read(TEXT_BYTES_FREE + 1, 10, 1100), Err(wanted.to_owned()));
         assert_eq!(read(TEXT_BYTES_FREE + 1, 1 << 20, 1100), Ok(()));
     }

@@ -41,7 +41,7 @@ pub use self::merge::{check_same_columns, merge, without_notes};
 use self::{
     csv::CsvReader,
     fields::Delimiter,
-    input::{Bounded, Gzip, Input},
+    input::{Bounded, Gzip, Input, Zstd},
     ndjson::NdjsonReader,
 };
 
@@ -118,7 +118,7 @@ fn input(file: File, compression: Compression, expansion_max: u64) -> io::Result
     let bytes: Box<dyn Read + Send> = match compression {
         Compression::None => Box::new(file),
         Compression::Gzip => Box::new(bounded(Box::new(Gzip::new(file)))),
-        Compression::Zstd => Box::new(bounded(Box::new(zstd::Decoder::new(file)?))),
+        Compression::Zstd => Box::new(bounded(Box::new(Zstd::new(file)?))),
     };
     Input::new(bytes)
 }

@@ -11,6 +11,7 @@ use datafusion::parquet::{
 };
 
 use super::thrift::Thrift;
+use crate::expansion::{too_large, with_unit};
 
 /// A page may always have 64 MiB: writers that put a row group in one page have some tens.
 const PAGE_BYTES_FREE: u64 = 64 << 20;
@@ -233,9 +234,13 @@ pub(super) fn check_held<'a>(
         <= bytes_free.max(HELD_EXPANSION_MAX.saturating_mul(stored_bytes))
     {
         true => Ok(()),
-        false => Err(format!(
-            "{what} of {count} columns would become {bytes} bytes, of {stored_bytes}"
-        )),
+        false => {
+            let [bytes, free, stored] = [bytes, bytes_free, stored_bytes].map(with_unit);
+            Err(format!(
+                "{what} of {count} columns would become {bytes}, more than {free} and \
+                 {HELD_EXPANSION_MAX} times the {stored} that are stored"
+            ))
+        }
     };
     check("the pages", pages, PAGES_BYTES_FREE)?;
     check("a batch", batch, BATCH_BYTES_FREE)
@@ -324,8 +329,9 @@ fn check_page(
     let is_compressed = chunk.column.compression() != Compression::UNCOMPRESSED;
     let bytes_max = expansion_max.saturating_mul(data.len() as u64);
     if is_compressed && header.uncompressed_bytes > bytes_max.max(PAGE_BYTES_FREE) {
-        let (compressed, uncompressed) = (data.len(), header.uncompressed_bytes);
-        return Err(format!("{compressed} bytes would become {uncompressed}"));
+        let (stored, becomes) = (data.len() as u64, header.uncompressed_bytes);
+        let text = too_large("data", stored, becomes, PAGE_BYTES_FREE, expansion_max);
+        return Err(text);
     }
     let value_bytes = value_bytes_min(chunk.column);
     let fits = (header.values as u64).saturating_mul(value_bytes) <= header.uncompressed_bytes;

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, sync::Arc, thread};
 
 use arrow::{
-    array::{Array, ArrayRef, Float64Array, Int64Array},
+    array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, new_empty_array},
     datatypes::{DataType, Field, Schema},
     record_batch::RecordBatch,
 };
@@ -115,6 +115,119 @@ fn a_replaced_file_must_have_the_columns_of_the_table() {
     assert_eq!(ids(&collect(scan(&engine, &[]).unwrap())), [1, 2]);
 }
 
+/// As in a folder: a member that no line has is a column of nulls.
+#[test]
+fn a_replaced_ndjson_file_may_lack_a_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("t.ndjson");
+    fs::write(
+        &file,
+        "{\"id\":1,\"o\":{\"x\":1,\"y\":\"a\"},\"t\":\"b\"}\n",
+    )
+    .unwrap();
+    let engine = engine_of(&file);
+    fs::write(&file, "{\"id\":2}\n{\"id\":3}\n").unwrap();
+    let read = collect(scan(&engine, &[]).unwrap());
+    assert_eq!(ids(&read), [2, 3]);
+    assert_eq!(texts(&read, "t"), [None, None]);
+    assert_eq!(read.column_by_name("o").unwrap().null_count(), 2);
+    fs::write(&file, "{\"id\":4,\"o\":{\"y\":\"c\"}}\n").unwrap();
+    let read = collect(scan(&engine, &[("select", "id,o")]).unwrap());
+    let members = read.column_by_name("o").unwrap().as_struct();
+    assert_eq!(members.column(0).null_count(), 1);
+    assert_eq!(members.column(1).as_string::<i32>().value(0), "c");
+    for (line, wanted) in [
+        (
+            "{\"id\":4,\"o\":{\"x\":\"a\"}}",
+            "has text in field \"x\" of column \"o\", the table 64-bit integer",
+        ),
+        (
+            "{\"id\":4,\"o\":{\"z\":1,\"x\":2}}",
+            "has a field \"z\" of column \"o\", unlike the table",
+        ),
+        (
+            "{\"o\":1}",
+            "has 64-bit integer in column \"o\", the table struct",
+        ),
+        ("{\"id\":4,\"n\":1}", "has a column \"n\""),
+    ] {
+        fs::write(&file, line).unwrap();
+        let error = refused(&engine);
+        let beginning = " no longer fits the table as it was opened: it ";
+        assert!(
+            error.ends_with(&format!("{beginning}{wanted}")),
+            "{line}: {error}"
+        );
+    }
+}
+
+#[test]
+fn the_part_of_a_nested_column_that_differs_is_named() {
+    use DataType as T;
+    let fields = |parts: &[(&str, DataType)]| {
+        let parts = parts.iter();
+        let parts = parts.map(|(name, of)| Field::new(*name, of.clone(), true));
+        T::Struct(parts.collect())
+    };
+    let list = |of: DataType| T::List(Arc::new(Field::new("item", of, true)));
+    let pair = |size| T::FixedSizeList(Arc::new(Field::new("item", T::Int64, true)), size);
+    let map = |values: DataType| {
+        let keys = Field::new("key", T::Utf8, false);
+        let entries = T::Struct(vec![keys, Field::new("value", values, true)].into());
+        T::Map(Arc::new(Field::new("entries", entries, false)), false)
+    };
+    let inner = fields(&[("x", T::Int64), ("y", T::Utf8)]);
+    for (first, second, wanted) in [
+        (
+            fields(&[("a", T::Int64), ("b", list(inner.clone()))]),
+            fields(&[
+                ("a", T::Int32),
+                ("b", list(fields(&[("x", T::Utf8), ("y", T::Utf8)]))),
+            ]),
+            "has text in field \"b.x\" of column \"c\", other files 64-bit integer",
+        ),
+        (
+            inner.clone(),
+            fields(&[("x", T::Int64)]),
+            "lacks the field \"y\" of column \"c\", unlike other files",
+        ),
+        (
+            list(fields(&[("x", T::Int64)])),
+            list(inner.clone()),
+            "has a field \"y\" of column \"c\", unlike other files",
+        ),
+        (
+            inner.clone(),
+            fields(&[("y", T::Utf8), ("x", T::Int64)]),
+            "has the fields of column \"c\" in another order than other files",
+        ),
+        (
+            fields(&[("p", pair(2))]),
+            fields(&[("p", pair(3))]),
+            "has lists of 3 elements in field \"p\" of column \"c\", other files of 2",
+        ),
+        (
+            map(T::Int64),
+            map(T::Utf8),
+            "has text in field \"value\" of column \"c\", other files 64-bit integer",
+        ),
+        (
+            list(T::Int64),
+            list(T::Utf8),
+            "has text in column \"c\", other files 64-bit integer",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, of) in [("a.parquet", first), ("b.parquet", second)] {
+            let column = new_empty_array(&of);
+            let batch = RecordBatch::try_from_iter_with_nullable([("c", column, true)]).unwrap();
+            write_parquet(&folder.path().join(name), &batch);
+        }
+        let error = register(folder.path()).unwrap_err().to_string();
+        assert!(error.ends_with(&format!("b.parquet: {wanted}")), "{error}");
+    }
+}
+
 #[test]
 fn a_file_that_is_gone_or_empty_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
@@ -130,7 +243,10 @@ fn a_file_that_is_gone_or_empty_is_an_error() {
         assert!(refused(&engine).contains(name), "{name}");
         fs::remove_file(&file).unwrap();
         let error = refused(&engine);
-        assert!(error.contains("No such file"), "{error}");
+        assert!(
+            error.ends_with(&format!("{name}: has been removed")),
+            "{error}"
+        );
     }
     let parts = folder.path().join("parts");
     write_parquet(&parts.join("a.parquet"), &stars(0, 5));

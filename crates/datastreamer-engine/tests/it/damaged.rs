@@ -288,7 +288,7 @@ fn columns_whose_pages_would_take_too_much_at_once_are_refused_by_name() {
     let error = scan(&engine, &[]).unwrap().find_map(Result::err).unwrap();
     let error = error.to_string();
     assert!(
-        error.contains("row group 0: a batch of 20 columns would become 629"),
+        error.contains("row group 0: a batch of 20 columns would become 600"),
         "{error}"
     );
     let some = collect(scan(&engine, &[("select", "c3,c4")]).unwrap());
@@ -472,6 +472,91 @@ fn values_that_the_bytes_of_an_arrow_file_do_not_hold_are_refused() {
         writer.write(&batch).unwrap();
         writer.finish().unwrap();
         let error = read(&path).unwrap_err();
-        assert!(error.ends_with("would become 2000000000 values"), "{error}");
+        let wanted = " bytes would become 2000000000 values, more than 16777216 and 8 for each \
+                      byte that it may become (tables.expansion_max)";
+        assert!(error.contains("t.arrow: a batch of "), "{error}");
+        assert!(error.ends_with(wanted), "{error}");
     }
+}
+
+/// Writes a batch as an Arrow file, or as a stream.
+fn arrow_bytes(batch: &RecordBatch, is_file: bool) -> Vec<u8> {
+    if is_file {
+        let mut writer = FileWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+        writer.write(batch).unwrap();
+        writer.into_inner().unwrap()
+    } else {
+        let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+        writer.write(batch).unwrap();
+        writer.into_inner().unwrap()
+    }
+}
+
+/// pyarrow writes the type of the innermost values and the keys of the inner dictionary: the format
+/// has no place for what they stand for.
+#[test]
+fn a_dictionary_of_a_dictionary_is_refused_with_its_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.arrow");
+    let stream = |values: ArrayRef| {
+        let column = DictionaryArray::new(Int32Array::from(vec![0, 1, 0]), values);
+        let column: ArrayRef = Arc::new(column);
+        let element = Arc::new(Field::new("item", column.data_type().clone(), true));
+        let offsets = OffsetBuffer::new(vec![0, 1, 2, 3].into());
+        let lists = ListArray::new(element, offsets, column, None);
+        let plain = Int64Array::from(vec![1, 2, 3]);
+        let columns: [(&str, ArrayRef); 2] = [("n", Arc::new(plain)), ("d", Arc::new(lists))];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let bytes = arrow_bytes(&batch, false);
+        let schema = 8 + u32::from_le_bytes(bytes[4..8].try_into().unwrap()) as usize;
+        (bytes[..schema].to_vec(), bytes[schema..].to_vec())
+    };
+    let (schema, _) = stream(Arc::new(StringArray::from(vec!["a", "b"])));
+    let (_, batches) = stream(Arc::new(Int8Array::from(vec![1, 0])));
+    fs::write(&path, [schema, batches].concat()).unwrap();
+    let refused = TableFiles::find(&path)
+        .and_then(|files| block_on(engine().register("stars", files, &ColumnMetadata::default())));
+    let wanted = format!(
+        "{}: column \"d\" has a dictionary of a dictionary, whose values are not in the file",
+        path.display()
+    );
+    assert_eq!(refused.unwrap_err().to_string(), wanted);
+}
+
+/// The check before the first byte decodes no values: these are found while they are read.
+#[test]
+fn values_of_arrow_that_cannot_be_decoded_are_said_in_a_plain_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.arrow");
+    for is_file in [true, false] {
+        let bytes = arrow_bytes(&stars(1, 20), is_file);
+        let mut damaged = bytes.clone();
+        let at = place_of(&bytes, b"star 1star 2");
+        damaged[at..at + 12].fill(0xff);
+        fs::write(&path, &damaged).unwrap();
+        let wanted = format!(
+            "External error: {}: is damaged, or unknown to its reader: the log has more",
+            path.display()
+        );
+        assert_eq!(read(&path).unwrap_err(), wanted);
+        // The head of the first message.
+        let mut damaged = bytes.clone();
+        let at = if is_file { 16 } else { 8 };
+        damaged[at..at + 4].fill(0xff);
+        if is_file {
+            let footer = damaged.len() - 10;
+            let length = u32::from_le_bytes(damaged[footer..][..4].try_into().unwrap());
+            damaged[footer - length as usize..][..4].fill(0xff);
+        }
+        fs::write(&path, &damaged).unwrap();
+        let error = read(&path).unwrap_err();
+        assert!(error.contains("t.arrow: is damaged Arrow: "), "{error}");
+        assert!(error.ends_with(" cannot be read"), "{error}");
+    }
+}
+
+/// Returns where bytes are in others.
+fn place_of(bytes: &[u8], wanted: &[u8]) -> usize {
+    let mut windows = bytes.windows(wanted.len());
+    windows.position(|window| window == wanted).unwrap()
 }

@@ -1,6 +1,6 @@
 //! Which files below a folder are data, and the columns that hive partitions make.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::symlink, path::Path};
 
 use arrow::{
     array::{Array, Int64Array},
@@ -440,4 +440,30 @@ fn a_glob_matches_names_that_are_not_utf_8() {
     for pattern in ["z*.csv", "[", "a.csv/*", "**/z"] {
         assert!(!TableFiles::matches(&folder.path().join(pattern)).unwrap());
     }
+}
+
+/// Behind a link may be a file or a folder of rows.
+#[test]
+fn a_link_that_leads_nowhere_is_an_error_with_its_target_for_the_operator_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    write(&folder.path().join("a.csv"), 1);
+    let target = folder.path().join("gone/of mine.csv");
+    for name in ["b.csv", "year=2024", "c"] {
+        let link = folder.path().join(name);
+        symlink(&target, &link).unwrap();
+        let wanted = format!(
+            "{}: is a link that leads nowhere: there is no {}",
+            link.display(),
+            target.display()
+        );
+        for path in [link.as_path(), folder.path(), &folder.path().join("*")] {
+            let error = TableFiles::find(path).unwrap_err();
+            assert_eq!(error.to_string(), wanted, "{path:?}");
+            let wanted = format!("{name}: is a link that leads nowhere");
+            assert_eq!(error.text_for_clients(), wanted);
+        }
+        fs::remove_file(&link).unwrap();
+    }
+    symlink(&target, folder.path().join(".lock.csv")).unwrap();
+    assert_eq!(found(folder.path(), &[]), [1]);
 }

@@ -127,7 +127,7 @@ fn long_texts_are_counted_where_they_stand() {
     for (encoding, version) in [(None, v1), (Some(Encoding::DELTA_BYTE_ARRAY), v2)] {
         write(&path, &together, encoding, version);
         let error = lengths(&path, usize::MAX).unwrap_err();
-        let wanted = "row group 0: a batch of 1 columns would become 655360000 bytes, of ";
+        let wanted = "row group 0: a batch of 1 columns would become 625 MiB, more than 512 MiB and 64 times the ";
         assert!(error.contains(wanted), "{encoding:?}: {error}");
     }
 }
@@ -280,6 +280,6 @@ fn nulls_of_one_list_count_as_values() {
     write(&path, &lists, None, WriterVersion::PARQUET_1_0);
     let error = scan(&engine_of(&path), &[]).unwrap().find_map(Result::err);
     let error = error.unwrap().to_string();
-    let wanted = "row group 0: a batch of 1 columns would become 604800000 bytes";
+    let wanted = "row group 0: a batch of 1 columns would become 576.8 MiB, more than 512 MiB";
     assert!(error.contains(wanted), "{error}");
 }

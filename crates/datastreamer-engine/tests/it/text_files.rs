@@ -244,11 +244,15 @@ fn a_file_that_cannot_be_read_to_its_end_is_refused_when_it_is_opened() {
             "t.tsv: line 3 is not UTF-8",
         ),
         ("t.csv", b"a,b\n1,\"2\n", "t.csv: ends within quotes"),
-        ("t.csv.gz", &gzip(b"a,b\n1,2\n")[..20], "t.csv.gz: "),
+        (
+            "t.csv.gz",
+            &gzip(b"a,b\n1,2\n")[..20],
+            "t.csv.gz: is damaged or cut short: it is not complete gzip",
+        ),
         (
             "t.csv.gz",
             &[gzip(b"a,b\n1,2\n"), b"x".to_vec()].concat(),
-            "other bytes follow",
+            "t.csv.gz: has other bytes behind its gzip data",
         ),
     ] {
         let error = refusal(name, bytes);

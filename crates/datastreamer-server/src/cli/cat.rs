@@ -208,7 +208,8 @@ fn file_of(cat: &Cat) -> Result<Option<(&Path, &[u8])>, Fatal> {
             true => argument,
             false => names::split(argument)?.1,
         };
-        if path.is_file() || path.is_dir() {
+        // A link that leads nowhere is refused as such.
+        if path.is_file() || path.is_dir() || path.is_symlink() {
             return Ok(Some((argument, query)));
         }
         shortest = end;
