@@ -1,23 +1,19 @@
 //! The columns of one file, and whether they fit those of a table. It reads a file's own schema, or
 //! infers it; it keeps nothing.
 
-use std::{collections::HashSet, fs::File, io::BufReader, path::Path, sync::Arc};
+use std::{collections::HashSet, fs::File, path::Path, sync::Arc};
 
-use arrow::{
-    datatypes::{DataType, Field, Fields, Schema},
-    ipc::reader::{FileReader, StreamReader},
-};
+use arrow::datatypes::{DataType, Field, Fields, Schema};
 
 use datafusion::parquet::{arrow::arrow_reader::ArrowReaderMetadata, basic::LogicalType};
 use datastreamer_table::uuid;
 use datastreamer_text::{self as text, TextFormat, check_same_columns};
 
 use crate::{
-    arrow_file::{self, Framing},
+    arrow_columns::arrow_columns,
     common_type::{common_type, is_held},
     error::EngineError,
     file_kind::FileKind,
-    guard::UNREAD,
     parquet::{footer, row_bytes::RowBytes},
     type_difference::Differing,
 };
@@ -93,21 +89,6 @@ fn parquet_columns(path: &Path, expansion_max: u64) -> Result<(Schema, RowBytes)
     let plain: Fields = plain.collect();
     let columns = Schema::new(uuid::with_extensions(&plain, are_uuids));
     Ok((columns, row_bytes))
-}
-
-/// Reads the columns of an Arrow file, or of a stream in a file.
-fn arrow_columns(path: &Path, expansion_max: u64) -> Result<Schema, String> {
-    let framing = arrow_file::check(path, expansion_max)?;
-    let file = BufReader::new(File::open(path).map_err(|error| error.to_string())?);
-    let schema = match framing {
-        Framing::File => FileReader::try_new(file, None).map(|file| file.schema()),
-        Framing::Stream => StreamReader::try_new(file, None).map(|file| file.schema()),
-    };
-    let schema = schema.map_err(|error| {
-        tracing::warn!(path = %path.display(), %error, "an Arrow file cannot be decoded");
-        UNREAD.to_owned()
-    })?;
-    Ok(Schema::clone(&schema))
 }
 
 /// Merges the columns of two files of a table that is being opened. A column that one of them lacks

@@ -23,6 +23,7 @@ use datafusion::{
     },
     optimizer::AnalyzerRule,
 };
+use datastreamer_table::nested::find_type;
 use std::sync::Arc;
 
 use crate::{
@@ -413,18 +414,7 @@ fn is_of_floats(expression: &Expr, schema: &DFSchema) -> bool {
 
 /// Returns whether a type is of floats, or one in it.
 fn has_floats(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::List(field)
-        | DataType::LargeList(field)
-        | DataType::ListView(field)
-        | DataType::LargeListView(field)
-        | DataType::FixedSizeList(field, _)
-        | DataType::Map(field, _)
-        | DataType::RunEndEncoded(_, field) => has_floats(field.data_type()),
-        DataType::Struct(fields) => fields.iter().any(|field| has_floats(field.data_type())),
-        DataType::Dictionary(_, values) => has_floats(values),
-        data_type => data_type.is_floating(),
-    }
+    find_type(data_type, &DataType::is_floating).is_some()
 }
 
 fn equal(expression: Expr) -> Expr {

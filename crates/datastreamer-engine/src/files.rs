@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     io,
     path::{Component, Path, PathBuf},
 };
@@ -17,7 +18,7 @@ use datastreamer_text::TextFormat;
 use crate::{
     error::EngineError,
     file_kind::{FileKind, SUFFIXES},
-    glob_paths::Glob,
+    glob_paths::{Glob, is_pattern},
     listing::{expand, folders_of_glob, walk},
     partitions::{self, Partition},
 };
@@ -36,7 +37,7 @@ enum Place {
     File(PathBuf),
     Directory(PathBuf),
     /// Over hive partitions only if it matches all of them.
-    Glob(String),
+    Glob(PathBuf),
 }
 
 impl TableFiles {
@@ -70,14 +71,13 @@ impl TableFiles {
                 partitions,
             });
         }
-        let text = path.to_str().filter(|text| text.contains(['*', '?', '[']));
-        let Some(text) = text else {
+        if !is_pattern(path.as_os_str()) {
             return Err(match path.is_symlink() {
                 true => EngineError::not_found(path),
                 false => refuse("no such file or directory".into()),
             });
-        };
-        let pattern = absolute(Path::new(text))?.to_string_lossy().into_owned();
+        }
+        let pattern = absolute(path)?;
         let files = expand(&pattern)?;
         if files.is_empty() {
             return Err(refuse("matches no file".into()));
@@ -85,7 +85,9 @@ impl TableFiles {
         let (kind, files) = of_one_kind(files).map_err(refuse)?;
         let (root, folders) = folders_of_glob(&pattern);
         let partitions = partitions::find(&root, &files).map_err(refuse)?;
-        let takes_all = |folder: &&str| matches!(*folder, "*" | "**") || folder.ends_with("=*");
+        let takes_all = |folder: &&OsStr| {
+            *folder == "*" || *folder == "**" || folder.as_encoded_bytes().ends_with(b"=*")
+        };
         if !partitions.is_empty() && !folders.iter().all(takes_all) {
             let text =
                 "matches only some of the partitions: name their folder, and narrow the table";
@@ -104,9 +106,9 @@ impl TableFiles {
     /// # Errors
     /// A directory that cannot be read.
     pub fn matches(path: &Path) -> Result<bool, EngineError> {
-        match path.to_str().map(Glob::parse) {
-            Some(Ok(glob)) => glob.has_match(),
-            _ => Ok(false),
+        match Glob::parse(path) {
+            Ok(glob) => glob.has_match(),
+            Err(_) => Ok(false),
         }
     }
 
@@ -139,7 +141,7 @@ impl TableFiles {
         let (place, found) = match &self.place {
             Place::File(path) => return Ok(vec![path.clone()]),
             Place::Directory(root) => (root.as_path(), walk(root)?),
-            Place::Glob(pattern) => (Path::new(pattern), expand(pattern)?),
+            Place::Glob(pattern) => (pattern.as_path(), expand(pattern)?),
         };
         let refuse = |text: String| EngineError::of_file(place, text);
         let (kind, mut files) = match found.is_empty() {

@@ -2,10 +2,10 @@
 //! is not UTF-8. It lists, and opens no file.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     io,
     ops::ControlFlow,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use glob::{MatchOptions, Pattern};
@@ -27,10 +27,34 @@ pub(crate) struct Glob {
 
 enum Part {
     /// A name without a pattern.
-    Name(String),
+    Name(OsString),
     Names(Pattern),
     /// `**`: the directory, and those below it whose names begin with no dot.
     Folders,
+}
+
+/// Returns whether a path or a part of one has what a glob has.
+pub(crate) fn is_pattern(path: &OsStr) -> bool {
+    let mut bytes = path.as_encoded_bytes().iter();
+    bytes.any(|byte| b"*?[".contains(byte))
+}
+
+impl Part {
+    /// # Errors
+    /// The text of why it is no pattern.
+    fn parse(part: &OsStr) -> Result<Self, String> {
+        if part == "**" {
+            return Ok(Self::Folders);
+        }
+        if !is_pattern(part) {
+            return Ok(Self::Name(part.to_owned()));
+        }
+        let text = part
+            .to_str()
+            .ok_or("is no pattern in UTF-8: write ? for each other byte")?;
+        let pattern = Pattern::new(text).map_err(|error| error.to_string())?;
+        Ok(Self::Names(pattern))
+    }
 }
 
 /// Takes a path that matches, and decides whether the walk goes on.
@@ -39,17 +63,18 @@ type Take<'a> = &'a mut dyn FnMut(PathBuf) -> ControlFlow<()>;
 impl Glob {
     /// # Errors
     /// The pattern is none.
-    pub(crate) fn parse(pattern: &str) -> Result<Self, EngineError> {
-        let bad = |error| EngineError::data(format!("{pattern}: {error}"));
-        let parts = pattern.split('/').filter(|part| !part.is_empty());
-        let parts = parts.map(|part| match part {
-            "**" => Ok(Part::Folders),
-            part if !part.contains(['*', '?', '[']) => Ok(Part::Name(part.to_owned())),
-            part => Pattern::new(part).map(Part::Names),
-        });
+    pub(crate) fn parse(pattern: &Path) -> Result<Self, EngineError> {
+        let bad = |text: String| EngineError::of_file(pattern, text);
+        let parts = pattern.components();
+        let parts = parts.filter(|part| *part != Component::RootDir);
+        let parts = parts.map(|part| Part::parse(part.as_os_str()));
         let mut parts = parts.collect::<Result<Vec<_>, _>>().map_err(bad)?;
         parts.dedup_by(|a, b| matches!((a, b), (Part::Folders, Part::Folders)));
-        let root = if pattern.starts_with('/') { "/" } else { "." };
+        // All files below a folder: `**` alone are the folders.
+        if matches!(parts.last(), Some(Part::Folders)) {
+            parts.push(Part::parse(OsStr::new("*")).map_err(bad)?);
+        }
+        let root = if pattern.is_absolute() { "/" } else { "." };
         Ok(Self { root, parts })
     }
 

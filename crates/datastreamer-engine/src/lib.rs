@@ -36,6 +36,7 @@
 //! and `cancellation.rs` stops it.
 
 mod arrow_buffers;
+mod arrow_columns;
 mod arrow_file;
 mod arrow_opener;
 mod binary_text;

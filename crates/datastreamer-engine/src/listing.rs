@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     error::EngineError,
-    glob_paths::{Glob, check_no_circle},
+    glob_paths::{Glob, check_no_circle, is_pattern},
 };
 
 /// At most 100,000 files in a table: listing more takes seconds for each scan.
@@ -121,16 +121,12 @@ fn has_iceberg_metadata(folder: &Path) -> bool {
 }
 
 /// Splits a glob into the folder before the first pattern, and the folders below it.
-pub(crate) fn folders_of_glob(pattern: &str) -> (PathBuf, Vec<&str>) {
-    let parts: Vec<_> = pattern.split('/').collect();
-    let (folders, _name) = parts.split_at(parts.len() - 1);
-    let has_pattern = |part: &&str| part.contains(['*', '?', '[']);
-    let from = folders
-        .iter()
-        .position(has_pattern)
-        .unwrap_or(folders.len());
-    let root = format!("{}/", folders[..from].join("/"));
-    (PathBuf::from(root), folders[from..].to_vec())
+pub(crate) fn folders_of_glob(pattern: &Path) -> (PathBuf, Vec<&OsStr>) {
+    let folders = pattern.parent().unwrap_or(pattern).iter();
+    let folders: Vec<_> = folders.collect();
+    let from = folders.iter().position(|folder| is_pattern(folder));
+    let (root, behind) = folders.split_at(from.unwrap_or(folders.len()));
+    (root.iter().collect(), behind.to_vec())
 }
 
 /// Returns the files that a glob matches and that are data. A name that is no data is taken if the
@@ -139,16 +135,16 @@ pub(crate) fn folders_of_glob(pattern: &str) -> (PathBuf, Vec<&str>) {
 /// # Errors
 /// The pattern is none; a directory that cannot be read, or that is a table of Delta Lake, Iceberg
 /// or Hudi, or below one or below `_temporary`; a file behind a link to a directory above it.
-pub(crate) fn expand(pattern: &str) -> Result<Vec<PathBuf>, EngineError> {
-    let bad = |error: glob::PatternError| EngineError::data(format!("{pattern}: {error}"));
+pub(crate) fn expand(pattern: &Path) -> Result<Vec<PathBuf>, EngineError> {
+    let glob = Glob::parse(pattern)?;
     let (root, folders) = folders_of_glob(pattern);
-    let name = pattern.rsplit('/').next().unwrap_or(pattern);
-    let named = folders.into_iter().chain([name]);
+    let named = folders.into_iter().chain(pattern.file_name());
+    let named = named.map(OsStr::to_string_lossy);
     let named = named.filter(|part| part.starts_with(['_', '.']));
-    let named: Result<Vec<_>, _> = named.map(glob::Pattern::new).collect();
-    let named = named.map_err(bad)?;
+    let named: Result<Vec<_>, _> = named.map(|part| glob::Pattern::new(&part)).collect();
+    let named = named.map_err(|error| EngineError::of_file(pattern, error.to_string()))?;
     check_above(&root)?;
-    let mut files = Glob::parse(pattern)?.paths()?;
+    let mut files = glob.paths()?;
     files.retain(|path| !path.is_dir() && is_data_below(&root, path, &named));
     let mut seen = BTreeSet::new();
     for file in &files {

@@ -106,33 +106,6 @@ pub(super) fn cannot_hold(format: &str, data_type: &DataType) -> String {
     )
 }
 
-/// Finds a type of some kind: a type itself, or the first one within it.
-pub(super) fn find_type<'a>(
-    data_type: &'a DataType,
-    is: &impl Fn(&DataType) -> bool,
-) -> Option<&'a DataType> {
-    if is(data_type) {
-        return Some(data_type);
-    }
-    match data_type {
-        DataType::List(field)
-        | DataType::LargeList(field)
-        | DataType::ListView(field)
-        | DataType::LargeListView(field)
-        | DataType::FixedSizeList(field, _)
-        | DataType::Map(field, _)
-        | DataType::RunEndEncoded(_, field) => find_type(field.data_type(), is),
-        DataType::Struct(fields) => fields
-            .iter()
-            .find_map(|field| find_type(field.data_type(), is)),
-        DataType::Union(fields, _) => fields
-            .iter()
-            .find_map(|(_, field)| find_type(field.data_type(), is)),
-        DataType::Dictionary(_, values) => find_type(values, is),
-        _ => None,
-    }
-}
-
 /// The columns of a batch, cast.
 pub(super) fn cast_columns(batch: &RecordBatch) -> Result<Vec<ArrayRef>, TableError> {
     let schema = batch.schema_ref();

@@ -18,7 +18,7 @@ use arrow::{
     record_batch::{RecordBatch, RecordBatchOptions},
 };
 
-use super::{TableEnd, TableError, TableWriter, column::find_type, type_name};
+use super::{TableEnd, TableError, TableWriter, nested::find_type, type_name};
 
 /// Messages are many small pieces: gathered, in bytes, as the other formats gather rows.
 const GATHER_BYTES: usize = 64 * 1024;

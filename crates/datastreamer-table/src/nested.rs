@@ -1,4 +1,4 @@
-//! The leaves of nested columns: what lists, maps and structs are made of.
+//! What nested columns are made of: the leaves of lists, maps and structs, and the types within all.
 
 use std::sync::Arc;
 
@@ -29,5 +29,32 @@ pub fn for_leaves(columns: &Fields, on: &mut dyn FnMut(&Field)) {
             on(leaf);
             Arc::clone(leaf)
         });
+    }
+}
+
+/// Finds a type of some kind: a type itself, or the first one within it.
+pub fn find_type<'a>(
+    data_type: &'a DataType,
+    is: &impl Fn(&DataType) -> bool,
+) -> Option<&'a DataType> {
+    if is(data_type) {
+        return Some(data_type);
+    }
+    match data_type {
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::ListView(field)
+        | DataType::LargeListView(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::Map(field, _)
+        | DataType::RunEndEncoded(_, field) => find_type(field.data_type(), is),
+        DataType::Struct(fields) => fields
+            .iter()
+            .find_map(|field| find_type(field.data_type(), is)),
+        DataType::Union(fields, _) => fields
+            .iter()
+            .find_map(|(_, field)| find_type(field.data_type(), is)),
+        DataType::Dictionary(_, values) => find_type(values, is),
+        _ => None,
     }
 }

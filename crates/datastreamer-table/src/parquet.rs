@@ -32,8 +32,8 @@ use parquet::{
 use self::stored::Stored;
 use super::{
     TableEnd, TableError, TableWriter,
-    column::{cannot_hold, find_type},
-    nested::for_leaves,
+    column::cannot_hold,
+    nested::{find_type, for_leaves},
     uuid, votable,
 };
 

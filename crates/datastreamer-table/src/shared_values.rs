@@ -8,7 +8,7 @@ use arrow::{
     record_batch::RecordBatch,
 };
 
-use crate::{TableError, column::find_type};
+use crate::{TableError, nested::find_type};
 
 /// 128 MiB of values are written or cast at a time.
 const PIECE_BYTES_MAX: usize = 128 << 20;

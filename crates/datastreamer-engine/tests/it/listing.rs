@@ -1,6 +1,11 @@
 //! Which files below a folder are data, and the columns that hive partitions make.
 
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::{ffi::OsStrExt, fs::symlink},
+    path::Path,
+};
 
 use arrow::{
     array::{Array, Int64Array},
@@ -466,4 +471,62 @@ fn a_link_that_leads_nowhere_is_an_error_with_its_target_for_the_operator_alone(
     }
     symlink(&target, folder.path().join(".lock.csv")).unwrap();
     assert_eq!(found(folder.path(), &[]), [1]);
+}
+
+#[test]
+fn two_stars_at_the_end_of_a_glob_are_all_files_below() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    for (id, name) in [
+        (1, "d/a.csv"),
+        (2, "d/e/b.csv"),
+        (3, "d/.hidden/c.csv"),
+        (4, "d/_temporary/d.csv"),
+        (5, "d/_e.csv"),
+        (6, "f.csv"),
+    ] {
+        write(&root.join(name), id);
+    }
+    fs::write(root.join("d/README"), "").unwrap();
+    for (pattern, expected) in [
+        ("d/**", &[1, 2][..]),
+        ("d/**/*", &[1, 2]),
+        ("d/**/**", &[1, 2]),
+        ("*/**", &[1, 2]),
+        ("**", &[1, 2, 6]),
+    ] {
+        assert!(
+            TableFiles::matches(&root.join(pattern)).unwrap(),
+            "{pattern}"
+        );
+        assert_eq!(found(&root.join(pattern), &[]), expected, "{pattern}");
+    }
+    for (id, year) in [(7, 2024), (8, 2025)] {
+        write(&root.join(format!("p/year={year}/a.csv")), id);
+    }
+    assert_eq!(found(&root.join("p/**"), &[("year", "eq.2025")]), [8]);
+}
+
+#[test]
+fn a_glob_may_have_folders_and_files_whose_names_are_not_utf_8() {
+    let folder = tempfile::tempdir().unwrap();
+    let odd = folder.path().join(OsStr::from_bytes(b"nu\xff"));
+    write(&odd.join("a.csv"), 1);
+    write(&odd.join("e/b.csv"), 2);
+    write(&odd.join(OsStr::from_bytes(b"e/\xfe.csv")), 3);
+    for (pattern, expected) in [
+        ("*.csv", &[1][..]),
+        ("**/*.csv", &[1, 2, 3]),
+        ("**", &[1, 2, 3]),
+        ("e/?.csv", &[2, 3]),
+    ] {
+        assert!(
+            TableFiles::matches(&odd.join(pattern)).unwrap(),
+            "{pattern}"
+        );
+        assert_eq!(found(&odd.join(pattern), &[]), expected, "{pattern}");
+    }
+    let part = odd.join(OsStr::from_bytes(b"\xfe*.csv"));
+    let wanted = "is no pattern in UTF-8: write ? for each other byte";
+    assert!(refusal(&part).ends_with(wanted), "{}", refusal(&part));
 }

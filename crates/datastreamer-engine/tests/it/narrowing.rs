@@ -5,12 +5,14 @@ use std::{fs::File, path::Path, sync::Arc};
 use arrow::{
     array::{
         Array, ArrayRef, AsArray, BinaryArray, Date32Array, Decimal128Array, DictionaryArray,
-        FixedSizeBinaryArray, Float32Array, Float64Array, Int8Array, Int64Array, ListArray,
-        RecordBatchReader, StringArray, Time32SecondArray, TimestampMicrosecondArray,
-        TimestampMillisecondArray, UInt64Array,
+        FixedSizeBinaryArray, Float32Array, Float64Array, Int8Array, Int32Array, Int64Array,
+        ListArray, RecordBatchReader, RunArray, StringArray, Time32SecondArray,
+        TimestampMicrosecondArray, TimestampMillisecondArray, UInt64Array, make_array,
     },
+    buffer::OffsetBuffer,
     compute::cast,
-    datatypes::{DataType, Int32Type, Int64Type},
+    datatypes::{DataType, Field, Int32Type, Int64Type, Schema},
+    ipc::writer::FileWriter,
     record_batch::RecordBatch,
 };
 use datastreamer_engine::{Engine, EngineErrorKind, Query};
@@ -773,6 +775,69 @@ fn uuids_are_found_by_their_text() {
     }
     let error = count(&engine, "eq.a0eebc99").unwrap_err();
     assert!(error.contains("is not a value of type UUID"), "{error}");
+}
+
+/// pyarrow writes the type of the values of runs within them, and that of a dictionary's values at the
+/// column.
+#[test]
+fn runs_and_dictionaries_of_uuids_are_uuids() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.arrow");
+    let texts = [
+        "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+        "ffffffff-ffff-ffff-ffff-ffffffffffff",
+    ];
+    let uuids = texts.map(|text| uuid::parse(text).unwrap());
+    let uuids = FixedSizeBinaryArray::try_from_iter(uuids.into_iter()).unwrap();
+    let bytes: ArrayRef = Arc::new(uuids);
+    let values = Field::new("values", bytes.data_type().clone(), true);
+    let values = Arc::new(uuid::with_extension(values));
+    let ends = Arc::new(Field::new("run_ends", DataType::Int32, false));
+    let runs = RunArray::try_new(&Int32Array::from(vec![2, 5]), &bytes).unwrap();
+    let runs = runs.into_data().into_builder();
+    let runs = runs.data_type(DataType::RunEndEncoded(ends, values));
+    let runs = make_array(runs.build().unwrap());
+    let keys = Int8Array::from(vec![0, 0, 1, 1, 1]);
+    let dictionary: ArrayRef = Arc::new(DictionaryArray::new(keys, Arc::clone(&bytes)));
+    let of_dictionary = Field::new("v", dictionary.data_type().clone(), true);
+    let extension = uuid::with_extension(Field::new("v", DataType::FixedSizeBinary(16), true));
+    let of_dictionary = of_dictionary.with_metadata(extension.metadata().clone());
+    let of_runs = Field::new("v", runs.data_type().clone(), false);
+    for (field, column) in [(of_runs, runs), (of_dictionary, dictionary)] {
+        let element = Arc::new(field.clone());
+        let offsets = OffsetBuffer::from_lengths([1; 5]);
+        let lists = ListArray::new(element, offsets, Arc::clone(&column), None);
+        let lists_of = Field::new("l", lists.data_type().clone(), true);
+        let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..5));
+        let id = Field::new("id", DataType::Int64, false);
+        let schema = Arc::new(Schema::new(vec![field, lists_of, id]));
+        let columns = vec![column, Arc::new(lists), numbers];
+        let batch = RecordBatch::try_new(Arc::clone(&schema), columns).unwrap();
+        let mut writer = FileWriter::try_new(File::create(&path).unwrap(), &schema).unwrap();
+        writer.write(&batch).unwrap();
+        writer.finish().unwrap();
+        let engine = engine_of(&path);
+        let read = collect(scan(&engine, &[("order", "v.desc,id.desc")]).unwrap());
+        assert_eq!(ids(&read), [4, 3, 2, 1, 0]);
+        assert!(uuid::is_uuid(read.schema().field(0)));
+        let uuids = read.column(0).as_fixed_size_binary();
+        assert_eq!(uuids.value(2), [0xff; 16]);
+        assert_eq!(uuids.value(3)[0], 0xa0);
+        let lists: &ListArray = read.column(1).as_list();
+        let DataType::List(element) = lists.data_type() else {
+            unreachable!();
+        };
+        assert!(uuid::is_uuid(element));
+        let uuids = lists.values().as_fixed_size_binary();
+        assert_eq!(uuids.value(2), [0xff; 16]);
+        assert_eq!(uuids.value(3)[0], 0xa0);
+        for (filter, rows) in [
+            (format!("eq.{}", texts[0]), 2),
+            (format!("gt.{}", texts[0]), 3),
+        ] {
+            assert_eq!(count(&engine, &filter), Ok(rows), "{filter}");
+        }
+    }
 }
 
 #[test]

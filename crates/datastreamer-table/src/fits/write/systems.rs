@@ -13,9 +13,9 @@
 use arrow::datatypes::{Field, Schema};
 
 use crate::{
-    column::find_type,
     fits::systems::{TIME_SCALES, UsualEquinox},
     meta,
+    nested::find_type,
 };
 
 /// The systems on which the columns of a table agree.
