@@ -65,12 +65,17 @@ const DICTIONARY_BYTES: usize = 128 * 1024;
 /// The fastest: a table is mostly written once for one download, and its numbers hardly shrink.
 const ZSTD_LEVEL: i32 = 1;
 
+/// Each column has contexts of Zstandard, of 70 KB where it has values: in a table of more columns
+/// they would be more than 140 MB.
+const ZSTD_COLUMNS_MAX: usize = 2048;
+
 const CREATED_BY: &str = concat!("datastreamer version ", env!("CARGO_PKG_VERSION"));
 
 /// How pages are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum ParquetCompression {
-    /// Zstandard, at its fastest level.
+    /// Zstandard, at its fastest level; Snappy in tables of more than 2048 columns, those in structs
+    /// and lists counted, as each would have a compressor's memory.
     #[default]
     Zstd,
     /// Snappy: what the oldest readers know.
@@ -92,7 +97,7 @@ pub enum ParquetCompression {
 /// key [`STATUS_KEY`](Self::STATUS_KEY) say `OVERFLOW`.
 ///
 /// Memory is a row group of at most 8 MiB, what compresses it (about 16 MB in all for ten columns,
-/// 70 KB more for each further one) and, until the footer, its entry there: about 800 bytes a
+/// 70 KB more for each further one up to 2048, and 10 KB beyond, where Snappy compresses) and, until the footer, its entry there: about 800 bytes a
 /// column and row group. A batch is held as it is, however huge a value in it.
 ///
 /// Without [`finish`](TableWriter::finish) there is no footer, and no reader takes the file.
@@ -286,11 +291,14 @@ fn properties(
     schema: &Schema,
     compression: ParquetCompression,
 ) -> Result<WriterProperties, ParquetError> {
+    let columns = ArrowSchemaConverter::new().convert(schema)?;
     let mut properties = WriterProperties::builder()
         .set_created_by(CREATED_BY.into())
         .set_compression(match compression {
-            ParquetCompression::Zstd => Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?),
-            ParquetCompression::Snappy => Compression::SNAPPY,
+            ParquetCompression::Zstd if columns.num_columns() <= ZSTD_COLUMNS_MAX => {
+                Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?)
+            }
+            ParquetCompression::Zstd | ParquetCompression::Snappy => Compression::SNAPPY,
             ParquetCompression::None => Compression::UNCOMPRESSED,
         })
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
@@ -302,7 +310,7 @@ fn properties(
         .set_offset_index_disabled(true)
         // Six times slower, and numbers seldom repeat.
         .set_dictionary_enabled(false);
-    for column in ArrowSchemaConverter::new().convert(schema)?.columns() {
+    for column in columns.columns() {
         if column.physical_type() == Type::BYTE_ARRAY {
             properties = properties.set_column_dictionary_enabled(column.path().clone(), true);
         }

@@ -14,7 +14,8 @@ use arrow::{
 };
 use datastreamer_table::{Format, TableEnd, WriterOptions, uuid::with_extension};
 use parquet::{
-    arrow::arrow_reader::ParquetRecordBatchReaderBuilder, basic::LogicalType,
+    arrow::arrow_reader::ParquetRecordBatchReaderBuilder,
+    basic::{Compression, LogicalType},
     file::metadata::ParquetMetaDataReader,
 };
 
@@ -134,4 +135,29 @@ fn a_list_of_dictionaries_that_the_writer_misreads_is_no_parquet() {
         .check(&Arc::new(Schema::new(vec![list])))
         .unwrap_err();
     assert!(refused.to_string().contains("\"l\""), "{refused}");
+}
+
+/// Each column would have contexts of Zstandard: of 65,536 they took more than a gigabyte.
+#[test]
+fn tables_of_more_than_2048_columns_are_compressed_without_a_context_for_each() {
+    for (count, compression) in [
+        (2048, Compression::ZSTD(Default::default())),
+        (2049, Compression::SNAPPY),
+    ] {
+        let value: ArrayRef = Arc::new(Int32Array::from(vec![7]));
+        let columns = (0..count).map(|place| (format!("c{place}"), Arc::clone(&value)));
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        let options = WriterOptions::default();
+        let mut table = Format::Parquet
+            .writer(&mut file, batch.schema(), &options)
+            .unwrap();
+        table.write(&batch).unwrap();
+        table.finish(TableEnd::Complete).unwrap();
+        let metadata = ParquetMetaDataReader::new()
+            .parse_and_finish(&file)
+            .unwrap();
+        let last = metadata.row_group(0).column(count - 1);
+        assert_eq!(last.compression(), compression, "{count}");
+    }
 }

@@ -58,7 +58,8 @@ fn tables() -> Section {
             "The largest FITS file that may wait in a temporary file.",
         ))
         .with(setting("parquet_compression", ValueType::OneOf(vec!["zstd", "snappy", "none"])).text("zstd").about(
-            "How Parquet files are compressed.",
+            "How Parquet files are compressed. Zstandard becomes Snappy in tables of more than 2048 \
+             columns, whose contexts would take gigabytes.",
         ))
         .with(setting("votable_version", ValueType::OneOf(vec!["1.4", "1.5"])).text("1.4").about(
             "The version of VOTable that is written; not all readers know 1.5.",
