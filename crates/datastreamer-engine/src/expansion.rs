@@ -31,7 +31,7 @@ pub(crate) fn too_large(what: &str, bytes: u64, becomes: u64, free: u64, times: 
 
 /// Writes a number of bytes in the largest unit that it has one of.
 pub(crate) fn with_unit(bytes: u64) -> String {
-    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
     match units.into_iter().find(|(shift, _)| bytes >> shift > 0) {
         None => format!("{bytes} bytes"),
         Some((shift, unit)) if bytes.trailing_zeros() >= shift => {
@@ -54,6 +54,7 @@ mod tests {
             (256 << 20, "256 MiB"),
             (480_000_375, "457.8 MiB"),
             (3 << 29, "1.5 GiB"),
+            (1 << 50, "1024 TiB"),
         ] {
             assert_eq!(with_unit(bytes), wanted);
         }
