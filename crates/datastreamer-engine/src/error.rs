@@ -91,6 +91,16 @@ impl EngineError {
         }
     }
 
+    /// Returns what it says, for another one who waits for the same; without the cause.
+    pub(crate) fn copy(&self) -> Self {
+        Self {
+            file: self.file.clone(),
+            target: self.target.clone(),
+            position: self.position,
+            ..Self::new(self.kind, self.text.clone())
+        }
+    }
+
     pub(crate) fn names_file(&self) -> bool {
         self.file.is_some()
     }

@@ -42,7 +42,7 @@ type FileAndHead = (PinnedFile, Arc<FitsHead>);
 /// FITS files with the same columns, as one table.
 #[derive(Debug)]
 pub(crate) struct FitsTable {
-    files: TableFiles,
+    files: Arc<TableFiles>,
     /// Columns of the files, and partitions behind them.
     schema: SchemaRef,
     heads: FileCache<Arc<FitsHead>>,
@@ -124,7 +124,7 @@ impl FitsTable {
             files.leave_columns(&opening.open(first)?.schema());
         }
         let mut table = Self {
-            files,
+            files: Arc::new(files),
             schema: Arc::new(Schema::empty()),
             heads: FileCache::new([]),
             opening,
@@ -153,8 +153,10 @@ impl FitsTable {
     /// # Errors
     /// Files that cannot be read, or that have different columns.
     async fn heads(&self) -> Result<Vec<FileAndHead>, EngineError> {
-        let read = |path: PathBuf| async move {
-            FitsHead::read(&path, &self.files, self.opening).map(Arc::new)
+        let opening = self.opening;
+        let read = |path: PathBuf| {
+            let files = Arc::clone(&self.files);
+            async move { FitsHead::read(&path, &files, opening).map(Arc::new) }
         };
         let heads = self.heads.get_all(self.files.list()?, read).await?;
         if let Some((first, wanted)) = heads.first() {

@@ -57,7 +57,7 @@ const OFFSET_BYTES: usize = 4;
 /// Files of one kind, as one table.
 #[derive(Debug)]
 pub(crate) struct FileTable {
-    files: TableFiles,
+    files: Arc<TableFiles>,
     format: Arc<dyn FileFormat>,
     /// Columns in the files, and those of partitions behind them.
     schema: TableSchema,
@@ -117,7 +117,7 @@ impl FileTable {
         Ok(Self {
             format: format_of(kind, expansion_max),
             expansion_max,
-            files,
+            files: Arc::new(files),
             fingerprint: Arc::new(SchemaFingerprint::from_schema(&columns)),
             schema: TableSchema::builder(columns)
                 .with_table_partition_cols(partitions)
@@ -136,14 +136,17 @@ impl FileTable {
     /// # Errors
     /// A file is gone, cannot be read, or has columns or types that the table cannot hold.
     async fn compare(&self) -> Result<Vec<(PinnedFile, RowBytes)>, EngineError> {
-        let (kind, table) = (self.files.kind(), self.schema.file_schema());
-        let read = |path| async move {
-            let (columns, row_bytes) =
-                columns_of(path, kind, self.expansion_max, &self.threads).await?;
-            let fits = self.files.check_columns(&columns);
-            let may_lack = self.files.may_lack_columns();
-            let fits = fits.and_then(|()| check_fit(table, &columns, kind, may_lack));
-            Ok(fits.map(|()| row_bytes))
+        let (kind, expansion_max) = (self.files.kind(), self.expansion_max);
+        let read = |path| {
+            let (files, threads) = (Arc::clone(&self.files), self.threads.clone());
+            let table = Arc::clone(self.schema.file_schema());
+            async move {
+                let (columns, row_bytes) = columns_of(path, kind, expansion_max, &threads).await?;
+                let fits = files.check_columns(&columns);
+                let may_lack = files.may_lack_columns();
+                let fits = fits.and_then(|()| check_fit(&table, &columns, kind, may_lack));
+                Ok(fits.map(|()| row_bytes))
+            }
         };
         let files = self.fits.get_all(self.files.list()?, read).await?;
         let checked = files.into_iter().map(|(file, fits)| match fits {

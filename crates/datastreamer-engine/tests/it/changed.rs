@@ -1,14 +1,15 @@
 //! Files that changed, or that differ from the other files of the table.
 
-use std::{fs, path::Path, sync::Arc, thread};
+use std::{fs, future::poll_fn, path::Path, pin::pin, sync::Arc, task::Poll, thread};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, new_empty_array},
     datatypes::{DataType, Field, Schema},
     record_batch::RecordBatch,
 };
-use datastreamer_engine::{EngineError, TableFiles};
+use datastreamer_engine::{EngineError, Narrowing, TableFiles};
 use datastreamer_table::column_metadata::ColumnMetadata;
+use futures_util::future::select;
 
 use crate::support::{
     ColumnReads, block_on, collect, engine, engine_of, ids, scan, stars, texts, write_fits,
@@ -403,4 +404,39 @@ fn the_columns_of_a_file_are_read_once_however_many_scans_wait_for_them() {
         });
         assert_eq!(reads.of(file), 2);
     }
+}
+
+#[test]
+fn whoever_gives_up_neither_stops_the_run_for_others_nor_starts_another() {
+    let reads = ColumnReads::count();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("given_up.csv");
+    let text = format!("id\n{}", "1\n".repeat(200_000));
+    fs::write(&file, &text).unwrap();
+    let engine = engine_of(&file);
+    fs::write(&file, text + "7\n").unwrap();
+    let narrowing = Narrowing::default();
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| {
+            while reads.of(&file) < 2 {
+                thread::yield_now();
+            }
+            collect(scan(&engine, &[]).unwrap()).num_rows()
+        });
+        for _ in 0..20 {
+            // Begins the run or waits for it, and gives up.
+            let scan = pin!(engine.scan("stars", &narrowing));
+            let begun = poll_fn(|cx| match reads.of(&file) {
+                0 | 1 => {
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                _ => Poll::Ready(()),
+            });
+            block_on(select(scan, begun));
+        }
+        assert_eq!(waits.join().unwrap(), 200_001);
+    });
+    assert_eq!(collect(scan(&engine, &[]).unwrap()).num_rows(), 200_001);
+    assert_eq!(reads.of(&file), 2);
 }

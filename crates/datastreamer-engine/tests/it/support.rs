@@ -5,7 +5,7 @@ use std::{
     fmt::Debug,
     fs::File,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use arrow::{
@@ -132,11 +132,15 @@ pub(crate) fn texts(batch: &RecordBatch, column: &str) -> Vec<Option<String>> {
 pub(crate) struct ColumnReads(Arc<Mutex<HashMap<String, usize>>>);
 
 impl ColumnReads {
-    /// Starts to count; once in a process.
+    /// Counts from the first call in the process on.
     pub(crate) fn count() -> Self {
-        let reads = Self::default();
-        tracing::subscriber::set_global_default(reads.clone()).unwrap();
-        reads
+        static READS: OnceLock<ColumnReads> = OnceLock::new();
+        let reads = READS.get_or_init(|| {
+            let reads = Self::default();
+            tracing::subscriber::set_global_default(reads.clone()).unwrap();
+            reads
+        });
+        reads.clone()
     }
 
     pub(crate) fn of(&self, path: &Path) -> usize {
