@@ -7,6 +7,7 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::Once,
 };
 
 use http::{HeaderMap, HeaderName, Uri, header, uri::Authority};
@@ -61,6 +62,9 @@ impl Client {
             };
         }
         let is_forwarded = OF_PROXIES.iter().any(|name| headers.contains_key(name));
+        if is_forwarded && is_of_this_network(address) {
+            warn_once(address);
+        }
         Self {
             address,
             port: Some(peer.port()),
@@ -101,6 +105,26 @@ impl fmt::Display for ClientKey {
             IpAddr::V6(address) => write!(f, "{address}/{IPV6_PREFIX}"),
         }
     }
+}
+
+/// Returns whether an address is one of a private network: that of a proxy of one's own.
+fn is_of_this_network(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_loopback() || address.is_private(),
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local(),
+    }
+}
+
+/// Says that a proxy is not known. Once: anybody can send its headers.
+fn warn_once(address: IpAddr) {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        tracing::warn!(
+            %address,
+            "requests have headers of a proxy that server.trusted_proxies does not name: all its \
+             clients count as one"
+        );
+    });
 }
 
 /// Returns whether the request names this machine as a local program does. Proxies that pass the

@@ -1,11 +1,17 @@
 //! Queries against a real PostgreSQL, through the program.
 
 use std::{
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use datastreamer_testkit::Postgres;
+use serde_json::Value;
 
 use crate::support::{
     http::{self, Connection, End},
@@ -166,6 +172,55 @@ fn a_backend_that_is_ended_in_mid_stream_aborts_the_file() {
     let said = finish(curl);
     assert!(said.code != Some(0), "{}", said.text());
     drop(terminating.join());
+}
+
+#[test]
+fn clients_that_crawl_do_not_keep_a_fast_one_from_the_database() {
+    const CRAWLING: u8 = 20;
+    let database = Postgres::start();
+    // With the usual `client_stall` of a minute it is the same, a minute later.
+    let daemon = Daemon::start(&format!(
+        "[limits]\nclient_stall = \"2s\"\nqueue_timeout = \"30s\"\n\
+         [databases.archive]\nurl = \"{}\"\n[routes.rows]\nkind = \"postgres\"\n\
+         sql = \"SELECT i FROM (SELECT generate_series(1, $rows) AS i) AS numbers\"\n\
+         parameters = [{{ name = \"rows\", type = \"integer\" }}]\n",
+        database.url()
+    ));
+    let port = daemon.port();
+    let all_dropped = Arc::new(AtomicBool::new(false));
+    let crawling: Vec<_> = (1..=CRAWLING)
+        .map(|number| {
+            let address = Ipv4Addr::new(127, 0, 4, number);
+            let mut connection = Connection::open_narrow_from(address, port);
+            connection.ask("/rows.csv?rows=1000000000");
+            let all_dropped = Arc::clone(&all_dropped);
+            thread::spawn(move || {
+                // 500 bytes a second. What the system has received it reads after the reset, too.
+                while !all_dropped.load(Relaxed) && connection.read_some(50).is_ok() {
+                    thread::sleep(Duration::from_millis(100));
+                }
+            })
+        })
+        .collect();
+    wait::until("eight have all connections", LIMIT, || {
+        let transfers = http::transfers(port);
+        transfers["active"] == 8 && transfers["waiting"] == 12
+    });
+    let asked = Instant::now();
+    let fast = http::get(port, "/rows.csv?rows=100000");
+    println!("the fast client has all rows after {:?}", asked.elapsed());
+    assert_eq!((fast.status, fast.end), (200, End::Whole));
+    assert_eq!(fast.text().lines().count(), 100_001);
+    wait::until("all others are dropped", 3 * LIMIT, || {
+        let transfers = http::transfers(port);
+        let recent = transfers["recent"].as_array().expect("a list");
+        let dropped = |transfer: &&Value| transfer["outcome"] == "client_stalled";
+        recent.iter().filter(dropped).count() == usize::from(CRAWLING)
+    });
+    all_dropped.store(true, Relaxed);
+    for client in crawling {
+        client.join().expect("no panic");
+    }
 }
 
 #[test]

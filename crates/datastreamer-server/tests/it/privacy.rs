@@ -72,6 +72,8 @@ fn a_client_sees_its_own_transfers_and_a_program_on_this_machine_all_of_them() {
         let seen = ask(Ipv4Addr::new(127, 0, 2, 3), port, "/transfers", headers);
         assert_eq!(shown(&seen).len(), 0, "{headers}");
     }
+    // Once, however often they come.
+    assert_eq!(daemon.log().matches("server.trusted_proxies").count(), 1);
 }
 
 #[test]
@@ -149,13 +151,11 @@ fn a_source_that_fails_tells_clients_neither_paths_nor_arguments() {
                 .any(|line| line.contains(stream) && line.contains(logged))
         });
         // Its own transfers say no more, and the operator's do.
-        let own = ask(
-            Ipv4Addr::LOCALHOST,
-            port,
-            "/transfers",
-            "Host: files.example.org",
-        );
-        assert_eq!(own.json()["recent"][0]["error"], told);
+        let elsewhere = "Host: files.example.org";
+        wait::until("it is on record", LIMIT, || {
+            let own = ask(Ipv4Addr::LOCALHOST, port, "/transfers", elsewhere).json();
+            own["recent"][0]["id"] == stream && own["recent"][0]["error"] == told
+        });
     }
     let all = http::get(port, "/transfers");
     assert!(all.text().contains("secret-tool"), "{}", all.text());
