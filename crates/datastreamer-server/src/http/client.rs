@@ -36,8 +36,18 @@ pub(crate) struct Client {
     address: IpAddr,
     /// Unknown behind a proxy.
     port: Option<u16>,
-    /// Whether it is a program on this machine, as far as can be seen.
-    is_local: bool,
+    pub(crate) sees: Sees,
+}
+
+/// Which transfers a client may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sees {
+    /// It is a program on this machine, as far as can be seen.
+    All,
+    /// Those of its address.
+    Own,
+    /// None: the address is that of a proxy, and so of all its clients.
+    Nothing,
 }
 
 /// What of a client is counted: an address, or the network of one.
@@ -55,10 +65,14 @@ impl Client {
         let address = peer.ip().to_canonical();
         let is_trusted = |address| trusted.iter().any(|network| network.contains(address));
         if is_trusted(address) {
+            let address = behind(address, headers, is_trusted);
             return Self {
-                address: behind(address, headers, is_trusted),
+                address,
                 port: None,
-                is_local: false,
+                sees: match is_trusted(address) {
+                    true => Sees::Nothing,
+                    false => Sees::Own,
+                },
             };
         }
         let is_forwarded = OF_PROXIES.iter().any(|name| headers.contains_key(name));
@@ -68,13 +82,13 @@ impl Client {
         Self {
             address,
             port: Some(peer.port()),
-            is_local: address.is_loopback() && !is_forwarded && is_local_host(headers, uri),
+            sees: match (is_forwarded, address.is_loopback()) {
+                (false, false) => Sees::Own,
+                (false, true) if is_local_host(headers, uri) => Sees::All,
+                // Of a proxy that is not named in the configuration.
+                _ => Sees::Nothing,
+            },
         }
-    }
-
-    /// Whether it may see what other clients do: it is a program on this machine, and no proxy.
-    pub(crate) fn sees_all(&self) -> bool {
-        self.is_local
     }
 
     /// Returns what its streams are counted by.
@@ -313,7 +327,10 @@ mod tests {
         headers.insert(header::HOST, "localhost".parse().unwrap());
         for (name, value) in lines {
             let name: HeaderName = name.parse().unwrap();
-            headers.append(name, value.parse().unwrap());
+            match name == header::HOST {
+                true => drop(headers.insert(name, value.parse().unwrap())),
+                false => drop(headers.append(name, value.parse().unwrap())),
+            }
         }
         let trusted = ["127.0.0.1", "10.0.0.0/8", "fd00::/8"];
         let trusted = trusted.map(|text| Network::parse(text).unwrap());
@@ -440,15 +457,31 @@ mod tests {
 
     #[test]
     fn only_a_connection_from_this_machine_that_nobody_has_forwarded_sees_all() {
-        let sees_all = |peer, lines: &[_]| client(peer, lines).sees_all();
-        assert!(sees_all("127.0.0.2:9", &[]));
-        assert!(sees_all("[::1]:9", &[]));
-        assert!(sees_all("[::ffff:127.0.0.2]:9", &[]));
-        assert!(!sees_all("127.0.0.1:9", &[]), "a trusted proxy");
-        assert!(!sees_all("192.0.2.1:9", &[]));
+        let sees = |peer, lines: &[_]| client(peer, lines).sees;
+        assert_eq!(sees("127.0.0.2:9", &[]), Sees::All);
+        assert_eq!(sees("[::1]:9", &[]), Sees::All);
+        assert_eq!(sees("[::ffff:127.0.0.2]:9", &[]), Sees::All);
+        assert_eq!(sees("192.0.2.1:9", &[]), Sees::Own);
+        let elsewhere = [("host", "files.example.org")];
+        assert_eq!(sees("127.0.0.2:9", &elsewhere), Sees::Nothing);
+        assert_eq!(sees("192.0.2.1:9", &elsewhere), Sees::Own);
         for header in OF_PROXIES.iter() {
-            assert!(!sees_all("127.0.0.2:9", &[(header.as_str(), "127.0.0.1")]));
+            let line = [(header.as_str(), "192.0.2.9")];
+            for peer in ["127.0.0.2:9", "192.0.2.1:9", "10.0.0.1:9"] {
+                let is_translated = peer.starts_with("10.") && header == X_FORWARDED_FOR;
+                let wanted = match is_translated {
+                    true => Sees::Own,
+                    false => Sees::Nothing,
+                };
+                assert_eq!(sees(peer, &line), wanted, "{peer} {header}");
+            }
         }
+        // A trusted proxy that says nothing.
+        assert_eq!(sees("127.0.0.1:9", &[]), Sees::Nothing);
+        assert_eq!(
+            sees("127.0.0.1:9", &[("x-forwarded-for", "10.0.0.1")]),
+            Sees::Nothing
+        );
     }
 
     #[test]

@@ -31,7 +31,7 @@ use serde_json::json;
 use crate::{
     escapes,
     export::Export,
-    http::client::Client,
+    http::client::{Client, Sees},
     http::connection::Open,
     http::index,
     http::posted,
@@ -108,9 +108,11 @@ async fn show_health(State(app): State<Arc<App>>) -> Json<serde_json::Value> {
 
 /// A client sees its own transfers; a program on this machine all of them.
 async fn show_transfers(State(app): State<Arc<App>>, request: Request) -> Json<serde_json::Value> {
-    Json(match client_of(&app.site(), &request) {
-        Some(client) if client.sees_all() => app.transfers.to_json(),
-        client => app.transfers.to_json_of(client.map(|client| client.key())),
+    let client = client_of(&app.site(), &request);
+    Json(match client.map(|client| (client.sees, client.key())) {
+        Some((Sees::All, _)) => app.transfers.to_json(),
+        Some((Sees::Own, key)) => app.transfers.to_json_of(Some(key)),
+        Some((Sees::Nothing, _)) | None => app.transfers.to_json_of(None),
     })
 }
 

@@ -138,6 +138,34 @@ fn sizes_and_durations_are_read_as_people_write_them() {
 }
 
 #[test]
+fn proxies_are_networks_in_a_list_or_with_commas() {
+    let list = "[server]\ntrusted_proxies = [\"127.0.0.1\", \"10.0.0.0/8\", \"fd00::/8\"]\n";
+    check(list).assert_good();
+    for value in ["127.0.0.1, 10.0.0.0/8,::1", "", "[]", "[\"::1\"]"] {
+        let variable = ("DATASTREAMER_SERVER__TRUSTED_PROXIES", value);
+        check_with("", &[variable]).assert_good();
+        let wrong = format!("{value} 10.0.0.0/33");
+        let said = check_with("", &[(variable.0, &wrong)]);
+        said.assert_refused(CONFIGURATION, &["DATASTREAMER_SERVER__TRUSTED_PROXIES: "]);
+    }
+    for wrong in ["[\"localhost\"]", "[\"10.0.0.0/33\"]", "[10]", "10"] {
+        let said = check(&format!("[server]\ntrusted_proxies = {wrong}\n"));
+        let place = "datastreamer.toml:2: server.trusted_proxies must be a list of addresses";
+        said.assert_refused(CONFIGURATION, &[place]);
+    }
+}
+
+#[test]
+fn a_minimum_rate_needs_the_time_that_it_is_measured_over() {
+    let route = "[limits]\nclient_stall = 0\n[routes.a]\nkind = \"command\"\nargv = [\"true\"]\n";
+    check(route).assert_good();
+    check(&format!("{route}min_rate = 0\n")).assert_good();
+    let said = check(&format!("{route}min_rate = 1\n"));
+    let text = "routes.a: min_rate is measured over limits.client_stall, which must not be 0 then";
+    said.assert_refused(CONFIGURATION, &[text, ":3:"]);
+}
+
+#[test]
 fn sizes_that_do_not_fit_together_are_refused() {
     for (text, key) in [
         ("chunk_bytes = 0", "chunk_bytes"),

@@ -33,35 +33,45 @@ fn shown(response: &Response) -> Vec<String> {
 
 #[test]
 fn a_client_sees_its_own_transfers_and_a_program_on_this_machine_all_of_them() {
-    let daemon = Daemon::start(NOISE);
+    let daemon = Daemon::start(&format!(
+        "[server]\ntrusted_proxies = [\"127.0.0.1\"]\n{NOISE}"
+    ));
     let port = daemon.port();
-    let [first, second] = [1, 2].map(|number| Ipv4Addr::new(127, 0, 2, number));
-    // As a client elsewhere: the Host says so.
-    let elsewhere = "Host: files.example.org";
-    ask(first, port, "/noise.bin?n=1", elsewhere);
-    ask(first, port, "/noise.bin?n=10&fail_after=5", elsewhere).problem(500);
-    ask(second, port, "/noise.bin?n=2", elsewhere);
-    let mut running = Connection::open_from(first, port);
-    running.ask("/noise.bin?n=1e15");
+    // This is the proxy.
+    let ask_for = |client: &str, path: &str| {
+        let headers = format!("Host: localhost\r\nX-Forwarded-For: {client}");
+        ask(Ipv4Addr::LOCALHOST, port, path, &headers)
+    };
+    let program = Ipv4Addr::new(127, 0, 2, 1);
+    let all = || ask(program, port, "/transfers", "Host: localhost");
+    let [first, second] = ["192.0.2.1", "192.0.2.2"];
+    ask_for(first, "/noise.bin?n=1");
+    ask_for(first, "/noise.bin?n=10&fail_after=5").problem(500);
+    ask_for(second, "/noise.bin?n=2");
+    let mut running = Connection::open(port);
+    let endless = "GET /noise.bin?n=1e15 HTTP/1.1\r\nHost: localhost";
+    running.send(&format!("{endless}\r\nX-Forwarded-For: {first}\r\n\r\n"));
     running.read_head();
-    wait::until("all are on record", LIMIT, || {
-        shown(&http::get(port, "/transfers")).len() == 4
+    wait::until("all are on record", LIMIT, || shown(&all()).len() == 4);
+    wait::until("three are over", LIMIT, || {
+        all().json()["recent"][2].is_object()
     });
 
-    let own = ask(first, port, "/transfers", elsewhere);
-    let targets = [
-        "/noise.bin?n=1e15",
-        "/noise.bin?n=10&fail_after=5",
-        "/noise.bin?n=1",
-    ];
-    assert_eq!(shown(&own), targets);
+    let own = ask_for(first, "/transfers");
+    let mut targets = shown(&own);
+    assert_eq!(targets.remove(0), "/noise.bin?n=1e15");
+    targets.sort();
+    assert_eq!(targets, ["/noise.bin?n=1", "/noise.bin?n=10&fail_after=5"]);
     assert_eq!(
         (&own.json()["active"], &own.json()["waiting"]),
         (&1.into(), &0.into())
     );
-    let own = ask(second, port, "/transfers", elsewhere);
+    let own = ask_for(second, "/transfers");
     assert_eq!(shown(&own), ["/noise.bin?n=2"]);
     assert_eq!(own.json()["active"], 0);
+    // The address of a proxy is that of all its clients: whoever has only that sees nothing.
+    ask(program, port, "/noise.bin?n=3", "Host: files.example.org");
+    assert_eq!(shown(&ask_for("unknown", "/transfers")).len(), 0);
     for headers in [
         "Host: localhost\r\nForwarded: for=127.0.0.1",
         "Host: localhost\r\nX-Forwarded-For: 127.0.0.1",
@@ -69,7 +79,7 @@ fn a_client_sees_its_own_transfers_and_a_program_on_this_machine_all_of_them() {
         "Host: localhost\r\nX-Real-IP: 127.0.0.1",
         "Host: localhost.example.org",
     ] {
-        let seen = ask(Ipv4Addr::new(127, 0, 2, 3), port, "/transfers", headers);
+        let seen = ask(program, port, "/transfers", headers);
         assert_eq!(shown(&seen).len(), 0, "{headers}");
     }
     // Once, however often they come.
@@ -118,7 +128,7 @@ fn a_source_that_fails_tells_clients_neither_paths_nor_arguments() {
     let program = scratch.join("secret-tool");
     fs::copy("/bin/true", &program).expect("files can be copied");
     let daemon = Daemon::start(&format!(
-        "[routes.tree]\nkind = \"directory\"\npath = \"{}\"\n\
+        "[server]\ntrusted_proxies = [\"127.0.0.9\"]\n[routes.tree]\nkind = \"directory\"\npath = \"{}\"\n\
          [routes.gone]\nkind = \"command\"\nargv = [\"{}\", \"--key=hush\"]\n\
          [routes.fails]\nkind = \"command\"\n\
          argv = [\"sh\", \"-c\", \"echo /etc/hush >&2; exit 3\", \"--key=hush\"]\n",
@@ -141,7 +151,9 @@ fn a_source_that_fails_tells_clients_neither_paths_nor_arguments() {
             "/etc/hush",
         ),
     ] {
-        let response = http::get(port, path);
+        let forwarded = "Host: localhost\r\nForwarded: for=192.0.2.1";
+        let ask = |path| ask(Ipv4Addr::new(127, 0, 0, 9), port, path, forwarded);
+        let response = ask(path);
         assert_eq!(response.problem(500), told);
         let stream = response.json()["stream"].clone();
         let stream = stream.as_str().expect("the stream's identity");
@@ -151,9 +163,8 @@ fn a_source_that_fails_tells_clients_neither_paths_nor_arguments() {
                 .any(|line| line.contains(stream) && line.contains(logged))
         });
         // Its own transfers say no more, and the operator's do.
-        let elsewhere = "Host: files.example.org";
         wait::until("it is on record", LIMIT, || {
-            let own = ask(Ipv4Addr::LOCALHOST, port, "/transfers", elsewhere).json();
+            let own = ask("/transfers").json();
             own["recent"][0]["id"] == stream && own["recent"][0]["error"] == told
         });
     }
