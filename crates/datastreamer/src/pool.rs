@@ -410,7 +410,7 @@ impl StreamPool {
         drop(state);
         self.spawn(name, run).map_err(|error| {
             std_lock(&self.shared.state).threads -= 1;
-            Error::new(ErrorKind::Busy, format!("cannot start a thread: {error}"))
+            no_thread(&error)
         })
     }
 
@@ -512,6 +512,12 @@ impl State {
     fn add_live(&mut self, core: &Arc<StreamCore>) {
         self.live.insert(core.id, Arc::downgrade(core));
     }
+}
+
+/// The system starts no thread. Its text is not for consumers; the kind says enough.
+pub(crate) fn no_thread(error: &io::Error) -> Error {
+    let text = format!("no thread can be started ({:?})", error.kind());
+    Error::new(ErrorKind::Busy, text)
 }
 
 fn busy(state: &State) -> Error {

@@ -17,6 +17,7 @@ use crate::{
     error::{Error, ErrorKind},
     outcome::BlockedOn,
     pending::SourceMark,
+    pool::no_thread,
     queue::{End, Snapshot},
     stream_core::StreamCore,
     sync::std_lock,
@@ -44,7 +45,7 @@ pub(crate) fn watch(core: &Arc<StreamCore>) {
         sooner: Condvar::new(),
     });
     if let Err(error) = ensure_thread() {
-        core.stop(Error::new(ErrorKind::Busy, error.to_string()));
+        core.stop(no_thread(&error));
         core.end_source(End::Abort(Error::of_kind(ErrorKind::Busy)));
         return;
     }

@@ -172,7 +172,7 @@ fn stream() -> Section {
 
 fn limits() -> Section {
     let count = |min: u64| ValueType::Integer(min..=i64::MAX as u64);
-    section("limits", "What all clients together may use, and how long a silence may last.")
+    section("limits", "What all clients together and each of them may use, and how long a silence may last.")
         .with(setting("max_active", count(1)).number(DEFAULT_MAX_ACTIVE as u64).about(
             "Streams at once; each takes a thread and its buffers. More requests wait.",
         ))
