@@ -5,6 +5,7 @@
 //! Therefore a check follows each leaf of a plan and precedes each join that compares all pairs.
 
 use std::{
+    collections::HashSet,
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
@@ -92,27 +93,28 @@ pub(crate) fn with_checks(
     plan: Arc<dyn ExecutionPlan>,
     cancellation: &Cancellation,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let checked = |input: &Arc<dyn ExecutionPlan>, rows_max: usize| {
+    let checked = |input: &Arc<dyn ExecutionPlan>, rows_max: usize, runs: Option<Runs>| {
         Arc::new(CancellationCheckExec {
             input: Arc::clone(input),
             cancellation: cancellation.clone(),
             rows_max,
+            runs,
         }) as Arc<dyn ExecutionPlan>
     };
     let add_checks = |plan: Arc<dyn ExecutionPlan>| {
         let inputs = plan.children();
         if inputs.is_empty() {
-            return Ok(Transformed::yes(checked(&plan, usize::MAX)));
+            return Ok(Transformed::yes(checked(&plan, usize::MAX, None)));
         }
         if !(plan.is::<NestedLoopJoinExec>() || plan.is::<CrossJoinExec>()) {
             return Ok(Transformed::no(plan));
         }
         // The first input is collected in memory, where each slice would be counted with the size
         // of the complete batch.
-        let rows_max = [usize::MAX, JOINED_ROWS];
-        let inputs = inputs.into_iter().zip(rows_max);
+        let bounds = [(usize::MAX, Some(Runs::default())), (JOINED_ROWS, None)];
+        let inputs = inputs.into_iter().zip(bounds);
         let inputs = inputs
-            .map(|(input, rows_max)| checked(input, rows_max))
+            .map(|(input, (rows_max, runs))| checked(input, rows_max, runs))
             .collect();
         let recompute = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
         Ok(Transformed::yes(plan.replace_children(inputs, recompute)?))
@@ -124,6 +126,23 @@ pub(crate) fn with_checks(
 /// millions of rows of the other side, between two checks.
 const JOINED_ROWS: usize = 32;
 
+/// Which partitions have run. A join of all pairs whose first input does not fit in memory runs that
+/// input once more, in pieces. A join below it has given its rows then, and gives none: the pairs
+/// would be lost. DataFusion 55 does not see to that, so the second run is an error.
+#[derive(Debug, Default)]
+struct Runs(Mutex<HashSet<usize>>);
+
+impl Runs {
+    fn begin(&self, partition: usize) -> Result<()> {
+        let mut runs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if runs.insert(partition) {
+            return Ok(());
+        }
+        let text = "a join that compares all pairs needs more memory than there is for queries";
+        Err(EngineError::new(EngineErrorKind::Exhausted, text).into())
+    }
+}
+
 /// Passes batches through until the plan is cancelled.
 #[derive(Debug)]
 struct CancellationCheckExec {
@@ -131,6 +150,8 @@ struct CancellationCheckExec {
     cancellation: Cancellation,
     /// Larger batches are split.
     rows_max: usize,
+    /// `None`: each partition may run more than once.
+    runs: Option<Runs>,
 }
 
 impl DisplayAs for CancellationCheckExec {
@@ -172,6 +193,8 @@ impl ExecutionPlan for CancellationCheckExec {
             input,
             cancellation: self.cancellation.clone(),
             rows_max: self.rows_max,
+            // Another plan, which runs anew.
+            runs: self.runs.as_ref().map(|_| Runs::default()),
         }))
     }
 
@@ -180,6 +203,9 @@ impl ExecutionPlan for CancellationCheckExec {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
+        if let Some(runs) = &self.runs {
+            runs.begin(partition)?;
+        }
         let input = self.input.execute(partition, context)?;
         let (cancellation, rows_max) = (self.cancellation.clone(), self.rows_max);
         let slices = input.map_ok(move |batch| stream::iter(slices(batch, rows_max)).map(Ok));

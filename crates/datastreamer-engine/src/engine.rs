@@ -5,6 +5,7 @@
 //! for a logical plan, and returns [`Rows`](crate::Rows), which run the physical plan.
 
 use std::{
+    any::Any,
     collections::BTreeMap,
     future::Future,
     path::PathBuf,
@@ -24,7 +25,7 @@ use datafusion::{
         memory_pool::FairSpillPool,
         object_store::ObjectStoreUrl,
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
-        session_state::SessionStateBuilder,
+        session_state::{SessionState, SessionStateBuilder},
     },
     logical_expr::AggregateUDF,
     optimizer::{Analyzer, AnalyzerRule},
@@ -61,6 +62,7 @@ use crate::{
     sql::Query,
     store::Files,
     sums::{CheckedAverage, CheckedSum},
+    table_copy::{Contents, TableCopy},
     threads::EngineThreads,
     time_zone::AT_TIME_ZONE,
     utc::CONVERT_IN_UTC,
@@ -148,11 +150,7 @@ pub struct Engine {
 }
 
 struct Shared {
-    /// For scans: one partition, so that rows keep the order of the files, and are computed on the
-    /// reader's thread.
-    scans: SessionContext,
-    /// For queries: as many partitions as threads, if the memory suffices.
-    queries: SessionContext,
+    sessions: Sessions,
     tables: RwLock<BTreeMap<String, TableInfo>>,
     time_limit: Duration,
     fits_strict: bool,
@@ -161,6 +159,24 @@ struct Shared {
     planner: Arc<EngineThreads>,
     /// Runs plans.
     threads: Arc<EngineThreads>,
+}
+
+/// What plans are made with. It has no threads.
+pub(crate) struct Sessions {
+    /// For scans: one partition, so that rows keep the order of the files, and are computed on the
+    /// reader's thread.
+    scans: SessionContext,
+    /// For queries: as many partitions as threads, if the memory suffices.
+    queries: SessionContext,
+}
+
+/// Which functions queries may call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Functions {
+    /// All but those that create values of any size from a short query: see [`UNBOUNDED_FUNCTIONS`].
+    Bounded,
+    /// All: something else bounds the memory of this process.
+    All,
 }
 
 /// The columns and the size of a registered table.
@@ -196,56 +212,31 @@ impl Engine {
     /// # Errors
     /// The threads cannot be started, or the folder for temporary files cannot be used.
     pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
+        let sessions = Sessions::new(&options, Functions::Bounded)?;
+        Self::of_sessions(sessions, &options)
+    }
+
+    /// Starts the threads of an engine with these sessions.
+    ///
+    /// # Errors
+    /// The threads cannot be started.
+    pub(crate) fn of_sessions(
+        sessions: Sessions,
+        options: &EngineOptions,
+    ) -> Result<Self, EngineError> {
         guard::quiet_hook();
-        let threads = options
-            .threads
-            .or_else(|| thread::available_parallelism().ok().map(Into::into))
-            .unwrap_or(1);
-        let environment = environment(&options)?;
-        let session = |partitions: usize| {
-            let state = SessionStateBuilder::new_with_default_features()
-                .with_config(with_expansion_max(
-                    config(partitions, options.memory_bytes),
-                    options.expansion_max,
-                ))
-                .with_runtime_env(Arc::clone(&environment))
-                .with_analyzer_rules(analyzer_rules())
-                .with_physical_optimizer_rules(physical_rules())
-                .build();
-            let context = SessionContext::new_with_state(state);
-            context.add_analyzer_rule(Arc::new(CONVERT_IN_UTC));
-            context.add_analyzer_rule(Arc::new(COMPARE_DICTIONARIES));
-            context.add_analyzer_rule(Arc::new(COMPARE_INTERVALS));
-            context.add_analyzer_rule(Arc::new(EqualFloatsInKeys));
-            context.add_analyzer_rule(Arc::new(EQUAL_FLOATS));
-            context.add_analyzer_rule(Arc::new(NAME_COMPARED_ROWS));
-            context.register_udaf(AggregateUDF::from(CheckedSum::default()));
-            context.register_udaf(AggregateUDF::from(CheckedAverage::default()));
-            context.register_udaf(AggregateUDF::from(Least::default()));
-            context.register_udaf(AggregateUDF::from(Greatest::default()));
-            for name in UNBOUNDED_FUNCTIONS {
-                context.deregister_udf(name);
-            }
-            context
-        };
-        let partitions_max = (options.memory_bytes / PARTITION_BYTES_MIN).max(1);
-        let queries = session(threads.max(PARTITIONS_MIN).min(partitions_max));
-        // Filters of scans do no arithmetic.
-        queries.add_analyzer_rule(Arc::new(CHECK_ARITHMETIC));
         Ok(Self {
             shared: Arc::new(Shared {
-                scans: session(1),
-                queries,
+                sessions,
                 tables: RwLock::default(),
                 time_limit: options.time_limit,
                 fits_strict: options.fits_strict,
                 expansion_max: options.expansion_max,
                 planner: Arc::new(EngineThreads::start("planner", 1)?),
-                threads: Arc::new(EngineThreads::start("engine", threads)?),
+                threads: Arc::new(EngineThreads::start("engine", threads_of(options))?),
             }),
         })
     }
-
     /// Registers files as a table, and replaces the table of that name. Reads the columns of each
     /// file and the number of rows, if the file states it; of CSV, TSV and NDJSON it reads all rows,
     /// to infer the types. Does not block the caller's thread.
@@ -286,8 +277,9 @@ impl Engine {
                 .table(&table)
                 .ok_or_else(|| EngineError::bad(format!("there is no table {table:?}")))?;
             let name = TableReference::bare(table.as_str());
-            let provider = shared.scans.table_provider(name).await?;
-            let frame = narrowing.apply(shared.scans.read_table(provider)?)?;
+            let scans = &shared.sessions.scans;
+            let provider = scans.table_provider(name).await?;
+            let frame = narrowing.apply(scans.read_table(provider)?)?;
             let frame = limit(frame, narrowing.offset, narrowing.limit)?;
             shared.rows(frame, Some((&info.schema, &narrowing))).await
         })
@@ -304,7 +296,7 @@ impl Engine {
         let (engine, query) = (self.clone(), query.clone());
         self.on_planner(async move {
             let shared = &engine.shared;
-            let state = shared.queries.state();
+            let state = shared.sessions.of_queries();
             let plan = query.plan(&state).await?;
             let frame = limit(DataFrame::new(state, plan), 0, rows_max)?;
             let mut rows = shared.rows(frame, None).await?;
@@ -312,6 +304,48 @@ impl Engine {
             Ok(rows)
         })
         .await
+    }
+
+    /// Copies registered tables for another process, each with its files as they are now: those of
+    /// these names, or all. Names of no table are left out. Does not block the caller's thread.
+    ///
+    /// # Errors
+    /// A file is gone, or no longer fits its table.
+    pub(crate) async fn copies(
+        &self,
+        names: Option<Vec<String>>,
+    ) -> Result<Vec<TableCopy>, EngineError> {
+        let engine = self.clone();
+        self.on_planner(async move {
+            let names = names.unwrap_or_else(|| engine.names());
+            let mut copies = Vec::with_capacity(names.len());
+            for name in names {
+                copies.extend(engine.shared.copy(&name).await?);
+            }
+            Ok(copies)
+        })
+        .await
+    }
+
+    /// Registers the table of a copy.
+    ///
+    /// # Errors
+    /// The copy has no files.
+    pub(crate) fn register_copy(&self, copy: TableCopy) -> Result<(), EngineError> {
+        let name = copy.name.clone();
+        let table = self.shared.provider_of_copy(copy)?;
+        self.shared.sessions.register(&name, &table)
+    }
+
+    fn names(&self) -> Vec<String> {
+        let tables = self.shared.tables.read();
+        let tables = tables.unwrap_or_else(PoisonError::into_inner);
+        tables.keys().cloned().collect()
+    }
+
+    /// Blocks until a future of the engine is ready. Not to be called from a future.
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.shared.planner.handle.block_on(future)
     }
 
     /// Runs a future on the planner's thread, as planning computes for too long for an event loop.
@@ -341,6 +375,69 @@ impl Drop for AbortOnDrop {
     }
 }
 
+impl Sessions {
+    /// Makes the sessions of an engine. No thread is started.
+    ///
+    /// # Errors
+    /// The folder for temporary files cannot be used.
+    pub(crate) fn new(options: &EngineOptions, functions: Functions) -> Result<Self, EngineError> {
+        let environment = environment(options)?;
+        let session = |partitions: usize| {
+            let state = SessionStateBuilder::new_with_default_features()
+                .with_config(with_expansion_max(
+                    config(partitions, options.memory_bytes),
+                    options.expansion_max,
+                ))
+                .with_runtime_env(Arc::clone(&environment))
+                .with_analyzer_rules(analyzer_rules())
+                .with_physical_optimizer_rules(physical_rules())
+                .build();
+            let context = SessionContext::new_with_state(state);
+            context.add_analyzer_rule(Arc::new(CONVERT_IN_UTC));
+            context.add_analyzer_rule(Arc::new(COMPARE_DICTIONARIES));
+            context.add_analyzer_rule(Arc::new(COMPARE_INTERVALS));
+            context.add_analyzer_rule(Arc::new(EqualFloatsInKeys));
+            context.add_analyzer_rule(Arc::new(EQUAL_FLOATS));
+            context.add_analyzer_rule(Arc::new(NAME_COMPARED_ROWS));
+            context.register_udaf(AggregateUDF::from(CheckedSum::default()));
+            context.register_udaf(AggregateUDF::from(CheckedAverage::default()));
+            context.register_udaf(AggregateUDF::from(Least::default()));
+            context.register_udaf(AggregateUDF::from(Greatest::default()));
+            if functions == Functions::Bounded {
+                for name in UNBOUNDED_FUNCTIONS {
+                    context.deregister_udf(name);
+                }
+            }
+            context
+        };
+        let partitions_max = (options.memory_bytes / PARTITION_BYTES_MIN).max(1);
+        let threads = threads_of(options);
+        let queries = session(threads.max(PARTITIONS_MIN).min(partitions_max));
+        // Filters of scans do no arithmetic.
+        queries.add_analyzer_rule(Arc::new(CHECK_ARITHMETIC));
+        Ok(Self {
+            scans: session(1),
+            queries,
+        })
+    }
+
+    /// Returns the state that queries are planned with.
+    pub(crate) fn of_queries(&self) -> SessionState {
+        self.queries.state()
+    }
+
+    /// Registers a table, and replaces the one of that name.
+    fn register(&self, name: &str, table: &Arc<dyn TableProvider>) -> Result<(), EngineError> {
+        // The name is used as it is: `a.b` is no table `b` of a schema `a`.
+        let bare = TableReference::bare(name);
+        for context in [&self.scans, &self.queries] {
+            context.deregister_table(bare.clone())?;
+            context.register_table(bare.clone(), Arc::clone(table))?;
+        }
+        Ok(())
+    }
+}
+
 impl Shared {
     async fn register(
         &self,
@@ -350,13 +447,8 @@ impl Shared {
     ) -> Result<TableInfo, EngineError> {
         let table = self.provider(files, notes).await?;
         let schema = notes.apply(&table.schema())?;
-        let rows = known_rows(&self.scans, &table).await;
-        // The name is used as it is: `a.b` is no table `b` of a schema `a`.
-        let bare = TableReference::bare(name);
-        for context in [&self.scans, &self.queries] {
-            context.deregister_table(bare.clone())?;
-            context.register_table(bare.clone(), Arc::clone(&table))?;
-        }
+        let rows = known_rows(&self.sessions.scans, &table).await;
+        self.sessions.register(name, &table)?;
         let is_binary = files.kind().is_binary();
         let info = TableInfo {
             schema,
@@ -381,6 +473,33 @@ impl Shared {
         let threads = self.threads.handle.clone();
         let table = FileTable::open(files.clone(), notes, threads, self.expansion_max).await?;
         Ok(Arc::new(table))
+    }
+
+    /// Opens the table of a copy.
+    fn provider_of_copy(&self, copy: TableCopy) -> Result<Arc<dyn TableProvider>, EngineError> {
+        let contents = copy.contents.clone();
+        Ok(match contents {
+            Contents::Fits(heads) => Arc::new(FitsTable::of_copy(&copy, heads, self.fits_strict)?),
+            Contents::Files(files) => {
+                let threads = self.threads.handle.clone();
+                let table = FileTable::of_copy(&copy, files, threads, self.expansion_max)?;
+                Arc::new(table)
+            }
+        })
+    }
+
+    /// Copies a registered table; `None` if there is none of this name.
+    async fn copy(&self, name: &str) -> Result<Option<TableCopy>, EngineError> {
+        let bare = TableReference::bare(name);
+        let Ok(provider) = self.sessions.scans.table_provider(bare).await else {
+            return Ok(None);
+        };
+        let provider: &dyn Any = provider.as_ref();
+        match (provider.downcast_ref(), provider.downcast_ref()) {
+            (Some(table), _) => FileTable::copy(table, name).await.map(Some),
+            (_, Some(table)) => FitsTable::copy(table, name).await.map(Some),
+            (None, None) => Ok(None),
+        }
     }
 
     /// Makes the physical plan of a query, or of a table with this schema, narrowed.
@@ -420,6 +539,11 @@ fn limit(frame: DataFrame, offset: u64, rows_max: Option<u64>) -> Result<DataFra
         return Ok(frame);
     }
     Ok(frame.limit(count(offset), fetch)?)
+}
+
+fn threads_of(options: &EngineOptions) -> usize {
+    let of_machine = || thread::available_parallelism().ok().map(Into::into);
+    options.threads.or_else(of_machine).unwrap_or(1)
 }
 
 async fn known_rows(context: &SessionContext, table: &Arc<dyn TableProvider>) -> Option<u64> {

@@ -55,6 +55,26 @@ impl EngineError {
         }
     }
 
+    /// An error of these parts, which another process has told.
+    pub(crate) fn of_parts(
+        kind: EngineErrorKind,
+        text: String,
+        [file, target]: [Option<PathBuf>; 2],
+        position: Option<Position>,
+    ) -> Self {
+        Self {
+            file,
+            target,
+            position,
+            ..Self::new(kind, text)
+        }
+    }
+
+    /// Returns the text without the file, the file, and where a link leads that leads nowhere.
+    pub(crate) fn parts(&self) -> (&str, [Option<&Path>; 2]) {
+        (&self.text, [self.file.as_deref(), self.target.as_deref()])
+    }
+
     pub(crate) fn bad(text: impl Into<String>) -> Self {
         Self::new(EngineErrorKind::BadQuery, text)
     }
@@ -229,6 +249,7 @@ fn kind_of(root: &DataFusionError) -> EngineErrorKind {
         DataFusionError::ArrowError(error, _) => match **error {
             A::DivideByZero
             | A::ArithmeticOverflow(_)
+            | A::OffsetOverflowError(_)
             | A::ComputeError(_)
             | A::CastError(_)
             | A::InvalidArgumentError(_) => EngineErrorKind::Computation,

@@ -14,12 +14,14 @@ use std::{
 use arrow::datatypes::{FieldRef, Schema};
 use datafusion::common::ScalarValue;
 use datastreamer_text::TextFormat;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::EngineError,
     file_kind::{FileKind, SUFFIXES},
     glob_paths::{Glob, is_pattern},
     listing::{expand, folders_of_glob, walk},
+    packed,
     partitions::{self, Partition},
 };
 
@@ -32,12 +34,12 @@ pub struct TableFiles {
     partitions: Vec<Partition>,
 }
 
-#[derive(Clone, Debug)]
-enum Place {
-    File(PathBuf),
-    Directory(PathBuf),
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) enum Place {
+    File(#[serde(with = "packed::path")] PathBuf),
+    Directory(#[serde(with = "packed::path")] PathBuf),
     /// Over hive partitions only if it matches all of them.
-    Glob(PathBuf),
+    Glob(#[serde(with = "packed::path")] PathBuf),
 }
 
 impl TableFiles {
@@ -109,6 +111,20 @@ impl TableFiles {
         match Glob::parse(path) {
             Ok(glob) => glob.has_match(),
             Err(_) => Ok(false),
+        }
+    }
+
+    /// Returns what another process needs to know of them, beside the files.
+    pub(crate) fn parts(&self) -> (&Place, &[Partition]) {
+        (&self.place, &self.partitions)
+    }
+
+    /// Makes them of what [`parts`](Self::parts) returned.
+    pub(crate) fn of_parts(place: Place, kind: FileKind, partitions: Vec<Partition>) -> Self {
+        Self {
+            place,
+            kind,
+            partitions,
         }
     }
 

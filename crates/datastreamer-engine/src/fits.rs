@@ -33,9 +33,17 @@ use datastreamer_table::{
     meta,
 };
 use futures_util::stream;
+use serde::{Deserialize, Serialize};
 use tokio::task::{self, JoinHandle};
 
-use crate::{error::EngineError, file_cache::FileCache, files::TableFiles, pinned::PinnedFile};
+use crate::{
+    error::EngineError,
+    file_cache::FileCache,
+    files::TableFiles,
+    packed,
+    pinned::PinnedFile,
+    table_copy::{Contents, TableCopy},
+};
 
 type FileAndHead = (PinnedFile, Arc<FitsHead>);
 
@@ -46,6 +54,8 @@ pub(crate) struct FitsTable {
     /// Columns of the files, and partitions behind them.
     schema: SchemaRef,
     heads: FileCache<Arc<FitsHead>>,
+    /// The files and their heads as another process has read them.
+    copied: Option<Vec<FileAndHead>>,
     opening: Opening,
 }
 
@@ -127,6 +137,7 @@ impl FitsTable {
             files: Arc::new(files),
             schema: Arc::new(Schema::empty()),
             heads: FileCache::new([]),
+            copied: None,
             opening,
         };
         let heads = table.heads().await?;
@@ -147,12 +158,44 @@ impl FitsTable {
         Ok(table)
     }
 
+    /// Copies the table for another process, with its files as they are now.
+    ///
+    /// # Errors
+    /// Those of a scan.
+    pub(crate) async fn copy(&self, name: &str) -> Result<TableCopy, EngineError> {
+        let contents = Contents::Fits(FitsHeads::of(&self.heads().await?));
+        let schema = Arc::clone(&self.schema);
+        Ok(TableCopy::new(name, &self.files, schema, contents))
+    }
+
+    /// Makes the table of a copy with these heads.
+    ///
+    /// # Errors
+    /// The copy has no files, or a path lacks its partitions.
+    pub(crate) fn of_copy(
+        copy: &TableCopy,
+        heads: FitsHeads,
+        strict: bool,
+    ) -> Result<Self, EngineError> {
+        let files = copy.files()?;
+        Ok(Self {
+            copied: Some(heads.with_partitions(&files)?),
+            files,
+            schema: Arc::clone(&copy.schema),
+            heads: FileCache::new([]),
+            opening: Opening { strict },
+        })
+    }
+
     /// Lists the files as they are now, and reads the headers of those that changed since that was
     /// last done. Blocks.
     ///
     /// # Errors
     /// Files that cannot be read, or that have different columns.
     async fn heads(&self) -> Result<Vec<FileAndHead>, EngineError> {
+        if let Some(copied) = &self.copied {
+            return Ok(copied.clone());
+        }
         let opening = self.opening;
         let read = |path: PathBuf| {
             let files = Arc::clone(&self.files);
@@ -169,6 +212,65 @@ impl FitsTable {
             }
         }
         Ok(heads)
+    }
+}
+
+/// The heads of a table's files as a message. Most files have the same columns, which it has once.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct FitsHeads {
+    schemas: Vec<PackedSchema>,
+    heads: Vec<PackedHead>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct PackedSchema(#[serde(with = "packed::schema")] SchemaRef);
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct PackedHead {
+    file: PinnedFile,
+    /// The place of its schema.
+    schema: usize,
+    rows: u64,
+    text_bytes_max: Vec<Option<usize>>,
+}
+
+impl FitsHeads {
+    fn of(files: &[FileAndHead]) -> Self {
+        let mut schemas: Vec<PackedSchema> = Vec::new();
+        let heads = files.iter().map(|(file, head)| {
+            if schemas.last().is_none_or(|last| last.0 != head.schema) {
+                schemas.push(PackedSchema(Arc::clone(&head.schema)));
+            }
+            PackedHead {
+                file: file.clone(),
+                schema: schemas.len() - 1,
+                rows: head.rows,
+                text_bytes_max: head.text_bytes_max.clone(),
+            }
+        });
+        let heads = heads.collect();
+        Self { schemas, heads }
+    }
+
+    pub(crate) fn pinned(&self) -> impl Iterator<Item = &PinnedFile> {
+        self.heads.iter().map(|head| &head.file)
+    }
+
+    fn with_partitions(self, files: &TableFiles) -> Result<Vec<FileAndHead>, EngineError> {
+        let schemas = self.schemas;
+        let heads = self.heads.into_iter().map(|head| {
+            let schema = schemas.get(head.schema);
+            let schema = schema.ok_or_else(|| head.file.error(&"has no columns"))?;
+            let partitions = files.partition_values(&head.file.path)?;
+            let read = FitsHead {
+                schema: Arc::clone(&schema.0),
+                rows: head.rows,
+                text_bytes_max: head.text_bytes_max,
+                partitions,
+            };
+            Ok((head.file, Arc::new(read)))
+        });
+        heads.collect()
     }
 }
 

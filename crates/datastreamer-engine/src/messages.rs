@@ -17,7 +17,11 @@ const REGEX: &str = "regex parse error:";
 /// How some functions begin it.
 const NO_REGEX: &str = "Regular expression did not compile: ";
 /// Texts of DataFusion and Arrow that say too little, or name what no client knows; and ours.
-const REPLACED: [(&str, &str); 5] = [
+const REPLACED: [(&str, &str); 6] = [
+    (
+        "Offset overflow error",
+        "the values of a column take more than 2 GiB at once",
+    ),
     (
         "Cannot cast timezone to different",
         "a time that the clocks of the zone never show, or twice",

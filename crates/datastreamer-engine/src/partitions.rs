@@ -13,6 +13,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::ScalarValue;
 use datastreamer_table::type_name;
 use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::EngineError;
 
@@ -20,10 +21,14 @@ use crate::error::EngineError;
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// A partition of a table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct Partition {
     pub(crate) name: String,
     /// Int64 if all values are integers, else Utf8; `None` if all are null.
+    #[serde(
+        serialize_with = "is_integer_type",
+        deserialize_with = "integer_or_text"
+    )]
     data_type: Option<DataType>,
     has_nulls: bool,
     /// Whether the files have a column of this name: its values are the table's, and the partition
@@ -73,6 +78,19 @@ impl Partition {
             None => ScalarValue::try_new_null(&data_type)?,
         })
     }
+}
+
+fn is_integer_type<S: Serializer>(data_type: &Option<DataType>, out: S) -> Result<S::Ok, S::Error> {
+    let is_integer = data_type.as_ref().map(|it| *it == DataType::Int64);
+    is_integer.serialize(out)
+}
+
+fn integer_or_text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DataType>, D::Error> {
+    let is_integer = Option::deserialize(from)?;
+    Ok(is_integer.map(|is_integer| match is_integer {
+        true => DataType::Int64,
+        false => DataType::Utf8,
+    }))
 }
 
 /// Returns whether a text is an integer that `i64` holds. `01` is one: month 1, as for Spark and

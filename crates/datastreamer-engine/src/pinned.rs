@@ -12,18 +12,20 @@ use std::{
 };
 
 use datafusion::object_store::ObjectMeta;
+use serde::{Deserialize, Serialize};
 
-use crate::{error::EngineError, store::location};
+use crate::{error::EngineError, packed, store::location};
 
 /// A file, and its state when the plan was made.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, Deserialize, Serialize)]
 pub(crate) struct PinnedFile {
+    #[serde(with = "packed::path")]
     pub(crate) path: PathBuf,
     pub(crate) state: FileState,
 }
 
 /// What `stat` says of a file: two equal ones mean the same bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 pub(crate) struct FileState {
     bytes: u64,
     modified: Option<SystemTime>,

@@ -47,6 +47,7 @@ use crate::{
     parquet::{self, column_metadata, row_bytes::RowBytes, scan::Footers},
     pinned::{FileState, PinnedFile},
     scan::{BATCH_ROWS, Scanned},
+    table_copy::{Contents, TableCopy},
 };
 
 /// 128 MiB of values in a batch: a batch of the usual 8192 rows has 16 KiB a row.
@@ -65,6 +66,8 @@ pub(crate) struct FileTable {
     fingerprint: Arc<SchemaFingerprint>,
     /// Of each file whether it fits the table, and what a row takes, or the text of why not.
     fits: FileCache<Result<RowBytes, String>>,
+    /// The files as another process has compared them.
+    copied: Option<Vec<(PinnedFile, RowBytes)>>,
     /// How many times its size a compressed file may become.
     expansion_max: u64,
     /// Threads that read columns: the planner's thread must stay free.
@@ -126,6 +129,45 @@ impl FileTable {
                 read.into_iter()
                     .map(|(file, row_bytes)| (file, Ok(row_bytes))),
             ),
+            copied: None,
+            threads,
+        })
+    }
+
+    /// Copies the table for another process, with its files as they are now.
+    ///
+    /// # Errors
+    /// Those of a scan.
+    pub(crate) async fn copy(&self, name: &str) -> Result<TableCopy, EngineError> {
+        let contents = Contents::Files(self.compare().await?);
+        Ok(TableCopy::new(name, &self.files, self.schema(), contents))
+    }
+
+    /// Makes the table of a copy with these files.
+    ///
+    /// # Errors
+    /// The copy has no files.
+    pub(crate) fn of_copy(
+        copy: &TableCopy,
+        compared: Vec<(PinnedFile, RowBytes)>,
+        threads: Handle,
+        expansion_max: u64,
+    ) -> Result<Self, EngineError> {
+        let files = copy.files()?;
+        let fields = copy.schema.fields();
+        let (inside, partitions) = fields.split_at(fields.len() - files.partition_fields().len());
+        let metadata = copy.schema.metadata().clone();
+        let columns = Arc::new(Schema::new_with_metadata(inside.to_vec(), metadata));
+        Ok(Self {
+            format: format_of(files.kind(), expansion_max),
+            expansion_max,
+            fingerprint: Arc::new(SchemaFingerprint::from_schema(&columns)),
+            schema: TableSchema::builder(columns)
+                .with_table_partition_cols(partitions.to_vec())
+                .build(),
+            files,
+            fits: FileCache::new([]),
+            copied: Some(compared),
             threads,
         })
     }
@@ -136,6 +178,9 @@ impl FileTable {
     /// # Errors
     /// A file is gone, cannot be read, or has columns or types that the table cannot hold.
     async fn compare(&self) -> Result<Vec<(PinnedFile, RowBytes)>, EngineError> {
+        if let Some(copied) = &self.copied {
+            return Ok(copied.clone());
+        }
         let (kind, expansion_max) = (self.files.kind(), self.expansion_max);
         let read = |path| {
             let (files, threads) = (Arc::clone(&self.files), self.threads.clone());

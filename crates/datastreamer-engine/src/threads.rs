@@ -5,8 +5,10 @@ use tokio::runtime::{Handle, Runtime};
 use crate::{error::EngineError, guard::guard_thread};
 
 /// 16 MiB of stack for threads that plan and compute: they descend into the nested expressions of a
-/// query, see `DEPTH_MAX` in `sql.rs`. Only the part that is used takes memory.
-const STACK_BYTES: usize = 16 << 20;
+/// query. Only the part that is used takes memory.
+pub(crate) const STACK_BYTES: usize = 16 << 20;
+/// 16 threads that wait for files, beside those that compute: more wait for the same disks.
+pub(crate) const FILE_THREADS: usize = 16;
 
 /// A pool of threads, with a Tokio runtime on them.
 ///
@@ -24,6 +26,7 @@ impl EngineThreads {
     pub(crate) fn start(name: &str, threads: usize) -> Result<Self, EngineError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads)
+            .max_blocking_threads(FILE_THREADS)
             .thread_stack_size(STACK_BYTES)
             .thread_name(name)
             .on_thread_start(guard_thread)

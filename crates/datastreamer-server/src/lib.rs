@@ -51,6 +51,19 @@ use crate::{
 
 pub use crate::{config::Config, error::Fatal, http::serve::Server, site::Site};
 
+/// Does what this process was started for, and ends it, if that is not the program itself but the
+/// query of a client; otherwise returns at once. To be called first in `main`, before there are
+/// threads: without it a server of yours has no `/sql`.
+///
+/// ```no_run
+/// datastreamer_server::run_if_child();
+/// // The program itself.
+/// ```
+pub fn run_if_child() {
+    #[cfg(feature = "tables")]
+    datastreamer_engine::isolate::run_if_child();
+}
+
 /// What `cat` logs; its output and its exit code are enough for everything else.
 const CAT_LOG_FILTER: &str = "warn";
 

@@ -14,6 +14,18 @@ use serde_json::json;
 /// What clients are told of an error that was not written for them.
 pub(crate) const SOURCE_FAILED: &str = "the source failed; the server's log has the reason";
 
+/// 2000 bytes of a text: some repeat what was asked, which may be as long as the client likes.
+const TEXT_BYTES_MAX: usize = 2000;
+
+/// Cuts a text that repeats much of a request.
+pub(crate) fn cut(mut text: String) -> String {
+    if text.len() > TEXT_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+        text.push_str("...");
+    }
+    text
+}
+
 /// Why there is no such file.
 #[derive(Debug)]
 pub(crate) struct Refusal {
@@ -91,7 +103,7 @@ impl Refusal {
     pub(crate) fn new(status: StatusCode, text: impl Into<String>) -> Self {
         Self {
             status,
-            text: text.into(),
+            text: cut(text.into()),
             position: None,
             methods: None,
             cause: None,

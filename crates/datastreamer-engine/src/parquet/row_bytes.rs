@@ -9,6 +9,7 @@ use datafusion::parquet::{
     basic::{Encoding, Type},
     file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData},
 };
+use serde::{Deserialize, Serialize};
 
 use super::{
     batch_bytes,
@@ -21,8 +22,21 @@ const DICTIONARY_HEADER_BYTES: usize = 64;
 const ROW_BYTES_FREE: u64 = 16 << 10;
 
 /// The usual bytes of a row in each column of a file; nothing if they are few in all of them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(from = "BTreeMap<String, u64>", into = "BTreeMap<String, u64>")]
 pub(crate) struct RowBytes(Arc<BTreeMap<String, u64>>);
+
+impl From<BTreeMap<String, u64>> for RowBytes {
+    fn from(columns: BTreeMap<String, u64>) -> Self {
+        Self(Arc::new(columns))
+    }
+}
+
+impl From<RowBytes> for BTreeMap<String, u64> {
+    fn from(row_bytes: RowBytes) -> Self {
+        Arc::unwrap_or_clone(row_bytes.0)
+    }
+}
 
 impl RowBytes {
     /// Estimates the bytes by a file's footer. **Blocks.**

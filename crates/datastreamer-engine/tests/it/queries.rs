@@ -7,10 +7,10 @@ use std::{
 
 use arrow::{
     array::{
-        ArrayRef, Date32Array, RecordBatchReader, Time32SecondArray, TimestampMicrosecondArray,
-        TimestampMillisecondArray,
+        ArrayRef, AsArray, Date32Array, RecordBatchReader, Time32SecondArray,
+        TimestampMicrosecondArray, TimestampMillisecondArray,
     },
-    datatypes::{DataType, TimeUnit},
+    datatypes::{DataType, Int64Type, TimeUnit},
     record_batch::RecordBatch,
 };
 use datastreamer_engine::{
@@ -305,6 +305,34 @@ fn a_join_beyond_the_memory_spills() {
     let rows = query(&engine, sql).unwrap();
     let counted: usize = rows.map(|batch| batch.unwrap().num_rows()).sum();
     assert_eq!(counted, 1_499_999);
+}
+
+/// DataFusion 55 runs the first input of such a join once more when it does not fit in memory, and
+/// a join in that input then gives no rows: the count was 0.
+#[test]
+fn a_join_of_all_pairs_beyond_the_memory_counts_all_or_fails() {
+    let options = |memory_bytes| EngineOptions {
+        memory_bytes,
+        threads: Some(2),
+        ..EngineOptions::default()
+    };
+    let sql = "SELECT count(*) AS n FROM \
+               (SELECT a.id AS x, b.name AS y FROM stars a JOIN stars b ON a.id = b.id) AS c \
+               JOIN (SELECT id AS z FROM stars WHERE id < 3) AS d ON c.x < d.z * 1000000";
+    for memory_bytes in [256 << 20, 64 << 20, 32 << 20, 16 << 20, 8 << 20] {
+        let (_folder, engine) = engine_with(100_000, options(memory_bytes));
+        let rows = query(&engine, sql).unwrap();
+        let batches: Result<Vec<_>, _> = rows.collect();
+        match batches {
+            Ok(batches) => {
+                let counts = batches.iter().filter(|batch| batch.num_rows() > 0);
+                let counts =
+                    counts.map(|batch| batch.column(0).as_primitive::<Int64Type>().value(0));
+                assert_eq!(counts.collect::<Vec<_>>(), [200_000], "{memory_bytes}");
+            }
+            Err(error) => assert!(error.to_string().contains("memory"), "{error}"),
+        }
+    }
 }
 
 #[test]

@@ -93,6 +93,7 @@ pub(super) struct RawTables {
 pub(super) struct RawSql {
     pub(super) enabled: bool,
     pub(super) max_rows: Option<u64>,
+    pub(super) memory_bytes: Option<ByteSize>,
     pub(super) max_active: Option<NonZeroUsize>,
     pub(super) min_rate: Option<ByteSize>,
 }

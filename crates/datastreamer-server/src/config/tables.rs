@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use datastreamer_engine::{EngineOptions, TableFiles};
+use datastreamer_engine::{
+    EngineOptions, TableFiles,
+    isolate::{DEFAULT_QUERY_BYTES, IsolationOptions},
+};
 use datastreamer_rows::{
     parameters::{Parameter, ParameterKind, Parameters, Value},
     postgres::PostgresOptions,
@@ -51,6 +54,8 @@ pub(crate) struct TablesConfig {
 #[derive(Clone, Debug)]
 pub(crate) struct SqlConfig {
     pub(crate) rows_max: Option<u64>,
+    /// What one query may take.
+    pub(crate) isolation: IsolationOptions,
     /// What its errors begin with.
     pub(crate) origin: String,
 }
@@ -155,6 +160,12 @@ pub(super) fn resolve(raw: &Raw, origin: &Origin<'_>) -> Result<TablesConfig, Fa
         rows: settings(&raw.tables, origin),
         sql: raw.sql.enabled.then(|| SqlConfig {
             rows_max: raw.sql.max_rows,
+            isolation: IsolationOptions {
+                memory_bytes: raw
+                    .sql
+                    .memory_bytes
+                    .map_or(DEFAULT_QUERY_BYTES, |size| size.0),
+            },
             origin: origin.of_setting("sql", "enabled") + " ",
         }),
         databases: databases.collect(),

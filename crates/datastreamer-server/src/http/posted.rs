@@ -11,8 +11,8 @@ use crate::{
     sources::{Query, rows::QUERY_PARAMETER},
 };
 
-/// The longest query, in bytes: a list of some ten thousand identifiers.
-const QUERY_BYTES_MAX: usize = 1024 * 1024;
+/// 256 KiB of a body: a form may have three bytes for each of a query, and parameters beside it.
+const BODY_BYTES_MAX: usize = 256 * 1024;
 
 /// Adds a body to the parameters of the URL: a form as parameters, a text as the query. The body
 /// must arrive within `patience`.
@@ -22,14 +22,14 @@ pub(crate) async fn read(
     patience: Duration,
     url: &str,
 ) -> Result<Query, Refusal> {
-    let body = timeout(patience, to_bytes(body, QUERY_BYTES_MAX)).await;
+    let body = timeout(patience, to_bytes(body, BODY_BYTES_MAX)).await;
     let body = body.map_err(|_| {
         let text = format!("the query did not arrive within {patience:?}");
         Refusal::new(StatusCode::REQUEST_TIMEOUT, text)
     })?;
     let body = body.map_err(|_| {
         let text =
-            format!("the query must arrive complete, and have at most {QUERY_BYTES_MAX} bytes");
+            format!("the body must arrive complete, and have at most {BODY_BYTES_MAX} bytes");
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, text)
     })?;
     let media_type = headers.get(header::CONTENT_TYPE);

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use datastreamer_engine::{Engine, TableFiles};
+use datastreamer_engine::{
+    Engine, TableFiles,
+    isolate::{self, IsolatedQueries},
+};
 use datastreamer_rows::parameters::Parameters;
 use datastreamer_table::column_metadata::ColumnMetadata;
 
@@ -75,8 +78,18 @@ impl<'a> Tables<'a> {
     /// begin with.
     pub(super) fn sql(&mut self) -> Option<(&'a str, Result<Route, String>)> {
         let config = self.config.sql.as_ref()?;
+        if !isolate::is_available() {
+            tracing::warn!(
+                "there is no /sql: this program does not call run_if_child() first in its main, so \
+                 that it cannot start the processes of queries"
+            );
+            return None;
+        }
         let route = self.engine().and_then(|engine| {
-            let sql = RowSource::Sql(ClientSql::new(engine));
+            let options = self.config.engine.clone();
+            let queries = IsolatedQueries::start(engine, options, config.isolation.clone());
+            let queries = queries.map_err(|error| error.to_string())?;
+            let sql = RowSource::Sql(ClientSql::new(queries));
             let source = Source::Rows(Box::new(self.route(sql, config.rows_max)));
             let mut route = Route::new("sql", source)?;
             route.description = Some("one SELECT over the tables here".into());

@@ -39,6 +39,22 @@ async fn another_site_takes_the_place_of_one_whose_streams_go_on() {
     assert_eq!(bytes(under_way).await, 3_000_000);
 }
 
+/// This program is the test, which does not call `run_if_child`.
+#[tokio::test(flavor = "multi_thread")]
+async fn sql_is_off_in_a_program_that_cannot_start_itself_for_a_query() {
+    let text = "[sql]\nenabled = true\n[routes.stars]\nkind = \"stars\"\n";
+    let server = Server::new(
+        tokio::task::spawn_blocking(|| site(text))
+            .await
+            .unwrap()
+            .unwrap(),
+    );
+    let (status, _) = get(server.router(), "/sql.csv?query=SELECT+1").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let (status, _) = get(server.router(), "/stars.csv?rows=1").await;
+    assert_eq!(status, StatusCode::OK);
+}
+
 #[test]
 fn every_route_that_cannot_be_served_is_named_and_nothing_is_built() {
     let text = "[routes.a]\nkind = \"directory\"\npath = \"no/such\"\n\

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::support::http::{self, Connection, End, Response, encode};
 use crate::support::program::Daemon;
-use crate::support::scratch::Scratch;
+use crate::support::scratch::{self, Scratch};
 use crate::support::tables::{self, last_transfer};
 use crate::support::wait;
 
@@ -41,11 +41,7 @@ fn a_sort_beyond_its_memory_spills_to_disk() {
         folder.display()
     );
     let server = serve_big(&scratch, &settings);
-    let spilled = || {
-        let inner = fs::read_dir(&folder).expect("it is there").flatten();
-        let files = inner.filter_map(|entry| fs::read_dir(entry.path()).ok());
-        files.map(Iterator::count).sum::<usize>()
-    };
+    let spilled = || scratch::files_below(&folder);
     let sorted = thread::scope(|scope| {
         let asked = scope.spawn(|| ask(&server, SORTED));
         wait::until("something is spilled", LIMIT, || spilled() > 0);

@@ -2,6 +2,7 @@
 
 use datastreamer_engine::{
     DEFAULT_EXPANSION_MAX, DEFAULT_MEMORY_BYTES, DEFAULT_SPILL_BYTES, DEFAULT_TIME_LIMIT,
+    isolate::{DEFAULT_QUERY_BYTES, QUERY_BYTES_MIN},
 };
 use datastreamer_rows::{
     parameters::{DEFAULT_MAX_CHARACTERS, ParameterKind},
@@ -92,6 +93,15 @@ fn sql() -> Section {
             setting("max_rows", ValueType::Integer(0..=i64::MAX as u64))
                 .words("no limit")
                 .about("An answer never has more rows."),
+        )
+        .with(
+            setting("memory_bytes", size(QUERY_BYTES_MIN, usize::MAX))
+                .bytes(DEFAULT_QUERY_BYTES)
+                .about(
+                    "Memory of one query, beyond that of the program itself. It runs in a process \
+                     of its own, which the system keeps to it; sorts, joins and groups have half \
+                     of it, and at most `tables.memory_bytes`, before they use temporary files.",
+                ),
         )
         .with(
             setting("max_active", ValueType::Integer(1..=i64::MAX as u64))

@@ -1,11 +1,17 @@
 //! SQL over the registered tables: written in the configuration, with parameters that are bound
 //! as values; or a client's own, where that is allowed.
 
-use datastreamer_engine::{Engine, EngineErrorKind, Query as EngineQuery};
+use datastreamer_engine::{
+    Engine, EngineErrorKind, Query as EngineQuery,
+    isolate::{Asked, IsolatedQueries, IsolatedRows},
+};
 use datastreamer_rows::parameters::{Bound, ParameterError, Parameters, check_names};
 use datastreamer_table::column_metadata::ColumnMetadata;
 
-use super::{QUERY_PARAMETER, StartRun, engine_refusal, wait_for};
+use datastreamer::StreamWriter;
+use http::StatusCode;
+
+use super::{QUERY_PARAMETER, Run, StartRun, engine_refusal, wait_for};
 use crate::{refusal::Refusal, sources::Query};
 
 /// A query with typed parameters.
@@ -106,15 +112,20 @@ impl std::fmt::Debug for SqlQuery {
     }
 }
 
-/// A client's own query: one SELECT over the registered tables, as the parameter `query`.
+/// 64 KiB in the text of a client's query: some thousand identifiers. To parse and plan it takes
+/// seconds at most.
+const TEXT_BYTES_MAX: usize = 64 << 10;
+
+/// A client's own query: one SELECT over the registered tables, as the parameter `query`. It runs
+/// in a process of its own.
 #[derive(Clone)]
 pub(crate) struct ClientSql {
-    engine: Engine,
+    queries: IsolatedQueries,
 }
 
 impl ClientSql {
-    pub(crate) fn new(engine: Engine) -> Self {
-        Self { engine }
+    pub(crate) fn new(queries: IsolatedQueries) -> Self {
+        Self { queries }
     }
 
     /// Checks that there is a text; whether it is SQL shows once it is planned.
@@ -127,7 +138,34 @@ impl ClientSql {
         let sql = sql.ok_or_else(|| {
             Refusal::bad_parameter("parameter `query` is missing: a SELECT over the tables here")
         })?;
-        Ok(start(&self.engine, EngineQuery::new(sql), rows_max))
+        if sql.len() > TEXT_BYTES_MAX {
+            let text = format!(
+                "a query has at most {TEXT_BYTES_MAX} bytes, and this one {}",
+                sql.len()
+            );
+            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, text));
+        }
+        let queries = self.queries.clone();
+        Ok(Box::new(move |place| {
+            let asked = queries.ask(&sql, rows_max).map_err(engine_refusal)?;
+            run(asked, place)
+        }))
+    }
+}
+
+/// Waits until a process has planned a query.
+fn run(asked: Asked, place: &StreamWriter) -> Result<Run, Refusal> {
+    let stopper = asked.stopper();
+    place.on_stop(move |_| stopper.stop());
+    asked.rows().map(Run::from).map_err(engine_refusal)
+}
+
+impl From<IsolatedRows> for Run {
+    fn from(rows: IsolatedRows) -> Self {
+        Self {
+            rows_known: rows.known_rows(),
+            ..Self::new(rows)
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use http::StatusCode;
 
 use super::{Author, RowSettings, Run, StartRun, postgres};
 use crate::{
-    refusal::{Refusal, SOURCE_FAILED},
+    refusal::{Refusal, SOURCE_FAILED, cut},
     sources::{Feed, Job, RowsJob, SourceError},
 };
 
@@ -289,7 +289,7 @@ fn reader_failed(error: &ArrowError, rows: u64, author: Author) -> SourceError {
         0 => cause,
         rows => format!("after {rows} rows: {cause}"),
     };
-    Box::new(StatusError::new(status, text))
+    Box::new(StatusError::new(status, cut(text)))
 }
 
 /// Gives a status to the error of a value that the format cannot hold, in case the head has not been

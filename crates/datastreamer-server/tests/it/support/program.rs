@@ -145,6 +145,20 @@ pub(crate) fn is_running(pid: u32) -> bool {
     state != Some('Z')
 }
 
+/// Returns the processes that a server has started for queries.
+pub(crate) fn query_processes(server: u32) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").expect("a Linux").flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_child = |pid: &u32| {
+        let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}"));
+        let status = read("status").unwrap_or_default();
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+        let is_query = read("environ").is_ok_and(|all| all.contains("DATASTREAMER_ROLE=query"));
+        parent.is_some_and(|parent| parent.trim() == server.to_string()) && is_query
+    };
+    pids.filter(is_child).collect()
+}
+
 /// Waits for a file with the number of a process, and returns it.
 pub(crate) fn pid_in(file: &Path) -> u32 {
     let written = || fs::read_to_string(file).unwrap_or_default();

@@ -1,0 +1,316 @@
+//! The process of a query, from its start to its end: it gets ready, is asked one query, and answers.
+//!
+//! Until it knows which files the query reads it has one thread, so that what that thread gives up
+//! (`confine.rs`) no other one keeps.
+
+use std::{
+    io::{self, Read},
+    os::{fd::AsFd, unix::net::UnixStream},
+    panic,
+    path::PathBuf,
+    process,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+};
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray},
+    datatypes::{DataType, SchemaRef},
+    error::ArrowError,
+    ipc::writer::StreamWriter,
+    record_batch::{RecordBatch, RecordBatchReader},
+};
+
+use super::{
+    confine,
+    protocol::{
+        ANSWER_BYTES_MAX, Failure, Head, Limits, Question, Tag, Wanted, answer, ordered, pack,
+    },
+};
+use crate::{
+    engine::{Engine, EngineOptions, Functions, Sessions},
+    error::{EngineError, EngineErrorKind},
+    guard::guarded,
+    packed::Bytes,
+    rows::Rows,
+    sql::Query,
+    table_copy::TableCopy,
+    threads::FILE_THREADS,
+};
+
+/// 2000 columns of a result, or as many as the widest of its tables has: each of them takes the
+/// encoders a buffer.
+const COLUMNS_MAX: usize = 2000;
+/// 1 MiB of values in a message, where rows are short enough: larger ones do not fit the caches.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// Runs the process. Returns when the query has been answered, or when nobody asks.
+pub(super) fn run() -> io::Result<()> {
+    let server = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let Some(limits) = ordered::<Limits>(&mut &server)? else {
+        return Ok(());
+    };
+    // The engine's two pools, the one that plans, and the one that watches the server.
+    let threads = 2 * FILE_THREADS + limits.threads + 2;
+    confine::bound(limits.memory_bytes, threads);
+    note_panics();
+    let options = options(&limits);
+    let sessions = Sessions::new(&options, Functions::All).map_err(io::Error::other)?;
+    warm_up(&sessions);
+    let Some(question) = ordered::<Question>(&mut &server)? else {
+        return Ok(());
+    };
+    answer(&mut &server, Tag::Taken, &[])?;
+    let answered = guarded(|| respond(&server, sessions, &options, &limits, &question));
+    match answered {
+        Ok(Err(Failed::Query(error))) | Err(error) => fail(&server, &error),
+        Ok(Err(Failed::Server(error))) => Err(error),
+        Ok(Ok(())) => answer(&mut &server, Tag::End, &[]),
+    }
+}
+
+/// Why a query has no answer, or no complete one.
+enum Failed {
+    Query(EngineError),
+    /// The server takes no more.
+    Server(io::Error),
+}
+
+impl From<EngineError> for Failed {
+    fn from(error: EngineError) -> Self {
+        Self::Query(error)
+    }
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        Self::Server(error)
+    }
+}
+
+fn fail(mut server: &UnixStream, error: &EngineError) -> io::Result<()> {
+    let panic = PANIC.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let failure = match panic {
+        Some(panic) => Failure::of_panic(&panic),
+        None => Failure::from(error),
+    };
+    answer(&mut server, Tag::Failure, &pack(&failure)?)
+}
+
+/// The last panic: its text and its place, for the log of the server.
+static PANIC: Mutex<Option<String>> = Mutex::new(None);
+
+/// Keeps the texts of panics, which nobody else would see.
+fn note_panics() {
+    panic::set_hook(Box::new(|panic| {
+        let mut last = PANIC.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(panic.to_string());
+    }));
+}
+
+fn options(limits: &Limits) -> EngineOptions {
+    EngineOptions {
+        memory_bytes: limits.pool_bytes,
+        spill_bytes: limits.spill_bytes,
+        spill_folder: Some(limits.spill_folder.clone()),
+        time_limit: limits.time_limit,
+        threads: Some(limits.threads),
+        fits_strict: limits.fits_strict,
+        expansion_max: limits.expansion_max,
+    }
+}
+
+/// Plans a query without tables, so that the next one finds its code in memory.
+fn warm_up(sessions: &Sessions) {
+    let state = sessions.of_queries();
+    let plan = async {
+        let query = Query::new("SELECT count(*), max(a) FROM (VALUES (1), (2)) t(a) ORDER BY 1");
+        let plan = query.plan(&state).await?;
+        let plan = state.create_physical_plan(&plan).await;
+        plan.map(drop).map_err(EngineError::from)
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    // If it fails, the query that comes will say why.
+    let _ = runtime.map(|runtime| guarded(|| runtime.block_on(plan)));
+}
+
+fn respond(
+    mut server: &UnixStream,
+    sessions: Sessions,
+    options: &EngineOptions,
+    limits: &Limits,
+    question: &Question,
+) -> Result<(), Failed> {
+    let query = Query::new(&question.sql);
+    let wanted = wanted(&query, &sessions)?;
+    answer(&mut server, Tag::Wanted, &pack(&wanted)?)?;
+    let copies = ordered::<Vec<TableCopy>>(&mut server)?;
+    let copies = copies.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+    let files = copies.iter().flat_map(TableCopy::pinned);
+    let files: Vec<PathBuf> = files.map(|file| file.path.clone()).collect();
+    let files = files.iter().map(PathBuf::as_path);
+    let is_confined = confine::confine(files, &limits.spill_folder);
+    end_with_the_server(server)?;
+    let engine = Engine::of_sessions(sessions, options)?;
+    let widest = copies.iter().map(|copy| copy.schema.fields().len()).max();
+    let columns_max = COLUMNS_MAX.max(widest.unwrap_or_default());
+    for copy in copies {
+        engine.register_copy(copy)?;
+    }
+    let rows = engine.block_on(engine.query(&query, question.rows_max))?;
+    check_columns(rows.schema().fields().len(), columns_max)?;
+    send(server, rows, is_confined)
+}
+
+/// Refuses a result of more columns.
+fn check_columns(columns: usize, most: usize) -> Result<(), EngineError> {
+    match columns > most {
+        true => Err(EngineError::bad(format!(
+            "a result has at most {most} columns, and this one {columns}"
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// Returns the tables that a query names. It may name some that are none.
+fn wanted(query: &Query, sessions: &Sessions) -> Result<Wanted, EngineError> {
+    let state = sessions.of_queries();
+    let statement = query.parse(&state)?;
+    let references = state.resolve_table_references(&statement)?;
+    // It lists all tables.
+    let lists = |name: Option<&str>| name == Some("information_schema");
+    if references.iter().any(|table| lists(table.schema())) {
+        return Ok(Wanted(None));
+    }
+    let names = references.iter().map(|table| table.table().to_owned());
+    Ok(Wanted(Some(names.collect())))
+}
+
+/// Ends the process as soon as the server closes the connection: when its client leaves, when the
+/// time is up, and when the server itself is killed.
+fn end_with_the_server(server: &UnixStream) -> io::Result<()> {
+    let mut server = server.try_clone()?;
+    let watch = move || {
+        // The server says nothing more.
+        let _closed = server.read(&mut [0]);
+        process::exit(1);
+    };
+    let watch = thread::Builder::new().name("watch".into()).spawn(watch);
+    watch.map(drop)
+}
+
+/// Sends the rows.
+fn send(mut server: &UnixStream, rows: Rows, is_confined: bool) -> Result<(), Failed> {
+    let schema = rows.schema();
+    let mut sending = Sending::new(&schema)?;
+    let head = Head {
+        rows_known: rows.known_rows(),
+        columns: Bytes(sending.take()?),
+        is_confined,
+    };
+    let head = pack(&head)?;
+    if head.len() > ANSWER_BYTES_MAX {
+        return Err(too_long("the names and types of the columns").into());
+    }
+    answer(&mut server, Tag::Head, &head)?;
+    for batch in rows {
+        let batch = batch.map_err(of_rows)?;
+        let rows = batch.num_rows();
+        let parts = bytes_of(&batch).div_ceil(BATCH_BYTES).clamp(1, rows.max(1));
+        let cut = |part: usize| rows * part / parts;
+        for part in 0..parts {
+            let (from, to) = (cut(part), cut(part + 1));
+            sending.send(server, &batch.slice(from, to - from))?;
+        }
+    }
+    // The server's decoder takes a batch without bytes (nulls of no type) only when more comes.
+    Ok(answer(&mut server, Tag::Rows, &sending.finish()?)?)
+}
+
+/// An Arrow stream, from which each message is taken as soon as it is complete.
+struct Sending(StreamWriter<Vec<u8>>);
+
+impl Sending {
+    fn new(schema: &SchemaRef) -> Result<Self, EngineError> {
+        StreamWriter::try_new(Vec::new(), schema)
+            .map(Self)
+            .map_err(of_arrow)
+    }
+
+    /// Takes the end of the stream.
+    fn finish(mut self) -> Result<Vec<u8>, EngineError> {
+        self.0.finish().map_err(of_arrow)?;
+        self.take()
+    }
+
+    /// Takes what has been written.
+    fn take(&mut self) -> Result<Vec<u8>, EngineError> {
+        self.0.flush().map_err(of_arrow)?;
+        Ok(std::mem::take(self.0.get_mut()))
+    }
+
+    /// Sends a batch: in halves, if it is too large for a message.
+    fn send(&mut self, mut server: &UnixStream, batch: &RecordBatch) -> Result<(), Failed> {
+        self.0.write(&compact(batch)?).map_err(of_arrow)?;
+        let message = self.take()?;
+        let rows = batch.num_rows();
+        if message.len() <= ANSWER_BYTES_MAX {
+            return Ok(answer(&mut server, Tag::Rows, &message)?);
+        }
+        drop(message);
+        if rows <= 1 {
+            return Err(too_long("a row of the result").into());
+        }
+        self.send(server, &batch.slice(0, rows / 2))?;
+        self.send(server, &batch.slice(rows / 2, rows - rows / 2))
+    }
+}
+
+fn too_long(what: &str) -> EngineError {
+    let bytes = crate::expansion::with_unit(ANSWER_BYTES_MAX as u64);
+    let text = format!("{what} would take more than {bytes}");
+    EngineError::new(EngineErrorKind::Computation, text)
+}
+
+/// Returns a batch without what its texts share with rows that are not in it.
+fn compact(batch: &RecordBatch) -> Result<RecordBatch, EngineError> {
+    let is_view = |column: &ArrayRef| {
+        matches!(
+            column.data_type(),
+            DataType::Utf8View | DataType::BinaryView
+        )
+    };
+    if !batch.columns().iter().any(is_view) {
+        return Ok(batch.clone());
+    }
+    let columns = batch.columns().iter();
+    let columns = columns.map(|column| -> ArrayRef {
+        match column.data_type() {
+            DataType::Utf8View => Arc::new(column.as_string_view().gc()),
+            DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+            _ => Arc::clone(column),
+        }
+    });
+    RecordBatch::try_new(batch.schema(), columns.collect()).map_err(of_arrow)
+}
+
+/// Returns the bytes of a batch's values.
+fn bytes_of(batch: &RecordBatch) -> usize {
+    let columns = batch.columns().iter();
+    let bytes = columns.map(|column| column.to_data().get_slice_memory_size().unwrap_or_default());
+    bytes.sum()
+}
+
+fn of_rows(error: ArrowError) -> EngineError {
+    match error {
+        ArrowError::ExternalError(error) => match error.downcast::<EngineError>() {
+            Ok(error) => *error,
+            Err(error) => EngineError::data(error.to_string()),
+        },
+        error => of_arrow(error),
+    }
+}
+
+fn of_arrow(error: ArrowError) -> EngineError {
+    EngineError::data(error.to_string())
+}

@@ -1,0 +1,229 @@
+//! One process of a query, as the server sees it: started, asked, listened to, and ended. It ends
+//! with its [`QueryProcess`].
+
+use std::{
+    io::{self, Read},
+    os::{
+        fd::OwnedFd,
+        unix::{
+            net::UnixStream,
+            process::{CommandExt, ExitStatusExt},
+        },
+    },
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde::Serialize;
+use tempfile::TempDir;
+
+use super::{
+    ROLE, ROLE_VARIABLE,
+    protocol::{Limits, Tag, answered, order},
+};
+use crate::error::{EngineError, EngineErrorKind};
+
+/// The program, even if its file has been replaced since it was started.
+const PROGRAM: &str = "/proc/self/exe";
+/// A minute to take a message: it waits for nothing else.
+const TAKES_MAX: Duration = Duration::from_secs(60);
+/// What cannot be waited for longer than a millisecond is not waited for by the system at all.
+const WAIT_MIN: Duration = Duration::from_millis(1);
+/// What is told of a process that ends by itself: it was refused memory or stack.
+const OUTGROWN: &str =
+    "the query needs more memory than one query may have, or is nested too deeply";
+
+/// A process that was started for one query.
+pub(super) struct QueryProcess {
+    connection: UnixStream,
+    end: Arc<ProcessEnd>,
+    /// Of temporary files. It is removed once the process has ended.
+    _folder: Arc<TempDir>,
+}
+
+/// Ends a process from any thread.
+#[derive(Debug)]
+pub(super) struct ProcessEnd {
+    /// `None` once it has been waited for: its number may be another process's then.
+    child: Mutex<Option<Child>>,
+    /// Its client wants no more.
+    is_stopped: AtomicBool,
+}
+
+impl QueryProcess {
+    /// Starts a process, which gets ready.
+    ///
+    /// # Errors
+    /// The system refuses it.
+    pub(super) fn start(limits: &Limits, folder: TempDir) -> io::Result<Self> {
+        let (mut connection, other) = UnixStream::pair()?;
+        connection.set_write_timeout(Some(TAKES_MAX))?;
+        let child = Command::new(PROGRAM)
+            .env_clear()
+            .env(ROLE_VARIABLE, ROLE)
+            .current_dir("/")
+            .stdin(Stdio::from(OwnedFd::from(other)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()?;
+        let process = Self {
+            end: Arc::new(ProcessEnd {
+                child: Mutex::new(Some(child)),
+                is_stopped: AtomicBool::new(false),
+            }),
+            _folder: Arc::new(folder),
+            connection: connection.try_clone()?,
+        };
+        order(&mut connection, limits)?;
+        Ok(process)
+    }
+
+    pub(super) fn end(&self) -> &Arc<ProcessEnd> {
+        &self.end
+    }
+
+    /// Sends a message. **Blocks** until the process takes it.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub(super) fn tell(&mut self, message: &impl Serialize) -> Result<(), EngineError> {
+        let told = order(&mut self.connection, message);
+        told.map_err(|error| self.why(&error))
+    }
+
+    /// Waits for the next message. **Blocks**, until the deadline at most.
+    ///
+    /// # Errors
+    /// The process has ended, was stopped, or is late.
+    pub(super) fn listen(&mut self, deadline: Instant) -> Result<(Tag, Vec<u8>), EngineError> {
+        let mut timed = Timed {
+            connection: &self.connection,
+            deadline,
+        };
+        answered(&mut timed).map_err(|error| self.why(&error))
+    }
+
+    /// Returns the reason why nothing comes, and ends the process.
+    fn why(&self, error: &io::Error) -> EngineError {
+        let is_late = error.kind() == io::ErrorKind::TimedOut;
+        let status = self.end.now();
+        if self.end.is_stopped.load(Ordering::Acquire) {
+            return EngineError::new(EngineErrorKind::Stopped, "the rows were stopped");
+        }
+        if is_late {
+            return EngineError::new(EngineErrorKind::TimedOut, "the query took too long");
+        }
+        let signal = status.and_then(|status| status.signal());
+        tracing::warn!(signal, %error, "the process of a query has ended");
+        let is = |wanted: Signal| signal == Some(wanted.as_raw());
+        match [Signal::ABORT, Signal::SEGV, Signal::BUS]
+            .into_iter()
+            .any(is)
+        {
+            true => EngineError::new(EngineErrorKind::Exhausted, OUTGROWN),
+            false => EngineError::data("the process of the query has been ended"),
+        }
+    }
+}
+
+impl Drop for QueryProcess {
+    fn drop(&mut self) {
+        self.end.kill();
+        let (end, folder) = (Arc::clone(&self.end), Arc::clone(&self._folder));
+        let reap = move || {
+            end.wait();
+            drop(folder);
+        };
+        // A process that waits for a disk ends late, and nobody is to wait for that.
+        let reaper = thread::Builder::new().name("reaper".into());
+        if reaper.spawn(reap).is_err() {
+            self.end.wait();
+        }
+    }
+}
+
+impl ProcessEnd {
+    /// Ends the process because its client wants no more. Never blocks for long.
+    pub(super) fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Release);
+        self.kill();
+    }
+
+    fn kill(&self) {
+        // The lock is held over the signal: the process cannot be waited for in between.
+        let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let pid = child
+            .as_ref()
+            .and_then(|child| i32::try_from(child.id()).ok());
+        if let Some(pid) = pid.and_then(Pid::from_raw) {
+            // A group that is gone needs no signal.
+            let _gone = kill_process_group(pid, Signal::KILL);
+        }
+    }
+
+    /// Ends the process, unless it has ended, and returns how it did; `None` if that is not known
+    /// soon.
+    fn now(&self) -> Option<ExitStatus> {
+        let deadline = Instant::now() + SOON;
+        loop {
+            let ended = {
+                let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+                let ended = child.as_mut()?.try_wait().ok().flatten();
+                if ended.is_some() {
+                    *child = None;
+                }
+                ended
+            };
+            if ended.is_some() || Instant::now() > deadline {
+                self.kill();
+                return ended;
+            }
+            thread::sleep(WAIT_MIN);
+        }
+    }
+
+    /// Waits for the end of a process that was killed. **Blocks.**
+    fn wait(&self) {
+        let child = self
+            .child
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(mut child) = child {
+            // Nobody asks how it ended.
+            let _ended = child.wait();
+        }
+    }
+}
+
+/// A tenth of a second: a process that closes its connection is about to end.
+const SOON: Duration = Duration::from_millis(100);
+
+/// A connection that is read until a deadline.
+struct Timed<'a> {
+    connection: &'a UnixStream,
+    deadline: Instant,
+}
+
+impl Read for Timed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.connection.set_read_timeout(Some(left.max(WAIT_MIN)))?;
+        self.connection
+            .read(buffer)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+                _ => error,
+            })
+    }
+}

@@ -1,0 +1,243 @@
+//! What the server and the process of a query say to each other, over one pair of sockets. Neither
+//! is trusted to send little: each message has a bound.
+//!
+//! The server sends its [`Limits`] when the process starts, and a [`Question`] once there is one. The
+//! process says that it has it, and answers with the tables that it wants ([`Wanted`]), the server sends their copies, and the
+//! process answers with a [`Head`], with pieces of an Arrow stream, and with an end or a [`Failure`].
+
+use std::{
+    ffi::OsString,
+    io::{self, Read, Write},
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    error::{EngineError, EngineErrorKind},
+    messages::Position,
+    packed::{self, Bytes},
+};
+
+/// 8 MiB in a message of the process: that is what each running query may take of the server's
+/// memory. A batch of the usual 8192 rows has 1 KiB a row then; others are split.
+pub(super) const ANSWER_BYTES_MAX: usize = 8 << 20;
+/// 256 MiB in a message of the server: the copies of tables with 100,000 files have some ten.
+pub(super) const ORDER_BYTES_MAX: usize = 256 << 20;
+
+/// What bounds the process, and what its engine is started with.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Limits {
+    /// Memory beyond that of the program itself, in bytes.
+    pub(super) memory_bytes: u64,
+    /// The part of it that sorts, joins and aggregations have before they spill.
+    pub(super) pool_bytes: usize,
+    pub(super) spill_bytes: u64,
+    /// The folder of temporary files, which the process has for itself.
+    #[serde(with = "packed::path")]
+    pub(super) spill_folder: PathBuf,
+    pub(super) threads: usize,
+    pub(super) time_limit: Duration,
+    pub(super) fits_strict: bool,
+    pub(super) expansion_max: u64,
+}
+
+/// A query of a client.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Question {
+    pub(super) sql: String,
+    pub(super) rows_max: Option<u64>,
+}
+
+/// Names of tables; `None`: all.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Wanted(pub(super) Option<Vec<String>>);
+
+/// What is known before the first row.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Head {
+    pub(super) rows_known: Option<u64>,
+    /// The head of the Arrow stream: the columns.
+    pub(super) columns: Bytes,
+    /// Whether the process can open nothing but its files.
+    pub(super) is_confined: bool,
+}
+
+/// Why there are no rows, or no more.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Failure {
+    kind: Kind,
+    text: String,
+    /// The file that it is about, and where a link leads that leads nowhere.
+    paths: [Option<Bytes>; 2],
+    /// Line and column in the query.
+    position: Option<(u64, u64)>,
+    /// What is for the log alone.
+    log: Option<String>,
+}
+
+impl Failure {
+    /// A panic: a fault of the engine, or memory that it was refused.
+    pub(super) fn of_panic(panic: &str) -> Self {
+        let text = "the query engine fails on this query, or within its memory";
+        Self {
+            log: Some(panic.to_owned()),
+            ..Self::from(&EngineError::new(EngineErrorKind::Computation, text))
+        }
+    }
+}
+
+/// [`EngineErrorKind`], as a message.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+enum Kind {
+    BadQuery,
+    Exhausted,
+    TimedOut,
+    Computation,
+    Data,
+    Stopped,
+}
+
+impl From<&EngineError> for Failure {
+    fn from(error: &EngineError) -> Self {
+        use EngineErrorKind as K;
+        let (text, paths) = error.parts();
+        let bytes = |path: &Path| Bytes(path.as_os_str().as_bytes().to_vec());
+        Self {
+            kind: match error.kind() {
+                K::BadQuery => Kind::BadQuery,
+                K::Exhausted => Kind::Exhausted,
+                K::TimedOut => Kind::TimedOut,
+                K::Computation => Kind::Computation,
+                K::Data => Kind::Data,
+                K::Stopped => Kind::Stopped,
+            },
+            text: text.to_owned(),
+            paths: paths.map(|path| path.map(bytes)),
+            position: error.position().map(|place| (place.line, place.column)),
+            log: None,
+        }
+    }
+}
+
+impl From<Failure> for EngineError {
+    fn from(failure: Failure) -> Self {
+        use EngineErrorKind as K;
+        let kind = match failure.kind {
+            Kind::BadQuery => K::BadQuery,
+            Kind::Exhausted => K::Exhausted,
+            Kind::TimedOut => K::TimedOut,
+            Kind::Computation => K::Computation,
+            Kind::Data => K::Data,
+            Kind::Stopped => K::Stopped,
+        };
+        if let Some(log) = failure.log {
+            tracing::warn!(%log, "the process of a query panicked");
+        }
+        let position = failure.position;
+        let position = position.map(|(line, column)| Position { line, column });
+        let path = |Bytes(bytes)| PathBuf::from(OsString::from_vec(bytes));
+        let paths = failure.paths.map(|bytes| bytes.map(path));
+        Self::of_parts(kind, failure.text, paths, position)
+    }
+}
+
+/// What a message of the process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tag {
+    /// The question has arrived.
+    Taken,
+    Wanted,
+    Head,
+    Rows,
+    End,
+    Failure,
+}
+
+impl Tag {
+    const ALL: [Self; 6] = [
+        Self::Taken,
+        Self::Wanted,
+        Self::Head,
+        Self::Rows,
+        Self::End,
+        Self::Failure,
+    ];
+}
+
+/// Sends a message of the server. **Blocks** until the other side takes it.
+///
+/// # Errors
+/// The other side is gone.
+pub(super) fn order(out: &mut impl Write, message: &impl Serialize) -> io::Result<()> {
+    let body = rmp_serde::to_vec(message).map_err(io::Error::other)?;
+    out.write_all(&(body.len() as u64).to_le_bytes())?;
+    out.write_all(&body)
+}
+
+/// Receives a message of the server. **Blocks** until it is there; `None` if the server has closed
+/// the connection before.
+///
+/// # Errors
+/// It is none, or larger than any.
+pub(super) fn ordered<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<Option<T>> {
+    let mut length = [0; 8];
+    match from.read_exact(&mut length) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        read => read?,
+    }
+    let body = body(from, u64::from_le_bytes(length), ORDER_BYTES_MAX)?;
+    let message = rmp_serde::from_slice(&body);
+    message.map(Some).map_err(io::Error::other)
+}
+
+/// Sends a message of the process. **Blocks** until the server takes it.
+///
+/// # Errors
+/// The server is gone.
+pub(super) fn answer(out: &mut impl Write, tag: Tag, body: &[u8]) -> io::Result<()> {
+    let mut head = [0; 9];
+    head[0] = tag as u8;
+    head[1..].copy_from_slice(&(body.len() as u64).to_le_bytes());
+    out.write_all(&head)?;
+    out.write_all(body)
+}
+
+/// Receives a message of the process. **Blocks** until it is there.
+///
+/// # Errors
+/// The process is gone, or what it says is no message.
+pub(super) fn answered(from: &mut impl Read) -> io::Result<(Tag, Vec<u8>)> {
+    let mut head = [0; 9];
+    from.read_exact(&mut head)?;
+    let (tag, length) = (head[0], &head[1..]);
+    let tag = Tag::ALL.into_iter().find(|known| *known as u8 == tag);
+    let tag = tag.ok_or_else(|| io::Error::other("an unknown message"))?;
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(length);
+    let body = body(from, u64::from_le_bytes(bytes), ANSWER_BYTES_MAX)?;
+    Ok((tag, body))
+}
+
+pub(super) fn pack(message: &impl Serialize) -> io::Result<Vec<u8>> {
+    rmp_serde::to_vec(message).map_err(io::Error::other)
+}
+
+pub(super) fn unpack<T: DeserializeOwned>(body: &[u8]) -> io::Result<T> {
+    rmp_serde::from_slice(body).map_err(io::Error::other)
+}
+
+fn body(from: &mut impl Read, length: u64, most: usize) -> io::Result<Vec<u8>> {
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    if length > most {
+        return Err(io::Error::other("a message is too large"));
+    }
+    let mut body = Vec::with_capacity(length);
+    from.take(length as u64).read_to_end(&mut body)?;
+    match body.len() == length {
+        true => Ok(body),
+        false => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}

@@ -1,0 +1,222 @@
+//! The processes that run clients' queries: what they may take, and how they end.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::support::http::{self, Connection, End, encode};
+use crate::support::program::{self, Daemon};
+use crate::support::scratch::{Scratch, files_below};
+use crate::support::tables::{self, STARS};
+use crate::support::wait;
+
+/// What takes milliseconds on an idle machine.
+const LIMIT: Duration = Duration::from_secs(20);
+/// How long a process may be there after its query.
+const GONE: Duration = Duration::from_secs(2);
+/// Rows without end, which are sent from the first on.
+const ENDLESS: &str = "SELECT value, value * 2 AS twice FROM generate_series(1, 1000000000000)";
+/// Computes for ever, and sends nothing.
+const SILENT: &str = "SELECT count(*) FROM generate_series(1, 1000000000000) a, \
+                      generate_series(1, 1000000000000) b WHERE a.value + b.value < 0";
+
+struct Sql {
+    server: Daemon,
+    _scratch: Scratch,
+}
+
+impl Sql {
+    fn serve(settings: &str) -> Self {
+        let scratch = Scratch::new("queries");
+        let stars = tables::stars(scratch.path(), "stars", STARS);
+        let server = Daemon::start(&format!(
+            "[sql]\nenabled = true\n{settings}\n[routes.stars]\nkind = \"table\"\npath = \"{}\"\n",
+            stars.display()
+        ));
+        Self {
+            server,
+            _scratch: scratch,
+        }
+    }
+
+    /// Sends a query, and leaves the answer unread.
+    fn ask(&self, sql: &str) -> Connection {
+        let mut client = Connection::open_narrow(self.server.port());
+        client.ask(&format!("/sql.csv?query={}", encode(sql)));
+        client
+    }
+
+    /// Asks a query that ends, and waits for the process that waits after it.
+    fn warm_up(&self) {
+        let one = http::get(self.server.port(), "/sql.csv?query=SELECT+1+AS+a");
+        assert_eq!(one.text(), "a\r\n1\r\n");
+        wait::until("one process waits", LIMIT, || self.processes().len() == 1);
+    }
+
+    fn processes(&self) -> Vec<u32> {
+        program::query_processes(self.server.pid())
+    }
+}
+
+#[test]
+fn the_process_of_a_query_has_its_own_bounds() {
+    let sql = Sql::serve("memory_bytes = \"200MiB\"");
+    sql.warm_up();
+    let spare = sql.processes();
+    let mut client = sql.ask(ENDLESS);
+    assert_eq!(client.read_head().status, 200);
+    let pid = spare[0];
+    assert!(
+        sql.processes().contains(&pid),
+        "the one that waited runs it"
+    );
+    let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).expect("it runs");
+    let limits = read("limits");
+    let limit = limits
+        .lines()
+        .find(|line| line.starts_with("Max address space"));
+    let limit = limit.expect("a limit").split_whitespace().nth(3);
+    let bytes: u64 = limit.expect("a number").parse().expect("a number");
+    let program = read("status");
+    let now = program
+        .lines()
+        .find_map(|line| line.strip_prefix("VmSize:"));
+    let now = now.expect("a size").trim().trim_end_matches(" kB");
+    let now: u64 = now.parse::<u64>().expect("a number") << 10;
+    assert!(bytes < now + (200 << 20), "{bytes} beside {now}");
+    // The 18th field is the priority: 20 is the usual one, 25 is lower.
+    let stat = read("stat");
+    let fields: Vec<_> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    assert_eq!(fields[15], "25", "{stat}");
+    assert_eq!(read("oom_score_adj").trim(), "1000");
+    assert_eq!(
+        read("environ").trim_end_matches('\0'),
+        "DATASTREAMER_ROLE=query"
+    );
+    // A group of its own: a signal of a terminal does not reach it, and it is killed as one.
+    assert_eq!(fields[2], pid.to_string(), "{stat}");
+    assert_eq!(
+        fs::read_link(format!("/proc/{pid}/cwd")).unwrap().to_str(),
+        Some("/")
+    );
+}
+
+#[test]
+fn a_client_that_leaves_ends_the_process() {
+    let sql = Sql::serve("");
+    sql.warm_up();
+    let sends = sql.ask(ENDLESS);
+    let silent = sql.ask(SILENT);
+    wait::until("both run", LIMIT, || sql.processes().len() == 3);
+    drop(sends);
+    drop(silent);
+    wait::until("both have ended", GONE, || sql.processes().len() == 1);
+}
+
+#[test]
+fn no_process_outlives_a_server_that_is_killed() {
+    let mut sql = Sql::serve("");
+    sql.warm_up();
+    let _clients = [sql.ask(ENDLESS), sql.ask(SILENT)];
+    wait::until("both run", LIMIT, || sql.processes().len() == 3);
+    let processes = sql.processes();
+    sql.server.signal("KILL");
+    sql.server.wait(LIMIT);
+    wait::until("all have ended", GONE, || {
+        !processes.iter().any(|pid| program::is_running(*pid))
+    });
+}
+
+#[test]
+fn a_process_that_is_killed_is_a_failure_of_its_client_alone() {
+    let sql = Sql::serve("");
+    sql.warm_up();
+    let spare = sql.processes()[0];
+    let mut client = sql.ask(ENDLESS);
+    let mut answer = client.read_head();
+    assert_eq!(answer.status, 200);
+    assert!(program::signal(spare, "KILL"));
+    assert_eq!(client.read_body(&mut answer), Err(End::Reset));
+    // One that waits is killed, too: the next query does not notice.
+    wait::until("one process waits", LIMIT, || sql.processes().len() == 1);
+    assert!(program::signal(sql.processes()[0], "KILL"));
+    let one = http::get(sql.server.port(), "/sql.csv?query=SELECT+1+AS+a");
+    assert_eq!((one.status, one.text()), (200, "a\r\n1\r\n"));
+}
+
+#[test]
+fn nothing_is_left_in_the_folder_of_temporary_files() {
+    let scratch = Scratch::new("spill");
+    let folder = scratch.path().display();
+    let sql = Sql::serve(&format!(
+        "[tables]\nmemory_bytes = \"16MiB\"\nspill_folder = \"{folder}\""
+    ));
+    sql.warm_up();
+    let client = sql.ask("SELECT value FROM generate_series(1, 100000000) ORDER BY value % 1000");
+    let spilled = || files_below(scratch.path()) > 0;
+    wait::until("it spills", LIMIT, spilled);
+    drop(client);
+    let folders = || {
+        let all = fs::read_dir(scratch.path()).unwrap().flatten();
+        let names = all.map(|entry| entry.file_name().into_string().unwrap());
+        names
+            .filter(|name| name.starts_with("datastreamer-query-"))
+            .count()
+    };
+    wait::until("that of the process that waits is left", LIMIT, || {
+        files_below(scratch.path()) == 0 && folders() == 1
+    });
+}
+
+#[test]
+fn a_query_sees_files_that_are_added_and_those_that_are_replaced() {
+    let scratch = Scratch::new("changing");
+    let folder = scratch.join("day");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("a.csv"), "x\n1\n").unwrap();
+    let server = Daemon::start(&format!(
+        "[sql]\nenabled = true\n[routes.t]\nkind = \"table\"\npath = \"{}\"\n",
+        folder.display()
+    ));
+    let sum = || {
+        let sum = http::get(server.port(), "/sql.csv?query=SELECT+sum(x)+AS+s+FROM+t");
+        sum.text().lines().nth(1).map(str::to_owned)
+    };
+    assert_eq!(sum().as_deref(), Some("1"));
+    fs::write(folder.join("b.csv"), "x\n20\n").unwrap();
+    assert_eq!(sum().as_deref(), Some("21"));
+    fs::write(folder.join("new"), "x\n300\n").unwrap();
+    fs::rename(folder.join("new"), folder.join("a.csv")).unwrap();
+    assert_eq!(sum().as_deref(), Some("320"));
+    fs::remove_file(folder.join("b.csv")).unwrap();
+    assert_eq!(sum().as_deref(), Some("300"));
+}
+
+#[test]
+fn rows_without_bytes_and_rows_of_megabytes_arrive() {
+    let sql = Sql::serve("");
+    let ask = |sql_text: &str| {
+        let path = format!("/sql.csv?query={}", encode(sql_text));
+        http::get(sql.server.port(), &path)
+    };
+    assert_eq!(ask("SELECT NULL AS a").text(), "a\r\n\"\"\r\n");
+    assert_eq!(ask("SELECT ra FROM stars WHERE false").text(), "ra\r\n");
+    let long = ask("SELECT repeat('x', 7000000) AS t FROM generate_series(1, 3)");
+    assert_eq!((long.status, long.body.len()), (200, 3 + 3 * 7_000_002));
+    let too_long = ask("SELECT repeat('x', 9000000) AS t").problem(422);
+    assert!(too_long.contains("a row of the result"), "{too_long}");
+    // Many values of many rows share one batch.
+    let wide = ask("SELECT repeat('y', 100000) AS t FROM generate_series(1, 1000)");
+    assert_eq!((wide.status, wide.body.len()), (200, 3 + 1000 * 100_002));
+}
+
+#[test]
+fn a_server_that_is_told_to_end_waits_for_queries_that_run() {
+    let mut sql = Sql::serve("");
+    let mut client = sql.ask("SELECT value FROM generate_series(1, 3000000)");
+    let mut answer = client.read_head();
+    sql.server.signal("TERM");
+    client.read_body(&mut answer).expect("it is complete");
+    let rows = answer.text().lines().count();
+    assert_eq!(rows, 3_000_001);
+    sql.server.wait(LIMIT);
+}
