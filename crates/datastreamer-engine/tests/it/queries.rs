@@ -232,35 +232,6 @@ fn the_tables_can_be_listed() {
 }
 
 #[test]
-fn a_query_that_is_too_deep_is_refused() {
-    let (_folder, engine) = engine_with(10, EngineOptions::default());
-    let chained =
-        |part: &str, times| format!("SELECT id FROM stars WHERE id = 0{}", part.repeat(times));
-    let joined: String = (0..100)
-        .map(|at| format!(" JOIN stars t{at} ON t{at}.id = t.id"))
-        .collect();
-    let doubled: String = (1..30)
-        .map(|at| format!(", t{at} AS (SELECT a.id FROM t{} a, t{} b)", at - 1, at - 1))
-        .collect();
-    for sql in [
-        chained(" OR id = 1", 3000),
-        chained("+1", 2000),
-        chained("::bigint", 3000),
-        format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(3000)),
-        format!("SELECT count(*) FROM stars t{joined}"),
-        format!("WITH t0 AS (SELECT id FROM stars){doubled} SELECT count(*) FROM t29"),
-    ] {
-        let error = query(&engine, &sql).err().unwrap();
-        assert_eq!(error.kind(), EngineErrorKind::BadQuery, "{error}");
-    }
-    // What is allowed is planned, and computed.
-    let most = chained(" OR id = 1", 200);
-    assert_eq!(ids(&collect(query(&engine, &most).unwrap())), [0, 1]);
-    let listed = format!("SELECT id FROM stars WHERE id IN (-1{})", ",3".repeat(5000));
-    assert_eq!(ids(&collect(query(&engine, &listed).unwrap())), [3]);
-}
-
-#[test]
 fn functions_that_make_values_of_any_size_are_removed() {
     let (_folder, engine) = engine_with(10, EngineOptions::default());
     for sql in [
