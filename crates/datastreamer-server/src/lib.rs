@@ -4,6 +4,9 @@
 //! answers requests with the current [`Site`], and takes a new one while it runs. [`run`] is the
 //! program: it parses the command line and runs one of its commands.
 //!
+//! A program that embeds the server calls [`run_if_guardian`] first in its `main`. Otherwise the
+//! programs of routes may outlive it if it is killed.
+//!
 //! ```
 //! use datastreamer_server::{Config, Server, Site};
 //!
@@ -48,6 +51,8 @@ use crate::{
     config::{CommandLine, Demo},
     telemetry::Pace,
 };
+
+pub use datastreamer_process::run_if_guardian;
 
 pub use crate::{config::Config, error::Fatal, http::serve::Server, site::Site};
 

@@ -2,7 +2,7 @@
 //!
 //! The program runs in a process group of its own. When the stream is stopped, the group is ended
 //! at once, and not at the next write: a program may be silent for hours. Any exit status but 0
-//! fails the stream and ends the group as well.
+//! fails the stream and ends the group as well. If the server is killed, so is the group.
 //!
 //! A process that has left the group (`setsid`) may hold the pipes open for ever. No read waits for
 //! it.
@@ -12,25 +12,20 @@ use std::{
     io::{self, Read},
     os::{
         fd::AsFd,
-        unix::{
-            fs::PermissionsExt,
-            process::{CommandExt, ExitStatusExt},
-        },
+        unix::{fs::PermissionsExt, process::ExitStatusExt},
     },
     path::{Path, PathBuf},
     process::{self, ChildStderr, ExitStatus, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use datastreamer::{StreamId, StreamWriter};
 use datastreamer_http::StatusError;
+use datastreamer_process::{Group, Leader, Signal};
 use http::StatusCode;
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid},
-};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{Job, SourceError};
 use crate::refusal::Concealed;
@@ -83,8 +78,7 @@ impl Command {
     }
 
     fn write(&self, out: &mut StreamWriter) -> Result<(), SourceError> {
-        let mut child = self.spawn()?;
-        let group = Arc::new(Group::of(&child));
+        let (mut child, group) = self.spawn()?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let log = thread::Builder::new().name("stderr".into()).spawn({
             let id = out.id();
@@ -93,7 +87,7 @@ impl Command {
         });
         out.on_stop({
             let group = Arc::clone(&group);
-            move |_| group.end()
+            move |_| group.end(TERM_GRACE)
         });
         let copied = stdout.map_or(Ok(()), |stdout| copy(stdout, &group, out));
         let status = wait(&mut child, &group, || copied.is_err() || out.is_stopped());
@@ -103,7 +97,7 @@ impl Command {
         check(status?)
     }
 
-    fn spawn(&self) -> Result<process::Child, SourceError> {
+    fn spawn(&self) -> Result<(process::Child, Arc<Group>), SourceError> {
         let (program, args) = self.argv.split_first().ok_or("`argv` is empty")?;
         let mut command = process::Command::new(program);
         if !self.folder.as_os_str().is_empty() {
@@ -113,13 +107,11 @@ impl Command {
             .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .map_err(|error| {
-                let text = format!("cannot start {}: {error}", program.display());
-                Concealed::telling("the program cannot be started", text)
-            })
+            .stderr(Stdio::piped());
+        Group::spawn(&mut command).map_err(|error| {
+            let text = format!("cannot start {}: {error}", program.display());
+            Concealed::telling("the program cannot be started", text)
+        })
     }
 }
 
@@ -238,71 +230,6 @@ fn failed(text: impl Into<String>) -> SourceError {
     Box::new(StatusError::new(StatusCode::INTERNAL_SERVER_ERROR, text))
 }
 
-/// What has become of the program itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Leader {
-    Runs,
-    EndedWell,
-    Failed,
-}
-
-/// A process group that may be signalled as long as its leader has not been waited for: after
-/// that its number may be somebody else's.
-#[derive(Debug)]
-struct Group(Mutex<Option<Pid>>);
-
-impl Group {
-    fn of(child: &process::Child) -> Self {
-        Self(Mutex::new(
-            i32::try_from(child.id()).ok().and_then(Pid::from_raw),
-        ))
-    }
-
-    /// Signals the group to end, and kills what is left of it after the grace: the source may be
-    /// blocked in a read that only the program's end returns. Blocks for the grace.
-    fn end(&self) {
-        let deadline = Instant::now() + TERM_GRACE;
-        self.signal(Signal::TERM);
-        while Instant::now() < deadline {
-            thread::sleep(EXIT_CHECK_EVERY);
-            if self.pid().is_none() {
-                return;
-            }
-        }
-        self.signal(Signal::KILL);
-    }
-
-    fn signal(&self, signal: Signal) {
-        // The lock is held over the signal: `forget` cannot come between.
-        let group = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pid) = *group {
-            // A group that is gone needs no signal.
-            let _gone = kill_process_group(pid, signal);
-        }
-    }
-
-    /// Checks the leader without reaping it, so its process number is not given to another.
-    fn leader(&self) -> io::Result<Leader> {
-        let Some(pid) = self.pid() else {
-            return Ok(Leader::EndedWell);
-        };
-        let look = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-        Ok(match waitid(WaitId::Pid(pid), look)? {
-            None => Leader::Runs,
-            Some(status) if status.exit_status() == Some(0) => Leader::EndedWell,
-            Some(_) => Leader::Failed,
-        })
-    }
-
-    fn pid(&self) -> Option<Pid> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn forget(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-}
-
 /// Reads all of standard error, so that the program never blocks on it, and logs its beginning.
 fn log_stderr(stderr: Option<ChildStderr>, group: &Group, id: StreamId) {
     let Some(mut stderr) = stderr else { return };
@@ -310,7 +237,7 @@ fn log_stderr(stderr: Option<ChildStderr>, group: &Group, id: StreamId) {
     let mut complaints = Complaints::new(id);
     let mut over_since = None;
     loop {
-        if group.pid().is_none() {
+        if group.is_forgotten() {
             let since = *over_since.get_or_insert_with(Instant::now);
             if since.elapsed() > REST_GRACE {
                 break; // A daemon has it: its complaints are its own affair.

@@ -18,6 +18,7 @@ mod connections;
 mod databases;
 mod directories;
 mod embedding;
+mod left_behind;
 mod limits;
 mod pages;
 mod privacy;

@@ -145,18 +145,23 @@ pub(crate) fn is_running(pid: u32) -> bool {
     state != Some('Z')
 }
 
-/// Returns the processes that a server has started for queries.
-pub(crate) fn query_processes(server: u32) -> Vec<u32> {
-    let processes = fs::read_dir("/proc").expect("a Linux").flatten();
-    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let is_child = |pid: &u32| {
-        let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}"));
-        let status = read("status").unwrap_or_default();
-        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
-        let is_query = read("environ").is_ok_and(|all| all.contains("DATASTREAMER_ROLE=query"));
-        parent.is_some_and(|parent| parent.trim() == server.to_string()) && is_query
+/// Returns the children of a process whose command line has this word.
+pub(crate) fn children_called(pid: u32, word: &str) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten();
+    let of_thread = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("children"));
+    let children: Vec<_> = threads
+        .flatten()
+        .filter_map(|it| of_thread(it).ok())
+        .collect();
+    let children = children.iter().flat_map(|line| line.split_whitespace());
+    let children = children.map(|child| child.parse().expect("a number"));
+    let is_called = |child: &u32| {
+        let line = fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(word)
     };
-    pids.filter(is_child).collect()
+    children.filter(is_called).collect()
 }
 
 /// Waits for a file with the number of a process, and returns it.
@@ -228,6 +233,13 @@ impl Daemon {
     /// Returns what it has written to standard error.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.scratch.join("stderr")).unwrap_or_default()
+    }
+
+    /// Returns the process that guards its children, once it has one.
+    pub(crate) fn guardian(&self) -> u32 {
+        let find = || children_called(self.pid(), "--datastreamer-guardian");
+        wait::until("it has a guardian", TIME_LIMIT, || !find().is_empty());
+        find()[0]
     }
 
     pub(crate) fn signal(&self, name: &str) {
