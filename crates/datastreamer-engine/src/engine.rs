@@ -59,6 +59,7 @@ use crate::{
     rows::Rows,
     scan::BATCH_ROWS,
     set_comparison::NAME_COMPARED_ROWS,
+    spill::SpillFiles,
     sql::Query,
     store::Files,
     sums::{CheckedAverage, CheckedSum},
@@ -593,14 +594,14 @@ fn config(partitions: usize, memory_bytes: usize) -> SessionConfig {
 }
 
 fn environment(options: &EngineOptions) -> Result<Arc<RuntimeEnv>, EngineError> {
-    let mode = match (&options.spill_folder, options.spill_bytes) {
-        (_, 0) => DiskManagerMode::Disabled,
-        (Some(folder), _) => DiskManagerMode::Directories(vec![folder.clone()]),
-        (None, _) => DiskManagerMode::OsTmpDirectory,
+    let mode = match options.spill_bytes {
+        0 => DiskManagerMode::Disabled,
+        bytes => {
+            let files = SpillFiles::new(options.spill_folder.as_deref(), bytes)?;
+            DiskManagerMode::Custom(Arc::new(files))
+        }
     };
-    let spill = DiskManagerBuilder::default()
-        .with_mode(mode)
-        .with_max_temp_directory_size(options.spill_bytes);
+    let spill = DiskManagerBuilder::default().with_mode(mode);
     let environment = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_bytes)))
         .with_disk_manager_builder(spill)

@@ -33,7 +33,7 @@
 //! floats, `extremes.rs` finds the least and the greatest values of groups,
 //! `overflow.rs` and `sums.rs` make arithmetic fail where its result is out of range, `known.rs`
 //! computes what is known about rows before they are read. `rows.rs` runs the plan for the caller,
-//! and `cancellation.rs` stops it.
+//! and `cancellation.rs` stops it. `spill.rs` has the temporary files of plans.
 
 mod arrow_buffers;
 mod arrow_columns;
@@ -76,6 +76,7 @@ mod provider;
 mod rows;
 mod scan;
 mod set_comparison;
+mod spill;
 mod sql;
 mod store;
 mod sums;

@@ -1,6 +1,7 @@
 //! What bounds a query: memory, spill space and time; and what bounds none.
 
 use std::fs;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -19,7 +20,10 @@ const SORTED: &str =
 
 /// A server of the large table and `/sql`, with these lines in its section `tables`.
 fn serve_big(scratch: &Scratch, settings: &str) -> Daemon {
-    let big = tables::big(scratch.path(), "big");
+    serve_file(&tables::big(scratch.path(), "big"), settings)
+}
+
+fn serve_file(big: &Path, settings: &str) -> Daemon {
     Daemon::start(&format!(
         "[sql]\nenabled = true\n[tables]\nthreads = 2\n{settings}\n\
          [routes.big]\nkind = \"table\"\npath = \"{}\"\n",
@@ -31,17 +35,19 @@ fn ask(server: &Daemon, sql: &str) -> Response {
     http::get(server.port(), &format!("/sql.csv?query={}", encode(sql)))
 }
 
+/// The settings of little memory, and of temporary files in this folder.
+fn spilling_into(folder: &Path) -> String {
+    let folder = folder.display();
+    format!("memory_bytes = \"32MiB\"\nspill_folder = \"{folder}\"")
+}
+
 #[test]
 fn a_sort_beyond_its_memory_spills_to_disk() {
     let scratch = Scratch::new("spills");
     let folder = scratch.join("spill");
     fs::create_dir(&folder).expect("directories can be made");
-    let settings = format!(
-        "memory_bytes = \"32MiB\"\nspill_folder = \"{}\"",
-        folder.display()
-    );
-    let server = serve_big(&scratch, &settings);
-    let spilled = || scratch::files_below(&folder);
+    let server = serve_big(&scratch, &spilling_into(&folder));
+    let spilled = || server.files_open_below(&folder);
     let sorted = thread::scope(|scope| {
         let asked = scope.spawn(|| ask(&server, SORTED));
         wait::until("something is spilled", LIMIT, || spilled() > 0);
@@ -68,6 +74,52 @@ fn is_in_order(one: (&str, u64), other: (&str, u64)) -> bool {
     rank(one) <= rank(other)
 }
 
+fn names_in(folder: &Path) -> usize {
+    fs::read_dir(folder).expect("it is there").count()
+}
+
+#[test]
+fn a_killed_server_leaves_no_temporary_file_and_takes_none_from_another() {
+    let scratch = Scratch::new("temporary");
+    let folder = scratch.join("temporary");
+    fs::create_dir(&folder).expect("directories can be made");
+    let start = |name: &str| {
+        let own = scratch.join(name);
+        fs::create_dir(&own).expect("directories can be made");
+        let big = tables::big(&own, "big");
+        serve_file(&big, &spilling_into(&folder))
+    };
+    let (mut killed, other) = (start("killed"), start("other"));
+    let target = |suffix: &str, sql: &str| format!("/sql.{suffix}?query={}", encode(sql));
+    let sort = |server: &Daemon| {
+        let mut client = Connection::open(server.port());
+        client.ask(&target("csv", SORTED));
+        wait::until("it spills", LIMIT, || server.files_open_below(&folder) > 0);
+        client
+    };
+    let mut goes_on = sort(&other);
+    let _sorts = sort(&killed);
+    // The width of these texts is not known: the file waits for its last row.
+    let spilled = killed.files_open_below(&folder);
+    let mut waits = Connection::open(killed.port());
+    waits.ask(&target("fits", "SELECT name || '' AS name, ra FROM big"));
+    wait::until("it spools as well", LIMIT, || {
+        killed.files_open_below(&folder) > spilled
+    });
+    killed.signal("KILL");
+    killed.wait(LIMIT);
+    assert_eq!(names_in(&folder), 0);
+    let _next = start("next");
+    let sorted = goes_on.read_response();
+    assert_eq!((sorted.status, sorted.end), (200, End::Whole));
+    let filtered = http::get(other.port(), "/big.csv?ra=lt.180&select=ra");
+    assert_eq!(
+        sorted.text().lines().count(),
+        filtered.text().lines().count()
+    );
+    assert_eq!(names_in(&folder), 0);
+}
+
 #[test]
 fn a_sort_that_may_neither_remember_nor_spill_is_503() {
     let scratch = Scratch::new("no-spill");
@@ -79,6 +131,23 @@ fn a_sort_that_may_neither_remember_nor_spill_is_503() {
     let detail = ask(&server, SORTED).problem(503);
     assert!(detail.to_lowercase().contains("memory"), "{detail}");
     // Others are served: the memory is free again.
+    let few = ask(&server, "SELECT ra FROM big ORDER BY ra LIMIT 3");
+    assert_eq!(few.text().lines().count(), 4);
+}
+
+#[test]
+fn a_sort_that_needs_more_temporary_files_than_allowed_is_503() {
+    let scratch = Scratch::new("small-spill");
+    let server = serve_big(
+        &scratch,
+        "memory_bytes = \"32MiB\"\nspill_bytes = \"1MiB\"\n[stream]\ncommit_after = \"60s\"",
+    );
+    let detail = ask(&server, SORTED).problem(503);
+    assert!(detail.contains("temporary files"), "{detail}");
+    // The space is free again.
+    wait::until("all files are dropped", LIMIT, || {
+        server.files_open_below(&std::env::temp_dir()) == 0
+    });
     let few = ask(&server, "SELECT ra FROM big ORDER BY ra LIMIT 3");
     assert_eq!(few.text().lines().count(), 4);
 }

@@ -242,6 +242,16 @@ impl Daemon {
         find()[0]
     }
 
+    /// Returns how many files below a folder it has open, whether they have names or not.
+    pub(crate) fn files_open_below(&self, folder: &Path) -> usize {
+        let open =
+            fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("a process of one's own");
+        let files = open
+            .flatten()
+            .filter_map(|entry| fs::read_link(entry.path()).ok());
+        files.filter(|file| file.starts_with(folder)).count()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         assert!(signal(self.child.id(), name), "it has ended already");
     }
