@@ -4,7 +4,6 @@
 
 use std::{
     io,
-    os::unix::process::CommandExt,
     process::{Child, Command},
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -38,16 +37,13 @@ pub enum Leader {
 
 impl Group {
     /// Starts a program as the leader of a new group. If this process is killed, the guardian kills
-    /// the group, unless that was in the microseconds before the guardian was told: a group has no
-    /// number before its leader runs.
+    /// the group.
     ///
     /// # Errors
     /// The program cannot be started.
     pub fn spawn(command: &mut Command) -> io::Result<(Child, Arc<Self>)> {
-        guardian::start_once();
-        let child = command.process_group(0).spawn()?;
+        let child = guardian::spawn(command)?;
         let leader = Pid::from_child(&child);
-        guardian::add(leader);
         Ok((child, Arc::new(Self(Mutex::new(Some(leader))))))
     }
 
@@ -102,7 +98,7 @@ impl Group {
     pub fn forget(&self) {
         let mut group = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pid) = group.take() {
-            guardian::remove(pid);
+            guardian::forget(pid);
         }
     }
 
