@@ -1,6 +1,6 @@
 //! The library inside the program: a site in a service of one's own, and another in its place.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use axum::{Router, body::Body};
 use datastreamer_server::{Config, Fatal, Server, Site};
@@ -53,6 +53,19 @@ async fn sql_is_off_in_a_program_that_cannot_start_itself_for_a_query() {
     assert_eq!(status, StatusCode::NOT_FOUND);
     let (status, _) = get(server.router(), "/stars.csv?rows=1").await;
     assert_eq!(status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_cannot_be_a_guardian_is_not_started_as_one() {
+    let text = "[routes.echo]\nkind = \"command\"\nargv = [\"echo\", \"data\"]\n";
+    let server = Server::new(site(text).unwrap());
+    let (status, echo) = get(server.router(), "/echo.bin").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(bytes(echo).await, "data\n".len());
+    // One would have a thread that looks after it.
+    let threads = fs::read_dir("/proc/self/task").unwrap().flatten();
+    let names = threads.filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok());
+    assert!(!names.into_iter().any(|name| name.trim() == "guardian"));
 }
 
 #[test]
