@@ -9,17 +9,17 @@
 //! A program that embeds the engine calls [`run_if_child`] first in its `main`. Without that there
 //! are no such queries: started again, the program would not know what it is for.
 //!
-//! `process.rs` starts and ends a process, `protocol.rs` is what both sides say, `child.rs` what the
+//! `process.rs` starts and ends a process, `folder.rs` has the folder of their temporary files, `protocol.rs` is what both sides say, `child.rs` what the
 //! process does, `confine.rs` what it gives up before that.
 
 mod child;
 mod confine;
+mod folder;
 mod process;
 mod protocol;
 
 use std::{
-    env, io,
-    path::PathBuf,
+    env,
     sync::{
         Arc, Mutex, Once, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -37,13 +37,14 @@ use arrow::{
 };
 
 use self::{
+    folder::QueryFolder,
     process::{ProcessEnd, QueryProcess},
     protocol::{Failure, Head, Limits, Question, Tag, Wanted, unpack},
 };
 use crate::{
     engine::{Engine, EngineOptions},
     error::{EngineError, EngineErrorKind},
-    packed,
+    packed::{self, Bytes},
 };
 
 /// The variable that tells a process what it was started for.
@@ -65,14 +66,15 @@ const PLAN_TIME_MAX: Duration = Duration::from_secs(20);
 
 static CAN_START_ITSELF: AtomicBool = AtomicBool::new(false);
 
-/// Runs the process of a query, and ends it, if that is what this process was started for;
-/// otherwise returns at once. To be called first in `main`, before there are threads.
+/// Runs the process of a query, or the guardian of this program's processes, and ends it, if that is
+/// what this process was started for; otherwise returns at once. To be called first in `main`, before there are threads.
 ///
 /// ```no_run
 /// datastreamer_engine::isolate::run_if_child();
 /// // The program itself.
 /// ```
 pub fn run_if_child() {
+    datastreamer_process::run_if_guardian();
     if env::var_os(ROLE_VARIABLE).is_none_or(|role| role != ROLE) {
         CAN_START_ITSELF.store(true, Ordering::Relaxed);
         return;
@@ -113,6 +115,8 @@ struct Shared {
     engine: Engine,
     options: EngineOptions,
     isolation: IsolationOptions,
+    /// `None`: there are no temporary files.
+    folder: Option<QueryFolder>,
     spare: Mutex<Option<QueryProcess>>,
 }
 
@@ -131,6 +135,7 @@ impl IsolatedQueries {
             return Err(EngineError::data(text));
         }
         let shared = Shared {
+            folder: folder_of(&options)?,
             engine,
             options,
             isolation,
@@ -186,6 +191,21 @@ impl IsolatedQueries {
     }
 }
 
+/// Makes the folder of temporary files, if there are any.
+fn folder_of(options: &EngineOptions) -> Result<Option<QueryFolder>, EngineError> {
+    if options.spill_bytes == 0 {
+        return Ok(None);
+    }
+    let parent = options.spill_folder.clone().unwrap_or_else(env::temp_dir);
+    let folder = QueryFolder::new(&parent);
+    folder.map(Some).map_err(|error| {
+        let parent = parent.display();
+        EngineError::data(format!(
+            "{parent} takes no folder for temporary files: {error}"
+        ))
+    })
+}
+
 /// Hands a query to a process, and waits until it is ready and has taken it. **Blocks.**
 fn hand(mut process: QueryProcess, question: &Question) -> Result<QueryProcess, EngineError> {
     process.tell(question)?;
@@ -197,25 +217,12 @@ fn hand(mut process: QueryProcess, question: &Question) -> Result<QueryProcess, 
 
 impl Shared {
     fn process(&self) -> Result<QueryProcess, EngineError> {
-        let started = self.folder().and_then(|folder| {
-            let limits = self.limits(folder.path().to_owned());
-            QueryProcess::start(&limits, folder)
-        });
-        started.map_err(|error| {
+        QueryProcess::start(&self.limits()).map_err(|error| {
             EngineError::data(format!("the process of a query cannot be started: {error}"))
         })
     }
 
-    fn folder(&self) -> io::Result<tempfile::TempDir> {
-        let mut builder = tempfile::Builder::new();
-        let builder = builder.prefix("datastreamer-query-");
-        match &self.options.spill_folder {
-            Some(folder) => builder.tempdir_in(folder),
-            None => builder.tempdir(),
-        }
-    }
-
-    fn limits(&self, spill_folder: PathBuf) -> Limits {
+    fn limits(&self) -> Limits {
         let memory_bytes = self.isolation.memory_bytes.max(QUERY_BYTES_MIN);
         let pool = usize::try_from(memory_bytes / POOL_SHARE).unwrap_or(usize::MAX);
         let cores = thread::available_parallelism().map_or(1, Into::into);
@@ -223,7 +230,7 @@ impl Shared {
             memory_bytes,
             pool_bytes: self.options.memory_bytes.min(pool),
             spill_bytes: self.options.spill_bytes,
-            spill_folder,
+            spill_folder: self.folder.as_ref().map(|folder| Bytes::of(folder.path())),
             // One core is the server's.
             threads: cores.saturating_sub(1).max(1),
             time_limit: self.options.time_limit,

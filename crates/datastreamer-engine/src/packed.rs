@@ -51,6 +51,17 @@ impl<'de> Deserialize<'de> for Bytes {
     }
 }
 
+impl Bytes {
+    /// Returns the bytes of a path, which need not be UTF-8.
+    pub(crate) fn of(path: &Path) -> Self {
+        Self(path.as_os_str().as_bytes().to_vec())
+    }
+
+    pub(crate) fn into_path(self) -> PathBuf {
+        PathBuf::from(OsString::from_vec(self.0))
+    }
+}
+
 /// Paths, which need not be UTF-8: `#[serde(with = "packed::path")]`.
 pub(crate) mod path {
     use super::*;
@@ -60,8 +71,7 @@ pub(crate) mod path {
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
-        let Bytes(bytes) = Bytes::deserialize(from)?;
-        Ok(PathBuf::from(OsString::from_vec(bytes)))
+        Bytes::deserialize(from).map(Bytes::into_path)
     }
 }
 

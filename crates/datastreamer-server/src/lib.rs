@@ -4,8 +4,8 @@
 //! answers requests with the current [`Site`], and takes a new one while it runs. [`run`] is the
 //! program: it parses the command line and runs one of its commands.
 //!
-//! A program that embeds the server calls [`run_if_guardian`] first in its `main`. Otherwise the
-//! programs of routes may outlive it if it is killed.
+//! A program that embeds the server calls [`run_if_child`] first in its `main`. Otherwise there is no
+//! `/sql`, and the programs of routes may outlive it if it is killed.
 //!
 //! ```
 //! use datastreamer_server::{Config, Server, Site};
@@ -52,13 +52,11 @@ use crate::{
     telemetry::Pace,
 };
 
-pub use datastreamer_process::run_if_guardian;
-
 pub use crate::{config::Config, error::Fatal, http::serve::Server, site::Site};
 
-/// Does what this process was started for, and ends it, if that is not the program itself but the
-/// query of a client; otherwise returns at once. To be called first in `main`, before there are
-/// threads: without it a server of yours has no `/sql`.
+/// Does what this process was started for, and ends it, if that is the query of a client, or to end
+/// the processes of a server that was killed; otherwise returns at once. To be called first in
+/// `main`, before there are threads: both start this program once more.
 ///
 /// ```no_run
 /// datastreamer_server::run_if_child();
@@ -67,6 +65,8 @@ pub use crate::{config::Config, error::Fatal, http::serve::Server, site::Site};
 pub fn run_if_child() {
     #[cfg(feature = "tables")]
     datastreamer_engine::isolate::run_if_child();
+    #[cfg(not(feature = "tables"))]
+    datastreamer_process::run_if_guardian();
 }
 
 /// What `cat` logs; its output and its exit code are enough for everything else.

@@ -61,7 +61,7 @@ pub(super) fn run() -> io::Result<()> {
         return Ok(());
     };
     answer(&mut &server, Tag::Taken, &[])?;
-    let answered = guarded(|| respond(&server, sessions, &options, &limits, &question));
+    let answered = guarded(|| respond(&server, sessions, &options, &question));
     match answered {
         Ok(Err(Failed::Query(error))) | Err(error) => fail(&server, &error),
         Ok(Err(Failed::Server(error))) => Err(error),
@@ -112,7 +112,7 @@ fn options(limits: &Limits) -> EngineOptions {
     EngineOptions {
         memory_bytes: limits.pool_bytes,
         spill_bytes: limits.spill_bytes,
-        spill_folder: Some(limits.spill_folder.clone()),
+        spill_folder: limits.spill_folder.clone().map(Bytes::into_path),
         time_limit: limits.time_limit,
         threads: Some(limits.threads),
         fits_strict: limits.fits_strict,
@@ -138,7 +138,6 @@ fn respond(
     mut server: &UnixStream,
     sessions: Sessions,
     options: &EngineOptions,
-    limits: &Limits,
     question: &Question,
 ) -> Result<(), Failed> {
     let query = Query::new(&question.sql);
@@ -149,7 +148,7 @@ fn respond(
     let files = copies.iter().flat_map(TableCopy::pinned);
     let files: Vec<PathBuf> = files.map(|file| file.path.clone()).collect();
     let files = files.iter().map(PathBuf::as_path);
-    let is_confined = confine::confine(files, &limits.spill_folder);
+    let is_confined = confine::confine(files, options.spill_folder.as_deref());
     end_with_the_server(server)?;
     let engine = Engine::of_sessions(sessions, options)?;
     let widest = copies.iter().map(|copy| copy.schema.fields().len()).max();

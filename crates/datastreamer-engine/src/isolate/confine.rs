@@ -54,23 +54,23 @@ fn address_space() -> Option<u64> {
     Some(kib << 10)
 }
 
-/// Lets this thread, and those that it starts, read these files, write below the folder, and open
+/// Lets this thread, and those that it starts, read these files, write files in the folder, and open
 /// nothing else; neither connect nor be connected to. Returns whether the kernel sees to it. A file
 /// that is gone is left out: opening it fails anyway.
-pub(super) fn confine<'a>(files: impl Iterator<Item = &'a Path>, folder: &Path) -> bool {
+pub(super) fn confine<'a>(files: impl Iterator<Item = &'a Path>, folder: Option<&Path>) -> bool {
     let rules = || {
         let readable = AccessFs::ReadFile;
-        let all = AccessFs::from_all(RULES);
         let mut rules = Ruleset::default()
-            .handle_access(all)?
+            .handle_access(AccessFs::from_all(RULES))?
             .handle_access(AccessNet::from_all(RULES))?
             .scope(Scope::from_all(RULES))?
             .create()?;
         for file in files.filter_map(|file| PathFd::new(file).ok()) {
             rules = rules.add_rule(PathBeneath::new(file, readable))?;
         }
-        if let Ok(folder) = PathFd::new(folder) {
-            rules = rules.add_rule(PathBeneath::new(folder, all & !AccessFs::Execute))?;
+        if let Some(Ok(folder)) = folder.map(PathFd::new) {
+            let writable = readable | AccessFs::WriteFile | AccessFs::MakeReg;
+            rules = rules.add_rule(PathBeneath::new(folder, writable))?;
         }
         rules.restrict_self()
     };

@@ -19,9 +19,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use datastreamer_process::{Group, Leader, Signal};
 use serde::Serialize;
-use tempfile::TempDir;
 
 use super::{
     ROLE, ROLE_VARIABLE,
@@ -31,6 +30,8 @@ use crate::error::{EngineError, EngineErrorKind};
 
 /// The program, even if its file has been replaced since it was started.
 const PROGRAM: &str = "/proc/self/exe";
+/// What it is called in lists of processes.
+const NAME: &str = "datastreamer-query";
 /// A minute to take a message: it waits for nothing else.
 const TAKES_MAX: Duration = Duration::from_secs(60);
 /// What cannot be waited for longer than a millisecond is not waited for by the system at all.
@@ -43,14 +44,13 @@ const OUTGROWN: &str =
 pub(super) struct QueryProcess {
     connection: UnixStream,
     end: Arc<ProcessEnd>,
-    /// Of temporary files. It is removed once the process has ended.
-    _folder: Arc<TempDir>,
 }
 
 /// Ends a process from any thread.
 #[derive(Debug)]
 pub(super) struct ProcessEnd {
-    /// `None` once it has been waited for: its number may be another process's then.
+    group: Arc<Group>,
+    /// `None` once it has been waited for.
     child: Mutex<Option<Child>>,
     /// Its client wants no more.
     is_stopped: AtomicBool,
@@ -61,24 +61,25 @@ impl QueryProcess {
     ///
     /// # Errors
     /// The system refuses it.
-    pub(super) fn start(limits: &Limits, folder: TempDir) -> io::Result<Self> {
+    pub(super) fn start(limits: &Limits) -> io::Result<Self> {
         let (mut connection, other) = UnixStream::pair()?;
         connection.set_write_timeout(Some(TAKES_MAX))?;
-        let child = Command::new(PROGRAM)
+        let mut command = Command::new(PROGRAM);
+        command
+            .arg0(NAME)
             .env_clear()
             .env(ROLE_VARIABLE, ROLE)
             .current_dir("/")
             .stdin(Stdio::from(OwnedFd::from(other)))
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()?;
+            .stderr(Stdio::null());
+        let (child, group) = Group::spawn(&mut command)?;
         let process = Self {
             end: Arc::new(ProcessEnd {
+                group,
                 child: Mutex::new(Some(child)),
                 is_stopped: AtomicBool::new(false),
             }),
-            _folder: Arc::new(folder),
             connection: connection.try_clone()?,
         };
         order(&mut connection, limits)?;
@@ -112,13 +113,13 @@ impl QueryProcess {
 
     /// Returns the reason why nothing comes, and ends the process.
     fn why(&self, error: &io::Error) -> EngineError {
-        let is_late = error.kind() == io::ErrorKind::TimedOut;
+        if error.kind() == io::ErrorKind::TimedOut {
+            self.end.kill();
+            return EngineError::new(EngineErrorKind::TimedOut, "the query took too long");
+        }
         let status = self.end.now();
         if self.end.is_stopped.load(Ordering::Acquire) {
             return EngineError::new(EngineErrorKind::Stopped, "the rows were stopped");
-        }
-        if is_late {
-            return EngineError::new(EngineErrorKind::TimedOut, "the query took too long");
         }
         let signal = status.and_then(|status| status.signal());
         tracing::warn!(signal, %error, "the process of a query has ended");
@@ -136,11 +137,8 @@ impl QueryProcess {
 impl Drop for QueryProcess {
     fn drop(&mut self) {
         self.end.kill();
-        let (end, folder) = (Arc::clone(&self.end), Arc::clone(&self._folder));
-        let reap = move || {
-            end.wait();
-            drop(folder);
-        };
+        let end = Arc::clone(&self.end);
+        let reap = move || end.wait();
         // A process that waits for a disk ends late, and nobody is to wait for that.
         let reaper = thread::Builder::new().name("reaper".into());
         if reaper.spawn(reap).is_err() {
@@ -157,49 +155,36 @@ impl ProcessEnd {
     }
 
     fn kill(&self) {
-        // The lock is held over the signal: the process cannot be waited for in between.
-        let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-        let pid = child
-            .as_ref()
-            .and_then(|child| i32::try_from(child.id()).ok());
-        if let Some(pid) = pid.and_then(Pid::from_raw) {
-            // A group that is gone needs no signal.
-            let _gone = kill_process_group(pid, Signal::KILL);
-        }
+        self.group.signal(Signal::KILL);
     }
 
-    /// Ends the process, unless it has ended, and returns how it did; `None` if that is not known
-    /// soon.
+    /// Kills the process unless it ends soon by itself, and returns how it ended; `None` if that
+    /// takes longer.
     fn now(&self) -> Option<ExitStatus> {
         let deadline = Instant::now() + SOON;
-        loop {
-            let ended = {
-                let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-                let ended = child.as_mut()?.try_wait().ok().flatten();
-                if ended.is_some() {
-                    *child = None;
-                }
-                ended
-            };
-            if ended.is_some() || Instant::now() > deadline {
+        while self
+            .group
+            .leader()
+            .is_ok_and(|leader| leader == Leader::Runs)
+        {
+            if Instant::now() > deadline {
                 self.kill();
-                return ended;
+                return None;
             }
             thread::sleep(WAIT_MIN);
         }
+        self.wait()
     }
 
-    /// Waits for the end of a process that was killed. **Blocks.**
-    fn wait(&self) {
+    /// Waits for the end of a process that was killed, or has ended. **Blocks.**
+    fn wait(&self) -> Option<ExitStatus> {
         let child = self
             .child
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if let Some(mut child) = child {
-            // Nobody asks how it ended.
-            let _ended = child.wait();
-        }
+        self.group.forget();
+        child?.wait().ok()
     }
 }
 

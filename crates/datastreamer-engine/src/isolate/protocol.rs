@@ -6,10 +6,7 @@
 //! process answers with a [`Head`], with pieces of an Arrow stream, and with an end or a [`Failure`].
 
 use std::{
-    ffi::OsString,
     io::{self, Read, Write},
-    os::unix::ffi::{OsStrExt, OsStringExt},
-    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -18,7 +15,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     error::{EngineError, EngineErrorKind},
     messages::Position,
-    packed::{self, Bytes},
+    packed::Bytes,
 };
 
 /// 8 MiB in a message of the process: that is what each running query may take of the server's
@@ -35,9 +32,8 @@ pub(super) struct Limits {
     /// The part of it that sorts, joins and aggregations have before they spill.
     pub(super) pool_bytes: usize,
     pub(super) spill_bytes: u64,
-    /// The folder of temporary files, which the process has for itself.
-    #[serde(with = "packed::path")]
-    pub(super) spill_folder: PathBuf,
+    /// The folder of temporary files, which nothing else is in; `None`: there are none.
+    pub(super) spill_folder: Option<Bytes>,
     pub(super) threads: usize,
     pub(super) time_limit: Duration,
     pub(super) fits_strict: bool,
@@ -104,7 +100,6 @@ impl From<&EngineError> for Failure {
     fn from(error: &EngineError) -> Self {
         use EngineErrorKind as K;
         let (text, paths) = error.parts();
-        let bytes = |path: &Path| Bytes(path.as_os_str().as_bytes().to_vec());
         Self {
             kind: match error.kind() {
                 K::BadQuery => Kind::BadQuery,
@@ -115,7 +110,7 @@ impl From<&EngineError> for Failure {
                 K::Stopped => Kind::Stopped,
             },
             text: text.to_owned(),
-            paths: paths.map(|path| path.map(bytes)),
+            paths: paths.map(|path| path.map(Bytes::of)),
             position: error.position().map(|place| (place.line, place.column)),
             log: None,
         }
@@ -138,8 +133,7 @@ impl From<Failure> for EngineError {
         }
         let position = failure.position;
         let position = position.map(|(line, column)| Position { line, column });
-        let path = |Bytes(bytes)| PathBuf::from(OsString::from_vec(bytes));
-        let paths = failure.paths.map(|bytes| bytes.map(path));
+        let paths = failure.paths.map(|bytes| bytes.map(Bytes::into_path));
         Self::of_parts(kind, failure.text, paths, position)
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::http::{self, Connection, End, encode};
 use crate::support::program::{self, Daemon};
-use crate::support::scratch::{Scratch, files_below};
+use crate::support::scratch::Scratch;
 use crate::support::tables::{self, STARS};
 use crate::support::wait;
 
@@ -83,9 +83,13 @@ fn the_process_of_a_query_has_its_own_bounds() {
     let fields: Vec<_> = stat.rsplit(") ").next().unwrap().split(' ').collect();
     assert_eq!(fields[15], "25", "{stat}");
     assert_eq!(read("oom_score_adj").trim(), "1000");
-    assert_eq!(
-        read("environ").trim_end_matches('\0'),
-        "DATASTREAMER_ROLE=query"
+    let environment = read("environ");
+    let names = environment
+        .split_terminator('\0')
+        .map(|it| it.split('=').next().unwrap());
+    assert!(
+        names.eq(["DATASTREAMER_ROLE", "_DATASTREAMER_MARK"]),
+        "{environment}"
     );
     // A group of its own: a signal of a terminal does not reach it, and it is killed as one.
     assert_eq!(fields[2], pid.to_string(), "{stat}");
@@ -139,7 +143,7 @@ fn a_process_that_is_killed_is_a_failure_of_its_client_alone() {
 }
 
 #[test]
-fn nothing_is_left_in_the_folder_of_temporary_files() {
+fn what_a_query_spills_goes_with_its_client() {
     let scratch = Scratch::new("spill");
     let folder = scratch.path().display();
     let sql = Sql::serve(&format!(
@@ -147,19 +151,13 @@ fn nothing_is_left_in_the_folder_of_temporary_files() {
     ));
     sql.warm_up();
     let client = sql.ask("SELECT value FROM generate_series(1, 100000000) ORDER BY value % 1000");
-    let spilled = || files_below(scratch.path()) > 0;
-    wait::until("it spills", LIMIT, spilled);
+    let spilled = || sql.server.files_open_below(scratch.path());
+    wait::until("it spills", LIMIT, || spilled() > 0);
     drop(client);
-    let folders = || {
-        let all = fs::read_dir(scratch.path()).unwrap().flatten();
-        let names = all.map(|entry| entry.file_name().into_string().unwrap());
-        names
-            .filter(|name| name.starts_with("datastreamer-query-"))
-            .count()
-    };
-    wait::until("that of the process that waits is left", LIMIT, || {
-        files_below(scratch.path()) == 0 && folders() == 1
-    });
+    wait::until("its files are gone", LIMIT, || spilled() == 0);
+    let names = fs::read_dir(scratch.path()).unwrap().flatten();
+    // The folder of the server's processes.
+    assert_eq!(names.count(), 1);
 }
 
 #[test]

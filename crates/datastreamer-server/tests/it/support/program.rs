@@ -164,6 +164,11 @@ pub(crate) fn children_called(pid: u32, word: &str) -> Vec<u32> {
     children.filter(is_called).collect()
 }
 
+/// Returns the processes that a server has started for queries.
+pub(crate) fn query_processes(server: u32) -> Vec<u32> {
+    children_called(server, "datastreamer-query")
+}
+
 /// Waits for a file with the number of a process, and returns it.
 pub(crate) fn pid_in(file: &Path) -> u32 {
     let written = || fs::read_to_string(file).unwrap_or_default();
@@ -244,12 +249,19 @@ impl Daemon {
 
     /// Returns how many files below a folder it has open, whether they have names or not.
     pub(crate) fn files_open_below(&self, folder: &Path) -> usize {
-        let open =
-            fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("a process of one's own");
+        let queries = query_processes(self.pid());
+        let of_process = |pid| {
+            fs::read_dir(format!("/proc/{pid}/fd"))
+                .into_iter()
+                .flatten()
+        };
+        let open = queries.into_iter().chain([self.pid()]).flat_map(of_process);
         let files = open
             .flatten()
             .filter_map(|entry| fs::read_link(entry.path()).ok());
-        files.filter(|file| file.starts_with(folder)).count()
+        // The folder of the processes is locked, and stays open.
+        let files = files.filter(|file| file.starts_with(folder) && !file.is_dir());
+        files.count()
     }
 
     pub(crate) fn signal(&self, name: &str) {

@@ -37,16 +37,6 @@ impl Drop for Scratch {
     }
 }
 
-/// Counts the files below a directory, from which others may be removed meanwhile.
-pub(crate) fn files_below(directory: &Path) -> usize {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let files = entries.map(|entry| match entry.path().is_dir() {
-        true => files_below(&entry.path()),
-        false => 1,
-    });
-    files.sum()
-}
-
 /// Returns the directory below which everything temporary is made.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
