@@ -4,7 +4,10 @@
 //!
 //! Values are parsed by the column's type in `literal.rs`, and never become part of a query's text.
 
-use std::collections::HashSet;
+use std::{
+    cell::OnceCell,
+    collections::{HashMap, HashSet},
+};
 
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::{
@@ -28,6 +31,15 @@ const FILTERS_MAX: usize = 100;
 const ORDER_MAX: usize = 100;
 /// At most 10,000 values in one `in`, for the same reason.
 const IN_MAX: usize = 10_000;
+/// At most twice the table's columns in a result: each once as it is, and once by another name. A
+/// plan takes tens of kilobytes for each.
+const SELECTED_TIMES: usize = 2;
+/// At most 2,000 columns in a result all the same, but never fewer than the table has.
+const SELECTED_MAX: usize = 2_000;
+/// The two words that may follow a column of `order`: its direction, and where nulls are.
+const ORDER_WORDS: usize = 2;
+/// The dots of a column's name that a message about it looks at.
+const DOTS_MAX: usize = 16;
 
 /// The columns and rows of a table that a request selects, and their order.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +61,7 @@ impl Narrowing {
     /// An unknown column or operator, a value that is not of the column's type, or too many of them;
     /// the text names the alternatives.
     pub fn parse(parameters: &[(String, String)], schema: &Schema) -> Result<Self, EngineError> {
+        let columns = Columns::of(schema);
         let mut narrowing = Self::default();
         let mut seen = Vec::new();
         for (name, value) in parameters {
@@ -61,20 +74,20 @@ impl Narrowing {
             }
             seen.push(name);
             match name.as_str() {
-                "select" => narrowing.select = parse_select(value, schema).map_err(about)?,
-                "order" => narrowing.order = parse_order(value, schema).map_err(about)?,
+                "select" => narrowing.select = parse_select(value, &columns).map_err(about)?,
+                "order" => narrowing.order = parse_order(value, &columns).map_err(about)?,
                 "limit" => narrowing.limit = Some(parse_count(value).map_err(about)?),
                 "offset" => narrowing.offset = parse_count(value).map_err(about)?,
+                _ if narrowing.filters.len() == FILTERS_MAX => {
+                    let text = format!("more than {FILTERS_MAX} conditions");
+                    return Err(EngineError::bad(text));
+                }
                 column => {
-                    let column = field_of(column, schema)?;
+                    let column = columns.field(column)?;
                     let filter = parse_filter(column, value).map_err(about)?;
                     narrowing.filters.push(filter);
                 }
             }
-        }
-        if narrowing.filters.len() > FILTERS_MAX {
-            let text = format!("more than {FILTERS_MAX} conditions");
-            return Err(EngineError::bad(text));
         }
         Ok(narrowing)
     }
@@ -162,10 +175,46 @@ fn column_of(name: &str) -> Expr {
     Expr::Column(Column::from_name(name))
 }
 
-fn field_of<'a>(column: &str, schema: &'a Schema) -> Result<&'a Field, EngineError> {
-    match schema.column_with_name(column) {
-        Some((_, field)) => Ok(field),
-        None => Err(no_column(column, schema)),
+/// The columns of a table by their names, so that the time that a request takes is linear in its
+/// length, however many columns there are.
+struct Columns<'a> {
+    schema: &'a Schema,
+    /// Made for the first name: a bare request has none.
+    by_name: OnceCell<HashMap<&'a str, &'a Field>>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(schema: &'a Schema) -> Self {
+        Self {
+            schema,
+            by_name: OnceCell::new(),
+        }
+    }
+
+    fn find(&self, name: &str) -> Option<&'a Field> {
+        let by_name = self.by_name.get_or_init(|| {
+            let fields = self.schema.fields().iter();
+            // Of two columns of one name the first one is meant.
+            let fields = fields.rev();
+            fields
+                .map(|field| (field.name().as_str(), field.as_ref()))
+                .collect()
+        });
+        by_name.get(name).copied()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
+    fn field(&self, name: &str) -> Result<&'a Field, EngineError> {
+        self.find(name).ok_or_else(|| no_column(name, self.schema))
+    }
+
+    /// Returns how many columns a result may have.
+    fn selected_max(&self) -> usize {
+        let count = self.schema.fields().len();
+        count.max(SELECTED_MAX.min(count.saturating_mul(SELECTED_TIMES)))
     }
 }
 
@@ -181,11 +230,16 @@ fn parse_count(text: &str) -> Result<u64, EngineError> {
         .map_err(|_| EngineError::bad(format!("`{text}` is not a number of rows")))
 }
 
-fn parse_select(text: &str, schema: &Schema) -> Result<Vec<(String, String)>, EngineError> {
+fn parse_select(text: &str, table: &Columns<'_>) -> Result<Vec<(String, String)>, EngineError> {
+    let most = table.selected_max();
     let mut columns: Vec<(String, String)> = Vec::new();
     let mut names = HashSet::new();
     // Checked for each column, as each `*` selects all columns of a table.
     let mut push = |name: &str, column: &str| {
+        if columns.len() == most {
+            let text = format!("more than {most} columns are selected, the most of this table");
+            return Err(EngineError::bad(text));
+        }
         if !names.insert(name.to_owned()) {
             return Err(EngineError::bad(format!("`{name}` is selected twice")));
         }
@@ -194,17 +248,17 @@ fn parse_select(text: &str, schema: &Schema) -> Result<Vec<(String, String)>, En
     };
     for part in split(text)? {
         if part == "*" {
-            for field in schema.fields() {
+            for field in table.schema.fields() {
                 push(field.name(), field.name())?;
             }
             continue;
         }
         // `name:column`, unless a column has this name.
         let (name, column) = match part.split_once(':') {
-            Some((name, column)) if schema.column_with_name(&part).is_none() => (name, column),
+            Some((name, column)) if !table.has(&part) => (name, column),
             _ => (part.as_str(), part.as_str()),
         };
-        field_of(column, schema)?;
+        table.field(column)?;
         if name.is_empty() && name != column {
             return Err(EngineError::bad(format!(
                 "`{part}`: the name before the colon is empty"
@@ -218,47 +272,51 @@ fn parse_select(text: &str, schema: &Schema) -> Result<Vec<(String, String)>, En
     Ok(columns)
 }
 
-fn parse_order(text: &str, schema: &Schema) -> Result<Vec<SortExpr>, EngineError> {
+fn parse_order(text: &str, table: &Columns<'_>) -> Result<Vec<SortExpr>, EngineError> {
     let parts = split(text)?;
     if parts.len() > ORDER_MAX {
         return Err(EngineError::bad(format!("more than {ORDER_MAX} columns")));
     }
-    parts
-        .iter()
-        .map(|part| {
-            let mut column = part.as_str();
-            let (mut ascending, mut nulls_first) = (true, None);
-            // From the right: a column's name may contain dots.
-            while schema.column_with_name(column).is_none()
-                && let Some((before, word)) = column.rsplit_once('.')
-            {
-                match word {
-                    "asc" => ascending = true,
-                    "desc" => ascending = false,
-                    "nullsfirst" => nulls_first = Some(true),
-                    "nullslast" => nulls_first = Some(false),
-                    _ => break,
-                }
-                column = before;
-            }
-            if schema.column_with_name(column).is_none() {
-                return Err(no_order(column, schema));
-            }
-            // PostgreSQL's default: nulls are larger than everything.
-            let nulls_first = nulls_first.unwrap_or(!ascending);
-            Ok(column_of(column).sort(ascending, nulls_first))
-        })
-        .collect()
+    let parts = parts.iter();
+    parts.map(|part| parse_order_of(part, table)).collect()
+}
+
+fn parse_order_of(part: &str, table: &Columns<'_>) -> Result<SortExpr, EngineError> {
+    let mut column = part;
+    let (mut ascending, mut nulls_first) = (true, None);
+    // From the right: a column's name may contain dots.
+    for _ in 0..ORDER_WORDS {
+        if table.has(column) {
+            break;
+        }
+        let Some((before, word)) = column.rsplit_once('.') else {
+            break;
+        };
+        match word {
+            "asc" => ascending = true,
+            "desc" => ascending = false,
+            "nullsfirst" => nulls_first = Some(true),
+            "nullslast" => nulls_first = Some(false),
+            _ => break,
+        }
+        column = before;
+    }
+    if !table.has(column) {
+        return Err(no_order(column, table));
+    }
+    // PostgreSQL's default: nulls are larger than everything.
+    let nulls_first = nulls_first.unwrap_or(!ascending);
+    Ok(column_of(column).sort(ascending, nulls_first))
 }
 
 /// The error of a column that is not there, perhaps as there is something else behind its name.
-fn no_order(column: &str, schema: &Schema) -> EngineError {
-    let mut ends = column.match_indices('.').map(|(end, _)| &column[..end]);
-    match ends.find(|before| schema.column_with_name(before).is_some()) {
+fn no_order(column: &str, table: &Columns<'_>) -> EngineError {
+    let ends = column.match_indices('.').map(|(end, _)| &column[..end]);
+    match ends.take(DOTS_MAX).find(|before| table.has(before)) {
         Some(before) => EngineError::bad(format!(
             "`{column}`: behind the column `{before}` may be .asc, .desc, .nullsfirst, .nullslast"
         )),
-        None => no_column(column, schema),
+        None => no_column(column, table.schema),
     }
 }
 

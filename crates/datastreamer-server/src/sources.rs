@@ -194,6 +194,10 @@ impl Source {
         }
     }
 }
+/// At most 1,000 parameters: a condition on each of a hundred columns, ten times over. Each is
+/// compared with names of the route.
+const PARAMETERS_MAX: usize = 1_000;
+
 /// A request's parameters, decoded.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Query(Vec<(String, String)>);
@@ -202,8 +206,16 @@ impl Query {
     /// Decodes the parameters of a URL, or of a form as it is posted.
     ///
     /// # Errors
-    /// An escape is malformed, or they are not UTF-8: what they would become is nobody's parameter.
+    /// There are too many; an escape is malformed, or they are not UTF-8: what they would become is
+    /// nobody's parameter.
     pub(crate) fn parse(query: &[u8]) -> Result<Self, String> {
+        if query
+            .split(|byte| *byte == b'&')
+            .nth(PARAMETERS_MAX)
+            .is_some()
+        {
+            return Err(format!("more than {PARAMETERS_MAX} parameters"));
+        }
         for parameter in query.split(|byte| *byte == b'&') {
             escapes::check(parameter).map_err(|error| {
                 let name = parameter.split(|byte| *byte == b'=').next();

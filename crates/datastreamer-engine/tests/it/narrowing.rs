@@ -1,6 +1,11 @@
 //! Parameters of a URL that narrow a table.
 
-use std::{fs::File, path::Path, sync::Arc};
+use std::{
+    fs::File,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arrow::{
     array::{
@@ -15,7 +20,7 @@ use arrow::{
     ipc::writer::FileWriter,
     record_batch::RecordBatch,
 };
-use datastreamer_engine::{Engine, EngineErrorKind, Query};
+use datastreamer_engine::{Engine, EngineErrorKind, Narrowing, Query};
 use datastreamer_table::uuid;
 use parquet::{
     arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
@@ -96,6 +101,69 @@ fn columns_are_selected_and_renamed() {
     let read = collect(rows);
     assert_eq!(texts(&read, "label"), [None, Some("star 1".into())]);
     assert_eq!(read.num_columns(), 2);
+}
+
+/// A table of this many columns, `c0` to the last one.
+fn wide(columns: usize) -> Schema {
+    let field = |place| Field::new(format!("c{place}"), DataType::Int64, true);
+    Schema::new((0..columns).map(field).collect::<Vec<_>>())
+}
+
+/// Selects one column by this many names.
+fn aliases(count: usize) -> [(String, String); 1] {
+    let aliases: Vec<_> = (0..count).map(|place| format!("a{place}:c0")).collect();
+    [("select".to_owned(), aliases.join(","))]
+}
+
+#[test]
+fn a_result_has_at_most_twice_the_columns_of_its_table_and_a_table_is_never_too_wide_for_itself() {
+    for (columns, most) in [
+        (1, 2),
+        (3, 6),
+        (999, 1998),
+        (1_500, 2_000),
+        (2_000, 2_000),
+        (65_536, 65_536),
+    ] {
+        let table = wide(columns);
+        assert!(
+            Narrowing::parse(&aliases(most), &table).is_ok(),
+            "{columns}"
+        );
+        let error = Narrowing::parse(&aliases(most + 1), &table).unwrap_err();
+        assert_eq!(error.kind(), EngineErrorKind::BadQuery);
+        let wanted = format!("parameter `select`: more than {most} columns are selected");
+        assert!(error.to_string().starts_with(&wanted), "{error}");
+        let all = [("select".to_owned(), "*".to_owned())];
+        assert!(Narrowing::parse(&all, &table).is_ok(), "{columns}");
+    }
+}
+
+/// A URL has at most 64 KiB.
+#[test]
+fn the_time_of_a_check_is_linear_in_the_request_and_in_the_table() {
+    let table = wide(65_536);
+    let names: Vec<_> = (0..10_000)
+        .map(|place| format!("c{}", 65_535 - place))
+        .collect();
+    let words = format!("c0{}", ".asc".repeat(16_000));
+    let hostile = [
+        vec![("select".to_owned(), names.join(","))],
+        vec![("select".to_owned(), "*,".repeat(32_000))],
+        vec![("order".to_owned(), words.clone())],
+        vec![("order".to_owned(), words.replace("c0", "no"))],
+        vec![("order".to_owned(), vec!["c65535"; 100].join(","))],
+        vec![("c65535".to_owned(), "gt.1".to_owned()); 20_000],
+        vec![("no".to_owned(), "gt.1".to_owned()); 20_000],
+    ];
+    for parameters in hostile {
+        let started = Instant::now();
+        let _refused_or_not = Narrowing::parse(&parameters, &table);
+        let took = started.elapsed();
+        let (name, value) = &parameters[0];
+        let value = value.get(..20).unwrap_or(value);
+        assert!(took < Duration::from_secs(2), "{name}={value}: {took:?}");
+    }
 }
 
 #[test]
