@@ -6,7 +6,7 @@
 
 use std::{
     any::Any,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
@@ -17,17 +17,16 @@ use std::{
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::{
     catalog::TableProvider,
-    common::TableReference,
+    common::{TableReference, tree_node::TreeNodeRecursion},
     dataframe::DataFrame,
     execution::{
         context::SessionContext,
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
-        memory_pool::FairSpillPool,
         object_store::ObjectStoreUrl,
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
         session_state::{SessionState, SessionStateBuilder},
     },
-    logical_expr::AggregateUDF,
+    logical_expr::{AggregateUDF, LogicalPlan},
     optimizer::{Analyzer, AnalyzerRule},
     physical_optimizer::{
         PhysicalOptimizerRule, aggregate_statistics::AggregateStatistics,
@@ -36,8 +35,6 @@ use datafusion::{
     prelude::SessionConfig,
 };
 use datastreamer_table::column_metadata::ColumnMetadata;
-
-use tokio::task::AbortHandle;
 
 use crate::{
     binary_text::NO_BINARY_TEXT,
@@ -49,13 +46,16 @@ use crate::{
     files::TableFiles,
     fits::FitsTable,
     from_statistics::{FloatPruning, RowCounts},
-    guard,
+    grown_values, guard,
     intervals::COMPARE_INTERVALS,
     known::Known,
+    limited_sorts::{KEPT_ROWS_MAX, LimitedSorts},
     narrow::Narrowing,
     overflow::CHECK_ARITHMETIC,
     patterns::COMPARE_DICTIONARIES,
+    planning::{DEFAULT_PLAN_TIMEOUT, Planned, Planner},
     provider::FileTable,
+    query_memory::{DEFAULT_MEMORY_TIMEOUT, QueryMemory},
     rows::Rows,
     scan::BATCH_ROWS,
     set_comparison::NAME_COMPARED_ROWS,
@@ -77,7 +77,7 @@ pub const DEFAULT_SPILL_BYTES: u64 = 20 * 1024 * 1024 * 1024;
 /// Ten minutes of waiting for the rows of one query. The time that a slow client takes does not
 /// count.
 pub const DEFAULT_TIME_LIMIT: Duration = Duration::from_secs(600);
-/// 32 MiB of memory for each partition of a query: with less, a sort spills runs that are too small
+/// 32 MiB of a query's memory for each of its partitions: with less, a sort spills runs that are too small
 /// to merge. The number of partitions is limited accordingly.
 const PARTITION_BYTES_MIN: usize = 32 * 1024 * 1024;
 /// With one partition DataFusion uses hash joins, which cannot spill. Two partitions are used
@@ -100,8 +100,8 @@ const UNBOUNDED_FUNCTIONS: [&str; 7] = [
 ];
 /// No table has more rows: a larger offset skips all of them.
 const ROWS_MAX: u64 = 1 << 61;
-/// The largest limit that is part of a plan: a sort keeps that many rows in memory, some megabytes.
-const LIMIT_IN_PLAN_MAX: u64 = 10_000;
+/// The largest limit that is part of a plan.
+const LIMIT_IN_PLAN_MAX: u64 = KEPT_ROWS_MAX as u64;
 /// 16 MiB of Parquet footers are kept, those of some hundred files, so that the next request need not
 /// read them.
 const FOOTERS_BYTES: usize = 16 * 1024 * 1024;
@@ -118,7 +118,11 @@ pub struct EngineOptions {
     pub spill_folder: Option<PathBuf>,
     /// How long the reader of one query may wait for rows, in total.
     pub time_limit: Duration,
-    /// Threads that run plans; `None`: one per core. One more thread makes the plans.
+    /// How long a plan may take to be there, with the time that it waits for others of its table.
+    pub plan_timeout: Duration,
+    /// How long a query waits for the memory of another one.
+    pub memory_timeout: Duration,
+    /// Threads that run plans; `None`: one per core. Others make the plans, as many as are needed.
     pub threads: Option<usize>,
     /// Whether values of FITS files that the standard does not allow are errors, rather than read as
     /// other programs do.
@@ -135,6 +139,8 @@ impl Default for EngineOptions {
             spill_bytes: DEFAULT_SPILL_BYTES,
             spill_folder: None,
             time_limit: DEFAULT_TIME_LIMIT,
+            plan_timeout: DEFAULT_PLAN_TIMEOUT,
+            memory_timeout: DEFAULT_MEMORY_TIMEOUT,
             threads: None,
             fits_strict: false,
             expansion_max: DEFAULT_EXPANSION_MAX,
@@ -156,8 +162,9 @@ struct Shared {
     time_limit: Duration,
     fits_strict: bool,
     expansion_max: u64,
-    /// Makes plans. The other threads cannot: each may compute one join for seconds.
-    planner: Arc<EngineThreads>,
+    /// Makes plans. The threads that run them cannot: each may compute one join for seconds.
+    planner: Planner,
+    memory: Arc<QueryMemory>,
     /// Runs plans.
     threads: Arc<EngineThreads>,
 }
@@ -169,15 +176,30 @@ pub(crate) struct Sessions {
     scans: SessionContext,
     /// For queries: as many partitions as threads, if the memory suffices.
     queries: SessionContext,
+    memory: Arc<QueryMemory>,
+    process: Process,
 }
 
-/// Which functions queries may call.
+/// Whose process an engine runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Functions {
-    /// All but those that create values of any size from a short query: see [`UNBOUNDED_FUNCTIONS`].
-    Bounded,
-    /// All: something else bounds the memory of this process.
-    All,
+pub(crate) enum Process {
+    /// That of many queries, which must not hurt one another: functions that create values of any
+    /// size from a short query are missing, or bounded.
+    OfMany,
+    /// That of one query, whose memory the system bounds: it may do with it what it likes.
+    OfOne,
+}
+
+impl Process {
+    /// How many threads of each kind may wait for files.
+    pub(crate) fn file_threads(self) -> usize {
+        match self {
+            // Tokio's own number.
+            Self::OfMany => 512,
+            // More would wait for the same disks.
+            Self::OfOne => 16,
+        }
+    }
 }
 
 /// The columns and the size of a registered table.
@@ -213,7 +235,7 @@ impl Engine {
     /// # Errors
     /// The threads cannot be started, or the folder for temporary files cannot be used.
     pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
-        let sessions = Sessions::new(&options, Functions::Bounded)?;
+        let sessions = Sessions::new(&options, Process::OfMany)?;
         Self::of_sessions(sessions, &options)
     }
 
@@ -226,15 +248,21 @@ impl Engine {
         options: &EngineOptions,
     ) -> Result<Self, EngineError> {
         guard::quiet_hook();
+        let file_threads = sessions.process.file_threads();
         Ok(Self {
             shared: Arc::new(Shared {
-                sessions,
                 tables: RwLock::default(),
                 time_limit: options.time_limit,
                 fits_strict: options.fits_strict,
                 expansion_max: options.expansion_max,
-                planner: Arc::new(EngineThreads::start("planner", 1)?),
-                threads: Arc::new(EngineThreads::start("engine", threads_of(options))?),
+                planner: Planner::start(options.plan_timeout, file_threads)?,
+                memory: Arc::clone(&sessions.memory),
+                threads: Arc::new(EngineThreads::start(
+                    "engine",
+                    threads_of(options),
+                    file_threads,
+                )?),
+                sessions,
             }),
         })
     }
@@ -252,8 +280,8 @@ impl Engine {
         notes: &ColumnMetadata,
     ) -> Result<TableInfo, EngineError> {
         let (engine, name, notes) = (self.clone(), name.to_owned(), notes.clone());
-        self.on_planner(async move { engine.shared.register(&name, &files, &notes).await })
-            .await
+        let opened = async move { engine.shared.register(&name, &files, &notes).await };
+        self.shared.planner.open(opened).await
     }
 
     /// Returns the table of this name. Never blocks for long.
@@ -269,10 +297,12 @@ impl Engine {
     /// thread, and runs nothing before the first `next`.
     ///
     /// # Errors
-    /// There is no such table; a file is gone, or no longer fits the table; the plan cannot be made.
+    /// There is no such table; a file is gone, or no longer fits the table; the plan cannot be made,
+    /// or not now ([`EngineErrorKind::Busy`]).
     pub async fn scan(&self, table: &str, narrowing: &Narrowing) -> Result<Rows, EngineError> {
+        let planned = Planned::Tables(BTreeSet::from([table.to_owned()]));
         let (engine, table, narrowing) = (self.clone(), table.to_owned(), narrowing.clone());
-        self.on_planner(async move {
+        self.plan(planned, async move {
             let shared = &engine.shared;
             let info = engine
                 .table(&table)
@@ -293,15 +323,24 @@ impl Engine {
     ///
     /// # Errors
     /// The text is not one SELECT, or cannot be planned: the error has the position, if it is known.
+    /// The plan cannot be made now ([`EngineErrorKind::Busy`]).
     pub async fn query(&self, query: &Query, rows_max: Option<u64>) -> Result<Rows, EngineError> {
-        let (engine, query) = (self.clone(), query.clone());
-        self.on_planner(async move {
-            let shared = &engine.shared;
-            let state = shared.sessions.of_queries();
-            let plan = query.plan(&state).await?;
+        let engine = self.clone();
+        let (of_text, notes) = (query.clone(), query.column_metadata().clone());
+        let (state, plan) = self
+            .shared
+            .planner
+            .plan(Planned::Text, async move {
+                let state = engine.shared.sessions.of_queries();
+                let plan = of_text.plan(&state).await?;
+                Ok((state, plan))
+            })
+            .await?;
+        let engine = self.clone();
+        self.plan(Planned::Tables(tables_of(&plan)?), async move {
             let frame = limit(DataFrame::new(state, plan), 0, rows_max)?;
-            let mut rows = shared.rows(frame, None).await?;
-            rows.apply(query.column_metadata())?;
+            let mut rows = engine.shared.rows(frame, None).await?;
+            rows.apply(&notes)?;
             Ok(rows)
         })
         .await
@@ -316,16 +355,17 @@ impl Engine {
         &self,
         names: Option<Vec<String>>,
     ) -> Result<Vec<TableCopy>, EngineError> {
+        let names = names.unwrap_or_else(|| self.names());
+        let tables = Planned::Tables(names.iter().cloned().collect());
         let engine = self.clone();
-        self.on_planner(async move {
-            let names = names.unwrap_or_else(|| engine.names());
+        let copy = async move {
             let mut copies = Vec::with_capacity(names.len());
             for name in names {
                 copies.extend(engine.shared.copy(&name).await?);
             }
             Ok(copies)
-        })
-        .await
+        };
+        self.shared.planner.plan(tables, copy).await
     }
 
     /// Registers the table of a copy.
@@ -346,33 +386,25 @@ impl Engine {
 
     /// Blocks until a future of the engine is ready. Not to be called from a future.
     pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
-        self.shared.planner.handle.block_on(future)
+        self.shared.threads.handle.block_on(future)
     }
 
-    /// Runs a future on the planner's thread, as planning computes for too long for an event loop.
-    /// A caller that gives up takes its future from the planner's queue, so that nobody waits for
-    /// a plan that is not wanted; a plan that is being made is made to its next wait.
-    async fn on_planner<T: Send + 'static>(
+    /// Makes a plan, and then waits for the memory that it needs: nobody waits behind it for a plan
+    /// meanwhile.
+    async fn plan(
         &self,
-        future: impl Future<Output = Result<T, EngineError>> + Send + 'static,
-    ) -> Result<T, EngineError> {
-        let task = self.shared.planner.handle.spawn(future);
-        let _given_up = AbortOnDrop(task.abort_handle());
-        task.await.unwrap_or_else(|error| {
-            Err(match error.try_into_panic() {
-                Ok(panic) => guard::error_of(panic.as_ref()),
-                Err(error) => EngineError::data(error.to_string()),
-            })
-        })
-    }
-}
-
-/// Aborts a task whose result nobody waits for.
-struct AbortOnDrop(AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
+        of: Planned,
+        plan: impl Future<Output = Result<Rows, EngineError>> + Send + 'static,
+    ) -> Result<Rows, EngineError> {
+        let Shared {
+            planner, memory, ..
+        } = self.shared.as_ref();
+        let mut rows = planner.plan(of, plan).await?;
+        if rows.needs_memory() {
+            let memory = Arc::clone(memory);
+            rows.hold(planner.coordinate(memory.wait()).await?);
+        }
+        Ok(rows)
     }
 }
 
@@ -381,12 +413,16 @@ impl Sessions {
     ///
     /// # Errors
     /// The folder for temporary files cannot be used.
-    pub(crate) fn new(options: &EngineOptions, functions: Functions) -> Result<Self, EngineError> {
+    pub(crate) fn new(options: &EngineOptions, process: Process) -> Result<Self, EngineError> {
+        let memory = match process {
+            Process::OfMany => QueryMemory::new(options.memory_bytes, options.memory_timeout),
+            Process::OfOne => QueryMemory::of_one(options.memory_bytes),
+        };
         let environment = environment(options)?;
         let session = |partitions: usize| {
             let state = SessionStateBuilder::new_with_default_features()
                 .with_config(with_expansion_max(
-                    config(partitions, options.memory_bytes),
+                    config(partitions, memory.bytes_of_each()),
                     options.expansion_max,
                 ))
                 .with_runtime_env(Arc::clone(&environment))
@@ -404,14 +440,15 @@ impl Sessions {
             context.register_udaf(AggregateUDF::from(CheckedAverage::default()));
             context.register_udaf(AggregateUDF::from(Least::default()));
             context.register_udaf(AggregateUDF::from(Greatest::default()));
-            if functions == Functions::Bounded {
+            if process == Process::OfMany {
                 for name in UNBOUNDED_FUNCTIONS {
                     context.deregister_udf(name);
                 }
+                grown_values::register(&context);
             }
             context
         };
-        let partitions_max = (options.memory_bytes / PARTITION_BYTES_MIN).max(1);
+        let partitions_max = (memory.bytes_of_each() / PARTITION_BYTES_MIN).max(1);
         let threads = threads_of(options);
         let queries = session(threads.max(PARTITIONS_MIN).min(partitions_max));
         // Filters of scans do no arithmetic.
@@ -419,6 +456,8 @@ impl Sessions {
         Ok(Self {
             scans: session(1),
             queries,
+            memory: Arc::new(memory),
+            process,
         })
     }
 
@@ -509,8 +548,17 @@ impl Shared {
         frame: DataFrame,
         of_table: Option<(&Schema, &Narrowing)>,
     ) -> Result<Rows, EngineError> {
-        let task = Arc::new(frame.task_ctx());
-        let plan = frame.create_physical_plan().await?;
+        let mut task = frame.task_ctx();
+        let mut plan = frame.clone().create_physical_plan().await?;
+        if let Some(rows) = self.memory.batch_rows(plan.as_ref()) {
+            let (mut state, logical) = frame.into_parts();
+            *state.config_mut() = state.config().clone().with_batch_size(rows);
+            let frame = DataFrame::new(state, logical);
+            task = frame.task_ctx();
+            plan = frame.create_physical_plan().await?;
+        }
+        let environment = self.memory.environment(&task.runtime_env());
+        let task = Arc::new(task.with_runtime(environment));
         let known = match of_table {
             Some((_, narrowing)) => Known::of_scan(plan.as_ref(), narrowing),
             None => Known {
@@ -529,8 +577,7 @@ impl Shared {
 }
 
 /// Limits a plan to one row more than `rows_max`, so that the reader can see that there are more. A
-/// large limit is left to the reader: a sort would keep that many rows in memory, while a sort of
-/// all rows spills.
+/// large limit is left to the reader.
 fn limit(frame: DataFrame, offset: u64, rows_max: Option<u64>) -> Result<DataFrame, EngineError> {
     // DataFusion counts in `i64`, offset and limit together.
     let count = |rows: u64| usize::try_from(rows.min(ROWS_MAX)).unwrap_or(usize::MAX);
@@ -545,6 +592,18 @@ fn limit(frame: DataFrame, offset: u64, rows_max: Option<u64>) -> Result<DataFra
 fn threads_of(options: &EngineOptions) -> usize {
     let of_machine = || thread::available_parallelism().ok().map(Into::into);
     options.threads.or_else(of_machine).unwrap_or(1)
+}
+
+/// Returns the names of the tables that a plan reads.
+fn tables_of(plan: &LogicalPlan) -> Result<BTreeSet<String>, EngineError> {
+    let mut tables = BTreeSet::new();
+    plan.apply_with_subqueries(|plan| {
+        if let LogicalPlan::TableScan(scan) = plan {
+            tables.insert(scan.table_name.table().to_owned());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(tables)
 }
 
 async fn known_rows(context: &SessionContext, table: &Arc<dyn TableProvider>) -> Option<u64> {
@@ -567,7 +626,9 @@ fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
         true => Arc::new(RowCounts::default()) as _,
         false => rule,
     });
-    rules.chain([Arc::new(FloatPruning) as _]).collect()
+    let ours: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 2] =
+        [Arc::new(FloatPruning), Arc::new(LimitedSorts)];
+    rules.chain(ours).collect()
 }
 
 fn config(partitions: usize, memory_bytes: usize) -> SessionConfig {
@@ -580,6 +641,8 @@ fn config(partitions: usize, memory_bytes: usize) -> SessionConfig {
     let options = config.options_mut();
     // Names are case-sensitive: `RA` and `ra` are two columns.
     options.sql_parser.enable_ident_normalization = false;
+    // It keeps its groups in memory that nobody counts; others spill.
+    options.optimizer.enable_topk_aggregation = false;
     // Sort-merge joins spill when their memory is used up; hash joins would fail.
     options.optimizer.prefer_hash_join = false;
     // What a sort with a limit, an aggregate or a join has seen would skip row groups by statistics
@@ -603,7 +666,6 @@ fn environment(options: &EngineOptions) -> Result<Arc<RuntimeEnv>, EngineError> 
     };
     let spill = DiskManagerBuilder::default().with_mode(mode);
     let environment = RuntimeEnvBuilder::new()
-        .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_bytes)))
         .with_disk_manager_builder(spill)
         .with_metadata_cache_limit(FOOTERS_BYTES)
         .build_arc()?;

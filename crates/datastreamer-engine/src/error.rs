@@ -34,6 +34,9 @@ pub enum EngineErrorKind {
     Exhausted,
     /// The client or the operator: the query took longer than the limit.
     TimedOut,
+    /// Nobody: others have what the query needs, or a file system does not answer. It may be tried
+    /// again.
+    Busy,
     /// The client: the query fails on the data, for example with a division by zero or a text that is
     /// not a number.
     Computation,

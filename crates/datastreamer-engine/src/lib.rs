@@ -22,7 +22,7 @@
 //! ```
 //!
 //! # The path of a batch
-//! `engine.rs` makes a plan. `narrow.rs` makes the logical plan of a URL's parameters, whose values
+//! `engine.rs` makes a plan, on the threads of `planning.rs`. `narrow.rs` makes the logical plan of a URL's parameters, whose values
 //! `literal.rs` parses, `sql.rs` that of a text. `provider.rs` or `fits.rs` plans the scan of a table;
 //! `files.rs` lists the files, `glob_paths.rs` walks globs, `file_kind.rs` names their kinds,
 //! `columns.rs` reads their columns, `common_type.rs` says which type holds those of several,
@@ -31,9 +31,11 @@
 //! detects changed files, `expansion.rs` says how large compressed data may become.
 //! `from_statistics.rs` keeps plans from taking values from statistics, `equal_floats.rs` compares
 //! floats, `extremes.rs` finds the least and the greatest values of groups,
+//! `grown_values.rs` bounds what functions make,
 //! `overflow.rs` and `sums.rs` make arithmetic fail where its result is out of range, `known.rs`
-//! computes what is known about rows before they are read. `rows.rs` runs the plan for the caller,
-//! and `cancellation.rs` stops it. `spill.rs` has the temporary files of plans.
+//! computes what is known about rows before they are read. `query_memory.rs` gives a plan its memory,
+//! and `limited_sorts.rs` makes sorts spill. `rows.rs` runs the plan for the caller, and
+//! `cancellation.rs` stops it. `spill.rs` has the temporary files of plans.
 
 mod arrow_buffers;
 mod arrow_columns;
@@ -56,11 +58,13 @@ mod files;
 mod fits;
 mod from_statistics;
 mod glob_paths;
+mod grown_values;
 mod guard;
 mod intervals;
 pub mod isolate;
 mod known;
 mod left_out;
+mod limited_sorts;
 mod listing;
 mod literal;
 mod messages;
@@ -72,7 +76,9 @@ mod partitions;
 mod patterns;
 mod pinned;
 mod plan_files;
+mod planning;
 mod provider;
+mod query_memory;
 mod rows;
 mod scan;
 mod set_comparison;
@@ -95,5 +101,6 @@ pub use expansion::DEFAULT_EXPANSION_MAX;
 pub use files::TableFiles;
 pub use messages::Position;
 pub use narrow::{Narrowing, OPERATORS};
+pub use planning::DEFAULT_PLAN_TIMEOUT;
 pub use rows::{Rows, RowsStopper};
 pub use sql::Query;

@@ -33,7 +33,7 @@ pub(crate) fn pin_files(plan: &dyn ExecutionPlan) -> Result<Vec<PinnedFile>, Eng
 }
 
 /// Returns the files that one node of a plan reads with a format of DataFusion's.
-fn scanned_files(plan: &dyn ExecutionPlan) -> impl Iterator<Item = &PartitionedFile> {
+pub(crate) fn scanned_files(plan: &dyn ExecutionPlan) -> impl Iterator<Item = &PartitionedFile> {
     let source = plan.downcast_ref::<DataSourceExec>();
     let scan = source.and_then(|source| source.data_source().downcast_ref::<FileScanConfig>());
     let groups = scan.into_iter().flat_map(|scan| &scan.file_groups);

@@ -46,7 +46,7 @@ use crate::{
     guard::guarded,
     parquet::{self, column_metadata, row_bytes::RowBytes, scan::Footers},
     pinned::{FileState, PinnedFile},
-    scan::{BATCH_ROWS, Scanned},
+    scan::Scanned,
     table_copy::{Contents, TableCopy},
 };
 
@@ -300,13 +300,21 @@ fn format_of(kind: FileKind, expansion_max: u64) -> Arc<dyn FileFormat> {
     }
 }
 
-/// Returns how many rows a batch of these columns has, if fewer than others. Values of a fixed size
+/// What a row of a scan takes, in bytes. It is known to the scan's first file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BytesOfRow(pub(crate) usize);
+
+/// Returns what a row of these columns takes. Values of a fixed size
 /// take it for nulls too, and a column that a file lacks is all nulls. Texts and lists usually take
 /// `row_bytes` of a row.
-fn rows_of_batch(columns: &Schema, row_bytes: usize) -> Option<usize> {
-    let bytes = fixed_bytes_of(columns.fields()).saturating_add(row_bytes);
-    let rows = BATCH_BYTES_MAX.checked_div(bytes)?;
-    Some(rows.clamp(1, BATCH_ROWS))
+fn bytes_of_row(columns: &Schema, row_bytes: usize) -> usize {
+    fixed_bytes_of(columns.fields()).saturating_add(row_bytes)
+}
+
+/// Returns how many rows a batch of these columns has: at most `rows_max`.
+fn rows_of_batch(columns: &Schema, row_bytes: usize, rows_max: usize) -> Option<usize> {
+    let rows = BATCH_BYTES_MAX.checked_div(bytes_of_row(columns, row_bytes))?;
+    Some(rows.clamp(1, rows_max.max(1)))
 }
 
 fn fixed_bytes_of(fields: &Fields) -> usize {
@@ -448,6 +456,12 @@ impl TableProvider for FileTable {
             // No other kind has any.
             false => files,
         };
+        let mut files = files;
+        if let Some(first) = files.first_mut() {
+            let bytes = BytesOfRow(bytes_of_row(&read, row_bytes));
+            *first = first.clone().with_extension(bytes);
+        }
+        let batch_rows = session.config().batch_size();
         let groups = FileGroup::new(files).split_files(session.config().target_partitions());
         let groups = groups.into_iter().map(|group| {
             let of_files = group.iter().filter_map(|file| file.statistics.as_deref());
@@ -466,7 +480,7 @@ impl TableProvider for FileTable {
             .with_file_groups(groups)
             .with_statistics(statistics)
             .with_projection_indices(projection.cloned())?
-            .with_batch_size(rows_of_batch(&read, row_bytes))
+            .with_batch_size(rows_of_batch(&read, row_bytes, batch_rows))
             .build();
         match is_parquet {
             true => parquet::scan::plan(session, scan),
@@ -495,6 +509,7 @@ mod tests {
     use arrow::datatypes::Field;
 
     use super::*;
+    use crate::scan::BATCH_ROWS;
 
     #[test]
     fn a_batch_of_many_columns_has_fewer_rows() {
@@ -508,7 +523,7 @@ mod tests {
             let field = |place| Field::new(format!("c{place}"), data_type.clone(), true);
             let columns = Schema::new((0..count).map(field).collect::<Vec<_>>());
             assert_eq!(
-                rows_of_batch(&columns, 0),
+                rows_of_batch(&columns, 0, BATCH_ROWS),
                 Some(rows),
                 "{count} {data_type}"
             );

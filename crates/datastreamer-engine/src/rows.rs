@@ -18,8 +18,10 @@ use crate::{
     error::{EngineError, EngineErrorKind},
     guard::guarded,
     known::Known,
+    limited_sorts,
     pinned::{self, PinnedFile},
     plan_files::pin_files,
+    query_memory::{self, QueryPlace},
     threads::EngineThreads,
 };
 use arrow::{
@@ -50,6 +52,11 @@ pub struct Rows {
     schema: SchemaRef,
     known: Known,
     run: Run,
+    /// The plan that spills what the first one keeps in memory, until there are rows.
+    spilling: Option<Run>,
+    needs_memory: bool,
+    /// Kept for as long as the plan runs.
+    place: Option<QueryPlace>,
     pinned: Vec<PinnedFile>,
     cancellation: Cancellation,
     /// The engine's threads, kept until the last row.
@@ -109,7 +116,14 @@ impl Rows {
     ) -> Result<Self, EngineError> {
         let pinned = pin_files(plan.as_ref())?;
         let cancellation = Cancellation::default();
+        let needs_memory = query_memory::is_needed(plan.as_ref());
+        let spilling = limited_sorts::spilling(&plan)?;
+        let spilling = spilling.map(|plan| with_checks(plan, &cancellation));
+        let spilling = spilling.transpose()?;
         Ok(Self {
+            spilling: spilling.map(|plan| Run::Planned(plan, Arc::clone(&task))),
+            needs_memory,
+            place: None,
             schema,
             known,
             pinned,
@@ -123,6 +137,16 @@ impl Rows {
             time_left: time_limit,
             time_limit,
         })
+    }
+
+    /// Returns whether the plan sorts, joins or groups rows.
+    pub(crate) fn needs_memory(&self) -> bool {
+        self.needs_memory
+    }
+
+    /// Keeps a place until the rows have ended.
+    pub(crate) fn hold(&mut self, place: QueryPlace) {
+        self.place = Some(place);
     }
 
     /// Returns the number of rows, if the files state it and nothing filters them.
@@ -145,6 +169,21 @@ impl Rows {
     /// Returns a handle that stops these rows.
     pub fn stopper(&self) -> RowsStopper {
         self.stopper.clone()
+    }
+
+    /// Reads the next batch, and begins anew with the plan that spills if the memory does not suffice
+    /// for the first one. **Blocks** as [`read`](Self::read) does.
+    fn read_or_spill(&mut self) -> Option<Result<RecordBatch, EngineError>> {
+        let next = self.read();
+        let spilling = self.spilling.take();
+        match (&next, spilling) {
+            (Some(Err(error)), Some(spilling)) if error.kind() == EngineErrorKind::Exhausted => {
+                tracing::debug!(%error, "a sort spills what it cannot keep");
+                self.run = spilling;
+                self.read()
+            }
+            _ => next,
+        }
     }
 
     /// Reads the next batch. **Blocks** until there is one, the deadline, or a stop.
@@ -283,11 +322,12 @@ impl Iterator for Rows {
     type Item = Result<RecordBatch, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let next = self.read();
+        let next = self.read_or_spill();
         if !matches!(next, Some(Ok(_))) {
             // Frees the memory of the plan now.
             self.cancellation.cancel();
             self.run = Run::Ended;
+            self.place = None;
         }
         next.map(|batch| batch.map_err(|error| ArrowError::ExternalError(Box::new(error))))
     }

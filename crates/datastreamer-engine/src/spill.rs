@@ -185,7 +185,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let files = SpillFiles::new(Some(folder.path()), 1 << 20).unwrap();
         let file = files.create_temp_file("").unwrap();
-        let threads = EngineThreads::start("spill", 1).unwrap();
+        let threads = EngineThreads::start("spill", 1, 4).unwrap();
         let read = || {
             let pieces = file.read_stream().unwrap().try_collect::<Vec<_>>();
             threads.handle.block_on(pieces).unwrap().concat()

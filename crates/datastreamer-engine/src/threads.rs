@@ -7,8 +7,6 @@ use crate::{error::EngineError, guard::guard_thread};
 /// 16 MiB of stack for threads that plan and compute: they descend into the nested expressions of a
 /// query. Only the part that is used takes memory.
 pub(crate) const STACK_BYTES: usize = 16 << 20;
-/// 16 threads that wait for files, beside those that compute: more wait for the same disks.
-pub(crate) const FILE_THREADS: usize = 16;
 
 /// A pool of threads, with a Tokio runtime on them.
 ///
@@ -19,14 +17,18 @@ pub(crate) struct EngineThreads {
 }
 
 impl EngineThreads {
-    /// Starts `threads` threads of this name.
+    /// Starts `threads` threads of this name, and allows `file_threads` more, that wait for files.
     ///
     /// # Errors
     /// The system refuses them.
-    pub(crate) fn start(name: &str, threads: usize) -> Result<Self, EngineError> {
+    pub(crate) fn start(
+        name: &str,
+        threads: usize,
+        file_threads: usize,
+    ) -> Result<Self, EngineError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads)
-            .max_blocking_threads(FILE_THREADS)
+            .max_blocking_threads(file_threads)
             .thread_stack_size(STACK_BYTES)
             .thread_name(name)
             .on_thread_start(guard_thread)

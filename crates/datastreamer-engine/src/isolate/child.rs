@@ -28,14 +28,13 @@ use super::{
     },
 };
 use crate::{
-    engine::{Engine, EngineOptions, Functions, Sessions},
+    engine::{Engine, EngineOptions, Process, Sessions},
     error::{EngineError, EngineErrorKind},
     guard::guarded,
     packed::Bytes,
     rows::Rows,
     sql::Query,
     table_copy::TableCopy,
-    threads::FILE_THREADS,
 };
 
 /// 2000 columns of a result, or as many as the widest of its tables has: each of them takes the
@@ -51,11 +50,11 @@ pub(super) fn run() -> io::Result<()> {
         return Ok(());
     };
     // The engine's two pools, the one that plans, and the one that watches the server.
-    let threads = 2 * FILE_THREADS + limits.threads + 2;
+    let threads = 2 * Process::OfOne.file_threads() + limits.threads + 2;
     confine::bound(limits.memory_bytes, threads);
     note_panics();
     let options = options(&limits);
-    let sessions = Sessions::new(&options, Functions::All).map_err(io::Error::other)?;
+    let sessions = Sessions::new(&options, Process::OfOne).map_err(io::Error::other)?;
     warm_up(&sessions);
     let Some(question) = ordered::<Question>(&mut &server)? else {
         return Ok(());
@@ -117,6 +116,7 @@ fn options(limits: &Limits) -> EngineOptions {
         threads: Some(limits.threads),
         fits_strict: limits.fits_strict,
         expansion_max: limits.expansion_max,
+        ..EngineOptions::default()
     }
 }
 

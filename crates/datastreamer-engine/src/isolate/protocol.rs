@@ -93,6 +93,7 @@ enum Kind {
     TimedOut,
     Computation,
     Data,
+    Busy,
     Stopped,
 }
 
@@ -107,6 +108,7 @@ impl From<&EngineError> for Failure {
                 K::TimedOut => Kind::TimedOut,
                 K::Computation => Kind::Computation,
                 K::Data => Kind::Data,
+                K::Busy => Kind::Busy,
                 K::Stopped => Kind::Stopped,
             },
             text: text.to_owned(),
@@ -126,6 +128,7 @@ impl From<Failure> for EngineError {
             Kind::TimedOut => K::TimedOut,
             Kind::Computation => K::Computation,
             Kind::Data => K::Data,
+            Kind::Busy => K::Busy,
             Kind::Stopped => K::Stopped,
         };
         if let Some(log) = failure.log {

@@ -18,8 +18,9 @@ use super::{
 
 /// The header of a dictionary has 20 bytes or so.
 const DICTIONARY_HEADER_BYTES: usize = 64;
-/// A row of less than 16 KiB may stand in a batch of the usual 8192 rows, 128 MiB.
-const ROW_BYTES_FREE: u64 = 16 << 10;
+/// A row of less than 512 bytes may stand in a batch of the usual 8192 rows, 4 MiB, also where a query
+/// with little memory sorts it.
+const ROW_BYTES_FREE: u64 = 512;
 
 /// The usual bytes of a row in each column of a file; nothing if they are few in all of them.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

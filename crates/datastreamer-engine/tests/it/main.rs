@@ -6,6 +6,7 @@ mod changed;
 mod damaged;
 mod equal_floats;
 mod evolving;
+mod hanging;
 mod known;
 mod listing;
 mod long_rows;

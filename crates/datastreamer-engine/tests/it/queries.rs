@@ -7,19 +7,21 @@ use std::{
 
 use arrow::{
     array::{
-        ArrayRef, AsArray, Date32Array, RecordBatchReader, Time32SecondArray,
-        TimestampMicrosecondArray, TimestampMillisecondArray,
+        ArrayRef, AsArray, Date32Array, Int64Array, RecordBatchReader, StringArray,
+        Time32SecondArray, TimestampMicrosecondArray, TimestampMillisecondArray,
     },
     datatypes::{DataType, Int64Type, TimeUnit},
     record_batch::RecordBatch,
 };
 use datastreamer_engine::{
-    Engine, EngineError, EngineErrorKind, EngineOptions, Position, Query, TableFiles,
+    Engine, EngineError, EngineErrorKind, EngineOptions, Position, Query, Rows, TableFiles,
 };
 use datastreamer_table::column_metadata::ColumnMetadata;
 use tempfile::TempDir;
 
-use crate::support::{block_on, collect, engine_of, ids, stars, write_parquet};
+use crate::support::{
+    block_on, collect, engine_of, ids, memory_bytes_max, scan, stars, texts, write_parquet,
+};
 
 fn engine_with(rows: i64, options: EngineOptions) -> (TempDir, Engine) {
     let folder = tempfile::tempdir().unwrap();
@@ -31,7 +33,7 @@ fn engine_with(rows: i64, options: EngineOptions) -> (TempDir, Engine) {
     (folder, engine)
 }
 
-fn query(engine: &Engine, sql: &str) -> Result<datastreamer_engine::Rows, EngineError> {
+fn query(engine: &Engine, sql: &str) -> Result<Rows, EngineError> {
     block_on(engine.query(&Query::new(sql), None))
 }
 
@@ -563,5 +565,193 @@ fn any_and_all_may_read_the_table_that_is_queried() {
         let sql = format!("SELECT id FROM stars WHERE {condition} ORDER BY id");
         let found = collect(block_on(engine.query(&Query::new(sql), None)).unwrap());
         assert_eq!(ids(&found), wanted, "{condition}");
+    }
+}
+
+#[test]
+fn values_that_functions_make_are_bounded() {
+    let (_folder, engine) = engine_with(2_000, EngineOptions::default());
+    let before = memory_bytes_max();
+    let a = |count: usize| "a".repeat(count);
+    for sql in [
+        // Folded while planning: 100 to the power of five.
+        (0..5).fold("'a'".to_owned(), |text, _| {
+            format!("replace({text}, 'a', '{}')", a(100))
+        }),
+        format!(
+            "replace(replace(replace(name, 'a', '{0}'), 'a', '{0}'), 'a', '{0}')",
+            a(300)
+        ),
+        format!(
+            "regexp_replace(regexp_replace(name, '.', '{0}', 'g'), '.', '{0}', 'g')",
+            a(300)
+        ),
+        format!(
+            "regexp_replace(replace(name, 'a', '{}'), '.*', '{}')",
+            a(900),
+            "\\0".repeat(300)
+        ),
+        format!(
+            "array_to_string(string_to_array(replace(name, 'a', '{0}'), NULL), '{0}')",
+            a(900)
+        ),
+        format!(
+            "array_replace_all(string_to_array(replace(name, 'a', '{0}'), NULL), 'a', '{0}')",
+            a(900)
+        ),
+    ] {
+        let error = match query(&engine, &format!("SELECT {sql} AS long FROM stars")) {
+            Err(error) => error.to_string(),
+            Ok(mut rows) => match rows.find_map(Result::err) {
+                Some(error) => error.to_string(),
+                None => panic!("{}", sql.get(..60).unwrap()),
+            },
+        };
+        assert!(error.contains("become too long"), "{error}");
+    }
+    let grown = memory_bytes_max() - before;
+    assert!(grown < 1 << 30, "{grown}");
+}
+
+#[test]
+fn a_function_that_is_called_for_some_rows_at_a_time_gives_the_same_values() {
+    let (_folder, engine) = engine_with(20_000, EngineOptions::default());
+    let a = "b".repeat(600);
+    // Each may become 4 kB long, and none does.
+    let sql = format!(
+        "SELECT id, replace(name, 'q', '{a}') AS same, regexp_replace(name, 'star', '{a}') AS long, \
+         array_to_string(array_replace(make_array(name, 'x'), 'x', '{a}'), '-') AS list \
+         FROM stars"
+    );
+    let rows = collect(query(&engine, &sql).unwrap());
+    assert_eq!(rows.num_rows(), 20_000);
+    let (same, long) = (texts(&rows, "same"), texts(&rows, "long"));
+    let list = texts(&rows, "list");
+    for (row, id) in ids(&rows).into_iter().enumerate() {
+        let name = (id % 10 != 0).then(|| format!("star {id}"));
+        assert_eq!(same[row], name);
+        assert_eq!(long[row], name.as_ref().map(|_| format!("{a} {id}")));
+        let joined = name.map_or(a.clone(), |name| format!("{name}-{a}"));
+        assert_eq!(list[row].as_deref(), Some(joined.as_str()));
+    }
+}
+
+const SORTED: &str = "SELECT id, name, RA FROM stars ORDER BY name, id";
+
+fn count(rows: Rows) -> Result<usize, String> {
+    let mut counted = 0;
+    for batch in rows {
+        counted += batch.map_err(|error| error.to_string())?.num_rows();
+    }
+    Ok(counted)
+}
+
+/// Each sort has more rows than fit into half of the memory.
+#[test]
+fn two_sorts_at_once_both_end() {
+    let options = EngineOptions {
+        memory_bytes: 128 << 20,
+        threads: Some(2),
+        ..EngineOptions::default()
+    };
+    let (_folder, engine) = engine_with(1_500_000, options);
+    std::thread::scope(|scope| {
+        let sorts: Vec<_> = (0..2)
+            .map(|_| scope.spawn(|| count(query(&engine, SORTED).unwrap())))
+            .collect();
+        for sort in sorts {
+            assert_eq!(sort.join().unwrap(), Ok(1_500_000));
+        }
+    });
+}
+
+#[test]
+fn a_query_waits_for_the_memory_of_another_one_and_a_scan_does_not() {
+    let options = EngineOptions {
+        memory_bytes: 100 << 20,
+        memory_timeout: Duration::from_secs(1),
+        ..EngineOptions::default()
+    };
+    let (_folder, engine) = engine_with(1000, options);
+    // There is memory for one query.
+    let mut first = query(&engine, SORTED).unwrap();
+    assert!(first.next().unwrap().is_ok());
+    let began = Instant::now();
+    let error = query(&engine, SORTED).err().unwrap();
+    assert_eq!(error.kind(), EngineErrorKind::Busy);
+    assert!(
+        error.to_string().contains("other queries need all memory"),
+        "{error}"
+    );
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    let began = Instant::now();
+    let scanned = query(&engine, "SELECT id * 2 FROM stars WHERE RA > 3 LIMIT 5").unwrap();
+    assert_eq!(count(scanned), Ok(5));
+    assert!(began.elapsed() < Duration::from_secs(1));
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| count(query(&engine, SORTED).unwrap()));
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(count(first), Ok(0));
+        assert_eq!(waits.join().unwrap(), Ok(1000));
+    });
+}
+
+#[test]
+fn a_sort_with_a_large_limit_of_its_own_spills() {
+    let options = EngineOptions {
+        memory_bytes: 16 << 20,
+        threads: Some(1),
+        ..EngineOptions::default()
+    };
+    let (_folder, engine) = engine_with(600_000, options);
+    for (limit, counted) in [("LIMIT 500000", 500_000), ("LIMIT 10 OFFSET 500000", 10)] {
+        let sql = format!("{SORTED} {limit}");
+        assert_eq!(count(query(&engine, &sql).unwrap()), Ok(counted), "{limit}");
+    }
+}
+
+/// 9,000 rows of 10 kB that are to be kept, and 20,000 that are sorted: several times the memory.
+#[test]
+fn a_few_rows_that_are_wide_spill_if_they_do_not_fit() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("stars.parquet");
+    let rows = 20_000;
+    let wide = StringArray::from_iter_values((0..rows).map(|id| {
+        let seed = (id * 7919) % rows;
+        format!("{seed:010}").repeat(1000)
+    }));
+    let ids = (0..rows).collect::<Int64Array>();
+    let columns: [(&str, ArrayRef); 2] = [("id", Arc::new(ids)), ("wide", Arc::new(wide))];
+    write_parquet(&file, &RecordBatch::try_from_iter(columns).unwrap());
+    let engine = Engine::new(EngineOptions {
+        memory_bytes: 64 << 20,
+        threads: Some(1),
+        ..EngineOptions::default()
+    })
+    .unwrap();
+    let files = TableFiles::find(&file).unwrap();
+    block_on(engine.register("stars", files, &ColumnMetadata::default())).unwrap();
+    let in_sql = || {
+        query(
+            &engine,
+            "SELECT * FROM stars WHERE id > 5 ORDER BY wide LIMIT 9000",
+        )
+    };
+    let parameters = [("order", "wide"), ("limit", "9000")];
+    let in_url = || scan(&engine, &parameters);
+    // In a URL it is one more, by which the reader knows that there are more.
+    let sorts: [(&dyn Fn() -> Result<Rows, EngineError>, usize); 2] =
+        [(&in_sql, 9000), (&in_url, 9001)];
+    for (sort, expected) in sorts {
+        let (mut counted, mut last) = (0, String::new());
+        for batch in sort().unwrap() {
+            for text in texts(&batch.unwrap(), "wide") {
+                let text = text.unwrap();
+                assert!(text >= last);
+                last = text;
+                counted += 1;
+            }
+        }
+        assert_eq!(counted, expected);
     }
 }

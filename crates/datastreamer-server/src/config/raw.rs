@@ -78,6 +78,7 @@ pub(super) struct RawTables {
     pub(super) spill_bytes: Option<ByteSize>,
     pub(super) spill_folder: Option<PathBuf>,
     pub(super) time_limit: Option<Span>,
+    pub(super) plan_timeout: Option<Span>,
     pub(super) threads: Option<NonZeroUsize>,
     pub(super) length_wait: Option<Span>,
     pub(super) spool_bytes: Option<ByteSize>,

@@ -106,6 +106,7 @@ impl TablesConfig {
     /// Lets a table be read for as long as that takes.
     pub(crate) fn lift_time_limit(&mut self) {
         self.engine.time_limit = NO_TIME_LIMIT;
+        self.engine.plan_timeout = NO_TIME_LIMIT;
     }
 
     /// Sets how Parquet files are compressed.
@@ -206,6 +207,8 @@ fn engine(raw: &RawTables, origin: &Origin<'_>) -> Result<EngineOptions, Fatal> 
         spill_bytes: raw.spill_bytes.map_or(defaults.spill_bytes, |size| size.0),
         spill_folder: spill_folder(raw, origin)?,
         time_limit,
+        plan_timeout: duration(raw.plan_timeout, defaults.plan_timeout),
+        memory_timeout: defaults.memory_timeout,
         threads: raw.threads.map(Into::into),
         fits_strict: raw.fits_strict.unwrap_or(defaults.fits_strict),
         expansion_max: raw.expansion_max.map_or(defaults.expansion_max, Into::into),

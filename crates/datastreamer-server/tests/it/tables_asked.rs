@@ -491,3 +491,20 @@ fn a_malformed_escape_is_refused_and_never_taken_for_itself() {
     }
     stars.get_good("/stars.csv?name=like.QSO%25");
 }
+
+#[test]
+fn a_request_with_too_many_parameters_or_columns_is_refused_with_the_bound() {
+    let stars = Stars::serve();
+    let many = "&limit=1".repeat(1000);
+    let detail = stars.get(&format!("/stars.csv?LIMIT=1{many}")).problem(400);
+    assert_eq!(detail, "more than 1000 parameters");
+    let aliases: Vec<_> = (0..5000).map(|place| format!("a{place}:ra")).collect();
+    let began = std::time::Instant::now();
+    let select = format!("/stars.csv?select={}", aliases.join(","));
+    let detail = stars.get(&select).problem(400);
+    assert!(
+        detail.contains("columns are selected, the most of"),
+        "{detail}"
+    );
+    assert!(began.elapsed() < std::time::Duration::from_secs(1));
+}

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::http::{self, Connection, End, Response, encode};
 use crate::support::program::Daemon;
 use crate::support::scratch::Scratch;
+use crate::support::server::Server;
 use crate::support::tables::{self, last_transfer};
 use crate::support::wait;
 
@@ -226,4 +228,45 @@ fn joins_that_compute_for_long_do_not_keep_others_waiting() {
     });
     let few = http::get(server.port(), "/big.csv?limit=3");
     assert_eq!((few.status, few.text().lines().count()), (200, 4));
+}
+
+/// A named pipe stands for a file system that does not answer: opening it blocks.
+#[test]
+fn a_table_whose_file_does_not_answer_is_503_and_no_other_table_waits_for_it() {
+    let scratch = Scratch::new("hangs");
+    let other = tables::stars(scratch.path(), "other", 1000);
+    let hung = scratch.join("hung.fits");
+    let first = Server::start([&other]);
+    fs::write(&hung, http::get(first.port(), "/other.fits").body).expect("files can be written");
+    let server = Daemon::start(&format!(
+        "[tables]\nplan_timeout = \"2s\"\n\
+         [routes.other]\nkind = \"table\"\npath = \"{}\"\n\
+         [routes.hung]\nkind = \"table\"\npath = \"{}\"\n",
+        other.display(),
+        hung.display()
+    ));
+    assert_eq!(http::get(server.port(), "/hung.csv").status, 200);
+    fs::remove_file(&hung).expect("it is there");
+    let made = Command::new("mkfifo").arg(&hung).status();
+    assert!(made.expect("mkfifo is there").success());
+    thread::scope(|scope| {
+        let ask = || scope.spawn(|| http::get(server.port(), "/hung.csv"));
+        let asked: Vec<_> = (0..8).map(|_| ask()).collect();
+        wait::until("all wait for the file", LIMIT, || {
+            http::transfers(server.port())["active"] == 8
+        });
+        for _ in 0..5 {
+            let began = Instant::now();
+            let few = http::get(server.port(), "/other.csv?limit=3");
+            assert_eq!((few.status, few.text().lines().count()), (200, 4));
+            let took = began.elapsed();
+            assert!(took < Duration::from_secs(1), "{took:?}");
+        }
+        for asked in asked {
+            let refused = asked.join().expect("nobody panics");
+            let detail = refused.problem(503);
+            assert!(detail.contains("there is no plan after 2s"), "{detail}");
+            assert!(refused.header("retry-after").is_some());
+        }
+    });
 }

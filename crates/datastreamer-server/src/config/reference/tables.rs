@@ -1,7 +1,8 @@
 //! The settings of tables: their limits, queries of clients, parameters and databases.
 
 use datastreamer_engine::{
-    DEFAULT_EXPANSION_MAX, DEFAULT_MEMORY_BYTES, DEFAULT_SPILL_BYTES, DEFAULT_TIME_LIMIT,
+    DEFAULT_EXPANSION_MAX, DEFAULT_MEMORY_BYTES, DEFAULT_PLAN_TIMEOUT, DEFAULT_SPILL_BYTES,
+    DEFAULT_TIME_LIMIT,
     isolate::{DEFAULT_QUERY_BYTES, QUERY_BYTES_MIN},
 };
 use datastreamer_rows::{
@@ -36,8 +37,9 @@ fn tables() -> Section {
     let defaults = WriterOptions::default();
     section("tables", "Limits of queries, and how tables become files.")
         .with(setting("memory_bytes", size(0, usize::MAX)).size(DEFAULT_MEMORY_BYTES).about(
-            "Memory for sorts, joins and groups of all queries together. Larger ones use temporary \
-             files; joins do from 64MiB on.",
+            "Memory for sorts, joins and groups of all queries together. Four run at once, fewer with \
+             less than 64MiB for each; others wait for 10s, and then get 503 with Retry-After. What is \
+             larger than a fourth uses temporary files; joins do from 64MiB on.",
         ))
         .with(setting("spill_bytes", size(0, usize::MAX)).bytes(DEFAULT_SPILL_BYTES).about(
             "Temporary files of all queries together; 0 allows none.",
@@ -47,6 +49,10 @@ fn tables() -> Section {
         ))
         .with(setting("time_limit", ValueType::PositiveDuration).time(DEFAULT_TIME_LIMIT).about(
             "How long one query may take, without the time that its client takes.",
+        ))
+        .with(setting("plan_timeout", ValueType::PositiveDuration).time(DEFAULT_PLAN_TIMEOUT).about(
+            "How long a plan may take, which lists a table's files and reads their heads; then the \
+             request gets 503 with Retry-After. Files that do not answer hold up no other table.",
         ))
         .with(setting("threads", ValueType::Integer(1..=THREADS_MAX)).words("one per core").about(
             "Threads for queries. Scans of tables use the threads of their streams.",

@@ -318,7 +318,7 @@ fn status_of(error: &EngineError) -> StatusCode {
     match error.kind() {
         EngineErrorKind::BadQuery => StatusCode::BAD_REQUEST,
         EngineErrorKind::Computation => StatusCode::UNPROCESSABLE_ENTITY,
-        EngineErrorKind::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
+        EngineErrorKind::Exhausted | EngineErrorKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
         EngineErrorKind::TimedOut => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
