@@ -159,11 +159,19 @@ impl Source {
         matches!(self, Self::Noise(_) | Self::Rows(_))
     }
 
-    /// Describes the columns for people, where they are known before a run.
-    pub(crate) fn columns(&self) -> Vec<ShownColumn> {
+    /// Describes the first columns for people, where they are known before a run.
+    pub(crate) fn columns(&self, most: usize) -> Vec<ShownColumn> {
         match self {
             Self::Noise(_) | Self::Directory(_) | Self::Command(_) => Vec::new(),
-            Self::Rows(rows) => rows.columns(),
+            Self::Rows(rows) => rows.columns(most),
+        }
+    }
+
+    /// Returns how many columns there are, where they are known before a run.
+    pub(crate) fn column_count(&self) -> usize {
+        match self {
+            Self::Noise(_) | Self::Directory(_) | Self::Command(_) => 0,
+            Self::Rows(rows) => rows.column_count(),
         }
     }
 

@@ -9,6 +9,12 @@ use crate::{
     sources::ShownColumn,
 };
 
+/// 200 files on a page, some 300 kB: a page is made in memory for each request, on the event loop. A
+/// link leads to the next ones.
+const FILES_MAX: usize = 200;
+/// 2,000 columns on a page, of all of its tables together, for the same reason: some 200 kB.
+const COLUMNS_MAX: usize = 2_000;
+
 const DOCTYPE: PreEscaped<&str> = PreEscaped("<!doctype html>\n");
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1b1f24;--soft:#5b6572;--line:#d9dee5;--card:#fff;--page:#f5f7f9;--mark:#0b66c3}\
@@ -25,13 +31,16 @@ table{border-collapse:collapse;font-size:.9rem;margin-top:.4rem}\
 th,td{text-align:left;padding:.15rem .9rem .15rem 0;border-bottom:1px solid var(--line)}\
 footer{color:var(--soft);font-size:.9rem;margin-top:2rem}";
 
-/// Makes the page; `host` is how the client names this server, `last_bytes` what a file had when
-/// it was last sent.
+/// Makes the page of the files from the one at this place on; `host` is how the client names this
+/// server, `last_bytes` what a file had when it was last sent.
 pub(crate) fn page(
     routes: &RouteTable,
+    from: usize,
     host: &str,
     last_bytes: impl Fn(&str) -> Option<u64>,
 ) -> String {
+    let mut columns_left = COLUMNS_MAX;
+    let next = from.saturating_add(FILES_MAX);
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -49,9 +58,12 @@ pub(crate) fn page(
                         "error is complete."
                     }
                     ul {
-                        @for (file_name, route) in routes.iter() {
-                            (item(file_name, route, host, last_bytes(file_name)))
+                        @for (file_name, route) in routes.iter().skip(from).take(FILES_MAX) {
+                            (item(file_name, route, host, last_bytes(file_name), &mut columns_left))
                         }
+                    }
+                    @if routes.iter().nth(next).is_some() {
+                        p { a href={ "/?from=" (next) } { "more files" } }
                     }
                     footer {
                         a href="/transfers" { "transfers" }
@@ -66,7 +78,15 @@ pub(crate) fn page(
     page.into_string()
 }
 
-fn item(file_name: &str, route: &Route, host: &str, last_bytes: Option<u64>) -> Markup {
+fn item(
+    file_name: &str,
+    route: &Route,
+    host: &str,
+    last_bytes: Option<u64>,
+    columns_left: &mut usize,
+) -> Markup {
+    let shown = route.source.columns(*columns_left);
+    *columns_left = columns_left.saturating_sub(shown.len());
     let link = format!("{}{}", route.url_part(), route.source.example_query());
     let size = match last_bytes.filter(|_| !route.source.is_as_long_as_asked()) {
         Some(bytes) => format!("{} the last time", HumanBytes(bytes)),
@@ -81,7 +101,7 @@ fn item(file_name: &str, route: &Route, host: &str, last_bytes: Option<u64>) -> 
                 @if route.gives_rows() { "as " (forms(route)) } @else { (route.media_type()) }
             }
             code { "curl -fOJ 'http://" (host) "/" (link) "'" }
-            (columns(&route.source.columns()))
+            (columns(&shown, route.source.column_count()))
         }
     }
 }
@@ -98,12 +118,12 @@ fn forms(route: &Route) -> Markup {
     }
 }
 
-/// What a table's columns are.
-fn columns(columns: &[ShownColumn]) -> Markup {
+/// What a table's columns are: the first of them, if they are many.
+fn columns(columns: &[ShownColumn], count: usize) -> Markup {
     html! {
-        @if !columns.is_empty() {
+        @if count > 0 {
             details {
-                summary { (columns.len()) " columns" }
+                summary { (count) " columns" }
                 table {
                     thead {
                         tr {
@@ -123,6 +143,9 @@ fn columns(columns: &[ShownColumn]) -> Markup {
                             }
                         }
                     }
+                }
+                @if count > columns.len() {
+                    p { "and " (count - columns.len()) " more" }
                 }
             }
         }

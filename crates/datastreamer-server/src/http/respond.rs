@@ -95,7 +95,12 @@ async fn show_index(State(app): State<Arc<App>>, request: Request) -> Html<Strin
         .or(listen.as_deref())
         .unwrap_or_default();
     let last_bytes = |file_name: &str| app.transfers.last_bytes(file_name);
-    Html(index::page(&site.routes, host, last_bytes))
+    let query = Query::parse(request.uri().query().unwrap_or_default().as_bytes());
+    let number = |text: &str| text.parse().map_err(|_| String::new());
+    let from = query.and_then(|query| query.get("from", number));
+    // Whatever is no number leads to the beginning.
+    let from = from.unwrap_or_default().unwrap_or_default();
+    Html(index::page(&site.routes, from, host, last_bytes))
 }
 
 async fn show_health(State(app): State<Arc<App>>) -> Json<serde_json::Value> {

@@ -10,6 +10,9 @@ use crate::{
     sources::{Source, rows::Format},
 };
 
+/// A message names 20 files: more are found on the index page.
+const NAMED_MAX: usize = 20;
+
 /// One file that is produced on the fly, under `/NAME.SUFFIX`; or rows, under `/NAME` and under
 /// `/NAME.SUFFIX` with the suffix of every format.
 #[derive(Clone, Debug)]
@@ -190,16 +193,21 @@ impl RouteTable {
             .map(|(name, route)| (name.as_str(), route))
     }
 
-    /// Names all files, for the message to a client that asked for another one.
+    /// Names the files, for the message to a client that asked for another one: the first ones.
     pub(crate) fn names(&self) -> String {
-        let names: Vec<_> = self
+        let more = self.by_file_name.len().saturating_sub(NAMED_MAX);
+        let mut names: Vec<_> = self
             .by_file_name
             .iter()
+            .take(NAMED_MAX)
             .map(|(file_name, route)| match route.gives_rows() {
                 true => format!("/{} (and .csv, .fits, ...)", encode(file_name)),
                 false => format!("/{}", encode(file_name)),
             })
             .collect();
+        if more > 0 {
+            names.push(format!("and {more} more"));
+        }
         names.join(", ")
     }
 }

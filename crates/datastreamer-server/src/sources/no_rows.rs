@@ -47,7 +47,11 @@ impl RowRoute {
         match *self {}
     }
 
-    pub(crate) fn columns(&self) -> Vec<ShownColumn> {
+    pub(crate) fn columns(&self, _most: usize) -> Vec<ShownColumn> {
+        match *self {}
+    }
+
+    pub(crate) fn column_count(&self) -> usize {
         match *self {}
     }
 

@@ -195,10 +195,17 @@ impl RowRoute {
         matches!(self.source, RowSource::Sql(_))
     }
 
-    /// Describes the columns for people, where they are known before a run.
-    pub(crate) fn columns(&self) -> Vec<ShownColumn> {
+    /// Returns how many columns there are, where they are known before a run.
+    pub(crate) fn column_count(&self) -> usize {
+        self.source
+            .columns()
+            .map_or(0, |schema| schema.fields().len())
+    }
+
+    /// Describes the first columns for people, where they are known before a run.
+    pub(crate) fn columns(&self, most: usize) -> Vec<ShownColumn> {
         let fields = self.source.columns().map(Schema::fields);
-        let fields = fields.into_iter().flatten();
+        let fields = fields.into_iter().flatten().take(most);
         let shown = fields.map(|field| {
             let text = |key| meta::of_column(field, key).unwrap_or_default().to_owned();
             ShownColumn {
