@@ -7,7 +7,6 @@
 use std::{
     any::Any,
     collections::{BTreeMap, BTreeSet},
-    future::Future,
     path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
     thread,
@@ -35,6 +34,7 @@ use datafusion::{
     prelude::SessionConfig,
 };
 use datastreamer_table::column_metadata::ColumnMetadata;
+use futures_util::{FutureExt, future::BoxFuture};
 
 use crate::{
     binary_text::NO_BINARY_TEXT,
@@ -302,7 +302,7 @@ impl Engine {
     pub async fn scan(&self, table: &str, narrowing: &Narrowing) -> Result<Rows, EngineError> {
         let planned = Planned::Tables(BTreeSet::from([table.to_owned()]));
         let (engine, table, narrowing) = (self.clone(), table.to_owned(), narrowing.clone());
-        self.plan(planned, async move {
+        let plan = async move {
             let shared = &engine.shared;
             let info = engine
                 .table(&table)
@@ -313,8 +313,8 @@ impl Engine {
             let frame = narrowing.apply(scans.read_table(provider)?)?;
             let frame = limit(frame, narrowing.offset, narrowing.limit)?;
             shared.rows(frame, Some((&info.schema, &narrowing))).await
-        })
-        .await
+        };
+        self.plan(planned, plan.boxed()).await
     }
 
     /// Plans the rows of a query: one SELECT over the registered tables. The limit works as in
@@ -337,13 +337,14 @@ impl Engine {
             })
             .await?;
         let engine = self.clone();
-        self.plan(Planned::Tables(tables_of(&plan)?), async move {
+        let planned = Planned::Tables(tables_of(&plan)?);
+        let plan = async move {
             let frame = limit(DataFrame::new(state, plan), 0, rows_max)?;
             let mut rows = engine.shared.rows(frame, None).await?;
             rows.apply(&notes)?;
             Ok(rows)
-        })
-        .await
+        };
+        self.plan(planned, plan.boxed()).await
     }
 
     /// Copies registered tables for another process, each with its files as they are now: those of
@@ -394,7 +395,7 @@ impl Engine {
     async fn plan(
         &self,
         of: Planned,
-        plan: impl Future<Output = Result<Rows, EngineError>> + Send + 'static,
+        plan: BoxFuture<'static, Result<Rows, EngineError>>,
     ) -> Result<Rows, EngineError> {
         let Shared {
             planner, memory, ..
