@@ -55,7 +55,7 @@ use crate::{
     patterns::COMPARE_DICTIONARIES,
     planning::{DEFAULT_PLAN_TIMEOUT, Planned, Planner},
     provider::FileTable,
-    query_memory::{DEFAULT_MEMORY_TIMEOUT, QueryMemory},
+    query_memory::{self, DEFAULT_MEMORY_TIMEOUT, QueryMemory},
     rows::Rows,
     scan::BATCH_ROWS,
     set_comparison::NAME_COMPARED_ROWS,
@@ -553,7 +553,11 @@ impl Shared {
         let mut plan = frame.clone().create_physical_plan().await?;
         if let Some(rows) = self.memory.batch_rows(plan.as_ref()) {
             let (mut state, logical) = frame.into_parts();
-            *state.config_mut() = state.config().clone().with_batch_size(rows);
+            let mut config = state.config().clone().with_batch_size(rows);
+            if !query_memory::has_joins(plan.as_ref()) {
+                config = config.with_target_partitions(1);
+            }
+            *state.config_mut() = config;
             let frame = DataFrame::new(state, logical);
             task = frame.task_ctx();
             plan = frame.create_physical_plan().await?;

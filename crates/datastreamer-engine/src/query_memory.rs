@@ -159,6 +159,12 @@ pub(crate) fn is_needed(plan: &dyn ExecutionPlan) -> bool {
     nodes(plan).any(|node| !STREAMING.contains(&node.name()))
 }
 
+/// Returns whether a plan has joins, which spill with several partitions only. Sorts of wide rows in
+/// several partitions take the memory from one another where they merge what they have spilled.
+pub(crate) fn has_joins(plan: &dyn ExecutionPlan) -> bool {
+    nodes(plan).any(|node| node.name().contains("Join"))
+}
+
 /// The memory of one query. It is fair to what spills, as DataFusion's `FairSpillPool` is, of which
 /// the sorts of several partitions take all, so that nothing is left to merge them.
 #[derive(Debug)]
