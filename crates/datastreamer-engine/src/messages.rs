@@ -14,6 +14,8 @@ const INTERNAL: &str = "internal error of the query engine";
 const NO_FUNCTION: &str = "No function matches the given name";
 /// How the error of a regular expression begins.
 const REGEX: &str = "regex parse error:";
+/// What is in the error of one that is too large, by functions and by operators.
+const LARGE_REGEX: [&str; 2] = ["Compiled regex exceeds size limit", "CompiledTooBig"];
 /// How some functions begin it.
 const NO_REGEX: &str = "Regular expression did not compile: ";
 /// Texts of DataFusion and Arrow that say too little, or name what no client knows; and ours.
@@ -166,6 +168,9 @@ pub(crate) fn message(root: &DataFusionError) -> (String, Option<Position>) {
             ParserError::RecursionLimitExceeded => ("the query is nested too deeply".into(), None),
         },
         DataFusionError::SchemaError(error, _) => (of_schema(error), None),
+        root if is_of_large_regex(&root.message()) => {
+            ("a regular expression is too large".into(), None)
+        }
         // An assertion, which only its authors understand. `error.rs` logs it.
         DataFusionError::Internal(text) if !text.contains(NO_FUNCTION) => (INTERNAL.into(), None),
         root => (for_clients(&root.message()), None),
@@ -306,7 +311,11 @@ pub(crate) fn of_reader(mut text: &str) -> String {
 
 /// Returns whether a text is about a regular expression.
 pub(crate) fn is_of_regex(text: &str) -> bool {
-    text.starts_with(REGEX) || text.starts_with(NO_REGEX)
+    text.starts_with(REGEX) || text.starts_with(NO_REGEX) || is_of_large_regex(text)
+}
+
+fn is_of_large_regex(text: &str) -> bool {
+    LARGE_REGEX.iter().any(|part| text.contains(part))
 }
 
 /// Reads the name of a table that is not there, as the query has it.

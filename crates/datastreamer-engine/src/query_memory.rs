@@ -5,6 +5,7 @@
 //! nobody.
 
 use std::{
+    collections::HashMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -50,6 +51,9 @@ const BATCH_SHARE: usize = 16;
 const LEFT_SHARE: usize = 8;
 /// How DataFusion calls the memory of these merges, which take whatever there is, and do with less.
 const SPILLED_MERGE: &str = "ExternalSorterMerge";
+/// A fourth of a query's memory is for these merges, to equal parts: one that begins late finds its
+/// part, whatever the sorts of other partitions have and however much their merges took.
+const MERGES_SHARE: usize = 4;
 
 /// Nodes of plans that hold some batches at most.
 const STREAMING: [&str; 15] = [
@@ -178,7 +182,10 @@ struct Used {
     /// How many can spill.
     spilling: usize,
     spillable: usize,
+    /// Without the merges.
     unspillable: usize,
+    /// Of each merge of what was spilled.
+    merges: HashMap<usize, usize>,
 }
 
 impl QueryPool {
@@ -196,11 +203,25 @@ impl QueryPool {
 
 impl Used {
     fn of(&mut self, reservation: &MemoryReservation) -> &mut usize {
-        match reservation.consumer().can_spill() {
-            true => &mut self.spillable,
-            false => &mut self.unspillable,
+        let consumer = reservation.consumer();
+        match (consumer.can_spill(), is_merge(consumer)) {
+            (true, _) => &mut self.spillable,
+            (false, true) => self.merges.entry(consumer.id()).or_default(),
+            (false, false) => &mut self.unspillable,
         }
     }
+
+    /// Returns what merges have, and what is kept for them beside that, without the one of this
+    /// number.
+    fn of_merges(&self, bytes: usize, without: Option<usize>) -> usize {
+        let part = bytes / MERGES_SHARE / self.merges.len().max(1);
+        let merges = self.merges.iter().filter(|(id, _)| Some(**id) != without);
+        merges.map(|(_, held)| part.max(*held)).sum()
+    }
+}
+
+fn is_merge(consumer: &MemoryConsumer) -> bool {
+    consumer.name().starts_with(SPILLED_MERGE)
 }
 
 impl MemoryPool for QueryPool {
@@ -209,12 +230,17 @@ impl MemoryPool for QueryPool {
     }
 
     fn register(&self, consumer: &MemoryConsumer) {
-        self.used().spilling += usize::from(consumer.can_spill());
+        let mut used = self.used();
+        used.spilling += usize::from(consumer.can_spill());
+        if is_merge(consumer) {
+            used.merges.insert(consumer.id(), 0);
+        }
     }
 
     fn unregister(&self, consumer: &MemoryConsumer) {
         let mut used = self.used();
         used.spilling = used.spilling.saturating_sub(consumer.can_spill().into());
+        used.merges.remove(&consumer.id());
     }
 
     fn grow(&self, reservation: &MemoryReservation, additional: usize) {
@@ -230,18 +256,23 @@ impl MemoryPool for QueryPool {
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
         let left = self.bytes / LEFT_SHARE;
         let mut used = self.used();
-        let (wanted, most) = match reservation.consumer().can_spill() {
-            true => {
-                let kept = used.unspillable.max(left);
+        let consumer = reservation.consumer();
+        let (wanted, most) = match (consumer.can_spill(), is_merge(consumer)) {
+            (true, _) => {
+                let kept = used.unspillable.max(left) + used.of_merges(self.bytes, None);
                 let all = self.bytes.saturating_sub(kept);
-                let most = all / used.spilling.max(1);
-                (reservation.size().saturating_add(additional), most)
+                let wanted = reservation.size().saturating_add(additional);
+                (wanted, all / used.spilling.max(1))
             }
-            false => {
-                let mut others = used.unspillable.saturating_add(used.spillable);
-                if reservation.consumer().name().starts_with(SPILLED_MERGE) {
-                    others = others.saturating_add(left);
-                }
+            (false, true) => {
+                let others = used.of_merges(self.bytes, Some(consumer.id()));
+                let kept = used.spillable + used.unspillable.max(left) + others;
+                let held = used.merges.get(&consumer.id()).copied();
+                let wanted = held.unwrap_or_default().saturating_add(additional);
+                (wanted, self.bytes.saturating_sub(kept))
+            }
+            (false, false) => {
+                let others = used.unspillable + used.spillable + used.of_merges(0, None);
                 (additional, self.bytes.saturating_sub(others))
             }
         };
@@ -256,7 +287,7 @@ impl MemoryPool for QueryPool {
 
     fn reserved(&self) -> usize {
         let used = self.used();
-        used.spillable.saturating_add(used.unspillable)
+        used.spillable + used.unspillable + used.of_merges(0, None)
     }
 
     fn memory_limit(&self) -> MemoryLimit {

@@ -200,8 +200,8 @@ impl Server {
     async fn shut_down(self, mut signals: Signals) {
         let pool = self.app.transfers.pool().clone();
         let drain = self.drain;
-        tracing::info!(active = pool.active(), ?drain, "shutting down");
         pool.refuse_new();
+        tracing::info!(active = pool.active(), ?drain, "shutting down");
         // hyper starts its own shutdown only once no response is under way. Otherwise it would add
         // `Connection: close` to heads still to come, and clients (node's fetch) take a reset after
         // that header for the end of the file.

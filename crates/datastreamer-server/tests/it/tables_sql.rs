@@ -188,6 +188,16 @@ fn a_refusal_of_a_query_has_no_words_of_the_engine() {
             "the regular expression is wrong: unrecognized flag",
         ),
         (
+            "SELECT count(*) FROM stars WHERE name ~ '(((a{1,100}){1,100}){1,100})'",
+            422,
+            "a regular expression is too large",
+        ),
+        (
+            "SELECT regexp_replace(name, '(((a{1,100}){1,100}){1,100})', 'b') FROM stars",
+            422,
+            "a regular expression is too large",
+        ),
+        (
             "SELECT abs(-9223372036854775808)",
             422,
             "the result is out of range: abs(-9223372036854775808)",
