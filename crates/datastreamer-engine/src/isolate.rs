@@ -23,6 +23,7 @@ use std::{
     sync::{
         Arc, Mutex, Once, PoisonError,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     thread,
     time::{Duration, Instant},
@@ -209,7 +210,7 @@ fn folder_of(options: &EngineOptions) -> Result<Option<QueryFolder>, EngineError
 /// Hands a query to a process, and waits until it is ready and has taken it. **Blocks.**
 fn hand(mut process: QueryProcess, question: &Question) -> Result<QueryProcess, EngineError> {
     process.tell(question)?;
-    match process.listen(Instant::now() + PLAN_TIME_MAX)? {
+    match process.listen(Some(Instant::now() + PLAN_TIME_MAX))? {
         (Tag::Taken, _) => Ok(process),
         (tag, body) => Err(unexpected(tag, &body)),
     }
@@ -278,11 +279,7 @@ impl Asked {
             known_rows: head.rows_known,
             time_limit: self.queries.shared.options.time_limit,
             time_left: self.queries.shared.options.time_limit,
-            reading: Some(Reading {
-                process: self.process,
-                decoder,
-                received: Buffer::from_vec(Vec::<u8>::new()),
-            }),
+            received: Some(receiving(self.process, decoder)?),
         })
     }
 
@@ -292,7 +289,7 @@ impl Asked {
 
     fn plan(&mut self) -> Result<Head, EngineError> {
         let mut deadline = Instant::now() + self.plan_time();
-        let wanted = match self.process.listen(deadline)? {
+        let wanted = match self.process.listen(Some(deadline))? {
             (Tag::Wanted, body) => unpack::<Wanted>(&body).map_err(of_message)?,
             (tag, body) => return Err(unexpected(tag, &body)),
         };
@@ -302,7 +299,7 @@ impl Asked {
         deadline += listing.elapsed();
         self.process.tell(&copies)?;
         drop(copies);
-        match self.process.listen(deadline)? {
+        match self.process.listen(Some(deadline))? {
             (Tag::Head, body) => unpack(&body).map_err(of_message),
             (tag, body) => Err(unexpected(tag, &body)),
         }
@@ -331,14 +328,7 @@ pub struct IsolatedRows {
     time_limit: Duration,
     time_left: Duration,
     /// `None` once there are no more rows.
-    reading: Option<Reading>,
-}
-
-struct Reading {
-    process: QueryProcess,
-    decoder: StreamDecoder,
-    /// What was received and not decoded yet.
-    received: Buffer,
+    received: Option<Received>,
 }
 
 impl IsolatedRows {
@@ -348,18 +338,80 @@ impl IsolatedRows {
     }
 }
 
-impl Reading {
-    /// Returns the next batch. **Blocks**, until the deadline at most.
-    fn next(&mut self, deadline: Instant) -> Result<Option<RecordBatch>, EngineError> {
+/// What a thread receives while the batch before is written. Dropping it ends the process.
+struct Received {
+    /// A batch, or the end of all. A thread that says neither has failed.
+    batches: mpsc::Receiver<Result<Option<RecordBatch>, EngineError>>,
+    end: Arc<ProcessEnd>,
+}
+
+impl Received {
+    /// Returns the next batch. **Blocks**, for so long at most.
+    fn next(&self, most: Duration) -> Result<Option<RecordBatch>, EngineError> {
+        match self.batches.recv_timeout(most) {
+            Ok(batch) => batch,
+            Err(mpsc::RecvTimeoutError::Timeout) => Err(EngineError::new(
+                EngineErrorKind::TimedOut,
+                "the query took too long",
+            )),
+            Err(mpsc::RecvTimeoutError::Disconnected) => Err(of_message("nothing is received")),
+        }
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        self.end.stop();
+    }
+}
+
+/// One batch waits for the writer, and one is being received: a message has 8 MiB at most.
+const BATCHES_AHEAD: usize = 1;
+
+/// Starts the thread that receives.
+fn receiving(process: QueryProcess, decoder: StreamDecoder) -> Result<Received, EngineError> {
+    let (sender, batches) = mpsc::sync_channel(BATCHES_AHEAD);
+    let end = Arc::clone(process.end());
+    let mut receiver = Receiver {
+        process,
+        decoder,
+        undecoded: Buffer::from_vec(Vec::<u8>::new()),
+    };
+    let receive = move || {
         loop {
-            while !self.received.is_empty() {
-                let decoded = self.decoder.decode(&mut self.received);
+            let next = receiver.next();
+            let goes_on = matches!(next, Ok(Some(_)));
+            if sender.send(next).is_err() || !goes_on {
+                return;
+            }
+        }
+    };
+    let started = thread::Builder::new()
+        .name("receiver".into())
+        .spawn(receive);
+    started.map_err(|error| EngineError::data(format!("no thread can be started: {error}")))?;
+    Ok(Received { batches, end })
+}
+
+struct Receiver {
+    process: QueryProcess,
+    decoder: StreamDecoder,
+    undecoded: Buffer,
+}
+
+impl Receiver {
+    /// Receives the next batch. **Blocks** until it is there, or the process ends: whoever waits for
+    /// this thread ends it in time.
+    fn next(&mut self) -> Result<Option<RecordBatch>, EngineError> {
+        loop {
+            while !self.undecoded.is_empty() {
+                let decoded = self.decoder.decode(&mut self.undecoded);
                 if let Some(batch) = decoded.map_err(of_message)? {
                     return Ok(Some(batch));
                 }
             }
-            match self.process.listen(deadline)? {
-                (Tag::Rows, body) => self.received = Buffer::from_vec(body),
+            match self.process.listen(None)? {
+                (Tag::Rows, body) => self.undecoded = Buffer::from_vec(body),
                 (Tag::End, _) => {
                     // A part of a batch is no batch.
                     self.decoder.finish().map_err(of_message)?;
@@ -375,13 +427,13 @@ impl Iterator for IsolatedRows {
     type Item = Result<RecordBatch, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let reading = self.reading.as_mut()?;
+        let received = self.received.as_ref()?;
         let started = Instant::now();
-        let next = reading.next(started + self.time_left);
+        let next = received.next(self.time_left);
         self.time_left = self.time_left.saturating_sub(started.elapsed());
         let next = next.map_err(|error| in_time(error, self.time_limit));
         if !matches!(next, Ok(Some(_))) {
-            self.reading = None;
+            self.received = None;
         }
         let next = next.transpose()?;
         Some(next.map_err(|error| ArrowError::ExternalError(Box::new(error))))

@@ -52,7 +52,7 @@ pub(super) struct ProcessEnd {
     group: Arc<Group>,
     /// `None` once it has been waited for.
     child: Mutex<Option<Child>>,
-    /// Its client wants no more.
+    /// Nobody wants more of it.
     is_stopped: AtomicBool,
 }
 
@@ -99,11 +99,15 @@ impl QueryProcess {
         told.map_err(|error| self.why(&error))
     }
 
-    /// Waits for the next message. **Blocks**, until the deadline at most.
+    /// Waits for the next message. **Blocks**, until the deadline at most; without one, until the
+    /// process ends.
     ///
     /// # Errors
     /// The process has ended, was stopped, or is late.
-    pub(super) fn listen(&mut self, deadline: Instant) -> Result<(Tag, Vec<u8>), EngineError> {
+    pub(super) fn listen(
+        &mut self,
+        deadline: Option<Instant>,
+    ) -> Result<(Tag, Vec<u8>), EngineError> {
         let mut timed = Timed {
             connection: &self.connection,
             deadline,
@@ -148,7 +152,7 @@ impl Drop for QueryProcess {
 }
 
 impl ProcessEnd {
-    /// Ends the process because its client wants no more. Never blocks for long.
+    /// Ends the process because nobody wants more of it. Never blocks for long.
     pub(super) fn stop(&self) {
         self.is_stopped.store(true, Ordering::Release);
         self.kill();
@@ -194,16 +198,18 @@ const SOON: Duration = Duration::from_millis(100);
 /// A connection that is read until a deadline.
 struct Timed<'a> {
     connection: &'a UnixStream,
-    deadline: Instant,
+    deadline: Option<Instant>,
 }
 
 impl Read for Timed<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        let left = self.deadline;
+        let left = left.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        self.connection.set_read_timeout(Some(left.max(WAIT_MIN)))?;
+        let timeout = left.map(|left| left.max(WAIT_MIN));
+        self.connection.set_read_timeout(timeout)?;
         self.connection
             .read(buffer)
             .map_err(|error| match error.kind() {

@@ -19,7 +19,7 @@ use crate::support::tables::{self, STARS};
 use crate::support::wait;
 
 /// Hostile requests at the same time: with one, the suite would take the sum of all time limits.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 3;
 /// How often the others ask.
 const PROBED_EVERY: Duration = Duration::from_millis(25);
 /// A problem document is short, whatever the request was.
@@ -516,7 +516,7 @@ fn requests_that_are_made_to_hurt_hurt_nobody_else() {
         )
     });
     let server = Daemon::start(&format!(
-        "[sql]\nenabled = true\nmemory_bytes = \"256MiB\"\n[tables]\ntime_limit = \"3s\"\n\
+        "[sql]\nenabled = true\nmemory_bytes = \"256MiB\"\n[tables]\ntime_limit = \"1s\"\n\
          [limits]\nheader_timeout = \"3s\"\nmax_active_per_client = 40\n{}",
         routes.concat()
     ));
