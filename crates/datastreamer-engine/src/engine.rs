@@ -298,7 +298,7 @@ impl Engine {
     ///
     /// # Errors
     /// There is no such table; a file is gone, or no longer fits the table; the plan cannot be made,
-    /// or not now ([`EngineErrorKind::Busy`]).
+    /// or not now ([`EngineErrorKind::Busy`](crate::EngineErrorKind::Busy)).
     pub async fn scan(&self, table: &str, narrowing: &Narrowing) -> Result<Rows, EngineError> {
         let planned = Planned::Tables(BTreeSet::from([table.to_owned()]));
         let (engine, table, narrowing) = (self.clone(), table.to_owned(), narrowing.clone());
@@ -323,7 +323,7 @@ impl Engine {
     ///
     /// # Errors
     /// The text is not one SELECT, or cannot be planned: the error has the position, if it is known.
-    /// The plan cannot be made now ([`EngineErrorKind::Busy`]).
+    /// The plan cannot be made now ([`EngineErrorKind::Busy`](crate::EngineErrorKind::Busy)).
     pub async fn query(&self, query: &Query, rows_max: Option<u64>) -> Result<Rows, EngineError> {
         let engine = self.clone();
         let (of_text, notes) = (query.clone(), query.column_metadata().clone());

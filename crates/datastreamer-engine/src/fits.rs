@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::{
     catalog::{Session, TableProvider},
-    common::{Result, ScalarValue, Statistics, project_schema, stats::Precision},
+    common::{Result, Statistics, project_schema, stats::Precision},
     execution::{SendableRecordBatchStream, TaskContext},
     logical_expr::{Expr, TableType},
     physical_expr::EquivalenceProperties,
@@ -33,19 +33,16 @@ use datastreamer_table::{
     meta,
 };
 use futures_util::stream;
-use serde::{Deserialize, Serialize};
 use tokio::task::{self, JoinHandle};
 
 use crate::{
     error::EngineError,
     file_cache::FileCache,
     files::TableFiles,
-    packed,
+    fits_heads::{FileAndHead, FitsHead, FitsHeads},
     pinned::PinnedFile,
     table_copy::{Contents, TableCopy},
 };
-
-type FileAndHead = (PinnedFile, Arc<FitsHead>);
 
 /// FITS files with the same columns, as one table.
 #[derive(Debug)]
@@ -66,32 +63,18 @@ struct Opening {
     strict: bool,
 }
 
-/// What the header of a file says. The file is closed: a table may have more files than a process
-/// may open.
-#[derive(Debug)]
-struct FitsHead {
-    schema: SchemaRef,
-    rows: u64,
-    /// By column.
-    text_bytes_max: Vec<Option<usize>>,
-    /// The values of the partitions.
-    partitions: Vec<ScalarValue>,
-}
-
-impl FitsHead {
-    fn read(path: &Path, files: &TableFiles, opening: Opening) -> Result<Self, EngineError> {
-        let file = opening.open(path)?;
-        warn_of_ignored(path, &file);
-        let schema = file.schema();
-        Ok(Self {
-            rows: file.rows(),
-            text_bytes_max: (0..schema.fields().len())
-                .map(|column| file.text_bytes_max(column))
-                .collect(),
-            partitions: files.partition_values(path)?,
-            schema,
-        })
-    }
+fn read_head(path: &Path, files: &TableFiles, opening: Opening) -> Result<FitsHead, EngineError> {
+    let file = opening.open(path)?;
+    warn_of_ignored(path, &file);
+    let schema = file.schema();
+    Ok(FitsHead {
+        rows: file.rows(),
+        text_bytes_max: (0..schema.fields().len())
+            .map(|column| file.text_bytes_max(column))
+            .collect(),
+        partitions: files.partition_values(path)?,
+        schema,
+    })
 }
 
 impl Opening {
@@ -199,7 +182,7 @@ impl FitsTable {
         let opening = self.opening;
         let read = |path: PathBuf| {
             let files = Arc::clone(&self.files);
-            async move { FitsHead::read(&path, &files, opening).map(Arc::new) }
+            async move { read_head(&path, &files, opening).map(Arc::new) }
         };
         let heads = self.heads.get_all(self.files.list()?, read).await?;
         if let Some((first, wanted)) = heads.first() {
@@ -212,65 +195,6 @@ impl FitsTable {
             }
         }
         Ok(heads)
-    }
-}
-
-/// The heads of a table's files as a message. Most files have the same columns, which it has once.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) struct FitsHeads {
-    schemas: Vec<PackedSchema>,
-    heads: Vec<PackedHead>,
-}
-
-#[derive(Clone, Debug, Deserialize, Serialize)]
-struct PackedSchema(#[serde(with = "packed::schema")] SchemaRef);
-
-#[derive(Clone, Debug, Deserialize, Serialize)]
-struct PackedHead {
-    file: PinnedFile,
-    /// The place of its schema.
-    schema: usize,
-    rows: u64,
-    text_bytes_max: Vec<Option<usize>>,
-}
-
-impl FitsHeads {
-    fn of(files: &[FileAndHead]) -> Self {
-        let mut schemas: Vec<PackedSchema> = Vec::new();
-        let heads = files.iter().map(|(file, head)| {
-            if schemas.last().is_none_or(|last| last.0 != head.schema) {
-                schemas.push(PackedSchema(Arc::clone(&head.schema)));
-            }
-            PackedHead {
-                file: file.clone(),
-                schema: schemas.len() - 1,
-                rows: head.rows,
-                text_bytes_max: head.text_bytes_max.clone(),
-            }
-        });
-        let heads = heads.collect();
-        Self { schemas, heads }
-    }
-
-    pub(crate) fn pinned(&self) -> impl Iterator<Item = &PinnedFile> {
-        self.heads.iter().map(|head| &head.file)
-    }
-
-    fn with_partitions(self, files: &TableFiles) -> Result<Vec<FileAndHead>, EngineError> {
-        let schemas = self.schemas;
-        let heads = self.heads.into_iter().map(|head| {
-            let schema = schemas.get(head.schema);
-            let schema = schema.ok_or_else(|| head.file.error(&"has no columns"))?;
-            let partitions = files.partition_values(&head.file.path)?;
-            let read = FitsHead {
-                schema: Arc::clone(&schema.0),
-                rows: head.rows,
-                text_bytes_max: head.text_bytes_max,
-                partitions,
-            };
-            Ok((head.file, Arc::new(read)))
-        });
-        heads.collect()
     }
 }
 

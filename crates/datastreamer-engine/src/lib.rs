@@ -56,6 +56,7 @@ mod file_cache;
 mod file_kind;
 mod files;
 mod fits;
+mod fits_heads;
 mod from_statistics;
 mod glob_paths;
 mod grown_values;

@@ -12,7 +12,7 @@ use crate::{
     error::EngineError,
     file_kind::FileKind,
     files::{Place, TableFiles},
-    fits::FitsHeads,
+    fits_heads::FitsHeads,
     packed,
     parquet::row_bytes::RowBytes,
     partitions::Partition,

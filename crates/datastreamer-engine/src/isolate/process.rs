@@ -68,6 +68,8 @@ impl QueryProcess {
         command
             .arg0(NAME)
             .env_clear()
+            // Of glibc, which reserves 64 MiB of addresses for each thread otherwise.
+            .env("MALLOC_ARENA_MAX", "1")
             .env(ROLE_VARIABLE, ROLE)
             .current_dir("/")
             .stdin(Stdio::from(OwnedFd::from(other)))

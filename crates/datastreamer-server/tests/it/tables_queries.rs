@@ -88,7 +88,11 @@ fn the_process_of_a_query_has_its_own_bounds() {
         .split_terminator('\0')
         .map(|it| it.split('=').next().unwrap());
     assert!(
-        names.eq(["DATASTREAMER_ROLE", "_DATASTREAMER_MARK"]),
+        names.eq([
+            "DATASTREAMER_ROLE",
+            "MALLOC_ARENA_MAX",
+            "_DATASTREAMER_MARK"
+        ]),
         "{environment}"
     );
     // A group of its own: a signal of a terminal does not reach it, and it is killed as one.
