@@ -273,7 +273,8 @@ fn kind_of(root: &DataFusionError) -> EngineErrorKind {
 }
 
 /// How errors of texts begin that a query makes something of.
-const PARSED_IN_QUERIES: [&str; 4] = [
+const PARSED_IN_QUERIES: [&str; 5] = [
+    "Unable to represent",
     "Error parsing timestamp",
     "Invalid input syntax for type interval",
     "Invalid timezone",

@@ -168,10 +168,8 @@ impl TableFiles {
             let text = format!("has {kind} files now, and had {} files", self.kind);
             return Err(refuse(text));
         }
-        if !self.partitions.is_empty() {
-            let now = partitions::find(&self.root(), &files).map_err(refuse)?;
-            partitions::check(&self.partitions, &now).map_err(refuse)?;
-        }
+        let now = partitions::find(&self.root(), &files).map_err(refuse)?;
+        partitions::check(&self.partitions, &now).map_err(refuse)?;
         files.sort();
         Ok(files)
     }

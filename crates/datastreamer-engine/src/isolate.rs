@@ -55,8 +55,8 @@ const ROLE: &str = "query";
 /// 1 GiB for one query of a client, beyond the program itself: eight at a time, which is the usual
 /// share of `/sql`, take half of a machine of 16 GiB.
 pub const DEFAULT_QUERY_BYTES: u64 = 1 << 30;
-/// 128 MiB: with less, the engine does not start.
-pub const QUERY_BYTES_MIN: u64 = 128 << 20;
+/// 256 MiB: with less, sorts of long tables have too little beside what they may keep.
+pub const QUERY_BYTES_MIN: u64 = 256 << 20;
 /// Half of the memory is for sorts, joins and aggregations before they spill; the rest is for what
 /// scans and functions hold, which nothing else counts.
 const POOL_SHARE: u64 = 2;
@@ -117,7 +117,7 @@ struct Shared {
     options: EngineOptions,
     isolation: IsolationOptions,
     /// `None`: there are no temporary files.
-    folder: Option<QueryFolder>,
+    folder: Mutex<Option<QueryFolder>>,
     spare: Mutex<Option<QueryProcess>>,
 }
 
@@ -136,7 +136,7 @@ impl IsolatedQueries {
             return Err(EngineError::data(text));
         }
         let shared = Shared {
-            folder: folder_of(&options)?,
+            folder: Mutex::new(folder_of(&options)?),
             engine,
             options,
             isolation,
@@ -218,12 +218,28 @@ fn hand(mut process: QueryProcess, question: &Question) -> Result<QueryProcess, 
 
 impl Shared {
     fn process(&self) -> Result<QueryProcess, EngineError> {
-        QueryProcess::start(&self.limits()).map_err(|error| {
+        let limits = self.limits(self.folder()?);
+        QueryProcess::start(&limits).map_err(|error| {
             EngineError::data(format!("the process of a query cannot be started: {error}"))
         })
     }
 
-    fn limits(&self) -> Limits {
+    /// Returns the folder of temporary files: a new one, if somebody has removed it.
+    fn folder(&self) -> Result<Option<Bytes>, EngineError> {
+        let mut folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        if folder
+            .as_ref()
+            .is_some_and(|folder| !folder.path().exists())
+        {
+            tracing::warn!(
+                "the folder for temporary files of queries was removed: here is another"
+            );
+            *folder = folder_of(&self.options)?;
+        }
+        Ok(folder.as_ref().map(|folder| Bytes::of(folder.path())))
+    }
+
+    fn limits(&self, spill_folder: Option<Bytes>) -> Limits {
         let memory_bytes = self.isolation.memory_bytes.max(QUERY_BYTES_MIN);
         let pool = usize::try_from(memory_bytes / POOL_SHARE).unwrap_or(usize::MAX);
         let cores = thread::available_parallelism().map_or(1, Into::into);
@@ -231,7 +247,7 @@ impl Shared {
             memory_bytes,
             pool_bytes: self.options.memory_bytes.min(pool),
             spill_bytes: self.options.spill_bytes,
-            spill_folder: self.folder.as_ref().map(|folder| Bytes::of(folder.path())),
+            spill_folder,
             // One core is the server's.
             threads: cores.saturating_sub(1).max(1),
             time_limit: self.options.time_limit,
@@ -269,7 +285,11 @@ impl Asked {
         let planned = self.plan();
         let head = planned.map_err(|error| in_time(error, self.plan_time()))?;
         warn_if_free(head.is_confined);
-        let schema = packed::schema_of(&head.columns.0).map_err(of_message)?;
+        let schema = packed::schema_of(&head.columns.0).map_err(|error| {
+            tracing::info!(%error, "the columns of a query cannot be read");
+            let text = "the types of the result are nested too deeply";
+            EngineError::new(EngineErrorKind::Computation, text)
+        })?;
         // It has no batch.
         let mut decoder = StreamDecoder::new();
         let decoded = decoder.decode(&mut Buffer::from_vec(head.columns.0));

@@ -4,8 +4,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Query, Select, SetExpr, SetOperator, SetQuantifier, Statement, TableFactor, Value, Visit,
-    Visitor,
+    Expr, NamedWindowExpr, Query, Select, SetExpr, SetOperator, SetQuantifier, Statement,
+    TableFactor, Value, Visit, Visitor, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
 };
 
 use crate::error::EngineError;
@@ -22,6 +22,38 @@ pub(crate) fn check(statement: &Statement) -> Result<(), EngineError> {
 }
 
 struct Finder;
+
+/// No table has more rows. DataFusion adds such a bound to the place of a row, and wraps around.
+const FRAME_ROWS_MAX: u64 = 1 << 61;
+const LONG_FRAME: &str = "a window frame of more than 2^61 rows";
+
+/// Returns whether a window begins or ends further away than that.
+fn is_long(window: &WindowSpec) -> bool {
+    let Some(frame) = &window.window_frame else {
+        return false;
+    };
+    let is_long = |bound: &WindowFrameBound| match bound {
+        WindowFrameBound::Preceding(Some(rows)) | WindowFrameBound::Following(Some(rows)) => {
+            let text = rows.to_string();
+            let digits = text.trim_matches('\'');
+            let rows = digits.parse::<u64>();
+            let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+            rows.map_or(is_number, |rows| rows > FRAME_ROWS_MAX)
+        }
+        _ => false,
+    };
+    let bounds = frame.end_bound.iter().chain([&frame.start_bound]);
+    frame.units != WindowFrameUnits::Range && bounds.into_iter().any(is_long)
+}
+
+fn names_long_window(select: &Select) -> bool {
+    let windows = select.named_window.iter();
+    let mut specs = windows.filter_map(|window| match &window.1 {
+        NamedWindowExpr::WindowSpec(spec) => Some(spec),
+        NamedWindowExpr::NamedWindow(_) => None,
+    });
+    specs.any(is_long)
+}
 
 /// Returns whether a difference or an intersection keeps rows that are equal.
 fn counts_rows(body: &SetExpr) -> bool {
@@ -73,6 +105,7 @@ impl Visitor for Finder {
             (!select.cluster_by.is_empty(), "CLUSTER BY"),
             (!select.distribute_by.is_empty(), "DISTRIBUTE BY"),
             (!select.sort_by.is_empty(), "SORT BY"),
+            (names_long_window(select), LONG_FRAME),
         ])
     }
 
@@ -104,7 +137,13 @@ impl Visitor for Finder {
             },
             _ => false,
         };
+        let over = match expression {
+            Expr::Function(function) => function.over.as_ref(),
+            _ => None,
+        };
+        let is_long = matches!(over, Some(WindowType::WindowSpec(window)) if is_long(window));
         none_of(&[
+            (is_long, LONG_FRAME),
             (is_too_large, "a number beyond the range of 64-bit floats"),
             // DataFusion takes it for a regular expression that matches parts of a text.
             (matches!(expression, Expr::SimilarTo { .. }), "SIMILAR TO"),

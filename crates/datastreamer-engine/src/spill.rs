@@ -151,7 +151,12 @@ impl Write for Writer {
         if used > space.bytes_max {
             return Err(no_space());
         }
-        (&*file).write_all(bytes)?;
+        (&*file)
+            .write_all(bytes)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => no_space(),
+                _ => error,
+            })?;
         Ok(bytes.len())
     }
 

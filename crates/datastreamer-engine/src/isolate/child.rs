@@ -30,7 +30,7 @@ use super::{
 use crate::{
     engine::{Engine, EngineOptions, Process, Sessions},
     error::{EngineError, EngineErrorKind},
-    guard::guarded,
+    guard::{self, guarded},
     packed::Bytes,
     rows::Rows,
     sql::Query,
@@ -52,6 +52,8 @@ pub(super) fn run() -> io::Result<()> {
     // The engine's two pools, the one that plans, and the one that watches the server.
     let threads = 2 * Process::OfOne.file_threads() + limits.threads + 2;
     confine::bound(limits.memory_bytes, threads);
+    // The guard's hook first: it keeps the panics of readers from the one before it.
+    guard::quiet_hook();
     note_panics();
     let options = options(&limits);
     let sessions = Sessions::new(&options, Process::OfOne).map_err(io::Error::other)?;

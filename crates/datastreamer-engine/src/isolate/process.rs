@@ -134,7 +134,7 @@ impl QueryProcess {
             .into_iter()
             .any(is)
         {
-            true => EngineError::new(EngineErrorKind::Exhausted, OUTGROWN),
+            true => EngineError::new(EngineErrorKind::Computation, OUTGROWN),
             false => EngineError::data("the process of the query has been ended"),
         }
     }

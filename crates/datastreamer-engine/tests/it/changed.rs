@@ -288,6 +288,21 @@ fn hidden_files_are_not_part_of_a_table() {
 }
 
 #[test]
+fn a_partition_that_comes_to_a_table_without_one_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    write_parquet(&folder.path().join("a.parquet"), &stars(0, 3));
+    let engine = engine_of(folder.path());
+    fs::create_dir(folder.path().join("k=1")).unwrap();
+    write_parquet(&folder.path().join("k=1/b.parquet"), &stars(3, 3));
+    let error = refused(&engine);
+    assert!(error.contains("partitions"), "{error}");
+    // And where all files are in one.
+    fs::remove_file(folder.path().join("a.parquet")).unwrap();
+    let error = refused(&engine);
+    assert!(error.contains("partitions"), "{error}");
+}
+
+#[test]
 fn a_file_outside_the_partitions_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     write_parquet(&folder.path().join("y=1/a.parquet"), &stars(0, 5));

@@ -560,3 +560,47 @@ fn names_and_descriptions_of_tables_and_columns_are_escaped_on_the_index() {
         "{text}"
     );
 }
+
+#[test]
+fn an_index_page_is_bounded_and_leads_to_the_next_one() {
+    let scratch = Scratch::new("many");
+    let wide = scratch.join("wide.csv");
+    let names: Vec<_> = (0..3000).map(|place| format!("column{place}")).collect();
+    fs::write(
+        &wide,
+        format!("{}\n{}\n", names.join(","), ["1"; 3000].join(",")),
+    )
+    .expect("files can be written");
+    let routes = (0..450).map(|place| format!("[routes.noise{place:03}]\nkind = \"noise\"\n"));
+    let routes: String = routes.collect();
+    let server = Daemon::start(&format!(
+        "{routes}[routes.a]\nkind = \"table\"\npath = \"{}\"\n",
+        wide.display()
+    ));
+    let page = |path: &str| {
+        let page = http::get(server.port(), path);
+        assert_eq!(page.status, 200);
+        assert!(page.body.len() < 1_000_000, "{}", page.body.len());
+        crate::pages::assert_balanced(page.text());
+        let next = page
+            .text()
+            .split_once("href=\"/?from=")
+            .map(|(_, next)| next);
+        let next = next.and_then(|next| next.split_once('"'));
+        (
+            page.text().matches("<li>").count(),
+            next.map(|(from, _)| from.to_owned()),
+        )
+    };
+    assert_eq!(page("/"), (200, Some("200".into())));
+    assert_eq!(page("/?from=200"), (200, Some("400".into())));
+    assert_eq!(page("/?from=400"), (51, None));
+    assert_eq!(page("/?from=no").0, 200);
+    let first = http::get(server.port(), "/");
+    assert!(first.text().contains("3000 columns") && first.text().contains("and 1000 more"));
+    let detail = http::get(server.port(), "/no.bin").problem(404);
+    assert!(
+        detail.contains("and 431 more") && detail.len() < 2000,
+        "{detail}"
+    );
+}
