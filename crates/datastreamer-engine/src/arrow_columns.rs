@@ -7,7 +7,7 @@ use arrow::{
     datatypes::{DataType, Field, FieldRef, Fields, Schema},
     ipc::reader::{FileReader, StreamReader},
 };
-use datastreamer_table::nested::map_leaves;
+use datastreamer_table::nested::{find_type, map_leaves};
 
 use crate::{
     arrow_file::{self, Framing},
@@ -33,6 +33,12 @@ pub(crate) fn arrow_columns(path: &Path, expansion_max: u64) -> Result<Schema, S
         tracing::warn!(path = %path.display(), %error, "an Arrow file cannot be decoded");
         UNREAD.to_owned()
     })?;
+    // No value has such a type, and Arrow's own code counts on one.
+    let is_empty = |of: &DataType| matches!(of, DataType::Union(types, _) if types.is_empty());
+    let mut fields = schema.fields().iter();
+    if let Some(field) = fields.find(|field| find_type(field.data_type(), &is_empty).is_some()) {
+        return Err(format!("column {:?} has a union of no types", field.name()));
+    }
     let fields = schema.fields().iter();
     let fields: Fields = fields.map(|field| map_leaves(field, &mut plain)).collect();
     Ok(Schema::new_with_metadata(fields, schema.metadata().clone()))

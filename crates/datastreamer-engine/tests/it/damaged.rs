@@ -12,7 +12,7 @@ use arrow::{
         Int8Array, Int32Array, Int64Array, ListArray, NullArray, RunArray, StringArray,
     },
     buffer::OffsetBuffer,
-    datatypes::{DataType, Field},
+    datatypes::{DataType, Field, Fields, Schema, UnionFields, UnionMode},
     ipc::writer::{FileWriter, StreamWriter},
     record_batch::RecordBatch,
 };
@@ -520,6 +520,25 @@ fn a_dictionary_of_a_dictionary_is_refused_with_its_column() {
         "{}: column \"d\" has a dictionary of a dictionary, whose values are not in the file",
         path.display()
     );
+    assert_eq!(refused.unwrap_err().to_string(), wanted);
+}
+
+#[test]
+fn a_union_of_no_types_is_refused_with_its_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.arrow");
+    let union = DataType::Union(UnionFields::empty(), UnionMode::Sparse);
+    let members = Fields::from(vec![Field::new("m", union, true)]);
+    let fields = vec![
+        Field::new("n", DataType::Int64, true),
+        Field::new("u", DataType::Struct(members), true),
+    ];
+    let mut bytes = Vec::new();
+    StreamWriter::try_new(&mut bytes, &Schema::new(fields)).unwrap();
+    fs::write(&path, bytes).unwrap();
+    let refused = TableFiles::find(&path)
+        .and_then(|files| block_on(engine().register("stars", files, &ColumnMetadata::default())));
+    let wanted = format!("{}: column \"u\" has a union of no types", path.display());
     assert_eq!(refused.unwrap_err().to_string(), wanted);
 }
 
