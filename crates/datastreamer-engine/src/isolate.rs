@@ -9,8 +9,9 @@
 //! A program that embeds the engine calls [`run_if_child`] first in its `main`. Without that there
 //! are no such queries: started again, the program would not know what it is for.
 //!
-//! `process.rs` starts and ends a process, `folder.rs` has the folder of their temporary files, `protocol.rs` is what both sides say, `child.rs` what the
-//! process does, `confine.rs` what it gives up before that.
+//! `process.rs` starts and ends a process, `folder.rs` has the folder of their temporary files,
+//! `protocol.rs` is what both sides say, `child.rs` what the process does, `confine.rs` what it gives
+//! up before that.
 
 mod child;
 mod confine;
@@ -68,7 +69,8 @@ const PLAN_TIME_MAX: Duration = Duration::from_secs(20);
 static CAN_START_ITSELF: AtomicBool = AtomicBool::new(false);
 
 /// Runs the process of a query, or the guardian of this program's processes, and ends it, if that is
-/// what this process was started for; otherwise returns at once. To be called first in `main`, before there are threads.
+/// what this process was started for; otherwise returns at once. To be called first in `main`, before
+/// there are threads.
 ///
 /// ```no_run
 /// datastreamer_engine::isolate::run_if_child();

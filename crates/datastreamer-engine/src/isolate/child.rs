@@ -21,6 +21,8 @@ use arrow::{
     record_batch::{RecordBatch, RecordBatchReader},
 };
 
+use datastreamer_table::nested::find_type;
+
 use super::{
     confine,
     protocol::{
@@ -229,36 +231,47 @@ fn send(mut server: &UnixStream, rows: Rows, is_confined: bool) -> Result<(), Fa
 }
 
 /// An Arrow stream, from which each message is taken as soon as it is complete.
-struct Sending(StreamWriter<Vec<u8>>);
+struct Sending {
+    stream: StreamWriter<Vec<u8>>,
+    has_dictionaries: bool,
+}
 
 impl Sending {
     fn new(schema: &SchemaRef) -> Result<Self, EngineError> {
-        StreamWriter::try_new(Vec::new(), schema)
-            .map(Self)
-            .map_err(of_arrow)
+        let is_dictionary = |of: &DataType| matches!(of, DataType::Dictionary(..));
+        let mut fields = schema.fields().iter();
+        Ok(Self {
+            stream: StreamWriter::try_new(Vec::new(), schema).map_err(of_arrow)?,
+            has_dictionaries: fields
+                .any(|field| find_type(field.data_type(), &is_dictionary).is_some()),
+        })
     }
 
     /// Takes the end of the stream.
     fn finish(mut self) -> Result<Vec<u8>, EngineError> {
-        self.0.finish().map_err(of_arrow)?;
+        self.stream.finish().map_err(of_arrow)?;
         self.take()
     }
 
     /// Takes what has been written.
     fn take(&mut self) -> Result<Vec<u8>, EngineError> {
-        self.0.flush().map_err(of_arrow)?;
-        Ok(std::mem::take(self.0.get_mut()))
+        self.stream.flush().map_err(of_arrow)?;
+        Ok(std::mem::take(self.stream.get_mut()))
     }
 
-    /// Sends a batch: in halves, if it is too large for a message.
+    /// Sends a batch: in halves, if it is too large for a message. Not one with a dictionary: that
+    /// counts as sent once it is written, and the halves would be read with the one before it.
     fn send(&mut self, mut server: &UnixStream, batch: &RecordBatch) -> Result<(), Failed> {
-        self.0.write(&compact(batch)?).map_err(of_arrow)?;
+        self.stream.write(&compact(batch)?).map_err(of_arrow)?;
         let message = self.take()?;
         let rows = batch.num_rows();
         if message.len() <= ANSWER_BYTES_MAX {
             return Ok(answer(&mut server, Tag::Rows, &message)?);
         }
         drop(message);
+        if self.has_dictionaries {
+            return Err(too_long("some rows of the result, or the dictionary of a column").into());
+        }
         if rows <= 1 {
             return Err(too_long("a row of the result").into());
         }
@@ -314,4 +327,47 @@ fn of_rows(error: ArrowError) -> EngineError {
 
 fn of_arrow(error: ArrowError) -> EngineError {
     EngineError::data(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::{
+        array::{DictionaryArray, Int32Array, StringArray},
+        buffer::Buffer,
+        ipc::reader::StreamDecoder,
+    };
+
+    use super::*;
+    use crate::isolate::protocol::answered;
+
+    /// A thousand rows of one of three texts.
+    fn batch(text: &str) -> RecordBatch {
+        let texts = ["a", "b", "c"].map(|name| format!("{name}{text}"));
+        let values = Arc::new(StringArray::from(texts.to_vec()));
+        let keys = (0..1000).map(|row| row % 3).collect::<Int32Array>();
+        let column: ArrayRef = Arc::new(DictionaryArray::new(keys, values));
+        RecordBatch::try_from_iter([("d", column)]).unwrap()
+    }
+
+    #[test]
+    fn a_dictionary_that_is_too_long_is_never_read_as_the_one_before() {
+        let (process, server) = UnixStream::pair().unwrap();
+        let send = thread::spawn(move || {
+            let mut sending = Sending::new(&batch("").schema()).ok().unwrap();
+            let small = sending.send(&process, &batch("")).is_ok();
+            let long = sending.send(&process, &batch(&"x".repeat(ANSWER_BYTES_MAX)));
+            (small, matches!(long, Err(Failed::Query(_))))
+        });
+        let mut decoder = StreamDecoder::new();
+        let mut rows = 0;
+        while let Ok((Tag::Rows, message)) = answered(&mut &server) {
+            let mut message = Buffer::from_vec(message);
+            while !message.is_empty() {
+                let decoded = decoder.decode(&mut message).unwrap();
+                rows += decoded.map_or(0, |batch| batch.num_rows());
+            }
+        }
+        assert_eq!(send.join().unwrap(), (true, true));
+        assert_eq!(rows, 1000, "the first batch");
+    }
 }
