@@ -540,7 +540,7 @@ impl Drop for Slot {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, miri))))]
 impl StreamPool {
     /// Returns how many shares have a stream that runs or waits.
     pub(crate) fn shares(&self) -> usize {
