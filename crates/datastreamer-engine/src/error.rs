@@ -8,6 +8,7 @@ use std::{
 
 use datafusion::common::DataFusionError;
 use datastreamer_table::column_metadata::ColumnMetadataError;
+use serde::{Deserialize, Serialize};
 
 use crate::messages::{OF_PARQUET, Position, is_of_regex, message, of_reader};
 
@@ -25,7 +26,7 @@ pub struct EngineError {
 }
 
 /// Who can act on an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[non_exhaustive]
 pub enum EngineErrorKind {
     /// The client: the query or a value in it is wrong.

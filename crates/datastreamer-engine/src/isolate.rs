@@ -20,7 +20,7 @@ mod process;
 mod protocol;
 
 use std::{
-    env,
+    env, io,
     sync::{
         Arc, Mutex, Once, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -65,6 +65,9 @@ const POOL_SHARE: u64 = 2;
 /// the time in which the server lists the files: a plan takes milliseconds, and browsers and proxies
 /// give up after 30 seconds.
 const PLAN_TIME_MAX: Duration = Duration::from_secs(20);
+/// 3 seconds for the process that waits to take a query: it is ready, and takes one in milliseconds,
+/// unless somebody has stopped it. Then another one is started.
+const TAKING_TIME_MAX: Duration = Duration::from_secs(3);
 
 static CAN_START_ITSELF: AtomicBool = AtomicBool::new(false);
 
@@ -162,11 +165,11 @@ impl IsolatedQueries {
             rows_max,
         };
         let spare = self.spare().take();
-        // Somebody may have killed the one that waited.
-        let taken = spare.map(|spare| hand(spare, &question));
+        // Somebody may have killed or stopped the one that waited.
+        let taken = spare.map(|spare| hand(spare, &question, TAKING_TIME_MAX));
         let process = match taken {
             Some(Ok(process)) => process,
-            _ => hand(self.shared.process()?, &question)?,
+            _ => hand(self.shared.process()?, &question, PLAN_TIME_MAX)?,
         };
         self.replace_spare();
         Ok(Asked {
@@ -209,10 +212,15 @@ fn folder_of(options: &EngineOptions) -> Result<Option<QueryFolder>, EngineError
     })
 }
 
-/// Hands a query to a process, and waits until it is ready and has taken it. **Blocks.**
-fn hand(mut process: QueryProcess, question: &Question) -> Result<QueryProcess, EngineError> {
+/// Hands a query to a process, and waits until it is ready and has taken it. **Blocks**, for so long
+/// at most.
+fn hand(
+    mut process: QueryProcess,
+    question: &Question,
+    most: Duration,
+) -> Result<QueryProcess, EngineError> {
     process.tell(question)?;
-    match process.listen(Some(Instant::now() + PLAN_TIME_MAX))? {
+    match process.listen(Some(Instant::now() + most))? {
         (Tag::Taken, _) => Ok(process),
         (tag, body) => Err(unexpected(tag, &body)),
     }
@@ -221,9 +229,7 @@ fn hand(mut process: QueryProcess, question: &Question) -> Result<QueryProcess, 
 impl Shared {
     fn process(&self) -> Result<QueryProcess, EngineError> {
         let limits = self.limits(self.folder()?);
-        QueryProcess::start(&limits).map_err(|error| {
-            EngineError::data(format!("the process of a query cannot be started: {error}"))
-        })
+        QueryProcess::start(&limits).map_err(|error| refused("process", &error))
     }
 
     /// Returns the folder of temporary files: a new one, if somebody has removed it.
@@ -411,8 +417,19 @@ fn receiving(process: QueryProcess, decoder: StreamDecoder) -> Result<Received, 
     let started = thread::Builder::new()
         .name("receiver".into())
         .spawn(receive);
-    started.map_err(|error| EngineError::data(format!("no thread can be started: {error}")))?;
+    started.map_err(|error| refused("thread", &error))?;
     Ok(Received { batches, end })
+}
+
+/// The error of something that the system does not start: it has too little of it now, or forbids it.
+fn refused(what: &str, error: &io::Error) -> EngineError {
+    let text = format!("the system starts no {what} for the query: {error}");
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory => {
+            EngineError::new(EngineErrorKind::Busy, text)
+        }
+        _ => EngineError::data(text),
+    }
 }
 
 struct Receiver {

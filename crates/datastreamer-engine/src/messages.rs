@@ -19,7 +19,7 @@ const LARGE_REGEX: [&str; 2] = ["Compiled regex exceeds size limit", "CompiledTo
 /// How some functions begin it.
 const NO_REGEX: &str = "Regular expression did not compile: ";
 /// Texts of DataFusion and Arrow that say too little, or name what no client knows; and ours.
-const REPLACED: [(&str, &str); 6] = [
+const REPLACED: [(&str, &str); 10] = [
     (
         "Offset overflow error",
         "the values of a column take more than 2 GiB at once",
@@ -43,6 +43,22 @@ const REPLACED: [(&str, &str); 6] = [
     (
         "Encountered non UTF-8 data",
         "a binary value that is no text (UTF-8) cannot become one",
+    ),
+    (
+        "Memory Exhausted while",
+        "the query needs more memory than there is for queries",
+    ),
+    (
+        "Projections require unique",
+        "two columns of a SELECT have the same name: rename one with AS",
+    ),
+    (
+        "Cannot get result type for decimal operation",
+        "the result of the operation has more digits than decimals have",
+    ),
+    (
+        "Range too large to materialize",
+        "a range has too many elements",
     ),
 ];
 /// Arrow's names of decimals, which stand alone in some texts.
@@ -411,6 +427,15 @@ mod tests {
                 "No function matches the given name and argument types 'sum(text)'. You might need to \
                  add explicit type casts.\n\tCandidate functions:\n\tsum(decimal)\n\tsum(unsigned \
                  64-bit integer)",
+            ),
+            (
+                "Memory Exhausted while Sorting (DiskManager is disabled)",
+                "the query needs more memory than there is for queries",
+            ),
+            (
+                "Error during planning: Projections require unique expression names but the \
+                 expression \"a.x\" at position 0 and \"a.x\" at position 1 have the same name.",
+                "two columns of a SELECT have the same name: rename one with AS",
             ),
             (
                 "Error during planning: Column \"count(Int64(1))\", Utf8(\"a\"), Boolean",

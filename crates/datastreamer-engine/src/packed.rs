@@ -80,8 +80,7 @@ pub(crate) mod schema {
     use super::*;
 
     pub(crate) fn serialize<S: Serializer>(schema: &SchemaRef, out: S) -> Result<S::Ok, S::Error> {
-        let mut head = Vec::new();
-        StreamWriter::try_new(&mut head, schema).map_err(S::Error::custom)?;
+        let head = bytes_of_schema(schema).map_err(S::Error::custom)?;
         out.serialize_bytes(&head)
     }
 
@@ -89,6 +88,16 @@ pub(crate) mod schema {
         let Bytes(head) = Bytes::deserialize(from)?;
         schema_of(&head).map_err(D::Error::custom)
     }
+}
+
+/// Returns the head of an Arrow stream.
+///
+/// # Errors
+/// The format has no such types.
+pub(crate) fn bytes_of_schema(schema: &SchemaRef) -> Result<Vec<u8>, ArrowError> {
+    let mut head = Vec::new();
+    StreamWriter::try_new(&mut head, schema)?;
+    Ok(head)
 }
 
 /// Reads the schema in the head of an Arrow stream.

@@ -104,6 +104,8 @@ pub(crate) struct RouteLimits {
     pub(crate) max_active: Option<usize>,
     /// In bytes per second; `None`: that of all streams.
     pub(crate) min_rate: Option<u64>,
+    /// The same, of a table that is sorted for its client.
+    pub(crate) sorted_min_rate: Option<u64>,
 }
 
 /// A route: what is served under a name.

@@ -50,6 +50,8 @@ pub(crate) struct RowsJob {
     pub(crate) format: Format,
     /// No more rows than this are sent.
     pub(crate) rows_max: Option<u64>,
+    /// Whether a table is sorted for this request, which takes the memory of a query.
+    pub(crate) is_sorted: bool,
     /// Set when there were more rows than that.
     pub(crate) capped: Arc<AtomicBool>,
 }
@@ -253,6 +255,11 @@ impl Query {
     /// All of them, in the order that they were given in.
     pub(crate) fn pairs(&self) -> &[(String, String)] {
         &self.0
+    }
+
+    /// Returns whether there is a parameter of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(other, _)| other == name)
     }
 
     /// Renames parameters that differ from these names in case only, but for those of a name that

@@ -15,25 +15,28 @@ use std::{
 
 use arrow::{
     array::{Array, ArrayRef, AsArray},
+    buffer::Buffer,
     datatypes::{DataType, SchemaRef},
     error::ArrowError,
-    ipc::writer::StreamWriter,
-    record_batch::{RecordBatch, RecordBatchReader},
+    ipc::writer::StreamEncoder,
+    record_batch::{RecordBatch, RecordBatchOptions, RecordBatchReader},
 };
+use arrow_select::dictionary::garbage_collect_any_dictionary;
 
 use datastreamer_table::nested::find_type;
 
 use super::{
     confine,
     protocol::{
-        ANSWER_BYTES_MAX, Failure, Head, Limits, Question, Tag, Wanted, answer, ordered, pack,
+        ANSWER_BYTES_MAX, Failure, Head, Limits, Question, Tag, Wanted, answer, answer_in_parts,
+        ordered, pack,
     },
 };
 use crate::{
     engine::{Engine, EngineOptions, Process, Sessions},
     error::{EngineError, EngineErrorKind},
     guard::{self, guarded},
-    packed::Bytes,
+    packed::{Bytes, bytes_of_schema},
     rows::Rows,
     sql::Query,
     table_copy::TableCopy,
@@ -42,8 +45,13 @@ use crate::{
 /// 2000 columns of a result, or as many as the widest of its tables has: each of them takes the
 /// encoders a buffer.
 const COLUMNS_MAX: usize = 2000;
+/// The table of `information_schema` with the settings of the engine, which are no concern of clients.
+const SETTINGS: &str = "df_settings";
 /// 1 MiB of values in a message, where rows are short enough: larger ones do not fit the caches.
 const BATCH_BYTES: usize = 1 << 20;
+/// 1 MiB in a dictionary that batches share: of a longer one each message has what its rows name, so
+/// that it fits.
+const DICTIONARY_BYTES: usize = 1 << 20;
 
 /// Runs the process. Returns when the query has been answered, or when nobody asks.
 pub(super) fn run() -> io::Result<()> {
@@ -94,7 +102,7 @@ impl From<io::Error> for Failed {
 fn fail(mut server: &UnixStream, error: &EngineError) -> io::Result<()> {
     let panic = PANIC.lock().unwrap_or_else(PoisonError::into_inner).take();
     let failure = match panic {
-        Some(panic) => Failure::of_panic(&panic),
+        Some(panic) => Failure::after_panic(error, panic),
         None => Failure::from(error),
     };
     answer(&mut server, Tag::Failure, &pack(&failure)?)
@@ -182,7 +190,13 @@ fn wanted(query: &Query, sessions: &Sessions) -> Result<Wanted, EngineError> {
     let references = state.resolve_table_references(&statement)?;
     // It lists all tables.
     let lists = |name: Option<&str>| name == Some("information_schema");
-    if references.iter().any(|table| lists(table.schema())) {
+    let mut listings = references.iter().filter(|table| lists(table.schema()));
+    if let Some(settings) = listings.clone().find(|table| table.table() == SETTINGS) {
+        return Err(EngineError::bad(format!(
+            "there is no table \"{settings}\""
+        )));
+    }
+    if listings.next().is_some() {
         return Ok(Wanted(None));
     }
     let names = references.iter().map(|table| table.table().to_owned());
@@ -208,7 +222,7 @@ fn send(mut server: &UnixStream, rows: Rows, is_confined: bool) -> Result<(), Fa
     let mut sending = Sending::new(&schema)?;
     let head = Head {
         rows_known: rows.known_rows(),
-        columns: Bytes(sending.take()?),
+        columns: Bytes(sending.head.clone()),
         is_confined,
     };
     let head = pack(&head)?;
@@ -227,12 +241,15 @@ fn send(mut server: &UnixStream, rows: Rows, is_confined: bool) -> Result<(), Fa
         }
     }
     // The server's decoder takes a batch without bytes (nulls of no type) only when more comes.
-    Ok(answer(&mut server, Tag::Rows, &sending.finish()?)?)
+    Ok(answer_in_parts(&mut server, Tag::Rows, &sending.finish()?)?)
 }
 
-/// An Arrow stream, from which each message is taken as soon as it is complete.
+/// An Arrow stream in messages. Its head goes before them.
 struct Sending {
-    stream: StreamWriter<Vec<u8>>,
+    stream: StreamEncoder,
+    head: Vec<u8>,
+    /// The first batch has the head before it.
+    is_begun: bool,
     has_dictionaries: bool,
 }
 
@@ -241,40 +258,61 @@ impl Sending {
         let is_dictionary = |of: &DataType| matches!(of, DataType::Dictionary(..));
         let mut fields = schema.fields().iter();
         Ok(Self {
-            stream: StreamWriter::try_new(Vec::new(), schema).map_err(of_arrow)?,
+            stream: StreamEncoder::try_new(schema).map_err(of_arrow)?,
+            head: bytes_of_schema(schema).map_err(of_arrow)?,
+            is_begun: false,
             has_dictionaries: fields
                 .any(|field| find_type(field.data_type(), &is_dictionary).is_some()),
         })
     }
 
-    /// Takes the end of the stream.
-    fn finish(mut self) -> Result<Vec<u8>, EngineError> {
-        self.stream.finish().map_err(of_arrow)?;
-        self.take()
-    }
-
-    /// Takes what has been written.
-    fn take(&mut self) -> Result<Vec<u8>, EngineError> {
-        self.stream.flush().map_err(of_arrow)?;
-        Ok(std::mem::take(self.stream.get_mut()))
-    }
-
-    /// Sends a batch: in halves, if it is too large for a message. Not one with a dictionary: that
-    /// counts as sent once it is written, and the halves would be read with the one before it.
-    fn send(&mut self, mut server: &UnixStream, batch: &RecordBatch) -> Result<(), Failed> {
-        self.stream.write(&compact(batch)?).map_err(of_arrow)?;
-        let message = self.take()?;
-        let rows = batch.num_rows();
-        if message.len() <= ANSWER_BYTES_MAX {
-            return Ok(answer(&mut server, Tag::Rows, &message)?);
+    /// Makes a batch a message. Its parts are the buffers of the columns, which are not copied.
+    fn encode(&mut self, batch: &RecordBatch) -> Result<Vec<Buffer>, EngineError> {
+        let mut parts = self.stream.encode(batch).map_err(of_arrow)?;
+        if !self.is_begun {
+            self.is_begun = true;
+            let mut bytes = 0;
+            parts.retain(|part| {
+                bytes += part.len();
+                bytes > self.head.len()
+            });
         }
-        drop(message);
+        Ok(parts)
+    }
+
+    /// Takes the end of the stream.
+    fn finish(self) -> Result<Vec<Buffer>, EngineError> {
+        let mut parts = self.stream.finish().map_err(of_arrow)?;
+        // Without a batch the head is before it.
+        let end = parts.pop();
+        Ok(end.into_iter().collect())
+    }
+
+    /// Sends a batch: in halves, if it is too large for a message. One with a dictionary counts as sent
+    /// once it is encoded, and halves would be read with the dictionary before it: it is refused.
+    fn send(&mut self, mut server: &UnixStream, batch: &RecordBatch) -> Result<(), Failed> {
+        let rows = batch.num_rows();
+        let compact = compact(batch)?;
+        if rows > 1 && bytes_of_dictionaries(&compact) > ANSWER_BYTES_MAX / 2 {
+            drop(compact);
+            return self.send_halves(server, batch);
+        }
+        let message = self.encode(&compact)?;
+        if message.iter().map(Buffer::len).sum::<usize>() <= ANSWER_BYTES_MAX {
+            return Ok(answer_in_parts(&mut server, Tag::Rows, &message)?);
+        }
+        drop((message, compact));
         if self.has_dictionaries {
             return Err(too_long("some rows of the result, or the dictionary of a column").into());
         }
         if rows <= 1 {
             return Err(too_long("a row of the result").into());
         }
+        self.send_halves(server, batch)
+    }
+
+    fn send_halves(&mut self, server: &UnixStream, batch: &RecordBatch) -> Result<(), Failed> {
+        let rows = batch.num_rows();
         self.send(server, &batch.slice(0, rows / 2))?;
         self.send(server, &batch.slice(rows / 2, rows - rows / 2))
     }
@@ -286,33 +324,44 @@ fn too_long(what: &str) -> EngineError {
     EngineError::new(EngineErrorKind::Computation, text)
 }
 
-/// Returns a batch without what its texts share with rows that are not in it.
+/// Returns a batch without what its texts, and those of long dictionaries, share with rows that are
+/// not in it.
 fn compact(batch: &RecordBatch) -> Result<RecordBatch, EngineError> {
-    let is_view = |column: &ArrayRef| {
-        matches!(
-            column.data_type(),
-            DataType::Utf8View | DataType::BinaryView
-        )
-    };
-    if !batch.columns().iter().any(is_view) {
-        return Ok(batch.clone());
+    let columns = batch.columns().iter().map(compact_column);
+    let columns = columns.collect::<Result<_, _>>().map_err(of_arrow)?;
+    let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(batch.schema(), columns, &rows).map_err(of_arrow)
+}
+
+fn compact_column(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    if let Some(dictionary) = column.as_any_dictionary_opt() {
+        return match bytes_of_column(dictionary.values()) > DICTIONARY_BYTES {
+            true => garbage_collect_any_dictionary(dictionary),
+            false => Ok(Arc::clone(column)),
+        };
     }
-    let columns = batch.columns().iter();
-    let columns = columns.map(|column| -> ArrayRef {
-        match column.data_type() {
-            DataType::Utf8View => Arc::new(column.as_string_view().gc()),
-            DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
-            _ => Arc::clone(column),
-        }
-    });
-    RecordBatch::try_new(batch.schema(), columns.collect()).map_err(of_arrow)
+    Ok(match column.data_type() {
+        DataType::Utf8View => Arc::new(column.as_string_view().gc()),
+        DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+        _ => Arc::clone(column),
+    })
 }
 
 /// Returns the bytes of a batch's values.
 fn bytes_of(batch: &RecordBatch) -> usize {
+    batch.columns().iter().map(bytes_of_column).sum()
+}
+
+/// Returns the bytes of the columns that are dictionaries.
+fn bytes_of_dictionaries(batch: &RecordBatch) -> usize {
     let columns = batch.columns().iter();
-    let bytes = columns.map(|column| column.to_data().get_slice_memory_size().unwrap_or_default());
-    bytes.sum()
+    let dictionaries = columns.filter(|column| column.as_any_dictionary_opt().is_some());
+    dictionaries.map(bytes_of_column).sum()
+}
+
+fn bytes_of_column(column: &ArrayRef) -> usize {
+    let data = column.to_data();
+    data.get_slice_memory_size().unwrap_or_default()
 }
 
 fn of_rows(error: ArrowError) -> EngineError {
@@ -333,7 +382,7 @@ fn of_arrow(error: ArrowError) -> EngineError {
 mod tests {
     use arrow::{
         array::{DictionaryArray, Int32Array, StringArray},
-        buffer::Buffer,
+        compute::cast,
         ipc::reader::StreamDecoder,
     };
 
@@ -358,16 +407,50 @@ mod tests {
             let long = sending.send(&process, &batch(&"x".repeat(ANSWER_BYTES_MAX)));
             (small, matches!(long, Err(Failed::Query(_))))
         });
+        let batches = received(&server, &batch("").schema());
+        let rows = batches.iter().map(RecordBatch::num_rows);
+        assert_eq!(rows.sum::<usize>(), 1000, "the first batch");
+        assert_eq!(send.join().unwrap(), (true, true));
+    }
+
+    #[test]
+    fn a_dictionary_that_no_message_holds_is_sent_in_parts() {
+        let (process, server) = UnixStream::pair().unwrap();
+        let texts = (0..40).map(|row| format!("{row}{}", "x".repeat(ANSWER_BYTES_MAX / 20)));
+        let texts = Arc::new(StringArray::from_iter_values(texts));
+        let keys = (0..400).map(|row| (row % 41 < 40).then_some(row % 41));
+        let keys = keys.collect::<Int32Array>();
+        let column: ArrayRef = Arc::new(DictionaryArray::new(keys, texts));
+        let sent = RecordBatch::try_from_iter([("d", column)]).unwrap();
+        let (wanted, schema) = (plain(&sent), sent.schema());
+        let send = thread::spawn(move || {
+            let mut sending = Sending::new(&sent.schema()).ok().unwrap();
+            sending.send(&process, &sent).is_ok()
+        });
+        let received = received(&server, &schema);
+        assert!(send.join().unwrap());
+        assert!(received.len() > 1, "one message held it");
+        assert_eq!(received.iter().flat_map(plain).collect::<Vec<_>>(), wanted);
+    }
+
+    /// Returns the batches until the process says no more.
+    fn received(server: &UnixStream, schema: &SchemaRef) -> Vec<RecordBatch> {
         let mut decoder = StreamDecoder::new();
-        let mut rows = 0;
-        while let Ok((Tag::Rows, message)) = answered(&mut &server) {
+        let mut batches = Vec::new();
+        let head = bytes_of_schema(schema).unwrap();
+        decoder.decode(&mut Buffer::from_vec(head)).unwrap();
+        while let Ok((Tag::Rows, message)) = answered(&mut &*server) {
             let mut message = Buffer::from_vec(message);
             while !message.is_empty() {
-                let decoded = decoder.decode(&mut message).unwrap();
-                rows += decoded.map_or(0, |batch| batch.num_rows());
+                batches.extend(decoder.decode(&mut message).unwrap());
             }
         }
-        assert_eq!(send.join().unwrap(), (true, true));
-        assert_eq!(rows, 1000, "the first batch");
+        batches
+    }
+
+    fn plain(batch: &RecordBatch) -> Vec<Option<String>> {
+        let texts = cast(batch.column(0), &DataType::Utf8).unwrap();
+        let texts = texts.as_string::<i32>().iter();
+        texts.map(|text| text.map(str::to_owned)).collect()
     }
 }

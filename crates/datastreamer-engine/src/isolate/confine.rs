@@ -77,3 +77,45 @@ pub(super) fn confine<'a>(files: impl Iterator<Item = &'a Path>, folder: Option<
     let restricted: Result<_, landlock::RulesetError> = rules();
     restricted.is_ok_and(|status| status.ruleset != RulesetStatus::NotEnforced)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, thread};
+
+    use super::*;
+
+    #[test]
+    fn a_confined_thread_opens_its_files_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mine, other) = (folder.path().join("mine"), folder.path().join("other"));
+        let spill = folder.path().join("spill");
+        fs::create_dir(&spill).unwrap();
+        for file in [&mine, &other] {
+            fs::write(file, "a").unwrap();
+        }
+        let confined = thread::spawn(move || {
+            if !confine([mine.as_path()].into_iter(), Some(&spill)) {
+                eprintln!("this kernel has no Landlock: nothing was tested");
+                return;
+            }
+            assert_eq!(fs::read(&mine).unwrap(), b"a");
+            fs::write(spill.join("rows"), "b").unwrap();
+            assert_eq!(fs::read(spill.join("rows")).unwrap(), b"b");
+            let forbidden = [
+                fs::read(&other).map(drop),
+                fs::read("/etc/hostname").map(drop),
+                fs::read_dir(folder.path()).map(drop),
+                fs::write(&mine, "c"),
+                fs::write(folder.path().join("new"), "c"),
+                fs::remove_file(&other),
+                TcpListener::bind("127.0.0.1:0").map(drop),
+            ];
+            for (number, tried) in forbidden.into_iter().enumerate() {
+                let kind = tried.map_err(|error| error.kind());
+                let denied = Err(std::io::ErrorKind::PermissionDenied);
+                assert_eq!(kind, denied, "{number}");
+            }
+        });
+        confined.join().unwrap();
+    }
+}

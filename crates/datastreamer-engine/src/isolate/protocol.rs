@@ -2,11 +2,14 @@
 //! is trusted to send little: each message has a bound.
 //!
 //! The server sends its [`Limits`] when the process starts, and a [`Question`] once there is one. The
-//! process says that it has it, and answers with the tables that it wants ([`Wanted`]), the server sends their copies, and the
-//! process answers with a [`Head`], with pieces of an Arrow stream, and with an end or a [`Failure`].
+//! process says that it has it, and answers with the tables that it wants ([`Wanted`]), the server
+//! sends their copies, and the process answers with a [`Head`], with pieces of an Arrow stream, and
+//! with an end or a [`Failure`].
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, IoSlice, Read, Write},
+    iter,
+    ops::Deref,
     time::Duration,
 };
 
@@ -64,7 +67,7 @@ pub(super) struct Head {
 /// Why there are no rows, or no more.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Failure {
-    kind: Kind,
+    kind: EngineErrorKind,
     text: String,
     /// The file that it is about, and where a link leads that leads nowhere.
     paths: [Option<Bytes>; 2],
@@ -75,42 +78,26 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// A panic: a fault of the engine, or memory that it was refused.
-    pub(super) fn of_panic(panic: &str) -> Self {
+    /// The failure of a query in whose process something panicked: a reader, if the error names a
+    /// file; otherwise the engine, by its fault or for memory that it was refused.
+    pub(super) fn after_panic(error: &EngineError, panic: String) -> Self {
         let text = "the query engine fails on this query, or within its memory";
+        let failure = match error.names_file() {
+            true => Self::from(error),
+            false => Self::from(&EngineError::new(EngineErrorKind::Computation, text)),
+        };
         Self {
-            log: Some(panic.to_owned()),
-            ..Self::from(&EngineError::new(EngineErrorKind::Computation, text))
+            log: Some(panic),
+            ..failure
         }
     }
 }
 
-/// [`EngineErrorKind`], as a message.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-enum Kind {
-    BadQuery,
-    Exhausted,
-    TimedOut,
-    Computation,
-    Data,
-    Busy,
-    Stopped,
-}
-
 impl From<&EngineError> for Failure {
     fn from(error: &EngineError) -> Self {
-        use EngineErrorKind as K;
         let (text, paths) = error.parts();
         Self {
-            kind: match error.kind() {
-                K::BadQuery => Kind::BadQuery,
-                K::Exhausted => Kind::Exhausted,
-                K::TimedOut => Kind::TimedOut,
-                K::Computation => Kind::Computation,
-                K::Data => Kind::Data,
-                K::Busy => Kind::Busy,
-                K::Stopped => Kind::Stopped,
-            },
+            kind: error.kind(),
             text: text.to_owned(),
             paths: paths.map(|path| path.map(Bytes::of)),
             position: error.position().map(|place| (place.line, place.column)),
@@ -121,23 +108,13 @@ impl From<&EngineError> for Failure {
 
 impl From<Failure> for EngineError {
     fn from(failure: Failure) -> Self {
-        use EngineErrorKind as K;
-        let kind = match failure.kind {
-            Kind::BadQuery => K::BadQuery,
-            Kind::Exhausted => K::Exhausted,
-            Kind::TimedOut => K::TimedOut,
-            Kind::Computation => K::Computation,
-            Kind::Data => K::Data,
-            Kind::Busy => K::Busy,
-            Kind::Stopped => K::Stopped,
-        };
         if let Some(log) = failure.log {
             tracing::warn!(%log, "the process of a query panicked");
         }
         let position = failure.position;
         let position = position.map(|(line, column)| Position { line, column });
         let paths = failure.paths.map(|bytes| bytes.map(Bytes::into_path));
-        Self::of_parts(kind, failure.text, paths, position)
+        Self::of_parts(failure.kind, failure.text, paths, position)
     }
 }
 
@@ -195,11 +172,36 @@ pub(super) fn ordered<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<O
 /// # Errors
 /// The server is gone.
 pub(super) fn answer(out: &mut impl Write, tag: Tag, body: &[u8]) -> io::Result<()> {
+    answer_in_parts(out, tag, &[body])
+}
+
+/// Sends a message whose body lies in several places.
+///
+/// # Errors
+/// As [`answer`].
+pub(super) fn answer_in_parts(
+    out: &mut impl Write,
+    tag: Tag,
+    parts: &[impl Deref<Target = [u8]>],
+) -> io::Result<()> {
+    let length: usize = parts.iter().map(|part| part.len()).sum();
     let mut head = [0; 9];
     head[0] = tag as u8;
-    head[1..].copy_from_slice(&(body.len() as u64).to_le_bytes());
-    out.write_all(&head)?;
-    out.write_all(body)
+    head[1..].copy_from_slice(&(length as u64).to_le_bytes());
+    let all = iter::once(&head[..]).chain(parts.iter().map(|part| &**part));
+    let mut all: Vec<_> = all.map(IoSlice::new).collect();
+    let mut left = &mut all[..];
+    // Parts without bytes are left out.
+    IoSlice::advance_slices(&mut left, 0);
+    while !left.is_empty() {
+        match out.write_vectored(left) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut left, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Receives a message of the process. **Blocks** until it is there.

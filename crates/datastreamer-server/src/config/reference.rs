@@ -114,8 +114,8 @@ const ACTIVE_DEFAULT: &str = "8 of `command`, `query` and `postgres`, which hold
      of the others";
 const ACTIVE: &str = "Streams of the route at once, of which one client has at most half. More \
                       requests wait; those that wait for too long get 503 with Retry-After.";
-const RATE_DEFAULT: &str =
-    "at least 1000 of `command`, `query` and `postgres`, else `limits.client_min_rate`";
+const RATE_DEFAULT: &str = "at least 1000 of `command`, `query`, `postgres` and of a sorted `table`, else \
+     `limits.client_min_rate`";
 const RATE: &str = "A client slower than this many bytes per second is disconnected, as with \
                     `limits.client_min_rate`; 0: never.";
 

@@ -224,9 +224,14 @@ fn route_limits(
     if min_rate.is_some_and(|rate| rate > 0) && limits.client_stall.is_none() {
         return Err(RATE_WITHOUT_STALL);
     }
-    let usual = match (scarcity, limits.client_stall) {
-        (Scarcity::Scarce, Some(_)) => limits.client_min_rate.max(SCARCE_MIN_RATE),
-        _ => limits.client_min_rate,
+    let of_plenty = limits.client_min_rate;
+    let of_scarce = match limits.client_stall {
+        Some(_) => of_plenty.max(SCARCE_MIN_RATE),
+        None => of_plenty,
+    };
+    let usual = match scarcity {
+        Scarcity::Scarce => of_scarce,
+        Scarcity::Plenty => of_plenty,
     };
     let usual_active = match scarcity {
         Scarcity::Scarce => Some(SCARCE_ACTIVE),
@@ -235,6 +240,7 @@ fn route_limits(
     Ok(RouteLimits {
         max_active: max_active.map(NonZeroUsize::get).or(usual_active),
         min_rate: Some(min_rate.unwrap_or(usual)),
+        sorted_min_rate: Some(min_rate.unwrap_or(of_scarce)),
     })
 }
 

@@ -167,7 +167,7 @@ pub(super) fn resolve(raw: &Raw, origin: &Origin<'_>) -> Result<TablesConfig, Fa
                     .memory_bytes
                     .map_or(DEFAULT_QUERY_BYTES, |size| size.0),
             },
-            origin: origin.of_setting("sql", "enabled") + " ",
+            origin: origin.of_setting("sql", "enabled") + ": ",
         }),
         databases: databases.collect(),
     })

@@ -208,7 +208,8 @@ async fn send(
     let span = tracing::info_span!("stream", route = file_name);
     let transfers = app.transfers.clone();
     let site = Arc::clone(site);
-    let options = stream_options(&site, export.route, client).pool(transfers.pool());
+    let is_sorted = export.job.rows.as_ref().is_some_and(|rows| rows.is_sorted);
+    let options = stream_options(&site, export.route, is_sorted, client).pool(transfers.pool());
     let (job, name) = (export.job, file_name.to_owned());
     let refused = Arc::clone(&asked.refused);
     let response = download
@@ -228,15 +229,35 @@ async fn send(
     response.map(|body| Body::new(Counted { body, _open }))
 }
 
+/// Two tables that are sorted for one client at once: half of the queries that have memory at once.
+const SORTED_PER_CLIENT: usize = 2;
+
 /// The options of a route's stream for a client: what it counts in, and what the client must take.
 ///
 /// Beyond the shares a request waits, as it does beyond the pool's places: clients open several
 /// connections at once, and a short wait costs them less than a refusal.
-fn stream_options(site: &Site, route: &Route, client: Option<Client>) -> StreamOptions {
+fn stream_options(
+    site: &Site,
+    route: &Route,
+    is_sorted: bool,
+    client: Option<Client>,
+) -> StreamOptions {
     let limits = &site.config.limits;
     let mut options = site.config.stream_options();
-    if let Some(rate) = route.limits.min_rate {
+    let rate = match is_sorted {
+        true => route.limits.sorted_min_rate,
+        false => route.limits.min_rate,
+    };
+    if let Some(rate) = rate {
         options = options.min_bytes_per_second(rate);
+    }
+    if let Some(client) = client.as_ref().filter(|_| is_sorted) {
+        let name = format!("client {}, sorted tables", client.key());
+        let share = Share {
+            max_waiting: limits.max_active_per_client,
+            ..Share::new(name, ShareOf::Consumer, SORTED_PER_CLIENT)
+        };
+        options = options.share(share);
     }
     if let Some(client) = &client {
         let name = format!("client {}", client.key());

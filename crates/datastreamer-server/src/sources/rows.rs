@@ -182,7 +182,15 @@ impl RowRoute {
         let limit = take_limit(&mut query)?;
         let rows_max = [limit, self.rows_max].into_iter().flatten().min();
         let start = self.source.check(&query, rows_max)?;
-        Ok(write::job(start, format, rows_max, &self.settings))
+        let is_table = matches!(self.source, RowSource::Table(_));
+        let is_sorted = is_table && query.has("order");
+        Ok(write::job(
+            start,
+            format,
+            rows_max,
+            is_sorted,
+            &self.settings,
+        ))
     }
 
     /// The format of the route's own file name.

@@ -1,11 +1,13 @@
 //! Nobody takes the places of all others: the shares of a client and of a route, and who waits.
 
+use std::fs;
 use std::net::Ipv4Addr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::http::{self, Connection, Response};
 use crate::support::program::Daemon;
+use crate::support::scratch::Scratch;
 use crate::support::wait;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -106,6 +108,38 @@ fn of_programs_eight_run_at_once_and_one_client_has_four() {
     wait_for(&daemon, 5, 0);
     drop(other);
     wait_for(&daemon, 1, 0);
+}
+
+#[test]
+fn of_sorted_tables_one_client_has_two_at_once() {
+    let scratch = Scratch::new("sorted");
+    let file = scratch.join("table.csv");
+    let rows = (0..300_000).map(|row| format!("{row},a text of some length\n"));
+    let table = format!("number,text\n{}", rows.collect::<String>());
+    fs::write(&file, table).unwrap();
+    let daemon = Daemon::start(&format!(
+        "[server]\ndrain = 0\n[limits]\nqueue_timeout = \"3s\"\n\
+         [routes.table]\nkind = \"table\"\npath = \"{}\"\n",
+        file.display()
+    ));
+    let sorted = "/table.csv?order=number.desc";
+    let ask_slowly = |path: &str| {
+        let mut connection = Connection::open_narrow_from(client(1), daemon.port());
+        connection.ask(path);
+        connection
+    };
+    let _slow = [(); 4].map(|()| ask_slowly(sorted));
+    wait_for(&daemon, 2, 2);
+    // Neither another client nor another kind of request is concerned.
+    let first = get(&daemon, 2, &format!("{sorted}&limit=1"));
+    assert_eq!(
+        first.body,
+        b"number,text\r\n299999,a text of some length\r\n"
+    );
+    assert_eq!(get(&daemon, 1, "/table.csv?limit=1").status, 200);
+    let refused = get(&daemon, 1, sorted);
+    let detail = refused.problem(429);
+    assert!(detail.contains("sorted tables"), "{detail}");
 }
 
 #[test]

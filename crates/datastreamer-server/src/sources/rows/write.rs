@@ -33,12 +33,14 @@ pub(super) fn job(
     start: StartRun,
     format: Format,
     rows_max: Option<u64>,
+    is_sorted: bool,
     settings: &RowSettings,
 ) -> Job {
     let file = TableFile::new(rows_max);
     let rows = RowsJob {
         format,
         rows_max,
+        is_sorted,
         capped: Arc::clone(&file.capped),
     };
     let settings = settings.clone();
