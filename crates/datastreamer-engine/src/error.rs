@@ -10,7 +10,7 @@ use datafusion::common::DataFusionError;
 use datastreamer_table::column_metadata::ColumnMetadataError;
 use serde::{Deserialize, Serialize};
 
-use crate::messages::{OF_PARQUET, Position, is_of_regex, message, of_reader};
+use crate::messages::{INTERNAL, OF_PARQUET, Position, is_of_regex, message, of_reader};
 
 /// The reason why there are no rows, or no more rows.
 #[derive(Debug)]
@@ -113,6 +113,12 @@ impl EngineError {
             },
             Err(_) => Self::of_file(file, "has been removed"),
         }
+    }
+
+    /// Returns what its text leaves out: of an error of the query engine itself.
+    pub(crate) fn unsaid(&self) -> Option<String> {
+        let cause = self.cause.as_ref().filter(|_| self.text == INTERNAL);
+        cause.map(ToString::to_string)
     }
 
     /// Returns what it says, for another one who waits for the same; without the cause.
@@ -267,7 +273,10 @@ fn kind_of(root: &DataFusionError) -> EngineErrorKind {
             }
             _ => EngineErrorKind::Data,
         },
-        DataFusionError::Execution(_) => EngineErrorKind::Computation,
+        // An assertion in the engine does not hold: another query may do.
+        DataFusionError::Execution(_) | DataFusionError::Internal(_) => {
+            EngineErrorKind::Computation
+        }
         root if is_of_regex(&root.message()) => EngineErrorKind::Computation,
         _ => EngineErrorKind::Data,
     }

@@ -9,7 +9,7 @@ use datafusion::{
 use datastreamer_table::{column_metadata::few_names, type_name};
 
 /// What is told of an error of the query engine itself.
-const INTERNAL: &str = "internal error of the query engine";
+pub(crate) const INTERNAL: &str = "the query engine fails on this query: the log has more";
 /// How the error of a function begins that has no such arguments.
 const NO_FUNCTION: &str = "No function matches the given name";
 /// How the error of a regular expression begins.

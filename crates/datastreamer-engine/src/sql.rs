@@ -21,6 +21,8 @@ pub struct Query {
     text: String,
     values: Vec<(String, ScalarValue)>,
     notes: ColumnMetadata,
+    /// `None`: as many as it may be.
+    columns_max: Option<usize>,
 }
 
 impl Query {
@@ -30,6 +32,7 @@ impl Query {
             text: text.into(),
             values: Vec::new(),
             notes: ColumnMetadata::default(),
+            columns_max: None,
         }
     }
 
@@ -50,6 +53,13 @@ impl Query {
         self
     }
 
+    /// Refuses a result of more columns.
+    #[must_use]
+    pub(crate) fn columns_max(mut self, columns: usize) -> Self {
+        self.columns_max = Some(columns);
+        self
+    }
+
     pub(crate) fn column_metadata(&self) -> &ColumnMetadata {
         &self.notes
     }
@@ -67,7 +77,7 @@ impl Query {
     /// Makes a logical plan. Values are bound, and never become part of the text.
     ///
     /// # Errors
-    /// The text is not one SELECT, or names unknown tables or columns.
+    /// The text is not one SELECT, names unknown tables or columns, or has too many columns.
     pub(crate) async fn plan(&self, state: &SessionState) -> Result<LogicalPlan, EngineError> {
         let mut statement = self.parse(state)?;
         only_a_query(&statement)?;
@@ -75,6 +85,11 @@ impl Query {
             column_names::name_all(statement);
         }
         let plan = state.statement_to_plan(statement).await?;
+        let columns = plan.schema().fields().len();
+        if let Some(most) = self.columns_max.filter(|most| columns > *most) {
+            let text = format!("a result has at most {most} columns, and this one {columns}");
+            return Err(EngineError::bad(text));
+        }
         SQLOptions::new()
             .with_allow_ddl(false)
             .with_allow_dml(false)

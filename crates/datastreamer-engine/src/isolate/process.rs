@@ -21,6 +21,7 @@ use std::{
 
 use datastreamer_process::{Group, Leader, Signal};
 use serde::Serialize;
+use socket2::SockRef;
 
 use super::{
     ROLE, ROLE_VARIABLE,
@@ -34,6 +35,9 @@ const PROGRAM: &str = "/proc/self/exe";
 const NAME: &str = "datastreamer-query";
 /// A minute to take a message: it waits for nothing else.
 const TAKES_MAX: Duration = Duration::from_secs(60);
+/// 1 MiB of rows that the process may be ahead of the server, in the system's memory: three times the
+/// usual batch, so that neither waits for each.
+const ANSWERS_AHEAD_BYTES: usize = 1 << 20;
 /// What cannot be waited for longer than a millisecond is not waited for by the system at all.
 const WAIT_MIN: Duration = Duration::from_millis(1);
 /// What is told of a process that ends by itself: it was refused memory or stack.
@@ -64,12 +68,17 @@ impl QueryProcess {
     pub(super) fn start(limits: &Limits) -> io::Result<Self> {
         let (mut connection, other) = UnixStream::pair()?;
         connection.set_write_timeout(Some(TAKES_MAX))?;
+        // The system may allow less.
+        let _ = SockRef::from(&other).set_send_buffer_size(ANSWERS_AHEAD_BYTES);
         let mut command = Command::new(PROGRAM);
         command
             .arg0(NAME)
             .env_clear()
             // Of glibc, which reserves 64 MiB of addresses for each thread otherwise.
             .env("MALLOC_ARENA_MAX", "1")
+            // Of jemalloc: a new process touches all of its memory for the first time, 4 KiB a time
+            // otherwise. It takes a fifth less of the system's time.
+            .env("_RJEM_MALLOC_CONF", "thp:always")
             .env(ROLE_VARIABLE, ROLE)
             .current_dir("/")
             .stdin(Stdio::from(OwnedFd::from(other)))
@@ -110,11 +119,18 @@ impl QueryProcess {
         &mut self,
         deadline: Option<Instant>,
     ) -> Result<(Tag, Vec<u8>), EngineError> {
-        let mut timed = Timed {
-            connection: &self.connection,
-            deadline,
+        let answered = match deadline {
+            Some(deadline) => answered(&mut Timed {
+                connection: &self.connection,
+                deadline,
+            }),
+            // Straight from the connection, which fills memory that nobody has cleared before.
+            None => {
+                let waits = self.connection.set_read_timeout(None);
+                waits.and_then(|()| answered(&mut &self.connection))
+            }
         };
-        answered(&mut timed).map_err(|error| self.why(&error))
+        answered.map_err(|error| self.why(&error))
     }
 
     /// Returns the reason why nothing comes, and ends the process.
@@ -200,17 +216,16 @@ const SOON: Duration = Duration::from_millis(100);
 /// A connection that is read until a deadline.
 struct Timed<'a> {
     connection: &'a UnixStream,
-    deadline: Option<Instant>,
+    deadline: Instant,
 }
 
 impl Read for Timed<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.deadline;
-        let left = left.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        if left.is_some_and(|left| left.is_zero()) {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        let timeout = left.map(|left| left.max(WAIT_MIN));
+        let timeout = Some(left.max(WAIT_MIN));
         self.connection.set_read_timeout(timeout)?;
         self.connection
             .read(buffer)

@@ -101,7 +101,7 @@ impl From<&EngineError> for Failure {
             text: text.to_owned(),
             paths: paths.map(|path| path.map(Bytes::of)),
             position: error.position().map(|place| (place.line, place.column)),
-            log: None,
+            log: error.unsaid(),
         }
     }
 }
@@ -109,7 +109,7 @@ impl From<&EngineError> for Failure {
 impl From<Failure> for EngineError {
     fn from(failure: Failure) -> Self {
         if let Some(log) = failure.log {
-            tracing::warn!(%log, "the process of a query panicked");
+            tracing::warn!(%log, "the process of a query failed");
         }
         let position = failure.position;
         let position = position.map(|(line, column)| Position { line, column });

@@ -91,7 +91,8 @@ fn the_process_of_a_query_has_its_own_bounds() {
         names.eq([
             "DATASTREAMER_ROLE",
             "MALLOC_ARENA_MAX",
-            "_DATASTREAMER_MARK"
+            "_DATASTREAMER_MARK",
+            "_RJEM_MALLOC_CONF"
         ]),
         "{environment}"
     );
@@ -252,6 +253,11 @@ fn what_a_query_does_to_its_process_is_said_in_words_for_its_author() {
             "SELECT TIMESTAMP '2020-01-01' + INTERVAL '999999999 years' AS x".to_owned(),
             422,
             "",
+        ),
+        (
+            "SELECT cardinality(array_resize([1], -1)) AS x".to_owned(),
+            422,
+            "fails on this query",
         ),
     ] {
         let path = format!("/sql.ndjson?query={}", encode(&text));
