@@ -11,6 +11,7 @@ use datastreamer_table::nested::{find_type, map_leaves};
 
 use crate::{
     arrow_file::{self, Framing},
+    common_type::with_long_keys,
     guard::UNREAD,
 };
 
@@ -45,7 +46,8 @@ pub(crate) fn arrow_columns(path: &Path, expansion_max: u64) -> Result<Schema, S
 }
 
 /// Makes plain values of what others do not take for the same: runs whose values have metadata, which
-/// sorts and filters lose, and dictionaries with the name of an extension type that has none.
+/// sorts and filters lose, and dictionaries with the name of an extension type that has none. Other
+/// dictionaries get long keys.
 fn plain(leaf: &FieldRef) -> FieldRef {
     match leaf.data_type() {
         DataType::RunEndEncoded(_, values) if !values.metadata().is_empty() => {
@@ -62,6 +64,6 @@ fn plain(leaf: &FieldRef) -> FieldRef {
         {
             Arc::new(Field::clone(leaf).with_data_type(DataType::clone(values)))
         }
-        _ => Arc::clone(leaf),
+        _ => with_long_keys(leaf),
     }
 }

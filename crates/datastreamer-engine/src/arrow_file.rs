@@ -29,6 +29,9 @@ const SCHEMA_AT: u64 = 8;
 const MAGIC_FEATHER_1: &[u8; 4] = b"FEA1";
 /// The footer's length, and the magic behind it.
 const TAIL_BYTES: u64 = 10;
+/// 8 bytes: each buffer of a message begins at a multiple of them (Arrow columnar format,
+/// encapsulated messages).
+const BUFFER_ALIGNMENT: u64 = 8;
 /// Stands before the length of a message; Arrow before 0.15 wrote the length alone.
 const CONTINUATION: [u8; 4] = [0xff; 4];
 /// Arrow 0.17 wrote the compression here, and nowhere else: other readers take the compressed bytes
@@ -296,6 +299,9 @@ impl ArrowFile {
             let Some((at, bytes)) = range.filter(inside) else {
                 return Err(damaged("a buffer is not inside its batch"));
             };
+            if bytes > 0 && at % BUFFER_ALIGNMENT != 0 {
+                return Err(damaged("a buffer begins at a place where none can begin"));
+            }
             if batch.compression().is_some() && bytes > 0 {
                 total = total.saturating_add(self.uncompressed(body_at + at, bytes)?);
             }

@@ -55,6 +55,19 @@ pub(crate) fn common_type(one: &DataType, other: &DataType) -> Option<DataType> 
     })
 }
 
+/// Gives a dictionary keys of 32 bits, if it has shorter ones: they number the values of one batch, and
+/// those of several files, row groups or batches together may be more.
+pub(crate) fn with_long_keys(field: &FieldRef) -> FieldRef {
+    use DataType as T;
+    match field.data_type() {
+        T::Dictionary(keys, values) if keys.primitive_width().is_some_and(|bytes| bytes < 4) => {
+            let long = T::Dictionary(Box::new(T::Int32), values.clone());
+            Arc::new(Field::clone(field).with_data_type(long))
+        }
+        _ => Arc::clone(field),
+    }
+}
+
 /// Types that hold two others where neither holds the other, the narrowest first.
 const CANDIDATES: [DataType; 5] = [
     DataType::Int16,

@@ -19,7 +19,7 @@ const LARGE_REGEX: [&str; 2] = ["Compiled regex exceeds size limit", "CompiledTo
 /// How some functions begin it.
 const NO_REGEX: &str = "Regular expression did not compile: ";
 /// Texts of DataFusion and Arrow that say too little, or name what no client knows; and ours.
-const REPLACED: [(&str, &str); 10] = [
+const REPLACED: [(&str, &str); 14] = [
     (
         "Offset overflow error",
         "the values of a column take more than 2 GiB at once",
@@ -47,6 +47,19 @@ const REPLACED: [(&str, &str); 10] = [
     (
         "Memory Exhausted while",
         "the query needs more memory than there is for queries",
+    ),
+    (
+        "Cannot merge sorted runs",
+        "the query needs more memory than there is for queries",
+    ),
+    (
+        "Overflow converting",
+        "a time in a query lies between the years 1677 and 2262",
+    ),
+    ("No SQL statements were provided", "there is no query"),
+    (
+        "The context currently only supports a single SQL statement",
+        "only one SELECT is allowed here",
     ),
     (
         "Projections require unique",
@@ -107,9 +120,13 @@ const UNSUPPORTED: [&str; 3] = [
     "Unsupported ast node ",
 ];
 /// What Arrow and DataFusion say before or instead of what is out of range, and what it is.
-const OVERFLOWS: [(&str, &str); 4] = [
+const OVERFLOWS: [(&str, &str); 5] = [
     ("Overflow happened on: ", ""),
     ("Array overflow on ", ""),
+    (
+        "Decimal overflow: rounded value",
+        "a decimal that is rounded",
+    ),
     ("Date arithmetic overflow: ", "a date and an interval"),
     ("Arithmetic Overflow in AvgAccumulator", "an average"),
 ];

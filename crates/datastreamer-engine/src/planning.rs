@@ -386,11 +386,17 @@ mod tests {
         // Now they come back.
         drop(never);
         let begun = Instant::now();
-        while block_on(planner.plan(of(&["hung"]), async { Ok(()) })).is_err() {
+        let wait = || {
             assert!(begun.elapsed() < Duration::from_secs(10));
             thread::sleep(TIMEOUT / 10);
+        };
+        while block_on(planner.plan(of(&["hung"]), async { Ok(()) })).is_err() {
+            wait();
         }
-        assert!(planner.shared.queues().is_empty());
+        // The first of them made room for that plan; the others come back when they come.
+        while !planner.shared.queues().is_empty() {
+            wait();
+        }
     }
 
     #[test]

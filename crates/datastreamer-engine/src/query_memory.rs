@@ -26,6 +26,7 @@ use tokio::{
 
 use crate::{
     error::{EngineError, EngineErrorKind},
+    expansion::with_unit,
     plan_files::{nodes, scanned_files},
     provider::BytesOfRow,
     scan::BATCH_ROWS,
@@ -278,7 +279,10 @@ impl MemoryPool for QueryPool {
         };
         if wanted > most {
             let name = reservation.consumer().name();
-            let text = format!("{name} needs {additional} bytes more of {}", self.bytes);
+            let (bytes, all) = (additional, self.bytes);
+            tracing::debug!(name, bytes, all, "the memory of a query is used up");
+            let all = with_unit(all as u64);
+            let text = format!("the query needs more than the {all} that there are for it");
             return Err(DataFusionError::ResourcesExhausted(text));
         }
         *used.of(reservation) += additional;

@@ -149,12 +149,15 @@ impl Write for Writer {
         let used = space.used.fetch_add(length, Ordering::Relaxed) + length;
         stored.fetch_add(length, Ordering::Relaxed);
         if used > space.bytes_max {
-            return Err(no_space());
+            return Err(no_space(EngineErrorKind::Exhausted));
         }
         (&*file)
             .write_all(bytes)
             .map_err(|error| match error.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => no_space(),
+                // Others fill the disk as well.
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    no_space(EngineErrorKind::Busy)
+                }
                 _ => error,
             })?;
         Ok(bytes.len())
@@ -172,9 +175,9 @@ impl SpillWriter for Writer {
 }
 
 /// An error whose source is one of this crate, so that `error.rs` finds it.
-fn no_space() -> io::Error {
+fn no_space(kind: EngineErrorKind) -> io::Error {
     let text = "the query needs more temporary files than there is space for";
-    let error = EngineError::new(EngineErrorKind::Exhausted, text);
+    let error = EngineError::new(kind, text);
     io::Error::other(DataFusionError::from(error))
 }
 

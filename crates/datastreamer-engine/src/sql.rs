@@ -67,11 +67,14 @@ impl Query {
     /// Parses the text.
     ///
     /// # Errors
-    /// It is no SQL.
+    /// It is no SQL, or not one SELECT.
     pub(crate) fn parse(&self, state: &SessionState) -> Result<Statement, EngineError> {
         let dialect = state.config_options().sql_parser.dialect;
         let statement = state.sql_to_statement(&self.text, &dialect);
-        statement.map_err(|error| EngineError::from(error).at_the_end_of(&self.text))
+        let statement =
+            statement.map_err(|error| EngineError::from(error).at_the_end_of(&self.text))?;
+        only_a_query(&statement)?;
+        Ok(statement)
     }
 
     /// Makes a logical plan. Values are bound, and never become part of the text.
@@ -80,7 +83,6 @@ impl Query {
     /// The text is not one SELECT, names unknown tables or columns, or has too many columns.
     pub(crate) async fn plan(&self, state: &SessionState) -> Result<LogicalPlan, EngineError> {
         let mut statement = self.parse(state)?;
-        only_a_query(&statement)?;
         if let Statement::Statement(statement) = &mut statement {
             column_names::name_all(statement);
         }

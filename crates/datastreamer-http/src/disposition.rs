@@ -26,18 +26,27 @@ const FILE_NAME_BYTES_MAX: usize = 255;
 /// );
 /// ```
 pub fn content_disposition(file_name: &str) -> HeaderValue {
+    named("attachment", file_name)
+}
+
+/// Returns `inline` with a file name: a browser shows the file, and saves it under the name.
+pub(crate) fn inline_disposition(file_name: &str) -> HeaderValue {
+    named("inline", file_name)
+}
+
+fn named(kind: &'static str, file_name: &str) -> HeaderValue {
     let name = safe_name(file_name);
     let ascii: String = name
         .chars()
         .map(|c| if c.is_ascii() { c } else { '_' })
         .collect();
-    let mut value = format!("attachment; filename=\"{ascii}\"");
+    let mut value = format!("{kind}; filename=\"{ascii}\"");
     // Some clients decode a percent sign in `filename=`: give them the exact form, too.
     if ascii != name || name.contains('%') {
         value.push_str("; filename*=UTF-8''");
         push_ext_value(&mut value, &name);
     }
-    HeaderValue::try_from(value).unwrap_or(HeaderValue::from_static("attachment"))
+    HeaderValue::try_from(value).unwrap_or(HeaderValue::from_static(kind))
 }
 
 fn safe_name(file_name: &str) -> String {

@@ -26,7 +26,7 @@ use crate::{
     armed::Connection,
     body::{DownloadBody, Protocol},
     coding::{self, Coding},
-    disposition::content_disposition,
+    disposition::{content_disposition, inline_disposition},
     planning::{PlanReport, Planned, Planning},
     problem::Problem,
 };
@@ -98,6 +98,14 @@ impl Download {
     #[must_use]
     pub fn file_name(mut self, name: &str) -> Self {
         self.disposition = Some(content_disposition(name));
+        self
+    }
+
+    /// As [`file_name`](Self::file_name), but browsers show the file instead of saving it: for texts and
+    /// HTML that people read.
+    #[must_use]
+    pub fn inline_file_name(mut self, name: &str) -> Self {
+        self.disposition = Some(inline_disposition(name));
         self
     }
 

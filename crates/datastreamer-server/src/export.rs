@@ -61,6 +61,12 @@ impl<'a> Export<'a> {
         }
     }
 
+    /// Returns whether a browser shows the file instead of saving it.
+    pub(crate) fn is_for_people(&self) -> bool {
+        let rows = self.job.rows.as_ref();
+        rows.is_some_and(|rows| rows.format.is_for_people())
+    }
+
     /// Returns whether clients that accept a content coding get one.
     pub(crate) fn is_compressible(&self) -> bool {
         let allowed = self.route.compress;

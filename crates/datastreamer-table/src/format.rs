@@ -140,6 +140,11 @@ impl Format {
         self.facts().description
     }
 
+    /// Returns whether people read the file, and no program: HTML and aligned text.
+    pub fn is_for_people(self) -> bool {
+        matches!(self, Self::Html | Self::Text)
+    }
+
     /// Returns whether compressing the complete file is worth it: text is, binary formats are dense or
     /// compress themselves.
     pub fn is_compressible(self) -> bool {
@@ -184,7 +189,7 @@ impl Format {
             Self::Csv => facts(
                 "csv",
                 "csv",
-                "text/csv;header=present",
+                "text/csv;charset=utf-8;header=present",
                 "comma-separated values with a header",
             ),
             Self::Tsv => facts(

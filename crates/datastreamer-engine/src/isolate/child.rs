@@ -14,8 +14,9 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray},
+    array::{Array, ArrayData, ArrayRef, AsArray, UInt64Array, make_array},
     buffer::Buffer,
+    compute::take,
     datatypes::{DataType, SchemaRef},
     error::ArrowError,
     ipc::writer::StreamEncoder,
@@ -240,19 +241,14 @@ struct Sending {
     head: Vec<u8>,
     /// The first batch has the head before it.
     is_begun: bool,
-    has_dictionaries: bool,
 }
 
 impl Sending {
     fn new(schema: &SchemaRef) -> Result<Self, EngineError> {
-        let is_dictionary = |of: &DataType| matches!(of, DataType::Dictionary(..));
-        let mut fields = schema.fields().iter();
         Ok(Self {
             stream: StreamEncoder::try_new(schema).map_err(of_arrow)?,
             head: bytes_of_schema(schema).map_err(of_arrow)?,
             is_begun: false,
-            has_dictionaries: fields
-                .any(|field| find_type(field.data_type(), &is_dictionary).is_some()),
         })
     }
 
@@ -278,27 +274,27 @@ impl Sending {
         Ok(end.into_iter().collect())
     }
 
-    /// Sends a batch: in halves, if it is too large for a message. One with a dictionary counts as sent
-    /// once it is encoded, and halves would be read with the dictionary before it: it is refused.
+    /// Sends a batch: in halves, if it is too large for a message.
     fn send(&mut self, mut server: &UnixStream, batch: &RecordBatch) -> Result<(), Failed> {
-        let rows = batch.num_rows();
         let compact = compact(batch)?;
-        if rows > 1 && bytes_of_dictionaries(&compact) > ANSWER_BYTES_MAX / 2 {
-            drop(compact);
-            return self.send_halves(server, batch);
-        }
-        let message = self.encode(&compact)?;
-        if message.iter().map(Buffer::len).sum::<usize>() <= ANSWER_BYTES_MAX {
+        if self.bytes_of(&compact)? <= ANSWER_BYTES_MAX {
+            let message = self.encode(&compact)?;
             return Ok(answer_in_parts(&mut server, Tag::Rows, &message)?);
         }
-        drop((message, compact));
-        if self.has_dictionaries {
-            return Err(too_long("some rows of the result, or the dictionary of a column").into());
-        }
-        if rows <= 1 {
+        drop(compact);
+        if batch.num_rows() <= 1 {
             return Err(too_long("a row of the result").into());
         }
         self.send_halves(server, batch)
+    }
+
+    /// Returns the bytes of a message, if all of its dictionaries go with it. No message is made: a
+    /// dictionary counts as sent once it is encoded.
+    fn bytes_of(&self, batch: &RecordBatch) -> Result<usize, EngineError> {
+        let stream = StreamEncoder::try_new(&batch.schema());
+        let parts = stream.and_then(|mut stream| stream.encode(batch));
+        let bytes: usize = parts.map_err(of_arrow)?.iter().map(Buffer::len).sum();
+        Ok(bytes - self.head.len())
     }
 
     fn send_halves(&mut self, server: &UnixStream, batch: &RecordBatch) -> Result<(), Failed> {
@@ -324,6 +320,35 @@ fn compact(batch: &RecordBatch) -> Result<RecordBatch, EngineError> {
 }
 
 fn compact_column(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let is_shared = |of: &DataType| {
+        use DataType as D;
+        matches!(of, D::Utf8View | D::BinaryView | D::Dictionary(..))
+    };
+    if find_type(column.data_type(), &is_shared).is_none() {
+        return Ok(Arc::clone(column));
+    }
+    if !column.data_type().is_nested() || is_shared(column.data_type()) {
+        return compact_values(column);
+    }
+    // The values of lists are those of all rows of which these are some.
+    let rows = UInt64Array::from_iter_values(0..column.len() as u64);
+    let column = take(column, &rows, None)?;
+    compact_nested(column.to_data()).map(make_array)
+}
+
+fn compact_nested(data: ArrayData) -> Result<ArrayData, ArrowError> {
+    let column = make_array(data);
+    let column = compact_values(&column)?;
+    let data = column.to_data();
+    if matches!(data.data_type(), DataType::Dictionary(..)) || data.child_data().is_empty() {
+        return Ok(data);
+    }
+    let children = data.child_data().iter().cloned().map(compact_nested);
+    let children = children.collect::<Result<_, _>>()?;
+    data.into_builder().child_data(children).build()
+}
+
+fn compact_values(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     if let Some(dictionary) = column.as_any_dictionary_opt() {
         return match bytes_of_column(dictionary.values()) > DICTIONARY_BYTES {
             true => garbage_collect_any_dictionary(dictionary),
@@ -340,13 +365,6 @@ fn compact_column(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
 /// Returns the bytes of a batch's values.
 fn bytes_of(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(bytes_of_column).sum()
-}
-
-/// Returns the bytes of the columns that are dictionaries.
-fn bytes_of_dictionaries(batch: &RecordBatch) -> usize {
-    let columns = batch.columns().iter();
-    let dictionaries = columns.filter(|column| column.as_any_dictionary_opt().is_some());
-    dictionaries.map(bytes_of_column).sum()
 }
 
 fn bytes_of_column(column: &ArrayRef) -> usize {
@@ -370,10 +388,16 @@ fn of_arrow(error: ArrowError) -> EngineError {
 
 #[cfg(test)]
 mod tests {
+    use std::iter;
+
     use arrow::{
-        array::{DictionaryArray, Int32Array, StringArray},
-        compute::cast,
+        array::{
+            DictionaryArray, Int32Array, ListArray, StringArray, StringViewArray, StructArray,
+        },
+        buffer::OffsetBuffer,
+        datatypes::Field,
         ipc::reader::StreamDecoder,
+        util::display::{ArrayFormatter, FormatOptions},
     };
 
     use super::*;
@@ -405,13 +429,36 @@ mod tests {
 
     #[test]
     fn a_dictionary_that_no_message_holds_is_sent_in_parts() {
-        let (process, server) = UnixStream::pair().unwrap();
         let texts = (0..40).map(|row| format!("{row}{}", "x".repeat(ANSWER_BYTES_MAX / 20)));
         let texts = Arc::new(StringArray::from_iter_values(texts));
         let keys = (0..400).map(|row| (row % 41 < 40).then_some(row % 41));
         let keys = keys.collect::<Int32Array>();
         let column: ArrayRef = Arc::new(DictionaryArray::new(keys, texts));
-        let sent = RecordBatch::try_from_iter([("d", column)]).unwrap();
+        assert_is_sent_in_parts(&column);
+        // In lists of several rows, and in structs.
+        let offsets = OffsetBuffer::from_lengths(iter::repeat_n(4, 100));
+        let field = |column: &ArrayRef| Field::new("x", column.data_type().clone(), true);
+        let list = ListArray::new(Arc::new(field(&column)), offsets, Arc::clone(&column), None);
+        let list: ArrayRef = Arc::new(list);
+        assert_is_sent_in_parts(&list);
+        let of_struct = StructArray::from(vec![(Arc::new(field(&list)), list)]);
+        assert_is_sent_in_parts(&(Arc::new(of_struct) as ArrayRef));
+    }
+
+    #[test]
+    fn texts_of_views_that_no_message_holds_are_sent_in_parts() {
+        let texts = (0..400).map(|row| format!("{row}{}", "x".repeat(ANSWER_BYTES_MAX / 200)));
+        let texts: ArrayRef = Arc::new(StringViewArray::from_iter_values(texts));
+        assert_is_sent_in_parts(&texts);
+        let offsets = OffsetBuffer::from_lengths((0..40).map(|row| row % 20));
+        let field = Field::new("x", DataType::Utf8View, true);
+        let list = ListArray::new(Arc::new(field), offsets, texts, None);
+        assert_is_sent_in_parts(&(Arc::new(list) as ArrayRef));
+    }
+
+    fn assert_is_sent_in_parts(column: &ArrayRef) {
+        let (process, server) = UnixStream::pair().unwrap();
+        let sent = RecordBatch::try_from_iter([("d", Arc::clone(column))]).unwrap();
         let (wanted, schema) = (plain(&sent), sent.schema());
         let send = thread::spawn(move || {
             let mut sending = Sending::new(&sent.schema()).ok().unwrap();
@@ -438,9 +485,9 @@ mod tests {
         batches
     }
 
-    fn plain(batch: &RecordBatch) -> Vec<Option<String>> {
-        let texts = cast(batch.column(0), &DataType::Utf8).unwrap();
-        let texts = texts.as_string::<i32>().iter();
-        texts.map(|text| text.map(str::to_owned)).collect()
+    fn plain(batch: &RecordBatch) -> Vec<String> {
+        let shown = ArrayFormatter::try_new(batch.column(0), &FormatOptions::default()).unwrap();
+        let rows = 0..batch.num_rows();
+        rows.map(|row| shown.value(row).to_string()).collect()
     }
 }

@@ -96,8 +96,13 @@ impl Failure {
 impl From<&EngineError> for Failure {
     fn from(error: &EngineError) -> Self {
         let (text, paths) = error.parts();
+        let kind = match error.kind() {
+            // Nobody else has memory there: it never fits.
+            EngineErrorKind::Exhausted => EngineErrorKind::Computation,
+            kind => kind,
+        };
         Self {
-            kind: error.kind(),
+            kind,
             text: text.to_owned(),
             paths: paths.map(|path| path.map(Bytes::of)),
             position: error.position().map(|place| (place.line, place.column)),

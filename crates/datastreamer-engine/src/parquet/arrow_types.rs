@@ -21,6 +21,7 @@ use datafusion::{
 use datastreamer_table::nested::map_leaves;
 
 use super::pages::{self, Chunk, Limits};
+use crate::common_type::with_long_keys;
 
 /// As many values are read at a time as DataFusion reads.
 const VALUES: usize = 8192;
@@ -248,13 +249,13 @@ fn with_interval(schema: &Schema, at: usize, unit: IntervalUnit) -> Schema {
     Schema::new_with_metadata(fields.collect::<Fields>(), schema.metadata().clone())
 }
 
-/// Replaces dictionaries that the decoder does not make by their values.
+/// Replaces dictionaries that the decoder does not make by their values. The others get long keys.
 fn without_odd_dictionaries(field: &FieldRef) -> FieldRef {
     map_leaves(field, &mut |leaf| match leaf.data_type() {
         DataType::Dictionary(_, values) if !is_made(values) => {
             Arc::new(Field::clone(leaf).with_data_type(DataType::clone(values)))
         }
-        _ => Arc::clone(leaf),
+        _ => with_long_keys(leaf),
     })
 }
 

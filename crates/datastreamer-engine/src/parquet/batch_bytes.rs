@@ -51,6 +51,58 @@ pub(super) fn most_bytes(bytes: &Bytes, chunk: &Chunk<'_>, batch_rows: usize) ->
     Some(batches.most())
 }
 
+/// Checks the texts of a column that are written as a part of the text before and a rest. The decoder
+/// takes as much of the text before as there is, whatever the page says.
+///
+/// # Errors
+/// The text of what is wrong.
+pub(super) fn check_prefixes(bytes: &Bytes, chunk: &Chunk<'_>) -> Result<(), String> {
+    let mut encodings = chunk.column.encodings();
+    if !encodings.any(|encoding| encoding == Encoding::DELTA_BYTE_ARRAY) {
+        return Ok(());
+    }
+    // What cannot be read here is told by the decoder.
+    let Some(mut pages) = pages_of(bytes, chunk) else {
+        return Ok(());
+    };
+    while let Ok(Some(page)) = pages.get_next_page() {
+        let Some(page) = DataPage::of(&page, chunk) else {
+            continue;
+        };
+        if page.encoding == Encoding::DELTA_BYTE_ARRAY && !has_right_prefixes(page.data) {
+            return Err("the lengths of its texts do not fit together".into());
+        }
+    }
+    Ok(())
+}
+
+/// Returns whether each text begins with a part of the one before, and the rests are as long as they
+/// say together.
+fn has_right_prefixes(data: &[u8]) -> bool {
+    let Some(mut prefixes) = Deltas::new(data) else {
+        return data.is_empty();
+    };
+    let Some(mut suffixes) = Deltas::new(prefixes.clone().behind()) else {
+        return false;
+    };
+    let rests = suffixes.clone().behind().len() as u64;
+    let (mut last, mut all) = (0_u64, 0_u64);
+    loop {
+        let (prefix, suffix) = match (prefixes.next(), suffixes.next()) {
+            (Some(prefix), Some(suffix)) => (length(prefix), length(suffix)),
+            (None, None) => return all == rests,
+            _ => return false,
+        };
+        let (Some(prefix), Some(suffix)) = (prefix, suffix) else {
+            return false;
+        };
+        if prefix > last {
+            return false;
+        }
+        (last, all) = (prefix.saturating_add(suffix), all.saturating_add(suffix));
+    }
+}
+
 /// Returns the bytes of the longest value in the dictionary of a column; `None` without one.
 pub(super) fn longest_in_dictionary(bytes: &Bytes, chunk: &Chunk<'_>) -> Option<u64> {
     match pages_of(bytes, chunk)?.get_next_page().ok()?? {

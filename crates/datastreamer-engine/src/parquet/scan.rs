@@ -1,10 +1,11 @@
 //! Scans of Parquet files whose readers check footers and pages. It decodes nothing.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    any::Any,
+    collections::{BTreeMap, HashMap, HashSet},
     ops::Range,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use arrow::datatypes::{Field, SchemaRef};
@@ -16,13 +17,11 @@ use datafusion::{
         listing::PartitionedFile,
         physical_plan::{
             FileScanConfig, FileScanConfigBuilder, ParquetFileReaderFactory, ParquetSource,
-            parquet::{
-                CachedParquetMetaData, DefaultParquetFileReaderFactory, metadata::DFParquetMetadata,
-            },
+            parquet::{DefaultParquetFileReaderFactory, metadata::DFParquetMetadata},
         },
         source::DataSourceExec,
     },
-    execution::cache::cache_manager::{CachedFileMetadataEntry, FileMetadataCache},
+    execution::cache::cache_manager::{CachedFileMetadataEntry, FileMetadata, FileMetadataCache},
     object_store::ObjectMeta,
     parquet::{
         arrow::{
@@ -116,6 +115,36 @@ fn tells_bounds(column: &ColumnChunkMetaData) -> bool {
     })
 }
 
+/// The longest value in the dictionary of each column, by row group and column: `None` without one.
+type Longest = Mutex<HashMap<(usize, usize), Option<u64>>>;
+/// 64 bytes of memory for one of them.
+const LONGEST_BYTES: usize = 64;
+
+/// A checked footer, and what was learned of the file's pages. A file is often read twice: FITS needs
+/// the widths of texts before the rows.
+#[derive(Clone)]
+struct KeptFooter {
+    footer: Arc<ParquetMetaData>,
+    longest: Arc<Longest>,
+}
+
+impl FileMetadata for KeptFooter {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    /// Counts what may be learned as well.
+    fn memory_size(&self) -> usize {
+        let groups = self.footer.row_groups().iter();
+        let columns: usize = groups.map(|group| group.columns().len()).sum();
+        self.footer.memory_size() + columns * LONGEST_BYTES
+    }
+
+    fn extra_info(&self) -> datafusion::common::HashMap<String, String> {
+        datafusion::common::HashMap::new()
+    }
+}
+
 /// Checked footers, some of which are kept in the session's cache.
 #[derive(Clone, Debug)]
 pub(crate) struct Footers {
@@ -141,15 +170,16 @@ impl Footers {
         object: &ObjectMeta,
         path: PathBuf,
     ) -> Result<Arc<ParquetMetaData>, EngineError> {
+        self.keep(object, path).await.map(|kept| kept.footer)
+    }
+
+    async fn keep(&self, object: &ObjectMeta, path: PathBuf) -> Result<KeptFooter, EngineError> {
         let kept = self.kept.get(&object.location);
         let kept = kept.filter(|kept| kept.is_valid_for(object));
         if let Some(kept) = &kept
-            && let Some(kept) = kept
-                .file_metadata
-                .as_any()
-                .downcast_ref::<CachedParquetMetaData>()
+            && let Some(kept) = kept.file_metadata.as_any().downcast_ref::<KeptFooter>()
         {
-            return Ok(Arc::clone(kept.parquet_metadata()));
+            return Ok(kept.clone());
         }
         let expansion_max = self.expansion_max;
         let reading = task::spawn_blocking(move || {
@@ -160,10 +190,13 @@ impl Footers {
         });
         let read = reading.await;
         let footer = read.unwrap_or_else(|error| Err(EngineError::data(error.to_string())))?;
-        let kept = Arc::new(CachedParquetMetaData::new(Arc::clone(&footer)));
-        let kept = CachedFileMetadataEntry::new(object.clone(), kept);
-        self.kept.put(&object.location, kept);
-        Ok(footer)
+        let kept = KeptFooter {
+            footer,
+            longest: Arc::default(),
+        };
+        let entry = CachedFileMetadataEntry::new(object.clone(), Arc::new(kept.clone()));
+        self.kept.put(&object.location, entry);
+        Ok(kept)
     }
 }
 
@@ -212,22 +245,24 @@ struct Chunks {
     footer: Arc<ParquetMetaData>,
     /// First byte, row group and column, in this order.
     starts: Vec<(u64, usize, usize)>,
+    longest: Arc<Longest>,
     limits: Limits,
 }
 
-/// Returns the most bytes that a column takes in a batch of some rows, if it can be told.
-type Most = fn(&Bytes, &Chunk<'_>, usize) -> Option<u64>;
-
-fn most_by_longest(bytes: &Bytes, chunk: &Chunk<'_>, batch_rows: usize) -> Option<u64> {
-    let longest = batch_bytes::longest_in_dictionary(bytes, chunk)?;
-    pages::bound_by_longest(bytes, chunk, batch_rows, longest)
+/// A column in a row group, all of whose pages were read.
+struct Complete<'a> {
+    /// Row group and column.
+    at: (usize, usize),
+    chunk: Chunk<'a>,
+    bytes: &'a Bytes,
 }
 
-/// A column in a row group, all of whose pages were read.
-type Complete<'a> = (Chunk<'a>, &'a Bytes);
+/// Returns the most bytes that a column takes in a batch, if it can be told.
+type Most = fn(&Chunks, &Complete<'_>) -> Option<u64>;
 
 impl Chunks {
-    fn of(footer: Arc<ParquetMetaData>, limits: Limits) -> Self {
+    fn of(kept: KeptFooter, limits: Limits) -> Self {
+        let KeptFooter { footer, longest } = kept;
         let groups = footer.row_groups().iter().enumerate();
         let starts = groups.flat_map(|(group, of)| {
             let columns = of.columns().iter().enumerate();
@@ -238,6 +273,7 @@ impl Chunks {
         Self {
             footer,
             starts,
+            longest,
             limits,
         }
     }
@@ -254,13 +290,16 @@ impl Chunks {
             *of_column = of_column.and(held);
             let chunk = self.chunk(group, column);
             if self.is_complete(range, &chunk) {
-                complete.insert((group, column), (chunk, bytes));
+                batch_bytes::check_prefixes(bytes, &chunk)
+                    .map_err(|text| damaged(group, &chunk, &text))?;
+                let at = (group, column);
+                complete.insert(at, Complete { at, chunk, bytes });
             }
         }
         for (group, (stored_bytes, mut columns)) in groups {
             let mut checked = pages::check_held(columns.values(), stored_bytes);
             // A dictionary is decompressed in a fraction of the time that all pages take.
-            for most in [most_by_longest as Most, batch_bytes::most_bytes] {
+            for most in [Self::most_by_longest as Most, Self::most_by_pages] {
                 if checked.is_ok() {
                     break;
                 }
@@ -277,11 +316,29 @@ impl Chunks {
     /// Lowers the bound of a column's batches, which is by the headers of its pages.
     fn lower(&self, held: &mut Held, complete: Option<&Complete<'_>>, most: Most) {
         if held.batch_bytes > COUNTED_BYTES_MIN
-            && let Some((chunk, bytes)) = complete
-            && let Some(most) = most(bytes, chunk, self.limits.batch_rows)
+            && let Some(complete) = complete
+            && let Some(most) = most(self, complete)
         {
             held.batch_bytes = held.batch_bytes.min(most);
         }
+    }
+
+    fn most_by_longest(&self, of: &Complete<'_>) -> Option<u64> {
+        let known = self.longest().get(&of.at).copied();
+        let longest = known.unwrap_or_else(|| {
+            let longest = batch_bytes::longest_in_dictionary(of.bytes, &of.chunk);
+            self.longest().insert(of.at, longest);
+            longest
+        });
+        pages::bound_by_longest(of.bytes, &of.chunk, self.limits.batch_rows, longest?)
+    }
+
+    fn longest(&self) -> MutexGuard<'_, HashMap<(usize, usize), Option<u64>>> {
+        self.longest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn most_by_pages(&self, of: &Complete<'_>) -> Option<u64> {
+        batch_bytes::most_bytes(of.bytes, &of.chunk, self.limits.batch_rows)
     }
 
     fn chunk(&self, group: usize, column: usize) -> Chunk<'_> {
@@ -314,12 +371,15 @@ impl Chunks {
             ));
         }
         let is_complete = self.is_complete(range, &chunk);
-        let held = pages::check(bytes, &chunk, is_complete, self.limits).map_err(|text| {
-            let column = chunk.column.column_path().string();
-            format!("is damaged Parquet: row group {group}: column {column:?}: {text}")
-        })?;
+        let held = pages::check(bytes, &chunk, is_complete, self.limits)
+            .map_err(|text| damaged(group, &chunk, &text))?;
         Ok((group, column, held))
     }
+}
+
+fn damaged(group: usize, chunk: &Chunk<'_>, text: &str) -> String {
+    let column = chunk.column.column_path().string();
+    format!("is damaged Parquet: row group {group}: column {column:?}: {text}")
 }
 
 impl AsyncFileReader for CheckedReader {
@@ -336,9 +396,8 @@ impl AsyncFileReader for CheckedReader {
             let chunks = match &mut self.chunks {
                 Some(chunks) => chunks,
                 none => {
-                    let footer = self.footers.read(&self.object, self.path.clone()).await;
-                    let footer = footer.map_err(external)?;
-                    none.insert(Chunks::of(footer, self.limits))
+                    let kept = self.footers.keep(&self.object, self.path.clone()).await;
+                    none.insert(Chunks::of(kept.map_err(external)?, self.limits))
                 }
             };
             let read = self.reader.get_byte_ranges(ranges.clone()).await?;

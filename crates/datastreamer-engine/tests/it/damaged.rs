@@ -21,7 +21,7 @@ use datastreamer_engine::{EngineError, TableFiles};
 use datastreamer_table::column_metadata::ColumnMetadata;
 use parquet::{
     arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
-    basic::{Compression, ZstdLevel},
+    basic::{Compression, Encoding, ZstdLevel},
     file::{
         metadata::{
             FileMetaData, ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter,
@@ -571,6 +571,56 @@ fn values_of_arrow_that_cannot_be_decoded_are_said_in_a_plain_sentence() {
         let error = read(&path).unwrap_err();
         assert!(error.contains("t.arrow: is damaged Arrow: "), "{error}");
         assert!(error.ends_with(" cannot be read"), "{error}");
+    }
+}
+
+/// The decoder takes what there is of the text before.
+#[test]
+fn a_text_that_begins_with_more_than_the_text_before_it_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.parquet");
+    let texts: ArrayRef = Arc::new(StringArray::from(vec!["abc", "abd", "abe"]));
+    let batch = RecordBatch::try_from_iter([("x", texts)]).unwrap();
+    let properties = WriterProperties::builder()
+        .set_dictionary_enabled(false)
+        .set_encoding(Encoding::DELTA_BYTE_ARRAY);
+    let mut bytes = Vec::new();
+    let mut writer =
+        ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties.build())).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    fs::write(&path, &bytes).unwrap();
+    assert_eq!(read(&path).unwrap(), batch);
+    // Blocks of 128 values in 4 parts, 3 values, of which the first is 0: it is 2 now.
+    let prefixes = [0x80, 0x01, 0x04, 0x03, 0x00];
+    let at = place_of(&bytes, &prefixes) + 4;
+    bytes[at] = 0x04;
+    fs::write(&path, &bytes).unwrap();
+    let error = read(&path).unwrap_err();
+    let wanted = "column \"x\": the lengths of its texts do not fit together";
+    assert!(error.ends_with(wanted), "{error}");
+}
+
+/// The decoder takes numbers from any place.
+#[test]
+fn a_buffer_of_arrow_that_begins_between_others_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.arrow");
+    let numbers =
+        |from: i64| -> ArrayRef { Arc::new(Int64Array::from_iter_values(from..from + 4)) };
+    let batch = RecordBatch::try_from_iter([("a", numbers(1)), ("b", numbers(9))]).unwrap();
+    for is_file in [true, false] {
+        let mut bytes = arrow_bytes(&batch, is_file);
+        fs::write(&path, &bytes).unwrap();
+        assert_eq!(read(&path).unwrap(), batch);
+        // The place and the length of the second column.
+        let buffer = [[64, 0, 0, 0, 0, 0, 0, 0], [32, 0, 0, 0, 0, 0, 0, 0]].concat();
+        let at = place_of(&bytes, &buffer);
+        bytes[at] = 60;
+        fs::write(&path, &bytes).unwrap();
+        let error = read(&path).unwrap_err();
+        let wanted = "is damaged Arrow: a buffer begins at a place where none can begin";
+        assert!(error.ends_with(wanted), "{error}");
     }
 }
 

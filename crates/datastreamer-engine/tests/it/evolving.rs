@@ -4,15 +4,15 @@ use std::{fs, path::Path, sync::Arc};
 
 use arrow::{
     array::{
-        Array, ArrayRef, Float32Array, Float64Array, Int32Array, Int64Array, ListArray,
-        RecordBatch, Scalar, StringArray, UInt8Array, cast::AsArray, new_null_array,
+        Array, ArrayRef, DictionaryArray, Float32Array, Float64Array, Int32Array, Int64Array,
+        ListArray, RecordBatch, Scalar, StringArray, UInt8Array, cast::AsArray, new_null_array,
     },
     compute::{CastOptions, cast, cast_with_options, concat, kernels::cmp},
-    datatypes::{DataType, Field, Float64Type, Int32Type, Int64Type, Schema, TimeUnit},
+    datatypes::{DataType, Field, Float64Type, Int8Type, Int32Type, Int64Type, Schema, TimeUnit},
     ipc,
     util::display::array_value_to_string,
 };
-use datastreamer_engine::TableFiles;
+use datastreamer_engine::{Query, TableFiles};
 use datastreamer_table::column_metadata::ColumnMetadata;
 
 use crate::support::{block_on, collect, engine, engine_of, ids, scan, texts, write_parquet};
@@ -239,7 +239,7 @@ fn mixtures() -> Vec<Mixture> {
             words(),
             of_texts(T::Int8, T::Utf8),
             more(),
-            T::Utf8,
+            of_texts(T::Int32, T::Utf8),
         ),
         (T::Binary, words(), T::LargeBinary, more(), T::LargeBinary),
         (T::Binary, words(), T::BinaryView, more(), T::BinaryView),
@@ -587,4 +587,40 @@ fn wide_values_that_a_file_lacks_are_null_in_small_batches() {
         alone.map(|batch| batch.unwrap().num_rows()).max(),
         Some(1000)
     );
+}
+
+/// Keys of 8 bits number 128 texts, which one file has; three have more, in a column of the table.
+#[test]
+fn files_with_short_keys_of_dictionaries_have_more_texts_together() {
+    let texts_of = |file: i32| (0..100).map(move |at| format!("{:03}", 100 * file + at));
+    let wanted: Vec<_> = (0..3).flat_map(texts_of).map(Some).collect();
+    for kind in ["arrow", "arrows", "parquet"] {
+        let folder = tempfile::tempdir().unwrap();
+        for file in 0..3 {
+            let names: Vec<_> = texts_of(file).collect();
+            let short: DictionaryArray<Int8Type> = names.iter().map(String::as_str).collect();
+            let numbers = Int64Array::from_iter_values((0..100).map(|at| 100 * file as i64 + at));
+            let batch = batch(vec![
+                ("x", Arc::new(short), false),
+                ("id", Arc::new(numbers), false),
+            ]);
+            let path = folder.path().join(format!("{file}.{kind}"));
+            match kind {
+                "parquet" => write_parquet(&path, &batch),
+                _ => write_arrow(&path, &batch, kind == "arrows"),
+            }
+        }
+        let engine = engine_of(folder.path());
+        for order in ["x", "id", "x.desc,id"] {
+            let rows = collect(scan(&engine, &[("order", order)]).unwrap());
+            let mut found = texts(&rows, "x");
+            if order.contains("desc") {
+                found.reverse();
+            }
+            assert_eq!(found, wanted, "{kind} by {order}");
+        }
+        let sql = Query::new("SELECT count(DISTINCT x) AS n FROM stars");
+        let rows = collect(block_on(engine.query(&sql, None)).unwrap());
+        assert_eq!(texts(&rows, "n"), [Some("300".to_owned())], "{kind}");
+    }
 }

@@ -190,8 +190,12 @@ async fn send(
     let target = request.uri().path_and_query();
     let target = target.map_or(request.uri().path(), |target| target.as_str());
     let mut asked = Asked::new(file_name, target, client);
-    let mut download = Download::new(export.media_type())
-        .file_name(&export.file_name())
+    let download = Download::new(export.media_type());
+    let download = match export.is_for_people() {
+        true => download.inline_file_name(&export.file_name()),
+        false => download.file_name(&export.file_name()),
+    };
+    let mut download = download
         .compressible(export.is_compressible())
         .commit_after(site.config.stream.commit_after)
         .commit_bytes(site.config.stream.commit_bytes);

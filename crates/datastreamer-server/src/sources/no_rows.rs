@@ -25,6 +25,10 @@ impl Format {
         match self {}
     }
 
+    pub(crate) fn is_for_people(self) -> bool {
+        match self {}
+    }
+
     pub(crate) fn is_compressible(self) -> bool {
         match self {}
     }

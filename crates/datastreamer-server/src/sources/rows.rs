@@ -227,8 +227,9 @@ impl RowRoute {
     }
 
     pub(crate) fn size_hint(&self) -> String {
+        let most = self.rows_max.unwrap_or(u64::MAX);
         match self.source.rows_known() {
-            Some(rows) => format!("{rows} rows"),
+            Some(rows) => format!("{} rows", rows.min(most)),
             None => "as many rows as there are".into(),
         }
     }

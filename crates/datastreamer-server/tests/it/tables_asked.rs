@@ -26,7 +26,7 @@ const FORMATS: [(&str, &str, &str); 13] = [
         "application/x-votable+xml;serialization=BINARY2",
     ),
     ("fits", "fits", "application/fits"),
-    ("csv", "csv", "text/csv;header=present"),
+    ("csv", "csv", "text/csv;charset=utf-8;header=present"),
     ("tsv", "tsv", "text/tab-separated-values;charset=utf-8"),
     ("ndjson", "ndjson", "application/x-ndjson"),
     ("json", "json", "application/json"),
@@ -77,7 +77,11 @@ fn every_format_has_its_media_type_and_its_file_name() {
     for (name, suffix, media_type) in FORMATS {
         let response = stars.get_good(&format!("/stars?format={name}"));
         assert_eq!(response.header("content-type"), Some(media_type), "{name}");
-        let saved_as = format!("attachment; filename=\"stars.{suffix}\"");
+        let kind = match name {
+            "html" | "text" => "inline",
+            _ => "attachment",
+        };
+        let saved_as = format!("{kind}; filename=\"stars.{suffix}\"");
         let disposition = response.header("content-disposition");
         assert_eq!(disposition, Some(saved_as.as_str()), "{name}");
         assert!(!response.body.is_empty(), "{name}");

@@ -134,14 +134,14 @@ fn a_killed_server_leaves_no_temporary_file_and_takes_none_from_another() {
 }
 
 #[test]
-fn a_sort_that_may_neither_remember_nor_spill_is_503() {
+fn a_sort_that_may_neither_remember_nor_spill_is_422() {
     let scratch = Scratch::new("no-spill");
     let server = serve_big(
         &scratch,
         // A busy machine may sort for longer than a head usually waits.
         "memory_bytes = \"32MiB\"\nspill_bytes = 0\n[stream]\ncommit_after = \"60s\"",
     );
-    let detail = ask(&server, SORTED).problem(503);
+    let detail = ask(&server, SORTED).problem(422);
     assert!(detail.to_lowercase().contains("memory"), "{detail}");
     // Others are served: the memory is free again.
     let few = ask(&server, "SELECT ra FROM big ORDER BY ra LIMIT 3");
@@ -149,13 +149,13 @@ fn a_sort_that_may_neither_remember_nor_spill_is_503() {
 }
 
 #[test]
-fn a_sort_that_needs_more_temporary_files_than_allowed_is_503() {
+fn a_sort_that_needs_more_temporary_files_than_allowed_is_422() {
     let scratch = Scratch::new("small-spill");
     let server = serve_big(
         &scratch,
         "memory_bytes = \"32MiB\"\nspill_bytes = \"1MiB\"\n[stream]\ncommit_after = \"60s\"",
     );
-    let detail = ask(&server, SORTED).problem(503);
+    let detail = ask(&server, SORTED).problem(422);
     assert!(detail.contains("temporary files"), "{detail}");
     // The space is free again.
     wait::until("all files are dropped", LIMIT, || {

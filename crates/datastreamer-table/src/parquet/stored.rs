@@ -4,16 +4,18 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray},
-    compute::{CastOptions, cast_with_options},
+    array::{Array, ArrayRef, AsArray, UInt64Array, make_array},
+    compute::{CastOptions, cast_with_options, take},
     datatypes::{
-        DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Date64Type, Schema,
-        SchemaRef, TimeUnit, TimestampSecondType,
+        DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Date64Type, Decimal32Type,
+        Decimal64Type, Decimal128Type, Decimal256Type, DecimalType, Schema, SchemaRef, TimeUnit,
+        TimestampSecondType,
     },
+    error::ArrowError,
     record_batch::{RecordBatch, RecordBatchOptions},
 };
 
-use crate::TableError;
+use crate::{TableError, nested::find_type};
 
 const MILLISECONDS_PER_DAY: i64 = 86_400_000;
 
@@ -64,6 +66,13 @@ impl Stored {
                     problem: "it is null, and the column says that no value is".into(),
                 });
             }
+            if let Some(row) = first_long_decimal(array)? {
+                return Err(TableError::Value {
+                    row: first_row + row as u64,
+                    column: field.name().clone(),
+                    problem: "a decimal has more digits than its type".into(),
+                });
+            }
             let Some(data_type) = stored_type(array.data_type()) else {
                 return Ok(ArrayRef::clone(array));
             };
@@ -88,6 +97,54 @@ impl Stored {
 fn first_null(array: &ArrayRef) -> Option<usize> {
     let nulls = array.logical_nulls()?;
     (0..nulls.len()).find(|row| nulls.is_null(*row))
+}
+
+/// The first row with a decimal that has more digits than its type says. The writer keeps as many bytes
+/// as the type needs, and would cut the others off.
+fn first_long_decimal(array: &ArrayRef) -> Result<Option<usize>, TableError> {
+    let is_decimal = |of: &DataType| of.is_decimal();
+    if find_type(array.data_type(), &is_decimal).is_none() {
+        return Ok(None);
+    }
+    let has = |array: &ArrayRef| {
+        has_long_decimal(array).map_err(|error| TableError::Schema(error.to_string()))
+    };
+    if !has(array)? {
+        return Ok(None);
+    }
+    for row in 0..array.len() {
+        if has(&array.slice(row, 1))? {
+            return Ok(Some(row));
+        }
+    }
+    Ok(None)
+}
+
+fn has_long_decimal(array: &ArrayRef) -> Result<bool, ArrowError> {
+    use DataType as T;
+    Ok(match array.data_type() {
+        T::Decimal32(digits, _) => is_any_longer::<Decimal32Type>(array, *digits),
+        T::Decimal64(digits, _) => is_any_longer::<Decimal64Type>(array, *digits),
+        T::Decimal128(digits, _) => is_any_longer::<Decimal128Type>(array, *digits),
+        T::Decimal256(digits, _) => is_any_longer::<Decimal256Type>(array, *digits),
+        _ => {
+            // What lies under a null, and between the rows of a list, is no value.
+            let rows = (0..array.len()).filter(|row| array.is_valid(*row));
+            let rows = UInt64Array::from_iter_values(rows.map(|row| row as u64));
+            let values = take(array, &rows, None)?;
+            for child in values.to_data().child_data() {
+                if has_long_decimal(&make_array(child.clone()))? {
+                    return Ok(true);
+                }
+            }
+            false
+        }
+    })
+}
+
+fn is_any_longer<T: DecimalType>(array: &ArrayRef, digits: u8) -> bool {
+    let mut values = array.as_primitive::<T>().iter().flatten();
+    values.any(|value| !T::is_valid_decimal_precision(value, digits))
 }
 
 const STRICT: CastOptions<'static> = CastOptions {

@@ -832,6 +832,47 @@ fn decimals_of_a_negative_scale_become_whole_ones_in_parquet_or_are_refused() {
     );
 }
 
+/// A damaged file may have them, and the writer keeps as many bytes as the type needs.
+#[test]
+fn a_decimal_with_more_digits_than_its_type_is_refused_by_parquet() {
+    let [good, long] = [99_999, 100_000].map(|value| {
+        let values = Decimal128Array::from(vec![Some(1), None, Some(value)]);
+        let values = values.with_data_type(DataType::Decimal128(5, 2));
+        let wide = Decimal256Array::from(vec![None, Some(i256::from_i128(value)), None]);
+        let wide = wide.with_data_type(DataType::Decimal256(5, 2));
+        let narrow = Decimal64Array::from(vec![Some(value as i64), None, None]);
+        let narrow = narrow.with_data_type(DataType::Decimal64(5, -2));
+        let values: ArrayRef = Arc::new(values);
+        let field = Arc::new(Field::new("item", values.data_type().clone(), true));
+        // Behind the second row lies a value that is in none.
+        let offsets = OffsetBuffer::from_lengths([1, 1]);
+        let cut = ListArray::new(Arc::clone(&field), offsets, Arc::clone(&values), None);
+        let offsets = OffsetBuffer::from_lengths([1, 2]);
+        let list = ListArray::new(field, offsets, Arc::clone(&values), None);
+        let columns: [(ArrayRef, Option<u64>); 5] = [
+            (values, Some(2)),
+            (Arc::new(wide), Some(1)),
+            (Arc::new(narrow), Some(0)),
+            (Arc::new(list), Some(1)),
+            (Arc::new(cut), None),
+        ];
+        columns
+    });
+    let written = |column: &ArrayRef| {
+        let table = table(vec![("d", Arc::clone(column))]);
+        let mut file = Vec::new();
+        let writer = ParquetWriter::new(&mut file, table.schema(), ParquetCompression::None);
+        writer.unwrap().write(&table)
+    };
+    for ((good, _), (long, row)) in good.iter().zip(&long) {
+        written(good).unwrap();
+        let error = written(long).err().map(|error| error.to_string());
+        let wanted = row
+            .map(|row| format!("row {row}, column \"d\": a decimal has more digits than its type"));
+        assert_eq!(error, wanted, "{}", long.data_type());
+    }
+}
+
 #[test]
 fn a_table_without_columns_is_refused_by_every_format() {
     let schema = Arc::new(Schema::empty());

@@ -134,10 +134,10 @@ impl ClientSql {
         let sql = query
             .take(&[QUERY_PARAMETER])
             .map_err(Refusal::bad_parameter)?;
-        query.allow(&[]).map_err(Refusal::bad_parameter)?;
         let sql = sql.ok_or_else(|| {
             Refusal::bad_parameter("parameter `query` is missing: a SELECT over the tables here")
         })?;
+        query.allow(&[]).map_err(Refusal::bad_parameter)?;
         if sql.len() > TEXT_BYTES_MAX {
             let text = format!(
                 "a query has at most {TEXT_BYTES_MAX} bytes, and this one {}",
