@@ -60,11 +60,10 @@ impl ColumnMetadata {
                 let text = format!("no column {name:?}; there are {there}");
                 return Err(ColumnMetadataError(text));
             }
-            if let Some(key) = metadata
-                .keys()
-                .find(|key| !meta::KEYS.contains(&key.as_str()))
-            {
-                let there = meta::KEYS.join(", ");
+            let keys = meta::KEYS.into_iter().filter(|key| *key != meta::NAME);
+            let keys: Vec<_> = keys.collect();
+            if let Some(key) = metadata.keys().find(|key| !keys.contains(&key.as_str())) {
+                let there = keys.join(", ");
                 let text = format!("column {name:?}: nothing is called {key:?}; there are {there}");
                 return Err(ColumnMetadataError(text));
             }

@@ -8,8 +8,9 @@ use arrow::{
         ArrayRef, BinaryViewArray, Date64Array, Decimal64Array, Decimal128Array, Decimal256Array,
         DictionaryArray, FixedSizeBinaryArray, FixedSizeListArray, Float32Array, Float64Array,
         Int8Array, Int32Array, Int64Array, LargeBinaryArray, LargeStringArray, ListArray,
-        NullArray, StringArray, StringViewArray, StructArray, Time32SecondArray,
-        TimestampSecondArray, UInt64Array, new_null_array,
+        NullArray, StringArray, StringViewArray, StructArray, Time32MillisecondArray,
+        Time32SecondArray, Time64MicrosecondArray, Time64NanosecondArray, TimestampSecondArray,
+        UInt64Array, new_null_array,
     },
     buffer::OffsetBuffer,
     compute::cast,
@@ -870,6 +871,40 @@ fn a_decimal_with_more_digits_than_its_type_is_refused_by_parquet() {
         let wanted = row
             .map(|row| format!("row {row}, column \"d\": a decimal has more digits than its type"));
         assert_eq!(error, wanted, "{}", long.data_type());
+    }
+}
+
+/// Readers take it modulo the day.
+#[test]
+fn a_time_of_day_that_is_not_within_a_day_is_refused_by_parquet() {
+    const DAY: i64 = 86_400;
+    let times = |last: i64| -> [ArrayRef; 4] {
+        let small = [Some(0), None, Some(last as i32)];
+        let milliseconds = small.map(|time| time.map(|time| time * 1000));
+        let large = [Some(0), None, Some(last * 1_000_000)];
+        let nanoseconds = large.map(|time| time.map(|time| time * 1000));
+        [
+            Arc::new(Time32SecondArray::from(small.to_vec())),
+            Arc::new(Time32MillisecondArray::from(milliseconds.to_vec())),
+            Arc::new(Time64MicrosecondArray::from(large.to_vec())),
+            Arc::new(Time64NanosecondArray::from(nanoseconds.to_vec())),
+        ]
+    };
+    let written = |column: ArrayRef| {
+        let table = table(vec![("t", column)]);
+        let mut file = Vec::new();
+        let writer = ParquetWriter::new(&mut file, table.schema(), ParquetCompression::None);
+        writer.unwrap().write(&table)
+    };
+    for column in times(DAY - 1) {
+        written(column).unwrap();
+    }
+    for last in [DAY, -1] {
+        for column in times(last) {
+            let error = written(column).unwrap_err().to_string();
+            let wanted = "row 2, column \"t\": a time of day is not within a day";
+            assert_eq!(error, wanted);
+        }
     }
 }
 
