@@ -241,14 +241,19 @@ struct Sending {
     head: Vec<u8>,
     /// The first batch has the head before it.
     is_begun: bool,
+    has_dictionaries: bool,
 }
 
 impl Sending {
     fn new(schema: &SchemaRef) -> Result<Self, EngineError> {
+        let is_dictionary = |of: &DataType| matches!(of, DataType::Dictionary(..));
+        let mut fields = schema.fields().iter();
         Ok(Self {
             stream: StreamEncoder::try_new(schema).map_err(of_arrow)?,
             head: bytes_of_schema(schema).map_err(of_arrow)?,
             is_begun: false,
+            has_dictionaries: fields
+                .any(|field| find_type(field.data_type(), &is_dictionary).is_some()),
         })
     }
 
@@ -276,25 +281,30 @@ impl Sending {
 
     /// Sends a batch: in halves, if it is too large for a message.
     fn send(&mut self, mut server: &UnixStream, batch: &RecordBatch) -> Result<(), Failed> {
-        let compact = compact(batch)?;
-        if self.bytes_of(&compact)? <= ANSWER_BYTES_MAX {
-            let message = self.encode(&compact)?;
+        if let Some(message) = self.message(&compact(batch)?)? {
             return Ok(answer_in_parts(&mut server, Tag::Rows, &message)?);
         }
-        drop(compact);
         if batch.num_rows() <= 1 {
             return Err(too_long("a row of the result").into());
         }
         self.send_halves(server, batch)
     }
 
-    /// Returns the bytes of a message, if all of its dictionaries go with it. No message is made: a
-    /// dictionary counts as sent once it is encoded.
-    fn bytes_of(&self, batch: &RecordBatch) -> Result<usize, EngineError> {
+    /// Makes a batch a message, if it is not too large for one. A dictionary counts as sent once it is
+    /// encoded: a batch with one is measured before.
+    fn message(&mut self, batch: &RecordBatch) -> Result<Option<Vec<Buffer>>, EngineError> {
+        if self.has_dictionaries && self.bytes_with_dictionaries(batch)? > ANSWER_BYTES_MAX {
+            return Ok(None);
+        }
+        let message = self.encode(batch)?;
+        Ok((bytes_of_parts(&message) <= ANSWER_BYTES_MAX).then_some(message))
+    }
+
+    /// Returns the bytes of a message with which all dictionaries go.
+    fn bytes_with_dictionaries(&self, batch: &RecordBatch) -> Result<usize, EngineError> {
         let stream = StreamEncoder::try_new(&batch.schema());
         let parts = stream.and_then(|mut stream| stream.encode(batch));
-        let bytes: usize = parts.map_err(of_arrow)?.iter().map(Buffer::len).sum();
-        Ok(bytes - self.head.len())
+        Ok(bytes_of_parts(&parts.map_err(of_arrow)?) - self.head.len())
     }
 
     fn send_halves(&mut self, server: &UnixStream, batch: &RecordBatch) -> Result<(), Failed> {
@@ -302,6 +312,10 @@ impl Sending {
         self.send(server, &batch.slice(0, rows / 2))?;
         self.send(server, &batch.slice(rows / 2, rows - rows / 2))
     }
+}
+
+fn bytes_of_parts(message: &[Buffer]) -> usize {
+    message.iter().map(Buffer::len).sum()
 }
 
 fn too_long(what: &str) -> EngineError {

@@ -255,13 +255,17 @@ fn stream_options(
     if let Some(rate) = rate {
         options = options.min_bytes_per_second(rate);
     }
+    // One client must not have all of what is scarce.
+    let part = |client: &Client, what: &str, most: usize| Share {
+        max_waiting: limits.max_active_per_client,
+        ..Share::new(
+            format!("client {}, {what}", client.key()),
+            ShareOf::Consumer,
+            most,
+        )
+    };
     if let Some(client) = client.as_ref().filter(|_| is_sorted) {
-        let name = format!("client {}, sorted tables", client.key());
-        let share = Share {
-            max_waiting: limits.max_active_per_client,
-            ..Share::new(name, ShareOf::Consumer, SORTED_PER_CLIENT)
-        };
-        options = options.share(share);
+        options = options.share(part(client, "sorted tables", SORTED_PER_CLIENT));
     }
     if let Some(client) = &client {
         let name = format!("client {}", client.key());
@@ -273,13 +277,7 @@ fn stream_options(
     };
     let of_route = format!("route {}", route.name());
     if let Some(client) = &client {
-        // One client must not have all of them.
-        let name = format!("client {}, {of_route}", client.key());
-        let share = Share {
-            max_waiting: limits.max_active_per_client,
-            ..Share::new(name, ShareOf::Consumer, most.div_ceil(2))
-        };
-        options = options.share(share);
+        options = options.share(part(client, &of_route, most.div_ceil(2)));
     }
     options.share(Share {
         // The rest of the queue is for the other routes.
