@@ -133,7 +133,8 @@ fn blocked(told: Sender<Instant>) -> ChunkReader {
 fn tell_on_stop(out: &StreamWriter, told: Sender<Instant>) {
     out.on_stop(move |_| {
         let _ = told.send(Instant::now()); // The measurement may have given up.
-    });
+    })
+    .keep();
 }
 
 /// Milliseconds from hang-up to callback, of each.

@@ -49,6 +49,7 @@ mod common_type;
 mod engine;
 mod equal_floats;
 mod error;
+mod exact_numbers;
 mod expansion;
 mod expression_rule;
 mod extremes;

@@ -287,7 +287,7 @@ fn decimal(text: &str, data_type: &DataType) -> Result<Option<ScalarValue>, Engi
 
 /// Returns a number's sign, its digits without leading zeros and without the point, and the power of
 /// ten to multiply them with.
-fn decimal_parts(text: &str) -> Option<(&'static str, String, i64)> {
+pub(crate) fn decimal_parts(text: &str) -> Option<(&'static str, String, i64)> {
     let text = text.trim();
     let (sign, unsigned) = match text.strip_prefix('-') {
         Some(unsigned) => ("-", unsigned),

@@ -29,7 +29,10 @@ use datafusion::{
     physical_expr_common::datum::apply,
 };
 
-use crate::{error::EngineError, expression_rule::ExpressionRule, literal::has_second_60};
+use crate::{
+    error::EngineError, exact_numbers::nearest_floats, expression_rule::ExpressionRule,
+    literal::has_second_60,
+};
 
 /// DataFusion's function that makes a time of seconds in floats, and takes the last time that there
 /// is for all later ones. Those of other units begin like it.
@@ -54,6 +57,12 @@ fn checked(expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
                 }
                 _ => call(Checked::Operator(op), vec![*left, *right]),
             })
+        }
+        Expr::Cast(Cast { expr, field })
+            if field.data_type().is_floating() && is_decimal(&expr, schema) =>
+        {
+            let float = call(Checked::Nearest(Float::of(field.data_type())), vec![*expr]);
+            Transformed::yes(float)
         }
         Expr::Cast(Cast { expr, field }) if can_become_infinite(&expr, &field, schema) => {
             let value = expr.as_ref().clone();
@@ -189,7 +198,6 @@ fn can_become_infinite(value: &Expr, to: &Field, schema: &DFSchema) -> bool {
         DataType::Float64 => has_type(value, schema, DataType::is_string),
         DataType::Float32 | DataType::Float16 => has_type(value, schema, |from| {
             from.is_string()
-                || matches!(from, DataType::Decimal256(_, _))
                 || from.is_floating() && from.primitive_width() > to.data_type().primitive_width()
         }),
         _ => false,
@@ -224,6 +232,8 @@ enum Checked {
     ShiftCount,
     /// Returns a float, which was made of the second argument.
     Finite,
+    /// Returns the float that is nearest to a decimal.
+    Nearest(Float),
     /// Returns a float that is a time in seconds.
     Seconds,
     /// Returns a float with this many places behind its point.
@@ -232,6 +242,32 @@ enum Checked {
     Roundable,
     /// Returns a text that is a time, and has no second of 60.
     NoSecond60,
+}
+
+/// The width of a float.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Float {
+    F16,
+    F32,
+    F64,
+}
+
+impl Float {
+    fn of(data_type: &DataType) -> Self {
+        match data_type {
+            DataType::Float16 => Self::F16,
+            DataType::Float32 => Self::F32,
+            _ => Self::F64,
+        }
+    }
+
+    fn data_type(self) -> DataType {
+        match self {
+            Self::F16 => DataType::Float16,
+            Self::F32 => DataType::Float32,
+            Self::F64 => DataType::Float64,
+        }
+    }
 }
 
 /// What becomes of the digits of a float that it is not to have.
@@ -270,6 +306,9 @@ impl ScalarUDFImpl for CheckedFunction {
             Checked::Negation => "checked_negate",
             Checked::ShiftCount => "checked_shift_count",
             Checked::Finite => "checked_float",
+            Checked::Nearest(Float::F16) => "nearest_float16",
+            Checked::Nearest(Float::F32) => "nearest_float32",
+            Checked::Nearest(Float::F64) => "nearest_float64",
             Checked::Seconds => "checked_seconds",
             Checked::Digits(Digits::Rounded) => "checked_round",
             Checked::Digits(Digits::Cut) => "checked_trunc",
@@ -287,6 +326,7 @@ impl ScalarUDFImpl for CheckedFunction {
             (Checked::Operator(operator), [left, right]) => {
                 BinaryTypeCoercer::new(left, &operator, right).get_result_type()
             }
+            (Checked::Nearest(float), _) => Ok(float.data_type()),
             _ => Ok(types.first().cloned().unwrap_or(DataType::Null)),
         }
     }
@@ -302,6 +342,11 @@ impl ScalarUDFImpl for CheckedFunction {
             (Checked::Digits(_) | Checked::Roundable, [value, places]) => {
                 let is_nullable = value.is_nullable() || places.is_nullable();
                 let data_type = value.data_type().clone();
+                Ok(Arc::new(Field::new(self.name(), data_type, is_nullable)))
+            }
+            (Checked::Nearest(float), fields) => {
+                let is_nullable = fields.iter().any(|field| field.is_nullable());
+                let data_type = float.data_type();
                 Ok(Arc::new(Field::new(self.name(), data_type, is_nullable)))
             }
             // What is known of a column is known of its negation, as in DataFusion.
@@ -322,6 +367,11 @@ impl ScalarUDFImpl for CheckedFunction {
             (Checked::ShiftCount, [value]) => each(value, |counts| {
                 check_shift(counts)?;
                 Ok(Arc::clone(counts))
+            }),
+            (Checked::Nearest(float), [value]) => each(value, |decimals| {
+                let floats = nearest_floats(decimals, &float.data_type())?;
+                check_finite(&floats, decimals)?;
+                Ok(floats)
             }),
             (Checked::Seconds, [value]) => each(value, |seconds| {
                 check_seconds(seconds)?;

@@ -6,12 +6,19 @@
 use std::{io, time::Duration};
 
 use axum::{
-    extract::connect_info::Connected,
+    body::Body,
+    extract::{ConnectInfo, Request, connect_info::Connected},
+    middleware::Next,
+    response::Response,
     serve::{IncomingStream, Listener},
 };
+use http::StatusCode;
 use tokio::net::TcpListener;
 
-use crate::armed::{Armed, Connection, DEFAULT_WRITE_STALL, Socket};
+use crate::{
+    armed::{Armed, Connection, DEFAULT_WRITE_STALL, HalfClose, Socket},
+    problem::Problem,
+};
 
 /// A listener that wraps each connection in [`Armed`].
 ///
@@ -35,6 +42,7 @@ use crate::armed::{Armed, Connection, DEFAULT_WRITE_STALL, Socket};
 pub struct ArmedListener<L = TcpListener> {
     inner: L,
     write_stall: Option<Duration>,
+    half_close: HalfClose,
 }
 
 impl<L> ArmedListener<L> {
@@ -43,7 +51,15 @@ impl<L> ArmedListener<L> {
         Self {
             inner,
             write_stall: Some(DEFAULT_WRITE_STALL),
+            half_close: HalfClose::default(),
         }
+    }
+
+    /// Sets what a half-close by a client means: see [`Armed::half_close`].
+    #[must_use]
+    pub fn half_close(mut self, half_close: HalfClose) -> Self {
+        self.half_close = half_close;
+        self
     }
 
     /// Sets how long a client may take nothing before its connection is reset: see
@@ -55,6 +71,38 @@ impl<L> ArmedListener<L> {
     }
 }
 
+/// Middleware that counts the requests of each armed connection as open until their responses have
+/// been sent, and refuses those of a connection on which too many streams have stalled: see
+/// [`Connection::open_request`]. It also makes `ConnectInfo<SocketAddr>` work in handlers, although
+/// the connect info of the service is a [`Connection`]. [`serve`](crate::serve()) uses it.
+///
+/// ```
+/// use axum::{Router, middleware, routing::get};
+///
+/// let app: Router = Router::new()
+///     .route("/", get(|| async { "a page" }))
+///     .layer(middleware::from_fn(datastreamer_http::count_requests));
+/// ```
+pub async fn count_requests(mut request: Request, next: Next) -> Response {
+    let connection = Connection::of(request.extensions());
+    if let Some(peer) = connection.as_ref().and_then(Connection::peer) {
+        request.extensions_mut().insert(ConnectInfo(peer));
+    }
+    let open = connection.as_ref().map(Connection::open_request);
+    match open {
+        None => next.run(request).await,
+        Some(None) => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many downloads of this connection have stalled",
+        )
+        .into_response(),
+        Some(Some(open)) => {
+            let response = open.count(next.run(request).await);
+            response.map(Body::new)
+        }
+    }
+}
+
 impl<L: Listener<Io: Socket>> Listener for ArmedListener<L> {
     type Io = Armed<L::Io>;
     type Addr = L::Addr;
@@ -62,7 +110,10 @@ impl<L: Listener<Io: Socket>> Listener for ArmedListener<L> {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         // axum's own accept loop waits and tries again after errors such as EMFILE.
         let (socket, address) = self.inner.accept().await;
-        (Armed::new(socket).write_stall(self.write_stall), address)
+        let armed = Armed::new(socket)
+            .write_stall(self.write_stall)
+            .half_close(self.half_close);
+        (armed, address)
     }
 
     fn local_addr(&self) -> io::Result<L::Addr> {

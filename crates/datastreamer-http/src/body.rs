@@ -10,13 +10,14 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
 use datastreamer::{ChunkReader, Error};
-use http::{HeaderValue, Request, Version, header};
+use http::{HeaderMap, Version};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -55,30 +56,27 @@ pub struct DownloadBody {
     /// How many bytes are still to come, if that is known.
     bytes_left: Option<u64>,
     protocol: Protocol,
+    /// Makes the trailer fields, once, at the clean end.
+    trailers: Option<MakeTrailers>,
     /// The first frame was requested: the head has been made.
     polled: bool,
 }
+
+/// Makes trailer fields.
+pub(crate) type MakeTrailers = Arc<dyn Fn() -> HeaderMap + Send + Sync>;
 
 /// The protocol by which a response is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http1,
-    /// HTTP/1, and the request has `Connection: close`, which hyper repeats in the response.
-    Http1Closing,
     /// Many responses share one connection, each with a window.
     Http2,
 }
 
 impl Protocol {
-    pub(crate) fn of<B>(request: &Request<B>) -> Self {
-        let closes = |value: &HeaderValue| {
-            let mut options = value.as_bytes().split(|byte| *byte == b',');
-            options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
-        };
-        let mut lines = request.headers().get_all(header::CONNECTION).iter();
-        match request.version() >= Version::HTTP_2 {
+    pub(crate) fn of(version: Version) -> Self {
+        match version >= Version::HTTP_2 {
             true => Self::Http2,
-            false if lines.any(closes) => Self::Http1Closing,
             false => Self::Http1,
         }
     }
@@ -164,16 +162,22 @@ impl DownloadBody {
                 reader: Some(reader),
                 connection,
                 written_before,
-                breaks_framing: protocol == Protocol::Http1Closing && length.is_none(),
+                breaks_framing: protocol == Protocol::Http1 && length.is_none(),
                 failing: None,
             }),
             bytes_left: length,
             protocol,
+            trailers: None,
             polled: false,
         };
         // hyper never polls an empty body.
         body.end_if_over();
         body
+    }
+
+    /// Sets what makes the trailer fields; for a body of unknown length.
+    pub(crate) fn set_trailers(&mut self, make: MakeTrailers) {
+        self.trailers = Some(make);
     }
 
     /// HTTP/2: splits a chunk into two frames, the second of one byte.
@@ -323,6 +327,13 @@ impl Body for DownloadBody {
         {
             *bytes_left -= chunk.len() as u64;
         }
+        if next.is_none()
+            && let Some(make) = this.trailers.take()
+        {
+            // hyper polls no more after the trailer fields.
+            this.end_if_over();
+            return Poll::Ready(Some(Ok(Frame::trailers(make()))));
+        }
         // On HTTP/1 a flush confirms the last chunk. On HTTP/2 it counts as sent when hyper polls
         // again.
         if next.is_none() || this.protocol != Protocol::Http2 {
@@ -369,6 +380,7 @@ impl From<String> for DownloadBody {
             stream: None,
             bytes_left,
             protocol: Protocol::Http1,
+            trailers: None,
             polled: false,
         }
     }

@@ -10,7 +10,7 @@ use std::{
     task::Poll,
 };
 
-use datastreamer::{ChunkReader, Error, OnStop, StreamHandle, StreamOptions, StreamWriter};
+use datastreamer::{ChunkReader, EndOnStop, StreamHandle, StreamOptions, StreamWriter};
 use http::{HeaderMap, HeaderValue, header};
 use tokio::runtime::Handle;
 
@@ -99,7 +99,7 @@ fn weight_thousandths(parameter: &str) -> Option<u16> {
 /// Whenever the plain stream has no chunk ready, the encoder is flushed, so that bytes do not wait
 /// for more. The coded stream shares the plain stream's place in the pool, and starts when the
 /// plain stream is admitted. Its record has the same numbers of rows. A stop of the coded stream
-/// stops the plain one at once. It is never a clean end, even with [`OnStop::Finish`], because
+/// stops the plain one at once. It is never a clean end, even with [`EndOnStop::Finish`], because
 /// part of a coded file is not a file. Dropping the coded stream hangs up the plain one.
 ///
 /// ```
@@ -116,54 +116,56 @@ pub fn encode(plain: ChunkReader, coding: Coding, options: StreamOptions) -> Chu
     // The encoder's thread polls an async source, which may need its runtime's timers and sockets.
     let runtime = Handle::try_current().ok();
     let coded = options
-        .on_stop(OnStop::Abort)
+        .end_on_stop(EndOnStop::Abort)
+        .length(None)
         .within_admitted_stream(&source)
-        .stream_out(move |out| -> Result<(), Error> {
+        .stream_out(move |out| -> io::Result<()> {
             let _entered = runtime.as_ref().map(Handle::enter);
             let rows = Rows::new(&plain, out);
-            let gate = Gate(Some(out));
             match coding {
                 Coding::Gzip => {
                     let level = flate2::Compression::new(GZIP_LEVEL);
-                    let mut encoder = flate2::write::GzEncoder::new(gate, level);
-                    if let Err(error) = pump(plain, rows, &mut encoder) {
-                        encoder.get_mut().0 = None;
-                        return Err(error);
-                    }
-                    encoder.try_finish().map_err(Error::source_failed)
+                    let mut encoder = flate2::write::GzEncoder::new(&*out, level);
+                    pump(plain, rows, &mut encoder, out)?;
+                    encoder.finish().map(drop)
                 }
                 Coding::Zstd => {
-                    let mut encoder =
-                        zstd::Encoder::new(gate, ZSTD_LEVEL).map_err(Error::source_failed)?;
-                    pump(plain, rows, &mut encoder)?;
-                    encoder.finish().map(drop).map_err(Error::source_failed)
+                    let mut encoder = zstd::Encoder::new(&*out, ZSTD_LEVEL)?;
+                    pump(plain, rows, &mut encoder, out)?;
+                    encoder.finish().map(drop)
                 }
             }
         });
     // A stop of the coded stream does not wake an encoder that waits for the next chunk, nor one
     // that waits with `plain` for a place. A stop of the plain stream does.
     let stop = coded.handle().stop_token();
-    stop.on_stop(move |why| source.stop(why.clone()));
+    stop.on_stop(move |why| source.stop(why.clone())).keep();
     coded
 }
 
-/// Moves every chunk through the encoder. Flushes before it reports a failure, so that the bytes
-/// before the failure arrive.
-fn pump(mut plain: ChunkReader, mut rows: Rows, encoder: &mut impl Write) -> Result<(), Error> {
+/// Moves every chunk through the encoder. A failure of the plain stream fails the coded one: after a
+/// flush, so that the bytes before the failure arrive, and before the encoder is dropped, because
+/// flate2's then writes its trailer, which would make a truncated file look complete.
+fn pump(
+    mut plain: ChunkReader,
+    mut rows: Rows,
+    encoder: &mut impl Write,
+    coded: &StreamWriter,
+) -> io::Result<()> {
     loop {
         let next = match plain.try_next_chunk() {
             Poll::Ready(next) => next,
             Poll::Pending => {
-                encoder.flush().map_err(Error::source_failed)?;
+                encoder.flush()?;
                 plain.next_chunk_blocking()
             }
         };
         rows.pass_on();
         match next {
-            Some(Ok(chunk)) => encoder.write_all(&chunk).map_err(Error::source_failed)?,
+            Some(Ok(chunk)) => encoder.write_all(&chunk)?,
             Some(Err(error)) => {
-                encoder.flush().map_err(Error::source_failed)?;
-                return Err(error);
+                encoder.flush()?;
+                return Err(coded.fail(error).into());
             }
             None => return Ok(()),
         }
@@ -196,31 +198,11 @@ impl Rows {
     }
 }
 
-/// Lets an encoder write until the stream has failed. flate2's encoder writes its trailer when it
-/// is dropped, and a trailer would make a truncated file look complete.
-struct Gate<'a>(Option<&'a mut StreamWriter>);
-
-impl Write for Gate<'_> {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        match &mut self.0 {
-            Some(out) => out.write(data),
-            None => Err(io::ErrorKind::BrokenPipe.into()),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match &mut self.0 {
-            Some(out) => out.flush(),
-            None => Err(io::ErrorKind::BrokenPipe.into()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::{thread, time::Duration};
 
-    use datastreamer::ErrorKind;
+    use datastreamer::{Error, ErrorKind};
 
     use super::*;
 
@@ -229,14 +211,14 @@ mod tests {
         for coding in [Coding::Gzip, Coding::Zstd] {
             let endless = || {
                 StreamOptions::new()
-                    .on_stop(OnStop::Finish)
+                    .end_on_stop(EndOnStop::Finish)
                     .stream_out(|out| {
                         while out.write_slice(b"for ever").is_ok() {
                             thread::sleep(Duration::from_millis(1));
                         }
                     })
             };
-            let options = StreamOptions::new().on_stop(OnStop::Finish);
+            let options = StreamOptions::new().end_on_stop(EndOnStop::Finish);
             let mut coded = encode(endless(), coding, options);
             coded.next_chunk_blocking().unwrap().unwrap();
             coded

@@ -25,6 +25,9 @@
 //! `ChunkReader` → (`coding`, on its own thread) → the commit window in `response` →
 //! [`DownloadBody`] → hyper → [`Armed`] → the socket.
 
+/// The core, which this crate builds on: streams, options, pools, records.
+pub use datastreamer;
+
 mod armed;
 #[cfg(feature = "axum")]
 mod axum_listener;
@@ -34,13 +37,24 @@ mod disposition;
 mod planning;
 mod problem;
 mod response;
-
-pub use armed::{Armed, Connection, DEFAULT_WRITE_STALL, DRAIN_MAX, Socket};
 #[cfg(feature = "axum")]
-pub use axum_listener::ArmedListener;
+mod serve;
+#[cfg(feature = "tls")]
+mod tls;
+
+pub use armed::{
+    Armed, Connection, CountedBody, DEFAULT_WRITE_STALL, DRAIN_MAX, HalfClose, OpenRequest, Peer,
+    Socket,
+};
+#[cfg(feature = "axum")]
+pub use axum_listener::{ArmedListener, count_requests};
 pub use body::{BodyError, DownloadBody};
 pub use coding::{Coding, encode};
 pub use disposition::content_disposition;
 pub use planning::{PlanReport, Planned};
-pub use problem::{Problem, StatusError};
+pub use problem::{FailWith, Problem, StatusError};
 pub use response::{DEFAULT_COMMIT_AFTER, DEFAULT_COMMIT_BYTES, Download};
+#[cfg(feature = "axum")]
+pub use serve::{DEFAULT_DRAIN, Serve, serve};
+#[cfg(feature = "tls")]
+pub use tls::{ArmedTls, ArmedTlsListener};

@@ -5,12 +5,15 @@
 
 use std::{collections::BTreeMap, error::Error as StdError, fmt};
 
-use datastreamer::{Error, ErrorKind};
+use datastreamer::{AsyncStreamWriter, Error, ErrorKind, StreamId, StreamWriter};
 use http::{HeaderValue, Response, StatusCode, header};
 
 /// After how many seconds a client that was refused should try again: about the time until a place
 /// becomes free in a busy pool. A thousand refused clients then make 200 requests a second.
 pub(crate) const RETRY_AFTER_SECONDS: u32 = 5;
+
+/// What clients are told of an error that was not written for them.
+const SOURCE_FAILED: &str = "the source failed; the server's log has the reason";
 
 /// An error of a source that carries an HTTP status, for example 404 for an object that does not
 /// exist.
@@ -77,6 +80,43 @@ impl fmt::Display for StatusError {
 
 impl StdError for StatusError {}
 
+/// Fails a stream with a status for its client, whatever type of error the source returns.
+///
+/// ```
+/// use datastreamer_http::{Download, FailWith};
+/// use http::{Request, StatusCode};
+///
+/// # async fn answer() {
+/// let request = Request::get("/fields/17").body(()).unwrap();
+/// let response = Download::new("text/plain")
+///     .respond(&request, |options| {
+///         options.stream_out(|out| {
+///             Err::<(), _>(out.fail_with(StatusCode::NOT_FOUND, "no such field: 17"))
+///         })
+///     })
+///     .await;
+/// assert_eq!(response.status(), 404);
+/// # }
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(answer());
+/// ```
+pub trait FailWith {
+    /// Fails the stream as [`StreamWriter::fail`] does, with a [`StatusError`], and returns the error.
+    /// Before the response is committed, its client gets this status and text.
+    fn fail_with(&self, status: StatusCode, detail: impl Into<String>) -> Error;
+}
+
+impl FailWith for StreamWriter {
+    fn fail_with(&self, status: StatusCode, detail: impl Into<String>) -> Error {
+        self.fail(Error::source_failed(StatusError::new(status, detail)))
+    }
+}
+
+impl FailWith for AsyncStreamWriter {
+    fn fail_with(&self, status: StatusCode, detail: impl Into<String>) -> Error {
+        self.fail(Error::source_failed(StatusError::new(status, detail)))
+    }
+}
+
 /// A problem details object (RFC 9457): status, title, detail.
 ///
 /// ```
@@ -106,6 +146,13 @@ impl Problem {
             detail: detail.into(),
             members: BTreeMap::new(),
         }
+    }
+
+    /// Makes the problem of a stream that has failed before its response was committed: as
+    /// [`From<&Error>`](#impl-From%3C%26Error%3E-for-Problem), with the member `stream`, the stream's
+    /// identity, which leads from the client's complaint to the log.
+    pub fn of_stream(error: &Error, stream: StreamId) -> Self {
+        Self::from(error).member("stream", stream.to_string())
     }
 
     /// Adds an extension member (RFC 9457, section 3.2), for example a position.
@@ -152,9 +199,12 @@ impl Problem {
 
 impl From<&Error> for Problem {
     /// Picks the status: that of a [`StatusError`] if there is one; otherwise 503 if the client may
-    /// try again, 429 if it has too many streams itself (RFC 6585, section 4), 504 if the source has stalled, 500 if the source has failed.
+    /// try again, 429 if it has too many streams itself (RFC 6585, section 4), 504 if the source has
+    /// stalled, 500 if the source has failed.
     ///
-    /// The text of a panic is not sent: it was not written for clients.
+    /// The text of a [`StatusError`] was written for clients. That of any other error of a source, or
+    /// of a panic, was not: it may name tables, paths and hosts, so it stays in the record and in the
+    /// log.
     fn from(error: &Error) -> Self {
         if let Some(known) = StatusError::find_in(error) {
             return known.problem.clone();
@@ -167,11 +217,18 @@ impl From<&Error> for Problem {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string())
             }
             ErrorKind::SourceStalled => Self::new(StatusCode::GATEWAY_TIMEOUT, error.to_string()),
-            ErrorKind::SourcePanicked => {
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the source panicked")
+            ErrorKind::LengthMismatch => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
             }
-            _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+            _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, SOURCE_FAILED),
         }
+    }
+}
+
+#[cfg(feature = "axum")]
+impl axum::response::IntoResponse for Problem {
+    fn into_response(self) -> axum::response::Response {
+        self.into_response()
     }
 }
 
@@ -194,7 +251,9 @@ mod tests {
             let problem = Problem::from(&Error::new(kind, "row 7"));
             assert_eq!(problem.status, status, "{kind:?}");
             let shown = problem.detail.contains("row 7");
-            assert_eq!(shown, kind != ErrorKind::SourcePanicked, "{kind:?}");
+            use ErrorKind::{SourceFailed, SourcePanicked, Stopped};
+            let is_ours = ![SourceFailed, SourcePanicked, Stopped].contains(&kind);
+            assert_eq!(shown, is_ours, "{kind:?}");
         }
     }
 

@@ -19,12 +19,15 @@ use std::{
 
 use bytes::Bytes;
 use datastreamer::{ChunkReader, Error, ErrorKind, StreamHandle, StreamOptions};
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{
+    Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
+    Version, header, request::Parts,
+};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
     armed::Connection,
-    body::{DownloadBody, Protocol},
+    body::{DownloadBody, MakeTrailers, Protocol},
     coding::{self, Coding},
     disposition::{content_disposition, inline_disposition},
     planning::{PlanReport, Planned, Planning},
@@ -52,9 +55,18 @@ pub struct Download {
     compressible: bool,
     commit_bytes: usize,
     commit_after: Duration,
+    commit_on_flush: bool,
     headers: Vec<(HeaderName, HeaderValue)>,
+    trailers: Option<Trailers>,
     options: StreamOptions,
     observer: Option<Observer>,
+}
+
+/// Fields that are known only at the end of a file, and their names.
+#[derive(Clone)]
+struct Trailers {
+    names: HeaderValue,
+    make: MakeTrailers,
 }
 
 /// Called with each stream that is sent to a client.
@@ -72,14 +84,16 @@ impl Download {
             compressible: false,
             commit_bytes: DEFAULT_COMMIT_BYTES,
             commit_after: DEFAULT_COMMIT_AFTER,
+            commit_on_flush: false,
             headers: Vec::new(),
+            trailers: None,
             options: StreamOptions::new(),
             observer: None,
         }
     }
 
-    /// Sets the options of the streams: pool, buffer, deadlines. Length and context are set
-    /// separately for each request.
+    /// Sets the options of the streams: pool, buffer, deadlines. The context is that of each request,
+    /// the length that of [`length`](Self::length).
     #[must_use]
     pub fn options(mut self, options: StreamOptions) -> Self {
         self.options = options;
@@ -140,9 +154,69 @@ impl Download {
         self
     }
 
+    /// Commits the response as soon as the source has flushed ([`flush_now`], or `flush` of its writer),
+    /// with whatever there is. For a source that writes some bytes and then nothing for long, and
+    /// knows when it has begun well.
+    ///
+    /// [`flush_now`]: datastreamer::StreamWriter::flush_now
+    #[must_use]
+    pub fn commit_on_flush(mut self, commit_on_flush: bool) -> Self {
+        self.commit_on_flush = commit_on_flush;
+        self
+    }
+
+    /// Adds fields that are known only once the file is complete, for example a digest (RFC 9530).
+    /// `make` is called at the clean end, and never after a failure.
+    ///
+    /// They are trailer fields (RFC 9110, 6.5) of a response of unknown length to a client that takes
+    /// them (`TE: trailers`). A file that is complete within the commit window has them in its head.
+    /// Otherwise nobody asked for them, or nothing can carry them, and they are left out.
+    ///
+    /// ```
+    /// use std::sync::{Arc, OnceLock};
+    /// use datastreamer_http::Download;
+    /// use http::{HeaderMap, HeaderName, HeaderValue, Request};
+    ///
+    /// # async fn answer() {
+    /// let rows = Arc::new(OnceLock::new());
+    /// let counted = Arc::clone(&rows);
+    /// let name = HeaderName::from_static("rows");
+    /// let request = Request::get("/stars.csv").header("te", "trailers").body(()).unwrap();
+    /// let response = Download::new("text/csv")
+    ///     .trailers(&[name.clone()], move || {
+    ///         let rows = counted.get().map(|rows: &u64| HeaderValue::from(*rows));
+    ///         rows.into_iter().map(|rows| (name.clone(), rows)).collect()
+    ///     })
+    ///     .respond(&request, move |options| options.stream_out(move |out| {
+    ///         out.write_slice(b"ra,dec\n1,2\n")?;
+    ///         let _first = rows.set(1);
+    ///         Ok::<(), datastreamer::Error>(())
+    ///     }))
+    ///     .await;
+    /// assert_eq!(response.headers()["rows"], "1"); // complete within the commit window
+    /// # }
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(answer());
+    /// ```
+    #[must_use]
+    pub fn trailers(
+        mut self,
+        names: &[HeaderName],
+        make: impl Fn() -> HeaderMap + Send + Sync + 'static,
+    ) -> Self {
+        let names = names.iter().map(HeaderName::as_str).collect::<Vec<_>>();
+        self.trailers = HeaderValue::from_str(&names.join(", "))
+            .ok()
+            .map(|names| Trailers {
+                names,
+                make: Arc::new(make),
+            });
+        self
+    }
+
     /// Adds a header to the response; may be called several times with the same name. It replaces
     /// the header that the response would have otherwise; a `Vary` is added to it. `Content-Length`
-    /// is ignored: use [`length`](Self::length), which enforces it.
+    /// is ignored: use [`length`](Self::length), which enforces it. A strong `ETag` becomes weak if
+    /// the response is coded.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
@@ -152,7 +226,8 @@ impl Download {
     /// Answers a request.
     ///
     /// `start` must start the stream with the options that it is given; they contain the promised
-    /// length, and the request's path as context. It is not called for HEAD.
+    /// length, and the request's path as context. It is not called for HEAD, which is refused as GET
+    /// would be if the pool would refuse the stream at once.
     ///
     /// - An early failure becomes a response with an error status: see [`Problem`].
     /// - A late failure is an error of the body. On HTTP/2 hyper turns it into
@@ -178,7 +253,41 @@ impl Download {
         F: FnOnce(StreamOptions) -> ChunkReader,
     {
         // The future must not borrow the request: few request bodies are Sync.
-        let info = self.request_info(request);
+        let info = self.request_info(Head::of(request));
+        self.answer(info, start, None)
+    }
+
+    /// Does the same for a request of which only the head is there, because its body was read: by an
+    /// extractor, for example.
+    ///
+    /// ```
+    /// use datastreamer_http::Download;
+    /// use http::Request;
+    ///
+    /// # async fn answer() {
+    /// let (parts, body) = Request::post("/report").body("{\"year\": 2026}").unwrap().into_parts();
+    /// let year = body.to_owned(); // or what an extractor makes of it
+    /// let response = Download::new("text/plain")
+    ///     .respond_to(&parts, move |options| {
+    ///         options.stream_out(move |out| out.write_slice(year.as_bytes()))
+    ///     })
+    ///     .await;
+    /// assert_eq!(response.status(), 200);
+    /// # }
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(answer());
+    /// ```
+    ///
+    /// # Panics
+    /// As [`respond`](Self::respond).
+    pub fn respond_to<F>(
+        self,
+        parts: &Parts,
+        start: F,
+    ) -> impl Future<Output = Response<DownloadBody>> + use<F>
+    where
+        F: FnOnce(StreamOptions) -> ChunkReader,
+    {
+        let info = self.request_info(Head::of_parts(parts));
         self.answer(info, start, None)
     }
 
@@ -225,23 +334,24 @@ impl Download {
     where
         F: FnOnce(StreamOptions, PlanReport) -> ChunkReader,
     {
-        let info = self.request_info(request);
+        let info = self.request_info(Head::of(request));
         let (report, planning) = PlanReport::new(info.head_only);
         self.answer(info, |options| start(options, report), Some(planning))
     }
 
-    fn request_info<B>(&self, request: &Request<B>) -> RequestInfo {
+    fn request_info(&self, head: Head<'_>) -> RequestInfo {
         RequestInfo {
-            head_only: request.method() == Method::HEAD,
-            version: request.version(),
-            path: request.uri().path().to_owned(),
+            head_only: *head.method == Method::HEAD,
+            version: head.version,
+            path: head.uri.path().to_owned(),
             // The length of a coded body is unknown, and HTTP/1.0 needs one.
-            coding: match self.compressible && request.version() >= Version::HTTP_11 {
-                true => Coding::negotiate(request.headers()),
+            coding: match self.compressible && head.version >= Version::HTTP_11 {
+                true => Coding::negotiate(head.headers),
                 false => None,
             },
-            connection: Connection::of(request.extensions()),
-            protocol: Protocol::of(request),
+            takes_trailers: takes_trailers(head.headers),
+            connection: Connection::of(head.extensions),
+            protocol: Protocol::of(head.version),
         }
     }
 
@@ -257,12 +367,20 @@ impl Download {
         let options = self.options.clone().context(info.path);
         if info.head_only {
             let length = match planning {
-                None => self.length,
-                // Without the promise: the source writes nothing.
-                Some(planning) => match plan_only(start(options), planning).await {
-                    Ok(planned) => planned.length.or(self.length),
+                None => match options.check_admission() {
+                    Ok(()) => self.length,
+                    // So would be GET.
                     Err(error) => return Problem::from(&error).into_response(),
                 },
+                // Without the promise: the source writes nothing.
+                Some(planning) => {
+                    let reader = start(options.length(None));
+                    let stream = reader.handle().id();
+                    match plan_only(reader, planning).await {
+                        Ok(planned) => planned.length.or(self.length),
+                        Err(error) => return Problem::of_stream(&error, stream).into_response(),
+                    }
+                }
             };
             let length = length.filter(|_| info.coding.is_none());
             return self.head(info.coding, length, DownloadBody::of_head());
@@ -279,20 +397,23 @@ impl Download {
             let text = "the stream was started without the length that the response promises";
             let error = Error::new(ErrorKind::LengthMismatch, text);
             reader.handle().stop(error.clone());
-            return Problem::from(&error).into_response();
+            return Problem::of_stream(&error, reader.handle().id()).into_response();
         }
-        if info.connection.is_some() {
-            reader.hold_verdict();
+        match info.connection.is_some() {
+            true => reader.hold_verdict(),
+            false => warn_unarmed(),
         }
         let mut window = Window::default();
         if let Err(error) = self.fill_window(&mut reader, &mut window, planning).await {
-            return Problem::from(&error).into_response();
+            return Problem::of_stream(&error, reader.handle().id()).into_response();
         }
         // A running source may have promised its length before it wrote the first byte.
         let promised = reader.bytes_left().map(|left| left + window.bytes as u64);
         let length = match window.complete {
             true => Some(window.bytes as u64),
-            false => promised,
+            // A body of no bytes is never polled, so a length of 0 would be the end of the response
+            // before the source's result is known.
+            false => promised.filter(|bytes| *bytes > 0),
         };
         if info.version < Version::HTTP_11 && length.is_none() {
             reader.hang_up("HTTP/1.0 needs a length");
@@ -304,8 +425,20 @@ impl Download {
             .into_response();
         }
         let (chunks, connection) = (window.chunks, info.connection);
-        let body = DownloadBody::new(chunks, reader, length, connection, info.protocol);
-        self.head(info.coding, length, body)
+        let mut body = DownloadBody::new(chunks, reader, length, connection, info.protocol);
+        let trailers = self.trailers.clone();
+        let mut at_the_end = HeaderMap::new();
+        if let Some(Trailers { names, make }) = trailers {
+            if window.complete {
+                at_the_end = make();
+            } else if length.is_none() && info.takes_trailers {
+                body.set_trailers(make);
+                at_the_end.insert(header::TRAILER, names);
+            }
+        }
+        let mut response = self.head(info.coding, length, body);
+        response.headers_mut().extend(at_the_end);
+        response
     }
 
     /// Buffers chunks until there are enough, or the time is up.
@@ -342,7 +475,12 @@ impl Download {
     async fn fill(&self, reader: &mut ChunkReader, window: &mut Window) -> Result<(), Error> {
         while window.bytes < self.commit_bytes.max(1) {
             match reader.next_chunk().await {
-                Some(chunk) => window.push(chunk?),
+                Some(chunk) => {
+                    window.push(chunk?);
+                    if self.commit_on_flush && reader.was_flushed() {
+                        break;
+                    }
+                }
                 None => {
                     window.complete = true;
                     break;
@@ -386,6 +524,9 @@ impl Download {
         for (name, value) in added {
             headers.append(name, value);
         }
+        if coding.is_some() {
+            weaken_etag(headers);
+        }
         response
     }
 }
@@ -401,6 +542,43 @@ impl fmt::Debug for Download {
     }
 }
 
+/// Says once that a failure may not be visible to every client.
+fn warn_unarmed() {
+    #[cfg(feature = "tracing")]
+    {
+        static ONCE: std::sync::Once = std::sync::Once::new();
+        ONCE.call_once(|| {
+            tracing::warn!(
+                target: "datastreamer",
+                "a download is sent over a connection that is not armed: if it fails, some clients \
+                 take a part of it for the file. Serve it with datastreamer_http::serve, or put the \
+                 Connection of an Armed socket into the extensions of each request"
+            );
+        });
+    }
+}
+
+/// Whether the client takes trailer fields (RFC 9110, 10.1.4).
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::TE).iter();
+    values.any(|value| {
+        let mut codings = value.as_bytes().split(|byte| *byte == b',');
+        codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    })
+}
+
+/// Makes the ETag of a coded response weak. It was made for the bytes that are not coded, and those of
+/// a coder depend on when it is flushed (RFC 9110, 8.8.3.3).
+fn weaken_etag(headers: &mut HeaderMap) {
+    let strong = headers.get(header::ETAG).map(HeaderValue::as_bytes);
+    let Some(strong) = strong.filter(|etag| !etag.starts_with(b"W/")) else {
+        return;
+    };
+    if let Ok(weak) = HeaderValue::from_bytes(&[b"W/", strong].concat()) {
+        headers.insert(header::ETAG, weak);
+    }
+}
+
 /// Has a source plan, and returns what it reports; it writes nothing.
 async fn plan_only(mut reader: ChunkReader, planning: Planning) -> Result<Planned, Error> {
     match reader.next_chunk().await {
@@ -413,12 +591,44 @@ async fn plan_only(mut reader: ChunkReader, planning: Planning) -> Result<Planne
     }
 }
 
+/// The head of a request.
+struct Head<'a> {
+    method: &'a Method,
+    uri: &'a Uri,
+    version: Version,
+    headers: &'a HeaderMap,
+    extensions: &'a Extensions,
+}
+
+impl<'a> Head<'a> {
+    fn of<B>(request: &'a Request<B>) -> Self {
+        Self {
+            method: request.method(),
+            uri: request.uri(),
+            version: request.version(),
+            headers: request.headers(),
+            extensions: request.extensions(),
+        }
+    }
+
+    fn of_parts(parts: &'a Parts) -> Self {
+        Self {
+            method: &parts.method,
+            uri: &parts.uri,
+            version: parts.version,
+            headers: &parts.headers,
+            extensions: &parts.extensions,
+        }
+    }
+}
+
 /// What the response depends on.
 struct RequestInfo {
     head_only: bool,
     version: Version,
     path: String,
     coding: Option<Coding>,
+    takes_trailers: bool,
     connection: Option<Connection>,
     protocol: Protocol,
 }

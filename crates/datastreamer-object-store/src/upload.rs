@@ -37,7 +37,7 @@ use crate::{error::UploadError, options::UploadOptions, staging::Staging, upload
 ///   although the upload failed; it is complete.
 ///
 /// A stop cancels the requests in flight at once. The exception is a stop that is to finish the
-/// object ([`datastreamer::OnStop::Finish`]): then the bytes written so far are uploaded, within the
+/// object ([`datastreamer::EndOnStop::Finish`]): then the bytes written so far are uploaded, within the
 /// same deadline.
 ///
 /// ```

@@ -28,6 +28,7 @@ use std::{
 };
 
 use datastreamer::{PoolOptions, StreamOptions};
+use datastreamer_http::HalfClose;
 
 pub(crate) use self::environment::{CONFIG_VARIABLE, LOG_FORMAT_VARIABLE};
 pub(crate) use self::network::Network;
@@ -61,6 +62,7 @@ pub struct Config {
     pub(crate) listen: Vec<SocketAddr>,
     pub(crate) drain: Duration,
     pub(crate) trusted_proxies: Vec<Network>,
+    pub(crate) half_close: HalfClose,
     pub(crate) stream: StreamConfig,
     pub(crate) limits: Limits,
     /// Those of the route for clients' own queries.
@@ -297,6 +299,8 @@ impl Config {
             reserve_bytes: self.limits.reserve_bytes,
             queue_timeout: self.limits.queue_timeout,
             thread_name: "source".into(),
+            // `Transfers` logs them, with what it knows of the client.
+            log_ends: false,
             ..PoolOptions::default()
         }
     }

@@ -6,7 +6,6 @@
 
 use std::{error::Error as StdError, fmt};
 
-use datastreamer::{Error, StreamId};
 use datastreamer_http::{Problem, StatusError};
 use http::StatusCode;
 use serde_json::json;
@@ -47,23 +46,6 @@ pub(crate) struct Concealed {
 }
 
 impl Concealed {
-    /// Conceals an error of a source. What a stream was stopped with is no secret, and stays as it
-    /// is.
-    pub(crate) fn source(
-        error: Box<dyn StdError + Send + Sync>,
-        stream: StreamId,
-    ) -> Box<dyn StdError + Send + Sync> {
-        if Error::find_in(error.as_ref()).is_some() {
-            return error;
-        }
-        let told = StatusError::find_in(error.as_ref());
-        let told = told.map_or_else(
-            || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, SOURCE_FAILED),
-            |told| told.problem().clone(),
-        );
-        Box::new(Self::new(error.to_string(), told, stream))
-    }
-
     /// Conceals a text; clients are told another one.
     pub(crate) fn telling(told: &str, text: String) -> Box<dyn StdError + Send + Sync> {
         let told = StatusError::new(StatusCode::INTERNAL_SERVER_ERROR, told);
@@ -71,18 +53,11 @@ impl Concealed {
     }
 
     /// Conceals why planning refused.
-    pub(crate) fn refusal(refusal: Refusal, stream: StreamId) -> Self {
+    pub(crate) fn refusal(refusal: Refusal) -> Self {
         let text = refusal.cause.clone();
-        let text = text.unwrap_or_else(|| refusal.text.clone());
-        Self::new(text, refusal.into(), stream)
-    }
-
-    /// The stream's identity leads from the client's complaint to the log.
-    fn new(text: String, told: Problem, stream: StreamId) -> Self {
-        let told = told.member("stream", stream.to_string());
         Self {
-            text,
-            told: told.into(),
+            text: text.unwrap_or_else(|| refusal.text.clone()),
+            told: Problem::from(refusal).into(),
         }
     }
 }

@@ -9,6 +9,7 @@
 //! output, which panics if that is closed.
 
 use std::{
+    fmt,
     io::{self, Write},
     panic,
     sync::{
@@ -20,7 +21,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracing_subscriber::{EnvFilter, fmt::writer::BoxMakeWriter};
+use tracing::field::Field;
+use tracing_subscriber::{
+    EnvFilter,
+    field::MakeExt,
+    fmt::{
+        format::{Writer, debug_fn},
+        writer::BoxMakeWriter,
+    },
+};
 
 use crate::cli::LogFormat;
 
@@ -66,7 +75,10 @@ pub(crate) fn start(format: LogFormat, default_filter: Option<&str>, pace: Pace)
         )
         .with_target(false);
     match format {
-        LogFormat::Text => subscriber.init(),
+        LogFormat::Text => {
+            let fields = debug_fn(write_field).delimited(" ");
+            subscriber.fmt_fields(fields).init();
+        }
         LogFormat::Json => subscriber.json().flatten_event(true).init(),
     }
     panic::set_hook(Box::new(|info| {
@@ -75,6 +87,28 @@ pub(crate) fn start(format: LogFormat, default_filter: Option<&str>, pace: Pace)
         tracing::error!(place, text, "panic");
     }));
     log
+}
+
+/// Writes a field as tracing-subscriber does, but for characters that could pass for another line or
+/// move the cursor of a terminal: they may come from a client.
+fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    if field.name() != "message" {
+        write!(writer, "{}=", field.name())?;
+    }
+    for character in format!("{value:?}").chars() {
+        match is_harmful(character) {
+            true => write!(writer, "{}", character.escape_default())?,
+            false => writer.write_char(character)?,
+        }
+    }
+    Ok(())
+}
+
+/// Whether a character controls how a line is shown (Unicode, categories Cc, Zl, Zp, and the controls
+/// of bidirectional text).
+fn is_harmful(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A message to the thread that writes.

@@ -47,7 +47,8 @@ impl Probe {
             let _ended = NoteEnd(probe.clone());
             out.on_stop(move |why| {
                 probe.note(|seen| seen.told = Some((Instant::now(), why.clone())));
-            });
+            })
+            .keep();
             source(out)
         })
     }

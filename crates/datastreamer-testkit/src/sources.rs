@@ -60,7 +60,7 @@ pub fn endless(write_bytes: usize) -> Source {
 pub fn silent_until_stopped() -> Source {
     Box::new(|out| {
         let (tell, told) = channel();
-        out.on_stop(move |why| drop(tell.send(why.clone())));
+        out.on_stop(move |why| drop(tell.send(why.clone()))).keep();
         Err(told.recv_timeout(DEADLINE)?.into())
     })
 }

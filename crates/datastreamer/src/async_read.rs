@@ -14,8 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use crate::{config::StreamOptions, error::Error, reader::ChunkReader};
 
 impl AsyncRead for ChunkReader {
-    /// Reads at most one chunk. A failed stream is an error that [`Error::find_in`] finds, never an
-    /// end of file.
+    /// Reads at most one chunk. A failed stream is an error that [`Error::find_in`] finds, at this
+    /// and every later read, never an end of file.
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -24,6 +24,9 @@ impl AsyncRead for ChunkReader {
         let reader = self.get_mut();
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
+        }
+        if let Some(error) = reader.failure() {
+            return Poll::Ready(Err(error.clone().into()));
         }
         let mut chunk = ready!(reader.poll_partly(cx))
             .transpose()?
@@ -76,6 +79,12 @@ impl ChunkReader {
 impl StreamOptions {
     /// Streams the bytes of an `AsyncRead`, without a thread: see
     /// [`StreamOptions::stream_out_async`].
+    ///
+    /// **Not for the reading half of a pipe into which a task of yours writes** (`tokio::io::duplex`):
+    /// if that task fails or panics, its half of the pipe is dropped, which the reading half sees as
+    /// the end of the file, and a truncated file is delivered as a complete one. Write the file with
+    /// [`stream_out_async_write`](crate::stream_out_async_write) instead, where the writer's result
+    /// decides.
     pub fn stream_out_async_read<R>(self, source: R) -> ChunkReader
     where
         R: AsyncRead + Send + 'static,

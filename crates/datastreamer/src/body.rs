@@ -3,6 +3,9 @@
 //! Polled by hyper; calls `reader.rs::poll_chunk`. A failed stream is a body error, never a body
 //! that just ends: in that case hyper would send the final chunk, and a truncated file would look
 //! complete.
+//!
+//! It is no response: `datastreamer-http` makes those, because a status, HTTP/1.0 and the end of a
+//! connection need more than a body can do.
 
 use std::{
     pin::Pin,
@@ -39,13 +42,5 @@ impl Body for ChunkReader {
             Some(bytes) => SizeHint::with_exact(bytes),
             None => SizeHint::default(),
         }
-    }
-}
-
-#[cfg(feature = "axum")]
-impl axum_core::response::IntoResponse for ChunkReader {
-    /// Responds with status 200 and the stream as the body; adds no headers.
-    fn into_response(self) -> axum_core::response::Response {
-        axum_core::response::Response::new(axum_core::body::Body::new(self))
     }
 }

@@ -8,6 +8,10 @@
 
 use memmap2::MmapMut;
 
+/// The largest chunk, 16 MiB: a chunk is one buffer, and beyond some 100 KiB a larger one saves
+/// nothing.
+pub const CHUNK_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Mappings come in pages of 4 KiB: from four pages on, the last page wastes at most a quarter of
 /// the chunk.
 const MAPPED_MIN_BYTES: usize = 16 * 1024;

@@ -6,10 +6,12 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
+    chunk::CHUNK_BYTES_MAX,
     depth::Growing,
+    error::Error,
     handle::StreamHandle,
     pool::StreamPool,
-    settings::{OnStop, Settings},
+    settings::{EndOnStop, Settings},
     share::Share,
     stream_core::StreamCore,
 };
@@ -63,7 +65,7 @@ pub struct StreamOptions {
     consumer_stall: Option<Option<Duration>>,
     min_bytes_per_second: u64,
     source_stall: Option<Option<Duration>>,
-    on_stop: OnStop,
+    end_on_stop: EndOnStop,
     context: Option<Arc<str>>,
     pool: Option<StreamPool>,
     shares: Vec<Share>,
@@ -76,7 +78,8 @@ impl StreamOptions {
         Self::default()
     }
 
-    /// Sets the size of the chunks that the consumer receives, in bytes; 0 counts as 1. If it is
+    /// Sets the size of the chunks that the consumer receives, in bytes; 0 counts as 1, more than
+    /// [`CHUNK_BYTES_MAX`] as that. If it is
     /// not set, chunks grow with the buffer of a fast consumer, up to [`DEFAULT_FAST_CHUNK_BYTES`].
     pub fn chunk_bytes(mut self, bytes: usize) -> Self {
         self.chunk_bytes = Some(bytes);
@@ -119,13 +122,18 @@ impl StreamOptions {
     /// Drops a consumer that takes nothing for this long; `None`: never. Fetching a chunk and
     /// releasing one both count as taking. A consumer that may need longer for one chunk reports
     /// its progress with [`crate::StreamHandle::note_progress`].
+    ///
+    /// What is queued for a consumer that has stalled is dropped, and its place goes to another
+    /// stream as soon as the source has ended, although the consumer may never notice. The chunks
+    /// that it still holds are charged to the pool's reserve until it drops them.
     pub fn consumer_stall(mut self, deadline: impl Into<Option<Duration>>) -> Self {
         self.consumer_stall = Some(deadline.into());
         self
     }
 
-    /// Drops a consumer that takes fewer bytes per second, measured over `consumer_stall` and only
-    /// while the consumer has something to take. 0 (the default): no minimum.
+    /// Drops a consumer that takes fewer bytes per second, measured over `consumer_stall` (over
+    /// [`DEFAULT_CONSUMER_STALL`] if there is none) and only while the consumer has something to take.
+    /// 0 (the default): no minimum.
     pub fn min_bytes_per_second(mut self, bytes: u64) -> Self {
         self.min_bytes_per_second = bytes;
         self
@@ -138,9 +146,9 @@ impl StreamOptions {
     }
 
     /// Sets what a stop means for a consumer that is still connected. If the length was promised, a
-    /// part is never complete, so a stop means [`OnStop::Abort`].
-    pub fn on_stop(mut self, on_stop: OnStop) -> Self {
-        self.on_stop = on_stop;
+    /// part is never complete, so a stop means [`EndOnStop::Abort`].
+    pub fn end_on_stop(mut self, end_on_stop: EndOnStop) -> Self {
+        self.end_on_stop = end_on_stop;
         self
     }
 
@@ -173,10 +181,27 @@ impl StreamOptions {
         self
     }
 
+    /// Returns why a stream with these options would be refused at once: the pool is shutting down, or
+    /// it is full and so are its queue, or those of the shares. `Ok` promises nothing, because the
+    /// pool may be full a moment later.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ShutDown`](crate::ErrorKind::ShutDown), [`ErrorKind::Busy`](crate::ErrorKind::Busy)
+    /// or [`ErrorKind::ConsumerAtLimit`](crate::ErrorKind::ConsumerAtLimit).
+    pub fn check_admission(&self) -> Result<(), Error> {
+        match self.shares_place_of {
+            Some(_) => Ok(()),
+            None => self.pool_or_global().check_admission(&self.shares),
+        }
+    }
+
+    fn pool_or_global(&self) -> &StreamPool {
+        self.pool.as_ref().unwrap_or_else(|| StreamPool::global())
+    }
+
     /// Makes the state of a stream with these options.
     pub(crate) fn new_stream(&self) -> Arc<StreamCore> {
-        let pool = self.pool.as_ref().unwrap_or_else(|| StreamPool::global());
-        StreamCore::new(self.resolve(), pool.clone())
+        StreamCore::new(self.resolve(), self.pool_or_global().clone())
     }
 
     pub(crate) fn shares_place_of(&self) -> Option<&Arc<StreamCore>> {
@@ -185,7 +210,7 @@ impl StreamOptions {
 
     fn resolve_chunk(&self) -> Growing {
         match (self.chunk_bytes, self.buffer_bytes) {
-            (Some(bytes), _) => Growing::fixed(bytes.max(1)),
+            (Some(bytes), _) => Growing::fixed(bytes.clamp(1, CHUNK_BYTES_MAX)),
             // A small buffer makes small chunks.
             (None, Some(buffer_bytes)) => Growing {
                 base: DEFAULT_CHUNK_BYTES.min(buffer_bytes / 2).max(1),
@@ -222,9 +247,9 @@ impl StreamOptions {
             consumer_stall: self.consumer_stall.unwrap_or(Some(DEFAULT_CONSUMER_STALL)),
             min_bytes_per_second: self.min_bytes_per_second,
             source_stall: self.source_stall.unwrap_or(Some(DEFAULT_SOURCE_STALL)),
-            on_stop: match self.length {
-                Some(_) => OnStop::Abort,
-                None => self.on_stop,
+            end_on_stop: match self.length {
+                Some(_) => EndOnStop::Abort,
+                None => self.end_on_stop,
             },
             context: self.context.clone().unwrap_or_else(|| Arc::from("")),
             shares: self.shares.clone(),
@@ -251,7 +276,8 @@ mod tests {
             (0, 0, (1, 2)),
             (10, 0, (10, 20)),
             (10, 25, (10, 25)),
-            (usize::MAX, 1, (usize::MAX, usize::MAX)),
+            (usize::MAX, 1, (16 << 20, 32 << 20)),
+            (usize::MAX, usize::MAX, (16 << 20, usize::MAX)),
         ] {
             let options = StreamOptions::new()
                 .chunk_bytes(chunk_bytes)
@@ -272,8 +298,8 @@ mod tests {
 
     #[test]
     fn a_promised_length_rules_out_that_a_stop_finishes() {
-        let finishing = StreamOptions::new().on_stop(OnStop::Finish);
-        assert_eq!(finishing.clone().resolve().on_stop, OnStop::Finish);
-        assert_eq!(finishing.length(7).resolve().on_stop, OnStop::Abort);
+        let finishing = StreamOptions::new().end_on_stop(EndOnStop::Finish);
+        assert_eq!(finishing.clone().resolve().end_on_stop, EndOnStop::Finish);
+        assert_eq!(finishing.length(7).resolve().end_on_stop, EndOnStop::Abort);
     }
 }

@@ -12,10 +12,12 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicIsize, Ordering},
     },
     time::Duration,
 };
+
+use crate::chunk::CHUNK_BYTES_MAX;
 
 /// A consumer that empties the buffer faster than this gets a deeper one. Five milliseconds are
 /// about one timeslice: on a busy machine the source may be off its core for that long, and the
@@ -32,27 +34,42 @@ const DELIVERED_DEPTHS_MIN: u64 = 16;
 /// Bytes that the streams of a pool may hold beyond their base sizes. Clones share one reserve.
 #[derive(Clone, Debug)]
 pub(crate) struct Reserve {
-    left_bytes: Arc<AtomicUsize>,
+    /// Less than 0 while consumers that have stalled hold more than the reserve.
+    left_bytes: Arc<AtomicIsize>,
 }
 
 impl Reserve {
     pub(crate) fn new(bytes: usize) -> Self {
         Self {
-            left_bytes: Arc::new(AtomicUsize::new(bytes)),
+            left_bytes: Arc::new(AtomicIsize::new(signed(bytes))),
         }
     }
 
     /// Takes this many bytes, or nothing; returns whether it took them.
     fn take(&self, bytes: usize) -> bool {
-        let enough = |left: usize| left.checked_sub(bytes);
+        let rest = |left: isize| left.checked_sub(signed(bytes)).filter(|rest| *rest >= 0);
         self.left_bytes
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, enough)
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest)
             .is_ok()
     }
 
-    fn give_back(&self, bytes: usize) {
-        self.left_bytes.fetch_add(bytes, Ordering::Relaxed);
+    /// Takes this many bytes, whether they are there or not.
+    fn charge(&self, bytes: usize) {
+        self.left_bytes.fetch_sub(signed(bytes), Ordering::Relaxed);
     }
+
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn left(&self) -> isize {
+        self.left_bytes.load(Ordering::Relaxed)
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.left_bytes.fetch_add(signed(bytes), Ordering::Relaxed);
+    }
+}
+
+fn signed(bytes: usize) -> isize {
+    isize::try_from(bytes).unwrap_or(isize::MAX)
 }
 
 /// A size that grows with the consumer's speed, in bytes.
@@ -86,6 +103,8 @@ pub(crate) struct Depth {
     doublings: u32,
     /// Bytes delivered by the last change.
     delivered_at_change: u64,
+    /// Bytes that the consumer held at the end of the stream, and holds still.
+    beyond_the_end: usize,
     reserve: Reserve,
 }
 
@@ -97,6 +116,7 @@ impl Depth {
             chunk,
             doublings: 0,
             delivered_at_change: 0,
+            beyond_the_end: 0,
             reserve: reserve.clone(),
         }
     }
@@ -125,13 +145,16 @@ impl Depth {
 
     /// The fill level at which a source that waits for room is woken. Not at every chunk: the
     /// source would run one chunk at a time, with two thread switches each. Not at zero: while the
-    /// source wakes up, the consumer has a quarter of the buffer left to take.
+    /// source wakes up, the consumer has a quarter of the buffer left to take, and at least one
+    /// chunk if the buffer holds two.
     pub(crate) fn low_water_bytes(&self) -> usize {
-        self.limit_bytes() / 4
+        let (limit, chunk) = (self.limit_bytes(), self.chunk_bytes());
+        (limit / 4).max(chunk).min(limit - chunk)
     }
 
     /// Fixes the size of all further chunks, at most half of the buffer's base size.
     pub(crate) fn set_chunk_bytes(&mut self, bytes: usize) {
+        let bytes = bytes.min(CHUNK_BYTES_MAX);
         self.chunk = Growing::fixed(bytes.min(self.buffer.base / 2));
     }
 
@@ -151,6 +174,23 @@ impl Depth {
         }
     }
 
+    /// Returns what was borrowed, because the stream is done: a handle may be kept for long. What
+    /// the consumer still holds is charged to the reserve, because the stream's place goes to
+    /// another stream.
+    pub(crate) fn end(&mut self, live_bytes: usize) {
+        self.reserve.give_back(self.borrowed_bytes());
+        self.doublings = 0;
+        self.reserve.charge(live_bytes);
+        self.beyond_the_end = live_bytes;
+    }
+
+    /// Notes that the consumer has released memory, perhaps after the end.
+    pub(crate) fn release_beyond_the_end(&mut self, bytes: usize) {
+        let released = bytes.min(self.beyond_the_end);
+        self.beyond_the_end -= released;
+        self.reserve.give_back(released);
+    }
+
     fn borrowed_bytes(&self) -> usize {
         self.bytes() - self.buffer.base
     }
@@ -163,7 +203,8 @@ impl Depth {
 
 impl Drop for Depth {
     fn drop(&mut self) {
-        self.reserve.give_back(self.borrowed_bytes());
+        self.reserve
+            .give_back(self.borrowed_bytes() + self.beyond_the_end);
     }
 }
 
@@ -174,8 +215,8 @@ mod tests {
     const FAST: Duration = Duration::from_millis(1);
     const SLOW: Duration = Duration::from_millis(200);
 
-    fn left(reserve: &Reserve) -> usize {
-        reserve.left_bytes.load(Ordering::Relaxed)
+    fn left(reserve: &Reserve) -> isize {
+        reserve.left()
     }
 
     fn depth(reserve: &Reserve) -> Depth {
@@ -229,6 +270,51 @@ mod tests {
         assert_eq!((depth.bytes(), depth.chunk_bytes()), (200, 10));
         depth.set_chunk_bytes(1000);
         assert_eq!(depth.chunk_bytes(), 50, "half of the base");
+    }
+
+    #[test]
+    fn a_stream_that_is_done_borrows_nothing_although_its_handles_are_kept() {
+        let reserve = Reserve::new(1000);
+        let mut depth = depth(&reserve);
+        depth.adapt(FAST, 10_000);
+        assert_eq!(left(&reserve), 900);
+        depth.end(30);
+        assert_eq!(left(&reserve), 970, "what the consumer holds still");
+        depth.release_beyond_the_end(20);
+        assert_eq!(left(&reserve), 990);
+        drop(depth);
+        assert_eq!(left(&reserve), 1000);
+    }
+
+    #[test]
+    fn what_stalled_consumers_hold_may_be_more_than_the_reserve() {
+        let reserve = Reserve::new(50);
+        let (mut stalled, mut fast) = (depth(&reserve), depth(&reserve));
+        stalled.end(120);
+        assert_eq!(left(&reserve), -70);
+        fast.adapt(FAST, 10_000);
+        assert_eq!(fast.bytes(), 100, "nothing to borrow");
+        drop(stalled);
+        assert_eq!(left(&reserve), 50);
+    }
+
+    #[test]
+    fn a_source_is_woken_before_its_buffer_is_empty() {
+        for (buffer, chunk, low_water) in [
+            (256, 64, 64), // the defaults, in KiB
+            (2048, 128, 480),
+            (100, 20, 20),
+            (60, 20, 20),
+            (40, 20, 0), // room for one chunk: it is there, or it is not
+        ] {
+            let reserve = Reserve::new(0);
+            let depth = Depth::new(Growing::fixed(buffer), Growing::fixed(chunk), &reserve);
+            assert_eq!(depth.low_water_bytes(), low_water);
+            assert!(
+                low_water + chunk <= depth.limit_bytes(),
+                "woken for nothing"
+            );
+        }
     }
 
     #[test]

@@ -66,14 +66,14 @@ impl Error {
 
     /// Wraps the error that a source returned.
     ///
-    /// If the error only propagates the reason of a stop (a source that passes the error of its
-    /// `write` up with `?`), that reason is returned unchanged.
-    pub fn source_failed(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        let cause = cause.into();
-        match Self::find_in(cause.as_ref()) {
-            Some(own) => own.clone(),
-            None => Self::caused_by(ErrorKind::SourceFailed, cause),
-        }
+    /// The kind is [`ErrorKind::SourceFailed`], also if an error of another stream is among the
+    /// causes, which says nothing about this one. A stream that was stopped keeps the reason of the
+    /// stop, whatever its source returns then.
+    pub fn source_failed<E>(cause: E) -> Self
+    where
+        E: Into<Box<dyn StdError + Send + Sync>> + 'static,
+    {
+        Self::caused_by(ErrorKind::SourceFailed, boxed(cause))
     }
 
     /// Wraps the error that a consumer's `write` or `finish` returned. The kind is
@@ -111,7 +111,8 @@ impl Error {
         }
     }
 
-    /// Finds a stream's error in an error or its causes; also looks inside `io::Error`s.
+    /// Finds a stream's error in an error or its causes; also looks inside `io::Error`s, and with the
+    /// feature `anyhow` inside the `anyhow::Error`s that a source has returned.
     pub fn find_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
         let mut next = Some(error);
         while let Some(error) = next {
@@ -152,6 +153,57 @@ impl Error {
             ErrorKind::Stopped | ErrorKind::ShutDown | ErrorKind::Ended => Outcome::Cancelled,
             ErrorKind::Busy | ErrorKind::ConsumerAtLimit => Outcome::Shed,
         }
+    }
+}
+
+/// Boxes an error. One of `anyhow` is wrapped: in the box that `anyhow` itself makes, nobody finds the
+/// error that it began with.
+#[cfg(feature = "anyhow")]
+fn boxed<E: Into<Box<dyn StdError + Send + Sync>> + 'static>(
+    cause: E,
+) -> Box<dyn StdError + Send + Sync> {
+    let mut cause = Some(cause);
+    let any: &mut dyn Any = &mut cause;
+    match any
+        .downcast_mut::<Option<anyhow::Error>>()
+        .and_then(Option::take)
+    {
+        Some(error) => Box::new(Anyhow(error)),
+        None => cause.map_or_else(|| "an error".into(), Into::into),
+    }
+}
+
+#[cfg(not(feature = "anyhow"))]
+fn boxed<E: Into<Box<dyn StdError + Send + Sync>> + 'static>(
+    cause: E,
+) -> Box<dyn StdError + Send + Sync> {
+    cause.into()
+}
+
+/// An error of `anyhow` whose chain of causes begins with itself.
+#[cfg(feature = "anyhow")]
+struct Anyhow(anyhow::Error);
+
+#[cfg(feature = "anyhow")]
+impl fmt::Display for Anyhow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // With the causes: who reads the log has only this line.
+        write!(f, "{:#}", self.0)
+    }
+}
+
+#[cfg(feature = "anyhow")]
+impl fmt::Debug for Anyhow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+#[cfg(feature = "anyhow")]
+impl StdError for Anyhow {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        let first: &(dyn StdError + 'static) = self.0.as_ref();
+        Some(first)
     }
 }
 
@@ -288,10 +340,13 @@ mod tests {
         let wrapped = Wrapping(Box::new(io::Error::other(Wrapping(Box::new(
             io::Error::from(stop),
         )))));
-        let passed_on = Error::source_failed(wrapped);
-        assert_eq!(passed_on.to_string(), "the consumer hung up: gone");
-        let other = Wrapping(Box::new(io::Error::other("its own")));
-        assert_eq!(Error::source_failed(other).kind(), ErrorKind::SourceFailed);
+        let found = Error::find_in(&wrapped).unwrap();
+        assert_eq!(found.to_string(), "the consumer hung up: gone");
+        // It may be that of another stream.
+        assert_eq!(
+            Error::source_failed(wrapped).kind(),
+            ErrorKind::SourceFailed
+        );
         assert!(Error::find_in(&io::Error::from(io::ErrorKind::NotFound)).is_none());
     }
 }

@@ -62,7 +62,7 @@ impl StreamHandle {
 
     /// Stops the stream with a reason. The source's next write fails with this reason. A consumer
     /// that is still connected receives what is queued and is then aborted with the reason. With a
-    /// reason of kind [`crate::ErrorKind::Stopped`] and [`crate::OnStop::Finish`] it is finished
+    /// reason of kind [`crate::ErrorKind::Stopped`] and [`crate::EndOnStop::Finish`] it is finished
     /// instead; with one of kind [`crate::ErrorKind::HangUp`] or
     /// [`crate::ErrorKind::ConsumerFailed`] it receives nothing more.
     pub fn stop(&self, reason: Error) {
@@ -95,7 +95,7 @@ impl StreamHandle {
 
     /// Resolves with the reason when a stop has made it certain that the consumer will be aborted.
     /// For consumers that can skip what is still queued. A stop that finishes the consumer
-    /// ([`crate::OnStop::Finish`]) does not count, unless the consumer stalls before the finish.
+    /// ([`crate::EndOnStop::Finish`]) does not count, unless the consumer stalls before the finish.
     /// `None`: source and consumer are done without such a stop.
     pub fn broken_off(&self) -> impl Future<Output = Option<Error>> + Send + use<> {
         let core = Arc::clone(&self.core);

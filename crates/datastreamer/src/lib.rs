@@ -31,34 +31,46 @@
 //! body, an async stream, an `AsyncRead`, a blocking iterator, or a [`Consumer`].
 //!
 //! # Features
-//! `http-body`, `futures`, `tokio` and `axum` add the interface of that name to [`ChunkReader`].
-//! With `tracing`, a source runs in a span of its stream, inside the caller's span, and each
-//! stream's end is an event. No feature is on by default, and none adds a runtime.
+//! | feature | adds |
+//! |---|---|
+//! | `http-body` | [`ChunkReader`] is an `http_body::Body`. hyper does not poll the body of a client that reads nothing, so the socket needs a time-out for writes; the crate `datastreamer-http` has one, and makes responses |
+//! | `futures` | [`ChunkReader`] is a `futures_core::Stream`, and such streams are sources |
+//! | `futures-io` | [`AsyncStreamWriter`] is an `AsyncWrite` of `futures-io` |
+//! | `tokio` | [`ChunkReader`] is a tokio `AsyncRead`, [`AsyncStreamWriter`] an `AsyncWrite`; `AsyncRead`s are sources, `AsyncWrite`s consumers |
+//! | `anyhow` | the causes of a source's `anyhow::Error` are found |
+//! | `tracing` | a source runs in a span of its stream, inside the caller's span; each stream's end is an event with the target `datastreamer`: ERROR if the source has failed, WARN if a side has stalled, otherwise DEBUG ([`PoolOptions::log_ends`]) |
+//!
+//! No feature is on by default, and none adds a runtime.
 
 #[cfg(feature = "tokio")]
 mod async_read;
+mod async_source;
+mod async_writer;
 mod block_on;
 #[cfg(feature = "http-body")]
 mod body;
 mod chunk;
 mod config;
 mod depth;
+#[cfg_attr(loom, allow(dead_code, unused_imports))]
+mod disposal;
 mod error;
+mod foreign;
 mod handle;
 mod lease;
 #[cfg(all(test, loom))]
 mod loom_tests;
 mod outcome;
+mod parked;
 mod pending;
 mod pool;
-#[cfg(feature = "futures")]
-mod pulled;
 mod push;
 mod queue;
 mod reader;
 mod record;
 mod settings;
 mod share;
+mod stop_callback;
 mod stop_token;
 #[cfg(feature = "futures")]
 mod stream;
@@ -68,6 +80,8 @@ mod sync;
 mod watchdog;
 mod writer;
 
+pub use async_writer::AsyncStreamWriter;
+pub use chunk::CHUNK_BYTES_MAX;
 pub use config::{
     DEFAULT_BUFFER_BYTES, DEFAULT_CHUNK_BYTES, DEFAULT_CONSUMER_STALL, DEFAULT_FAST_BUFFER_BYTES,
     DEFAULT_FAST_CHUNK_BYTES, DEFAULT_FLUSH_AFTER, DEFAULT_SOURCE_STALL, StreamOptions,
@@ -85,8 +99,8 @@ pub use push::{
 };
 pub use reader::{BlockingChunks, ChunkReader};
 pub use record::{Record, StreamId};
-pub use settings::OnStop;
+pub use settings::EndOnStop;
 pub use share::{Share, ShareOf};
-pub use stop_token::StopToken;
-pub use streamer::{SourceResult, stream_out};
+pub use stop_token::{OnStopGuard, StopToken};
+pub use streamer::{SourceResult, stream_out, stream_out_async_write};
 pub use writer::{PASS_THROUGH_BYTES, StreamWriter};

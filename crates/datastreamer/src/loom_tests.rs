@@ -28,8 +28,9 @@ use crate::{
     depth::Depth,
     error::{Error, ErrorKind},
     pool::{PoolOptions, StreamPool},
-    queue::{End, Queue, StopCallback},
-    settings::OnStop,
+    queue::{End, Queue},
+    settings::EndOnStop,
+    stop_callback::StopCallback,
     stream_core::StreamCore,
     writer::{StreamWriter, hand_over_if_idle},
 };
@@ -40,7 +41,7 @@ const HUNG_UP: ErrorKind = ErrorKind::HangUp;
 
 /// Makes a queue of this many bytes; each chunk of the models has one byte.
 fn queue(limit_bytes: usize) -> Arc<Queue> {
-    Arc::new(Queue::new(Depth::fixed(limit_bytes), OnStop::Abort))
+    Arc::new(Queue::new(Depth::fixed(limit_bytes), EndOnStop::Abort))
 }
 
 fn spawn<T: 'static>(queue: &Arc<Queue>, run: impl FnOnce(&Queue) -> T + 'static) -> JoinHandle<T> {
@@ -66,15 +67,19 @@ fn abort(kind: ErrorKind) -> End {
 }
 
 fn stop(queue: &Queue, kind: ErrorKind) -> Option<usize> {
-    queue.stop(&Error::of_kind(kind)).map(run_all)
+    let stopping = queue.stop(&Error::of_kind(kind))?;
+    Some(run_all(&stopping.callbacks))
 }
 
 /// Runs callbacks as the stream does; returns how many.
-fn run_all(callbacks: Vec<StopCallback>) -> usize {
+fn run_all(callbacks: &[StdArc<StopCallback>]) -> usize {
     let error = Error::of_kind(STOPPED);
-    let count = callbacks.len();
-    callbacks.into_iter().for_each(|callback| callback(&error));
-    count
+    callbacks.iter().for_each(|callback| callback.run(&error));
+    callbacks.len()
+}
+
+fn callback(call: impl FnOnce(&Error) + Send + 'static) -> StdArc<StopCallback> {
+    StopCallback::new(Box::new(call))
 }
 
 fn next(queue: &Queue) -> Option<Result<Bytes, ErrorKind>> {
@@ -433,7 +438,7 @@ fn loom_of_two_stops_one_counts_and_it_alone_gets_the_callbacks() {
         let queue = queue(1);
         let runs = StdArc::new(AtomicUsize::new(0));
         let count = StdArc::clone(&runs);
-        let kept = queue.on_stop(Box::new(move |_| {
+        let kept = queue.on_stop(&callback(move |_| {
             count.fetch_add(1, Ordering::Relaxed);
         }));
         assert!(kept.is_none());
@@ -460,11 +465,11 @@ fn loom_a_callback_that_comes_beside_the_stop_runs_once() {
         let runs = StdArc::new(AtomicUsize::new(0));
         let count = StdArc::clone(&runs);
         let source = spawn(&queue, move |queue| {
-            let given_back = queue.on_stop(Box::new(move |_| {
+            let callback = callback(move |_| {
                 count.fetch_add(1, Ordering::Relaxed);
-            }));
-            if let Some((callback, why)) = given_back {
-                callback(&why);
+            });
+            if let Some(why) = queue.on_stop(&callback) {
+                callback.run(&why);
             }
         });
         stop(&queue, STOPPED);
@@ -480,8 +485,8 @@ fn loom_a_callback_of_a_stream_that_ends_well_is_dropped_unrun() {
         let held = StdArc::new(());
         let holds = StdArc::clone(&held);
         let source = spawn(&queue, move |queue| {
-            let given_back = queue.on_stop(Box::new(move |_| unreachable!("{holds:?}")));
-            assert!(given_back.is_none());
+            let stopped = queue.on_stop(&callback(move |_| unreachable!("{holds:?}")));
+            assert!(stopped.is_none());
             queue.end(End::Finish);
         });
         assert!(next(&queue).is_none());
@@ -525,10 +530,13 @@ fn loom_a_hang_up_beside_a_stop_leaves_nothing_for_the_dead_consumer() {
     loom::model(|| {
         let queue = queue(2);
         push(&queue, 1).unwrap();
+        let kept = queue.on_stop(&callback(|_| {}));
+        assert!(kept.is_none());
         let stopping = spawn(&queue, |queue| stop(queue, STOPPED));
         let hanging_up = spawn(&queue, |queue| stop(queue, HUNG_UP));
         let told = [stopping.join().unwrap(), hanging_up.join().unwrap()];
-        assert_eq!(told.iter().flatten().count(), 1, "the source was told once");
+        let calls: usize = told.iter().flatten().sum();
+        assert_eq!(calls, 1, "the source was told once");
         assert_eq!(next(&queue), Some(Err(HUNG_UP)));
         assert!(queue.has_hung_up());
     });
@@ -648,5 +656,118 @@ fn loom_a_resume_beside_a_stop_does_not_revive() {
         assert_eq!(source.join().unwrap(), Err(HUNG_UP));
         resuming.join().unwrap();
         assert_eq!(next(&queue), Some(Err(HUNG_UP)));
+    });
+}
+
+// ---- consumers that are given up ----
+
+#[test]
+fn loom_a_stall_beside_the_end_and_the_drop_makes_the_stream_done_once() {
+    loom::model(|| {
+        let queue = queue(2);
+        push(&queue, 1).unwrap();
+        let source = spawn(&queue, |queue| queue.end(End::Finish));
+        let stalling = spawn(&queue, |queue| {
+            let stopping = queue.stop(&Error::of_kind(ErrorKind::ConsumerStalled));
+            stopping.is_some_and(|stopping| stopping.is_done)
+        });
+        let dropped = queue.consumer_done();
+        let told = [source.join().unwrap(), stalling.join().unwrap(), dropped];
+        let times = told.iter().filter(|told| **told).count();
+        assert_eq!(times, 1, "{told:?}");
+        assert!(queue.snapshot().is_done);
+    });
+}
+
+#[test]
+fn loom_a_source_of_a_consumer_that_was_given_up_ends_the_stream() {
+    loom::model(|| {
+        let queue = queue(1);
+        push(&queue, 1).unwrap();
+        // It is blocked, or about to be.
+        let source = spawn(&queue, |queue| {
+            let error = push(queue, 2).unwrap_err();
+            assert_eq!(error, ErrorKind::ConsumerStalled);
+            queue.end(abort(error))
+        });
+        queue.stop(&Error::of_kind(ErrorKind::ConsumerStalled));
+        assert!(source.join().unwrap(), "although nobody polls");
+    });
+}
+
+// ---- async writers ----
+
+fn wait_for_room(queue: &Queue) {
+    block_on(poll_fn(|cx| queue.poll_room(1, cx)));
+}
+
+/// A writer that waits for room beside a reader that releases its chunks, or keeps them.
+fn write_beside(releases: bool) {
+    loom::model(move || {
+        let queue = queue(1);
+        push(&queue, 1).unwrap();
+        let writer = spawn(&queue, |queue| {
+            wait_for_room(queue);
+            assert!(queue.try_push(Bytes::from_static(&[2]), 1).is_ok());
+            queue.end(End::Finish);
+        });
+        assert_eq!(consume(&queue, releases), (vec![1, 2], Ok(())));
+        writer.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_a_release_wakes_the_async_writer_that_registers_meanwhile() {
+    write_beside(true);
+}
+
+#[test]
+fn loom_a_reader_that_keeps_its_chunks_wakes_the_async_writer() {
+    write_beside(false);
+}
+
+#[test]
+fn loom_a_stop_wakes_the_async_writer() {
+    loom::model(|| {
+        let queue = queue(1);
+        push(&queue, 1).unwrap();
+        let writer = spawn(&queue, |queue| {
+            wait_for_room(queue);
+            queue.check_open().unwrap_err().kind()
+        });
+        stop(&queue, STOPPED);
+        assert_eq!(writer.join().unwrap(), STOPPED);
+    });
+}
+
+#[test]
+fn loom_a_stop_beside_the_poll_of_an_async_source_drops_it_once() {
+    loom::model(|| {
+        let core = stream();
+        let drops = StdArc::new(AtomicUsize::new(0));
+        struct NoteDrop(StdArc<AtomicUsize>);
+        impl Drop for NoteDrop {
+            fn drop(&mut self) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let note = NoteDrop(StdArc::clone(&drops));
+        core.async_source.park(async move {
+            let _note = note;
+            std::future::pending::<Result<(), Error>>().await
+        });
+        core.let_reader_poll();
+        let stopping = {
+            let core = StdArc::clone(&core);
+            thread::spawn(move || {
+                core.queue.stop(&Error::of_kind(STOPPED));
+                core.dismiss_source();
+            })
+        };
+        let cx = &mut Context::from_waker(Waker::noop());
+        crate::async_source::poll_source(&core, cx);
+        stopping.join().unwrap();
+        assert_eq!(drops.load(Ordering::Relaxed), 1);
+        assert!(!core.queue.end(End::Finish), "its side has ended");
     });
 }

@@ -9,7 +9,6 @@ use std::{
     collections::{HashMap, VecDeque},
     fmt, io,
     mem::take,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak},
     thread,
     time::{Duration, Instant},
@@ -17,10 +16,11 @@ use std::{
 
 use crate::{
     depth::Reserve,
+    disposal::dispose,
     error::{Error, ErrorKind},
     queue::End,
     record::{Record, StreamId},
-    share::{Membership, Shares},
+    share::{Membership, Share, Shares},
     stream_core::StreamCore,
     sync::std_lock,
 };
@@ -59,6 +59,9 @@ pub struct PoolOptions {
     pub thread_name: String,
     /// How long a thread waits for the next source before it ends.
     pub idle_thread: Duration,
+    /// Logs the end of each stream (feature `tracing`): for a program that does not log the records
+    /// itself.
+    pub log_ends: bool,
 }
 
 impl Default for PoolOptions {
@@ -71,6 +74,7 @@ impl Default for PoolOptions {
             stack_bytes: None,
             thread_name: "datastreamer".into(),
             idle_thread: DEFAULT_IDLE_THREAD,
+            log_ends: true,
         }
     }
 }
@@ -132,8 +136,7 @@ pub(crate) struct Job {
 
 pub(crate) enum Source {
     Thread(ThreadSource),
-    /// The reader holds the source, and polls it once there is a place.
-    #[cfg(feature = "futures")]
+    /// The reader polls the source once there is a place: see `async_source.rs`.
     Reader,
 }
 
@@ -144,12 +147,27 @@ type ThreadSource = Box<dyn FnOnce() -> End + Send>;
 type Run = (Arc<StreamCore>, ThreadSource);
 
 impl Job {
-    /// Drops the caller's source while nothing is locked; the drop may panic.
-    fn drop_source(self) -> Arc<StreamCore> {
+    /// Ends a stream whose source never runs. The source is dropped elsewhere: the caller may be an
+    /// event loop, or the watchdog.
+    pub(crate) fn end_unrun(self, error: Error) {
         let Self { core, source } = self;
-        let _panicked = catch_unwind(AssertUnwindSafe(|| drop(source)));
-        core
+        core.end_source(End::Abort(error));
+        source.dispose();
     }
+}
+
+impl Source {
+    fn dispose(self) {
+        if let Self::Thread(source) = self {
+            dispose(move || drop(source));
+        }
+    }
+}
+
+/// A job that gets no place, and why.
+pub(crate) struct Refused {
+    pub(crate) job: Job,
+    pub(crate) error: Error,
 }
 
 /// The result of a shutdown.
@@ -222,8 +240,7 @@ impl StreamPool {
             jobs.collect::<Vec<_>>()
         };
         for job in waiting {
-            let core = job.drop_source();
-            core.end_source(End::Abort(Error::of_kind(ErrorKind::ShutDown)));
+            job.end_unrun(Error::of_kind(ErrorKind::ShutDown));
         }
         self.shared.job_ready.notify_all();
     }
@@ -271,6 +288,11 @@ impl StreamPool {
         &self.shared.reserve
     }
 
+    #[cfg(feature = "tracing")]
+    pub(crate) fn logs_ends(&self) -> bool {
+        self.shared.options.log_ends
+    }
+
     pub(crate) fn queue_timeout(&self) -> Duration {
         self.shared.options.queue_timeout
     }
@@ -280,14 +302,20 @@ impl StreamPool {
     /// Runs a stream's job, now or when it has a place: a place of its own, or the one of `other`.
     ///
     /// # Errors
-    /// `Busy`, `ShutDown`, or why the stream was stopped before it could run. The job was dropped.
-    pub(crate) fn submit(&self, job: Job, other: Option<&Arc<StreamCore>>) -> Result<(), Error> {
+    /// `Busy`, `ShutDown`, or why the stream was stopped before it could run.
+    pub(crate) fn submit(&self, job: Job, other: Option<&Arc<StreamCore>>) -> Result<(), Refused> {
         let options = &self.shared.options;
         let mut state = std_lock(&self.shared.state);
         // A stop either comes before this check, or finds the job among the waiting ones: see
         // forget_waiting.
-        job.core.queue.check_open()?;
-        state.check_open()?;
+        if let Err(error) = job
+            .core
+            .queue
+            .check_open()
+            .and_then(|()| state.check_open())
+        {
+            return Err(Refused { job, error });
+        }
         if let Some(other) = other {
             state.add_live(&job.core);
             drop(state);
@@ -299,7 +327,7 @@ impl StreamPool {
         if state.active >= options.max_active || !membership.has_room() {
             if let Err(error) = state.check_waiting(&membership, options.max_waiting) {
                 state.shares.leave(membership);
-                return Err(error);
+                return Err(Refused { job, error });
             }
             state.add_live(&job.core);
             membership.begin_waiting();
@@ -313,6 +341,20 @@ impl StreamPool {
         Ok(())
     }
 
+    /// Says why a stream in these shares would be refused now, if it would.
+    pub(crate) fn check_admission(&self, shares: &[Share]) -> Result<(), Error> {
+        let options = &self.shared.options;
+        let mut state = std_lock(&self.shared.state);
+        state.check_open()?;
+        let membership = state.shares.join(shares);
+        let checked = match state.active >= options.max_active || !membership.has_room() {
+            true => state.check_waiting(&membership, options.max_waiting),
+            false => Ok(()),
+        };
+        state.shares.leave(membership);
+        checked
+    }
+
     /// Says why a stream that has waited for too long has no place.
     pub(crate) fn check_late(&self, id: StreamId) -> Result<(), Error> {
         let state = std_lock(&self.shared.state);
@@ -323,12 +365,12 @@ impl StreamPool {
     /// Runs a job in its place; if it got none, ends its stream with the reason.
     fn run_admitted(&self, job: Job, slot: Result<Option<Arc<Slot>>, Error>) {
         let core = Arc::clone(&job.core);
-        let running = slot.and_then(|slot| {
+        match slot {
             // The place first: the source may be done before this function returns.
-            core.decide_place(Ok(slot));
-            self.run(job)
-        });
-        if let Err(error) = running {
+            Ok(slot) => core.decide_place(Ok(slot)),
+            Err(error) => return job.end_unrun(error),
+        }
+        if let Err(error) = self.run(job) {
             core.end_source(End::Abort(error));
         }
     }
@@ -348,7 +390,9 @@ impl StreamPool {
         let waiting = place.and_then(|place| state.waiting.remove(place));
         let job = waiting.map(|waiting| state.no_longer_waiting(waiting));
         drop(state);
-        job.map(Job::drop_source).is_some()
+        let is_forgotten = job.is_some();
+        job.into_iter().for_each(|job| job.source.dispose());
+        is_forgotten
     }
 
     /// Forgets a stream that is done.
@@ -383,7 +427,6 @@ impl StreamPool {
     fn run(&self, job: Job) -> Result<(), Error> {
         match job.source {
             Source::Thread(source) => self.run_on_a_thread((job.core, source)),
-            #[cfg(feature = "futures")]
             Source::Reader => {
                 job.core.let_reader_poll();
                 Ok(())
@@ -428,14 +471,11 @@ impl StreamPool {
         while let Some((core, source)) = next {
             let end = source();
             // Counted as idle before the end is set: the end may pass the place on, and its next
-            // holder should reuse this thread rather than start another.
+            // holder should reuse this thread rather than start another. Nothing foreign is dropped
+            // here that could block: callbacks are dropped elsewhere (disposal.rs).
             std_lock(&self.shared.state).idle_threads += 1;
-            // The end drops wakers and callbacks that callers stored in the stream. Their panic
-            // must not end this thread, which is counted.
-            let _panicked = catch_unwind(AssertUnwindSafe(|| {
-                core.end_source(end);
-                drop(core);
-            }));
+            core.end_source(end);
+            drop(core);
             next = self.next_job();
         }
     }

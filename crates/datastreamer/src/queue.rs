@@ -5,14 +5,15 @@
 //! End and error follow the chunks in the same queue, so nothing overtakes the data. This file owns
 //! no chunk memory, no threads and no deadlines.
 //!
-//! Two rules: foreign code (wakers, callbacks, the drop of a chunk, which calls `release`) runs
-//! only after unlocking, except for the clone of a waker; only the thread holding the writer's turn
-//! may push.
+//! Two rules: foreign code (wakers and their clones, callbacks, the drop of a chunk, which calls
+//! `release`) runs only after unlocking; only the thread holding the writer's turn may push.
 
 use std::{
     collections::VecDeque,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
@@ -21,9 +22,12 @@ use bytes::Bytes;
 
 use crate::{
     depth::Depth,
+    disposal::dispose,
     error::{Error, ErrorKind},
+    foreign::{drop_quietly, wake},
     outcome::BlockedOn,
-    settings::OnStop,
+    settings::EndOnStop,
+    stop_callback::StopCallback,
     sync::{AtomicBool, Condvar, Mutex, MutexGuard, lock, wait},
 };
 
@@ -34,9 +38,6 @@ pub(crate) enum End {
     Abort(Error),
 }
 
-/// Runs when the stream is stopped, with the reason.
-pub(crate) type StopCallback = Box<dyn FnOnce(&Error) + Send>;
-
 pub(crate) struct Queue {
     state: Mutex<State>,
     /// The source waits here for room.
@@ -45,7 +46,7 @@ pub(crate) struct Queue {
     stopped: AtomicBool,
     /// How often the consumer reported progress with what it holds.
     parts_taken: AtomicU64,
-    on_stop: OnStop,
+    end_on_stop: EndOnStop,
 }
 
 struct State {
@@ -64,18 +65,23 @@ struct State {
     /// What the consumer receives after `chunks`.
     end: Option<End>,
     /// The source runs inside the consumer's poll: between polls the source waits for the consumer.
-    pulled: bool,
+    driven: bool,
     /// Set while the consumer waits for a chunk; taken by the thread that wakes it.
     reader: Option<Waker>,
     writers_waiting: usize,
+    /// Set while an async writer waits for room; taken by the thread that wakes it.
+    async_writer: Option<Waker>,
     source_done: bool,
     /// The consumer has taken the clean end of a complete file and has neither failed nor hung up
     /// since. If it does neither, the file is complete, whatever stop comes later.
     complete_taken: bool,
     consumer_done: bool,
+    /// The consumer was given up because it took nothing: nobody waits for it any more, although it
+    /// may never say that it is done.
+    consumer_given_up: bool,
     /// Everything that waits for both sides to be done has been notified.
     done_told: bool,
-    stop_callbacks: Vec<StopCallback>,
+    stop_callbacks: Vec<Arc<StopCallback>>,
     stop_wakers: Vec<Waker>,
     done_wakers: Vec<Waker>,
     figures: Figures,
@@ -106,8 +112,24 @@ pub(crate) struct Snapshot {
     pub(crate) consumer_owes: bool,
     pub(crate) source_done: bool,
     pub(crate) consumer_done: bool,
+    /// Source and consumer are both done, or the consumer was given up.
+    pub(crate) is_done: bool,
     /// What broke the stream off.
     pub(crate) cause: Option<Error>,
+}
+
+/// What remains to be done for a stream that was stopped.
+pub(crate) struct Stopping {
+    pub(crate) callbacks: Vec<Arc<StopCallback>>,
+    /// The stop has made the stream done; true at most once per stream.
+    pub(crate) is_done: bool,
+}
+
+/// What is to be woken when there is room.
+enum WaitingWriter {
+    Thread,
+    Task(Waker),
+    Nobody,
 }
 
 /// What remains to be done after unlocking, once source and consumer are both done.
@@ -115,11 +137,11 @@ struct Done {
     /// Of tasks that await the end, and of tasks that await a stop that will not come.
     wakers: [Vec<Waker>; 2],
     /// These will never run; they are dropped to release what they captured.
-    _callbacks: Vec<StopCallback>,
+    callbacks: Vec<Arc<StopCallback>>,
 }
 
 impl Queue {
-    pub(crate) fn new(depth: Depth, on_stop: OnStop) -> Self {
+    pub(crate) fn new(depth: Depth, end_on_stop: EndOnStop) -> Self {
         Self {
             state: Mutex::new(State {
                 chunks: VecDeque::new(),
@@ -130,12 +152,14 @@ impl Queue {
                 cause: None,
                 hung_up: false,
                 end: None,
-                pulled: false,
+                driven: false,
                 reader: None,
                 writers_waiting: 0,
+                async_writer: None,
                 source_done: false,
                 complete_taken: false,
                 consumer_done: false,
+                consumer_given_up: false,
                 done_told: false,
                 stop_callbacks: Vec::new(),
                 stop_wakers: Vec::new(),
@@ -147,7 +171,7 @@ impl Queue {
             room: Condvar::new(),
             stopped: AtomicBool::new(false),
             parts_taken: AtomicU64::new(0),
-            on_stop,
+            end_on_stop,
         }
     }
 
@@ -162,15 +186,7 @@ impl Queue {
         while !state.has_room(memory_bytes) {
             state = self.wait_for_room(state);
         }
-        if let Err(error) = state.check_open() {
-            drop(state);
-            drop(chunk);
-            return Err(error);
-        }
-        let reader = state.append(chunk, memory_bytes);
-        drop(state);
-        wake(reader);
-        Ok(())
+        append(state, chunk, memory_bytes)
     }
 
     /// Appends a chunk if there is room now; returns it otherwise.
@@ -186,9 +202,38 @@ impl Queue {
         Ok(())
     }
 
+    /// Appends the last chunk, without waiting: behind it no other chunk is being filled, so the
+    /// room kept for that one is free.
+    ///
+    /// # Errors
+    /// As [`Queue::push`].
+    pub(crate) fn push_last(&self, chunk: Bytes, memory_bytes: usize) -> Result<(), Error> {
+        append(lock(&self.state), chunk, memory_bytes)
+    }
+
     /// Returns whether a chunk of this much memory could be pushed without waiting.
     pub(crate) fn has_room_for(&self, memory_bytes: usize) -> bool {
         lock(&self.state).has_room(memory_bytes)
+    }
+
+    /// Ready when a chunk of this much memory could be pushed without waiting; for the one async
+    /// writer of a stream.
+    pub(crate) fn poll_room(&self, memory_bytes: usize, cx: &mut Context<'_>) -> Poll<()> {
+        let waker = cx.waker().clone();
+        let mut state = lock(&self.state);
+        let (polled, replaced) = if state.has_room(memory_bytes) {
+            if state.async_writer.take().is_some() {
+                state.adapt_depth();
+                state.count_wait_for_consumer();
+            }
+            (Poll::Ready(()), Some(waker))
+        } else {
+            state.writer_waits_since.get_or_insert_with(Instant::now);
+            (Poll::Pending, state.async_writer.replace(waker))
+        };
+        drop(state);
+        drop_quietly(replaced);
+        polled
     }
 
     /// Changes the size of further chunks; queued chunks stay as they are.
@@ -234,7 +279,7 @@ impl Queue {
         let done = state.take_done();
         drop(state);
         wake(reader);
-        tell_done(done)
+        done.is_some_and(Done::tell)
     }
 
     /// Returns whether the stream was stopped; one load, no lock.
@@ -248,106 +293,108 @@ impl Queue {
         lock(&self.state).check_open()
     }
 
-    /// Stores a callback for the stop; returns it with the reason if the stream was stopped
-    /// already.
-    pub(crate) fn on_stop(&self, callback: StopCallback) -> Option<(StopCallback, Error)> {
+    /// Stores a callback for the stop; returns the reason if the stream was stopped already.
+    pub(crate) fn on_stop(&self, callback: &Arc<StopCallback>) -> Option<Error> {
         let mut state = lock(&self.state);
-        match state.stop.clone() {
-            Some(error) => Some((callback, error)),
-            None => {
-                if !state.done_told {
-                    state.stop_callbacks.push(callback);
-                }
-                None
-            }
+        if state.stop.is_none() && !state.done_told {
+            state.stop_callbacks.push(Arc::clone(callback));
         }
+        state.stop.clone()
+    }
+
+    /// Removes a callback that is no longer wanted.
+    pub(crate) fn forget_callback(&self, callback: &Arc<StopCallback>) {
+        let mut state = lock(&self.state);
+        let mut callbacks = state.stop_callbacks.iter();
+        let place = callbacks.position(|kept| Arc::ptr_eq(kept, callback));
+        let removed = place.map(|place| state.stop_callbacks.swap_remove(place));
+        drop(state);
+        drop(removed);
     }
 
     /// Polls for the stop; `None`: source and consumer are done without a stop.
     pub(crate) fn poll_stopped(&self, cx: &mut Context<'_>) -> Poll<Option<Error>> {
-        let mut state = lock(&self.state);
-        if state.stop.is_some() || state.done_told {
-            return Poll::Ready(state.stop.clone());
-        }
-        keep_waker(&mut state.stop_wakers, cx.waker());
-        Poll::Pending
+        self.poll_or_wait(cx, |state| {
+            let known = state.stop.is_some() || state.done_told;
+            (known.then(|| state.stop.clone()), &mut state.stop_wakers)
+        })
     }
 
     /// Polls for a stop that aborts the consumer; `None`: source and consumer are done without such
     /// a stop.
     pub(crate) fn poll_broken_off(&self, cx: &mut Context<'_>) -> Poll<Option<Error>> {
+        self.poll_or_wait(cx, |state| {
+            let known = match (&state.stop, &state.end) {
+                (Some(_), Some(End::Abort(error))) => Some(Some(error.clone())),
+                _ => state.done_told.then_some(None),
+            };
+            (known, &mut state.stop_wakers)
+        })
+    }
+
+    /// Ready if `look` finds something; otherwise the task is woken with the others of the list.
+    fn poll_or_wait<T>(
+        &self,
+        cx: &mut Context<'_>,
+        look: impl FnOnce(&mut State) -> (Option<T>, &mut Vec<Waker>),
+    ) -> Poll<T> {
+        // Cloned and, if it is not needed, dropped while nothing is locked: both are foreign code.
+        let mut waker = Some(cx.waker().clone());
         let mut state = lock(&self.state);
-        match (&state.stop, &state.end) {
-            (Some(_), Some(End::Abort(error))) => return Poll::Ready(Some(error.clone())),
-            _ if state.done_told => return Poll::Ready(None),
-            _ => keep_waker(&mut state.stop_wakers, cx.waker()),
+        let (found, wakers) = look(&mut state);
+        let is_kept = || wakers.iter().any(|kept| kept.will_wake(cx.waker()));
+        if found.is_none() && !is_kept() {
+            wakers.extend(waker.take());
         }
-        Poll::Pending
+        drop(state);
+        drop_quietly(waker);
+        found.map_or(Poll::Pending, Poll::Ready)
     }
 
     // ---- the consumer's side ----
 
     /// Takes the next chunk or the end: `None` is a finish, an error is an abort.
     pub(crate) fn poll_pop(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
-        let mut state = lock(&self.state);
-        if state.pulled {
-            state.count_wait_for_consumer();
-        }
-        if state.paused && state.stop.is_none() {
-            let replaced = state.keep_reader(cx.waker());
-            drop(state);
-            drop(replaced);
-            return Poll::Pending;
-        }
-        if let Some(chunk) = state.chunks.pop_front() {
-            state.count_delivered(chunk.len());
-            return Poll::Ready(Some(Ok(chunk)));
-        }
-        match &state.end {
-            Some(End::Finish) => {
-                // A stop that finishes the consumer does not complete the file.
-                state.complete_taken |= state.cause.is_none();
-                Poll::Ready(None)
-            }
-            Some(End::Abort(error)) => Poll::Ready(Some(Err(error.clone()))),
-            None => {
-                let replaced = state.keep_reader(cx.waker());
-                state.reader_waits_since.get_or_insert_with(Instant::now);
-                // A consumer that keeps its chunks and polls for more must get more (see has_room).
-                let someone_waits = state.writers_waiting > 0;
+        // Cloned only if it is needed, and while nothing is locked: the clone is foreign code.
+        let mut waker = None;
+        loop {
+            let mut state = lock(&self.state);
+            let popped = state.pop();
+            let is_kept = |kept: &Waker| kept.will_wake(cx.waker());
+            if popped.is_pending() && waker.is_none() && !state.reader.as_ref().is_some_and(is_kept)
+            {
                 drop(state);
-                drop(replaced);
-                if someone_waits {
-                    self.room.notify_one();
-                }
-                Poll::Pending
+                waker = Some(cx.waker().clone());
+                continue;
             }
+            let mut writer = None;
+            if popped.is_pending() {
+                if waker.is_some() {
+                    std::mem::swap(&mut state.reader, &mut waker);
+                }
+                if !state.paused {
+                    state.reader_waits_since.get_or_insert_with(Instant::now);
+                    // A consumer that keeps its chunks and polls for more must get more: see
+                    // has_room.
+                    writer = Some(state.take_waiting_writer());
+                }
+            }
+            drop(state);
+            drop_quietly(waker);
+            self.wake_writer(writer);
+            return popped;
         }
     }
 
-    /// Records that from now on the source runs inside the consumer's poll, and queues nothing.
-    #[cfg(feature = "futures")]
-    pub(crate) fn note_pulled(&self) {
+    /// Records that from now on the source runs inside the consumer's poll.
+    pub(crate) fn note_driven(&self) {
         let mut state = lock(&self.state);
-        state.pulled = true;
+        state.driven = true;
         let reader = state.take_reader();
         drop(state);
         wake(reader);
     }
 
-    /// Counts a chunk that a pulled source passes to the reader without queueing it.
-    #[cfg(feature = "futures")]
-    pub(crate) fn count_direct(&self, bytes: usize) {
-        let mut state = lock(&self.state);
-        state.figures.bytes_pushed += bytes as u64;
-        state.count_delivered(bytes);
-        state.writer_waits_since = Some(Instant::now());
-        let reader = state.take_reader();
-        drop(state);
-        drop(reader);
-    }
-
-    #[cfg(feature = "futures")]
     pub(crate) fn is_paused(&self) -> bool {
         lock(&self.state).paused
     }
@@ -356,11 +403,19 @@ impl Queue {
     pub(crate) fn release(&self, memory_bytes: usize) {
         let mut state = lock(&self.state);
         state.live_bytes = state.live_bytes.saturating_sub(memory_bytes);
+        state.depth.release_beyond_the_end(memory_bytes);
         state.figures.moves += 1;
-        let wake = state.writers_waiting > 0 && state.live_bytes <= state.depth.low_water_bytes();
+        let is_low = state.live_bytes <= state.depth.low_water_bytes();
+        let writer = is_low.then(|| state.take_waiting_writer());
         drop(state);
-        if wake {
-            self.room.notify_one();
+        self.wake_writer(writer);
+    }
+
+    fn wake_writer(&self, writer: Option<WaitingWriter>) {
+        match writer {
+            Some(WaitingWriter::Thread) => self.room.notify_one(),
+            Some(WaitingWriter::Task(waker)) => wake([waker]),
+            Some(WaitingWriter::Nobody) | None => {}
         }
     }
 
@@ -385,7 +440,7 @@ impl Queue {
         let done = state.take_done();
         drop(state);
         drop((chunks, came_too_late));
-        tell_done(done)
+        done.is_some_and(Done::tell)
     }
 
     // ---- from anywhere ----
@@ -406,17 +461,27 @@ impl Queue {
 
     /// Stops the stream: writers fail from now on, and the consumer receives what is queued, then
     /// the end as configured. A consumer that hung up or failed receives nothing more, even if the
-    /// stream had been stopped before; one that stalls instead of finishing is aborted. Returns the
-    /// callbacks to run, or `None` if the stream had been stopped or had ended.
-    pub(crate) fn stop(&self, error: &Error) -> Option<Vec<StopCallback>> {
+    /// stream had been stopped before. Nor does one that has stalled: it may never poll again, so
+    /// what is queued is dropped, and nothing waits for it. Returns what remains to be done, or
+    /// `None` if the stream had been stopped or had ended.
+    pub(crate) fn stop(&self, error: &Error) -> Option<Stopping> {
+        let finishes = self.end_on_stop == EndOnStop::Finish && error.kind() == ErrorKind::Stopped;
+        self.stop_with(error, finishes)
+    }
+
+    /// As [`Queue::stop`], but the consumer is aborted whatever a stop means otherwise.
+    pub(crate) fn fail(&self, error: &Error) -> Option<Stopping> {
+        self.stop_with(error, false)
+    }
+
+    fn stop_with(&self, error: &Error, finishes: bool) -> Option<Stopping> {
         let hangs_up = error.kind() == ErrorKind::HangUp;
+        let stalls = error.kind() == ErrorKind::ConsumerStalled;
         let takes_no_more = error.is_consumers_loss();
         let mut state = lock(&self.state);
         let is_first = state.stop.is_none();
-        // A consumer that was to finish after a stop, and stalls before it does.
-        let never_finishes =
-            error.kind() == ErrorKind::ConsumerStalled && matches!(state.end, Some(End::Finish));
-        if state.consumer_done || !(is_first || takes_no_more || never_finishes) {
+        let gives_up = stalls && !state.consumer_given_up;
+        if state.consumer_done || !(is_first || takes_no_more || gives_up) {
             return None;
         }
         self.stopped.store(true, Ordering::Release);
@@ -424,34 +489,39 @@ impl Queue {
         state.cause.get_or_insert_with(|| error.clone());
         state.hung_up |= hangs_up;
         state.complete_taken &= !takes_no_more;
+        // A consumer that has taken everything, and only does not confirm it, has its own deadline.
+        state.consumer_given_up |= stalls && !state.complete_taken;
         if takes_no_more || !matches!(state.end, Some(End::Abort(_))) {
-            let finish = self.on_stop == OnStop::Finish && error.kind() == ErrorKind::Stopped;
-            state.end = Some(if finish {
+            state.end = Some(if finishes {
                 End::Finish
             } else {
                 End::Abort(error.clone())
             });
         }
-        let chunks = takes_no_more.then(|| std::mem::take(&mut state.chunks));
+        let discards = takes_no_more || state.consumer_given_up;
+        let chunks = discards.then(|| std::mem::take(&mut state.chunks));
         let callbacks = std::mem::take(&mut state.stop_callbacks);
         let stop_wakers = std::mem::take(&mut state.stop_wakers);
         let reader = state.take_reader();
+        let writer = state.async_writer.take();
+        let done = state.take_done();
         drop(state);
         self.room.notify_all();
         drop(chunks);
         wake(reader);
+        wake(writer);
         wake(stop_wakers);
-        is_first.then_some(callbacks)
+        Some(Stopping {
+            callbacks,
+            is_done: done.is_some_and(Done::tell),
+        })
     }
 
     /// Polls until source and consumer are both done.
     pub(crate) fn poll_done(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = lock(&self.state);
-        if state.source_done && state.consumer_done {
-            return Poll::Ready(());
-        }
-        keep_waker(&mut state.done_wakers, cx.waker());
-        Poll::Pending
+        self.poll_or_wait(cx, |state| {
+            (state.is_done().then_some(()), &mut state.done_wakers)
+        })
     }
 
     pub(crate) fn has_hung_up(&self) -> bool {
@@ -474,6 +544,7 @@ impl Queue {
             consumer_owes: state.consumer_owes(),
             source_done: state.source_done,
             consumer_done: state.consumer_done,
+            is_done: state.is_done(),
             cause: state.cause().cloned(),
         }
     }
@@ -498,6 +569,40 @@ impl State {
         }
     }
 
+    /// The next chunk or the end, if the consumer may have one now.
+    fn pop(&mut self) -> Poll<Option<Result<Bytes, Error>>> {
+        if self.driven {
+            self.count_wait_for_consumer();
+        }
+        if self.paused && self.stop.is_none() {
+            return Poll::Pending;
+        }
+        if let Some(chunk) = self.chunks.pop_front() {
+            self.count_delivered(chunk.len());
+            if self.driven {
+                self.writer_waits_since = Some(Instant::now());
+            }
+            return Poll::Ready(Some(Ok(chunk)));
+        }
+        match &self.end {
+            Some(End::Finish) => {
+                // A stop that finishes the consumer does not complete the file.
+                self.complete_taken |= self.cause.is_none();
+                Poll::Ready(None)
+            }
+            Some(End::Abort(error)) => Poll::Ready(Some(Err(error.clone()))),
+            None => Poll::Pending,
+        }
+    }
+
+    fn take_waiting_writer(&mut self) -> WaitingWriter {
+        match self.async_writer.take() {
+            Some(waker) => WaitingWriter::Task(waker),
+            None if self.writers_waiting > 0 => WaitingWriter::Thread,
+            None => WaitingWriter::Nobody,
+        }
+    }
+
     fn append(&mut self, chunk: Bytes, memory_bytes: usize) -> Option<Waker> {
         self.live_bytes += memory_bytes;
         self.figures.bytes_pushed += chunk.len() as u64;
@@ -514,14 +619,6 @@ impl State {
         self.figures.chunks_delivered += 1;
         if self.figures.first_byte.is_none() {
             self.figures.first_byte = Some(Instant::now());
-        }
-    }
-
-    /// Stores the waker; returns the one stored before, to be dropped after unlocking.
-    fn keep_reader(&mut self, waker: &Waker) -> Option<Waker> {
-        match &self.reader {
-            Some(kept) if kept.will_wake(waker) => None,
-            _ => self.reader.replace(waker.clone()),
         }
     }
 
@@ -549,17 +646,25 @@ impl State {
         }
     }
 
+    fn is_done(&self) -> bool {
+        self.source_done && (self.consumer_done || self.consumer_given_up)
+    }
+
     fn take_done(&mut self) -> Option<Done> {
-        let tell = self.source_done && self.consumer_done && !self.done_told;
-        self.done_told |= tell;
-        tell.then(|| Done {
+        let tell = self.is_done() && !self.done_told;
+        if !tell {
+            return None;
+        }
+        self.done_told = true;
+        self.depth.end(self.live_bytes);
+        Some(Done {
             wakers: [
                 std::mem::take(&mut self.done_wakers),
                 // If they were kept they would hold the task that awaits the stop, and that task
                 // may hold the stream.
                 std::mem::take(&mut self.stop_wakers),
             ],
-            _callbacks: std::mem::take(&mut self.stop_callbacks),
+            callbacks: std::mem::take(&mut self.stop_callbacks),
         })
     }
 
@@ -576,7 +681,11 @@ impl State {
     }
 
     fn has_something_to_take(&self) -> bool {
-        self.pulled || self.live_bytes > 0 || self.end.is_some() || self.writers_waiting > 0
+        self.driven || self.live_bytes > 0 || self.end.is_some() || self.writer_waits()
+    }
+
+    fn writer_waits(&self) -> bool {
+        self.writers_waiting > 0 || self.async_writer.is_some()
     }
 
     fn consumer_owes(&self) -> bool {
@@ -584,11 +693,11 @@ impl State {
     }
 
     fn blocked_on(&self) -> BlockedOn {
-        if self.writers_waiting > 0 || (self.paused && self.has_something_to_take()) {
+        if self.writer_waits() || (self.paused && self.has_something_to_take()) {
             BlockedOn::Consumer
         } else if self.waits_for_source() {
             BlockedOn::Source
-        } else if (self.source_done || self.pulled) && !self.consumer_done {
+        } else if (self.source_done || self.driven) && !self.consumer_done {
             BlockedOn::Consumer
         } else {
             BlockedOn::Nobody
@@ -596,25 +705,32 @@ impl State {
     }
 }
 
-/// A waker is the caller's code. Its panic must neither keep others from being woken nor unwind the
-/// thread that wakes (a source's, the watchdog).
-fn wake(wakers: impl IntoIterator<Item = Waker>) {
-    for waker in wakers {
-        let _panicked = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+/// Appends a chunk, unless the stream was stopped or has ended.
+fn append(
+    mut state: MutexGuard<'_, State>,
+    chunk: Bytes,
+    memory_bytes: usize,
+) -> Result<(), Error> {
+    if let Err(error) = state.check_open() {
+        drop(state);
+        drop(chunk);
+        return Err(error);
     }
+    let reader = state.append(chunk, memory_bytes);
+    drop(state);
+    wake(reader);
+    Ok(())
 }
 
-/// Wakes the tasks that await the end of the stream; returns whether the stream has just become
-/// done.
-fn tell_done(done: Option<Done>) -> bool {
-    let is_done = done.is_some();
-    wake(done.into_iter().flat_map(|done| done.wakers).flatten());
-    is_done
-}
-
-pub(crate) fn keep_waker(list: &mut Vec<Waker>, waker: &Waker) {
-    if !list.iter().any(|kept| kept.will_wake(waker)) {
-        list.push(waker.clone());
+impl Done {
+    /// Wakes the tasks that await the end of the stream. Returns `true`: it has just become done.
+    fn tell(self) -> bool {
+        let Self { wakers, callbacks } = self;
+        if !callbacks.is_empty() {
+            dispose(move || callbacks.iter().for_each(|callback| callback.discard()));
+        }
+        wake(wakers.into_iter().flatten());
+        true
     }
 }
 
@@ -622,9 +738,10 @@ pub(crate) fn keep_waker(list: &mut Vec<Waker>, waker: &Waker) {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::depth::{Growing, Reserve};
 
     fn queue(limit_bytes: usize) -> Queue {
-        Queue::new(Depth::fixed(limit_bytes), OnStop::Abort)
+        Queue::new(Depth::fixed(limit_bytes), EndOnStop::Abort)
     }
 
     fn put(queue: &Queue, bytes: usize) -> bool {
@@ -727,8 +844,8 @@ mod tests {
     #[test]
     fn a_stop_lets_the_consumer_have_what_is_queued_and_then_the_end_as_configured() {
         for (on_stop, end) in [
-            (OnStop::Abort, Some(Err(ErrorKind::Stopped))),
-            (OnStop::Finish, None),
+            (EndOnStop::Abort, Some(Err(ErrorKind::Stopped))),
+            (EndOnStop::Finish, None),
         ] {
             let queue = Queue::new(Depth::fixed(10), on_stop);
             put(&queue, 3);
@@ -744,12 +861,12 @@ mod tests {
 
     #[test]
     fn a_consumer_that_stalls_instead_of_finishing_after_a_stop_is_aborted() {
-        let queue = Queue::new(Depth::fixed(10), OnStop::Finish);
+        let queue = Queue::new(Depth::fixed(10), EndOnStop::Finish);
         let mut cx = Context::from_waker(Waker::noop());
         queue.stop(&Error::of_kind(ErrorKind::Stopped));
         assert!(queue.poll_broken_off(&mut cx).is_pending());
-        let told = queue.stop(&Error::of_kind(ErrorKind::ConsumerStalled));
-        assert!(told.is_none(), "the source knows already");
+        let stopping = queue.stop(&Error::of_kind(ErrorKind::ConsumerStalled));
+        assert!(stopping.is_some_and(|stopping| stopping.callbacks.is_empty()));
         let Poll::Ready(Some(why)) = queue.poll_broken_off(&mut cx) else {
             panic!("not broken off");
         };
@@ -772,7 +889,7 @@ mod tests {
         ];
         for gone in [ErrorKind::HangUp, ErrorKind::ConsumerFailed] {
             for earlier in earlier {
-                let queue = Queue::new(Depth::fixed(10), OnStop::Finish);
+                let queue = Queue::new(Depth::fixed(10), EndOnStop::Finish);
                 put(&queue, 3);
                 earlier(&queue);
                 queue.stop(&Error::of_kind(gone));
@@ -780,6 +897,53 @@ mod tests {
                 assert_eq!(queue.has_hung_up(), gone == ErrorKind::HangUp);
             }
         }
+    }
+
+    #[test]
+    fn a_consumer_that_has_stalled_gets_nothing_more_and_nothing_waits_for_it() {
+        let reserve = Reserve::new(100);
+        let depth = Depth::new(Growing::fixed(10), Growing::fixed(1), &reserve);
+        let queue = Queue::new(depth, EndOnStop::Abort);
+        assert!(put(&queue, 3) && put(&queue, 4));
+        assert_eq!(take(&queue), Some(Some(Ok(3))));
+        let stopping = queue.stop(&Error::of_kind(ErrorKind::ConsumerStalled));
+        assert!(!stopping.unwrap().is_done, "the source runs");
+        assert!(
+            queue
+                .stop(&Error::of_kind(ErrorKind::ConsumerStalled))
+                .is_none()
+        );
+        assert!(queue.end(End::Abort(Error::of_kind(ErrorKind::SourceFailed))));
+        assert!(
+            queue.snapshot().is_done,
+            "although the consumer never polls"
+        );
+        // What it holds is charged to the reserve until it is released.
+        queue.release(4);
+        assert_eq!(reserve.left(), 97);
+        queue.release(3);
+        assert_eq!(reserve.left(), 100);
+        assert_eq!(take(&queue), Some(Some(Err(ErrorKind::ConsumerStalled))));
+        assert!(!queue.consumer_done(), "done once");
+        let cause = queue.snapshot().cause;
+        assert_eq!(cause.unwrap().kind(), ErrorKind::ConsumerStalled);
+    }
+
+    #[test]
+    fn a_consumer_that_stalls_behind_the_end_of_the_source_is_given_up_at_once() {
+        let queue = queue(10);
+        put(&queue, 3);
+        queue.end(End::Finish);
+        let stopping = queue.stop(&Error::of_kind(ErrorKind::ConsumerStalled));
+        assert!(stopping.unwrap().is_done);
+        // But one that has taken everything may still confirm it.
+        let taken = self::queue(10);
+        taken.end(End::Finish);
+        assert_eq!(take(&taken), Some(None));
+        let stopping = taken.stop(&Error::of_kind(ErrorKind::ConsumerStalled));
+        assert!(!stopping.unwrap().is_done);
+        assert!(taken.consumer_done());
+        assert!(taken.snapshot().cause.is_none());
     }
 
     #[test]
@@ -831,14 +995,11 @@ mod tests {
         assert_eq!(take(&ended), None);
         assert!(owes(&ended));
         // The source runs only when the consumer polls.
-        #[cfg(feature = "futures")]
-        {
-            let pulled = queue(10);
-            pulled.note_pulled();
-            pulled.pause();
-            assert_eq!(take(&pulled), None);
-            assert!(owes(&pulled));
-        }
+        let driven = queue(10);
+        driven.note_driven();
+        driven.pause();
+        assert_eq!(take(&driven), None);
+        assert!(owes(&driven));
         // Nothing is queued: neither side waits, and the source's deadline runs.
         let empty = queue(10);
         empty.pause();

@@ -14,14 +14,12 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
+    async_source,
     block_on::block_on,
     error::{Error, ErrorKind},
     handle::StreamHandle,
     stream_core::StreamCore,
 };
-
-#[cfg(feature = "futures")]
-use crate::pulled::Pulled;
 
 /// The consumer's end of a stream: yields chunks in order, then a clean end or an error. After
 /// either it yields nothing.
@@ -51,8 +49,6 @@ use crate::pulled::Pulled;
 /// a complete file.
 pub struct ChunkReader {
     core: Arc<StreamCore>,
-    #[cfg(feature = "futures")]
-    pulled: Option<Pulled>,
     /// The last bytes, held back until the source's result is known (known length only).
     held_back: Option<Bytes>,
     /// The rest of the last chunk that a byte-wise reader has not taken.
@@ -66,14 +62,14 @@ pub struct ChunkReader {
     verdict_held: bool,
     /// The caller confirms any end: see `hold_end`.
     end_held: bool,
+    /// The error that has been returned: a byte-wise reader returns it again.
+    failure: Option<Error>,
 }
 
 impl ChunkReader {
     pub(crate) fn new(core: Arc<StreamCore>) -> Self {
         Self {
             core,
-            #[cfg(feature = "futures")]
-            pulled: None,
             held_back: None,
             partly_read: Bytes::new(),
             bytes_taken: 0,
@@ -81,14 +77,8 @@ impl ChunkReader {
             end_is_due: false,
             verdict_held: false,
             end_held: false,
+            failure: None,
         }
-    }
-
-    #[cfg(feature = "futures")]
-    pub(crate) fn pulling(core: Arc<StreamCore>, pulled: Pulled) -> Self {
-        let mut reader = Self::new(core);
-        reader.pulled = Some(pulled);
-        reader
     }
 
     /// Polls for the next chunk: `None` is the clean end, an error is an abort.
@@ -109,7 +99,7 @@ impl ChunkReader {
             return Poll::Ready(Some(Ok(std::mem::take(&mut self.partly_read))));
         }
         while !self.over {
-            match ready!(self.poll_source(cx)) {
+            match ready!(self.poll_queue(cx)) {
                 Some(Ok(chunk)) if self.is_last_of_promised(&chunk) => {
                     self.held_back = Some(chunk);
                 }
@@ -118,6 +108,7 @@ impl ChunkReader {
                     Some(valid) => return Poll::Ready(Some(Ok(self.hand_out(valid)))),
                     None => {
                         self.over = true;
+                        self.failure = Some(error.clone());
                         if !self.end_held {
                             self.end_consumer();
                         }
@@ -135,17 +126,17 @@ impl ChunkReader {
         Poll::Ready(None)
     }
 
-    #[cfg(feature = "futures")]
-    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
-        match &mut self.pulled {
-            Some(pulled) => pulled.poll_chunk(&self.core, cx),
-            None => self.core.queue.poll_pop(cx),
+    /// Polls the queue; if it has nothing, an async source gets its turn first.
+    fn poll_queue(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        let mut next = self.core.queue.poll_pop(cx);
+        if next.is_pending() && async_source::poll_source(&self.core, cx) {
+            next = self.core.queue.poll_pop(cx);
         }
-    }
-
-    #[cfg(not(feature = "futures"))]
-    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
-        self.core.queue.poll_pop(cx)
+        if let Poll::Ready(None | Some(Err(_))) = &next {
+            // Whoever has seen the end may keep the reader, but not the source.
+            self.core.dismiss_source();
+        }
+        next
     }
 
     fn is_last_of_promised(&self, chunk: &Bytes) -> bool {
@@ -196,6 +187,36 @@ impl ChunkReader {
         if self.over && self.verdict_held {
             self.end_consumer();
         }
+    }
+
+    /// Waits for the first chunk or the end, and returns the reader with every byte still in it. So a
+    /// caller can look whether the stream begins well before it commits itself, for example to a
+    /// status.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), datastreamer::Error> {
+    /// let chunks = datastreamer::stream_out(|out| out.write_slice(b"a file")).ready().await?;
+    /// assert_eq!(chunks.read_to_vec()?, b"a file");
+    /// let refused = datastreamer::stream_out(|_| Err::<(), _>("no such table"));
+    /// assert!(refused.ready().await.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Why the stream failed before its first byte.
+    pub async fn ready(mut self) -> Result<Self, Error> {
+        if let Some(chunk) = poll_fn(|cx| self.poll_partly(cx)).await.transpose()? {
+            self.partly_read = chunk;
+        }
+        Ok(self)
+    }
+
+    /// Returns the error that the stream has ended with, once it has been returned.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn failure(&self) -> Option<&Error> {
+        self.failure.as_ref()
     }
 
     /// Awaits the next chunk; `None` is the clean end. Cancel-safe: no chunk is lost when the
@@ -269,6 +290,12 @@ impl ChunkReader {
         StreamHandle::new(Arc::clone(&self.core))
     }
 
+    /// Returns whether the source has flushed its writer ([`crate::StreamWriter::flush_now`]) at least
+    /// once.
+    pub fn was_flushed(&self) -> bool {
+        self.core.was_flushed()
+    }
+
     /// Returns how many bytes are still to come, if the length was promised.
     pub fn bytes_left(&self) -> Option<u64> {
         let taken = self.bytes_taken - self.partly_read.len() as u64;
@@ -289,12 +316,8 @@ impl ChunkReader {
 impl Drop for ChunkReader {
     fn drop(&mut self) {
         if !self.over || self.verdict_held || self.end_is_due {
-            self.core.stop(Error::of_kind(ErrorKind::HangUp));
+            self.core.hang_up();
             self.core.end_consumer();
-        }
-        #[cfg(feature = "futures")]
-        if let Some(mut pulled) = self.pulled.take() {
-            pulled.dismiss(&self.core);
         }
     }
 }

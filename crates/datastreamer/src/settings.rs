@@ -10,7 +10,7 @@ use crate::{depth::Growing, share::Share};
 /// kind [`crate::ErrorKind::Stopped`]. A stop of any other kind (a shutdown, a stall) always
 /// aborts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum OnStop {
+pub enum EndOnStop {
     /// The consumer is aborted: it must not take a truncated file for a complete one.
     #[default]
     Abort,
@@ -31,7 +31,7 @@ pub(crate) struct Settings {
     /// 0: no minimum.
     pub(crate) min_bytes_per_second: u64,
     pub(crate) source_stall: Option<Duration>,
-    pub(crate) on_stop: OnStop,
+    pub(crate) end_on_stop: EndOnStop,
     pub(crate) context: Arc<str>,
     pub(crate) shares: Vec<Share>,
 }

@@ -191,7 +191,9 @@ mod tests {
     use std::{thread, time::Duration};
 
     use super::*;
-    use crate::{BlockedOn, OnStop, Outcome, PoolOptions, StreamOptions, StreamPool, StreamWriter};
+    use crate::{
+        BlockedOn, EndOnStop, Outcome, PoolOptions, StreamOptions, StreamPool, StreamWriter,
+    };
 
     fn forever(out: &mut StreamWriter) -> Result<(), Error> {
         loop {
@@ -215,7 +217,7 @@ mod tests {
                 .share(Share::new(client, ShareOf::Consumer, 2))
                 .share(Share::new("route", ShareOf::Source, 4));
             if round % 3 == 0 {
-                options = options.on_stop(OnStop::Finish);
+                options = options.end_on_stop(EndOnStop::Finish);
             }
             let stream = match round % 8 {
                 0 => options.stream_out(|out| out.write_slice(b"complete")),

@@ -6,7 +6,6 @@
 
 use std::{
     mem::take,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -19,13 +18,17 @@ use std::{
 use crate::{
     chunk::ChunkBuf,
     depth::Depth,
+    disposal::dispose,
     error::{Error, ErrorKind},
+    foreign::{drop_quietly, wake},
     outcome::{BlockedOn, Outcome},
+    parked::{AsyncSource, Parked},
     pending::Pending,
     pool::{Slot, StreamPool},
-    queue::{End, Queue, StopCallback, keep_waker},
+    queue::{End, Queue, Stopping},
     record::{Record, StreamId},
     settings::Settings,
+    stop_callback::StopCallback,
     sync::std_lock,
 };
 
@@ -36,6 +39,7 @@ pub(crate) struct StreamCore {
     pub(crate) queue: Queue,
     /// The writer's chunk; see `pending.rs`.
     pub(crate) pending: Pending,
+    pub(crate) async_source: AsyncSource,
     pub(crate) pool: StreamPool,
     /// The promised length, in bytes: set before the first byte or never.
     length: OnceLock<u64>,
@@ -44,6 +48,7 @@ pub(crate) struct StreamCore {
     pub(crate) rows_expected: AtomicU64,
     source_started: AtomicBool,
     source_ended: AtomicBool,
+    flushed: AtomicBool,
     /// Empty chunks, kept to be filled again.
     spare: Mutex<Vec<ChunkBuf>>,
     started: SystemTime,
@@ -74,14 +79,16 @@ impl StreamCore {
         let depth = Depth::new(settings.buffer, settings.chunk, pool.reserve());
         Arc::new(Self {
             id: StreamId::next(),
-            queue: Queue::new(depth, settings.on_stop),
+            queue: Queue::new(depth, settings.end_on_stop),
             pending: Pending::new(settings.length),
+            async_source: AsyncSource::default(),
             length: settings.length.map_or_else(OnceLock::new, OnceLock::from),
             pool,
             rows: AtomicU64::new(0),
             rows_expected: AtomicU64::new(u64::MAX),
             source_started: AtomicBool::new(false),
             source_ended: AtomicBool::new(false),
+            flushed: AtomicBool::new(false),
             spare: Mutex::new(Vec::new()),
             started: SystemTime::now(),
             started_at: Instant::now(),
@@ -160,22 +167,67 @@ impl StreamCore {
         }
     }
 
-    pub(crate) fn stop(&self, error: Error) {
-        let Some(callbacks) = self.queue.stop(&error) else {
-            return;
-        };
-        if self.pool.forget_waiting(self.id) {
-            self.end_source(End::Abort(error.clone()));
-        }
-        if !callbacks.is_empty() {
-            run_callbacks(callbacks, error);
+    pub(crate) fn stop(self: &Arc<Self>, error: Error) {
+        if let Some(stopping) = self.queue.stop(&error) {
+            self.finish_stop(stopping, error);
+            // Whoever stops the stream may be an event loop or the watchdog.
+            if let Some(source) = self.async_source.take_dismissed() {
+                let core = Arc::clone(self);
+                dispose(move || core.discard_source(source));
+            }
         }
     }
 
-    pub(crate) fn on_stop(&self, callback: StopCallback) {
-        if let Some((callback, error)) = self.queue.on_stop(callback) {
-            run_callbacks(vec![callback], error);
+    /// Stops the stream because its reader was dropped: in the reader's context, which is also that
+    /// of an async source.
+    pub(crate) fn hang_up(&self) {
+        let error = Error::of_kind(ErrorKind::HangUp);
+        if let Some(stopping) = self.queue.stop(&error) {
+            self.finish_stop(stopping, error);
         }
+        self.dismiss_source();
+    }
+
+    /// Drops the async source, if there is one that nobody polls, in the caller's context.
+    pub(crate) fn dismiss_source(&self) {
+        if let Some(source) = self.async_source.take_dismissed() {
+            self.discard_source(source);
+        }
+    }
+
+    /// Drops an async source that will never be polled again, and ends its side.
+    pub(crate) fn discard_source(&self, source: Parked) {
+        source.discard();
+        self.end_source(End::Abort(Error::of_kind(ErrorKind::HangUp)));
+    }
+
+    /// Stops the stream because its source has failed; returns why it was stopped.
+    pub(crate) fn fail(&self, error: &Error) -> Error {
+        if let Some(stopping) = self.queue.fail(error) {
+            self.finish_stop(stopping, error.clone());
+        }
+        let stopped = self.queue.check_open();
+        stopped.err().unwrap_or_else(|| error.clone())
+    }
+
+    fn finish_stop(&self, stopping: Stopping, error: Error) {
+        if self.pool.forget_waiting(self.id) {
+            self.end_source(End::Abort(error.clone()));
+        }
+        if stopping.is_done {
+            self.done();
+        }
+        if !stopping.callbacks.is_empty() {
+            run_callbacks(stopping.callbacks, error);
+        }
+    }
+
+    pub(crate) fn on_stop(&self, call: impl FnOnce(&Error) + Send + 'static) -> Arc<StopCallback> {
+        let callback = StopCallback::new(Box::new(call));
+        if let Some(error) = self.queue.on_stop(&callback) {
+            run_callbacks(vec![Arc::clone(&callback)], error);
+        }
+        callback
     }
 
     fn done(&self) {
@@ -184,7 +236,9 @@ impl StreamCore {
         drop(slot);
         self.pool.forget(self.id);
         #[cfg(feature = "tracing")]
-        self.log_end();
+        if self.pool.logs_ends() {
+            self.log_end();
+        }
     }
 
     /// A child of the caller's span, so that the source's log lines carry both spans.
@@ -195,15 +249,35 @@ impl StreamCore {
 
     #[cfg(feature = "tracing")]
     fn log_end(&self) {
-        let record = self.record();
-        tracing::debug!(
-            id = %record.id,
-            context = %record.context,
-            bytes = record.bytes_delivered,
-            outcome = record.outcome.map(Outcome::as_str),
-            error = record.error.as_ref().map(tracing::field::display),
-            "stream ended"
-        );
+        macro_rules! log {
+            ($level:ident, $text:literal) => {{
+                let record = self.record();
+                tracing::$level!(
+                    target: "datastreamer",
+                    id = %record.id,
+                    context = %record.context,
+                    bytes = record.bytes_delivered,
+                    outcome = record.outcome.map(Outcome::as_str),
+                    error = record.error.as_ref().map(tracing::field::display),
+                    $text
+                )
+            }};
+        }
+        match self.record().outcome {
+            Some(Outcome::SourceError) => log!(error, "the source of a stream has failed"),
+            Some(Outcome::SourceStalled) => log!(warn, "the source of a stream has stalled"),
+            Some(Outcome::ClientStalled) => log!(warn, "the consumer of a stream has stalled"),
+            _ => log!(debug, "stream ended"),
+        }
+    }
+
+    /// Records that the source asks for what it has written to be sent.
+    pub(crate) fn note_flush(&self) {
+        self.flushed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn was_flushed(&self) -> bool {
+        self.flushed.load(Ordering::Acquire)
     }
 
     pub(crate) fn note_source_started(&self) {
@@ -226,7 +300,7 @@ impl StreamCore {
         let (wakers, sharing) = (take(&mut place.wakers), take(&mut place.sharing));
         drop(place);
         sharing.into_iter().for_each(|share| share(slot.clone()));
-        wakers.into_iter().for_each(Waker::wake);
+        wake(wakers);
     }
 
     /// Shares the place with another stream, now or when there is one.
@@ -246,20 +320,28 @@ impl StreamCore {
     }
 
     pub(crate) fn poll_admitted(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // Cloned and, if it is not needed, dropped while nothing is locked: both are foreign code.
+        let mut waker = Some(cx.waker().clone());
         let mut place = std_lock(&self.place);
-        if place.decided {
-            return Poll::Ready(());
+        let decided = place.decided;
+        let is_kept = |place: &Place| place.wakers.iter().any(|kept| kept.will_wake(cx.waker()));
+        if !decided && !is_kept(&place) {
+            place.wakers.extend(waker.take());
         }
-        keep_waker(&mut place.wakers, cx.waker());
-        Poll::Pending
+        drop(place);
+        drop_quietly(waker);
+        if decided {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 
     /// Records that there is a place: from now on the source runs when the reader polls.
-    #[cfg(feature = "futures")]
     pub(crate) fn let_reader_poll(&self) {
         // The order matters: a reader that polls concurrently either sees the start or is woken.
         self.note_source_started();
-        self.queue.note_pulled();
+        self.queue.note_driven();
     }
 
     pub(crate) fn source_has_started(&self) -> bool {
@@ -312,18 +394,8 @@ impl StreamCore {
 /// Callbacks may block, and a stop may come from an event loop, so they run on threads of their
 /// own: one thread for all callbacks registered before the stop, one for each callback registered
 /// after it.
-fn run_callbacks(callbacks: Vec<StopCallback>, error: Error) {
-    let shared = Arc::new(Mutex::new(Some(callbacks)));
-    let run = {
-        let shared = Arc::clone(&shared);
-        move || {
-            let callbacks = std_lock(&shared).take();
-            for callback in callbacks.into_iter().flatten() {
-                // A callback that panics must not keep the others from running.
-                let _panicked = catch_unwind(AssertUnwindSafe(|| callback(&error)));
-            }
-        }
-    };
+fn run_callbacks(callbacks: Vec<Arc<StopCallback>>, error: Error) {
+    let run = move || callbacks.iter().for_each(|callback| callback.run(&error));
     let spawned = thread::Builder::new()
         .name("datastreamer-stop".into())
         .spawn(run.clone());

@@ -3,25 +3,26 @@
 //! `stream_out` submits a source to the pool. On the pool's thread, `run` calls the source and turns
 //! its return value, error or panic into the end of the queue.
 
+#[cfg(feature = "futures")]
+use std::future::poll_fn;
 use std::{
     error::Error as StdError,
+    future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
 use crate::{
+    async_writer::AsyncStreamWriter,
     config::StreamOptions,
     error::Error,
-    pool::{Job, Source, StreamPool},
+    pool::{Job, Refused, Source, StreamPool},
     queue::End,
     reader::ChunkReader,
     stream_core::StreamCore,
     watchdog,
-    writer::StreamWriter,
+    writer::{StreamWriter, verdict},
 };
-
-#[cfg(feature = "futures")]
-use crate::pulled::Pulled;
 
 /// The return type of a source: nothing, or a `Result` with any error type.
 pub trait SourceResult {
@@ -38,10 +39,47 @@ impl SourceResult for () {
     }
 }
 
-impl<T, E: Into<Box<dyn StdError + Send + Sync>>> SourceResult for Result<T, E> {
+impl<T, E: Into<Box<dyn StdError + Send + Sync>> + 'static> SourceResult for Result<T, E> {
     fn into_result(self) -> Result<(), Error> {
         self.map(drop).map_err(Error::source_failed)
     }
+}
+
+/// Starts an async source, a future that writes, and returns the reading end.
+///
+/// The future is polled when the reader is polled, in the reader's context, so it needs no thread,
+/// and runs at the consumer's speed. It writes to an [`AsyncStreamWriter`], which is pending while the
+/// buffer is full; what was written is handed over as soon as the future is pending itself. Its result
+/// decides how the stream ends, exactly as for [`stream_out`]: a failure is never a clean end. It needs
+/// a place in the pool like any other source; the reader stays pending while it waits for one.
+/// Dropping the reader drops the future; any other stop drops it on another thread, in the runtime
+/// (feature `tokio`) in which it was started, because a reader under back-pressure is never polled.
+///
+/// The future may move its writer into other tasks. They get
+/// [`ErrorKind::Ended`](crate::ErrorKind::Ended) once the future is ready.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), datastreamer::Error> {
+/// let chunks = datastreamer::stream_out_async_write(|mut out| async move {
+///     for row in 0..3 {
+///         out.write_slice(format!("{row}\n").as_bytes()).await?;
+///     }
+///     Ok::<(), datastreamer::Error>(())
+/// });
+/// let mut file = Vec::new();
+/// chunks.write_to_async(&mut file).await?;
+/// assert_eq!(file, b"0\n1\n2\n");
+/// # Ok(())
+/// # }
+/// ```
+pub fn stream_out_async_write<F, R, T>(write_stream_to: F) -> ChunkReader
+where
+    F: FnOnce(AsyncStreamWriter) -> R,
+    R: Future<Output = T> + Send + 'static,
+    T: SourceResult,
+{
+    StreamOptions::new().stream_out_async_write(write_stream_to)
 }
 
 /// Starts a source on a thread of the process's pool and returns the reading end.
@@ -69,9 +107,8 @@ impl StreamOptions {
     /// Never blocks and never fails: if the pool refuses the stream, the reader's first poll
     /// returns the error ([`crate::ErrorKind::Busy`]). See [`crate::stream_out`].
     ///
-    /// A source that never gets a place is dropped by the thread that stops the stream, or, after
-    /// the queue timeout, by the watchdog thread that all streams share. So values that the source
-    /// captures must not block when they are dropped.
+    /// A source that never gets a place is dropped on a thread for that, which all streams of the
+    /// process share: never on the caller's, and never on an event loop.
     pub fn stream_out<F, T>(self, write_stream_to: F) -> ChunkReader
     where
         F: FnOnce(&mut StreamWriter) -> T + Send + 'static,
@@ -82,10 +119,32 @@ impl StreamOptions {
         ChunkReader::new(core)
     }
 
-    /// Streams the items of an async stream, without a thread.
-    ///
-    /// The source is polled when the reader is polled, so it runs at the consumer's speed. It needs
-    /// a place in the pool like any other source; the reader stays pending while it waits for one.
+    /// Starts an async source and returns the reading end: see
+    /// [`stream_out_async_write`](crate::stream_out_async_write).
+    pub fn stream_out_async_write<F, R, T>(self, write_stream_to: F) -> ChunkReader
+    where
+        F: FnOnce(AsyncStreamWriter) -> R,
+        R: Future<Output = T> + Send + 'static,
+        T: SourceResult,
+    {
+        let core = self.new_stream();
+        let writer = AsyncStreamWriter::new(StreamWriter::new(Arc::clone(&core)));
+        let writing = write_stream_to(writer);
+        let writing = async move { writing.await.into_result() };
+        #[cfg(feature = "tracing")]
+        let writing = in_span(core.span(), writing);
+        core.async_source.park(writing);
+        let job = Job {
+            core: Arc::clone(&core),
+            source: Source::Reader,
+        };
+        submit(job, &self);
+        ChunkReader::new(core)
+    }
+
+    /// Streams the items of an async stream, without a thread: each is written as by
+    /// [`AsyncStreamWriter::write_bytes`]. Everything else is as for
+    /// [`stream_out_async_write`](crate::stream_out_async_write).
     ///
     /// ```
     /// use bytes::Bytes;
@@ -101,17 +160,26 @@ impl StreamOptions {
     pub fn stream_out_async<S, E>(self, source: S) -> ChunkReader
     where
         S: futures_core::Stream<Item = Result<bytes::Bytes, E>> + Send + 'static,
-        E: Into<Box<dyn StdError + Send + Sync>> + 'static,
+        E: Into<Box<dyn StdError + Send + Sync>> + Send + 'static,
     {
-        let core = self.new_stream();
-        let pulled = Pulled::new(&core, source);
-        let job = Job {
-            core: Arc::clone(&core),
-            source: Source::Reader,
-        };
-        submit(job, &self);
-        ChunkReader::pulling(core, pulled)
+        let mut source = Box::pin(source);
+        self.stream_out_async_write(|mut out| async move {
+            while let Some(item) = poll_fn(|cx| source.as_mut().poll_next(cx)).await {
+                out.write_bytes(item.map_err(Error::source_failed)?).await?;
+            }
+            Ok::<(), Error>(())
+        })
     }
+}
+
+#[cfg(feature = "tracing")]
+async fn in_span<F: Future>(span: tracing::Span, future: F) -> F::Output {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|cx| {
+        let _entered = span.enter();
+        future.as_mut().poll(cx)
+    })
+    .await
 }
 
 impl StreamPool {
@@ -152,7 +220,7 @@ pub(crate) fn submit(job: Job, options: &StreamOptions) {
     let core = &Arc::clone(&job.core);
     match core.pool.submit(job, options.shares_place_of()) {
         Ok(()) => watchdog::watch(core),
-        Err(error) => core.end_source(End::Abort(error)),
+        Err(Refused { job, error }) => job.end_unrun(error),
     }
 }
 
@@ -173,11 +241,7 @@ where
         source(&mut writer).into_result()
     }))
     .unwrap_or_else(|payload| Err(Error::source_panicked(payload.as_ref())));
-    let closed = writer.close();
-    match returned.and_then(|()| core.check_length(closed?)) {
-        Ok(()) => End::Finish,
-        Err(error) => End::Abort(error),
-    }
+    verdict(core, returned)
 }
 
 #[cfg(all(test, not(loom)))]

@@ -14,6 +14,7 @@ use std::{
 };
 
 use crate::{
+    config::DEFAULT_CONSUMER_STALL,
     error::{Error, ErrorKind},
     outcome::BlockedOn,
     pending::SourceMark,
@@ -147,7 +148,7 @@ impl Watched {
             return false;
         };
         let snapshot = core.queue.snapshot();
-        if snapshot.source_done && snapshot.consumer_done {
+        if snapshot.is_done {
             return false;
         }
         if core.is_waiting_for_admission() {
@@ -182,6 +183,8 @@ impl Watched {
     }
 
     fn check_consumer(&mut self, core: &Arc<StreamCore>, snapshot: &Snapshot, now: Instant) {
+        let minimum = core.settings.min_bytes_per_second;
+        let stall = core.settings.consumer_stall;
         let figures = &snapshot.figures;
         // At the first check that finds something owed, it may have been owed for only a moment.
         // The time since the last check does not count: on a busy machine it can be long.
@@ -190,10 +193,9 @@ impl Watched {
             self.consumer_moved = now;
         }
         self.moves = figures.moves;
-        let Some(stall) = core.settings.consumer_stall else {
-            return;
-        };
-        if now - self.consumer_moved >= stall {
+        if let Some(stall) = stall
+            && now - self.consumer_moved >= stall
+        {
             stop_stalled(core, format!("no byte taken for {stall:?}"));
             return;
         }
@@ -203,9 +205,8 @@ impl Watched {
         }
         let taken = figures.bytes_delivered;
         let (since, taken_then) = *self.owing.get_or_insert((now, taken));
-        if now - since >= stall {
+        if now - since >= stall.unwrap_or(DEFAULT_CONSUMER_STALL) {
             self.owing = Some((now, taken));
-            let minimum = core.settings.min_bytes_per_second;
             let rate = (taken - taken_then) as f64 / (now - since).as_secs_f64();
             if rate < minimum as f64 {
                 stop_stalled(core, format!("{rate:.0} B/s are below {minimum} B/s"));
@@ -214,11 +215,11 @@ impl Watched {
     }
 }
 
-fn stop_stalled(core: &StreamCore, detail: String) {
+fn stop_stalled(core: &Arc<StreamCore>, detail: String) {
     core.stop(Error::new(ErrorKind::ConsumerStalled, detail));
 }
 
-fn refuse_if_late(core: &StreamCore) {
+fn refuse_if_late(core: &Arc<StreamCore>) {
     let timeout = core.pool.queue_timeout();
     if core.age() >= timeout {
         let share = core.pool.check_late(core.id);
@@ -242,7 +243,7 @@ fn interval(core: &StreamCore, source_done: bool) -> Duration {
         .then(|| core.pool.queue_timeout() / 4);
     [
         flush.map(|delay| delay / 5 * 2),
-        settings.consumer_stall.map(|stall| stall / 4),
+        Some(settings.consumer_stall.unwrap_or(DEFAULT_CONSUMER_STALL) / 4),
         settings.source_stall.map(|stall| stall / 4),
         admission,
     ]

@@ -9,6 +9,7 @@
 use std::{
     fmt, io,
     sync::{Arc, atomic::Ordering},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -18,9 +19,10 @@ use crate::{
     error::{Error, ErrorKind},
     lease::{lend_bytes, lend_chunk},
     pending::SourceMark,
+    queue::End,
     record::StreamId,
-    settings::OnStop,
-    stop_token::StopToken,
+    settings::EndOnStop,
+    stop_token::{OnStopGuard, StopToken},
     stream_core::StreamCore,
     sync::{MutexGuard, lock, try_lock},
 };
@@ -105,6 +107,28 @@ impl<'a> Turn<'a> {
         }
     }
 
+    /// Hands over the chunk if it is not empty, as the last one of the stream; never waits.
+    fn hand_over_last(&mut self) -> Result<(), Error> {
+        match self.chunk.take_if(|chunk| chunk.len() > 0) {
+            Some(chunk) => {
+                let memory_bytes = chunk.capacity();
+                let bytes = lend_chunk(chunk, self.core);
+                self.core.queue.push_last(bytes, memory_bytes)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Hands over the chunk if it is not empty; pending while the queue is full.
+    fn poll_hand_over(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if let Some(chunk) = self.chunk.as_ref().filter(|chunk| chunk.len() > 0) {
+            ready!(self.core.queue.poll_room(chunk.capacity(), cx));
+            // There is room, or the stream was stopped: it does not wait.
+            self.hand_over()?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Hands over the chunk if that is possible without waiting.
     fn try_hand_over(&mut self) {
         let queue = &self.core.queue;
@@ -151,19 +175,19 @@ impl StreamWriter {
         self.begin(data.len())?.append(data)
     }
 
-    /// Writes an owned buffer. A buffer of at least [`PASS_THROUGH_BYTES`] reaches the consumer
-    /// without a copy, in slices of at most the chunk size; bytes written before it are handed over
-    /// first, as a separate chunk.
+    /// Writes an owned buffer. A buffer of at least [`PASS_THROUGH_BYTES`], or of at least a chunk,
+    /// reaches the consumer without a copy, in slices of at most the chunk size; bytes written before
+    /// it are handed over first, as a separate chunk.
     ///
     /// # Errors
     /// As [`StreamWriter::write_slice`].
     pub fn write_bytes(&self, mut data: Bytes) -> Result<(), Error> {
-        if data.len() < PASS_THROUGH_BYTES {
+        if !self.passes_through(data.len()) {
             return self.write_slice(&data);
         }
+        let slice_bytes = self.core.queue.chunk_bytes();
         let mut turn = self.begin(data.len())?;
         turn.hand_over()?;
-        let slice_bytes = self.core.queue.chunk_bytes();
         while !data.is_empty() {
             let slice = data.split_to(data.len().min(slice_bytes));
             let bytes = slice.len();
@@ -178,6 +202,7 @@ impl StreamWriter {
     /// # Errors
     /// As [`StreamWriter::write_slice`].
     pub fn flush_now(&self) -> Result<(), Error> {
+        self.core.note_flush();
         self.begin(0)?.hand_over()
     }
 
@@ -204,9 +229,43 @@ impl StreamWriter {
         StopToken::new(Arc::clone(&self.core))
     }
 
-    /// Runs a callback when the stream is stopped: see [`StopToken::on_stop`].
-    pub fn on_stop(&self, callback: impl FnOnce(&Error) + Send + 'static) {
-        self.core.on_stop(Box::new(callback));
+    /// Runs a callback when the stream is stopped, unless the guard is dropped before: see
+    /// [`StopToken::on_stop`].
+    pub fn on_stop(&self, callback: impl FnOnce(&Error) + Send + 'static) -> OnStopGuard {
+        self.stop_token().on_stop(callback)
+    }
+
+    /// Fails the stream with an error and returns it: what was written so far is delivered, then the
+    /// consumer is aborted, whatever the source returns. Every later write fails with the same error
+    /// and sends nothing, so an encoder that writes a trailer when it is dropped cannot complete the
+    /// file. The error's kind decides the outcome; one of a lost consumer
+    /// ([`ErrorKind::HangUp`], [`ErrorKind::ConsumerFailed`], [`ErrorKind::ConsumerStalled`]) counts
+    /// as a failure of the source. If the stream was stopped before, that reason stays, and is
+    /// returned. Never blocks for longer than another thread's write.
+    ///
+    /// ```
+    /// use datastreamer::{Error, stream_out};
+    /// use std::io::{BufWriter, Write};
+    /// let chunks = stream_out(|out| {
+    ///     let writer = out.clone();
+    ///     let mut encoder = BufWriter::new(out); // writes what is left when it is dropped
+    ///     encoder.write_all(b"a header")?;
+    ///     Err::<(), Error>(writer.fail(Error::source_failed("row 7: no such column")))
+    /// });
+    /// assert!(chunks.read_to_vec().is_err());
+    /// ```
+    pub fn fail(&self, error: Error) -> Error {
+        let error = match error.kind() {
+            ErrorKind::HangUp | ErrorKind::ConsumerFailed | ErrorKind::ConsumerStalled => {
+                Error::source_failed(error)
+            }
+            _ => error,
+        };
+        let turn = Turn::take(&self.core);
+        if self.core.pending.filling.lock().ended {
+            return Error::of_kind(ErrorKind::Ended);
+        }
+        self.refuse(turn, error)
     }
 
     /// Adds to the number of rows (or members) written, for the record.
@@ -226,12 +285,12 @@ impl StreamWriter {
     ///
     /// # Errors
     /// [`ErrorKind::LengthMismatch`] if a byte was written, another length was promised, or the
-    /// stream has [`OnStop::Finish`](crate::OnStop::Finish); [`ErrorKind::Ended`] after the
+    /// stream has [`EndOnStop::Finish`](crate::EndOnStop::Finish); [`ErrorKind::Ended`] after the
     /// source's return; the reason of the stop if the stream was stopped.
     pub fn promise_length(&self, bytes: u64) -> Result<(), Error> {
         let _turn = self.begin(0)?;
-        if self.core.settings.on_stop == OnStop::Finish {
-            let text = "a stream with OnStop::Finish cannot promise a length";
+        if self.core.settings.end_on_stop == EndOnStop::Finish {
+            let text = "a stream with EndOnStop::Finish cannot promise a length";
             return Err(Error::new(ErrorKind::LengthMismatch, text));
         }
         let mut filling = self.core.pending.filling.lock();
@@ -262,41 +321,126 @@ impl StreamWriter {
         &self.core.settings.context
     }
 
+    /// Writes what fits into the chunk being filled; pending while the queue has no room for a full
+    /// one. Only the watchdog takes the turn beside an async writer, and it never waits.
+    pub(crate) fn poll_write(
+        &self,
+        data: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<usize, Error>> {
+        let queue = &self.core.queue;
+        if !queue.is_stopped() && self.core.pending.filling.lock().append_within(data) {
+            return Poll::Ready(Ok(data.len()));
+        }
+        let mut turn = self.begin(0)?;
+        if data.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        if turn.chunk.as_ref().is_some_and(|chunk| chunk.room() == 0) {
+            ready!(turn.poll_hand_over(cx))?;
+        }
+        let chunk = turn.chunk.get_or_insert_with(|| start_chunk(&self.core));
+        let part = &data[..data.len().min(chunk.room())];
+        if let Err(error) = self.count(part.len()) {
+            return Poll::Ready(Err(self.refuse(turn, error)));
+        }
+        chunk.append(part);
+        if chunk.room() == 0 {
+            turn.try_hand_over();
+        }
+        Poll::Ready(Ok(part.len()))
+    }
+
+    /// Whether an owned buffer of so many bytes is worth chunks of its own.
+    pub(crate) fn passes_through(&self, bytes: usize) -> bool {
+        bytes >= PASS_THROUGH_BYTES.min(self.core.queue.chunk_bytes())
+    }
+
+    /// Takes at most a chunk of an owned buffer, without a copy.
+    pub(crate) fn poll_pass(
+        &self,
+        data: &mut Bytes,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        let mut turn = self.begin(0)?;
+        ready!(turn.poll_hand_over(cx))?;
+        let bytes = data.len().min(self.core.queue.chunk_bytes());
+        ready!(self.core.queue.poll_room(bytes, cx));
+        if let Err(error) = self.count(bytes) {
+            return Poll::Ready(Err(self.refuse(turn, error)));
+        }
+        let slice = lend_bytes(data.split_to(bytes), &self.core);
+        Poll::Ready(self.core.queue.push(slice, bytes))
+    }
+
+    /// Hands over the chunk being filled; pending while the queue has no room for it.
+    pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.core.note_flush();
+        self.begin(0)?.poll_hand_over(cx)
+    }
+
+    /// Hands over the chunk being filled if that is possible without waiting.
+    pub(crate) fn hand_over_part(&self) {
+        Turn::take(&self.core).try_hand_over();
+    }
+
     /// Takes the turn for a write of this many bytes, and counts them as written.
     fn begin(&self, bytes: usize) -> Result<Turn<'_>, Error> {
-        let mut turn = Turn::take(&self.core);
+        let turn = Turn::take(&self.core);
         if self.core.pending.filling.lock().ended {
             return Err(Error::of_kind(ErrorKind::Ended));
         }
         self.core.queue.check_open()?;
+        match self.count(bytes) {
+            Ok(()) => Ok(turn),
+            Err(error) => Err(self.refuse(turn, error)),
+        }
+    }
+
+    /// Counts bytes as written, if that many are left of the promised length.
+    fn count(&self, bytes: usize) -> Result<(), Error> {
         let mut filling = self.core.pending.filling.lock();
         if filling.fits(bytes) {
             filling.written += bytes as u64;
-            return Ok(turn);
+            return Ok(());
         }
-        let error = Error::new(
+        Err(Error::new(
             ErrorKind::LengthMismatch,
             format!("more than the promised {} bytes", filling.written_max),
-        );
-        drop(filling);
-        // The bytes before it are valid, and are delivered before the failure.
-        turn.hand_over()?;
-        drop(turn);
-        self.core.stop(error.clone());
-        Err(error)
+        ))
     }
 
-    /// Ends the writing: hands over the last partial chunk and refuses every later write.
-    /// Returns how many bytes were written.
+    /// Fails the stream. The bytes before the failure are valid, and are delivered before it.
+    fn refuse(&self, mut turn: Turn<'_>, error: Error) -> Error {
+        match turn.hand_over_last() {
+            Ok(()) => {
+                drop(turn);
+                self.core.fail(&error)
+            }
+            Err(earlier) => earlier,
+        }
+    }
+
+    /// Ends the writing: hands over the last partial chunk and refuses every later write. Returns
+    /// how many bytes were written. Never waits for room.
     ///
     /// # Errors
     /// Why the stream was stopped.
     pub(crate) fn close(&self) -> Result<u64, Error> {
         let mut turn = Turn::take(&self.core);
-        let handed_over = turn.hand_over();
+        let handed_over = turn.hand_over_last();
         let mut filling = self.core.pending.filling.lock();
         filling.ended = true;
         handed_over.map(|()| filling.written)
+    }
+}
+
+/// Ends the writing; returns how the stream ends after the source's result.
+pub(crate) fn verdict(core: &Arc<StreamCore>, result: Result<(), Error>) -> End {
+    let closed = StreamWriter::new(Arc::clone(core)).close();
+    match result.and_then(|()| core.check_length(closed?)) {
+        Ok(()) => End::Finish,
+        Err(error) => End::Abort(error),
     }
 }
 

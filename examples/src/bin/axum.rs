@@ -7,8 +7,8 @@
 //! curl -O http://127.0.0.1:3000/broken # curl: (56) Recv failure: Connection reset by peer
 //! ```
 //!
-//! [`ArmedListener`] causes the reset in the last line. axum alone only closes the connection of a
-//! failed download, and some clients take that for the end of the file.
+//! [`serve`] arms the connections, which causes the reset in the last line. axum alone only closes the
+//! connection of a failed download, and some clients take that for the end of the file.
 
 use std::{
     env,
@@ -16,23 +16,20 @@ use std::{
     io::{self, Write},
 };
 
-use axum::{Router, extract::Request, http::Response, routing::get, serve, serve::Listener as _};
-use datastreamer::StreamWriter;
-use datastreamer_http::{ArmedListener, Connection, Download, DownloadBody};
+use axum::{Router, extract::Request, http::Response, routing::get};
+use datastreamer_http::{Download, DownloadBody, datastreamer::StreamWriter, serve};
 use tokio::net::TcpListener;
 use zip::{ZipWriter, write::SimpleFileOptions};
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
     let address = env::args().nth(1).unwrap_or("127.0.0.1:3000".into());
-    let listener = ArmedListener::new(TcpListener::bind(address).await?);
+    let listener = TcpListener::bind(address).await?;
     println!("http://{}", listener.local_addr()?);
     let app = Router::new()
         .route("/stars.csv", get(csv))
         .route("/stars.zip", get(archive))
         .route("/broken", get(broken));
-    // Each download finds its connection through the connect info.
-    let app = app.into_make_service_with_connect_info::<Connection>();
     serve(listener, app).await
 }
 

@@ -4,7 +4,7 @@
 //! cargo run -p datastreamer-examples --bin hyper
 //! curl -O http://127.0.0.1:3001/stars.csv
 //! curl -O http://127.0.0.1:3001/broken # curl: (56) Recv failure: Connection reset by peer
-//! curl -i http://127.0.0.1:3001/early  # 500 with the reason: the head had not been sent
+//! curl -i http://127.0.0.1:3001/early  # 503 with the reason: the head had not been sent
 //! ```
 
 use std::{
@@ -14,7 +14,7 @@ use std::{
 };
 
 use datastreamer::StreamWriter;
-use datastreamer_http::{Armed, Download, DownloadBody, Problem};
+use datastreamer_http::{Armed, Download, DownloadBody, FailWith, Problem};
 use hyper::{
     Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn,
 };
@@ -53,7 +53,7 @@ async fn answer(request: Request<Incoming>) -> Response<DownloadBody> {
     let source = match request.uri().path() {
         "/stars.csv" => write_stars,
         "/broken" => write_stars_and_fail,
-        "/early" => fail,
+        "/early" => fail_early,
         _ => return Problem::new(StatusCode::NOT_FOUND, "no such file").into_response(),
     };
     Download::new("text/csv")
@@ -74,6 +74,12 @@ fn write_stars_and_fail(out: &mut StreamWriter) -> io::Result<()> {
         writeln!(out, "{id},star {id}")?;
     }
     fail(out)
+}
+
+/// The client gets this status and text; those of other errors are for the log.
+fn fail_early(out: &mut StreamWriter) -> io::Result<()> {
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    Err(out.fail_with(status, "the database is gone").into())
 }
 
 fn fail(_: &mut StreamWriter) -> io::Result<()> {

@@ -28,13 +28,7 @@ fn axum_streams_a_report_and_an_archive_and_resets_what_fails() {
 
     let archive = server.fetch("/stars.zip");
     assert_eq!(archive.exit_code, OK);
-    let mut archive = ZipArchive::new(Cursor::new(archive.body)).unwrap();
-    for name in ["north.csv", "south.csv"] {
-        let mut member = Vec::new();
-        let mut reader = archive.by_name(name).unwrap();
-        reader.read_to_end(&mut member).unwrap();
-        assert!(member == stars(20_000), "{name}");
-    }
+    assert_archive(archive.body);
 }
 
 #[test]
@@ -43,7 +37,7 @@ fn hyper_streams_and_resets_what_fails() {
     server.serves("/stars.csv", &stars(200_000));
     server.breaks_off("/broken", RECV_ERROR);
     for (path, status, text) in [
-        ("/early", "500", "the database is gone"),
+        ("/early", "503", "the database is gone"),
         ("/nothing", "404", "no such file"),
     ] {
         let problem = server.fetch(path);
@@ -61,6 +55,77 @@ fn actix_streams_and_resets_or_closes_what_fails() {
     server.breaks_off("/closed", PARTIAL_FILE);
     // The reset of one connection does not affect the others.
     server.serves("/stars.csv", &stars(200_000));
+}
+
+#[test]
+fn an_async_writer_makes_an_archive_or_no_archive() {
+    let server = Server::start(env!("CARGO_BIN_EXE_async_zip"));
+    let archive = server.fetch("/stars.zip");
+    assert_eq!(archive.exit_code, OK);
+    assert_archive(archive.body);
+    let broken = server.fetch("/broken.zip");
+    assert!(
+        broken.exit_code == RECV_ERROR || broken.status == "500",
+        "{}",
+        broken.status
+    );
+    assert!(ZipArchive::new(Cursor::new(broken.body)).is_err());
+}
+
+#[test]
+fn a_cursor_streams_and_a_silent_query_ends_with_its_client() {
+    let mut server = Server::start(env!("CARGO_BIN_EXE_sqlite"));
+    let squares = server.fetch("/squares.csv");
+    assert_eq!(squares.exit_code, OK);
+    let text = String::from_utf8(squares.body).unwrap();
+    assert_eq!(text.lines().count(), 200_001);
+    assert_eq!(text.lines().last(), Some("199999,39999600001"));
+    let slow = Command::new("curl")
+        .args(["-s", "-m", "1", &format!("{}/slow.csv", server.url)])
+        .status()
+        .unwrap();
+    const TIMED_OUT: i32 = 28;
+    assert_eq!(slow.code(), Some(TIMED_OUT));
+    assert!(server.says_on_stderr("interrupted"));
+}
+
+#[test]
+fn a_posted_report_goes_through_layers_and_extractors() {
+    let server = Server::start(env!("CARGO_BIN_EXE_layers"));
+    let post = |body: &str| {
+        let output = Command::new("curl")
+            .args([
+                "-s",
+                "-w",
+                "%{http_code}",
+                "-H",
+                "content-type: application/json",
+            ])
+            .args(["-d", body, &format!("{}/report.csv", server.url)])
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let (body, status) = text.split_at(text.len() - 3);
+        (status.to_owned(), body.to_owned())
+    };
+    let (status, report) = post(r#"{"rows": 20000}"#);
+    assert_eq!(status, "200");
+    assert!(report.as_bytes() == stars(20_000));
+    let (status, problem) = post(r#"{"rows": 0}"#);
+    assert_eq!(status, "422");
+    assert!(problem.contains("a report has rows"), "{problem}");
+}
+
+#[test]
+fn tls_streams_and_breaks_off_what_fails() {
+    let server = Server::start(env!("CARGO_BIN_EXE_tls"));
+    server.serves("/stars.csv", &stars(200_000));
+    let broken = server.fetch("/broken");
+    assert!(
+        [PARTIAL_FILE, RECV_ERROR].contains(&broken.exit_code),
+        "{}",
+        broken.exit_code
+    );
 }
 
 #[test]
@@ -102,6 +167,17 @@ fn stars(count: u32) -> Vec<u8> {
 }
 
 /// A running example; killed when it goes out of scope.
+/// Checks that these are the two members.
+fn assert_archive(bytes: Vec<u8>) {
+    let mut archive = ZipArchive::new(Cursor::new(bytes)).unwrap();
+    for name in ["north.csv", "south.csv"] {
+        let mut member = Vec::new();
+        let mut reader = archive.by_name(name).unwrap();
+        reader.read_to_end(&mut member).unwrap();
+        assert!(member == stars(20_000), "{name}");
+    }
+}
+
 struct Server {
     process: Child,
     /// The URL that it prints: scheme, address and port.
@@ -120,6 +196,7 @@ impl Server {
         let mut process = Command::new(program)
             .arg("127.0.0.1:0")
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let mut url = String::new();
@@ -129,11 +206,18 @@ impl Server {
         Self { process, url }
     }
 
+    /// Waits until the program says a word on standard error.
+    fn says_on_stderr(&mut self, word: &str) -> bool {
+        let stderr = self.process.stderr.take().unwrap();
+        let mut lines = BufReader::new(stderr).lines();
+        lines.any(|line| line.unwrap().contains(word))
+    }
+
     fn fetch(&self, path: &str) -> Fetched {
         let directory = TempDir::new().unwrap();
         let file = directory.path().join("body");
         let output = Command::new("curl")
-            .args(["--silent", "--max-time", CURL_SECONDS_MAX])
+            .args(["--silent", "--insecure", "--max-time", CURL_SECONDS_MAX])
             .args(["--noproxy", "*", "--write-out", "%{http_code}", "--output"])
             .arg(&file)
             .arg(format!("{}{path}", self.url))

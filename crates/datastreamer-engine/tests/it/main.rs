@@ -6,6 +6,7 @@ mod changed;
 mod damaged;
 mod equal_floats;
 mod evolving;
+mod exact_numbers;
 mod hanging;
 mod known;
 mod listing;

@@ -47,6 +47,10 @@ pub(super) struct State {
     pub(super) blocked: bool,
     /// The socket has been dropped: no more streams are kept here.
     pub(super) socket_dropped: bool,
+    /// HTTP/2: requests that have not ended. `None`: nobody counts them.
+    pub(super) open_requests: Option<usize>,
+    /// The connection carries TLS: what is written here directly would break its records.
+    pub(super) is_tls: bool,
     /// The next flush breaks the chunked framing: see `INVALID_CHUNK_SIZE` in `h1.rs`.
     pub(super) framing_break_wanted: bool,
 }
@@ -112,6 +116,12 @@ impl Connection {
     pub(crate) fn written(&self) -> (u64, bool) {
         let state = self.state();
         (state.written, !state.blocked)
+    }
+
+    /// Whether nothing is being sent and nothing has failed, so that the end may look intended.
+    pub(crate) fn may_end_cleanly(&self) -> bool {
+        let state = self.state();
+        state.active.is_empty() && !state.failed
     }
 
     pub(crate) fn is_multiplexed(&self) -> bool {

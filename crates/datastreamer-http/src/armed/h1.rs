@@ -2,12 +2,10 @@
 //!
 //! Therefore the bytes that the socket takes are that response's progress, a drained socket means
 //! that its valid bytes have been sent, and its failure ends the connection, if necessary after
-//! broken chunked framing. hyper does not read while it holds a pipelined request, so this file
-//! also looks for a hang-up. [`Armed`](super::Armed) and [`DownloadBody`](crate::DownloadBody) call
+//! broken chunked framing. [`Armed`](super::Armed) and [`DownloadBody`](crate::DownloadBody) call
 //! it; it calls the streams and the [`Socket`].
 
 use std::{
-    io,
     pin::Pin,
     task::{Context, Poll, Waker},
 };
@@ -22,7 +20,7 @@ use super::{
 
 /// A chunk size of more than 64 bits, without the end of its line: no parser takes it for the last
 /// chunk. node's fetch accepts a reset as the end of a response with `Connection: close`, but not
-/// this.
+/// this; Apple's CFNetwork accepts the end of the connection at a chunk's boundary.
 const INVALID_CHUNK_SIZE: &[u8] = b"fffffffffffffffffff";
 
 impl Connection {
@@ -35,11 +33,11 @@ impl Connection {
 
     /// Asks that the next flush break the chunked framing, well before the reset: node's fetch
     /// may process the reset before the bytes that precede it. Returns `false`, and does nothing,
-    /// unless everything has been sent: after a part of a chunk the client would take the invalid
-    /// chunk size for data.
+    /// below TLS, and unless everything has been sent: after a part of a chunk the client would take
+    /// the invalid chunk size for data.
     pub(crate) fn break_framing(&self) -> bool {
         let mut state = self.state();
-        state.framing_break_wanted = state.drained;
+        state.framing_break_wanted = state.drained && !state.is_tls;
         state.framing_break_wanted
     }
 }
@@ -61,17 +59,6 @@ pub(super) fn note_progress(state: &State) {
     state.active.iter().for_each(StreamHandle::note_progress);
     let unflushed = state.unflushed.iter().map(ChunkReader::handle);
     unflushed.for_each(|stream| stream.note_progress());
-}
-
-/// Fails if the client has disconnected, which hyper does not see.
-pub(super) fn check_hung_up<S: Socket>(socket: &S, cx: &mut Context<'_>) -> io::Result<()> {
-    match socket.poll_hung_up(cx) {
-        Poll::Ready(()) => Err(io::Error::new(
-            io::ErrorKind::ConnectionReset,
-            "the client disconnected",
-        )),
-        Poll::Pending => Ok(()),
-    }
 }
 
 /// A stream that has ended early while the socket takes nothing: hyper does not poll its body, so

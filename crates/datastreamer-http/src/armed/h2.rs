@@ -7,14 +7,10 @@
 
 use std::task::{Context, Poll};
 
-use datastreamer::{ErrorKind, StreamHandle};
+use datastreamer::StreamHandle;
 use tokio::time::Instant;
 
 use super::connection::{DRAIN_MAX, State};
-
-/// How many streams of one connection may stall while others go on: a few paused downloads. hyper
-/// keeps up to 256 KiB for each and cannot be asked to drop one.
-const STALLED_STREAMS_MAX: usize = 4;
 
 /// Watches for streams whose windows stay closed.
 #[derive(Debug, Default)]
@@ -25,25 +21,19 @@ pub(super) struct Windows {
 }
 
 impl Windows {
-    /// Returns when the connection must be aborted: at once if too many streams have stalled, or
-    /// after the time of a drain if all streams were stopped. `None`: it goes on. Registers the
-    /// task to be woken when a stream is stopped.
+    /// Returns when the connection must be aborted: after the time of a drain, if every request of it
+    /// is a stream that was stopped. `None`: it goes on. Registers the task to be woken when a stream
+    /// is stopped.
     pub(super) fn deadline(
         &mut self,
         now: Instant,
         state: &State,
         cx: &mut Context<'_>,
     ) -> Option<Instant> {
-        let streams = state.active.iter();
-        let stopped: Vec<_> = streams.filter_map(|one| why_stopped(one, cx)).collect();
-        let stalled = stopped
-            .iter()
-            .filter(|kind| **kind == ErrorKind::ConsumerStalled);
-        if stalled.count() > STALLED_STREAMS_MAX {
-            return Some(now);
-        }
         // Whatever the reason of the stop: a body cannot report it before its window opens.
-        if stopped.is_empty() || stopped.len() < state.active.len() {
+        let active = state.active.iter();
+        let stopped = active.filter(|stream| is_stopped(stream, cx)).count();
+        if stopped == 0 || stopped < state.active.len() || state.open_requests != Some(stopped) {
             self.idle_since = None;
             return None;
         }
@@ -54,9 +44,6 @@ impl Windows {
     }
 }
 
-fn why_stopped(stream: &StreamHandle, cx: &mut Context<'_>) -> Option<ErrorKind> {
-    match stream.poll_stopped(cx) {
-        Poll::Ready(error) => error.map(|error| error.kind()),
-        Poll::Pending => None,
-    }
+fn is_stopped(stream: &StreamHandle, cx: &mut Context<'_>) -> bool {
+    matches!(stream.poll_stopped(cx), Poll::Ready(Some(_)))
 }

@@ -14,12 +14,13 @@
 //! HTTP/2 a flush proves nothing, because data may wait for a window inside hyper. An HTTP/2
 //! connection therefore stays armed until hyper shuts it down cleanly.
 //!
-//! One client needs more. If the response carries `Connection: close`, which hyper adds when the
-//! request does, node's fetch takes a reset for the end of a chunked body. In that case a failure
-//! first breaks the chunked framing, and the reset waits until the client has closed, at most
-//! [`DRAIN_MAX`]. The framing can be broken only at a chunk's boundary. After a `kill -9`, or if
-//! the client takes nothing until the drain times out, such a client does not notice that a
-//! chunked file is truncated. It does notice if the length is known, and without the header it
+//! One client needs more. If the response carries `Connection: close`, node's fetch takes a reset for
+//! the end of a chunked body. hyper adds that header when the request has it, and also when keep-alive
+//! is off or the server shuts down, which a body does not see. So every failure of a chunked HTTP/1.1
+//! response first breaks the chunked framing, and the reset waits until the client has closed, at most
+//! [`DRAIN_MAX`]. The framing can be broken only at a chunk's boundary, and never below TLS. After a
+//! `kill -9`, or if the client takes nothing until the drain times out, such a client does not notice
+//! that a chunked file is truncated. It does notice if the length is known, and without the header it
 //! notices in both cases.
 //!
 //! RST discards what the kernel has not sent. Before an abort on an error the body therefore
@@ -28,6 +29,8 @@
 mod connection;
 mod h1;
 mod h2;
+mod open_request;
+mod peer;
 mod socket;
 
 use std::{
@@ -47,7 +50,9 @@ use tokio::{
 
 pub use self::{
     connection::{Connection, DRAIN_MAX},
-    socket::Socket,
+    open_request::{CountedBody, OpenRequest},
+    peer::HalfClose,
+    socket::{Peer, Socket},
 };
 
 /// How long a socket may take nothing before the connection is reset.
@@ -59,6 +64,10 @@ pub const DEFAULT_WRITE_STALL: Duration = datastreamer::DEFAULT_CONSUMER_STALL;
 /// How often a connection whose socket takes nothing checks whether a stream has failed
 /// meanwhile, which hyper does not see before the socket takes more: a quarter of [`DRAIN_MAX`].
 const STALL_CHECK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The first byte of a TLS connection, the type of a handshake's record (RFC 8446, 5.1). No HTTP
+/// request begins with it.
+const TLS_HANDSHAKE: u8 = 0x16;
 
 const STALL_MESSAGE: &str = "the client took nothing for too long";
 
@@ -75,8 +84,8 @@ const STALL_MESSAGE: &str = "the client took nothing for too long";
 /// # }
 /// ```
 ///
-/// A client that closes its half of the connection during a response counts as disconnected, as
-/// with hyper's default (`half_close(false)`).
+/// A client that closes its half of the connection during a response counts as disconnected, unless
+/// [`half_close`](Self::half_close) allows it.
 ///
 /// # Panics
 /// Polling panics outside of a tokio runtime with time enabled.
@@ -85,6 +94,9 @@ pub struct Armed<S: Socket> {
     socket: S,
     connection: Connection,
     armed: bool,
+    reads_first_byte: bool,
+    half_close: HalfClose,
+    exchange: peer::Exchange,
     /// `None`: no limit.
     write_stall: Option<Duration>,
     /// Since when the socket has taken nothing; `None` while it takes bytes.
@@ -109,6 +121,9 @@ impl<S: Socket> Armed<S> {
             socket,
             connection: Connection::new(peer),
             armed: false,
+            reads_first_byte: true,
+            half_close: HalfClose::default(),
+            exchange: peer::Exchange::default(),
             write_stall: Some(DEFAULT_WRITE_STALL),
             stalled_since: None,
             delayed_failure: h1::DelayedFailure::default(),
@@ -122,6 +137,15 @@ impl<S: Socket> Armed<S> {
     #[must_use]
     pub fn write_stall(mut self, deadline: impl Into<Option<Duration>>) -> Self {
         self.write_stall = deadline.into();
+        self
+    }
+
+    /// Sets what it means that a client closes its half of an HTTP/1 connection before it has the
+    /// response. Not for a connection that carries TLS or HTTP/2, where that always ends the
+    /// connection.
+    #[must_use]
+    pub fn half_close(mut self, half_close: HalfClose) -> Self {
+        self.half_close = half_close;
         self
     }
 
@@ -163,6 +187,7 @@ impl<S: Socket> Armed<S> {
             reader.confirm();
         }
         if may_disarm {
+            self.exchange.note_flushed();
             self.disarm()?;
         }
         Ok(())
@@ -258,15 +283,30 @@ impl<S: Socket> Armed<S> {
 
     /// HTTP/1: fails the connection if the client has disconnected. hyper always reads from an
     /// HTTP/2 connection and so notices by itself.
-    fn check_hung_up(&self, cx: &mut Context<'_>) -> io::Result<()> {
+    fn check_peer(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let waits = {
             let state = self.connection.state();
             !state.multiplexed && !state.active.is_empty()
         };
-        match waits {
-            true => h1::check_hung_up(&self.socket, cx),
-            false => Ok(()),
+        while waits && peer::check(self.socket.poll_peer(cx), self.half_close)? {
+            let next = Instant::now() + STALL_CHECK_INTERVAL;
+            if self.poll_check_timer(next, cx).is_pending() {
+                break;
+            }
         }
+        Ok(())
+    }
+
+    /// Whether the end of what the client sends is kept from hyper for now.
+    fn hides_half_close(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.half_close == HalfClose::HangUp {
+            return false;
+        }
+        let state = self.connection.state();
+        let counted_requests = state.open_requests.unwrap_or_default();
+        let may_hide = !state.multiplexed && !state.is_tls;
+        drop(state);
+        may_hide && self.exchange.hide_half_close(counted_requests, cx)
     }
 
     /// Stops all streams as stalled: otherwise they would record the drop of their bodies as a
@@ -294,6 +334,7 @@ impl<S: Socket> Armed<S> {
     ) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(Ok(bytes)) => {
+                self.exchange.note_written();
                 self.note_progress(bytes);
                 Poll::Ready(Ok(bytes))
             }
@@ -347,7 +388,7 @@ impl<S: Socket> AsyncWrite for Armed<S> {
 
     /// hyper flushes when it has written everything that it has, including the last chunk.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check_hung_up(cx)?;
+        self.check_peer(cx)?;
         let flushed = Pin::new(&mut self.socket).poll_flush(cx)?;
         if flushed.is_ready() {
             self.after_flush()?;
@@ -357,11 +398,7 @@ impl<S: Socket> AsyncWrite for Armed<S> {
 
     /// Sends no FIN if the connection did not end cleanly: it would overtake the reset.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let may_end_cleanly = {
-            let state = self.connection.state();
-            state.active.is_empty() && !state.failed
-        };
-        if !may_end_cleanly {
+        if !self.connection.may_end_cleanly() {
             return Poll::Ready(Ok(()));
         }
         self.disarm()?;
@@ -376,6 +413,20 @@ impl<S: Socket> AsyncRead for Armed<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.check_windows(cx)?;
-        Pin::new(&mut self.socket).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.socket).poll_read(cx, buf);
+        let Some(first) = buf.filled().get(before) else {
+            let is_end = matches!(read, Poll::Ready(Ok(()))) && buf.remaining() > 0;
+            return match is_end && self.hides_half_close(cx) {
+                true => Poll::Pending,
+                false => read,
+            };
+        };
+        if self.reads_first_byte {
+            self.reads_first_byte = false;
+            self.connection.state().is_tls = *first == TLS_HANDSHAKE;
+        }
+        self.exchange.note_read();
+        read
     }
 }

@@ -29,7 +29,7 @@ const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 ///
 /// ```
 /// use std::{io, net::SocketAddr, task::{Context, Poll}};
-/// use datastreamer_http::Socket;
+/// use datastreamer_http::{Peer, Socket};
 /// use tokio::net::TcpStream;
 ///
 /// struct Counted(TcpStream); // with an AsyncRead and an AsyncWrite that count
@@ -41,8 +41,8 @@ const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 ///     fn is_sent(&self) -> bool {
 ///         self.0.is_sent()
 ///     }
-///     fn poll_hung_up(&self, cx: &mut Context<'_>) -> Poll<()> {
-///         self.0.poll_hung_up(cx)
+///     fn poll_peer(&self, cx: &mut Context<'_>) -> Peer {
+///         self.0.poll_peer(cx)
 ///     }
 ///     fn prepare(&self) {
 ///         self.0.prepare();
@@ -70,11 +70,10 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// Returns whether everything that was written has been sent.
     fn is_sent(&self) -> bool;
 
-    /// Ready when the peer has closed and nothing is left to read before that; otherwise
-    /// registers the task to be woken then. Needed because hyper does not read while it has a
+    /// Says whether the peer is still there. Needed because hyper does not read while it has a
     /// pipelined request.
-    fn poll_hung_up(&self, _cx: &mut Context<'_>) -> Poll<()> {
-        Poll::Pending
+    fn poll_peer(&self, _cx: &mut Context<'_>) -> Peer {
+        Peer::Unwatched
     }
 
     /// Limits what the kernel buffers for a slow peer, and disables Nagle's algorithm so that
@@ -86,6 +85,44 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin {
         None
     }
 }
+
+/// What a socket knows of its peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// It is there, and the task is woken when that may have changed.
+    There,
+    /// It is there, as far as is known, and nothing wakes the task when that changes: there is
+    /// something to read that nobody reads.
+    Unwatched,
+    /// It has closed its half of the connection: it sends nothing more, and may still read.
+    HalfClosed,
+    /// It has closed or reset the connection.
+    Gone,
+}
+
+/// The half-close behind bytes that nobody reads: only Linux tells of it.
+#[cfg(target_os = "linux")]
+const HALF_CLOSED: PollFlags = PollFlags::RDHUP;
+#[cfg(not(target_os = "linux"))]
+const HALF_CLOSED: PollFlags = PollFlags::empty();
+
+fn is_half_closed(events: PollFlags) -> bool {
+    events.intersects(HALF_CLOSED)
+}
+
+/// What has happened to a socket; waits for nothing.
+fn events_of(socket: &TcpStream) -> PollFlags {
+    let mut fds = [PollFd::new(socket, HALF_CLOSED)];
+    match poll(&mut fds, Some(&NOW)) {
+        Ok(_) => fds[0].revents(),
+        Err(_) => PollFlags::empty(),
+    }
+}
+
+const NOW: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
 
 impl Socket for TcpStream {
     fn arm(&self, reset: bool) -> io::Result<()> {
@@ -99,19 +136,24 @@ impl Socket for TcpStream {
             return true;
         }
         let mut fds = [PollFd::new(self, PollFlags::OUT)];
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
         // If poll fails there is nothing to wait for.
-        !matches!(poll(&mut fds, Some(&now)), Ok(0))
+        !matches!(poll(&mut fds, Some(&NOW)), Ok(0))
     }
 
-    fn poll_hung_up(&self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_peer(&self, cx: &mut Context<'_>) -> Peer {
         let mut byte = [0];
-        match self.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
-            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
-            Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
+        let unread = match self.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
+            Poll::Pending => return Peer::There,
+            Poll::Ready(Err(_)) => return Peer::Gone,
+            Poll::Ready(Ok(unread)) => unread,
+        };
+        let events = events_of(self);
+        if events.intersects(PollFlags::ERR | PollFlags::HUP) {
+            Peer::Gone
+        } else if unread == 0 || is_half_closed(events) {
+            Peer::HalfClosed
+        } else {
+            Peer::Unwatched
         }
     }
 

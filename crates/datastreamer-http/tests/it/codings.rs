@@ -19,7 +19,7 @@ use datastreamer_testkit::{
     Probe, Source, endless, eventually, fails_after, noise, noise_source, panics_after, promptly,
     silent_until_stopped,
 };
-use http::Request;
+use http::{HeaderValue, Request, header::ETAG};
 
 use crate::support::{
     raw::{End, Raw, Received},
@@ -414,4 +414,52 @@ fn coding_is_no_work_of_the_event_loop() {
     let in_loop = cpu_time(serving.thread_name()) - before;
     assert!(decode("gzip", &coded.body).0 == plain.body);
     assert!(in_loop < cost / 2, "{in_loop:?} of {cost:?}");
+}
+
+#[test]
+fn a_strong_etag_becomes_weak_with_a_coding() {
+    let serving = Setup::HTTP1.serve(move |request: Request<()>| {
+        let etag = match request.uri().path() {
+            "/weak" => "W/\"v1\"",
+            _ => "\"v1\"",
+        };
+        Download::new("text/csv")
+            .compressible(true)
+            .header(ETAG, HeaderValue::from_static(etag))
+            .respond(&request, |options| {
+                options.stream_out(noise_source(1000, 100))
+            })
+    });
+    let etag = |path: &str, coding: &str| {
+        let mut client = Raw::connect(serving.address());
+        client.ask_with(path, &accept(coding));
+        client
+            .read_response()
+            .head
+            .get("etag")
+            .map(str::to_owned)
+            .unwrap()
+    };
+    assert_eq!(etag("/", "identity"), "\"v1\"");
+    for coding in CODINGS {
+        assert_eq!(etag("/", coding), "W/\"v1\"");
+        assert_eq!(etag("/weak", coding), "W/\"v1\"");
+    }
+}
+
+#[test]
+fn a_length_in_the_options_does_not_break_a_coded_response() {
+    let serving = Setup::HTTP1.serve(move |request: Request<()>| {
+        Download::new("text/csv")
+            .compressible(true)
+            .options(StreamOptions::new().length(100_000))
+            .respond(&request, |options| {
+                options.stream_out(noise_source(100_000, 1000))
+            })
+    });
+    for coding in CODINGS {
+        let received = get(&serving, coding);
+        assert_eq!(received.end, End::Whole);
+        assert_eq!(decode(coding, &received.body), (noise(100_000), true));
+    }
 }

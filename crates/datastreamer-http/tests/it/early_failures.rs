@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use datastreamer::{Outcome, PoolOptions, StreamOptions, StreamPool, stream_out};
-use datastreamer_http::{Download, StatusError};
+use datastreamer_http::{Download, FailWith, StatusError};
 use datastreamer_testkit::{
-    BoxError, Probe, Source, fails_after, noise_source, panics_after, silent_until_stopped,
+    BoxError, Probe, Source, eventually, fails_after, noise_source, panics_after,
+    silent_until_stopped,
 };
 use http::{Request, StatusCode};
 
@@ -14,7 +15,7 @@ use crate::support::{
     raw::{End, Raw, Received},
     serving::{Serving, Setup},
     spy::Event,
-    streams::Started,
+    streams::{Started, ends, gate, writes_then_waits},
 };
 
 fn serve(source: impl Fn() -> Source + Send + Sync + 'static) -> Serving {
@@ -46,13 +47,17 @@ fn problem(received: &Received, status: u16) -> String {
 }
 
 #[test]
-fn an_early_failure_has_a_status_and_says_why() {
+fn an_early_failure_has_a_status_and_keeps_its_text_to_itself() {
     // Within the commit window, even if something was written already.
     for written in [0, 1, 10_000] {
         let serving = serve(move || fails_after(written, 100));
         let mut client = Raw::connect(serving.address());
-        let detail = problem(&client.get("/"), 500);
-        assert!(detail.contains(datastreamer_testkit::FAILURE), "{detail}");
+        let received = client.get("/");
+        let detail = problem(&received, 500);
+        assert!(!detail.contains(datastreamer_testkit::FAILURE), "{detail}");
+        // But it says where to look.
+        let json: serde_json::Value = serde_json::from_slice(&received.body).unwrap();
+        assert_eq!(json["stream"].as_str().unwrap().len(), 16);
     }
 }
 
@@ -205,4 +210,86 @@ fn an_early_failure_leaves_the_connection_alive_and_unarmed() {
     }
     serving.close_gracefully();
     assert_eq!(client.read_close(), End::Fin);
+}
+
+#[test]
+fn a_promised_length_of_zero_is_no_clean_end_before_the_verdict() {
+    // hyper never polls a body of no bytes, so the failure would not be seen.
+    for fails in [true, false] {
+        let (open, gate) = gate();
+        let started = Started::default();
+        let its_started = started.clone();
+        let serving = Setup::HTTP1.serve(move |request| {
+            let then = match fails {
+                true => fails_after(0, 1),
+                false => ends(),
+            };
+            let started = its_started.clone();
+            let source = writes_then_waits(0, gate.clone(), then);
+            Download::new("text/plain")
+                .length(0)
+                .commit_after(Duration::from_millis(10))
+                .observe(move |stream| started.note(stream))
+                .respond(&request, |options| options.stream_out(source))
+        });
+        let mut client = Raw::connect(serving.address());
+        client.ask("/");
+        let head = client.read_head();
+        assert_eq!((head.status, head.content_length()), (200, None));
+        drop(open);
+        let (body, end) = client.read_body(&head);
+        assert!(body.is_empty());
+        assert_eq!(end, if fails { End::Reset } else { End::Whole });
+        let outcome = started.record(0).outcome;
+        let expected = if fails {
+            Outcome::SourceError
+        } else {
+            Outcome::Complete
+        };
+        assert_eq!(outcome, Some(expected));
+    }
+}
+
+#[test]
+fn a_head_request_is_refused_as_its_get_would_be() {
+    let pool = StreamPool::new(PoolOptions {
+        max_active: 1,
+        max_waiting: 0,
+        ..PoolOptions::default()
+    });
+    let its_pool = pool.clone();
+    let serving = Setup::HTTP1.serve(move |request| {
+        Download::new("text/plain")
+            .options(StreamOptions::new().pool(&its_pool))
+            .respond(&request, |options| options.stream_out(noise_source(10, 10)))
+    });
+    let status = |method: &str| {
+        let mut client = Raw::connect(serving.address());
+        client.send(&format!("{method} / HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        let head = client.read_head();
+        (head.status, head.get("retry-after").is_some())
+    };
+    assert_eq!(
+        (status("HEAD"), status("GET")),
+        ((200, false), (200, false))
+    );
+    let holding = pool.stream_out(silent_until_stopped());
+    assert_eq!((status("HEAD"), status("GET")), ((503, true), (503, true)));
+    drop(holding);
+    eventually("the place is free", || pool.active() == 0);
+    assert_eq!(status("HEAD"), (200, false));
+    pool.refuse_new();
+    assert_eq!((status("HEAD"), status("GET")), ((503, true), (503, true)));
+}
+
+#[test]
+fn a_source_may_fail_with_a_status_whatever_it_returns() {
+    let serving = serve(|| {
+        Box::new(|out| {
+            let _failed = out.fail_with(StatusCode::CONFLICT, "the field is being reduced");
+            Ok(()) // As an author may forget.
+        })
+    });
+    let detail = problem(&Raw::connect(serving.address()).get("/"), 409);
+    assert_eq!(detail, "the field is being reduced");
 }

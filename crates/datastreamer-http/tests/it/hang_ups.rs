@@ -32,7 +32,7 @@ fn serve(probes: &Arc<Mutex<Vec<Probe>>>) -> Serving {
                 let silent = writes_then_waits(1000, gate, endless(1000));
                 // The stop opens the gate.
                 Box::new(move |out: &mut datastreamer::StreamWriter| {
-                    out.on_stop(move |_| drop(open));
+                    out.on_stop(move |_| drop(open)).keep();
                     silent(out)
                 })
             }

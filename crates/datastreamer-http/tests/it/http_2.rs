@@ -199,6 +199,7 @@ fn a_stalled_stream_is_dropped_in_time_and_gives_its_place_back() {
     assert!(waited < 5 * CLIENT_STALL + DRAIN_MAX, "{waited:?}");
     eventually("the place is free", || pool.active() == 0);
     // Nothing else moved on it: the connection is aborted.
+    thread::sleep(DRAIN_MAX + Duration::from_secs(1));
     assert!(matches!(stalled.read().1, End::Lost(_)));
     assert!(!serving.spy(0).events().contains(&Event::ShutDown));
 }
@@ -235,18 +236,70 @@ fn a_stalled_stream_goes_when_its_last_neighbour_has_ended() {
 }
 
 #[test]
-fn a_connection_with_many_stalled_streams_is_lost_whatever_else_moves() {
+fn a_connection_with_many_stalled_streams_gets_no_new_ones_and_keeps_those_that_move() {
     let started = Started::default();
-    let serving = serve_paths(&started, StreamPool::global(), |_| endless(4096));
+    let serving = serve_paths(&started, StreamPool::global(), |path| match path {
+        "/moves" => noise_source(3_000_000, 4096),
+        _ => endless(4096),
+    });
     let client = Client::connect_with_window(serving.address(), 65_535);
     let mut stalled: Vec<_> = (0..5).map(|_| client.ask("/")).collect();
     stalled
         .iter_mut()
         .for_each(|response| drop(response.peek()));
-    let (_, end) = client.ask("/").read_paced(Some(1_000_000));
-    assert!(matches!(end, End::Lost(_)));
-    for index in 0..6 {
+    let moving = client.ask("/moves");
+    let moving = thread::spawn(move || moving.read_paced(Some(1_000_000)));
+    for index in 0..5 {
         assert_eq!(started.record(index).outcome, Some(Outcome::ClientStalled));
+    }
+    assert_eq!(client.ask("/").head.status, 503);
+    let (body, end) = moving.join().unwrap();
+    assert_eq!((body.len(), end), (3_000_000, End::Whole));
+    // Now none of its requests lives.
+    thread::sleep(DRAIN_MAX + Duration::from_secs(1));
+    assert!(matches!(stalled.remove(0).read().1, End::Lost(_)));
+}
+
+#[test]
+fn a_stalled_stream_does_not_take_a_neighbour_along_that_has_not_begun() {
+    for counts in [true, false] {
+        let started = Started::default();
+        let its_started = started.clone();
+        let pool = two_places();
+        let (open, gate) = gate();
+        let setup = Setup {
+            counts,
+            ..Setup::HTTP2
+        };
+        let serving = setup.serve(move |request| {
+            let started = its_started.clone();
+            let source = match request.uri().path() {
+                "/late" => writes_then_waits(0, gate.clone(), noise_source(1000, 100)),
+                _ => endless(4096),
+            };
+            let options = StreamOptions::new()
+                .pool(&pool)
+                .consumer_stall(CLIENT_STALL);
+            Download::new("text/plain")
+                .commit_after(Duration::from_secs(60))
+                .commit_bytes(1)
+                .options(options)
+                .observe(move |stream| started.note(stream))
+                .respond(&request, |options| options.stream_out(source))
+        });
+        let client = Client::connect_with_window(serving.address(), 65_535);
+        let mut stalled = client.ask("/");
+        stalled.peek();
+        thread::scope(|scope| {
+            let late = scope.spawn(|| client.ask("/late").read());
+            assert_eq!(started.record(0).outcome, Some(Outcome::ClientStalled));
+            thread::sleep(DRAIN_MAX + Duration::from_millis(500));
+            drop(open);
+            assert_eq!(late.join().unwrap(), (noise(1000), End::Whole), "{counts}");
+        });
+        // If nobody counts the requests, the connection outlives the stalled one.
+        let other = client.ask_if_alive("/");
+        assert!(counts || other.is_some());
     }
 }
 

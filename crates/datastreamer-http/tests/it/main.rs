@@ -13,6 +13,7 @@ mod axum_serve;
 mod codings;
 mod commit_window;
 mod early_failures;
+mod half_closes;
 mod hang_ups;
 mod http_1_0;
 mod http_1_1_failures;
@@ -20,4 +21,9 @@ mod http_2;
 mod keep_alive;
 mod planning;
 mod records;
+#[cfg(feature = "axum")]
+mod serve;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
+mod trailers;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use datastreamer::{Error, ErrorKind, OnStop, Outcome, StreamOptions, stream_out};
+use datastreamer::{EndOnStop, Error, ErrorKind, Outcome, StreamOptions, stream_out};
 use datastreamer_object_store::{PARTS_MAX, UploadOptions, upload};
 use datastreamer_testkit::{
     FAILURE, Probe, Source, endless, fails_after, noise, noise_source, panics_after,
@@ -236,7 +236,7 @@ async fn a_stopped_upload_leaves_nothing() {
 async fn an_endless_stream_that_is_stopped_to_finish_is_an_object() {
     for place in Place::both() {
         let chunks = StreamOptions::new()
-            .on_stop(OnStop::Finish)
+            .end_on_stop(EndOnStop::Finish)
             .stream_out(endless(100));
         let handle = chunks.handle();
         let stop = async {
@@ -273,7 +273,7 @@ async fn an_upload_that_is_stopped_to_finish_keeps_its_deadline() {
     for place in Place::both() {
         let store = Watched::new(place.store.clone(), Fails::Never).held_back();
         let chunks = StreamOptions::new()
-            .on_stop(OnStop::Finish)
+            .end_on_stop(EndOnStop::Finish)
             .consumer_stall(Duration::from_millis(100))
             .stream_out(endless(100));
         let handle = chunks.handle();

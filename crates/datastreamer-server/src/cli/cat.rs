@@ -76,12 +76,13 @@ pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
     };
     // Before the source runs: a program that it starts must not outlive this process.
     let signals = Signals::catch()?;
+    let pool = StreamPool::new(site.config.pool_options());
     let Started {
         reader,
         counted,
         plan,
         source,
-    } = start(&site, &file_name, query, cat.format_name())?;
+    } = start(&site, &pool, &file_name, query, cat.format_name())?;
     signals.stop(reader.handle(), source)?;
     let planning = waiting_line("planning", cat.quiet);
     let plan = plan.recv();
@@ -91,7 +92,7 @@ pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
     }
     let progress = progress_line(&reader, counted, cat.quiet);
     let written = reader.write_to(&mut progress.wrap_write(io::stdout().lock()));
-    StreamPool::global().wait_until_empty(CLEANUP);
+    pool.wait_until_empty(CLEANUP);
     match written {
         Ok(_) => {
             progress.finish();
@@ -122,6 +123,7 @@ struct Started {
 /// Starts a route's source.
 fn start(
     site: &Site,
+    pool: &StreamPool,
     file_name: &str,
     query: &[u8],
     format: Option<&str>,
@@ -142,6 +144,7 @@ fn start(
     let reader = site
         .config
         .sole_stream_options()
+        .pool(pool)
         .context(file_name)
         // A terminal or a pipe may be slow: the user decides when to give up.
         .consumer_stall(None)

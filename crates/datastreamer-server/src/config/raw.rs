@@ -34,6 +34,7 @@ pub(super) struct RawServer {
     pub(super) listen: Option<RawValue>,
     pub(super) drain: Option<Span>,
     pub(super) trusted_proxies: Option<RawTexts>,
+    pub(super) half_close: Option<RawHalfClose>,
 }
 
 /// Texts in a list; of the environment, with commas between them.
@@ -131,6 +132,13 @@ pub(crate) enum Kind {
     Query,
     Postgres,
     Stars,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawHalfClose {
+    HangUp,
+    Allow,
 }
 
 /// A PostgreSQL server, as written.

@@ -138,6 +138,14 @@ fn server() -> Section {
              are malformed, or contradict each other, the last proxy counts as the client. Without \
              this setting all clients behind a proxy count as one.",
         ))
+        .with(setting("half_close", ValueType::OneOf(vec!["hang-up", "allow"]))
+            .default("\"hang-up\"".into()).about(
+            "What it means that an HTTP/1 client closes its half of the connection before it has the \
+             response. Most servers take it for a disconnection, because a client that disconnects \
+             sends the same; with `allow` the response goes on until the connection is reset or the \
+             client takes nothing for `limits.client_stall`, so a client that has gone may be noticed \
+             late.",
+        ))
 }
 
 fn stream() -> Section {

@@ -7,7 +7,7 @@ use datastreamer::{
     DEFAULT_MAX_ACTIVE, DEFAULT_MAX_WAITING, DEFAULT_QUEUE_TIMEOUT, DEFAULT_RESERVE_BYTES,
     DEFAULT_SOURCE_STALL,
 };
-use datastreamer_http::{DEFAULT_COMMIT_AFTER, DEFAULT_COMMIT_BYTES};
+use datastreamer_http::{DEFAULT_COMMIT_AFTER, DEFAULT_COMMIT_BYTES, HalfClose};
 use serde::Deserialize;
 use toml::{Deserializer, Spanned, de::DeTable};
 
@@ -18,7 +18,7 @@ use super::{
     network::Network,
     origin::Origin,
     parse_listen,
-    raw::{Kind, Raw, RawLimits, RawRoute, RawServer, RawStream, RawTexts},
+    raw::{Kind, Raw, RawHalfClose, RawLimits, RawRoute, RawServer, RawStream, RawTexts},
     tables,
 };
 use crate::{
@@ -99,6 +99,10 @@ fn resolve(raw: &Raw, origin: &Origin<'_>, mut errors: Errors) -> Result<Config,
                 listen,
                 drain: duration(raw.server.drain, DEFAULT_DRAIN),
                 trusted_proxies: trusted_proxies(&raw.server),
+                half_close: match raw.server.half_close {
+                    Some(RawHalfClose::Allow) => HalfClose::Allow,
+                    Some(RawHalfClose::HangUp) | None => HalfClose::HangUp,
+                },
                 stream,
                 limits,
                 sql_limits,

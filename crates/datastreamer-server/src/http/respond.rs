@@ -17,13 +17,14 @@ use axum::{
     Json, Router,
     body::{Body, Bytes, HttpBody},
     extract::{Request, State},
-    http::{HeaderName, HeaderValue, Method, Response, StatusCode, header},
+    http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version, header},
+    middleware::{self, Next},
     response::{Html, IntoResponse},
     routing::get,
 };
 use datastreamer::{Share, ShareOf, StreamOptions, StreamWriter};
 use datastreamer_http::{
-    BodyError, Connection, Download, DownloadBody, PlanReport, Planned, Problem,
+    BodyError, Connection, Download, DownloadBody, PlanReport, Planned, Problem, count_requests,
 };
 use http_body::{Frame, SizeHint};
 use serde_json::json;
@@ -78,7 +79,23 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/transfers", get(show_transfers))
         .method_not_allowed_fallback(async || refuse(only(READING)))
         .fallback(stream)
+        .layer(middleware::from_fn(require_host))
+        .layer(middleware::from_fn(count_requests))
         .with_state(app)
+}
+
+/// Refuses a request of HTTP/1.1 without a Host, or with several (RFC 9112, 3.2).
+async fn require_host(request: Request, next: Next) -> Response<Body> {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    // A request that came over no connection of ours is that of a program: it embeds the router.
+    let is_received = Connection::of(request.extensions()).is_some();
+    if is_received && request.version() == Version::HTTP_11 && hosts != 1 {
+        return refuse(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            format!("a request of HTTP/1.1 has one Host header, and this one has {hosts}"),
+        ));
+    }
+    next.run(request).await
 }
 
 async fn show_index(State(app): State<Arc<App>>, request: Request) -> Html<String> {
@@ -294,10 +311,9 @@ fn run(
     report: PlanReport,
     out: &mut StreamWriter,
 ) -> Result<(), SourceError> {
-    let stream = out.id();
     let feed = job.start(out).map_err(|refusal| {
         refused.store(refusal.status.is_client_error(), Ordering::Relaxed);
-        Concealed::refusal(refusal.about(file_name), stream)
+        Concealed::refusal(refusal.about(file_name))
     })?;
     let head_only = report.is_head_only();
     if let Some(length) = feed.length.filter(|_| !head_only) {
@@ -309,7 +325,7 @@ fn run(
     });
     match head_only {
         true => Ok(()),
-        false => (feed.write)(out).map_err(|error| Concealed::source(error, stream)),
+        false => (feed.write)(out),
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use axum::Router;
 use datastreamer::StreamPool;
-use datastreamer_http::Armed;
+use datastreamer_http::{Armed, HalfClose};
 use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
     server::conn::auto,
@@ -123,6 +123,7 @@ pub struct Server {
     connections: Arc<Semaphore>,
     connections_max: usize,
     limits: Limits,
+    half_close: HalfClose,
     drain: Duration,
 }
 
@@ -130,7 +131,12 @@ impl Server {
     /// Makes a server of a site. The limits of its configuration hold for as long as it runs: those
     /// of the pool and of connections, and the drain.
     pub fn new(site: Site) -> Self {
-        let Config { limits, drain, .. } = site.config;
+        let Config {
+            limits,
+            half_close,
+            drain,
+            ..
+        } = site.config;
         let app = Arc::new(App {
             transfers: Transfers::new(StreamPool::new(site.config.pool_options())),
             site: RwLock::new(Arc::new(site)),
@@ -144,6 +150,7 @@ impl Server {
             connections: Arc::new(Semaphore::new(limits.max_connections)),
             connections_max: limits.max_connections,
             limits,
+            half_close,
             drain,
         }
     }
@@ -178,7 +185,9 @@ impl Server {
     }
 
     fn serve_connection(&self, socket: TcpStream, permit: OwnedSemaphorePermit) {
-        let io = Armed::new(socket).write_stall(self.limits.client_stall);
+        let io = Armed::new(socket)
+            .write_stall(self.limits.client_stall)
+            .half_close(self.half_close);
         let patience = Patience {
             first: self.limits.header_timeout,
             idle: self.limits.idle_timeout,

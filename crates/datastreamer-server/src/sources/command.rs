@@ -85,7 +85,7 @@ impl Command {
             let group = Arc::clone(&group);
             move || log_stderr(stderr, &group, id)
         });
-        out.on_stop({
+        let _ends = out.on_stop({
             let group = Arc::clone(&group);
             move |_| group.end(TERM_GRACE)
         });

@@ -144,7 +144,7 @@ impl Pause {
             };
         }
         let (sender, receiver) = mpsc::channel();
-        out.on_stop(move |_| drop(sender));
+        out.on_stop(move |_| drop(sender)).keep();
         Self {
             delay,
             stopped: Some(receiver),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use ::h2::Reason;
 
 use crate::support::http::{self, Connection, End};
+use crate::support::program::Daemon;
 use crate::support::server::Server;
 use crate::support::{h2, noise, wait};
 
@@ -78,5 +79,47 @@ fn a_failed_http_2_stream_is_no_harm_to_the_others() {
         };
         assert_eq!((body.len(), *reset), (bytes, reason), "stream {index}");
         assert!(*body == noise::bytes(0, bytes), "stream {index}");
+    }
+}
+
+#[test]
+fn a_request_of_http_1_1_has_one_host() {
+    let daemon = Daemon::start("[routes.noise]\nkind = \"noise\"\n");
+    for (headers, status) in [
+        ("Host: localhost\r\n", 200),
+        ("", 400),
+        ("Host: a\r\nHost: b\r\n", 400),
+    ] {
+        for path in ["/", "/healthz", "/noise.bin?n=10"] {
+            let mut connection = Connection::open(daemon.port());
+            connection.send(&format!("GET {path} HTTP/1.1\r\n{headers}\r\n"));
+            let response = connection.read_response();
+            assert_eq!(response.status, status, "{path} {headers:?}");
+        }
+    }
+    // Older clients need none (RFC 9112, 3.2).
+    let mut connection = Connection::open(daemon.port());
+    connection.send("GET /healthz HTTP/1.0\r\n\r\n");
+    assert_eq!(connection.read_response().status, 200);
+}
+
+#[test]
+fn a_client_that_half_closes_gets_its_file_where_that_is_allowed() {
+    for (setting, is_served) in [("allow", true), ("hang-up", false)] {
+        let daemon = Daemon::start(&format!(
+            "[server]\nhalf_close = \"{setting}\"\n[routes.noise]\nkind = \"noise\"\n"
+        ));
+        let mut connection = Connection::open(daemon.port());
+        connection.send("GET /noise.bin?n=5000000&delay=1ms HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        connection.half_close();
+        let response = connection.try_read_head();
+        match is_served {
+            false => assert!(response.is_err()),
+            true => {
+                let mut response = response.unwrap();
+                connection.read_body(&mut response).unwrap();
+                assert_eq!(response.body.len(), 5_000_000);
+            }
+        }
     }
 }

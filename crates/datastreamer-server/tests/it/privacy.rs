@@ -171,3 +171,20 @@ fn a_source_that_fails_tells_clients_neither_paths_nor_arguments() {
     let all = http::get(port, "/transfers");
     assert!(all.text().contains("secret-tool"), "{}", all.text());
 }
+
+#[test]
+fn the_text_of_a_client_is_no_line_of_the_log() {
+    let daemon = Daemon::start("[sql]\nenabled = true\n[routes.noise]\nkind = \"noise\"\n");
+    let forged = "2026-01-01T00:00:00Z  INFO transfer id=forged";
+    let sql = format!("select cast('x\n{forged}\r\u{1b}[2K\u{202e}\0' as int)");
+    let path = format!("/sql.csv?query={}", http::encode(&sql));
+    http::get(daemon.port(), &path).problem(422);
+    wait::until("the record", LIMIT, || daemon.log().contains("forged"));
+    let log = daemon.log();
+    let line = log.lines().find(|line| line.contains("forged")).unwrap();
+    assert!(!line.starts_with("2026-01-01"), "{log}");
+    for raw in ["\u{1b}", "\r", "\0", "\u{202e}"] {
+        assert!(!log.contains(raw), "{log:?}");
+    }
+    assert!(line.contains("x\\n2026-01-01"), "{line}");
+}

@@ -6,7 +6,7 @@
 
 use std::{
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -15,6 +15,7 @@ use super::consumer::Consumer;
 use crate::{
     block_on::block_on,
     error::{Error, ErrorKind},
+    foreign::run_quietly,
     handle::StreamHandle,
     reader::ChunkReader,
     record::Record,
@@ -62,6 +63,17 @@ impl<C: Consumer> Delivery<C> {
     pub fn wait_for_consumer(mut self) -> (Record, C) {
         block_on(|cx| self.poll_deliver(cx));
         let record = self.handle.wait();
+        match self.consumer.take() {
+            Some(consumer) => (record, consumer),
+            None => unreachable!("only this method takes the consumer, and it owns the delivery"),
+        }
+    }
+
+    /// Drives the stream from the task that awaits it; resolves with the final record and the
+    /// consumer. Dropping the future is as dropping the delivery.
+    pub async fn deliver(mut self) -> (Record, C) {
+        poll_fn(|cx| self.poll_deliver(cx)).await;
+        let record = self.handle.ended().await;
         match self.consumer.take() {
             Some(consumer) => (record, consumer),
             None => unreachable!("only this method takes the consumer, and it owns the delivery"),
@@ -132,8 +144,11 @@ impl<C: Consumer> Drop for Delivery<C> {
         self.handle
             .stop(Error::new(ErrorKind::Stopped, "the delivery was dropped"));
         if let Some(consumer) = self.consumer.as_mut().filter(|_| !hung_up) {
-            consumer.unregister_producer();
-            consumer.abort(&Error::of_kind(ErrorKind::Stopped));
+            // Perhaps dropped because the consumer has panicked: a second panic would end the process.
+            run_quietly(|| {
+                consumer.unregister_producer();
+                consumer.abort(&Error::of_kind(ErrorKind::Stopped));
+            });
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Runs a [`Delivery`] in a foreign event loop: each wake-up becomes one job of that loop.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -10,7 +9,7 @@ use std::{
 };
 
 use super::{consumer::Consumer, delivery::Delivery};
-use crate::{handle::StreamHandle, sync::std_lock};
+use crate::{foreign::run_quietly, handle::StreamHandle, sync::std_lock};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -42,6 +41,7 @@ impl<C: Consumer> Delivery<C> {
             delivery: Mutex::new(Some(self)),
             call_later: Box::new(call_later),
             scheduled: AtomicBool::new(false),
+            again: AtomicBool::new(false),
         });
         Waker::from(turn).wake();
         handle
@@ -50,10 +50,14 @@ impl<C: Consumer> Delivery<C> {
 
 /// Drives a delivery in a foreign event loop: each wake-up becomes one job.
 struct Turn<C: Consumer> {
+    /// Taken while it is driven, because nothing may be locked while the consumer is called. `None`:
+    /// it is being driven, or the end has been delivered.
     delivery: Mutex<Option<Delivery<C>>>,
     call_later: Box<dyn Fn(Job) + Send + Sync>,
     /// A job has been scheduled and has not begun.
     scheduled: AtomicBool,
+    /// A job found the delivery being driven: it is to be driven once more.
+    again: AtomicBool,
 }
 
 impl<C: Consumer + Send + 'static> Wake for Turn<C> {
@@ -64,23 +68,29 @@ impl<C: Consumer + Send + 'static> Wake for Turn<C> {
         let turn = Arc::clone(&self);
         // The thread that wakes, perhaps the source's, must not fail because the loop has ended.
         // The panic drops the job, and the last job owns the delivery.
-        let _panicked = catch_unwind(AssertUnwindSafe(|| {
-            (self.call_later)(Box::new(move || turn.take()));
-        }));
+        run_quietly(|| (self.call_later)(Box::new(move || turn.take())));
     }
 }
 
 impl<C: Consumer + Send + 'static> Turn<C> {
     fn take(self: Arc<Self>) {
-        self.scheduled.store(false, Ordering::Release);
+        self.scheduled.store(false, Ordering::SeqCst);
+        // Before the delivery is looked for: whoever puts it back looks at this afterwards.
+        self.again.store(true, Ordering::SeqCst);
+        let Some(mut delivery) = std_lock(&self.delivery).take() else {
+            return;
+        };
+        self.again.store(false, Ordering::SeqCst);
         let waker = Waker::from(Arc::clone(&self));
-        let mut slot = std_lock(&self.delivery);
-        if let Some(delivery) = slot.as_mut()
-            && delivery
-                .poll_deliver(&mut Context::from_waker(&waker))
-                .is_ready()
+        if delivery
+            .poll_deliver(&mut Context::from_waker(&waker))
+            .is_ready()
         {
-            *slot = None;
+            return;
+        }
+        *std_lock(&self.delivery) = Some(delivery);
+        if self.again.swap(false, Ordering::SeqCst) {
+            self.wake();
         }
     }
 }

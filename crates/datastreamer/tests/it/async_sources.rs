@@ -12,10 +12,9 @@ use std::{
     time::Duration,
 };
 
+use crate::support::read;
 use bytes::Bytes;
-use datastreamer::{
-    ChunkReader, Error, ErrorKind, Outcome, PoolOptions, Producer, StreamOptions, StreamPool,
-};
+use datastreamer::{Error, ErrorKind, Outcome, PoolOptions, Producer, StreamOptions, StreamPool};
 use datastreamer_testkit::{BoxError, FAILURE, eventually, noise, silent_until_stopped, within};
 use futures_util::{Stream, StreamExt, stream};
 
@@ -35,20 +34,6 @@ fn items(bytes: usize, item_bytes: usize) -> impl Stream<Item = Result<Bytes, Bo
 
 fn failing(bytes: usize) -> impl Stream<Item = Result<Bytes, BoxError>> + Send {
     items(bytes, 77).chain(stream::iter([Err(FAILURE.into())]))
-}
-
-/// Reads to the end; returns the bytes before it, and what it was.
-fn read(chunks: ChunkReader) -> (Vec<u8>, Option<Error>) {
-    within("the end of the stream", || {
-        let mut bytes = Vec::new();
-        for chunk in chunks {
-            match chunk {
-                Ok(chunk) => bytes.extend_from_slice(&chunk),
-                Err(error) => return (bytes, Some(error)),
-            }
-        }
-        (bytes, None)
-    })
 }
 
 /// A source that tells whether it was dropped; silent, or endless.
@@ -331,7 +316,7 @@ fn c23_a_shutdown_aborts_an_async_source() {
 
 #[test]
 fn c25_a_consumer_that_does_not_poll_stalls_and_its_source_does_not() {
-    let stall = Duration::from_millis(100);
+    let stall = Duration::from_millis(800);
     let (source, _dropped) = Watched::new(false);
     let options = small().consumer_stall(stall).source_stall(stall / 2);
     let mut chunks = options.stream_out_async(source);

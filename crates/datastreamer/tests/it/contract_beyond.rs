@@ -18,7 +18,7 @@ use datastreamer_testkit::{
 };
 
 /// A deadline that is short for a test and long beside what a loaded machine does to threads.
-const STALL: Duration = Duration::from_millis(200);
+const STALL: Duration = Duration::from_millis(400);
 
 /// By how much a deadline may be late.
 const LATE: Duration = Duration::from_millis(200);

@@ -275,16 +275,16 @@ fn c07_a_slow_reader_blocks_the_source_and_wakes_it_when_the_buffer_is_nearly_em
     let mut chunks = small().stream_out(noting_passes(Arc::clone(&passed)));
     let passes = || passed.lock().unwrap().len();
     eventually("a full buffer", || passes() == 3);
-    for _ in 0..20 {
+    for round in 1..=20 {
         thread::sleep(Duration::from_millis(2));
-        let before = passes();
-        // The three queued chunks are gone: that is below a quarter, where the source is woken.
-        for _ in 0..3 {
+        // Two of at most three queued chunks are taken: one is left, at which the source is woken.
+        for _ in 0..2 {
             drop(chunks.next_chunk_blocking().unwrap().unwrap());
         }
-        eventually("the next writes", || passes() == before + 3);
+        let taken = 2 * round;
+        eventually("the next writes", || passes() >= taken + 2);
+        assert!(passes() <= taken + 3, "the source ran ahead");
     }
-    assert!(passes() <= 3 + 3 * 20, "the source ran ahead");
 }
 
 #[test]
@@ -372,11 +372,14 @@ fn c09_one_write_of_1_gb_takes_ten_times_as_long_as_one_of_100_mb() {
             .map(|_| time_of_one_write(100_000_000, owned))
             .min()
             .unwrap();
-        let large = time_of_one_write(1_000_000_000, owned);
+        let large = (0..3)
+            .map(|_| time_of_one_write(1_000_000_000, owned))
+            .min()
+            .unwrap();
         // Quadratic would be 100; below a few milliseconds there is only noise.
         let ratio = large.as_secs_f64() / small.as_secs_f64().max(0.005);
         assert!(
-            ratio < 30.0,
+            ratio < 15.0,
             "owned: {owned}, {small:?} and {large:?}: {ratio:.1}"
         );
     }

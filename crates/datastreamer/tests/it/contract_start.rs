@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use datastreamer::{
-    AlreadyRegistered, Consumer, DataStreamer, Error, ErrorKind, OnStop, Outcome, Producer,
+    AlreadyRegistered, Consumer, DataStreamer, EndOnStop, Error, ErrorKind, Outcome, Producer,
     ProducerSlot, StartError, StreamOptions, StreamPool,
 };
 use datastreamer_testkit::{Call, Probe, Recorder, Source, endless, within, writes};
@@ -124,15 +124,15 @@ fn c02_a_consumer_may_resume_from_inside_the_registration() {
 #[test]
 fn c02_a_consumer_may_stop_from_inside_the_registration() {
     for (on_stop, end) in [
-        (OnStop::Abort, Call::Abort(ErrorKind::Stopped)),
-        (OnStop::Finish, Call::Finish),
+        (EndOnStop::Abort, Call::Abort(ErrorKind::Stopped)),
+        (EndOnStop::Finish, Call::Finish),
     ] {
         let pool = own_pool();
         let probe = Probe::new();
         let (consumer, log) = Recorder::new();
         let consumer = consumer.on_register(|producer| producer.stop_producing());
         let record = DataStreamer::new(probe.wrap(endless(10)), consumer)
-            .options(StreamOptions::new().pool(&pool).on_stop(on_stop))
+            .options(StreamOptions::new().pool(&pool).end_on_stop(on_stop))
             .start()
             .unwrap()
             .wait();

@@ -234,3 +234,50 @@ fn c08_the_process_is_bounded_by_the_pool() {
         pool.active() == 0 && pool.streams().is_empty()
     });
 }
+
+/// Bytes of this process that are in memory now.
+#[cfg(target_os = "linux")]
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kib: u64 = line
+        .unwrap()
+        .split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap();
+    kib * 1024
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn c08_what_a_process_with_stalled_consumers_occupies_is_their_buffers_and_little_more() {
+    const STREAMS: u64 = 100;
+    const BUFFER: u64 = datastreamer::DEFAULT_BUFFER_BYTES as u64;
+    // A thread with its stack and what the allocator keeps for it: 35 KiB measured.
+    const BESIDE: u64 = 100 * 1024;
+    let pool = StreamPool::new(PoolOptions::default());
+    let before = resident_bytes();
+    let kept: Vec<ChunkReader> = (0..STREAMS)
+        .map(|_| {
+            let options = StreamOptions::new().pool(&pool);
+            options.stream_out(noise_source(u64::MAX, 1000))
+        })
+        .collect();
+    eventually("all are blocked", || {
+        let records = pool.records();
+        let blocked = |record: &datastreamer::Record| record.blocked_on == BlockedOn::Consumer;
+        records.len() as u64 == STREAMS && records.iter().all(blocked)
+    });
+    let grown = resident_bytes() - before;
+    assert!(grown <= STREAMS * (BUFFER + BESIDE), "{grown} bytes");
+    assert!(
+        grown >= STREAMS * BUFFER / 2,
+        "the buffers are not used: {grown} bytes"
+    );
+    drop(kept);
+    eventually("an empty pool", || pool.streams().is_empty());
+    let left = resident_bytes() - before;
+    assert!(left <= STREAMS * BESIDE, "{left} bytes are kept");
+}

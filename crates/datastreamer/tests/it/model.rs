@@ -7,7 +7,8 @@ use std::{io, sync::Arc, thread, time::Duration};
 
 use bytes::Bytes;
 use datastreamer::{
-    DataStreamer, Error, ErrorKind, OnStop, Outcome, Producer, Record, StreamOptions, StreamWriter,
+    DataStreamer, EndOnStop, Error, ErrorKind, Outcome, Producer, Record, StreamOptions,
+    StreamWriter,
 };
 use datastreamer_testkit::{BoxError, Recorder, noise, within};
 use proptest::prelude::*;
@@ -46,7 +47,7 @@ struct Plan {
     chunk_bytes: usize,
     buffer_bytes: usize,
     flush_after: Option<Duration>,
-    on_stop: OnStop,
+    on_stop: EndOnStop,
     /// Off from the truth by so much, where a length is promised.
     promise: Option<i64>,
     behaviour: Behaviour,
@@ -88,7 +89,7 @@ fn plan() -> impl Strategy<Value = Plan> {
         1..3000usize,
         0..20_000usize,
         prop_oneof![Just(None), Just(Some(Duration::from_millis(1)))],
-        prop_oneof![Just(OnStop::Abort), Just(OnStop::Finish)],
+        prop_oneof![Just(EndOnStop::Abort), Just(EndOnStop::Finish)],
         prop::option::weighted(0.3, -2..=2i64),
     );
     (source, options, behaviour()).prop_map(
@@ -122,7 +123,7 @@ impl Plan {
             .chunk_bytes(self.chunk_bytes)
             .buffer_bytes(self.buffer_bytes)
             .flush_after(self.flush_after)
-            .on_stop(self.on_stop)
+            .end_on_stop(self.on_stop)
             .length(self.promised())
     }
 
@@ -265,7 +266,7 @@ fn check(plan: &Plan, seen: &Seen) {
         Some(Ok(())) => {
             // A stop may finish an endless stream, never one of promised length.
             assert_eq!(outcome, Outcome::Cancelled);
-            assert_eq!(plan.on_stop, OnStop::Finish);
+            assert_eq!(plan.on_stop, EndOnStop::Finish);
             assert!(plan.promise.is_none());
         }
         Some(Err(error)) if error.kind() == ErrorKind::ConsumerFailed => {

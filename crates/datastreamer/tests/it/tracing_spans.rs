@@ -86,6 +86,13 @@ impl Subscriber for Keeping {
     fn event(&self, event: &Event<'_>) {
         let mut fields = Gather(Fields::new());
         event.record(&mut fields);
+        let metadata = event.metadata();
+        fields
+            .0
+            .insert("LEVEL".into(), metadata.level().to_string());
+        fields
+            .0
+            .insert("TARGET".into(), metadata.target().to_owned());
         EVENTS.lock().unwrap().push(fields.0);
     }
 
@@ -179,7 +186,16 @@ fn c26_the_end_of_each_stream_is_one_event_with_identity_and_context() {
         let events = of_this_stream();
         assert_eq!(events.len(), 1, "{events:?}");
         let fields = &events[0];
-        assert_eq!(fields["message"], "stream ended");
+        // A failure is logged without being asked for.
+        let (message, level) = match outcome {
+            "complete" => ("stream ended", "DEBUG"),
+            _ => ("the source of a stream has failed", "ERROR"),
+        };
+        assert_eq!(fields["message"], message);
+        assert_eq!(
+            (fields["LEVEL"].as_str(), fields["TARGET"].as_str()),
+            (level, "datastreamer")
+        );
         assert_eq!(fields["context"], "/tables/gaia");
         assert_eq!(fields["bytes"], "1000");
         assert_eq!(fields["outcome"], outcome);

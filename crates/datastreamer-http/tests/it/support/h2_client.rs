@@ -66,20 +66,24 @@ impl Client {
 
     /// Requests a path and waits for the head.
     pub(crate) fn ask(&self, path: &str) -> Response {
-        let request = Request::get(format!("http://localhost{path}"))
-            .body(())
-            .unwrap();
+        self.ask_if_alive(path).expect("a connection")
+    }
+
+    /// Requests a path; `None`: the connection is lost.
+    pub(crate) fn ask_if_alive(&self, path: &str) -> Option<Response> {
+        let request = Request::get(format!("http://localhost{path}"));
+        let request = request.body(()).unwrap();
         let event_loop = self.runtime.handle().clone();
         let answered = wait(&event_loop, async {
             let mut requests = self.requests.clone().ready().await?;
             requests.send_request(request, true)?.0.await
         });
-        let (head, body) = answered.unwrap().into_parts();
-        Response {
+        let (head, body) = answered.ok()?.into_parts();
+        Some(Response {
             head,
             body,
             event_loop,
-        }
+        })
     }
 }
 

@@ -114,6 +114,17 @@ impl Raw {
         }
     }
 
+    /// Sends nothing more, and reads on.
+    pub(crate) fn half_close(&mut self) {
+        self.output.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+
+    /// Resets the connection.
+    pub(crate) fn reset(self) {
+        let socket = socket2::SockRef::from(&self.output);
+        socket.set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
     /// Limits the rate of reading from now on.
     pub(crate) fn pace(&mut self, bytes_per_second: u64) {
         self.input.get_mut().bytes_per_second = bytes_per_second;

@@ -13,9 +13,10 @@ use std::{
     time::Duration,
 };
 
-use datastreamer_http::{Armed, DEFAULT_WRITE_STALL, DownloadBody};
+use datastreamer_http::{Armed, DEFAULT_WRITE_STALL, DownloadBody, HalfClose, Problem};
 use datastreamer_testkit::eventually;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -41,6 +42,10 @@ type Service = Arc<dyn Fn(Request<()>) -> Answer + Send + Sync>;
 pub(crate) struct Setup {
     pub(crate) http2: bool,
     pub(crate) write_stall: Option<Duration>,
+    /// Whether requests are counted.
+    pub(crate) counts: bool,
+    pub(crate) half_close: HalfClose,
+    pub(crate) keep_alive: bool,
     /// How many bytes of an HTTP/1.1 response hyper may buffer; `None`: its default.
     pub(crate) http1_buffer_bytes: Option<usize>,
 }
@@ -49,6 +54,9 @@ impl Setup {
     pub(crate) const HTTP1: Self = Self {
         http2: false,
         write_stall: Some(DEFAULT_WRITE_STALL),
+        counts: true,
+        half_close: HalfClose::HangUp,
+        keep_alive: true,
         http1_buffer_bytes: None,
     };
     pub(crate) const HTTP2: Self = Self {
@@ -158,13 +166,27 @@ async fn serve_one(
     service: Service,
     mut close: watch::Receiver<()>,
 ) {
-    let io = Armed::with_socket(spy.wrap(tcp), Some(peer)).write_stall(setup.write_stall);
+    let io = Armed::with_socket(spy.wrap(tcp), Some(peer))
+        .write_stall(setup.write_stall)
+        .half_close(setup.half_close);
     let connection = io.connection();
     let service = service_fn(move |request: Request<Incoming>| {
         let (mut parts, _) = request.into_parts();
         parts.extensions.insert(connection.clone());
+        let open = setup.counts.then(|| connection.open_request());
         let answer = service(Request::from_parts(parts, ()));
-        async { Ok::<_, Infallible>(answer.await) }
+        async move {
+            Ok::<_, Infallible>(match open {
+                None => answer.await.map(BoxBody::new),
+                Some(Some(open)) => open.count(answer.await).map(BoxBody::new),
+                Some(None) => {
+                    let status = StatusCode::SERVICE_UNAVAILABLE;
+                    Problem::new(status, "too many have stalled")
+                        .into_response::<DownloadBody>()
+                        .map(BoxBody::new)
+                }
+            })
+        }
     });
     // The client and the spy report how a connection ended.
     if setup.http2 {
@@ -179,7 +201,9 @@ async fn serve_one(
         let _ = served.await;
     } else {
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new());
+        builder
+            .timer(TokioTimer::new())
+            .keep_alive(setup.keep_alive);
         if let Some(bytes) = setup.http1_buffer_bytes {
             builder.max_buf_size(bytes);
         }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use datastreamer_http::Socket;
+use datastreamer_http::{Peer, Socket};
 use datastreamer_testkit::eventually;
 use socket2::SockRef;
 use tokio::{
@@ -122,8 +122,8 @@ impl Socket for Spied {
         self.tcp.is_sent()
     }
 
-    fn poll_hung_up(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.tcp.poll_hung_up(cx)
+    fn poll_peer(&self, cx: &mut Context<'_>) -> Peer {
+        self.tcp.poll_peer(cx)
     }
 
     fn prepare(&self) {

@@ -156,7 +156,7 @@ impl ClientSql {
 /// Waits until a process has planned a query.
 fn run(asked: Asked, place: &StreamWriter) -> Result<Run, Refusal> {
     let stopper = asked.stopper();
-    place.on_stop(move |_| stopper.stop());
+    place.on_stop(move |_| stopper.stop()).keep();
     asked.rows().map(Run::from).map_err(engine_refusal)
 }
 

@@ -205,9 +205,8 @@ impl TableFile {
             self.capped.store(true, Ordering::Relaxed);
             return Ok(TableEnd::Overflow);
         }
-        if let Some(stop) = run.stop.take() {
-            out.on_stop(move |_| stop());
-        }
+        let stop = run.stop.take();
+        let _stops = stop.map(|stop| out.on_stop(move |_| stop()));
         let mut rows = 0;
         for batch in &mut run.reader {
             let mut batch = batch.map_err(|error| reader_failed(&error, rows, run.author))?;

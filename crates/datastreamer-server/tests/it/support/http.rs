@@ -1,7 +1,7 @@
 //! A raw HTTP/1.1 client for one connection: it says how a response and the connection ended.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -115,6 +115,12 @@ impl Connection {
     /// Sends what the server may refuse to read to its end.
     pub(crate) fn send_if_wanted(&mut self, text: &str) {
         let _refused = self.input.get_mut().write_all(text.as_bytes());
+    }
+
+    /// Sends nothing more, and reads on.
+    pub(crate) fn half_close(&mut self) {
+        let closed = self.input.get_mut().shutdown(Shutdown::Write);
+        closed.expect("the server is there");
     }
 
     pub(crate) fn ask(&mut self, path: &str) {

@@ -1,0 +1,95 @@
+//! HTTP/1: whether the client is still there while a response is being made or sent.
+//!
+//! hyper does not read while it holds a pipelined request, so [`Armed`](super::Armed) asks the socket
+//! at each flush. And a client may close its half of the connection after its request: by default
+//! that counts as a hang-up; otherwise hyper must not see it before the response has ended.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use tokio::time::{Sleep, sleep};
+
+use super::socket::Peer;
+
+/// What it means that a client closes its half of an HTTP/1 connection (`shutdown(SHUT_WR)`) before
+/// it has the response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum HalfClose {
+    /// It has disconnected, and its source is stopped. A client that disconnects sends the same, and
+    /// while the source writes nothing there is no other sign. Most servers do so.
+    #[default]
+    HangUp,
+    /// It still reads: the response goes on until it has ended, the connection is reset, or the client
+    /// takes nothing for too long. A client that disconnects is noticed only then.
+    Allow,
+}
+
+/// For how long a connection must have been without a response before hyper may see the half-close:
+/// hyper may hold another request, and begins its response in less.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// One request and its response.
+#[derive(Debug, Default)]
+pub(super) struct Exchange {
+    /// A request was read, and its response has not ended.
+    is_open: bool,
+    /// Something was written since the request was read.
+    has_written: bool,
+    /// hyper's reader, which was not told of the half-close.
+    hidden_from: Option<Waker>,
+    /// Runs since the last response has ended.
+    settling: Option<Pin<Box<Sleep>>>,
+}
+
+impl Exchange {
+    pub(super) fn note_read(&mut self) {
+        self.is_open = true;
+        self.has_written = false;
+    }
+
+    pub(super) fn note_written(&mut self) {
+        self.has_written = true;
+        self.settling = None;
+    }
+
+    /// Everything was flushed, and no stream is being sent: unless nothing was written, that was the
+    /// end of the response.
+    pub(super) fn note_flushed(&mut self) {
+        if self.has_written {
+            self.is_open = false;
+            self.hidden_from.take().into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Hides the client's half-close from hyper while a response is under way, or another request may
+    /// be; returns whether it does.
+    pub(super) fn hide_half_close(
+        &mut self,
+        counted_requests: usize,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        if self.is_open || counted_requests > 0 {
+            self.hidden_from = Some(cx.waker().clone());
+            return true;
+        }
+        let settling = self.settling.get_or_insert_with(|| Box::pin(sleep(SETTLE)));
+        settling.as_mut().poll(cx).is_pending()
+    }
+}
+
+/// Fails if the client has disconnected; returns whether nothing will wake the task when it does.
+pub(super) fn check(peer: Peer, half_close: HalfClose) -> io::Result<bool> {
+    match (peer, half_close) {
+        (Peer::There, _) => Ok(false),
+        (Peer::Unwatched, _) | (Peer::HalfClosed, HalfClose::Allow) => Ok(true),
+        (Peer::HalfClosed, HalfClose::HangUp) | (Peer::Gone, _) => Err(io::Error::new(
+            io::ErrorKind::ConnectionReset,
+            "the client disconnected",
+        )),
+    }
+}
