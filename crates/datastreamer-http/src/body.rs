@@ -322,14 +322,10 @@ impl Body for DownloadBody {
             },
         };
         let next = next.map(|chunk| chunk.map(|chunk| this.split_last_byte(chunk)));
-        if let Some(Ok(chunk)) = &next
-            && let Some(bytes_left) = &mut this.bytes_left
-        {
+        if let (Some(Ok(chunk)), Some(bytes_left)) = (&next, &mut this.bytes_left) {
             *bytes_left -= chunk.len() as u64;
         }
-        if next.is_none()
-            && let Some(make) = this.trailers.take()
-        {
+        if let Some(make) = this.trailers.take_if(|_| next.is_none()) {
             // hyper polls no more after the trailer fields.
             this.end_if_over();
             return Poll::Ready(Some(Ok(Frame::trailers(make()))));

@@ -25,6 +25,8 @@
 //! `ChunkReader` → (`coding`, on its own thread) → the commit window in `response` →
 //! [`DownloadBody`] → hyper → [`Armed`] → the socket.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 /// The core, which this crate builds on: streams, options, pools, records.
 pub use datastreamer;
 

@@ -7,7 +7,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use datastreamer::{AlreadyRegistered, Consumer, Error, ErrorKind, HangUp, Producer, ProducerSlot};
+use datastreamer::push::{AlreadyRegistered, Consumer, HangUp, Producer, ProducerSlot};
+use datastreamer::{Error, ErrorKind};
 
 use crate::wait::DEADLINE;
 

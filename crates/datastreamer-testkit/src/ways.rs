@@ -3,10 +3,8 @@
 use std::{io, sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use datastreamer::{
-    AlreadyRegistered, ChunkReader, Consumer, DataStreamer, Error, HangUp, Producer, Record,
-    StreamOptions,
-};
+use datastreamer::push::{AlreadyRegistered, Consumer, DataStreamer, HangUp, Producer};
+use datastreamer::{ChunkReader, Error, Record, StreamOptions};
 
 use crate::{
     contract::{Received, WayOut},

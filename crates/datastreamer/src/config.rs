@@ -56,6 +56,7 @@ pub const DEFAULT_SOURCE_STALL: Duration = Duration::from_secs(600);
 /// # Ok::<(), datastreamer::Error>(())
 /// ```
 #[derive(Clone, Default)]
+#[must_use = "options start nothing by themselves"]
 pub struct StreamOptions {
     chunk_bytes: Option<usize>,
     buffer_bytes: Option<usize>,

@@ -22,7 +22,8 @@ use crate::{
 /// Dropping it does nothing.
 ///
 /// ```
-/// use datastreamer::{Error, ErrorKind, Outcome, Producer, stream_out};
+/// use datastreamer::{Error, ErrorKind, Outcome, stream_out};
+/// use datastreamer::push::Producer;
 /// let chunks = stream_out(|out| -> Result<(), Error> {
 ///     loop {
 ///         out.write_slice(b"for ever")?;

@@ -22,13 +22,13 @@
 //! - These methods wait for the other side or for the end of a stream, so they **block**:
 //!   [`ChunkReader::into_iter`], [`ChunkReader::next_chunk_blocking`],
 //!   [`ChunkReader::read_to_vec`], [`ChunkReader::write_to`], [`StreamHandle::wait`],
-//!   [`Delivery::wait`], [`Delivery::wait_for_consumer`], [`StreamPool::shutdown`],
+//!   [`push::Delivery::wait`], [`push::Delivery::wait_for_consumer`], [`StreamPool::shutdown`],
 //!   [`StreamPool::wait_until_empty`].
 //! - Nothing else blocks, including everything behind the features.
 //!
 //! # One byte, read downward
 //! source → [`StreamWriter::write_slice`] → the queue → [`ChunkReader::poll_chunk`] → an HTTP
-//! body, an async stream, an `AsyncRead`, a blocking iterator, or a [`Consumer`].
+//! body, an async stream, an `AsyncRead`, a blocking iterator, or a [`push::Consumer`].
 //!
 //! # Features
 //! | feature | adds |
@@ -41,6 +41,8 @@
 //! | `tracing` | a source runs in a span of its stream, inside the caller's span; each stream's end is an event with the target `datastreamer`: ERROR if the source has failed, WARN if a side has stalled, otherwise DEBUG ([`PoolOptions::log_ends`]) |
 //!
 //! No feature is on by default, and none adds a runtime.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "tokio")]
 mod async_read;
@@ -64,7 +66,7 @@ mod outcome;
 mod parked;
 mod pending;
 mod pool;
-mod push;
+pub mod push;
 mod queue;
 mod reader;
 mod record;
@@ -92,10 +94,6 @@ pub use outcome::{BlockedOn, Outcome};
 pub use pool::{
     DEFAULT_IDLE_THREAD, DEFAULT_MAX_ACTIVE, DEFAULT_MAX_WAITING, DEFAULT_QUEUE_TIMEOUT,
     DEFAULT_RESERVE_BYTES, PoolOptions, Shutdown, StreamPool,
-};
-pub use push::{
-    AlreadyRegistered, Consumer, DataStreamer, Delivery, HangUp, Producer, ProducerSlot,
-    StartError, WriteConsumer,
 };
 pub use reader::{BlockingChunks, ChunkReader};
 pub use record::{Record, StreamId};

@@ -45,6 +45,7 @@ impl fmt::Display for Outcome {
 
 /// Which side of a stream waits for the other at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum BlockedOn {
     /// The stream waits for a place in the pool.
     Admission,

@@ -47,6 +47,7 @@ use crate::{
 /// If the length was promised ([`crate::StreamOptions::length`]), the last byte is delivered only
 /// after the source has succeeded. So a consumer that counts bytes never takes a failed stream for
 /// a complete file.
+#[must_use = "dropping the reader stops the source"]
 pub struct ChunkReader {
     core: Arc<StreamCore>,
     /// The last bytes, held back until the source's result is known (known length only).

@@ -51,6 +51,7 @@ impl fmt::Debug for StreamId {
 
 /// A stream's figures at one moment; final once [`Record::outcome`] is set and the source is done.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Record {
     /// The stream's identity.
     pub id: StreamId,

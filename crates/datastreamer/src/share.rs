@@ -245,7 +245,7 @@ mod tests {
                 _ => left.push(stream),
             }
             if left.len() > 7 {
-                left.remove(round % 7);
+                drop(left.remove(round % 7));
             }
         }
         drop(left);

@@ -172,9 +172,10 @@ impl Watched {
         self.bytes_pushed = snapshot.figures.bytes_pushed;
         if moved {
             self.source_moved = now;
-        } else if let Some(stall) = core.settings.source_stall
-            && now - self.source_moved >= stall
-        {
+        }
+        let waited = now - self.source_moved;
+        let stall = core.settings.source_stall;
+        if let Some(stall) = stall.filter(|stall| waited >= *stall) {
             core.stop(Error::new(
                 ErrorKind::SourceStalled,
                 format!("no byte written for {stall:?}"),
@@ -193,9 +194,7 @@ impl Watched {
             self.consumer_moved = now;
         }
         self.moves = figures.moves;
-        if let Some(stall) = stall
-            && now - self.consumer_moved >= stall
-        {
+        if let Some(stall) = stall.filter(|stall| now - self.consumer_moved >= *stall) {
             stop_stalled(core, format!("no byte taken for {stall:?}"));
             return;
         }

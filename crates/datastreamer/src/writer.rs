@@ -246,11 +246,11 @@ impl StreamWriter {
     /// ```
     /// use datastreamer::{Error, stream_out};
     /// use std::io::{BufWriter, Write};
-    /// let chunks = stream_out(|out| {
+    /// let chunks = stream_out(|out| -> std::io::Result<()> {
     ///     let writer = out.clone();
     ///     let mut encoder = BufWriter::new(out); // writes what is left when it is dropped
     ///     encoder.write_all(b"a header")?;
-    ///     Err::<(), Error>(writer.fail(Error::source_failed("row 7: no such column")))
+    ///     Err(writer.fail(Error::source_failed("row 7: no such column")).into())
     /// });
     /// assert!(chunks.read_to_vec().is_err());
     /// ```

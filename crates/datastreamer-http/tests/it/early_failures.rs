@@ -293,3 +293,24 @@ fn a_source_may_fail_with_a_status_whatever_it_returns() {
     let detail = problem(&Raw::connect(serving.address()).get("/"), 409);
     assert_eq!(detail, "the field is being reduced");
 }
+
+#[cfg(feature = "anyhow")]
+#[test]
+fn a_status_is_found_behind_an_error_of_anyhow() {
+    use anyhow::Context;
+    for with_context in [false, true] {
+        let serving = Setup::HTTP1.serve(move |request: Request<()>| {
+            Download::new("text/csv").respond(&request, move |options| {
+                options.stream_out(move |_| -> anyhow::Result<()> {
+                    let refused = StatusError::new(StatusCode::GONE, "the field has left");
+                    match with_context {
+                        true => Err(refused).context("select * from secret"),
+                        false => Err(refused.into()),
+                    }
+                })
+            })
+        });
+        let detail = problem(&Raw::connect(serving.address()).get("/"), 410);
+        assert_eq!(detail, "the field has left");
+    }
+}

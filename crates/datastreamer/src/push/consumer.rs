@@ -16,12 +16,13 @@ use crate::{
 /// Receives a stream: it is registered, written to, then finished or aborted, exactly once.
 ///
 /// Calls come one at a time and in order, in the context that drives the
-/// [`Delivery`](crate::Delivery). After a hang-up there are no more calls.
+/// [`Delivery`](crate::push::Delivery). After a hang-up there are no more calls.
 ///
 /// ```
 /// use std::{io, sync::Arc};
 /// use bytes::Bytes;
-/// use datastreamer::{AlreadyRegistered, Consumer, DataStreamer, Error, Producer, ProducerSlot};
+/// use datastreamer::Error;
+/// use datastreamer::push::{AlreadyRegistered, Consumer, DataStreamer, Producer, ProducerSlot};
 ///
 /// #[derive(Default)]
 /// struct Lines { producer: ProducerSlot, lines: usize, whole: bool }
@@ -50,7 +51,7 @@ use crate::{
 /// let source = |out: &mut datastreamer::StreamWriter| out.write_slice(b"a\nb\n");
 /// let (_record, consumer) = DataStreamer::new(source, Lines::default()).start()?.wait_for_consumer();
 /// assert!(consumer.whole && consumer.lines == 2);
-/// # Ok::<(), datastreamer::StartError>(())
+/// # Ok::<(), datastreamer::push::StartError>(())
 /// ```
 pub trait Consumer {
     /// Returns why the consumer has disconnected, if it has. Then nothing is registered or started.

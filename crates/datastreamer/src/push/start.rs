@@ -17,6 +17,7 @@ use crate::{
 
 /// Why a push stream did not start.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StartError {
     /// The consumer had disconnected before the start; the text is the consumer's.
     Disconnected(String),
@@ -38,14 +39,14 @@ impl std::error::Error for StartError {}
 /// A source and a consumer that are joined and not yet started.
 ///
 /// ```
-/// use datastreamer::{DataStreamer, WriteConsumer};
+/// use datastreamer::push::{DataStreamer, WriteConsumer};
 /// let file = WriteConsumer::new(Vec::new());
 /// let (record, file) = DataStreamer::new(|out| out.write_slice(b"abc"), file)
 ///     .start()?
 ///     .wait_for_consumer();
 /// assert_eq!(record.bytes_delivered, 3);
 /// assert_eq!(file.into_complete().as_deref(), Some(b"abc".as_slice()));
-/// # Ok::<(), datastreamer::StartError>(())
+/// # Ok::<(), datastreamer::push::StartError>(())
 /// ```
 pub struct DataStreamer<F, C> {
     source: F,

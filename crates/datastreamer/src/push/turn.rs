@@ -23,13 +23,14 @@ impl<C: Consumer> Delivery<C> {
     ///
     /// ```
     /// use std::sync::mpsc::channel;
-    /// use datastreamer::{DataStreamer, Outcome, WriteConsumer};
+    /// use datastreamer::Outcome;
+    /// use datastreamer::push::{DataStreamer, WriteConsumer};
     /// let (call, jobs) = channel::<Box<dyn FnOnce() + Send>>();
     /// let streamer = DataStreamer::new(|out| out.write_slice(b"abc"), WriteConsumer::new(Vec::new()));
     /// let handle = streamer.start()?.run_in(move |job| drop(call.send(job)));
     /// jobs.into_iter().for_each(|job| job()); // the event loop
     /// assert_eq!(handle.wait().outcome, Some(Outcome::Complete));
-    /// # Ok::<(), datastreamer::StartError>(())
+    /// # Ok::<(), datastreamer::push::StartError>(())
     /// ```
     pub fn run_in<L>(self, call_later: L) -> StreamHandle
     where

@@ -14,7 +14,8 @@ use std::{
 
 use crate::support::read;
 use bytes::Bytes;
-use datastreamer::{Error, ErrorKind, Outcome, PoolOptions, Producer, StreamOptions, StreamPool};
+use datastreamer::push::Producer;
+use datastreamer::{Error, ErrorKind, Outcome, PoolOptions, StreamOptions, StreamPool};
 use datastreamer_testkit::{BoxError, FAILURE, eventually, noise, silent_until_stopped, within};
 use futures_util::{Stream, StreamExt, stream};
 
@@ -454,7 +455,7 @@ mod with_tokio {
 
     #[tokio::test]
     async fn c13_a_delivery_is_a_future_whose_record_is_the_streams() {
-        use datastreamer::DataStreamer;
+        use datastreamer::push::DataStreamer;
         use datastreamer_testkit::{Recorder, noise_source};
         let (consumer, log) = Recorder::new();
         let streamer = DataStreamer::new(noise_source(100_000, 100), consumer).options(small());
@@ -465,7 +466,7 @@ mod with_tokio {
 
     #[tokio::test]
     async fn c13_a_delivery_that_never_waits_leaves_the_other_tasks_their_turns() {
-        use datastreamer::DataStreamer;
+        use datastreamer::push::DataStreamer;
         use datastreamer_testkit::{Recorder, endless};
         let (consumer, _log) = Recorder::new();
         // So slow that there is always a chunk for it.

@@ -8,9 +8,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use datastreamer::push::DataStreamer;
 use datastreamer::{
-    BlockedOn, ChunkReader, DataStreamer, Error, ErrorKind, Outcome, PoolOptions, Record,
-    StreamHandle, StreamOptions, StreamPool, stream_out,
+    BlockedOn, ChunkReader, Error, ErrorKind, Outcome, PoolOptions, Record, StreamHandle,
+    StreamOptions, StreamPool, stream_out,
 };
 use datastreamer_testkit::{
     BoxError, Call, EventLoop, Probe, Recorder, Source, endless, eventually, fails_after, noise,

@@ -12,9 +12,10 @@ use std::{
 };
 
 use crate::support::read;
+use datastreamer::push::{DataStreamer, WriteConsumer};
 use datastreamer::{
-    ChunkReader, DataStreamer, EndOnStop, Error, ErrorKind, Outcome, PoolOptions, Record,
-    StreamHandle, StreamOptions, StreamPool, StreamWriter, WriteConsumer, stream_out,
+    ChunkReader, EndOnStop, Error, ErrorKind, Outcome, PoolOptions, Record, StreamHandle,
+    StreamOptions, StreamPool, StreamWriter, stream_out,
 };
 use datastreamer_testkit::{
     BoxError, Call, EventLoop, FAILURE, Log, Probe, Recorder, Source, deaf, endless, eventually,

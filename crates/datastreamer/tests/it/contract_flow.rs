@@ -13,8 +13,9 @@ use std::{
 };
 
 use bytes::Bytes;
+use datastreamer::push::DataStreamer;
 use datastreamer::{
-    DataStreamer, ErrorKind, Outcome, Record, StreamHandle, StreamOptions, StreamWriter, stream_out,
+    ErrorKind, Outcome, Record, StreamHandle, StreamOptions, StreamWriter, stream_out,
 };
 use datastreamer_testkit::{
     BoxError, Call, EventLoop, Log, NoiseCheck, Probe, Recorder, Source, endless, eventually,

@@ -12,10 +12,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use datastreamer::{
-    AlreadyRegistered, Consumer, DataStreamer, EndOnStop, Error, ErrorKind, Outcome, Producer,
-    ProducerSlot, StartError, StreamOptions, StreamPool,
+use datastreamer::push::{
+    AlreadyRegistered, Consumer, DataStreamer, Producer, ProducerSlot, StartError,
 };
+use datastreamer::{EndOnStop, Error, ErrorKind, Outcome, StreamOptions, StreamPool};
 use datastreamer_testkit::{Call, Probe, Recorder, Source, endless, within, writes};
 
 fn own_pool() -> StreamPool {

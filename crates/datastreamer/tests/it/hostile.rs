@@ -14,10 +14,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use datastreamer::{
-    AlreadyRegistered, Consumer, DataStreamer, Error, ErrorKind, Outcome, PoolOptions, Producer,
-    StreamOptions, StreamPool, stream_out,
-};
+use datastreamer::push::{AlreadyRegistered, Consumer, DataStreamer, Producer};
+use datastreamer::{Error, ErrorKind, Outcome, PoolOptions, StreamOptions, StreamPool, stream_out};
 use datastreamer_testkit::{
     BoxError, endless, eventually, noise, noise_source, silent_until_stopped, within,
 };
@@ -506,7 +504,7 @@ async fn a_look_at_the_beginning_loses_nothing() {
 #[cfg(feature = "tokio")]
 #[tokio::test]
 async fn a_delivery_gives_its_consumer_back_to_async_code() {
-    use datastreamer::WriteConsumer;
+    use datastreamer::push::WriteConsumer;
     let streamer = DataStreamer::new(noise_source(5000, 100), WriteConsumer::new(Vec::new()));
     let (record, consumer) = streamer.start().unwrap().deliver().await;
     assert_eq!(record.outcome, Some(Outcome::Complete));

@@ -6,10 +6,8 @@
 use std::{io, sync::Arc, thread, time::Duration};
 
 use bytes::Bytes;
-use datastreamer::{
-    DataStreamer, EndOnStop, Error, ErrorKind, Outcome, Producer, Record, StreamOptions,
-    StreamWriter,
-};
+use datastreamer::push::{DataStreamer, Producer};
+use datastreamer::{EndOnStop, Error, ErrorKind, Outcome, Record, StreamOptions, StreamWriter};
 use datastreamer_testkit::{BoxError, Recorder, noise, within};
 use proptest::prelude::*;
 

@@ -13,9 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use datastreamer::push::DataStreamer;
 use datastreamer::{
-    BlockedOn, ChunkReader, DataStreamer, Error, ErrorKind, Outcome, PoolOptions, StreamHandle,
-    StreamOptions, StreamPool,
+    BlockedOn, ChunkReader, Error, ErrorKind, Outcome, PoolOptions, StreamHandle, StreamOptions,
+    StreamPool,
 };
 use datastreamer_testkit::{
     BoxError, Call, Probe, Recorder, Source, endless, eventually, noise, noise_source, promptly,

@@ -7,7 +7,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use datastreamer::{DataStreamer, Error, Outcome, Record, StreamOptions, WriteConsumer};
+use datastreamer::push::{DataStreamer, WriteConsumer};
+use datastreamer::{Error, Outcome, Record, StreamOptions};
 use datastreamer_testkit::{
     Call, EventLoop, Log, Pull, Push, Received, Recorder, Source, WayOut, consumer_contract, within,
 };
