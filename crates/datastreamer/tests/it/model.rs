@@ -3,11 +3,14 @@
 //!
 //! The model of a stream is one byte string. `PROPTEST_CASES` sets how many streams are tried.
 
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{future::poll_fn, io, sync::Arc, task::Poll, thread, time::Duration};
 
 use bytes::Bytes;
 use datastreamer::push::{DataStreamer, Producer};
-use datastreamer::{EndOnStop, Error, ErrorKind, Outcome, Record, StreamOptions, StreamWriter};
+use datastreamer::{
+    AsyncStreamWriter, ChunkReader, EndOnStop, Error, ErrorKind, Outcome, Record, StreamOptions,
+    StreamWriter,
+};
 use datastreamer_testkit::{BoxError, Recorder, noise, within};
 use proptest::prelude::*;
 
@@ -153,12 +156,61 @@ impl Plan {
                 Step::Nap => thread::sleep(Duration::from_millis(1)),
             }
         }
+        self.end()
+    }
+
+    /// The same as a future; what has no meaning there is a moment in which it is pending.
+    async fn run_async_source(self, mut out: AsyncStreamWriter) -> Result<(), BoxError> {
+        let all = Bytes::from(noise(self.bytes()));
+        let mut offset = 0;
+        for step in &self.steps {
+            match *step {
+                Step::Write(bytes) => {
+                    out.write_slice(&all[offset..offset + bytes]).await?;
+                    offset += bytes;
+                }
+                Step::WriteOwned(bytes) => {
+                    out.write_bytes(all.slice(offset..offset + bytes)).await?;
+                    offset += bytes;
+                }
+                Step::Flush => out.flush_now().await?,
+                Step::SetChunkBytes(_) | Step::Nap => give_way().await,
+            }
+        }
+        self.end()
+    }
+
+    fn end(&self) -> Result<(), BoxError> {
         match self.end {
             SourceEnd::Returns => Ok(()),
             SourceEnd::Fails => Err(io::Error::other("a test").into()),
             SourceEnd::Panics => std::panic::resume_unwind(Box::new("a test")),
         }
     }
+
+    fn start(&self) -> ChunkReader {
+        let source = self.clone();
+        self.options().stream_out(move |out| source.run_source(out))
+    }
+
+    fn start_async(&self) -> ChunkReader {
+        let source = self.clone();
+        let options = self.options();
+        options.stream_out_async_write(move |out| source.run_async_source(out))
+    }
+}
+
+/// Is pending once.
+async fn give_way() {
+    let mut is_first = true;
+    poll_fn(|cx| match std::mem::take(&mut is_first) {
+        true => {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+        false => Poll::Ready(()),
+    })
+    .await;
 }
 
 /// What the consumer saw.
@@ -175,9 +227,7 @@ fn pause_for_a_moment(producer: Arc<dyn Producer>) {
     thread::spawn(move || producer.resume_producing());
 }
 
-fn pull(plan: &Plan) -> Seen {
-    let source = plan.clone();
-    let mut chunks = plan.options().stream_out(move |out| source.run_source(out));
+fn pull(plan: &Plan, mut chunks: ChunkReader) -> Seen {
     let handle = chunks.handle();
     let (mut bytes, mut kept, mut end, mut taken) = (Vec::new(), Vec::new(), None, 0);
     loop {
@@ -314,7 +364,15 @@ proptest! {
     #[test]
     fn whatever_is_pulled_is_the_truth(plan in plan()) {
         let run = plan.clone();
-        check(&plan, &within("the end of the stream", move || pull(&run)));
+        let pulled = within("the end of the stream", move || pull(&run, run.start()));
+        check(&plan, &pulled);
+    }
+
+    #[test]
+    fn whatever_is_pulled_of_a_future_is_the_truth(plan in plan()) {
+        let run = plan.clone();
+        let pulled = within("the end of the stream", move || pull(&run, run.start_async()));
+        check(&plan, &pulled);
     }
 
     #[test]
