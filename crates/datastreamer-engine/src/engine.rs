@@ -40,7 +40,7 @@ use crate::{
     binary_text::NO_BINARY_TEXT,
     equal_floats::{EQUAL_FLOATS, EqualFloatsInKeys},
     error::EngineError,
-    exact_numbers::COMPARE_DECIMALS,
+    exact_numbers::{COMPARE_DECIMALS, DecimalsInJoins},
     expansion::{DEFAULT_EXPANSION_MAX, with_expansion_max},
     extremes::{Greatest, Least},
     file_kind::FileKind,
@@ -619,10 +619,11 @@ async fn known_rows(context: &SessionContext, table: &Arc<dyn TableProvider>) ->
 
 /// Returns DataFusion's rules behind ours on what is as the query has it.
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 3] = [
+    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 4] = [
         Arc::new(AT_TIME_ZONE),
         Arc::new(NO_BINARY_TEXT),
         Arc::new(COMPARE_DECIMALS),
+        Arc::new(DecimalsInJoins),
     ];
     ours.into_iter().chain(Analyzer::new().rules).collect()
 }

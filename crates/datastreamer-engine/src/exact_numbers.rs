@@ -5,7 +5,7 @@
 //! compares floats: `amount = 1234567890123.45` finds nothing. Called by `sql.rs` for the text, and by
 //! the engine for plans, before both sides of a comparison get one type.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray},
@@ -16,11 +16,12 @@ use arrow::{
     },
 };
 use datafusion::{
-    common::{DFSchema, Result, ScalarValue, tree_node::Transformed},
+    common::{DFSchema, Result, ScalarValue, config::ConfigOptions, tree_node::Transformed},
     logical_expr::{
-        Between, BinaryExpr, Case, Expr, ExprSchemable, cast as to_type,
+        Between, BinaryExpr, Case, Expr, ExprSchemable, LogicalPlan, cast as to_type,
         expr::{InList, ScalarFunction},
     },
+    optimizer::AnalyzerRule,
     sql::sqlparser::ast::{
         self, CastKind, ExactNumberInfo, Statement, UnaryOperator, Value, VisitMut, VisitorMut,
     },
@@ -319,6 +320,52 @@ fn widen(all: &mut [&mut Expr], schema: &DFSchema) -> bool {
     true
 }
 
+/// Compares the keys of joins in a type in which the comparison is right. It belongs where
+/// [`COMPARE_DECIMALS`] does.
+#[derive(Debug)]
+pub(crate) struct DecimalsInJoins;
+
+impl AnalyzerRule for DecimalsInJoins {
+    fn name(&self) -> &str {
+        "decimals_in_joins"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        let changed = plan.transform_up_with_subqueries(|plan| {
+            let LogicalPlan::Join(mut join) = plan else {
+                return Ok(Transformed::no(plan));
+            };
+            let both = [join.left.schema(), join.right.schema()].map(Arc::clone);
+            let mut is_changed = false;
+            for (left, right) in &mut join.on {
+                is_changed |= make_keys_exact([left, right], &both);
+            }
+            Ok(Transformed::new_transformed(
+                LogicalPlan::Join(join),
+                is_changed,
+            ))
+        })?;
+        Ok(changed.data)
+    }
+}
+
+/// Makes floats of the decimal of two keys if the other one is a float.
+fn make_keys_exact(keys: [&mut Expr; 2], schemas: &[Arc<DFSchema>; 2]) -> bool {
+    let type_of = |key: &Expr, schema: &DFSchema| key.get_type(schema).unwrap_or(DataType::Null);
+    let types = [type_of(keys[0], &schemas[0]), type_of(keys[1], &schemas[1])];
+    if !types.iter().any(DataType::is_floating) {
+        return false;
+    }
+    let mut is_changed = false;
+    for (key, data_type) in keys.into_iter().zip(types) {
+        if data_type.is_decimal() {
+            *key = to_type(std::mem::take(key), DataType::Float64);
+            is_changed = true;
+        }
+    }
+    is_changed
+}
+
 // ---- conversions ----
 
 /// Converts decimals to the floats that are nearest to them. Arrow's own conversion rounds twice: the
@@ -349,7 +396,7 @@ where
         DataType::Float32 => floats::<D, Float32Type>(decimals, |value| parsed(value, scale)),
         _ => {
             let wide = nearest::<D>(
-                &(std::sync::Arc::new(decimals.clone()) as ArrayRef),
+                &(Arc::new(decimals.clone()) as ArrayRef),
                 scale,
                 &DataType::Float64,
             )?;
@@ -363,7 +410,7 @@ fn floats<D: DecimalType, F: ArrowPrimitiveType>(
     decimals: &PrimitiveArray<D>,
     float: impl Fn(D::Native) -> F::Native,
 ) -> ArrayRef {
-    std::sync::Arc::new(decimals.unary::<_, F>(float))
+    Arc::new(decimals.unary::<_, F>(float))
 }
 
 /// The float nearest to a decimal; infinite if it is beyond all floats.

@@ -190,6 +190,21 @@ fn a_number_is_compared_with_all_of_its_digits() {
 }
 
 #[test]
+fn a_decimal_and_a_float_are_joined_as_floats() {
+    let (_folder, engine) = table();
+    for join in [
+        "stars a JOIN stars b ON a.m = b.f",
+        "stars b JOIN stars a ON b.f = a.m",
+        "stars a, stars b WHERE a.m = b.f",
+    ] {
+        let batch = select(&engine, &format!("SELECT a.k * 10 + b.k FROM {join}"));
+        let pairs = cast(batch.column(0), &DataType::Utf8).unwrap();
+        let pairs: Vec<_> = pairs.as_string::<i32>().iter().flatten().collect();
+        assert_eq!(pairs, ["41"], "{join}");
+    }
+}
+
+#[test]
 fn a_decimal_becomes_the_nearest_float() {
     let (_folder, engine) = table();
     let batch = select(
