@@ -326,9 +326,10 @@ impl Body for DownloadBody {
             *bytes_left -= chunk.len() as u64;
         }
         if let Some(make) = this.trailers.take_if(|_| next.is_none()) {
+            let trailers = make();
             // hyper polls no more after the trailer fields.
             this.end_if_over();
-            return Poll::Ready(Some(Ok(Frame::trailers(make()))));
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
         }
         // On HTTP/1 a flush confirms the last chunk. On HTTP/2 it counts as sent when hyper polls
         // again.

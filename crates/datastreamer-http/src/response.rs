@@ -386,6 +386,8 @@ impl Download {
             return self.head(info.coding, length, DownloadBody::of_head());
         }
         let mut reader = start(options.clone().length(self.length));
+        // A coder flushes whenever it waits: only the source's own flush says something.
+        let source = reader.handle();
         let length_unwatched = self.length.is_some() && reader.bytes_left() != self.length;
         if let Some(coding) = info.coding {
             reader = coding::encode(reader, coding, options);
@@ -404,7 +406,8 @@ impl Download {
             false => warn_unarmed(),
         }
         let mut window = Window::default();
-        if let Err(error) = self.fill_window(&mut reader, &mut window, planning).await {
+        let filled = self.fill_window(&mut reader, &mut window, &source, planning);
+        if let Err(error) = filled.await {
             return Problem::of_stream(&error, reader.handle().id()).into_response();
         }
         // A running source may have promised its length before it wrote the first byte.
@@ -446,10 +449,11 @@ impl Download {
         &self,
         reader: &mut ChunkReader,
         window: &mut Window,
+        source: &StreamHandle,
         planning: Option<Planning>,
     ) -> Result<(), Error> {
         reader.handle().admitted().await;
-        let mut filling = pin!(self.fill(reader, window));
+        let mut filling = pin!(self.fill(reader, window, source));
         let mut commit_after = self.commit_after;
         if let Some(mut planning) = planning {
             // A stop or a stall ends the stream, and so the wait.
@@ -472,19 +476,28 @@ impl Download {
         }
     }
 
-    async fn fill(&self, reader: &mut ChunkReader, window: &mut Window) -> Result<(), Error> {
+    async fn fill(
+        &self,
+        reader: &mut ChunkReader,
+        window: &mut Window,
+        source: &StreamHandle,
+    ) -> Result<(), Error> {
         while window.bytes < self.commit_bytes.max(1) {
-            match reader.next_chunk().await {
-                Some(chunk) => {
-                    window.push(chunk?);
-                    if self.commit_on_flush && reader.was_flushed() {
-                        break;
-                    }
+            let has_bytes = window.bytes > 0;
+            let next = poll_fn(|cx| match reader.poll_chunk(cx) {
+                Poll::Pending if self.commit_on_flush && has_bytes && source.was_flushed() => {
+                    Poll::Ready(None)
                 }
-                None => {
+                next => next.map(Some),
+            });
+            match next.await {
+                Some(Some(chunk)) => window.push(chunk?),
+                Some(None) => {
                     window.complete = true;
                     break;
                 }
+                // Flushed, and nothing more is there.
+                None => break,
             }
         }
         Ok(())

@@ -11,7 +11,11 @@ use axum::{
     serve::{IncomingStream, Listener},
 };
 use datastreamer::{Shutdown, StreamPool};
-use tokio::{net::TcpListener, sync::oneshot, task::spawn_blocking, time::timeout};
+use tokio::{
+    net::TcpListener,
+    sync::oneshot,
+    time::{Instant, sleep, timeout_at},
+};
 
 use crate::{
     armed::Connection,
@@ -24,6 +28,9 @@ pub const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
 
 /// How long aborts may take to reach the clients: a drain of each connection, and some.
 const ABORTS_MAX: Duration = Duration::from_secs(5);
+
+/// How often the end of the last sources is looked for.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Serves a router on a listener, with armed connections, until the process ends.
 ///
@@ -144,25 +151,42 @@ where
         };
         let served = axum::serve(listener, service).with_graceful_shutdown(stop);
         let mut served = std::pin::pin!(served.into_future());
-        let aborting = async {
-            if stopped.await.is_err() {
-                return std::future::pending().await;
-            }
-            let waiting = pool.clone();
-            let emptied = spawn_blocking(move || waiting.wait_until_empty(drain)).await;
-            match emptied {
-                Ok(true) => 0,
-                _ => pool.abort_all(),
+        let drained = async {
+            match stopped.await {
+                Ok(()) => sleep(drain).await,
+                Err(_) => std::future::pending().await,
             }
         };
-        let aborted = tokio::select! {
-            ended = served.as_mut() => return ended.map(|()| Shutdown { aborted: 0, left: 0 }),
-            aborted = aborting => aborted,
+        let mut drained = std::pin::pin!(drained);
+        let has_ended = tokio::select! {
+            ended = served.as_mut() => {
+                ended?;
+                true
+            }
+            () = drained.as_mut() => false,
         };
-        let ended = timeout(ABORTS_MAX, served).await;
-        ended.unwrap_or(Ok(())).map(|()| Shutdown {
+        if has_ended {
+            // Streams that are sent elsewhere, and sources that still clean up, have their time too.
+            tokio::select! {
+                () = until_empty(&pool) => {}
+                () = drained => {}
+            }
+        }
+        let aborted = pool.abort_all();
+        let deadline = Instant::now() + ABORTS_MAX;
+        if !has_ended {
+            let _late = timeout_at(deadline, served).await;
+        }
+        let _late = timeout_at(deadline, until_empty(&pool)).await;
+        Ok(Shutdown {
             aborted,
             left: pool.streams().len(),
         })
+    }
+}
+
+async fn until_empty(pool: &StreamPool) {
+    while !pool.streams().is_empty() {
+        sleep(LOOK).await;
     }
 }

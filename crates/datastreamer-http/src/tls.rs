@@ -31,10 +31,6 @@ use crate::{
 /// A client that has not finished its handshake after ten seconds is disconnected.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
-/// Handshakes at once; further connections wait in the kernel's backlog. Each costs about a
-/// millisecond of a core, so this is a quarter of a second of work.
-const HANDSHAKES_MAX: usize = 256;
-
 /// A TLS stream over an armed connection.
 ///
 /// ```
@@ -126,7 +122,8 @@ pub struct ArmedTlsListener {
 }
 
 impl ArmedListener<TcpListener> {
-    /// Serves TLS. Handshakes run beside each other, and have ten seconds.
+    /// Serves TLS. Handshakes run beside each other, and have ten seconds. As many as there are
+    /// connections: a limit here would let silent clients keep out all others.
     ///
     /// ```no_run
     /// use datastreamer_http::{ArmedListener, Connection};
@@ -153,7 +150,7 @@ impl Listener for ArmedTlsListener {
     async fn accept(&mut self) -> (ArmedTls, SocketAddr) {
         loop {
             tokio::select! {
-                (armed, address) = self.tcp.accept(), if self.handshakes.len() < HANDSHAKES_MAX => {
+                (armed, address) = self.tcp.accept() => {
                     let accepted = self.acceptor.accept(armed);
                     self.handshakes.spawn(async move {
                         let stream = timeout(HANDSHAKE_MAX, accepted).await;

@@ -78,6 +78,12 @@ impl StreamHandle {
         self.core.queue.note_progress();
     }
 
+    /// Returns whether the source has flushed its writer at least once: see
+    /// [`ChunkReader::was_flushed`](crate::ChunkReader::was_flushed).
+    pub fn was_flushed(&self) -> bool {
+        self.core.was_flushed()
+    }
+
     /// Returns a token that reports the stop.
     pub fn stop_token(&self) -> StopToken {
         StopToken::new(Arc::clone(&self.core))

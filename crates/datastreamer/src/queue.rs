@@ -190,6 +190,7 @@ impl Queue {
     }
 
     /// Appends a chunk if there is room now; returns it otherwise.
+    #[cfg(test)]
     pub(crate) fn try_push(&self, chunk: Bytes, memory_bytes: usize) -> Result<(), Bytes> {
         let mut state = lock(&self.state);
         if state.check_open().is_err() || !state.has_room(memory_bytes) {
@@ -202,12 +203,13 @@ impl Queue {
         Ok(())
     }
 
-    /// Appends the last chunk, without waiting: behind it no other chunk is being filled, so the
-    /// room kept for that one is free.
+    /// Appends a chunk without waiting. For a thread that holds the turn and has found room, which a
+    /// pause may have taken back meanwhile; and for the last chunk: behind it no other is being filled,
+    /// so the room kept for that one is free.
     ///
     /// # Errors
     /// As [`Queue::push`].
-    pub(crate) fn push_last(&self, chunk: Bytes, memory_bytes: usize) -> Result<(), Error> {
+    pub(crate) fn push_now(&self, chunk: Bytes, memory_bytes: usize) -> Result<(), Error> {
         append(lock(&self.state), chunk, memory_bytes)
     }
 
@@ -222,14 +224,11 @@ impl Queue {
         let waker = cx.waker().clone();
         let mut state = lock(&self.state);
         let (polled, replaced) = if state.has_room(memory_bytes) {
-            if state.async_writer.take().is_some() {
-                state.adapt_depth();
-                state.count_wait_for_consumer();
-            }
-            (Poll::Ready(()), Some(waker))
+            state.count_wait_for_consumer();
+            (Poll::Ready(()), [state.async_writer.take(), Some(waker)])
         } else {
             state.writer_waits_since.get_or_insert_with(Instant::now);
-            (Poll::Pending, state.async_writer.replace(waker))
+            (Poll::Pending, [state.async_writer.replace(waker), None])
         };
         drop(state);
         drop_quietly(replaced);
@@ -276,9 +275,11 @@ impl Queue {
         state.end.get_or_insert(end);
         state.source_done = true;
         let reader = state.take_reader();
+        let writer = state.async_writer.take();
         let done = state.take_done();
         drop(state);
         wake(reader);
+        wake(writer);
         done.is_some_and(Done::tell)
     }
 
@@ -384,6 +385,12 @@ impl Queue {
             self.wake_writer(writer);
             return popped;
         }
+    }
+
+    /// Has the reader poll again.
+    pub(crate) fn wake_reader(&self) {
+        let reader = lock(&self.state).take_reader();
+        wake(reader);
     }
 
     /// Records that from now on the source runs inside the consumer's poll.
@@ -553,9 +560,11 @@ impl Queue {
 impl State {
     /// There is room if the limit is not reached; or if nothing is live, so that a chunk larger
     /// than the limit can pass; or if the consumer waits for more although it holds everything (it
-    /// collects chunks). A stopped stream lets every writer through, to its error.
+    /// collects chunks). A stream that was stopped or has ended lets every writer through, to its
+    /// error.
     fn has_room(&self, memory_bytes: usize) -> bool {
         self.stop.is_some()
+            || self.end.is_some()
             || self.live_bytes + memory_bytes <= self.depth.limit_bytes()
             || self.live_bytes == 0
             || (self.chunks.is_empty() && self.reader.is_some() && !self.paused)
@@ -579,7 +588,7 @@ impl State {
         }
         if let Some(chunk) = self.chunks.pop_front() {
             self.count_delivered(chunk.len());
-            if self.driven {
+            if self.driven && self.end.is_none() {
                 self.writer_waits_since = Some(Instant::now());
             }
             return Poll::Ready(Some(Ok(chunk)));
@@ -656,6 +665,8 @@ impl State {
             return None;
         }
         self.done_told = true;
+        self.count_wait_for_consumer();
+        self.count_wait_for_source();
         self.depth.end(self.live_bytes);
         Some(Done {
             wakers: [

@@ -18,7 +18,6 @@ use std::{
 use crate::{
     chunk::ChunkBuf,
     depth::Depth,
-    disposal::dispose,
     error::{Error, ErrorKind},
     foreign::{drop_quietly, wake},
     outcome::{BlockedOn, Outcome},
@@ -173,7 +172,7 @@ impl StreamCore {
             // Whoever stops the stream may be an event loop or the watchdog.
             if let Some(source) = self.async_source.take_dismissed() {
                 let core = Arc::clone(self);
-                dispose(move || core.discard_source(source));
+                discard_elsewhere(core, source);
             }
         }
     }
@@ -273,7 +272,11 @@ impl StreamCore {
 
     /// Records that the source asks for what it has written to be sent.
     pub(crate) fn note_flush(&self) {
-        self.flushed.store(true, Ordering::Release);
+        let is_first = !self.flushed.swap(true, Ordering::AcqRel);
+        // Whoever waits for the flush may have all the bytes before it.
+        if is_first {
+            self.queue.wake_reader();
+        }
     }
 
     pub(crate) fn was_flushed(&self) -> bool {
@@ -388,6 +391,23 @@ impl StreamCore {
             outcome,
             error: snapshot.cause,
         }
+    }
+}
+
+/// Each on a thread of its own: the place of the stream waits for this drop, and for no other.
+fn discard_elsewhere(core: Arc<StreamCore>, source: Parked) {
+    let source = Arc::new(Mutex::new(Some(source)));
+    let discard = move || {
+        let source = std_lock(&source).take();
+        source
+            .into_iter()
+            .for_each(|source| core.discard_source(source));
+    };
+    let spawned = thread::Builder::new()
+        .name("datastreamer-drop".into())
+        .spawn(discard.clone());
+    if spawned.is_err() {
+        discard(); // No thread could be started: better here than not at all.
     }
 }
 

@@ -107,13 +107,14 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Hands over the chunk if it is not empty, as the last one of the stream; never waits.
-    fn hand_over_last(&mut self) -> Result<(), Error> {
+    /// Hands over the chunk if it is not empty; never waits. Only where there is room, or as the last
+    /// one of the stream.
+    fn hand_over_now(&mut self) -> Result<(), Error> {
         match self.chunk.take_if(|chunk| chunk.len() > 0) {
             Some(chunk) => {
                 let memory_bytes = chunk.capacity();
                 let bytes = lend_chunk(chunk, self.core);
-                self.core.queue.push_last(bytes, memory_bytes)
+                self.core.queue.push_now(bytes, memory_bytes)
             }
             None => Ok(()),
         }
@@ -123,21 +124,17 @@ impl<'a> Turn<'a> {
     fn poll_hand_over(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if let Some(chunk) = self.chunk.as_ref().filter(|chunk| chunk.len() > 0) {
             ready!(self.core.queue.poll_room(chunk.capacity(), cx));
-            // There is room, or the stream was stopped: it does not wait.
-            self.hand_over()?;
+            self.hand_over_now()?;
         }
         Poll::Ready(Ok(()))
     }
 
     /// Hands over the chunk if that is possible without waiting.
     fn try_hand_over(&mut self) {
-        let queue = &self.core.queue;
-        let fits = |chunk: &mut ChunkBuf| chunk.len() > 0 && queue.has_room_for(chunk.capacity());
-        if let Some(chunk) = self.chunk.take_if(fits) {
-            let memory_bytes = chunk.capacity();
-            // Only the thread holding the turn may push, so there is still room, unless the stream
-            // was stopped meanwhile; then the chunk is dropped.
-            let _stopped = queue.try_push(lend_chunk(chunk, self.core), memory_bytes);
+        let has_room = |chunk: &ChunkBuf| self.core.queue.has_room_for(chunk.capacity());
+        if self.chunk.as_ref().is_some_and(has_room) {
+            // If the stream was stopped meanwhile, the chunk is dropped.
+            let _stopped = self.hand_over_now();
         }
     }
 }
@@ -321,6 +318,14 @@ impl StreamWriter {
         &self.core.settings.context
     }
 
+    /// Ready once the stream has its place in the pool, or will have none.
+    fn poll_place(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.core.source_has_started() {
+            true => Poll::Ready(()),
+            false => self.core.poll_admitted(cx),
+        }
+    }
+
     /// Writes what fits into the chunk being filled; pending while the queue has no room for a full
     /// one. Only the watchdog takes the turn beside an async writer, and it never waits.
     pub(crate) fn poll_write(
@@ -332,6 +337,7 @@ impl StreamWriter {
         if !queue.is_stopped() && self.core.pending.filling.lock().append_within(data) {
             return Poll::Ready(Ok(data.len()));
         }
+        ready!(self.poll_place(cx));
         let mut turn = self.begin(0)?;
         if data.is_empty() {
             return Poll::Ready(Ok(0));
@@ -362,6 +368,7 @@ impl StreamWriter {
         data: &mut Bytes,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Error>> {
+        ready!(self.poll_place(cx));
         let mut turn = self.begin(0)?;
         ready!(turn.poll_hand_over(cx))?;
         let bytes = data.len().min(self.core.queue.chunk_bytes());
@@ -370,7 +377,7 @@ impl StreamWriter {
             return Poll::Ready(Err(self.refuse(turn, error)));
         }
         let slice = lend_bytes(data.split_to(bytes), &self.core);
-        Poll::Ready(self.core.queue.push(slice, bytes))
+        Poll::Ready(self.core.queue.push_now(slice, bytes))
     }
 
     /// Hands over the chunk being filled; pending while the queue has no room for it.
@@ -412,7 +419,7 @@ impl StreamWriter {
 
     /// Fails the stream. The bytes before the failure are valid, and are delivered before it.
     fn refuse(&self, mut turn: Turn<'_>, error: Error) -> Error {
-        match turn.hand_over_last() {
+        match turn.hand_over_now() {
             Ok(()) => {
                 drop(turn);
                 self.core.fail(&error)
@@ -428,7 +435,7 @@ impl StreamWriter {
     /// Why the stream was stopped.
     pub(crate) fn close(&self) -> Result<u64, Error> {
         let mut turn = Turn::take(&self.core);
-        let handed_over = turn.hand_over_last();
+        let handed_over = turn.hand_over_now();
         let mut filling = self.core.pending.filling.lock();
         filling.ended = true;
         handed_over.map(|()| filling.written)

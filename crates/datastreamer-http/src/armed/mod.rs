@@ -69,6 +69,9 @@ const STALL_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// request begins with it.
 const TLS_HANDSHAKE: u8 = 0x16;
 
+/// How a connection of HTTP/2 begins (RFC 9113, 3.4), in as many bytes as no method of HTTP/1 has.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2";
+
 const STALL_MESSAGE: &str = "the client took nothing for too long";
 
 /// A socket below hyper that resets the connection if it ends in the middle of a response.
@@ -95,6 +98,8 @@ pub struct Armed<S: Socket> {
     connection: Connection,
     armed: bool,
     reads_first_byte: bool,
+    /// The connection began as one of HTTP/2.
+    is_http2: bool,
     half_close: HalfClose,
     exchange: peer::Exchange,
     /// `None`: no limit.
@@ -122,6 +127,7 @@ impl<S: Socket> Armed<S> {
             connection: Connection::new(peer),
             armed: false,
             reads_first_byte: true,
+            is_http2: false,
             half_close: HalfClose::default(),
             exchange: peer::Exchange::default(),
             write_stall: Some(DEFAULT_WRITE_STALL),
@@ -304,9 +310,13 @@ impl<S: Socket> Armed<S> {
         }
         let state = self.connection.state();
         let counted_requests = state.open_requests.unwrap_or_default();
-        let may_hide = !state.multiplexed && !state.is_tls;
+        let is_streaming = !state.active.is_empty();
+        let may_hide = !state.multiplexed && !state.is_tls && !self.is_http2;
         drop(state);
-        may_hide && self.exchange.hide_half_close(counted_requests, cx)
+        may_hide
+            && self
+                .exchange
+                .hide_half_close(is_streaming, counted_requests, cx)
     }
 
     /// Stops all streams as stalled: otherwise they would record the drop of their bodies as a
@@ -425,6 +435,7 @@ impl<S: Socket> AsyncRead for Armed<S> {
         if self.reads_first_byte {
             self.reads_first_byte = false;
             self.connection.state().is_tls = *first == TLS_HANDSHAKE;
+            self.is_http2 = buf.filled()[before..].starts_with(HTTP2_PREFACE);
         }
         self.exchange.note_read();
         read

@@ -33,6 +33,10 @@ pub enum HalfClose {
 /// hyper may hold another request, and begins its response in less.
 const SETTLE: Duration = Duration::from_millis(100);
 
+/// For how long a request without a stream may keep the half-close from hyper: it may be incomplete, and
+/// then it never gets a response. As long as a stream may stall.
+const ANSWER_MAX: Duration = datastreamer::DEFAULT_CONSUMER_STALL;
+
 /// One request and its response.
 #[derive(Debug, Default)]
 pub(super) struct Exchange {
@@ -42,8 +46,8 @@ pub(super) struct Exchange {
     has_written: bool,
     /// hyper's reader, which was not told of the half-close.
     hidden_from: Option<Waker>,
-    /// Runs since the last response has ended.
-    settling: Option<Pin<Box<Sleep>>>,
+    /// How long the half-close is hidden without a stream, and for how long in all.
+    settling: Option<(Pin<Box<Sleep>>, Duration)>,
 }
 
 impl Exchange {
@@ -70,15 +74,24 @@ impl Exchange {
     /// be; returns whether it does.
     pub(super) fn hide_half_close(
         &mut self,
+        is_streaming: bool,
         counted_requests: usize,
         cx: &mut Context<'_>,
     ) -> bool {
-        if self.is_open || counted_requests > 0 {
-            self.hidden_from = Some(cx.waker().clone());
+        self.hidden_from = Some(cx.waker().clone());
+        if is_streaming {
+            // The stream has deadlines.
             return true;
         }
-        let settling = self.settling.get_or_insert_with(|| Box::pin(sleep(SETTLE)));
-        settling.as_mut().poll(cx).is_pending()
+        let time = match self.is_open || counted_requests > 0 {
+            true => ANSWER_MAX,
+            false => SETTLE,
+        };
+        if self.settling.as_ref().is_none_or(|(_, set)| *set != time) {
+            self.settling = Some((Box::pin(sleep(time)), time));
+        }
+        let settling = self.settling.as_mut();
+        settling.is_some_and(|(timer, _)| timer.as_mut().poll(cx).is_pending())
     }
 }
 

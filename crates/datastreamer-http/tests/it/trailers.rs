@@ -125,3 +125,52 @@ fn a_flush_commits_the_response_if_that_is_wanted() {
         assert_eq!(client.read_body(&head), (noise(10), End::Whole));
     }
 }
+
+#[test]
+fn a_flush_behind_bytes_that_have_arrived_commits_too() {
+    let (open, gate) = gate();
+    let serving = Setup::HTTP1.serve(move |request| {
+        let gate = gate.clone();
+        Download::new("text/plain")
+            .commit_on_flush(true)
+            .commit_after(Duration::from_secs(15))
+            .respond(&request, |options| {
+                let options = options.flush_after(Duration::from_millis(10));
+                options.stream_out(move |out| {
+                    write_noise(out, 0, 10)?;
+                    // The watchdog hands them over.
+                    thread::sleep(Duration::from_millis(300));
+                    out.flush_now()?;
+                    gate.pass();
+                    Ok::<(), datastreamer_testkit::BoxError>(())
+                })
+            })
+    });
+    let mut client = Raw::connect(serving.address());
+    let asked = Instant::now();
+    client.ask("/");
+    let head = client.read_head();
+    assert!(asked.elapsed() < Duration::from_secs(10));
+    drop(open);
+    assert_eq!(client.read_body(&head), (noise(10), End::Whole));
+}
+
+#[test]
+fn the_flushes_of_a_coder_do_not_commit() {
+    for coding in ["gzip", "zstd"] {
+        let serving = Setup::HTTP1.serve(move |request| {
+            Download::new("text/csv")
+                .compressible(true)
+                .commit_on_flush(true)
+                .respond(&request, |options| {
+                    options.stream_out(|_| -> Result<(), datastreamer_testkit::BoxError> {
+                        thread::sleep(Duration::from_millis(200));
+                        Err("the database is gone".into())
+                    })
+                })
+        });
+        let mut client = Raw::connect(serving.address());
+        client.ask_with("/", &format!("Accept-Encoding: {coding}\r\n"));
+        assert_eq!(client.read_head().status, 500);
+    }
+}

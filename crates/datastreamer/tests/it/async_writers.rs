@@ -357,6 +357,62 @@ fn nothing_can_be_written_behind_a_failure() {
     assert_eq!(error.unwrap().to_string(), "the source failed: row 7");
 }
 
+#[test]
+fn nothing_is_written_before_there_is_a_place() {
+    let pool = StreamPool::new(PoolOptions {
+        max_active: 1,
+        ..PoolOptions::default()
+    });
+    let active = small()
+        .pool(&pool)
+        .stream_out_async_write(async |_out| pending::<()>().await);
+    let (send, sent) = std::sync::mpsc::channel();
+    let mut waiting = small().pool(&pool).stream_out_async_write(|out| {
+        send.send(out).unwrap();
+        pending::<()>()
+    });
+    let mut out = sent.recv().unwrap();
+    let writing = thread::spawn(move || block_on(out.write_slice(&noise(5000))));
+    thread::sleep(Duration::from_millis(50));
+    assert_eq!(pool.waiting(), 1);
+    assert_eq!(waiting.handle().record().bytes_written, 0);
+    drop(active);
+    let mut bytes = 0;
+    while bytes < 5000 {
+        bytes += waiting.next_chunk_blocking().unwrap().unwrap().len();
+    }
+    writing.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_consumer_that_collects_loses_nothing_to_whoever_pauses_and_resumes() {
+    use datastreamer::push::Producer;
+    for _ in 0..30 {
+        let chunks = StreamOptions::new()
+            .chunk_bytes(1)
+            .buffer_bytes(2)
+            .stream_out_async_write(async |mut out| {
+                for byte in noise(300).chunks(1) {
+                    out.write_slice(byte).await?;
+                }
+                Ok::<(), Error>(())
+            });
+        let handle = chunks.handle();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let pausing = thread::spawn(move || {
+            while !stopped.load(Ordering::SeqCst) {
+                handle.pause_producing();
+                handle.resume_producing();
+            }
+        });
+        let kept: Vec<Bytes> = chunks.into_iter().map(Result::unwrap).collect();
+        stop.store(true, Ordering::SeqCst);
+        pausing.join().unwrap();
+        assert_eq!(kept.concat(), noise(300));
+    }
+}
+
 #[cfg(feature = "tokio")]
 mod with_tokio {
     use super::*;
