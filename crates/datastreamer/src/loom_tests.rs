@@ -775,3 +775,25 @@ fn loom_a_stop_beside_the_poll_of_an_async_source_drops_it_once() {
         assert!(!core.queue.end(End::Finish), "its side has ended");
     });
 }
+
+#[test]
+fn loom_a_resume_beside_a_hand_over_loses_nothing() {
+    loom::model(|| {
+        let pool = StreamPool::new(PoolOptions::default());
+        let options = StreamOptions::new().chunk_bytes(2).buffer_bytes(4);
+        let core = options.pool(&pool).new_stream();
+        let writer = StreamWriter::new(StdArc::clone(&core));
+        writer.write_slice(&[1, 2]).unwrap();
+        // The consumer keeps all that the buffer holds, and asks for more: there is room only as long
+        // as it waits.
+        let kept = next(&core.queue).unwrap().unwrap();
+        writer.write_slice(&[3]).unwrap();
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(core.queue.poll_pop(cx).is_pending());
+        let resuming = spawn_with(&core, |core, _| core.queue.resume());
+        writer.hand_over_part();
+        resuming.join().unwrap();
+        assert_eq!(written(&core).concat(), [3]);
+        drop(kept);
+    });
+}
