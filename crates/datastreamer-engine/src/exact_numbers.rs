@@ -12,7 +12,7 @@ use arrow::{
     compute::cast,
     datatypes::{
         DECIMAL256_MAX_PRECISION, DataType, Decimal32Type, Decimal64Type, Decimal128Type,
-        Decimal256Type, DecimalType, Float16Type, Float32Type, Float64Type, i256,
+        Decimal256Type, DecimalType, Float32Type, Float64Type, i256,
     },
 };
 use datafusion::{
@@ -218,35 +218,37 @@ fn compared(mut expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
 /// or integers and the float is beyond those that floats can tell apart; and gives all a type in which
 /// the comparison is right, if DataFusion would not. Returns whether something has changed.
 fn make_exact(all: &mut [&mut Expr], schema: &DFSchema) -> bool {
-    let types = all.iter().map(|one| one.get_type(schema));
-    let Ok(types) = types.collect::<Result<Vec<_>>>() else {
+    let types_of = |all: &[&mut Expr]| {
+        let types = all.iter().map(|one| one.get_type(schema));
+        types.collect::<Result<Vec<_>>>()
+    };
+    let Ok(mut types) = types_of(all) else {
         return false;
     };
     let has_decimal = types.iter().any(DataType::is_decimal);
-    let is_exact = |data_type: &DataType| data_type.is_decimal() || data_type.is_integer();
-    if !types.iter().any(is_exact) {
+    if !has_decimal && !types.iter().any(DataType::is_integer) {
         return false;
     }
     let mut is_changed = false;
-    for one in all.iter_mut() {
+    for (one, data_type) in all.iter_mut().zip(&mut types) {
         if let Some(exact) = exact_constant(one, has_decimal) {
-            **one = exact;
+            *data_type = exact.data_type();
+            **one = Expr::Literal(exact, None);
             is_changed = true;
         }
     }
-    is_changed | compare_as_floats(all, schema) | widen(all, schema)
+    is_changed | compare_as_floats(all, &types) | widen(all, &types)
 }
 
 /// Makes floats of the decimals among expressions that are compared with floats, as PostgreSQL does.
 /// DataFusion makes decimals of the floats, which lose digits, or have too many.
-fn compare_as_floats(all: &mut [&mut Expr], schema: &DFSchema) -> bool {
-    let type_of = |one: &Expr| one.get_type(schema).unwrap_or(DataType::Null);
-    if !all.iter().any(|one| type_of(one).is_floating()) {
+fn compare_as_floats(all: &mut [&mut Expr], types: &[DataType]) -> bool {
+    if !types.iter().any(DataType::is_floating) {
         return false;
     }
     let mut is_changed = false;
-    for one in all.iter_mut() {
-        if type_of(one).is_decimal() {
+    for (one, data_type) in all.iter_mut().zip(types) {
+        if data_type.is_decimal() {
             **one = to_type(std::mem::take(*one), DataType::Float64);
             is_changed = true;
         }
@@ -255,7 +257,7 @@ fn compare_as_floats(all: &mut [&mut Expr], schema: &DFSchema) -> bool {
 }
 
 /// Returns a constant float as an exact number: the one with the fewest digits that is this float.
-fn exact_constant(expression: &Expr, beside_decimals: bool) -> Option<Expr> {
+fn exact_constant(expression: &Expr, beside_decimals: bool) -> Option<ScalarValue> {
     let number = match expression {
         Expr::Literal(ScalarValue::Float64(Some(number)), _) => *number,
         _ => return None,
@@ -265,7 +267,7 @@ fn exact_constant(expression: &Expr, beside_decimals: bool) -> Option<Expr> {
     }
     let text = format!("{number}");
     if let Ok(integer) = text.parse::<i64>() {
-        return Some(Expr::Literal(ScalarValue::from(integer), None));
+        return Some(integer.into());
     }
     let Decimal {
         digits,
@@ -275,30 +277,25 @@ fn exact_constant(expression: &Expr, beside_decimals: bool) -> Option<Expr> {
     let sign = if number < 0.0 { "-" } else { "" };
     let value = i256::from_string(&format!("{sign}{digits}"))?;
     let scale = i8::try_from(scale).ok()?;
-    let scalar = match value
-        .to_i128()
-        .filter(|_| i64::from(precision) <= DIGITS_128)
-    {
-        Some(value) => ScalarValue::Decimal128(Some(value), precision, scale),
-        None => ScalarValue::Decimal256(Some(value), precision, scale),
-    };
-    Some(Expr::Literal(scalar, None))
+    let narrow = value.to_i128();
+    Some(
+        match narrow.filter(|_| i64::from(precision) <= DIGITS_128) {
+            Some(value) => ScalarValue::Decimal128(Some(value), precision, scale),
+            None => ScalarValue::Decimal256(Some(value), precision, scale),
+        },
+    )
 }
 
 /// Gives numbers that are compared a decimal type of 256 bits if one of 128 bits does not hold the
 /// digits of all.
-fn widen(all: &mut [&mut Expr], schema: &DFSchema) -> bool {
-    let (mut whole, mut scale, mut has_decimal) = (0, 0, false);
-    for one in all.iter() {
-        let Ok(data_type) = one.get_type(schema) else {
-            return false;
-        };
-        has_decimal |= data_type.is_decimal();
+fn widen(all: &mut [&mut Expr], types: &[DataType]) -> bool {
+    let (mut whole, mut scale) = (0, 0);
+    for data_type in types {
         let (its_precision, its_scale) = match data_type {
             DataType::Decimal32(precision, scale)
             | DataType::Decimal64(precision, scale)
             | DataType::Decimal128(precision, scale)
-            | DataType::Decimal256(precision, scale) => (i64::from(precision), i64::from(scale)),
+            | DataType::Decimal256(precision, scale) => (i64::from(*precision), i64::from(*scale)),
             DataType::Null => (0, 0),
             _ if data_type.is_integer() => (20, 0),
             _ => return false,
@@ -307,6 +304,7 @@ fn widen(all: &mut [&mut Expr], schema: &DFSchema) -> bool {
         scale = scale.max(its_scale);
     }
     let digits = whole + scale;
+    let has_decimal = types.iter().any(DataType::is_decimal);
     if !has_decimal || digits <= DIGITS_128 || digits > i64::from(DECIMAL256_MAX_PRECISION) {
         return false;
     }
@@ -335,10 +333,11 @@ impl AnalyzerRule for DecimalsInJoins {
             let LogicalPlan::Join(mut join) = plan else {
                 return Ok(Transformed::no(plan));
             };
-            let both = [join.left.schema(), join.right.schema()].map(Arc::clone);
+            let (left_schema, right_schema) = (join.left.schema(), join.right.schema());
             let mut is_changed = false;
             for (left, right) in &mut join.on {
-                is_changed |= make_keys_exact([left, right], &both);
+                let types = [left.get_type(left_schema)?, right.get_type(right_schema)?];
+                is_changed |= compare_as_floats(&mut [left, right], &types);
             }
             Ok(Transformed::new_transformed(
                 LogicalPlan::Join(join),
@@ -349,28 +348,14 @@ impl AnalyzerRule for DecimalsInJoins {
     }
 }
 
-/// Makes floats of the decimal of two keys if the other one is a float.
-fn make_keys_exact(keys: [&mut Expr; 2], schemas: &[Arc<DFSchema>; 2]) -> bool {
-    let type_of = |key: &Expr, schema: &DFSchema| key.get_type(schema).unwrap_or(DataType::Null);
-    let types = [type_of(keys[0], &schemas[0]), type_of(keys[1], &schemas[1])];
-    if !types.iter().any(DataType::is_floating) {
-        return false;
-    }
-    let mut is_changed = false;
-    for (key, data_type) in keys.into_iter().zip(types) {
-        if data_type.is_decimal() {
-            *key = to_type(std::mem::take(key), DataType::Float64);
-            is_changed = true;
-        }
-    }
-    is_changed
-}
-
 // ---- conversions ----
 
 /// Converts decimals to the floats that are nearest to them. Arrow's own conversion rounds twice: the
 /// digits without the point, and then their quotient.
 pub(crate) fn nearest_floats(decimals: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+    if *to == DataType::Float16 {
+        return Ok(cast(&nearest_floats(decimals, &DataType::Float64)?, to)?);
+    }
     match decimals.data_type() {
         DataType::Decimal32(_, scale) => nearest::<Decimal32Type>(decimals, *scale, to),
         DataType::Decimal64(_, scale) => nearest::<Decimal64Type>(decimals, *scale, to),
@@ -388,21 +373,12 @@ where
     let is_short = (0..=FLOAT_TENS_MAX).contains(&scale);
     let tens = 10_f64.powi(i32::from(scale));
     Ok(match to {
-        DataType::Float64 => floats::<D, Float64Type>(decimals, |value| {
+        DataType::Float32 => floats::<D, Float32Type>(decimals, |value| parsed(value, scale)),
+        _ => floats::<D, Float64Type>(decimals, |value| {
             // Both are floats without an error, so the quotient is the nearest one (IEEE 754).
             let exact = value.small().filter(|_| is_short);
             exact.map_or_else(|| parsed(value, scale), |value| value as f64 / tens)
         }),
-        DataType::Float32 => floats::<D, Float32Type>(decimals, |value| parsed(value, scale)),
-        _ => {
-            let wide = nearest::<D>(
-                &(Arc::new(decimals.clone()) as ArrayRef),
-                scale,
-                &DataType::Float64,
-            )?;
-            debug_assert_eq!(*to, <Float16Type as ArrowPrimitiveType>::DATA_TYPE);
-            cast(&wide, to)?
-        }
     })
 }
 

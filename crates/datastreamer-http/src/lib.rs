@@ -36,6 +36,7 @@ mod axum_listener;
 mod body;
 mod coding;
 mod disposition;
+mod holding_body;
 mod planning;
 mod problem;
 mod response;
@@ -45,14 +46,14 @@ mod serve;
 mod tls;
 
 pub use armed::{
-    Armed, Connection, CountedBody, DEFAULT_WRITE_STALL, DRAIN_MAX, HalfClose, OpenRequest, Peer,
-    Socket,
+    Armed, Connection, DEFAULT_WRITE_STALL, DRAIN_MAX, HalfClose, OpenRequest, Peer, Socket,
 };
 #[cfg(feature = "axum")]
 pub use axum_listener::{ArmedListener, count_requests};
 pub use body::{BodyError, DownloadBody};
 pub use coding::{Coding, encode};
 pub use disposition::content_disposition;
+pub use holding_body::HoldingBody;
 pub use planning::{PlanReport, Planned};
 pub use problem::{FailWith, Problem, StatusError};
 pub use response::{DEFAULT_COMMIT_AFTER, DEFAULT_COMMIT_BYTES, Download};

@@ -3,8 +3,6 @@
 //!
 //! Given to the future that `async_source.rs` polls; calls `writer.rs`.
 
-#[cfg(any(feature = "tokio", feature = "futures-io"))]
-use std::task::ready;
 use std::{
     fmt,
     future::poll_fn,
@@ -144,14 +142,14 @@ impl tokio::io::AsyncWrite for AsyncStreamWriter {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        Poll::Ready(Ok(ready!(self.writer.poll_write(data, cx))?))
+        self.writer.poll_write(data, cx).map_err(Into::into)
     }
 
     fn poll_flush(
         self: std::pin::Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(ready!(self.writer.poll_flush(cx))?))
+        self.writer.poll_flush(cx).map_err(Into::into)
     }
 
     /// Only flushes: the end of the source's future ends the stream.
@@ -159,7 +157,7 @@ impl tokio::io::AsyncWrite for AsyncStreamWriter {
         self: std::pin::Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(ready!(self.writer.poll_flush(cx))?))
+        self.writer.poll_flush(cx).map_err(Into::into)
     }
 }
 
@@ -170,14 +168,14 @@ impl futures_io::AsyncWrite for AsyncStreamWriter {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        Poll::Ready(Ok(ready!(self.writer.poll_write(data, cx))?))
+        self.writer.poll_write(data, cx).map_err(Into::into)
     }
 
     fn poll_flush(
         self: std::pin::Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(ready!(self.writer.poll_flush(cx))?))
+        self.writer.poll_flush(cx).map_err(Into::into)
     }
 
     /// Only flushes: the end of the source's future ends the stream.
@@ -185,7 +183,7 @@ impl futures_io::AsyncWrite for AsyncStreamWriter {
         self: std::pin::Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(ready!(self.writer.poll_flush(cx))?))
+        self.writer.poll_flush(cx).map_err(Into::into)
     }
 }
 

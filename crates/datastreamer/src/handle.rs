@@ -78,8 +78,8 @@ impl StreamHandle {
         self.core.queue.note_progress();
     }
 
-    /// Returns whether the source has flushed its writer at least once: see
-    /// [`ChunkReader::was_flushed`](crate::ChunkReader::was_flushed).
+    /// Returns whether the source has flushed its writer ([`crate::StreamWriter::flush_now`]) at least
+    /// once.
     pub fn was_flushed(&self) -> bool {
         self.core.was_flushed()
     }

@@ -712,7 +712,7 @@ fn write_beside(releases: bool) {
         push(&queue, 1).unwrap();
         let writer = spawn(&queue, |queue| {
             wait_for_room(queue);
-            assert!(queue.try_push(Bytes::from_static(&[2]), 1).is_ok());
+            queue.push_now(Bytes::from_static(&[2]), 1).unwrap();
             queue.end(End::Finish);
         });
         assert_eq!(consume(&queue, releases), (vec![1, 2], Ok(())));

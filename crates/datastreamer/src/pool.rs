@@ -324,7 +324,7 @@ impl StreamPool {
             return Ok(());
         }
         let membership = state.shares.join(&job.core.settings.shares);
-        if state.active >= options.max_active || !membership.has_room() {
+        if !state.has_place(&membership, options.max_active) {
             if let Err(error) = state.check_waiting(&membership, options.max_waiting) {
                 state.shares.leave(membership);
                 return Err(Refused { job, error });
@@ -347,9 +347,9 @@ impl StreamPool {
         let mut state = std_lock(&self.shared.state);
         state.check_open()?;
         let membership = state.shares.join(shares);
-        let checked = match state.active >= options.max_active || !membership.has_room() {
-            true => state.check_waiting(&membership, options.max_waiting),
-            false => Ok(()),
+        let checked = match state.has_place(&membership, options.max_active) {
+            true => Ok(()),
+            false => state.check_waiting(&membership, options.max_waiting),
         };
         state.shares.leave(membership);
         checked
@@ -510,6 +510,10 @@ impl State {
             return Err(Error::of_kind(ErrorKind::ShutDown));
         }
         Ok(())
+    }
+
+    fn has_place(&self, membership: &Membership, max_active: usize) -> bool {
+        self.active < max_active && membership.has_room()
     }
 
     /// Says why a stream may not wait, if that is so.

@@ -24,7 +24,7 @@ use crate::{
     depth::Depth,
     disposal::dispose,
     error::{Error, ErrorKind},
-    foreign::{drop_quietly, wake},
+    foreign::{drop_quietly, poll_or_wait, wake},
     outcome::BlockedOn,
     settings::EndOnStop,
     stop_callback::StopCallback,
@@ -189,20 +189,6 @@ impl Queue {
         append(state, chunk, memory_bytes)
     }
 
-    /// Appends a chunk if there is room now; returns it otherwise.
-    #[cfg(test)]
-    pub(crate) fn try_push(&self, chunk: Bytes, memory_bytes: usize) -> Result<(), Bytes> {
-        let mut state = lock(&self.state);
-        if state.check_open().is_err() || !state.has_room(memory_bytes) {
-            drop(state);
-            return Err(chunk);
-        }
-        let reader = state.append(chunk, memory_bytes);
-        drop(state);
-        wake(reader);
-        Ok(())
-    }
-
     /// Appends a chunk without waiting. For a thread that holds the turn and has found room, which a
     /// pause may have taken back meanwhile; and for the last chunk: behind it no other is being filled,
     /// so the room kept for that one is free.
@@ -315,41 +301,30 @@ impl Queue {
 
     /// Polls for the stop; `None`: source and consumer are done without a stop.
     pub(crate) fn poll_stopped(&self, cx: &mut Context<'_>) -> Poll<Option<Error>> {
-        self.poll_or_wait(cx, |state| {
-            let known = state.stop.is_some() || state.done_told;
-            (known.then(|| state.stop.clone()), &mut state.stop_wakers)
-        })
+        poll_or_wait(
+            cx,
+            || lock(&self.state),
+            |state| {
+                let known = state.stop.is_some() || state.done_told;
+                (known.then(|| state.stop.clone()), &mut state.stop_wakers)
+            },
+        )
     }
 
     /// Polls for a stop that aborts the consumer; `None`: source and consumer are done without such
     /// a stop.
     pub(crate) fn poll_broken_off(&self, cx: &mut Context<'_>) -> Poll<Option<Error>> {
-        self.poll_or_wait(cx, |state| {
-            let known = match (&state.stop, &state.end) {
-                (Some(_), Some(End::Abort(error))) => Some(Some(error.clone())),
-                _ => state.done_told.then_some(None),
-            };
-            (known, &mut state.stop_wakers)
-        })
-    }
-
-    /// Ready if `look` finds something; otherwise the task is woken with the others of the list.
-    fn poll_or_wait<T>(
-        &self,
-        cx: &mut Context<'_>,
-        look: impl FnOnce(&mut State) -> (Option<T>, &mut Vec<Waker>),
-    ) -> Poll<T> {
-        // Cloned and, if it is not needed, dropped while nothing is locked: both are foreign code.
-        let mut waker = Some(cx.waker().clone());
-        let mut state = lock(&self.state);
-        let (found, wakers) = look(&mut state);
-        let is_kept = || wakers.iter().any(|kept| kept.will_wake(cx.waker()));
-        if found.is_none() && !is_kept() {
-            wakers.extend(waker.take());
-        }
-        drop(state);
-        drop_quietly(waker);
-        found.map_or(Poll::Pending, Poll::Ready)
+        poll_or_wait(
+            cx,
+            || lock(&self.state),
+            |state| {
+                let known = match (&state.stop, &state.end) {
+                    (Some(_), Some(End::Abort(error))) => Some(Some(error.clone())),
+                    _ => state.done_told.then_some(None),
+                };
+                (known, &mut state.stop_wakers)
+            },
+        )
     }
 
     // ---- the consumer's side ----
@@ -526,9 +501,11 @@ impl Queue {
 
     /// Polls until source and consumer are both done.
     pub(crate) fn poll_done(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_or_wait(cx, |state| {
-            (state.is_done().then_some(()), &mut state.done_wakers)
-        })
+        poll_or_wait(
+            cx,
+            || lock(&self.state),
+            |state| (state.is_done().then_some(()), &mut state.done_wakers),
+        )
     }
 
     pub(crate) fn has_hung_up(&self) -> bool {
@@ -756,7 +733,7 @@ mod tests {
     }
 
     fn put(queue: &Queue, bytes: usize) -> bool {
-        queue.try_push(Bytes::from(vec![7; bytes]), bytes).is_ok()
+        queue.has_room_for(bytes) && queue.push_now(Bytes::from(vec![7; bytes]), bytes).is_ok()
     }
 
     /// Takes what is queued; `None`: nothing is.
@@ -797,7 +774,8 @@ mod tests {
     #[test]
     fn a_chunk_counts_with_its_memory_not_with_its_bytes() {
         let queue = queue(10);
-        assert!(queue.try_push(Bytes::from_static(b"x"), 8).is_ok());
+        assert!(queue.has_room_for(8));
+        queue.push_now(Bytes::from_static(b"x"), 8).unwrap();
         assert!(!put(&queue, 3));
         assert!(queue.has_room_for(2));
         assert_eq!(take(&queue), Some(Some(Ok(1))));

@@ -291,12 +291,6 @@ impl ChunkReader {
         StreamHandle::new(Arc::clone(&self.core))
     }
 
-    /// Returns whether the source has flushed its writer ([`crate::StreamWriter::flush_now`]) at least
-    /// once.
-    pub fn was_flushed(&self) -> bool {
-        self.core.was_flushed()
-    }
-
     /// Returns how many bytes are still to come, if the length was promised.
     pub fn bytes_left(&self) -> Option<u64> {
         let taken = self.bytes_taken - self.partly_read.len() as u64;

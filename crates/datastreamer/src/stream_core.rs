@@ -11,7 +11,6 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
-    thread,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -19,7 +18,7 @@ use crate::{
     chunk::ChunkBuf,
     depth::Depth,
     error::{Error, ErrorKind},
-    foreign::{drop_quietly, wake},
+    foreign::{poll_or_wait, run_elsewhere, wake},
     outcome::{BlockedOn, Outcome},
     parked::{AsyncSource, Parked},
     pending::Pending,
@@ -169,10 +168,10 @@ impl StreamCore {
     pub(crate) fn stop(self: &Arc<Self>, error: Error) {
         if let Some(stopping) = self.queue.stop(&error) {
             self.finish_stop(stopping, error);
-            // Whoever stops the stream may be an event loop or the watchdog.
+            // Not with what else is dropped: the place of the stream waits for this drop.
             if let Some(source) = self.async_source.take_dismissed() {
                 let core = Arc::clone(self);
-                discard_elsewhere(core, source);
+                run_elsewhere("datastreamer-drop", move || core.discard_source(source));
             }
         }
     }
@@ -248,9 +247,9 @@ impl StreamCore {
 
     #[cfg(feature = "tracing")]
     fn log_end(&self) {
+        let record = self.record();
         macro_rules! log {
-            ($level:ident, $text:literal) => {{
-                let record = self.record();
+            ($level:ident, $text:literal) => {
                 tracing::$level!(
                     target: "datastreamer",
                     id = %record.id,
@@ -260,9 +259,9 @@ impl StreamCore {
                     error = record.error.as_ref().map(tracing::field::display),
                     $text
                 )
-            }};
+            };
         }
-        match self.record().outcome {
+        match record.outcome {
             Some(Outcome::SourceError) => log!(error, "the source of a stream has failed"),
             Some(Outcome::SourceStalled) => log!(warn, "the source of a stream has stalled"),
             Some(Outcome::ClientStalled) => log!(warn, "the consumer of a stream has stalled"),
@@ -323,21 +322,11 @@ impl StreamCore {
     }
 
     pub(crate) fn poll_admitted(&self, cx: &mut Context<'_>) -> Poll<()> {
-        // Cloned and, if it is not needed, dropped while nothing is locked: both are foreign code.
-        let mut waker = Some(cx.waker().clone());
-        let mut place = std_lock(&self.place);
-        let decided = place.decided;
-        let is_kept = |place: &Place| place.wakers.iter().any(|kept| kept.will_wake(cx.waker()));
-        if !decided && !is_kept(&place) {
-            place.wakers.extend(waker.take());
-        }
-        drop(place);
-        drop_quietly(waker);
-        if decided {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+        poll_or_wait(
+            cx,
+            || std_lock(&self.place),
+            |place| (place.decided.then_some(()), &mut place.wakers),
+        )
     }
 
     /// Records that there is a place: from now on the source runs when the reader polls.
@@ -394,34 +383,12 @@ impl StreamCore {
     }
 }
 
-/// Each on a thread of its own: the place of the stream waits for this drop, and for no other.
-fn discard_elsewhere(core: Arc<StreamCore>, source: Parked) {
-    let source = Arc::new(Mutex::new(Some(source)));
-    let discard = move || {
-        let source = std_lock(&source).take();
-        source
-            .into_iter()
-            .for_each(|source| core.discard_source(source));
-    };
-    let spawned = thread::Builder::new()
-        .name("datastreamer-drop".into())
-        .spawn(discard.clone());
-    if spawned.is_err() {
-        discard(); // No thread could be started: better here than not at all.
-    }
-}
-
-/// Callbacks may block, and a stop may come from an event loop, so they run on threads of their
-/// own: one thread for all callbacks registered before the stop, one for each callback registered
-/// after it.
+/// Callbacks may block, and a stop may come from an event loop: one thread runs all callbacks registered
+/// before the stop, and one each callback registered after it.
 fn run_callbacks(callbacks: Vec<Arc<StopCallback>>, error: Error) {
-    let run = move || callbacks.iter().for_each(|callback| callback.run(&error));
-    let spawned = thread::Builder::new()
-        .name("datastreamer-stop".into())
-        .spawn(run.clone());
-    if spawned.is_err() {
-        run(); // No thread could be started: better here than not at all.
-    }
+    run_elsewhere("datastreamer-stop", move || {
+        callbacks.iter().for_each(|callback| callback.run(&error));
+    });
 }
 
 #[cfg(all(test, not(loom)))]

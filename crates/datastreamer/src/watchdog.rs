@@ -273,3 +273,28 @@ impl Ord for Watched {
         other.due.cmp(&self.due)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::{Outcome, StreamOptions, writer::StreamWriter};
+
+    #[test]
+    fn a_minimum_rate_holds_without_a_stall_deadline() {
+        for (minimum, outcome) in [(1, Some(Outcome::ClientStalled)), (0, None)] {
+            let options = StreamOptions::new().consumer_stall(None).source_stall(None);
+            let core = options.min_bytes_per_second(minimum).new_stream();
+            core.note_source_started();
+            let writer = StreamWriter::new(Arc::clone(&core));
+            writer.write_slice(b"for nobody").unwrap();
+            writer.flush_now().unwrap();
+            let mut watched = Watched::new(&core);
+            let begin = Instant::now();
+            assert!(watched.check(begin));
+            assert!(watched.check(begin + DEFAULT_CONSUMER_STALL / 2));
+            assert_eq!(core.record().outcome, None);
+            watched.check(begin + DEFAULT_CONSUMER_STALL);
+            assert_eq!(core.record().outcome, outcome, "{minimum} B/s");
+        }
+    }
+}

@@ -94,15 +94,17 @@ impl<'a> Turn<'a> {
         Ok(())
     }
 
+    /// Lends the chunk if it is not empty; returns it with the memory that it occupies.
+    fn lend(&mut self) -> Option<(Bytes, usize)> {
+        let chunk = self.chunk.take_if(|chunk| chunk.len() > 0)?;
+        let memory_bytes = chunk.capacity();
+        Some((lend_chunk(chunk, self.core), memory_bytes))
+    }
+
     /// Hands over the chunk if it is not empty; blocks while the queue is full.
     fn hand_over(&mut self) -> Result<(), Error> {
-        match self.chunk.take_if(|chunk| chunk.len() > 0) {
-            Some(chunk) => {
-                let memory_bytes = chunk.capacity();
-                self.core
-                    .queue
-                    .push(lend_chunk(chunk, self.core), memory_bytes)
-            }
+        match self.lend() {
+            Some((chunk, memory_bytes)) => self.core.queue.push(chunk, memory_bytes),
             None => Ok(()),
         }
     }
@@ -110,12 +112,8 @@ impl<'a> Turn<'a> {
     /// Hands over the chunk if it is not empty; never waits. Only where there is room, or as the last
     /// one of the stream.
     fn hand_over_now(&mut self) -> Result<(), Error> {
-        match self.chunk.take_if(|chunk| chunk.len() > 0) {
-            Some(chunk) => {
-                let memory_bytes = chunk.capacity();
-                let bytes = lend_chunk(chunk, self.core);
-                self.core.queue.push_now(bytes, memory_bytes)
-            }
+        match self.lend() {
+            Some((chunk, memory_bytes)) => self.core.queue.push_now(chunk, memory_bytes),
             None => Ok(()),
         }
     }

@@ -35,7 +35,8 @@ pub(super) struct State {
     pub(super) unflushed: Vec<ChunkReader>,
     /// A response was aborted: the connection must not end cleanly.
     pub(super) failed: bool,
-    /// HTTP/2: many streams share the socket. Known once the first response begins.
+    /// HTTP/2: many streams share the socket. Known from the first bytes, or under TLS once the first
+    /// response begins.
     pub(super) multiplexed: bool,
     /// A body waits until everything has been sent.
     pub(super) drain_wanted: bool,

@@ -7,7 +7,7 @@
 
 use std::task::{Context, Poll};
 
-use datastreamer::StreamHandle;
+use datastreamer::{ErrorKind, StreamHandle};
 use tokio::time::Instant;
 
 use super::connection::{DRAIN_MAX, State};
@@ -32,7 +32,7 @@ impl Windows {
     ) -> Option<Instant> {
         // Whatever the reason of the stop: a body cannot report it before its window opens.
         let active = state.active.iter();
-        let stopped = active.filter(|stream| is_stopped(stream, cx)).count();
+        let stopped = active.filter_map(|stream| why_stopped(stream, cx)).count();
         if stopped == 0 || stopped < state.active.len() || state.open_requests != Some(stopped) {
             self.idle_since = None;
             return None;
@@ -44,6 +44,10 @@ impl Windows {
     }
 }
 
-fn is_stopped(stream: &StreamHandle, cx: &mut Context<'_>) -> bool {
-    matches!(stream.poll_stopped(cx), Poll::Ready(Some(_)))
+/// Returns why a stream was stopped, if it was; registers the task to be woken when it is.
+pub(super) fn why_stopped(stream: &StreamHandle, cx: &mut Context<'_>) -> Option<ErrorKind> {
+    match stream.poll_stopped(cx) {
+        Poll::Ready(error) => error.map(|error| error.kind()),
+        Poll::Pending => None,
+    }
 }

@@ -50,7 +50,7 @@ use tokio::{
 
 pub use self::{
     connection::{Connection, DRAIN_MAX},
-    open_request::{CountedBody, OpenRequest},
+    open_request::OpenRequest,
     peer::HalfClose,
     socket::{Peer, Socket},
 };
@@ -98,8 +98,6 @@ pub struct Armed<S: Socket> {
     connection: Connection,
     armed: bool,
     reads_first_byte: bool,
-    /// The connection began as one of HTTP/2.
-    is_http2: bool,
     half_close: HalfClose,
     exchange: peer::Exchange,
     /// `None`: no limit.
@@ -127,7 +125,6 @@ impl<S: Socket> Armed<S> {
             connection: Connection::new(peer),
             armed: false,
             reads_first_byte: true,
-            is_http2: false,
             half_close: HalfClose::default(),
             exchange: peer::Exchange::default(),
             write_stall: Some(DEFAULT_WRITE_STALL),
@@ -311,7 +308,7 @@ impl<S: Socket> Armed<S> {
         let state = self.connection.state();
         let counted_requests = state.open_requests.unwrap_or_default();
         let is_streaming = !state.active.is_empty();
-        let may_hide = !state.multiplexed && !state.is_tls && !self.is_http2;
+        let may_hide = !state.multiplexed && !state.is_tls;
         drop(state);
         may_hide
             && self
@@ -434,8 +431,9 @@ impl<S: Socket> AsyncRead for Armed<S> {
         };
         if self.reads_first_byte {
             self.reads_first_byte = false;
-            self.connection.state().is_tls = *first == TLS_HANDSHAKE;
-            self.is_http2 = buf.filled()[before..].starts_with(HTTP2_PREFACE);
+            let mut state = self.connection.state();
+            state.is_tls = *first == TLS_HANDSHAKE;
+            state.multiplexed = buf.filled()[before..].starts_with(HTTP2_PREFACE);
         }
         self.exchange.note_read();
         read

@@ -3,16 +3,14 @@
 //!
 //! A service or middleware counts them; `h2.rs` reads the number.
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll, Waker},
-};
+use std::task::{Context, Waker};
 
-use datastreamer::{ErrorKind, StreamHandle};
+use datastreamer::ErrorKind;
 use http::Response;
-use http_body::{Body, Frame, SizeHint};
 
-use super::connection::Connection;
+use crate::holding_body::HoldingBody;
+
+use super::{connection::Connection, h2::why_stopped};
 
 /// How many streams of one connection may have stalled before it gets no new ones: a few paused
 /// downloads. hyper keeps its send buffer for each and cannot be asked to drop one.
@@ -37,13 +35,10 @@ impl Connection {
     /// counted may live. The middleware `count_requests` (feature `axum`) counts those of a router.
     pub fn open_request(&self) -> Option<OpenRequest> {
         let mut state = self.state();
-        if state
-            .active
-            .iter()
-            .filter(|stream| has_stalled(stream))
-            .count()
-            > STALLED_STREAMS_MAX
-        {
+        let cx = &mut Context::from_waker(Waker::noop());
+        let stopped = state.active.iter().filter_map(|one| why_stopped(one, cx));
+        let stalled = stopped.filter(|kind| *kind == ErrorKind::ConsumerStalled);
+        if stalled.count() > STALLED_STREAMS_MAX {
             return None;
         }
         *state.open_requests.get_or_insert(0) += 1;
@@ -53,15 +48,10 @@ impl Connection {
     }
 }
 
-fn has_stalled(stream: &StreamHandle) -> bool {
-    let stopped = stream.poll_stopped(&mut Context::from_waker(Waker::noop()));
-    matches!(stopped, Poll::Ready(Some(error)) if error.kind() == ErrorKind::ConsumerStalled)
-}
-
 impl OpenRequest {
     /// Counts the request as open for as long as the body of its response exists.
-    pub fn count<B>(self, response: Response<B>) -> Response<CountedBody<B>> {
-        response.map(|body| CountedBody { body, _open: self })
+    pub fn count<B>(self, response: Response<B>) -> Response<HoldingBody<B, Self>> {
+        response.map(|body| HoldingBody::new(body, self))
     }
 }
 
@@ -70,32 +60,5 @@ impl Drop for OpenRequest {
         if let Some(open) = &mut self.connection.state().open_requests {
             *open -= 1;
         }
-    }
-}
-
-/// A body whose request is open: see [`OpenRequest::count`].
-#[derive(Debug)]
-pub struct CountedBody<B> {
-    body: B,
-    _open: OpenRequest,
-}
-
-impl<B: Body + Unpin> Body for CountedBody<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -273,10 +273,12 @@ fn a_head_request_is_refused_as_its_get_would_be() {
         (status("HEAD"), status("GET")),
         ((200, false), (200, false))
     );
+    let wait_for_the_place = || eventually("the place is free", || pool.active() == 0);
+    wait_for_the_place();
     let holding = pool.stream_out(silent_until_stopped());
     assert_eq!((status("HEAD"), status("GET")), ((503, true), (503, true)));
     drop(holding);
-    eventually("the place is free", || pool.active() == 0);
+    wait_for_the_place();
     assert_eq!(status("HEAD"), (200, false));
     pool.refuse_new();
     assert_eq!((status("HEAD"), status("GET")), ((503, true), (503, true)));

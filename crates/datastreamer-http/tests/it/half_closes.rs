@@ -84,8 +84,9 @@ fn several_requests_before_the_half_close_are_all_answered() {
     assert_eq!(client.read_close(), End::Fin);
 }
 
-/// Serves a source that writes 1000 bytes and then nothing; returns its probe.
-fn serve_silent(half_close: HalfClose) -> (Serving, Probe) {
+/// Serves a source that writes 1000 bytes and then nothing; returns its probe, and a client that has
+/// these bytes.
+fn serve_silent(half_close: HalfClose) -> (Serving, Probe, Raw) {
     let probe = Probe::new();
     let its_probe = probe.clone();
     let (open, gate) = gate();
@@ -101,16 +102,16 @@ fn serve_silent(half_close: HalfClose) -> (Serving, Probe) {
             .commit_bytes(1)
             .respond(&request, |options| options.stream_out(source))
     });
-    (serving, probe)
-}
-
-#[test]
-fn a_reset_behind_a_half_close_is_a_hang_up_although_the_source_is_silent() {
-    let (serving, probe) = serve_silent(HalfClose::Allow);
     let mut client = Raw::connect(serving.address());
     client.ask("/");
     client.read_head();
     client.read_at_least(1000);
+    (serving, probe, client)
+}
+
+#[test]
+fn a_reset_behind_a_half_close_is_a_hang_up_although_the_source_is_silent() {
+    let (_serving, probe, mut client) = serve_silent(HalfClose::Allow);
     client.half_close();
     thread::sleep(A_WHILE);
     assert!(!probe.was_told());
@@ -123,11 +124,7 @@ fn a_reset_behind_a_half_close_is_a_hang_up_although_the_source_is_silent() {
 
 #[test]
 fn a_half_close_behind_a_request_that_nobody_reads_is_seen() {
-    let (serving, probe) = serve_silent(HalfClose::HangUp);
-    let mut client = Raw::connect(serving.address());
-    client.ask("/");
-    client.read_head();
-    client.read_at_least(1000);
+    let (_serving, probe, mut client) = serve_silent(HalfClose::HangUp);
     // More than hyper reads ahead.
     for _ in 0..300 {
         client.ask(

@@ -97,49 +97,19 @@ fn a_short_file_has_them_in_its_head_and_a_known_length_leaves_no_place_for_them
     assert_eq!(received.head.get("trailer"), None);
 }
 
-#[test]
-fn a_flush_commits_the_response_if_that_is_wanted() {
-    for wanted in [true, false] {
-        let (open, gate) = gate();
-        let serving = Setup::HTTP1.serve(move |request| {
-            let gate = gate.clone();
-            Download::new("text/plain")
-                .commit_on_flush(wanted)
-                .commit_after(Duration::from_secs(2))
-                .respond(&request, |options| {
-                    options.stream_out(move |out| {
-                        write_noise(out, 0, 10)?;
-                        out.flush_now()?;
-                        gate.pass();
-                        Ok::<(), datastreamer_testkit::BoxError>(())
-                    })
-                })
-        });
-        let mut client = Raw::connect(serving.address());
-        let asked = Instant::now();
-        client.ask("/");
-        let head = client.read_head();
-        assert_eq!(asked.elapsed() < Duration::from_secs(1), wanted);
-        thread::sleep(Duration::from_millis(20));
-        drop(open);
-        assert_eq!(client.read_body(&head), (noise(10), End::Whole));
-    }
-}
-
-#[test]
-fn a_flush_behind_bytes_that_have_arrived_commits_too() {
+/// Writes ten bytes, pauses, flushes, and ends when the gate opens. Returns how long the head took.
+fn time_of_head(wanted: bool, commit_after: Duration, pause: Duration) -> Duration {
     let (open, gate) = gate();
     let serving = Setup::HTTP1.serve(move |request| {
         let gate = gate.clone();
         Download::new("text/plain")
-            .commit_on_flush(true)
-            .commit_after(Duration::from_secs(15))
-            .respond(&request, |options| {
+            .commit_on_flush(wanted)
+            .commit_after(commit_after)
+            .respond(&request, move |options| {
                 let options = options.flush_after(Duration::from_millis(10));
                 options.stream_out(move |out| {
                     write_noise(out, 0, 10)?;
-                    // The watchdog hands them over.
-                    thread::sleep(Duration::from_millis(300));
+                    thread::sleep(pause);
                     out.flush_now()?;
                     gate.pass();
                     Ok::<(), datastreamer_testkit::BoxError>(())
@@ -150,9 +120,28 @@ fn a_flush_behind_bytes_that_have_arrived_commits_too() {
     let asked = Instant::now();
     client.ask("/");
     let head = client.read_head();
-    assert!(asked.elapsed() < Duration::from_secs(10));
+    let time = asked.elapsed();
+    thread::sleep(Duration::from_millis(20));
     drop(open);
     assert_eq!(client.read_body(&head), (noise(10), End::Whole));
+    time
+}
+
+#[test]
+fn a_flush_commits_the_response_if_that_is_wanted() {
+    let at_once = |wanted| {
+        let time = time_of_head(wanted, Duration::from_secs(2), Duration::ZERO);
+        time < Duration::from_secs(1)
+    };
+    assert!(at_once(true));
+    assert!(!at_once(false));
+}
+
+#[test]
+fn a_flush_behind_bytes_that_have_arrived_commits_too() {
+    // The watchdog hands them over before the flush.
+    let time = time_of_head(true, Duration::from_secs(15), Duration::from_millis(300));
+    assert!(time < Duration::from_secs(10), "{time:?}");
 }
 
 #[test]

@@ -4,18 +4,16 @@
 
 use std::{
     mem,
-    pin::Pin,
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
     time::SystemTime,
 };
 
 use axum::{
     Json, Router,
-    body::{Body, Bytes, HttpBody},
+    body::Body,
     extract::{Request, State},
     http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version, header},
     middleware::{self, Next},
@@ -24,9 +22,8 @@ use axum::{
 };
 use datastreamer::{Share, ShareOf, StreamOptions, StreamWriter};
 use datastreamer_http::{
-    BodyError, Connection, Download, DownloadBody, PlanReport, Planned, Problem, count_requests,
+    Connection, Download, HoldingBody, PlanReport, Planned, Problem, count_requests,
 };
-use http_body::{Frame, SizeHint};
 use serde_json::json;
 
 use crate::{
@@ -246,8 +243,8 @@ async fn send(
         })
         .await;
     // A response without a stream has none of the stream's deadlines.
-    let _open = open.filter(|_| response.status() == StatusCode::OK);
-    response.map(|body| Body::new(Counted { body, _open }))
+    let open = open.filter(|_| response.status() == StatusCode::OK);
+    response.map(|body| Body::new(HoldingBody::new(body, open)))
 }
 
 /// Two tables that are sorted for one client at once: half of the queries that have memory at once.
@@ -326,32 +323,6 @@ fn run(
     match head_only {
         true => Ok(()),
         false => (feed.write)(out),
-    }
-}
-
-/// A stream's body: its request is open until it is dropped.
-struct Counted {
-    body: DownloadBody,
-    _open: Option<Open>,
-}
-
-impl HttpBody for Counted {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 
