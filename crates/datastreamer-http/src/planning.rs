@@ -8,12 +8,30 @@ use tokio::sync::oneshot;
 
 /// What is known about a file after planning, before it is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use = "`PlanReport::done` takes it"]
 pub struct Planned {
-    /// The exact length in bytes, if it is known.
-    pub length: Option<u64>,
-    /// How long the head waits from now on; overrides
-    /// [`Download::commit_after`](crate::Download::commit_after).
-    pub commit_after: Option<Duration>,
+    pub(crate) length: Option<u64>,
+    pub(crate) commit_after: Option<Duration>,
+}
+
+impl Planned {
+    /// Nothing is known.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the exact length in bytes, if it is known.
+    pub fn length(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.length = bytes.into();
+        self
+    }
+
+    /// Sets how long the head waits from now on; overrides
+    /// [`Download::commit_after`](crate::Download::commit_after). `None`: as that has it.
+    pub fn commit_after(mut self, time: impl Into<Option<Duration>>) -> Self {
+        self.commit_after = time.into();
+        self
+    }
 }
 
 /// Lets a source report, once, that it has planned.

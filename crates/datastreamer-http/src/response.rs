@@ -310,7 +310,7 @@ impl Download {
     ///         options.stream_out(move |out| {
     ///             let rows = ["ra,dec", "1,2"]; // from a database that may refuse
     ///             let head_only = report.is_head_only();
-    ///             report.done(Planned { length: Some(11), ..Planned::default() });
+    ///             report.done(Planned::new().length(11));
     ///             if head_only {
     ///                 return Ok(());
     ///             }

@@ -25,6 +25,7 @@ pub const DEFAULT_PARTS_IN_FLIGHT: usize = 4;
 /// # drop(options);
 /// ```
 #[derive(Clone, Debug, Default)]
+#[must_use = "options start nothing by themselves"]
 pub struct UploadOptions {
     part_bytes: Option<usize>,
     parts_in_flight: Option<usize>,
@@ -49,7 +50,6 @@ impl UploadOptions {
 
     /// Sets the size of every part but the last, in bytes; 0 counts as 1. A smaller file is sent
     /// in a single request. S3 and others refuse parts below 5 MiB.
-    #[must_use]
     pub fn part_bytes(mut self, bytes: usize) -> Self {
         self.part_bytes = Some(bytes);
         self
@@ -57,7 +57,6 @@ impl UploadOptions {
 
     /// Sets how many parts may be in flight at the same time; 0 counts as 1. One more is being
     /// filled, so an upload holds at most `(parts + 1) × part_bytes` besides the stream's buffer.
-    #[must_use]
     pub fn parts_in_flight(mut self, parts: usize) -> Self {
         self.parts_in_flight = Some(parts);
         self
@@ -65,7 +64,6 @@ impl UploadOptions {
 
     /// Sets the object's attributes, for example its content type. Stores without attributes (a
     /// local directory) refuse the upload.
-    #[must_use]
     pub fn attributes(mut self, attributes: Attributes) -> Self {
         self.attributes = attributes;
         self

@@ -293,16 +293,14 @@ impl Config {
     }
 
     pub(crate) fn pool_options(&self) -> PoolOptions {
-        PoolOptions {
-            max_active: self.limits.max_active,
-            max_waiting: self.limits.max_waiting,
-            reserve_bytes: self.limits.reserve_bytes,
-            queue_timeout: self.limits.queue_timeout,
-            thread_name: "source".into(),
+        PoolOptions::new()
+            .max_active(self.limits.max_active)
+            .max_waiting(self.limits.max_waiting)
+            .reserve_bytes(self.limits.reserve_bytes)
+            .queue_timeout(self.limits.queue_timeout)
+            .thread_name("source")
             // `Transfers` logs them, with what it knows of the client.
-            log_ends: false,
-            ..PoolOptions::default()
-        }
+            .log_ends(false)
     }
 }
 

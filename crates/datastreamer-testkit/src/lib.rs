@@ -1,8 +1,6 @@
-//! Shared code of the streaming crates' tests: sources that misbehave, consumers that record or
-//! stall, the contract that every way out of a stream must keep, and a PostgreSQL server.
-//!
-//! A new consumer (an upload, a spool, another body) implements [`WayOut`] and calls
-//! [`consumer_contract`]; then it adds its own cases.
+//! Shared code of the streaming crates' tests: consumers that record or stall, an event loop, a
+//! PostgreSQL server, and what authors of consumers have too (`datastreamer::contract_tests`): sources
+//! that misbehave, and the contract that every way out of a stream must keep.
 //!
 //! Every wait has a deadline and panics when it expires.
 
@@ -13,25 +11,11 @@
     reason = "clippy.toml allows them in tests, and nothing but tests calls this"
 )]
 
-mod contract;
 mod event_loop;
-mod noise;
 mod postgres;
-mod probe;
 mod recorder;
-mod sources;
-mod wait;
-mod ways;
 
-pub use contract::{Received, WayOut, consumer_contract};
+pub use datastreamer::contract_tests::*;
 pub use event_loop::EventLoop;
-pub use noise::{NOISE_PERIOD, NoiseCheck, fill_noise, noise, noise_at};
 pub use postgres::Postgres;
-pub use probe::Probe;
 pub use recorder::{Call, Log, Recorder};
-pub use sources::{
-    BoxError, FAILURE, Source, deaf, endless, fails_after, noise_source, panics_after,
-    silent_until_stopped, swallows_stop, writes,
-};
-pub use wait::{DEADLINE, eventually, promptly, within};
-pub use ways::{Pull, Push};

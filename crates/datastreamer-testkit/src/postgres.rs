@@ -14,7 +14,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::wait::eventually;
+use crate::eventually;
 
 /// Where Debian puts the programs, in a folder for each version.
 const PROGRAMS: &str = "/usr/lib/postgresql";

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use datastreamer::push::{AlreadyRegistered, Consumer, HangUp, Producer, ProducerSlot};
 use datastreamer::{Error, ErrorKind};
 
-use crate::wait::DEADLINE;
+use crate::DEADLINE;
 
 /// A call that a consumer got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -38,6 +38,7 @@
 //! | `futures-io` | [`AsyncStreamWriter`] is an `AsyncWrite` of `futures-io` |
 //! | `tokio` | [`ChunkReader`] is a tokio `AsyncRead`, [`AsyncStreamWriter`] an `AsyncWrite`; `AsyncRead`s are sources, `AsyncWrite`s consumers |
 //! | `anyhow` | the causes of a source's `anyhow::Error` are found |
+//! | `contract-tests` | [`contract_tests`]: the tests that every consumer passes, for the authors of consumers |
 //! | `tracing` | a source runs in a span of its stream, inside the caller's span; each stream's end is an event with the target `datastreamer`: ERROR if the source has failed, WARN if a side has stalled, otherwise DEBUG ([`PoolOptions::log_ends`]) |
 //!
 //! No feature is on by default, and none adds a runtime.
@@ -53,6 +54,9 @@ mod block_on;
 mod body;
 mod chunk;
 mod config;
+#[cfg(feature = "contract-tests")]
+#[cfg_attr(docsrs, doc(cfg(feature = "contract-tests")))]
+pub mod contract_tests;
 mod depth;
 #[cfg_attr(loom, allow(dead_code, unused_imports))]
 mod disposal;
@@ -66,6 +70,7 @@ mod outcome;
 mod parked;
 mod pending;
 mod pool;
+mod pool_options;
 pub mod push;
 mod queue;
 mod reader;
@@ -91,9 +96,10 @@ pub use config::{
 pub use error::{Error, ErrorKind};
 pub use handle::StreamHandle;
 pub use outcome::{BlockedOn, Outcome};
-pub use pool::{
+pub use pool::{Shutdown, StreamPool};
+pub use pool_options::{
     DEFAULT_IDLE_THREAD, DEFAULT_MAX_ACTIVE, DEFAULT_MAX_WAITING, DEFAULT_QUEUE_TIMEOUT,
-    DEFAULT_RESERVE_BYTES, PoolOptions, Shutdown, StreamPool,
+    DEFAULT_RESERVE_BYTES, PoolOptions,
 };
 pub use reader::{BlockingChunks, ChunkReader};
 pub use record::{Record, StreamId};

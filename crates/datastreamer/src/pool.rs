@@ -18,6 +18,7 @@ use crate::{
     depth::Reserve,
     disposal::dispose,
     error::{Error, ErrorKind},
+    pool_options::PoolOptions,
     queue::End,
     record::{Record, StreamId},
     share::{Membership, Share, Shares},
@@ -25,65 +26,11 @@ use crate::{
     sync::std_lock,
 };
 
-/// 512 streams: at the default buffer of 256 KiB the process holds at most 128 MiB of chunks, plus
-/// the reserve.
-pub const DEFAULT_MAX_ACTIVE: usize = 512;
-/// Twice the active streams: a stream beyond that would rarely get a place within the queue
-/// timeout.
-pub const DEFAULT_MAX_WAITING: usize = 1024;
-/// 64 MiB: enough for 36 streams at the default maximum depth, more than saturate a machine.
-pub const DEFAULT_RESERVE_BYTES: usize = 64 * 1024 * 1024;
-/// Ten seconds: shorter than the timeouts of common clients and proxies (30 to 60 s), so that they
-/// receive a clear refusal.
-pub const DEFAULT_QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Idle threads end after this time: long enough to be reused in a burst, short enough for an idle
-/// process to become small. A thousand idle threads occupy 35 MB: their stacks, and what the
-/// allocator keeps for each.
-pub const DEFAULT_IDLE_THREAD: Duration = Duration::from_secs(5);
-
-/// Limits of a pool and the properties of its threads.
-#[derive(Clone, Debug)]
-pub struct PoolOptions {
-    /// Streams that may run at once; at least 1.
-    pub max_active: usize,
-    /// Streams that may wait for a place; a further stream is refused at once.
-    pub max_waiting: usize,
-    /// Bytes that all streams together may hold beyond their buffers, for fast consumers: see
-    /// [`fast_buffer_bytes`](crate::StreamOptions::fast_buffer_bytes).
-    pub reserve_bytes: usize,
-    /// How long a stream waits for a place.
-    pub queue_timeout: Duration,
-    /// Stack of each thread, in bytes; `None`: the platform's default.
-    pub stack_bytes: Option<usize>,
-    /// Name of the threads, followed by a number.
-    pub thread_name: String,
-    /// How long a thread waits for the next source before it ends.
-    pub idle_thread: Duration,
-    /// Logs the end of each stream (feature `tracing`): for a program that does not log the records
-    /// itself.
-    pub log_ends: bool,
-}
-
-impl Default for PoolOptions {
-    fn default() -> Self {
-        Self {
-            max_active: DEFAULT_MAX_ACTIVE,
-            max_waiting: DEFAULT_MAX_WAITING,
-            reserve_bytes: DEFAULT_RESERVE_BYTES,
-            queue_timeout: DEFAULT_QUEUE_TIMEOUT,
-            stack_bytes: None,
-            thread_name: "datastreamer".into(),
-            idle_thread: DEFAULT_IDLE_THREAD,
-            log_ends: true,
-        }
-    }
-}
-
 /// A bounded set of streams and their threads. Clones refer to the same pool.
 ///
 /// ```
 /// use datastreamer::{ErrorKind, PoolOptions, StreamPool};
-/// let pool = StreamPool::new(PoolOptions { max_active: 1, max_waiting: 0, ..Default::default() });
+/// let pool = StreamPool::new(PoolOptions::new().max_active(1).max_waiting(0));
 /// let first = pool.stream_out(|out| out.write_slice(b"first"));
 /// let second = pool.stream_out(|out| out.write_slice(b"second"));
 /// assert_eq!(second.read_to_vec().unwrap_err().kind(), ErrorKind::Busy);
@@ -185,10 +132,7 @@ impl StreamPool {
         Self {
             shared: Arc::new(Shared {
                 reserve: Reserve::new(options.reserve_bytes),
-                options: PoolOptions {
-                    max_active: options.max_active.max(1),
-                    ..options
-                },
+                options,
                 state: Mutex::default(),
                 job_ready: Condvar::new(),
                 became_empty: Condvar::new(),

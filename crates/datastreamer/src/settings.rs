@@ -10,6 +10,7 @@ use crate::{depth::Growing, share::Share};
 /// kind [`crate::ErrorKind::Stopped`]. A stop of any other kind (a shutdown, a stall) always
 /// aborts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum EndOnStop {
     /// The consumer is aborted: it must not take a truncated file for a complete one.
     #[default]

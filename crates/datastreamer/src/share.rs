@@ -21,7 +21,7 @@ use crate::error::{Error, ErrorKind};
 /// ```
 /// use datastreamer::{ErrorKind, PoolOptions, Share, ShareOf, StreamOptions, StreamPool};
 /// let pool = StreamPool::new(PoolOptions::default());
-/// let of_client = Share { max_waiting: 0, ..Share::new("client 192.0.2.1", ShareOf::Consumer, 1) };
+/// let of_client = Share::new("client 192.0.2.1", ShareOf::Consumer, 1).max_waiting(0);
 /// let options = StreamOptions::new().pool(&pool).share(of_client);
 /// let first = options.clone().stream_out(|out| out.write_slice(b"first"));
 /// let second = options.stream_out(|out| out.write_slice(b"second"));
@@ -32,19 +32,17 @@ use crate::error::{Error, ErrorKind};
 /// # Ok::<(), datastreamer::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "`StreamOptions::share` takes it"]
 pub struct Share {
-    /// What is counted, also in messages: `client 192.0.2.1`.
-    pub name: Arc<str>,
-    /// On which side of the streams it is.
-    pub of: ShareOf,
-    /// Streams that may run at once; at least 1.
-    pub max_active: usize,
-    /// Streams that may wait for a place; a further stream is refused at once.
-    pub max_waiting: usize,
+    name: Arc<str>,
+    of: ShareOf,
+    max_active: usize,
+    max_waiting: usize,
 }
 
 /// The side of its streams that a share belongs to; it decides the kind of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ShareOf {
     /// One consumer has asked for all of these streams: [`ErrorKind::ConsumerAtLimit`].
     Consumer,
@@ -53,14 +51,21 @@ pub enum ShareOf {
 }
 
 impl Share {
-    /// Makes a share in which as many streams may wait as run.
+    /// Makes a share of `max_active` streams at once, 0 becomes 1, in which as many may wait as run.
+    /// The name says what is counted, also in messages: `client 192.0.2.1`.
     pub fn new(name: impl Into<Arc<str>>, of: ShareOf, max_active: usize) -> Self {
         Self {
             name: name.into(),
             of,
-            max_active,
+            max_active: max_active.max(1),
             max_waiting: max_active,
         }
+    }
+
+    /// Sets how many streams may wait for a place; a further stream is refused at once.
+    pub fn max_waiting(mut self, streams: usize) -> Self {
+        self.max_waiting = streams;
+        self
     }
 }
 
@@ -129,7 +134,7 @@ impl Membership {
 
     fn full(&self) -> Option<&Member> {
         let mut members = self.0.iter();
-        members.find(|it| it.counts.active.load(Relaxed) >= it.share.max_active.max(1))
+        members.find(|it| it.counts.active.load(Relaxed) >= it.share.max_active)
     }
 
     /// Returns how many streams of the same consumer run.
@@ -203,12 +208,12 @@ mod tests {
 
     #[test]
     fn every_end_of_a_stream_gives_its_shares_back() {
-        let pool = StreamPool::new(PoolOptions {
-            max_active: 6,
-            max_waiting: 20,
-            queue_timeout: Duration::from_millis(20),
-            ..PoolOptions::default()
-        });
+        let pool = StreamPool::new(
+            PoolOptions::new()
+                .max_active(6)
+                .max_waiting(20)
+                .queue_timeout(Duration::from_millis(20)),
+        );
         let mut left = Vec::new();
         for round in 0..600_usize {
             let client = format!("client {}", round % 5);
@@ -256,17 +261,15 @@ mod tests {
 
     #[test]
     fn whoever_waits_for_a_share_holds_up_nobody_else() {
-        let pool = StreamPool::new(PoolOptions {
-            max_active: 8,
-            // On a busy machine nobody leaves the queue while the others come.
-            queue_timeout: Duration::from_secs(600),
-            ..PoolOptions::default()
-        });
+        let pool = StreamPool::new(
+            PoolOptions::new()
+                .max_active(8)
+                // On a busy machine nobody leaves the queue while the others come.
+                .queue_timeout(Duration::from_secs(600)),
+        );
         let ask = |client: usize| {
-            let share = Share {
-                max_waiting: 500,
-                ..Share::new(format!("client {client}"), ShareOf::Consumer, 4)
-            };
+            let share =
+                Share::new(format!("client {client}"), ShareOf::Consumer, 4).max_waiting(500);
             StreamOptions::new().pool(&pool).share(share)
         };
         let greedy: Vec<_> = (0..504).map(|_| ask(0).stream_out(forever)).collect();
@@ -281,10 +284,7 @@ mod tests {
 
     #[test]
     fn the_consumer_with_the_fewest_streams_is_next() {
-        let pool = StreamPool::new(PoolOptions {
-            max_active: 3,
-            ..PoolOptions::default()
-        });
+        let pool = StreamPool::new(PoolOptions::new().max_active(3));
         let ask = |client: &str| {
             let share = Share::new(client, ShareOf::Consumer, 3);
             StreamOptions::new()
@@ -308,10 +308,7 @@ mod tests {
 
     #[test]
     fn a_refusal_says_which_share_is_full() {
-        let pool = StreamPool::new(PoolOptions {
-            queue_timeout: Duration::from_millis(50),
-            ..PoolOptions::default()
-        });
+        let pool = StreamPool::new(PoolOptions::new().queue_timeout(Duration::from_millis(50)));
         for (of, kind, text) in [
             (
                 ShareOf::Consumer,

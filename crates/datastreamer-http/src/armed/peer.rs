@@ -19,6 +19,7 @@ use super::socket::Peer;
 /// What it means that a client closes its half of an HTTP/1 connection (`shutdown(SHUT_WR)`) before
 /// it has the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum HalfClose {
     /// It has disconnected, and its source is stopped. A client that disconnects sends the same, and
     /// while the source writes nothing there is no other sign. Most servers do so.

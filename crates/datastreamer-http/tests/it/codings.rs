@@ -288,10 +288,7 @@ fn serve_from(
 }
 
 fn one_place() -> StreamPool {
-    StreamPool::new(PoolOptions {
-        max_active: 1,
-        ..PoolOptions::default()
-    })
+    StreamPool::new(PoolOptions::new().max_active(1))
 }
 
 #[test]

@@ -97,11 +97,7 @@ fn a_source_that_stalls_within_the_commit_window_is_a_gateway_timeout() {
 
 #[test]
 fn a_full_pool_asks_the_client_to_come_again() {
-    let pool = StreamPool::new(PoolOptions {
-        max_active: 1,
-        max_waiting: 0,
-        ..PoolOptions::default()
-    });
+    let pool = StreamPool::new(PoolOptions::new().max_active(1).max_waiting(0));
     let occupied = pool.stream_out(silent_until_stopped());
     let probe = Probe::new();
     let (its_pool, its_probe) = (pool.clone(), probe.clone());
@@ -125,11 +121,11 @@ fn a_full_pool_asks_the_client_to_come_again() {
 
 #[test]
 fn a_wait_for_a_place_in_vain_is_a_refusal_however_short_the_commit_window() {
-    let pool = StreamPool::new(PoolOptions {
-        max_active: 1,
-        queue_timeout: Duration::from_millis(400),
-        ..PoolOptions::default()
-    });
+    let pool = StreamPool::new(
+        PoolOptions::new()
+            .max_active(1)
+            .queue_timeout(Duration::from_millis(400)),
+    );
     let _occupied = pool.stream_out(silent_until_stopped());
     let serving = Setup::HTTP1.serve(move |request| {
         Download::new("text/csv")
@@ -252,11 +248,7 @@ fn a_promised_length_of_zero_is_no_clean_end_before_the_verdict() {
 
 #[test]
 fn a_head_request_is_refused_as_its_get_would_be() {
-    let pool = StreamPool::new(PoolOptions {
-        max_active: 1,
-        max_waiting: 0,
-        ..PoolOptions::default()
-    });
+    let pool = StreamPool::new(PoolOptions::new().max_active(1).max_waiting(0));
     let its_pool = pool.clone();
     let serving = Setup::HTTP1.serve(move |request| {
         Download::new("text/plain")

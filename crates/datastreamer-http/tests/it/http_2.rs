@@ -165,11 +165,7 @@ fn serve_paths(
 }
 
 fn two_places() -> StreamPool {
-    StreamPool::new(PoolOptions {
-        max_active: 2,
-        max_waiting: 0,
-        ..PoolOptions::default()
-    })
+    StreamPool::new(PoolOptions::new().max_active(2).max_waiting(0))
 }
 
 #[test]

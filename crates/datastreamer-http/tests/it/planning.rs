@@ -62,10 +62,7 @@ fn the_window_begins_with_the_report_and_lasts_as_long_as_that_says() {
                 .respond_planned(&request, move |options, report| {
                     options.stream_out(move |out| {
                         sleep(PLANNING);
-                        report.done(Planned {
-                            commit_after: said,
-                            ..Planned::default()
-                        });
+                        report.done(Planned::new().commit_after(said));
                         writes_then_waits(10, gate, ends())(out)
                     })
                 })
@@ -89,10 +86,7 @@ fn a_length_that_planning_finds_is_in_the_head_of_get_and_head() {
         Download::new("text/csv").respond_planned(&request, |options, report| {
             options.stream_out(move |out| {
                 let head_only = report.is_head_only();
-                report.done(Planned {
-                    length: Some(BYTES),
-                    ..Planned::default()
-                });
+                report.done(Planned::new().length(BYTES));
                 if head_only {
                     return Ok(());
                 }
@@ -115,7 +109,7 @@ fn a_length_that_is_known_without_planning_is_in_the_head_of_head() {
         Download::new("text/csv")
             .length(5)
             .respond_planned(&request, |options, report| {
-                options.stream_out(move |_| report.done(Planned::default()))
+                options.stream_out(move |_| report.done(Planned::new()))
             })
     });
     let mut client = Raw::connect(serving.address());
@@ -126,11 +120,11 @@ fn a_length_that_is_known_without_planning_is_in_the_head_of_head() {
 
 #[test]
 fn head_takes_a_place() {
-    let pool = StreamPool::new(datastreamer::PoolOptions {
-        max_active: 1,
-        max_waiting: 0,
-        ..Default::default()
-    });
+    let pool = StreamPool::new(
+        datastreamer::PoolOptions::new()
+            .max_active(1)
+            .max_waiting(0),
+    );
     let (open, gate) = gate();
     let busy = StreamOptions::new()
         .pool(&pool)
@@ -139,7 +133,7 @@ fn head_takes_a_place() {
         Download::new("text/csv")
             .options(StreamOptions::new().pool(&pool))
             .respond_planned(&request, |options, report| {
-                options.stream_out(move |_| report.done(Planned::default()))
+                options.stream_out(move |_| report.done(Planned::new()))
             })
     });
     let mut client = Raw::connect(serving.address());

@@ -270,13 +270,9 @@ fn stream_options(
         options = options.min_bytes_per_second(rate);
     }
     // One client must not have all of what is scarce.
-    let part = |client: &Client, what: &str, most: usize| Share {
-        max_waiting: limits.max_active_per_client,
-        ..Share::new(
-            format!("client {}, {what}", client.key()),
-            ShareOf::Consumer,
-            most,
-        )
+    let part = |client: &Client, what: &str, most: usize| {
+        let name = format!("client {}, {what}", client.key());
+        Share::new(name, ShareOf::Consumer, most).max_waiting(limits.max_active_per_client)
     };
     if let Some(client) = client.as_ref().filter(|_| is_sorted) {
         options = options.share(part(client, "sorted tables", SORTED_PER_CLIENT));
@@ -293,11 +289,9 @@ fn stream_options(
     if let Some(client) = &client {
         options = options.share(part(client, &of_route, most.div_ceil(2)));
     }
-    options.share(Share {
-        // The rest of the queue is for the other routes.
-        max_waiting: limits.max_waiting.div_ceil(2),
-        ..Share::new(of_route, ShareOf::Source, most)
-    })
+    // The rest of the queue is for the other routes.
+    let max_waiting = limits.max_waiting.div_ceil(2);
+    options.share(Share::new(of_route, ShareOf::Source, most).max_waiting(max_waiting))
 }
 
 /// Plans a file, once its stream has a place, and writes it. For HEAD it only plans.
@@ -316,10 +310,11 @@ fn run(
     if let Some(length) = feed.length.filter(|_| !head_only) {
         out.promise_length(length)?;
     }
-    report.done(Planned {
-        length: feed.length,
-        commit_after: feed.length_wait,
-    });
+    report.done(
+        Planned::new()
+            .length(feed.length)
+            .commit_after(feed.length_wait),
+    );
     match head_only {
         true => Ok(()),
         false => (feed.write)(out),

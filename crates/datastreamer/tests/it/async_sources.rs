@@ -246,11 +246,11 @@ fn c20_a_failure_after_all_promised_bytes_is_not_whole() {
 
 #[test]
 fn c24_an_async_source_waits_for_its_place_like_any_other() {
-    let pool = StreamPool::new(PoolOptions {
-        max_active: 1,
-        queue_timeout: Duration::from_millis(200),
-        ..PoolOptions::default()
-    });
+    let pool = StreamPool::new(
+        PoolOptions::new()
+            .max_active(1)
+            .queue_timeout(Duration::from_millis(200)),
+    );
     let options = || small().pool(&pool);
     let active = options().stream_out(silent_until_stopped());
     let waiting = options().stream_out_async(items(1500, 10));
@@ -278,11 +278,7 @@ fn c24_an_async_source_waits_for_its_place_like_any_other() {
 
 #[test]
 fn c24_without_a_place_an_async_source_is_refused_and_dropped() {
-    let pool = StreamPool::new(PoolOptions {
-        max_active: 1,
-        max_waiting: 0,
-        ..PoolOptions::default()
-    });
+    let pool = StreamPool::new(PoolOptions::new().max_active(1).max_waiting(0));
     let active = pool.stream_out(silent_until_stopped());
     let (source, dropped) = Watched::new(false);
     let (_, error) = read(small().pool(&pool).stream_out_async(source));

@@ -311,12 +311,12 @@ fn c25_a_future_that_waits_for_too_long_stalls_and_one_whose_consumer_does_not_r
 
 #[test]
 fn c24_a_future_waits_for_its_place_and_is_dropped_without_one() {
-    let pool = StreamPool::new(PoolOptions {
-        max_active: 1,
-        max_waiting: 1,
-        queue_timeout: Duration::from_millis(200),
-        ..PoolOptions::default()
-    });
+    let pool = StreamPool::new(
+        PoolOptions::new()
+            .max_active(1)
+            .max_waiting(1)
+            .queue_timeout(Duration::from_millis(200)),
+    );
     let start = || {
         let dropped = Arc::new(AtomicBool::new(false));
         let note = NoteDrop(Arc::clone(&dropped));
@@ -359,10 +359,7 @@ fn nothing_can_be_written_behind_a_failure() {
 
 #[test]
 fn nothing_is_written_before_there_is_a_place() {
-    let pool = StreamPool::new(PoolOptions {
-        max_active: 1,
-        ..PoolOptions::default()
-    });
+    let pool = StreamPool::new(PoolOptions::new().max_active(1));
     let active = small()
         .pool(&pool)
         .stream_out_async_write(async |_out| pending::<()>().await);

@@ -292,10 +292,7 @@ fn c25_a_source_that_waits_for_a_paused_consumer_has_not_stalled() {
 
 #[test]
 fn c25_the_wait_for_a_place_is_nobodys_stall() {
-    let pool = StreamPool::new(PoolOptions {
-        max_active: 1,
-        ..PoolOptions::default()
-    });
+    let pool = StreamPool::new(PoolOptions::new().max_active(1));
     let active = pool.stream_out(silent_until_stopped());
     let options = small()
         .pool(&pool)
@@ -439,11 +436,7 @@ fn c26_a_stream_without_a_byte_has_no_time_to_the_first() {
 
 #[test]
 fn c26_every_kind_of_end_has_its_outcome() {
-    let busy = StreamPool::new(PoolOptions {
-        max_active: 1,
-        max_waiting: 0,
-        ..PoolOptions::default()
-    });
+    let busy = StreamPool::new(PoolOptions::new().max_active(1).max_waiting(0));
     let _active = busy.stream_out(silent_until_stopped());
     let closed = StreamPool::new(PoolOptions::default());
     closed.refuse_new();

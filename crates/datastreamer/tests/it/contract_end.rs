@@ -926,10 +926,7 @@ fn c21_an_error_reads_well() {
 
 #[test]
 fn c22_whatever_ends_the_stream_the_sources_guards_run_and_the_thread_ends() {
-    let pool = StreamPool::new(PoolOptions {
-        idle_thread: Duration::ZERO,
-        ..PoolOptions::default()
-    });
+    let pool = StreamPool::new(PoolOptions::new().idle_thread(Duration::ZERO));
     let options = || small().pool(&pool);
     type Ending<'a> = (&'a str, Source, &'a dyn Fn(ChunkReader));
     let read_all = |chunks| drop(read(chunks));
@@ -982,10 +979,7 @@ fn c22_whoever_awaits_a_stop_that_does_not_come_is_let_go() {
 
 #[test]
 fn c22_a_source_that_never_ran_is_dropped() {
-    let pool = StreamPool::new(PoolOptions {
-        max_active: 1,
-        ..PoolOptions::default()
-    });
+    let pool = StreamPool::new(PoolOptions::new().max_active(1));
     let held = Arc::new(());
     let holds = Arc::clone(&held);
     let running = pool.stream_out(silent_until_stopped());
@@ -1069,10 +1063,7 @@ fn c23_a_source_that_outlives_the_grace_is_counted() {
 
 #[test]
 fn c23_who_waits_for_a_place_is_refused_by_a_shutdown() {
-    let pool = StreamPool::new(PoolOptions {
-        max_active: 1,
-        ..PoolOptions::default()
-    });
+    let pool = StreamPool::new(PoolOptions::new().max_active(1));
     let running = pool.stream_out(silent_until_stopped());
     let probe = Probe::new();
     let waiting = pool.stream_out(probe.wrap(endless(1)));

@@ -25,11 +25,7 @@ fn small() -> StreamOptions {
 }
 
 fn pool_of(max_active: usize) -> StreamPool {
-    StreamPool::new(PoolOptions {
-        max_active,
-        max_waiting: 0,
-        ..PoolOptions::default()
-    })
+    StreamPool::new(PoolOptions::new().max_active(max_active).max_waiting(0))
 }
 
 // ---- consumers that never come back ----
@@ -74,10 +70,7 @@ fn c25_a_reader_that_is_kept_unpolled_behind_the_end_of_its_source_gives_its_pla
 
 #[test]
 fn c08_the_reserve_comes_back_although_handles_are_kept() {
-    let pool = StreamPool::new(PoolOptions {
-        reserve_bytes: 100_000,
-        ..PoolOptions::default()
-    });
+    let pool = StreamPool::new(PoolOptions::new().reserve_bytes(100_000));
     let run = || {
         let options = small()
             .pool(&pool)
@@ -248,11 +241,11 @@ fn c30_a_source_that_never_runs_is_dropped_off_the_callers_thread() {
 
 #[test]
 fn c30_a_source_that_waits_for_too_long_does_not_hold_up_the_deadlines_of_others() {
-    let pool = StreamPool::new(PoolOptions {
-        max_active: 1,
-        queue_timeout: Duration::from_millis(50),
-        ..PoolOptions::default()
-    });
+    let pool = StreamPool::new(
+        PoolOptions::new()
+            .max_active(1)
+            .queue_timeout(Duration::from_millis(50)),
+    );
     let active = pool.stream_out(silent_until_stopped());
     let (tell, told) = channel();
     let slow: Vec<_> = (0..3).map(|_| SlowDrop(tell.clone())).collect();
@@ -274,10 +267,7 @@ fn c30_a_source_that_waits_for_too_long_does_not_hold_up_the_deadlines_of_others
 
 #[test]
 fn c30_a_callback_that_blocks_when_it_is_dropped_does_not_block_the_next_source() {
-    let pool = StreamPool::new(PoolOptions {
-        max_active: 1,
-        ..PoolOptions::default()
-    });
+    let pool = StreamPool::new(PoolOptions::new().max_active(1));
     let (tell, told) = channel();
     let slow = SlowDrop(tell);
     let first = pool.stream_out(move |out| {

@@ -160,10 +160,7 @@ fn c08_a_fast_consumer_gets_a_deeper_buffer_within_the_pools_reserve() {
         (200_000, 0, BUFFER_BYTES),
         (0, 1_000_000, BUFFER_BYTES),
     ] {
-        let pool = StreamPool::new(PoolOptions {
-            reserve_bytes,
-            ..PoolOptions::default()
-        });
+        let pool = StreamPool::new(PoolOptions::new().reserve_bytes(reserve_bytes));
         let options = options().fast_buffer_bytes(fast_bytes).pool(&pool);
         let mut stream = Counted::start(options, |out| {
             out.write_slice(&[7; 1000])?;
@@ -201,11 +198,7 @@ fn c08_the_source_cannot_lift_the_bound_with_a_larger_chunk() {
 
 #[test]
 fn c08_the_process_is_bounded_by_the_pool() {
-    let pool = StreamPool::new(PoolOptions {
-        max_active: 50,
-        max_waiting: 1000,
-        ..PoolOptions::default()
-    });
+    let pool = StreamPool::new(PoolOptions::new().max_active(50).max_waiting(1000));
     let stalled: Vec<ChunkReader> = (0..200)
         .map(|_| {
             options()

@@ -26,11 +26,11 @@ use datastreamer_testkit::{
 use crate::ways_out::block_on;
 
 fn pool(max_active: usize, max_waiting: usize) -> StreamPool {
-    StreamPool::new(PoolOptions {
-        max_active,
-        max_waiting,
-        ..PoolOptions::default()
-    })
+    StreamPool::new(
+        PoolOptions::new()
+            .max_active(max_active)
+            .max_waiting(max_waiting),
+    )
 }
 
 fn refusal(chunks: ChunkReader) -> Error {
@@ -86,11 +86,7 @@ fn c24_beyond_the_waiting_room_a_stream_is_refused_at_once() {
 #[test]
 fn c24_who_waits_too_long_is_refused() {
     let timeout = Duration::from_millis(200);
-    let pool = StreamPool::new(PoolOptions {
-        max_active: 1,
-        queue_timeout: timeout,
-        ..PoolOptions::default()
-    });
+    let pool = StreamPool::new(PoolOptions::new().max_active(1).queue_timeout(timeout));
     let active = pool.stream_out(silent_until_stopped());
     let asked = Instant::now();
     let probe = Probe::new();
@@ -308,12 +304,12 @@ fn c24_a_stream_that_shares_a_place_is_refused_with_the_other() {
         (1, |pool, _| pool.refuse_new(), ErrorKind::ShutDown),
     ];
     for (max_waiting, refuse, kind) in refusals {
-        let pool = StreamPool::new(PoolOptions {
-            max_active: 1,
-            max_waiting,
-            queue_timeout: Duration::from_millis(200),
-            ..PoolOptions::default()
-        });
+        let pool = StreamPool::new(
+            PoolOptions::new()
+                .max_active(1)
+                .max_waiting(max_waiting)
+                .queue_timeout(Duration::from_millis(200)),
+        );
         let occupied = pool.stream_out(silent_until_stopped());
         let plain = pool.stream_out(endless(1));
         let other = plain.handle();
@@ -358,10 +354,7 @@ fn c24_a_storm_of_streams_leaves_nothing_behind() {
 
 #[test]
 fn c24_threads_are_reused_and_named() {
-    let pool = StreamPool::new(PoolOptions {
-        thread_name: "tables".into(),
-        ..PoolOptions::default()
-    });
+    let pool = StreamPool::new(PoolOptions::new().thread_name("tables"));
     let mut names = HashSet::new();
     for _ in 0..20 {
         let probe = Probe::new();
@@ -385,10 +378,7 @@ fn c24_threads_are_reused_and_named() {
 
 #[test]
 fn c24_idle_threads_leave() {
-    let pool = StreamPool::new(PoolOptions {
-        idle_thread: Duration::from_millis(100),
-        ..PoolOptions::default()
-    });
+    let pool = StreamPool::new(PoolOptions::new().idle_thread(Duration::from_millis(100)));
     let streams: Vec<ChunkReader> = (0..5)
         .map(|_| pool.stream_out(silent_until_stopped()))
         .collect();
@@ -408,10 +398,7 @@ fn c24_idle_threads_leave() {
 
 #[test]
 fn c24_the_stack_is_as_large_as_asked_for() {
-    let pool = StreamPool::new(PoolOptions {
-        stack_bytes: Some(64 * 1024 * 1024),
-        ..PoolOptions::default()
-    });
+    let pool = StreamPool::new(PoolOptions::new().stack_bytes(Some(64 * 1024 * 1024)));
     // Deeper than any default stack would bear.
     fn deep(frames: u32) -> u64 {
         let frame = std::hint::black_box([u64::from(frames); 128]);
@@ -486,11 +473,11 @@ fn c24_a_waker_that_panics_costs_neither_the_place_nor_the_thread() {
 
 #[test]
 fn c24_a_refused_source_that_panics_when_it_is_dropped_harms_nobody() {
-    let pool = StreamPool::new(PoolOptions {
-        max_active: 1,
-        queue_timeout: Duration::from_millis(50),
-        ..PoolOptions::default()
-    });
+    let pool = StreamPool::new(
+        PoolOptions::new()
+            .max_active(1)
+            .queue_timeout(Duration::from_millis(50)),
+    );
     let active = pool.stream_out(silent_until_stopped());
     // The second shows that the watchdog has survived the first.
     for _ in 0..2 {
@@ -504,11 +491,11 @@ fn c24_a_refused_source_that_panics_when_it_is_dropped_harms_nobody() {
 
 #[test]
 fn c24_no_limit_of_time_is_too_long() {
-    let pool = StreamPool::new(PoolOptions {
-        queue_timeout: Duration::MAX,
-        idle_thread: Duration::MAX,
-        ..PoolOptions::default()
-    });
+    let pool = StreamPool::new(
+        PoolOptions::new()
+            .queue_timeout(Duration::MAX)
+            .idle_thread(Duration::MAX),
+    );
     let options = StreamOptions::new()
         .pool(&pool)
         .flush_after(Duration::MAX)

@@ -3,12 +3,12 @@
 use std::{
     io,
     sync::{Arc, Mutex},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use datastreamer::push::{DataStreamer, WriteConsumer};
-use datastreamer::{Error, Outcome, Record, StreamOptions};
+use datastreamer::{ChunkReader, Error, Outcome, Record, StreamOptions};
 use datastreamer_testkit::{
     Call, EventLoop, Log, Pull, Push, Received, Recorder, Source, WayOut, consumer_contract, within,
 };
@@ -50,6 +50,42 @@ fn the_iterator_keeps_the_contract() {
         drain: |chunks| collect(chunks.into_iter()),
         leave_after: |chunks, bytes| take(chunks.into_iter(), bytes),
     });
+}
+
+/// Runs the contract on a faulty way; returns what it says.
+fn complaint(drain: fn(ChunkReader) -> Received, leave_after: fn(ChunkReader, u64)) -> String {
+    let way = Pull {
+        name: "faulty",
+        drain,
+        leave_after,
+    };
+    let panic = std::panic::catch_unwind(|| consumer_contract(&way)).unwrap_err();
+    panic.downcast_ref::<String>().unwrap().clone()
+}
+
+#[test]
+fn the_contract_finds_faulty_ways() {
+    let collected = |chunks: ChunkReader| collect(chunks.into_iter());
+    let leave = |chunks: ChunkReader, bytes| take(chunks.into_iter(), bytes);
+    let hides_failures = |chunks: ChunkReader| Received {
+        verdict: Ok(()),
+        ..collect(chunks.into_iter())
+    };
+    assert!(complaint(hides_failures, leave).contains("passed for a file"));
+    let loses_a_byte = |chunks: ChunkReader| {
+        let mut received = collect(chunks.into_iter());
+        received.bytes.pop();
+        received
+    };
+    assert!(complaint(loses_a_byte, leave).contains("faulty (chunks of 1 bytes): 1 bytes"));
+    let leaves_late = |mut chunks: ChunkReader, bytes| {
+        take(std::iter::from_fn(|| chunks.next_chunk_blocking()), bytes);
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            drop(chunks);
+        });
+    };
+    assert!(complaint(collected, leaves_late).contains("mostly not below 50ms"));
 }
 
 #[test]

@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
-use datastreamer::{Error, ErrorKind, StreamWriter};
+use crate::{Error, ErrorKind, StreamWriter};
 
-use crate::{fill_noise, wait::DEADLINE};
+use super::{fill_noise, wait::DEADLINE};
 
 /// Any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

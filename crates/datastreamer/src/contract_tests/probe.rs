@@ -6,9 +6,9 @@ use std::{
     time::Instant,
 };
 
-use datastreamer::{Error, StreamWriter};
+use crate::{Error, StreamWriter};
 
-use crate::{
+use super::{
     sources::{BoxError, Source},
     wait::DEADLINE,
 };

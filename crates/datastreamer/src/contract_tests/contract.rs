@@ -9,9 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use datastreamer::{ErrorKind, PoolOptions, StreamOptions, StreamPool};
+use crate::{ErrorKind, PoolOptions, StreamOptions, StreamPool};
 
-use crate::{
+use super::{
     noise::{NOISE_PERIOD, noise},
     probe::Probe,
     sources::{

@@ -2,11 +2,11 @@
 
 use std::{io, sync::Arc, time::Instant};
 
+use crate::push::{AlreadyRegistered, Consumer, DataStreamer, HangUp, Producer};
+use crate::{ChunkReader, Error, Record, StreamOptions};
 use bytes::Bytes;
-use datastreamer::push::{AlreadyRegistered, Consumer, DataStreamer, HangUp, Producer};
-use datastreamer::{ChunkReader, Error, Record, StreamOptions};
 
-use crate::{
+use super::{
     contract::{Received, WayOut},
     sources::Source,
 };
