@@ -27,7 +27,9 @@ use crate::{
     config::StreamOptions,
     depth::Depth,
     error::{Error, ErrorKind},
-    pool::{PoolOptions, StreamPool},
+    pool::StreamPool,
+    pool_options::PoolOptions,
+    push::turn::Turn,
     queue::{End, Queue},
     settings::EndOnStop,
     stop_callback::StopCallback,
@@ -795,5 +797,37 @@ fn loom_a_resume_beside_a_hand_over_loses_nothing() {
         resuming.join().unwrap();
         assert_eq!(written(&core).concat(), [3]);
         drop(kept);
+    });
+}
+
+// ---- the turn of a delivery in an event loop ----
+
+/// Two threads note an event each and wake; a job runs on the thread that wakes, which is the worst of
+/// event loops. Whoever drives last has seen both events.
+#[test]
+fn loom_a_wake_up_while_a_delivery_is_driven_drives_it_once_more() {
+    loom::model(|| {
+        let events = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
+        let seen = StdArc::new(AtomicUsize::new(0));
+        let turn = Arc::new(Turn::new(()));
+        let wake = |events: Arc<loom::sync::atomic::AtomicUsize>,
+                    turn: Arc<Turn<()>>,
+                    seen: StdArc<AtomicUsize>| {
+            thread::spawn(move || {
+                events.fetch_add(1, Ordering::SeqCst);
+                while turn.must_schedule()
+                    && turn.run(|()| {
+                        seen.store(events.load(Ordering::SeqCst), Ordering::SeqCst);
+                        false
+                    })
+                {}
+            })
+        };
+        let threads =
+            [0, 1].map(|_| wake(Arc::clone(&events), Arc::clone(&turn), StdArc::clone(&seen)));
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(seen.load(Ordering::SeqCst), 2);
     });
 }

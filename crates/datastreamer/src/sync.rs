@@ -1,11 +1,10 @@
 //! The locks of the core: std's, or loom's under `--cfg loom`.
 //!
 //! This file owns the lock types of the queue's state (`queue.rs`), of the writer's turn and the chunk
-//! being filled (`pending.rs`), and of an async source (`parked.rs`): the locks that the loom models
-//! explore. All other locks are std's [`Mutex`](std::sync::Mutex), taken with [`std_lock`]: of the
-//! pool, the watchdog, a stream's spare chunks and its place in the pool (`stream_core.rs`), the
-//! delivery that an event loop drives (`push/turn.rs`), a callback (`stop_callback.rs`), and what is to
-//! be dropped (`disposal.rs`). They are held for a few lines.
+//! being filled (`pending.rs`), of an async source (`parked.rs`), and of the delivery that an event loop
+//! drives (`push/turn.rs`): the locks that the loom models explore. All other locks are std's [`Mutex`](std::sync::Mutex), taken with [`std_lock`]: of the
+//! pool, the watchdog, a stream's spare chunks and its place in the pool (`stream_core.rs`), a callback
+//! (`stop_callback.rs`), and what is to be dropped (`disposal.rs`). They are held for a few lines.
 //!
 //! A poisoned lock is entered all the same: no state is half changed while foreign code runs. Under no
 //! lock foreign code runs. The turn is none in this sense: it guards only the right to push and is held

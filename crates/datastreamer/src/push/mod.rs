@@ -9,7 +9,7 @@ mod consumer;
 mod delivery;
 pub(crate) mod producer;
 mod start;
-mod turn;
+pub(crate) mod turn;
 mod write_consumer;
 
 pub use consumer::{AlreadyRegistered, Consumer, HangUp, ProducerSlot};

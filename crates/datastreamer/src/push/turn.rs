@@ -1,15 +1,16 @@
 //! Runs a [`Delivery`] in a foreign event loop: each wake-up becomes one job of that loop.
 
 use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     task::{Context, Wake, Waker},
 };
 
 use super::{consumer::Consumer, delivery::Delivery};
-use crate::{foreign::run_quietly, handle::StreamHandle, sync::std_lock};
+use crate::{
+    foreign::run_quietly,
+    handle::StreamHandle,
+    sync::{AtomicBool, Mutex, lock},
+};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -38,60 +39,94 @@ impl<C: Consumer> Delivery<C> {
         L: Fn(Box<dyn FnOnce() + Send>) + Send + Sync + 'static,
     {
         let handle = self.handle();
-        let turn = Arc::new(Turn {
-            delivery: Mutex::new(Some(self)),
+        let event_loop = Arc::new(EventLoop {
+            turn: Turn::new(self),
             call_later: Box::new(call_later),
-            scheduled: AtomicBool::new(false),
-            again: AtomicBool::new(false),
         });
-        Waker::from(turn).wake();
+        Waker::from(event_loop).wake();
         handle
     }
 }
 
-/// Drives a delivery in a foreign event loop: each wake-up becomes one job.
-struct Turn<C: Consumer> {
-    /// Taken while it is driven, because nothing may be locked while the consumer is called. `None`:
-    /// it is being driven, or the end has been delivered.
-    delivery: Mutex<Option<Delivery<C>>>,
+/// The foreign event loop in which a delivery is driven: each wake-up becomes one job.
+struct EventLoop<C: Consumer> {
+    turn: Turn<Delivery<C>>,
     call_later: Box<dyn Fn(Job) + Send + Sync>,
-    /// A job has been scheduled and has not begun.
-    scheduled: AtomicBool,
-    /// A job found the delivery being driven: it is to be driven once more.
-    again: AtomicBool,
 }
 
-impl<C: Consumer + Send + 'static> Wake for Turn<C> {
+impl<C: Consumer + Send + 'static> Wake for EventLoop<C> {
     fn wake(self: Arc<Self>) {
-        if self.scheduled.swap(true, Ordering::AcqRel) {
+        if !self.turn.must_schedule() {
             return;
         }
-        let turn = Arc::clone(&self);
+        let job = Arc::clone(&self);
         // The thread that wakes, perhaps the source's, must not fail because the loop has ended.
         // The panic drops the job, and the last job owns the delivery.
-        run_quietly(|| (self.call_later)(Box::new(move || turn.take())));
+        run_quietly(|| (self.call_later)(Box::new(move || job.run())));
     }
 }
 
-impl<C: Consumer + Send + 'static> Turn<C> {
-    fn take(self: Arc<Self>) {
-        self.scheduled.store(false, Ordering::SeqCst);
-        // Before the delivery is looked for: whoever puts it back looks at this afterwards.
-        self.again.store(true, Ordering::SeqCst);
-        let Some(mut delivery) = std_lock(&self.delivery).take() else {
-            return;
-        };
-        self.again.store(false, Ordering::SeqCst);
+impl<C: Consumer + Send + 'static> EventLoop<C> {
+    fn run(self: Arc<Self>) {
         let waker = Waker::from(Arc::clone(&self));
-        if delivery
-            .poll_deliver(&mut Context::from_waker(&waker))
-            .is_ready()
+        let cx = &mut Context::from_waker(&waker);
+        if self
+            .turn
+            .run(|delivery| delivery.poll_deliver(cx).is_ready())
         {
-            return;
+            waker.wake();
         }
-        *std_lock(&self.delivery) = Some(delivery);
-        if self.again.swap(false, Ordering::SeqCst) {
-            self.wake();
+    }
+}
+
+/// Lets one job at a time drive a value, and one more for what happens meanwhile.
+pub(crate) struct Turn<T> {
+    state: Mutex<State<T>>,
+    /// A job has been scheduled and has not begun.
+    scheduled: AtomicBool,
+}
+
+struct State<T> {
+    /// Taken while it is driven, because nothing may be locked while the consumer is called. `None`:
+    /// it is being driven, or has reached its end.
+    driven: Option<T>,
+    /// A job found the value being driven: it is to be driven once more.
+    again: bool,
+}
+
+impl<T> Turn<T> {
+    pub(crate) fn new(driven: T) -> Self {
+        Self {
+            state: Mutex::new(State {
+                driven: Some(driven),
+                again: false,
+            }),
+            scheduled: AtomicBool::new(false),
         }
+    }
+
+    /// Notes a wake-up; returns whether a job must be scheduled for it.
+    pub(crate) fn must_schedule(&self) -> bool {
+        !self.scheduled.swap(true, Ordering::AcqRel)
+    }
+
+    /// Runs a job: `drive` returns whether the value has reached its end, after which it is dropped.
+    /// Returns whether the value must be driven once more.
+    pub(crate) fn run(&self, drive: impl FnOnce(&mut T) -> bool) -> bool {
+        // Exchanged, not stored: what came before the wake-ups that this job is for must be visible
+        // to it.
+        self.scheduled.swap(false, Ordering::AcqRel);
+        let mut state = lock(&self.state);
+        let Some(mut driven) = state.driven.take() else {
+            state.again = true;
+            return false;
+        };
+        drop(state);
+        if drive(&mut driven) {
+            return false;
+        }
+        let mut state = lock(&self.state);
+        state.driven = Some(driven);
+        std::mem::take(&mut state.again)
     }
 }
