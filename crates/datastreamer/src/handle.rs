@@ -61,6 +61,12 @@ impl StreamHandle {
         self.core.record()
     }
 
+    /// Returns what broke the stream off, its source's failure or a stop, if anything has: the
+    /// [`error`](Record::error) of its record.
+    pub fn error(&self) -> Option<Error> {
+        self.core.queue.cause()
+    }
+
     /// Stops the stream with a reason. The source's next write fails with this reason. A consumer
     /// that is still connected receives what is queued and is then aborted with the reason. With a
     /// reason of kind [`crate::ErrorKind::Stopped`] and [`crate::EndOnStop::Finish`] it is finished

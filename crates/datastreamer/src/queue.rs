@@ -275,6 +275,11 @@ impl Queue {
         self.stopped.load(Ordering::Acquire)
     }
 
+    /// What broke the stream off.
+    pub(crate) fn cause(&self) -> Option<Error> {
+        lock(&self.state).cause().cloned()
+    }
+
     /// Fails with the reason if no more writes are accepted.
     pub(crate) fn check_open(&self) -> Result<(), Error> {
         lock(&self.state).check_open()

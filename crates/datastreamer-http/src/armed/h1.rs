@@ -97,6 +97,6 @@ fn stop_or_failure(active: &[StreamHandle], cx: &mut Context<'_>) -> Option<Erro
         .iter()
         .find_map(|stream| match stream.poll_stopped(cx) {
             Poll::Ready(Some(error)) => Some(error),
-            Poll::Ready(None) | Poll::Pending => stream.record().error,
+            Poll::Ready(None) | Poll::Pending => stream.error(),
         })
 }

@@ -32,6 +32,7 @@ mod h2;
 mod open_request;
 mod peer;
 mod socket;
+mod unsent;
 
 use std::{
     future::Future,
@@ -104,6 +105,7 @@ pub struct Armed<S: Socket> {
     write_stall: Option<Duration>,
     /// Since when the socket has taken nothing; `None` while it takes bytes.
     stalled_since: Option<Instant>,
+    unsent_mark: unsent::UnsentMark,
     delayed_failure: h1::DelayedFailure,
     windows: h2::Windows,
     /// Wakes the task for the next check of a connection on which nothing moves.
@@ -129,6 +131,7 @@ impl<S: Socket> Armed<S> {
             exchange: peer::Exchange::default(),
             write_stall: Some(DEFAULT_WRITE_STALL),
             stalled_since: None,
+            unsent_mark: unsent::UnsentMark::default(),
             delayed_failure: h1::DelayedFailure::default(),
             windows: h2::Windows::default(),
             check_timer: None,
@@ -206,6 +209,9 @@ impl<S: Socket> Armed<S> {
 
     fn note_progress(&mut self, bytes: usize) {
         self.stalled_since = None;
+        if let Some(mark) = self.unsent_mark.note_taken(bytes) {
+            self.socket.limit_unsent(mark);
+        }
         self.delayed_failure = h1::DelayedFailure::default();
         let mut state = self.connection.state();
         state.written += bytes as u64;
@@ -234,21 +240,26 @@ impl<S: Socket> Armed<S> {
         }
     }
 
-    /// Sets the timer of the next check and polls it.
+    /// Polls the timer of the next check. One that fires earlier is left as it is: it costs one
+    /// needless check, and setting it costs more than the write beside it.
     fn poll_check_timer(&mut self, next: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let timer = match &mut self.check_timer {
-            Some(timer) => {
-                timer.as_mut().reset(next);
-                timer
-            }
-            None => self.check_timer.insert(Box::pin(sleep_until(next))),
-        };
+        let timer = self
+            .check_timer
+            .get_or_insert_with(|| Box::pin(sleep_until(next)));
+        if timer.is_elapsed() || timer.deadline() > next {
+            timer.as_mut().reset(next);
+        }
         timer.as_mut().poll(cx)
     }
 
     /// Returns until when the socket must take something. `None`: no limit.
     fn stall_deadline(&mut self, now: Instant, cx: &mut Context<'_>) -> Option<Instant> {
         let since = *self.stalled_since.get_or_insert(now);
+        if now.saturating_duration_since(since) >= unsent::STALLED {
+            let mark = self.unsent_mark.note_stall();
+            mark.into_iter()
+                .for_each(|mark| self.socket.limit_unsent(mark));
+        }
         let deadline = self.write_stall.and_then(|stall| since.checked_add(stall));
         let state = self.connection.state();
         match state.multiplexed {

@@ -235,3 +235,26 @@ async fn a_shutdown_in_the_middle_of_a_response_sends_no_fin() {
     assert!(io.as_mut().poll_shutdown(cx).is_ready());
     assert_eq!(fake.events(), [Event::Armed], "it broke off");
 }
+
+/// Of all kernels only Linux has such a limit.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_kernel_may_hold_more_of_a_fast_connection_until_it_stalls() {
+    const FEW: u32 = 128 * 1024;
+    let serving = Setup::HTTP1.serve(|request| {
+        Download::new("text/plain").respond(&request, |options| options.stream_out(endless(65_536)))
+    });
+    let mut client = Raw::connect(serving.address());
+    client.ask("/");
+    client.read_head();
+    let spy = serving.spy(0);
+    assert_eq!(spy.unsent_marks(), [FEW]);
+    eventually("the limit grows while the client reads", || {
+        client.read_at_least(1_000_000);
+        spy.unsent_marks().last() > Some(&FEW)
+    });
+    eventually(
+        "the client reads no more, and the limit is what it was",
+        || spy.unsent_marks().last() == Some(&FEW),
+    );
+}

@@ -38,6 +38,8 @@ struct Seen {
     bytes_armed: u64,
     bytes_unarmed: u64,
     dropped: Option<Instant>,
+    /// The limits of unsent bytes, as the kernel has them.
+    unsent_marks: Vec<u32>,
 }
 
 impl Spy {
@@ -58,6 +60,10 @@ impl Spy {
 
     pub(crate) fn bytes_unarmed(&self) -> u64 {
         self.seen.lock().unwrap().bytes_unarmed
+    }
+
+    pub(crate) fn unsent_marks(&self) -> Vec<u32> {
+        self.seen.lock().unwrap().unsent_marks.clone()
     }
 
     /// Waits until the server has dropped the socket; returns when that was.
@@ -92,6 +98,14 @@ pub(crate) struct Spied {
 }
 
 impl Spied {
+    fn note_unsent_mark(&self) {
+        #[cfg(target_os = "linux")]
+        {
+            let mark = SockRef::from(&self.tcp).tcp_notsent_lowat().unwrap();
+            self.spy.seen.lock().unwrap().unsent_marks.push(mark);
+        }
+    }
+
     fn note_written(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(bytes)) = &written {
             let armed = SockRef::from(&self.tcp).linger().unwrap() == Some(Duration::ZERO);
@@ -128,6 +142,12 @@ impl Socket for Spied {
 
     fn prepare(&self) {
         self.tcp.prepare();
+        self.note_unsent_mark();
+    }
+
+    fn limit_unsent(&self, bytes: u32) {
+        self.tcp.limit_unsent(bytes);
+        self.note_unsent_mark();
     }
 }
 
