@@ -72,6 +72,9 @@ pub(crate) struct SideBySide {
     /// SO_SNDBUF of accepted sockets, in bytes. Magnifies differences; not a production setting.
     #[arg(long, value_name = "BYTES")]
     pub(crate) sndbuf: Option<usize>,
+    /// Download over HTTP/2, with so many streams at once on one connection.
+    #[arg(long, value_name = "STREAMS", value_delimiter = ',')]
+    pub(crate) http2: Vec<u16>,
     /// Pairs per comparison (default: 9, with --quick 3).
     #[arg(long)]
     pub(crate) pairs: Option<usize>,
@@ -219,6 +222,7 @@ impl All {
     pub(crate) fn default_sockets(&self) -> SideBySide {
         SideBySide {
             sndbuf: None,
+            http2: Vec::new(),
             ..self.side_by_side.clone()
         }
     }
@@ -228,6 +232,17 @@ impl All {
         let sndbuf = self.side_by_side.sndbuf.or(Some(MAGNIFIED_SNDBUF_BYTES));
         SideBySide {
             sndbuf,
+            http2: Vec::new(),
+            ..self.side_by_side.clone()
+        }
+    }
+
+    /// The side-by-side run over HTTP/2: one stream, and several at once.
+    pub(crate) fn http2(&self) -> SideBySide {
+        SideBySide {
+            sndbuf: None,
+            http2: vec![1, 16],
+            writes: vec![65_536],
             ..self.side_by_side.clone()
         }
     }

@@ -90,12 +90,12 @@ impl Contender {
 
     /// The path and query of `total_bytes` written in pieces of `piece_bytes`.
     pub(crate) fn path(self, total_bytes: u64, piece_bytes: u64) -> String {
-        let name = if self == Self::Original {
-            "bytes"
-        } else {
-            "noise.bin"
-        };
-        format!("/{name}?n={total_bytes}&piece={piece_bytes}")
+        let query = format!("n={total_bytes}&piece={piece_bytes}");
+        match self {
+            Self::Peer(_) => format!("/noise.bin?{query}"),
+            Self::Program => format!("/noise.bin?{query}&period={PEER_PERIOD_BYTES}"),
+            Self::Original => format!("/bytes?{query}"),
+        }
     }
 
     /// Downloads `total_bytes` and compares each of them.
@@ -111,8 +111,8 @@ impl Contender {
         let mut check = Check::new(match self {
             Self::Peer(Mode::Static) => CHUNK_BYTES,
             Self::Peer(Mode::StaticLarge) => DEFAULT_CHUNK_BYTES,
-            Self::Peer(_) => PEER_PERIOD_BYTES,
-            Self::Original | Self::Program => PROGRAM_PERIOD_BYTES,
+            Self::Peer(_) | Self::Program => PEER_PERIOD_BYTES,
+            Self::Original => PROGRAM_PERIOD_BYTES,
         });
         let response = client::get(server.address(), &self.path(total_bytes, piece_bytes))?;
         let counted_bytes = response.drain(|payload| check.take(payload))?;

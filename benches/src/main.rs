@@ -19,6 +19,7 @@ use crate::report::Report;
 
 mod cli;
 mod client;
+mod client_h2;
 mod contender;
 mod flush;
 mod hangup;
@@ -90,6 +91,7 @@ fn all(wanted: &cli::All, scale: Scale) -> io::Result<bool> {
     let reports = [
         side_by_side::measure(&wanted.default_sockets(), scale)?,
         side_by_side::measure(&wanted.magnified(), scale)?,
+        side_by_side::measure(&wanted.http2(), scale)?,
         memory::measure(&wanted.side_by_side.program, scale)?,
         hangup::measure(scale)?,
         linear::measure(scale)?,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::cli::{Scale, SideBySide};
 use crate::client;
+use crate::client_h2;
 use crate::contender::{Contender, Setup};
 use crate::process::{self, Server};
 use crate::quiet::{self, Watched};
@@ -25,6 +26,8 @@ pub(super) struct Comparison {
     pub(super) candidate: Contender,
     pub(super) baseline: Contender,
     pub(super) piece_bytes: u64,
+    /// HTTP/2 with so many streams at once on one connection; 0: HTTP/1.1.
+    pub(super) http2_streams: u16,
 }
 
 /// How long to measure.
@@ -111,12 +114,16 @@ pub(super) fn compare(
         candidate,
         baseline,
         piece_bytes,
+        http2_streams,
     } = comparison;
+    let download = |contender, server: &Server, bytes| {
+        download(contender, server, bytes, piece_bytes, http2_streams)
+    };
     let baseline_server = baseline.start(setup)?;
     let candidate_server = candidate.start(setup)?;
     baseline.verify(&baseline_server, VERIFIED_BYTES, piece_bytes)?;
     candidate.verify(&candidate_server, VERIFIED_BYTES, piece_bytes)?;
-    let warm = |contender, server| download(contender, server, effort.warm_up_bytes, piece_bytes);
+    let warm = |contender, server| download(contender, server, effort.warm_up_bytes);
     let (baseline_bytes, candidate_bytes) = run_lengths(
         warm(baseline, &baseline_server)?,
         warm(candidate, &candidate_server)?,
@@ -127,8 +134,8 @@ pub(super) fn compare(
     let one_pair = || {
         watched(&baseline_server, &candidate_server, || {
             Ok((
-                download(baseline, &baseline_server, baseline_bytes, piece_bytes)?,
-                download(candidate, &candidate_server, candidate_bytes, piece_bytes)?,
+                download(baseline, &baseline_server, baseline_bytes)?,
+                download(candidate, &candidate_server, candidate_bytes)?,
             ))
         })
     };
@@ -183,10 +190,26 @@ fn watched(
 }
 
 /// One download: time until the last byte was counted, server CPU until a little later.
-fn download(contender: Contender, server: &Server, bytes: u64, piece: u64) -> io::Result<Run> {
+fn download(
+    contender: Contender,
+    server: &Server,
+    bytes: u64,
+    piece: u64,
+    http2_streams: u16,
+) -> io::Result<Run> {
     let cpu_before = server.cpu_seconds()?;
+    let bytes = match http2_streams {
+        0 => bytes,
+        streams => bytes - bytes % u64::from(streams),
+    };
     let started = Instant::now();
-    let counted = client::get(server.address(), &contender.path(bytes, piece))?.count()?;
+    let counted = match http2_streams {
+        0 => client::get(server.address(), &contender.path(bytes, piece))?.count()?,
+        streams => {
+            let path = contender.path(bytes / u64::from(streams), piece);
+            client_h2::download(server.address(), &vec![path; streams.into()])?
+        }
+    };
     let seconds = started.elapsed().as_secs_f64();
     if counted != bytes {
         let what = format!(

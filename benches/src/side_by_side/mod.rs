@@ -37,6 +37,10 @@ const MATCHES: [(Contender, Contender); 10] = [
     (OURS, ORIGINAL),
 ];
 
+/// Over HTTP/2: what the server costs there.
+const HTTP2_MATCHES: [(Contender, Contender); 3] =
+    [(OURS, STATIC), (OURS_ARMED, STATIC), (PROGRAM, STATIC)];
+
 /// Runs every comparison that is requested and possible.
 pub(crate) fn measure(wanted: &SideBySide, scale: Scale) -> io::Result<Report> {
     let setup = Setup {
@@ -44,7 +48,7 @@ pub(crate) fn measure(wanted: &SideBySide, scale: Scale) -> io::Result<Report> {
         program: wanted.program.clone(),
     };
     let effort = Effort::new(scale, wanted);
-    let mut notes = vec![method(&setup, effort)];
+    let mut notes = vec![method(&setup, effort, wanted)];
     let mut absent = Vec::new();
     for contender in [ORIGINAL, PROGRAM, OURS_ARMED] {
         if let Some(obstacle) = contender.obstacle(&setup) {
@@ -77,16 +81,29 @@ fn plan(wanted: &SideBySide, absent: &[Contender]) -> Vec<Comparison> {
         present && (wanted.only.is_empty() || wanted.only.iter().any(named))
     };
     let sized = |&piece_bytes: &u64| {
-        MATCHES
-            .into_iter()
-            .filter(chosen)
-            .map(move |(candidate, baseline)| Comparison {
-                candidate,
-                baseline,
-                piece_bytes,
-            })
+        let matches: &[_] = match wanted.http2.is_empty() {
+            true => &MATCHES,
+            false => &HTTP2_MATCHES,
+        };
+        let chosen = matches.iter().copied().filter(chosen);
+        chosen.map(move |(candidate, baseline)| Comparison {
+            candidate,
+            baseline,
+            piece_bytes,
+            http2_streams: 0,
+        })
     };
-    wanted.writes.iter().flat_map(sized).collect()
+    let over_http1: Vec<Comparison> = wanted.writes.iter().flat_map(sized).collect();
+    if wanted.http2.is_empty() {
+        return over_http1;
+    }
+    let with_streams = |&http2_streams: &u16| {
+        over_http1.iter().map(move |comparison| Comparison {
+            http2_streams,
+            ..*comparison
+        })
+    };
+    wanted.http2.iter().flat_map(with_streams).collect()
 }
 
 /// The bars of one comparison; may be none.
@@ -95,12 +112,14 @@ fn bars(outcome: &Outcome, setup: &Setup) -> Vec<Bar> {
         candidate,
         baseline,
         piece_bytes,
+        http2_streams,
     } = outcome.comparison;
     let bar = |what: &str, sample: Sample, limit| Bar {
         promise: format!(
-            "{what} of {} to {} at {piece_bytes} B",
+            "{what} of {} to {} at {}",
             candidate.name(),
-            baseline.name()
+            baseline.name(),
+            outcome.comparison.size()
         ),
         figure: sample.median(),
         limit,
@@ -116,7 +135,15 @@ fn bars(outcome: &Outcome, setup: &Setup) -> Vec<Bar> {
             _ => Vec::new(),
         };
     }
+    if http2_streams > 0 {
+        return match candidate {
+            PROGRAM => vec![rate(0.9)],
+            _ => Vec::new(),
+        };
+    }
     match (candidate, baseline, piece_bytes) {
+        (PROGRAM, STATIC, 64) => vec![rate(0.85), cpu(1.6)],
+        (PROGRAM, STATIC, _) => vec![rate(0.92), cpu(1.3)],
         (OURS, STATIC, _) => vec![rate(0.95), cpu(1.2)],
         (OURS, MPSC, _) => vec![rate(1.0)],
         (OURS, BRIDGE, 8_192) => vec![rate(2.0)],
@@ -124,6 +151,16 @@ fn bars(outcome: &Outcome, setup: &Setup) -> Vec<Bar> {
         (OURS, ORIGINAL, 65_536) => vec![rate(20.0)],
         (OURS, ORIGINAL, 64) => vec![rate(50.0)],
         _ => Vec::new(),
+    }
+}
+
+impl Comparison {
+    /// The size of the writes, and over HTTP/2 how many streams there are.
+    fn size(&self) -> String {
+        match self.http2_streams {
+            0 => format!("{} B", self.piece_bytes),
+            streams => format!("{} B, {streams} streams", self.piece_bytes),
+        }
     }
 }
 
@@ -154,8 +191,10 @@ fn report(setup: &Setup, notes: Vec<String>, outcomes: &[Outcome]) -> Report {
             .map(|(outcome, bars)| row(outcome, bars))
             .collect(),
     };
+    let over_http2 = outcomes.iter().any(|it| it.comparison.http2_streams > 0);
     let title = match setup.sndbuf {
         Some(bytes) => format!("Side by side, SO_SNDBUF {bytes} (a magnifier)"),
+        None if over_http2 => "Side by side, HTTP/2".into(),
         None => "Side by side, default socket settings".into(),
     };
     let bars = with_bars.into_iter().flat_map(|(_, bars)| bars).collect();
@@ -171,7 +210,7 @@ fn row(outcome: &Outcome, bars: &[Bar]) -> Vec<String> {
     let Comparison {
         candidate,
         baseline,
-        piece_bytes,
+        ..
     } = outcome.comparison;
     let short = |figure| quantity(figure, "");
     let spread = |sample: Sample, low: f64, high: f64| {
@@ -195,7 +234,7 @@ fn row(outcome: &Outcome, bars: &[Bar]) -> Vec<String> {
         (p.found.candidate.bytes, p.found.baseline.bytes)
     });
     vec![
-        format!("{piece_bytes} B"),
+        outcome.comparison.size(),
         candidate.name().into(),
         baseline.name().into(),
         extremes(outcome.sample(|pair| pair.candidate.rate())),
@@ -237,7 +276,7 @@ fn verdicts(bars: &[Bar]) -> String {
     }
 }
 
-fn method(setup: &Setup, effort: Effort) -> String {
+fn method(setup: &Setup, effort: Effort, wanted: &SideBySide) -> String {
     let sockets = match setup.sndbuf {
         Some(bytes) => format!(
             "SO_SNDBUF {bytes} on accepted sockets: not for production, it only makes the kernel \
@@ -245,14 +284,20 @@ fn method(setup: &Setup, effort: Effort) -> String {
         ),
         None => "Default socket settings".into(),
     };
+    let (protocol, client) = match wanted.http2.is_empty() {
+        true => ("HTTP/1.1", "a plain blocking socket with a 256 KiB buffer"),
+        false => (
+            "HTTP/2 with prior knowledge, the bytes shared out among the streams",
+            "the crate h2 on one thread, with windows of 4 MiB a stream and 64 MiB",
+        ),
+    };
     format!(
-        "{sockets}. Loopback HTTP/1.1, a connection a run, {} pairs a comparison (A B A B ...), \
+        "{sockets}. Loopback {protocol}, a connection a run, {} pairs a comparison (A B A B ...), \
          after a checked download (every byte compared) and a warm-up of {} MB. A ratio is the \
-         median of the pairs' ratios. CPU is the server's user and system time; the client is a \
-         plain blocking socket with a 256 KiB buffer. The sources of the bodies read no more \
+         median of the pairs' ratios. CPU is the server's user and system time; the client is \
+         {client}. The sources of the bodies read no more \
          memory than the ceiling (64 KiB, again and again), which sends chunks of 64 KiB, and \
-         static-large of 128 KiB as ours does; the program's noise and the original's \
-         read 1 MiB. A pair during which other processes used \
+         static-large of 128 KiB as ours does; the original's read 1 MiB. A pair during which other processes used \
          more than {:.0} % of the machine is run again, at most as many as there are pairs; the \
          quietest are kept, whatever their figures.",
         effort.pairs,

@@ -2,6 +2,8 @@
 //! check what it has received.
 
 use std::{
+    borrow::Cow,
+    ops::Range,
     sync::{OnceLock, mpsc},
     time::Duration,
 };
@@ -16,7 +18,7 @@ use crate::units::{parse_bytes, parse_duration};
 /// A prime below 1 MiB: no power of two divides the stream's period, so a lost or doubled chunk is
 /// always noticed.
 const PERIOD: usize = 1_048_573;
-/// The largest piece: a slice of the doubled table.
+/// The largest piece: a slice of the table, which is longer than a period by so much.
 const PIECE_MAX: usize = 1 << 20;
 /// What `n` is if it is not given.
 const DEFAULT_LENGTH: u64 = 1_000_000;
@@ -31,6 +33,7 @@ pub(crate) struct Noise;
 struct Wishes {
     length: u64,
     piece: usize,
+    period: usize,
     delay: Duration,
     fail_after: Option<u64>,
     panic_after: Option<u64>,
@@ -38,10 +41,19 @@ struct Wishes {
 
 impl Noise {
     pub(crate) fn check(self, query: &Query) -> Result<Job, String> {
-        query.allow(&["n", "piece", "delay", "fail_after", "panic_after", "length"])?;
+        query.allow(&[
+            "n",
+            "piece",
+            "period",
+            "delay",
+            "fail_after",
+            "panic_after",
+            "length",
+        ])?;
         let wishes = Wishes {
             length: query.get("n", parse_bytes)?.unwrap_or(DEFAULT_LENGTH),
             piece: query.get("piece", parse_piece)?.unwrap_or(DEFAULT_PIECE),
+            period: query.get("period", parse_period)?.unwrap_or(PERIOD),
             delay: query.get("delay", parse_duration)?.unwrap_or_default(),
             fail_after: query.get("fail_after", parse_bytes)?,
             panic_after: query.get("panic_after", parse_bytes)?,
@@ -60,6 +72,13 @@ fn parse_piece(text: &str) -> Result<usize, String> {
     }
 }
 
+fn parse_period(text: &str) -> Result<usize, String> {
+    match usize::try_from(parse_bytes(text)?) {
+        Ok(period @ 1..=PERIOD) => Ok(period),
+        _ => Err(format!("must be from 1 to {PERIOD}")),
+    }
+}
+
 fn parse_length(text: &str) -> Result<bool, String> {
     match text {
         "known" => Ok(true),
@@ -71,11 +90,12 @@ fn parse_length(text: &str) -> Result<bool, String> {
 impl Wishes {
     fn write(&self, out: &mut StreamWriter) -> Result<(), SourceError> {
         let pause = Pause::new(out, self.delay);
+        let table = self.table();
         let mut done = 0;
         self.fail_at(done)?;
         while done < self.length {
             let stop = self.next_stop(done);
-            self.write_until(stop, done, out, &pause)?;
+            self.write_until(&table, done..stop, out, &pause)?;
             done = stop;
             self.fail_at(done)?;
         }
@@ -86,21 +106,33 @@ impl Wishes {
     /// what writers are measured with.
     fn write_until(
         &self,
-        stop: u64,
-        mut done: u64,
+        table: &[u8],
+        bytes: Range<u64>,
         out: &StreamWriter,
         pause: &Pause,
     ) -> Result<(), SourceError> {
-        let table = table();
-        let mut at = (done % PERIOD as u64) as usize;
+        let Range {
+            start: mut done,
+            end: stop,
+        } = bytes;
+        let mut at = (done % self.period as u64) as usize;
         while done < stop {
             let piece = (self.piece as u64).min(stop - done) as usize;
             out.write_slice(&table[at..at + piece])?;
             done += piece as u64;
-            at = (at + piece) % PERIOD;
+            at = (at + piece) % self.period;
             pause.wait();
         }
         Ok(())
+    }
+
+    /// The pattern, long enough that every piece is one slice of it.
+    fn table(&self) -> Cow<'static, [u8]> {
+        static WHOLE: OnceLock<Vec<u8>> = OnceLock::new();
+        match self.period {
+            PERIOD => Cow::Borrowed(WHOLE.get_or_init(|| pattern(PERIOD, PIECE_MAX))),
+            shorter => Cow::Owned(pattern(shorter, self.piece)),
+        }
     }
 
     /// Where the next failure is due, or the end.
@@ -159,12 +191,9 @@ impl Pause {
     }
 }
 
-/// The pattern, long enough that every piece is one slice of it.
-fn table() -> &'static [u8] {
-    static TABLE: OnceLock<Vec<u8>> = OnceLock::new();
-    TABLE.get_or_init(|| {
-        (0..PERIOD + PIECE_MAX)
-            .map(|i| (((i % PERIOD) as u64 * 2_654_435_761) >> 24) as u8)
-            .collect()
-    })
+/// One period, and as many bytes of the next as a piece may have.
+fn pattern(period: usize, piece: usize) -> Vec<u8> {
+    (0..period + piece)
+        .map(|i| (((i % period) as u64 * 2_654_435_761) >> 24) as u8)
+        .collect()
 }

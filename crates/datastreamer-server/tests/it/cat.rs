@@ -31,6 +31,22 @@ fn the_bytes_are_those_of_the_route() {
 }
 
 #[test]
+fn test_bytes_may_repeat_earlier() {
+    for (period, piece) in [(1, 1), (7, 3), (65_521, 65_536), (1_048_573, 1_048_576)] {
+        let said = cat(&format!(
+            "/noise.bin?n=200000&period={period}&piece={piece}"
+        ));
+        said.assert_good();
+        let one = noise::bytes(0, period);
+        let expected: Vec<u8> = one.iter().copied().cycle().take(200_000).collect();
+        assert!(said.stdout == expected, "{period}");
+    }
+    for period in ["0", "1048574"] {
+        cat(&format!("/noise.bin?period={period}")).assert_refused(3, &["period", "1048573"]);
+    }
+}
+
+#[test]
 fn a_directory_named_on_the_command_line_is_a_tar() {
     let scratch = Scratch::new("cat");
     fs::create_dir(scratch.join("photos")).expect("directories can be made");
