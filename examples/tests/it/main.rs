@@ -19,6 +19,7 @@ const CURL_SECONDS_MAX: &str = "60";
 const OK: i32 = 0;
 const PARTIAL_FILE: i32 = 18;
 const RECV_ERROR: i32 = 56;
+const HTTP2_STREAM: i32 = 92;
 
 #[test]
 fn axum_streams_a_report_and_an_archive_and_resets_what_fails() {
@@ -129,6 +130,76 @@ fn tls_streams_and_breaks_off_what_fails() {
 }
 
 #[test]
+fn axum_server_streams_and_resets_what_fails() {
+    let server = Server::start(env!("CARGO_BIN_EXE_axum_server"));
+    server.serves("/stars.csv", &stars(200_000));
+    server.breaks_off_at("/broken", 100_000, &[RECV_ERROR]);
+    let server = Server::start_with(env!("CARGO_BIN_EXE_axum_server"), &["tls"]);
+    server.serves("/stars.csv", &stars(200_000));
+    // 92: a reset of the stream, over HTTP/2.
+    server.breaks_off_at("/broken", 100_000, &[RECV_ERROR, HTTP2_STREAM]);
+}
+
+#[test]
+fn a_call_of_tonic_ends_with_all_chunks_or_with_an_error() {
+    let server = Server::start(env!("CARGO_BIN_EXE_tonic"));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let call = |name| runtime.block_on(grpc::download(&server.url, name));
+    let (file, status) = call("stars.csv");
+    assert!(status.is_ok(), "{status:?}");
+    assert!(file == stars(200_000));
+    let (file, status) = call("broken");
+    assert_eq!(status.unwrap_err().code(), tonic::Code::Internal);
+    assert!(file == stars(20_000)["id,name\n".len()..]);
+    let (_, status) = call("nothing");
+    assert_eq!(status.unwrap_err().code(), tonic::Code::NotFound);
+}
+
+/// A client of the example `tonic`, with messages of its own, as one in another language has.
+mod grpc {
+    use http::uri::PathAndQuery;
+    use tonic::{Request, Status, client::Grpc, transport::Endpoint};
+    use tonic_prost::ProstCodec;
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct File {
+        #[prost(string, tag = "1")]
+        name: String,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct Chunk {
+        #[prost(bytes = "vec", tag = "1")]
+        data: Vec<u8>,
+    }
+
+    /// Returns the bytes that arrived, and how the call ended.
+    pub(super) async fn download(url: &str, name: &str) -> (Vec<u8>, Result<(), Status>) {
+        let mut file = Vec::new();
+        let status = read_to(&mut file, url, name).await;
+        (file, status)
+    }
+
+    async fn read_to(file: &mut Vec<u8>, url: &str, name: &str) -> Result<(), Status> {
+        let endpoint = Endpoint::from_shared(url.to_owned()).unwrap();
+        let mut grpc = Grpc::new(endpoint.connect().await.unwrap());
+        grpc.ready().await.unwrap();
+        let request = Request::new(File { name: name.into() });
+        let method = PathAndQuery::from_static("/examples.Files/Download");
+        let codec: ProstCodec<File, Chunk> = ProstCodec::default();
+        let response = grpc.server_streaming(request, method, codec).await?;
+        let mut chunks = response.into_inner();
+        while let Some(chunk) = chunks.message().await? {
+            file.extend(chunk.data);
+        }
+        Ok(())
+    }
+}
+
+#[test]
 fn a_tcp_socket_is_closed_after_a_file_and_reset_after_a_failure() {
     let server = Server::start(env!("CARGO_BIN_EXE_tcp_socket"));
     server.serves("/0/stars.csv", &stars(200_000));
@@ -193,8 +264,13 @@ struct Fetched {
 
 impl Server {
     fn start(program: &str) -> Self {
+        Self::start_with(program, &[])
+    }
+
+    fn start_with(program: &str, arguments: &[&str]) -> Self {
         let mut process = Command::new(program)
             .arg("127.0.0.1:0")
+            .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -242,6 +318,17 @@ impl Server {
         assert_eq!(fetched.exit_code, exit_code, "{path}");
         let rows = &stars(20_000)["id,name\n".len()..];
         assert!(rows.starts_with(&fetched.body), "{path}: other bytes");
+    }
+
+    /// Does the same for a file that has its head and ends after this many stars.
+    fn breaks_off_at(&self, path: &str, count: u32, exit_codes: &[i32]) {
+        let fetched = self.fetch(path);
+        let exit_code = fetched.exit_code;
+        assert!(exit_codes.contains(&exit_code), "{path}: {exit_code}");
+        assert!(
+            stars(count).starts_with(&fetched.body),
+            "{path}: other bytes"
+        );
     }
 }
 
