@@ -1,13 +1,14 @@
 //! TLS around armed connections.
 //!
 //! The reset goes to the TCP socket, below TLS. A failed response must not end with a close_notify
-//! either, because it says that the end is intended (RFC 8446, 6.1).
+//! either, because it says that the end is intended (RFC 8446, 6.1). node's fetch takes both for the
+//! end of a chunked response with `Connection: close`, so the framing is broken within TLS.
 
 use std::{
     io::{self, IoSlice},
     net::SocketAddr,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -24,7 +25,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{
-    armed::{Armed, Connection, Socket},
+    armed::{Armed, Connection, Socket, h1::INVALID_CHUNK_SIZE},
     axum_listener::ArmedListener,
 };
 
@@ -53,10 +54,9 @@ pub struct ArmedTls<S: Socket = TcpStream> {
 impl<S: Socket> ArmedTls<S> {
     /// Wraps a stream whose handshake is done.
     pub fn new(stream: TlsStream<Armed<S>>) -> Self {
-        Self {
-            connection: stream.get_ref().0.connection(),
-            stream,
-        }
+        let connection = stream.get_ref().0.connection();
+        connection.note_tls();
+        Self { stream, connection }
     }
 
     /// Returns the handle for the requests that arrive on this connection.
@@ -102,6 +102,11 @@ impl<S: Socket> AsyncWrite for ArmedTls<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        if !self.connection.take_framing_break() {
+            return Poll::Ready(Ok(()));
+        }
+        let _best_effort = Pin::new(&mut self.stream).poll_write(cx, INVALID_CHUNK_SIZE);
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

@@ -52,6 +52,8 @@ pub(super) struct State {
     pub(super) open_requests: Option<usize>,
     /// The connection carries TLS: what is written here directly would break its records.
     pub(super) is_tls: bool,
+    /// The TLS of this connection asks here, and breaks the framing within it.
+    pub(super) is_tls_ours: bool,
     /// The next flush breaks the chunked framing: see `INVALID_CHUNK_SIZE` in `h1.rs`.
     pub(super) framing_break_wanted: bool,
 }

@@ -21,7 +21,7 @@ use super::{
 /// A chunk size of more than 64 bits, without the end of its line: no parser takes it for the last
 /// chunk. node's fetch accepts a reset as the end of a response with `Connection: close`, but not
 /// this; Apple's CFNetwork accepts the end of the connection at a chunk's boundary.
-const INVALID_CHUNK_SIZE: &[u8] = b"fffffffffffffffffff";
+pub(crate) const INVALID_CHUNK_SIZE: &[u8] = b"fffffffffffffffffff";
 
 impl Connection {
     /// Asks that each flush check whether everything has been sent; `true` once it has.
@@ -33,12 +33,24 @@ impl Connection {
 
     /// Asks that the next flush break the chunked framing, well before the reset: node's fetch
     /// may process the reset before the bytes that precede it. Returns `false`, and does nothing,
-    /// below TLS, and unless everything has been sent: after a part of a chunk the client would take
-    /// the invalid chunk size for data.
+    /// below the TLS of others, and unless everything has been sent: after a part of a chunk the
+    /// client would take the invalid chunk size for data.
     pub(crate) fn break_framing(&self) -> bool {
         let mut state = self.state();
-        state.framing_break_wanted = state.drained && !state.is_tls;
+        state.framing_break_wanted = state.drained && (!state.is_tls || state.is_tls_ours);
         state.framing_break_wanted
+    }
+
+    /// Notes that the TLS of this connection breaks the framing within it.
+    #[cfg(feature = "tls")]
+    pub(crate) fn note_tls(&self) {
+        self.state().is_tls_ours = true;
+    }
+
+    /// Returns, once, whether TLS is to break the framing now.
+    #[cfg(feature = "tls")]
+    pub(crate) fn take_framing_break(&self) -> bool {
+        std::mem::take(&mut self.state().framing_break_wanted)
     }
 }
 
@@ -48,7 +60,7 @@ pub(super) fn after_flush<S: Socket>(state: &mut State, socket: &mut S) {
     if state.drain_wanted && !state.drained {
         state.drained = socket.is_sent();
     }
-    if std::mem::take(&mut state.framing_break_wanted) {
+    if !state.is_tls && std::mem::take(&mut state.framing_break_wanted) {
         let cx = &mut Context::from_waker(Waker::noop());
         let _best_effort = Pin::new(socket).poll_write(cx, INVALID_CHUNK_SIZE);
     }

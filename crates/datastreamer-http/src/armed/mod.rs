@@ -18,7 +18,8 @@
 //! the end of a chunked body. hyper adds that header when the request has it, and also when keep-alive
 //! is off or the server shuts down, which a body does not see. So every failure of a chunked HTTP/1.1
 //! response first breaks the chunked framing, and the reset waits until the client has closed, at most
-//! [`DRAIN_MAX`]. The framing can be broken only at a chunk's boundary, and never below TLS. After a
+//! [`DRAIN_MAX`]. The framing can be broken only at a chunk's boundary; over TLS `ArmedTls` breaks it
+//! within TLS, and below another's TLS it is never touched. After a
 //! `kill -9`, or if the client takes nothing until the drain times out, such a client does not notice
 //! that a chunked file is truncated. It does notice if the length is known, and without the header it
 //! notices in both cases.
@@ -27,7 +28,7 @@
 //! waits, at most [`DRAIN_MAX`], until everything has been sent.
 
 mod connection;
-mod h1;
+pub(crate) mod h1;
 mod h2;
 mod open_request;
 mod peer;

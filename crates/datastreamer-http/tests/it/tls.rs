@@ -128,7 +128,8 @@ fn body_of(received: &[u8]) -> (Vec<u8>, bool) {
         body.extend_from_slice(&rest[..size.min(rest.len())]);
         rest = rest.get(size + 2..).unwrap_or_default();
     }
-    assert!(rest.is_empty(), "no part of a chunk's size: {rest:?}");
+    // The framing is broken at the end of a chunk: no size has so many digits.
+    assert_eq!(rest, [b'f'; 19], "no part of a chunk's size");
     (body, false)
 }
 

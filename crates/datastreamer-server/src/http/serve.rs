@@ -162,6 +162,12 @@ impl Server {
         self.router.clone()
     }
 
+    /// Returns the pool of all downloads, for a service that ends them in good order
+    /// ([`datastreamer_http::Serve::pool`]).
+    pub fn pool(&self) -> &StreamPool {
+        self.app.transfers.pool()
+    }
+
     /// Serves another site from the next request on. Streams of the old one go on until they end.
     pub fn replace(&self, site: Site) {
         self.app.replace(site);

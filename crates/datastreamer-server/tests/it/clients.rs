@@ -162,6 +162,28 @@ fn no_client_takes_a_source_that_fails_or_panics_for_a_finished_file() {
 }
 
 #[test]
+fn no_client_that_closes_its_half_takes_a_source_that_fails_for_a_finished_file() {
+    let mut chance = Chance::new("half-closing clients");
+    let scratch = Scratch::new("half-close");
+    let file = scratch.join("datastreamer.toml");
+    let configuration = "[server]\nhalf_close = \"allow\"\n[routes.noise]\nkind = \"noise\"\n";
+    fs::write(&file, configuration).expect("files can be written");
+    let server = Server::start(["--config".into(), file]);
+    let table = Table::new("half-closing clients");
+    assert_all_get_noise(&server, &[Client::HalfClosing]);
+    for _ in 0..rounds() {
+        let failing = failing_noise(&OFFSETS, &mut chance).into_iter();
+        let jobs: Vec<_> = failing
+            .map(|(failure, path, _)| (failure, server.url(&path)))
+            .collect();
+        wait::for_all(jobs, |(failure, url)| {
+            try_once(&table, Client::HalfClosing, failure, &url);
+        });
+    }
+    table.assert_every_failure_was_seen();
+}
+
+#[test]
 fn no_client_takes_a_command_that_dies_for_a_finished_file() {
     let endings = [
         (

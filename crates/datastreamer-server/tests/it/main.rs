@@ -12,6 +12,7 @@
 mod behind_nginx;
 mod cat;
 mod clients;
+mod clients_tls;
 mod commands;
 mod configuration;
 mod connections;

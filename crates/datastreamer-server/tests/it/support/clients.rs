@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::chromium::{Chromium, Way};
 use super::scratch::{self, Scratch};
-use super::{noise, tools, wait};
+use super::{noise, tls, tools, wait};
 
 /// A way of downloading a URL to a file that people use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,8 +23,11 @@ pub(crate) enum Client {
     Httpx,
     HttpxHttp2,
     Urllib,
+    Lenient,
+    HalfClosing,
     NodeFetch,
     NodeFetchClosing,
+    NodeHttp2Beside,
     Java,
     ChromiumDownload,
     ChromiumFetch,
@@ -64,7 +67,7 @@ impl fmt::Display for Report {
 pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(90);
 
 impl Client {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Curl,
         Self::CurlHttp2,
         Self::Wget,
@@ -73,7 +76,9 @@ impl Client {
         Self::Httpx,
         Self::HttpxHttp2,
         Self::Urllib,
+        Self::Lenient,
         Self::NodeFetch,
+        Self::NodeHttp2Beside,
         Self::Java,
         Self::ChromiumDownload,
         Self::ChromiumFetch,
@@ -81,7 +86,7 @@ impl Client {
 
     /// All, and node's fetch with `Connection: close`: it takes a reset for the end of a file of
     /// unknown length, and so sees every failure but the server's own death.
-    pub(crate) const WHILE_THE_SERVER_LIVES: [Self; 13] = [
+    pub(crate) const WHILE_THE_SERVER_LIVES: [Self; 15] = [
         Self::Curl,
         Self::CurlHttp2,
         Self::Wget,
@@ -90,8 +95,10 @@ impl Client {
         Self::Httpx,
         Self::HttpxHttp2,
         Self::Urllib,
+        Self::Lenient,
         Self::NodeFetch,
         Self::NodeFetchClosing,
+        Self::NodeHttp2Beside,
         Self::Java,
         Self::ChromiumDownload,
         Self::ChromiumFetch,
@@ -113,7 +120,10 @@ impl Client {
 
     /// Says whether the client speaks HTTP/2 from the first byte.
     pub(crate) fn is_http2(self) -> bool {
-        matches!(self, Self::CurlHttp2 | Self::HttpxHttp2)
+        matches!(
+            self,
+            Self::CurlHttp2 | Self::HttpxHttp2 | Self::NodeHttp2Beside
+        )
     }
 
     /// Downloads `url` to `file` and returns what the client reports. No client tries twice: what
@@ -125,7 +135,13 @@ impl Client {
         match self {
             Self::ChromiumDownload => Chromium::running().get(Way::Download, url, file),
             Self::ChromiumFetch => Chromium::running().get(Way::Fetch, url, file),
-            _ => report_of(self.command(url, file)),
+            _ => {
+                let mut command = self.command(url, file);
+                if url.starts_with("https:") {
+                    tls::trust(&mut command);
+                }
+                report_of(command)
+            }
         }
     }
 
@@ -175,6 +191,19 @@ impl Client {
             Self::Httpx => python("get_httpx.py", &["http1"], url, file),
             Self::HttpxHttp2 => python("get_httpx.py", &["http2"], url, file),
             Self::Urllib => python("get_urllib.py", &[], url, file),
+            Self::Lenient => python("get_lenient.py", &[], url, file),
+            Self::HalfClosing => {
+                let mut python = python("get_lenient.py", &[], url, file);
+                python.arg("half-close");
+                python
+            }
+            Self::NodeHttp2Beside => {
+                let mut node = tools::program("node");
+                node.arg(tools::client_script("get_http2_beside.mjs"))
+                    .arg(url)
+                    .arg(file);
+                node
+            }
             Self::NodeFetch | Self::NodeFetchClosing => {
                 let mut node = tools::program("node");
                 node.arg(tools::client_script("get_fetch.mjs"))
@@ -213,6 +242,9 @@ impl fmt::Display for Client {
             Self::Httpx => "Python httpx",
             Self::HttpxHttp2 => "httpx over HTTP/2",
             Self::Urllib => "Python urllib",
+            Self::Lenient => "a FIN between chunks is the end",
+            Self::HalfClosing => "half-closing",
+            Self::NodeHttp2Beside => "node HTTP/2 beside a stalled download",
             Self::NodeFetch => "node fetch",
             Self::NodeFetchClosing => "node fetch, Connection: close",
             Self::Java => "Java HttpClient",
@@ -236,8 +268,17 @@ pub(crate) struct Probe {
     pub(crate) body: Vec<u8>,
 }
 
+/// Does the same over TLS, with the protocol that the server prefers.
+pub(crate) fn probe_tls(url: &str) -> Probe {
+    probe_as(url, tls::trust)
+}
+
 /// Downloads `url` with curl and returns all that curl saw; also the body of an error response.
 pub(crate) fn probe(url: &str) -> Probe {
+    probe_as(url, |_| {})
+}
+
+fn probe_as(url: &str, set_up: impl FnOnce(&mut Command)) -> Probe {
     let scratch = Scratch::new("probe");
     let body_file = scratch.join("body");
     let status_file = scratch.join("status");
@@ -251,6 +292,7 @@ pub(crate) fn probe(url: &str) -> Probe {
         "--output",
     ]);
     curl.arg(&body_file).arg(url);
+    set_up(&mut curl);
     curl.stdout(File::create(&status_file).expect("a file can be made"));
     let report = report_of(curl);
     let status = fs::read_to_string(&status_file).expect("curl wrote the status");

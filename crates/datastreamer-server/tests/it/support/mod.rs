@@ -13,5 +13,6 @@ pub(crate) mod scratch;
 pub(crate) mod server;
 pub(crate) mod table;
 pub(crate) mod tables;
+pub(crate) mod tls;
 pub(crate) mod tools;
 pub(crate) mod wait;
