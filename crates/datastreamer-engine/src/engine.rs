@@ -99,6 +99,8 @@ const UNBOUNDED_FUNCTIONS: [&str; 7] = [
     "lpad",
     "rpad",
 ];
+/// Functions that tell of the server: the paths of its files, and what it is made of.
+const TELLING_FUNCTIONS: [&str; 2] = ["input_file_name", "version"];
 /// No table has more rows: a larger offset skips all of them.
 const ROWS_MAX: u64 = 1 << 61;
 /// The largest limit that is part of a plan.
@@ -442,6 +444,9 @@ impl Sessions {
             context.register_udaf(AggregateUDF::from(CheckedAverage::default()));
             context.register_udaf(AggregateUDF::from(Least::default()));
             context.register_udaf(AggregateUDF::from(Greatest::default()));
+            for name in TELLING_FUNCTIONS {
+                context.deregister_udf(name);
+            }
             if process == Process::OfMany {
                 for name in UNBOUNDED_FUNCTIONS {
                     context.deregister_udf(name);

@@ -81,14 +81,23 @@ impl Opening {
     fn open(self, path: &Path) -> Result<FitsFile, EngineError> {
         let file = FitsFile::open(path);
         let file = file.map_err(|error| EngineError::of_file(path, error.to_string()))?;
-        Ok(if self.strict { file.strict() } else { file })
+        match self.strict {
+            true if !file.has_whole_blocks() => Err(EngineError::of_file(path, BLOCKS)),
+            true => Ok(file.strict()),
+            false => Ok(file),
+        }
     }
 }
+
+const BLOCKS: &str = "is no whole number of FITS blocks: bytes may be missing";
 
 /// Keywords that a message names, at most.
 const NAMED_MAX: usize = 10;
 
 fn warn_of_ignored(path: &Path, file: &FitsFile) {
+    if !file.has_whole_blocks() {
+        tracing::warn!(path = %path.display(), "the file {BLOCKS}");
+    }
     let count = file.ignored().count();
     if count > 0 {
         let named: Vec<_> = file.ignored().take(NAMED_MAX).collect();

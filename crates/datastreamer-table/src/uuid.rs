@@ -9,6 +9,7 @@ use arrow::{
         Array, ArrayRef, AsArray, FixedSizeBinaryArray, FixedSizeListArray, GenericListArray,
         OffsetSizeTrait, RecordBatchReader, StringArray,
     },
+    compute::cast,
     datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef},
     error::ArrowError,
     record_batch::RecordBatch,
@@ -117,6 +118,8 @@ fn text_field(field: &Field) -> Option<FieldRef> {
         _ if is_uuid(field) => DataType::Utf8,
         DataType::List(element) => DataType::List(text_field(element)?),
         DataType::LargeList(element) => DataType::LargeList(text_field(element)?),
+        DataType::ListView(element) => DataType::List(text_field(element)?),
+        DataType::LargeListView(element) => DataType::LargeList(text_field(element)?),
         DataType::FixedSizeList(element, length) => {
             DataType::FixedSizeList(text_field(element)?, *length)
         }
@@ -142,6 +145,14 @@ fn texts(column: &ArrayRef, field: &Field) -> Result<ArrayRef, ArrowError> {
         }
         (DataType::LargeList(from), DataType::LargeList(to)) => {
             Arc::new(list_texts::<i64>(column.as_list(), from, to)?)
+        }
+        (DataType::ListView(from), DataType::List(to)) => {
+            let lists = cast(column, &DataType::List(Arc::clone(from)))?;
+            Arc::new(list_texts::<i32>(lists.as_list(), from, to)?)
+        }
+        (DataType::LargeListView(from), DataType::LargeList(to)) => {
+            let lists = cast(column, &DataType::LargeList(Arc::clone(from)))?;
+            Arc::new(list_texts::<i64>(lists.as_list(), from, to)?)
         }
         (DataType::FixedSizeList(from, length), DataType::FixedSizeList(to, _)) => {
             let lists = column.as_fixed_size_list();
@@ -223,25 +234,33 @@ mod tests {
         let offsets = OffsetBuffer::new(vec![0, 2, 2].into());
         let lists = ListArray::new(Arc::clone(&element), offsets, Arc::clone(&uuids), None);
         let plain = Field::new("plain", DataType::FixedSizeBinary(16), true);
-        let fields = vec![
-            uuid("u"),
-            Field::new("l", DataType::List(element), true),
-            plain,
+        let others = [
+            DataType::List(Arc::clone(&element)),
+            DataType::LargeList(Arc::clone(&element)),
+            DataType::ListView(Arc::clone(&element)),
+            DataType::LargeListView(element),
         ];
+        let mut fields = vec![uuid("u"), plain];
+        let mut columns: Vec<ArrayRef> = vec![Arc::clone(&uuids), uuids];
+        for data_type in others {
+            columns.push(cast(&lists, &data_type).unwrap());
+            fields.push(Field::new("l", data_type, true));
+        }
         let schema = Arc::new(Schema::new(fields));
-        let columns = vec![Arc::clone(&uuids), Arc::new(lists), uuids];
         let batch = RecordBatch::try_new(Arc::clone(&schema), columns).unwrap();
         let rows = RecordBatchIterator::new([Ok(batch)], schema);
         let mut rows = UuidTexts::new(rows).ok().unwrap();
         let batch = rows.next().unwrap().unwrap();
         let texts = StringArray::from(vec![Some(TEXT), None]);
         assert_eq!(batch.column(0).as_string::<i32>(), &texts);
-        assert_eq!(
-            batch.column(1).as_list::<i32>().values().as_string::<i32>(),
-            &texts
-        );
-        assert_eq!(*batch.column(2).data_type(), DataType::FixedSizeBinary(16));
-        assert_eq!(meta::width(rows.schema().field(1)), Some(TEXT_BYTES));
+        assert_eq!(*batch.column(1).data_type(), DataType::FixedSizeBinary(16));
+        let large = DataType::LargeList(Arc::new(Field::new("item", DataType::Utf8, true)));
+        for (place, lists) in batch.columns().iter().enumerate().skip(2) {
+            let lists = cast(lists, &large).unwrap();
+            assert_eq!(lists.as_list::<i64>().value(0).as_string::<i32>(), &texts);
+            assert!(lists.as_list::<i64>().value(1).is_empty());
+            assert_eq!(meta::width(rows.schema().field(place)), Some(TEXT_BYTES));
+        }
         assert!(UuidTexts::new(RecordBatchIterator::new([Ok(batch)], rows.schema())).is_err());
     }
 }

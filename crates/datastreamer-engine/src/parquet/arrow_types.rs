@@ -4,7 +4,10 @@
 
 use std::{collections::BTreeSet, fs::File, sync::Arc};
 
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalUnit, Schema, TimeUnit};
+use arrow::datatypes::{
+    DECIMAL32_MAX_PRECISION, DECIMAL64_MAX_PRECISION, DataType, Field, FieldRef, Fields,
+    IntervalUnit, Schema, TimeUnit,
+};
 use datafusion::{
     datasource::physical_plan::parquet::Int96Coercer,
     parquet::{
@@ -16,9 +19,10 @@ use datafusion::{
             metadata::{KeyValue, ParquetMetaData},
             serialized_reader::SerializedPageReader,
         },
+        schema::types::SchemaDescriptor,
     },
 };
-use datastreamer_table::nested::map_leaves;
+use datastreamer_table::nested::{for_leaves, map_leaves};
 
 use super::pages::{self, Chunk, Limits};
 use crate::common_type::with_long_keys;
@@ -61,7 +65,9 @@ pub(super) fn choose(
     let columns = of_file.schema_descr();
     let stored = parquet_to_arrow_schema(columns, of_file.key_value_metadata());
     let stored = stored.map_err(|error| error.to_string())?;
-    let fields = stored.fields().iter().map(without_odd_dictionaries);
+    let plain = parquet_to_arrow_schema(columns, None).map_err(|error| error.to_string())?;
+    let fields = as_stored(stored.fields(), plain.fields(), columns);
+    let fields = fields.iter().map(without_odd_dictionaries);
     let mut chosen =
         Schema::new_with_metadata(fields.collect::<Fields>(), stored.metadata().clone());
     let mut times = Vec::new();
@@ -128,6 +134,46 @@ pub(super) fn choose(
         true => Choice::Stored,
         false => Choice::Entries(entries),
     })
+}
+
+/// Returns columns with the units of times and the digits of decimals that Parquet states, where Arrow's
+/// own schema in the footer states others: the decoder follows that one, and other readers do not. INT96
+/// has no unit of its own.
+fn as_stored(stored: &Fields, plain: &Fields, columns: &SchemaDescriptor) -> Fields {
+    let mut types = Vec::new();
+    for_leaves(plain, &mut |leaf| types.push(leaf.data_type().clone()));
+    if types.len() != columns.num_columns() {
+        return stored.clone();
+    }
+    let mut leaves = types.into_iter().enumerate();
+    let mut change = |leaf: &FieldRef| match leaves.next() {
+        Some((at, plain)) if columns.column(at).physical_type() != Type::INT96 => {
+            let data_type = type_as_stored(leaf.data_type(), &plain);
+            Arc::new(Field::clone(leaf).with_data_type(data_type))
+        }
+        _ => Arc::clone(leaf),
+    };
+    let fields = stored.iter();
+    fields.map(|field| map_leaves(field, &mut change)).collect()
+}
+
+fn type_as_stored(stated: &DataType, plain: &DataType) -> DataType {
+    use DataType as T;
+    match (stated, plain) {
+        (T::Timestamp(_, zone), T::Timestamp(unit, _)) => T::Timestamp(*unit, zone.clone()),
+        (T::Decimal32(_, _), T::Decimal128(digits @ ..=DECIMAL32_MAX_PRECISION, scale)) => {
+            T::Decimal32(*digits, *scale)
+        }
+        (T::Decimal64(_, _), T::Decimal128(digits @ ..=DECIMAL64_MAX_PRECISION, scale)) => {
+            T::Decimal64(*digits, *scale)
+        }
+        (T::Decimal256(_, _), T::Decimal128(digits, scale)) => T::Decimal256(*digits, *scale),
+        (T::Decimal32(_, _) | T::Decimal64(_, _), plain) => plain.clone(),
+        (T::Dictionary(keys, values), plain) => {
+            T::Dictionary(keys.clone(), Box::new(type_as_stored(values, plain)))
+        }
+        (stated, _) => stated.clone(),
+    }
 }
 
 /// Returns whether no type holds the times of a column: it fails if it is read, and the others do

@@ -116,7 +116,8 @@ pub(super) fn longest_in_dictionary(bytes: &Bytes, chunk: &Chunk<'_>) -> Option<
     }
 }
 
-fn pages_of(bytes: &Bytes, chunk: &Chunk<'_>) -> Option<SerializedPageReader<ColumnAt>> {
+/// Returns a reader of all pages of a column; `None` if they cannot be read.
+pub(super) fn pages_of(bytes: &Bytes, chunk: &Chunk<'_>) -> Option<SerializedPageReader<ColumnAt>> {
     let at = ColumnAt {
         start: chunk.column.byte_range().0,
         bytes: bytes.clone(),
@@ -143,7 +144,7 @@ pub(super) fn usual_bytes(file: &File, chunk: &Chunk<'_>) -> Option<u64> {
 }
 
 /// The bytes of a column, where they are in its file.
-struct ColumnAt {
+pub(super) struct ColumnAt {
     start: u64,
     bytes: Bytes,
 }
@@ -181,16 +182,18 @@ impl ChunkReader for ColumnAt {
 }
 
 /// The parts of a page, decompressed.
-struct DataPage<'a> {
-    values: u32,
+pub(super) struct DataPage<'a> {
+    pub(super) values: u32,
     encoding: Encoding,
-    repetitions: Option<Runs<'a>>,
-    definitions: Option<Runs<'a>>,
+    /// `None`: the column has none.
+    pub(super) repetitions: Option<Runs<'a>>,
+    pub(super) definitions: Option<Runs<'a>>,
     data: &'a [u8],
 }
 
 impl<'a> DataPage<'a> {
-    fn of(page: &'a Page, chunk: &Chunk<'_>) -> Option<Self> {
+    /// `None`: it is none, or not as the format says, or its levels have the oldest encoding.
+    pub(super) fn of(page: &'a Page, chunk: &Chunk<'_>) -> Option<Self> {
         let column = chunk.column.column_descr();
         let width = |level: i16| (i16::BITS - level.leading_zeros()) as usize;
         let repetition_width = width(column.max_rep_level());
@@ -248,6 +251,32 @@ impl<'a> DataPage<'a> {
             definitions: level_runs(definitions, definition_width)?,
             data,
         })
+    }
+
+    /// Returns whether the page may have exactly so many values; only of some encodings it can be told.
+    pub(super) fn may_have(&self, values: usize, chunk: &Chunk<'_>) -> bool {
+        match (self.encoding, chunk.column.column_type()) {
+            (Encoding::PLAIN, Type::BOOLEAN) => self.data.len() == values.div_ceil(8),
+            (Encoding::PLAIN, Type::BYTE_ARRAY) => {
+                let lengths: Option<u64> = {
+                    let mut lengths = plain_lengths(self.data, chunk);
+                    (0..values).try_fold(0, |sum, _| Some(sum + 4 + lengths.next()?))
+                };
+                lengths == Some(self.data.len() as u64)
+            }
+            (Encoding::PLAIN, _) => {
+                let bytes = (values as u64).checked_mul(value_bytes_min(chunk.column));
+                bytes == Some(self.data.len() as u64)
+            }
+            (Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY, _) => {
+                let (width, keys) = self.data.split_first().unwrap_or((&0, &[]));
+                let Some(mut keys) = Runs::new(keys, usize::from(*width)) else {
+                    return false;
+                };
+                keys.by_ref().take(values).count() == values && keys.is_over()
+            }
+            _ => true,
+        }
     }
 
     fn add_to(

@@ -62,6 +62,15 @@ impl<'a> Runs<'a> {
             left: 0,
         })
     }
+
+    /// Returns whether no value is left, but for what fills the last run up: packed values come in
+    /// groups of eight.
+    pub(super) fn is_over(&self) -> bool {
+        match self.run {
+            Run::Repeated(_) => self.left == 0,
+            Run::Packed(..) => self.left < 8,
+        }
+    }
 }
 
 impl Iterator for Runs<'_> {

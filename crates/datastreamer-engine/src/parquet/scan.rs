@@ -41,7 +41,9 @@ use crate::{error::EngineError, expansion::expansion_max_of, guard::guarded, pin
 use super::{
     arrow_types::is_not_held,
     batch_bytes, footer,
+    levels::Shapes,
     pages::{self, Chunk, Held, Limits},
+    shared_pages::SharedPages,
     time_units::Casts,
 };
 
@@ -120,12 +122,13 @@ type Longest = Mutex<HashMap<(usize, usize), Option<u64>>>;
 /// 64 bytes of memory for one of them.
 const LONGEST_BYTES: usize = 64;
 
-/// A checked footer, and what was learned of the file's pages. A file is often read twice: FITS needs
-/// the widths of texts before the rows.
+/// A checked footer, what was learned of the file's pages, and those that are held. A file is often read
+/// twice: FITS needs the widths of texts before the rows.
 #[derive(Clone)]
 struct KeptFooter {
     footer: Arc<ParquetMetaData>,
     longest: Arc<Longest>,
+    pages: Arc<SharedPages>,
 }
 
 impl FileMetadata for KeptFooter {
@@ -193,6 +196,7 @@ impl Footers {
         let kept = KeptFooter {
             footer,
             longest: Arc::default(),
+            pages: Arc::default(),
         };
         let entry = CachedFileMetadataEntry::new(object.clone(), Arc::new(kept.clone()));
         self.kept.put(&object.location, entry);
@@ -246,6 +250,7 @@ struct Chunks {
     /// First byte, row group and column, in this order.
     starts: Vec<(u64, usize, usize)>,
     longest: Arc<Longest>,
+    pages: Arc<SharedPages>,
     limits: Limits,
 }
 
@@ -262,7 +267,11 @@ type Most = fn(&Chunks, &Complete<'_>) -> Option<u64>;
 
 impl Chunks {
     fn of(kept: KeptFooter, limits: Limits) -> Self {
-        let KeptFooter { footer, longest } = kept;
+        let KeptFooter {
+            footer,
+            longest,
+            pages,
+        } = kept;
         let groups = footer.row_groups().iter().enumerate();
         let starts = groups.flat_map(|(group, of)| {
             let columns = of.columns().iter().enumerate();
@@ -274,6 +283,7 @@ impl Chunks {
             footer,
             starts,
             longest,
+            pages,
             limits,
         }
     }
@@ -282,6 +292,8 @@ impl Chunks {
     fn check_all(&self, ranges: &[Range<u64>], read: &[Bytes]) -> Result<(), String> {
         let mut groups: BTreeMap<usize, (u64, BTreeMap<usize, Held>)> = BTreeMap::new();
         let mut complete = BTreeMap::new();
+        let mut shapes: HashMap<usize, Shapes> = HashMap::new();
+        let root = self.footer.file_metadata().schema_descr().root_schema();
         for (range, bytes) in ranges.iter().zip(read) {
             let (group, column, held) = self.check(range, bytes)?;
             let (stored_bytes, columns) = groups.entry(group).or_default();
@@ -291,6 +303,7 @@ impl Chunks {
             let chunk = self.chunk(group, column);
             if self.is_complete(range, &chunk) {
                 batch_bytes::check_prefixes(bytes, &chunk)
+                    .and_then(|()| shapes.entry(group).or_default().check(bytes, &chunk, root))
                     .map_err(|text| damaged(group, &chunk, &text))?;
                 let at = (group, column);
                 complete.insert(at, Complete { at, chunk, bytes });
@@ -400,7 +413,10 @@ impl AsyncFileReader for CheckedReader {
                     none.insert(Chunks::of(kept.map_err(external)?, self.limits))
                 }
             };
-            let read = self.reader.get_byte_ranges(ranges.clone()).await?;
+            let reader = &mut self.reader;
+            let pages = Arc::clone(&chunks.pages);
+            let read = pages.read(&ranges, |missing| reader.get_byte_ranges(missing));
+            let read = read.await?;
             let checked = chunks.check_all(&ranges, &read);
             checked.map_err(|text| external(EngineError::of_file(&self.path, text)))?;
             Ok(read)

@@ -629,3 +629,203 @@ fn place_of(bytes: &[u8], wanted: &[u8]) -> usize {
     let mut windows = bytes.windows(wanted.len());
     windows.position(|window| window == wanted).unwrap()
 }
+
+/// Lists of lists, of structs and of texts, a struct with a struct, and numbers that may be null.
+fn nested_rows() -> RecordBatch {
+    use arrow::{
+        array::{StructArray, new_null_array},
+        buffer::NullBuffer,
+        compute::concat,
+    };
+
+    let list = |lengths: &[usize], valid: Vec<bool>, values: ArrayRef| -> ArrayRef {
+        let element = Arc::new(Field::new("item", values.data_type().clone(), true));
+        let offsets = OffsetBuffer::from_lengths(lengths.iter().copied());
+        Arc::new(ListArray::new(
+            element,
+            offsets,
+            values,
+            Some(NullBuffer::from(valid)),
+        ))
+    };
+    let numbers = |count: i32| -> ArrayRef {
+        Arc::new(Int32Array::from_iter(
+            (0..count).map(|n| (n % 5 != 3).then_some(n)),
+        ))
+    };
+    let lengths = [2, 0, 3, 0, 1, 4, 0, 2];
+    let valid = vec![true, false, true, true, true, true, true, true];
+    let inner = list(
+        &[1, 0, 2, 3, 0, 1, 2, 2, 0, 0, 1, 4],
+        vec![true; 12],
+        numbers(16),
+    );
+    let texts: ArrayRef = Arc::new(StringArray::from_iter(
+        (0..12).map(|n| (n % 4 != 1).then(|| "t".repeat(n))),
+    ));
+    let parts = StructArray::from(vec![
+        (
+            Arc::new(Field::new("x", DataType::Int32, true)),
+            numbers(12),
+        ),
+        (
+            Arc::new(Field::new("y", DataType::Utf8, true)),
+            Arc::clone(&texts),
+        ),
+    ]);
+    let of_struct = |rows: ArrayRef, name: &str| -> (Arc<Field>, ArrayRef) {
+        (
+            Arc::new(Field::new(name, rows.data_type().clone(), true)),
+            rows,
+        )
+    };
+    let deep = StructArray::from(vec![of_struct(numbers(8), "a"), of_struct(numbers(8), "b")]);
+    let deep: ArrayRef = Arc::new(deep);
+    let deep = concat(&[&deep.slice(0, 7), &new_null_array(deep.data_type(), 1)]).unwrap();
+    RecordBatch::try_from_iter([
+        ("lists", list(&lengths, valid.clone(), inner)),
+        ("structs", list(&lengths, valid.clone(), Arc::new(parts))),
+        ("texts", list(&lengths, valid, texts)),
+        (
+            "deep",
+            Arc::new(StructArray::from(vec![of_struct(deep, "s")])) as ArrayRef,
+        ),
+        ("flat", numbers(8)),
+    ])
+    .unwrap()
+}
+
+/// How many values each row has. More cannot be told: a list that is empty has become null, or has got a
+/// list that is empty.
+fn values_by_row(rows: &RecordBatch) -> Vec<Vec<usize>> {
+    let of_column = |column: &ArrayRef| {
+        let rows = 0..column.len();
+        rows.map(|row| values_in(&column.slice(row, 1))).collect()
+    };
+    rows.columns().iter().map(of_column).collect()
+}
+
+fn values_in(array: &dyn Array) -> usize {
+    let valid = (0..array.len()).filter(|row| array.is_valid(*row));
+    if let Some(lists) = array.as_any().downcast_ref::<ListArray>() {
+        valid.map(|row| values_in(&lists.value(row))).sum()
+    } else if let Some(parts) = array.as_any().downcast_ref::<arrow::array::StructArray>() {
+        let of_row = |row| {
+            parts
+                .columns()
+                .iter()
+                .map(|part| values_in(&part.slice(row, 1)))
+                .sum::<usize>()
+        };
+        valid.map(of_row).sum()
+    } else {
+        valid.count()
+    }
+}
+
+/// A changed level moves values to other rows, which the decoder does not see.
+#[test]
+fn no_changed_bit_moves_a_value_to_another_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.parquet");
+    let rows = nested_rows();
+    for version in [
+        parquet::file::properties::WriterVersion::PARQUET_1_0,
+        parquet::file::properties::WriterVersion::PARQUET_2_0,
+    ] {
+        // Keys of a dictionary come in groups of eight: one fewer cannot be told.
+        let properties = WriterProperties::builder()
+            .set_dictionary_enabled(false)
+            .set_writer_version(version)
+            .set_encoding(Encoding::PLAIN)
+            .set_compression(Compression::UNCOMPRESSED)
+            .set_statistics_enabled(EnabledStatistics::None)
+            .build();
+        let mut bytes = Vec::new();
+        let mut writer = ArrowWriter::try_new(&mut bytes, rows.schema(), Some(properties)).unwrap();
+        writer.write(&rows).unwrap();
+        let footer = writer.close().unwrap();
+        fs::write(&path, &bytes).unwrap();
+        assert_eq!(read(&path).unwrap(), rows);
+        let columns = footer.row_group(0).columns().iter();
+        let end = columns
+            .map(|column| column.byte_range())
+            .map(|(at, length)| at + length);
+        let end = end.max().unwrap() as usize;
+        let values = values_by_row(&rows);
+        let mut refused = 0;
+        for at in 4..end {
+            // Of the levels, and of the lengths of their runs: all bits take a minute.
+            for bit in [0, 1, 3, 7] {
+                let mut changed = bytes.clone();
+                changed[at] ^= 1 << bit;
+                fs::write(&path, &changed).unwrap();
+                match read(&path) {
+                    Ok(read) => assert_eq!(values_by_row(&read), values, "byte {at} bit {bit}"),
+                    Err(_) => refused += 1,
+                }
+            }
+        }
+        assert!(refused > 500, "{refused}");
+    }
+}
+
+/// Arrow's own schema in the footer is a hint, which decoders follow: a time in other units, or a decimal
+/// with another scale, would be another value.
+#[test]
+fn a_schema_in_the_footer_changes_no_value() {
+    use arrow::array::{Decimal128Array, TimestampNanosecondArray};
+    use parquet::{
+        arrow::{ARROW_SCHEMA_META_KEY, encode_arrow_schema},
+        file::metadata::KeyValue,
+    };
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.parquet");
+    let times = TimestampNanosecondArray::from(vec![0, 1_000_000_000]).with_timezone("UTC");
+    let decimals = Decimal128Array::from(vec![12_345, -1]);
+    let rows = RecordBatch::try_from_iter([
+        ("t", Arc::new(times) as ArrayRef),
+        (
+            "d",
+            Arc::new(decimals.with_precision_and_scale(9, 2).unwrap()),
+        ),
+    ])
+    .unwrap();
+    for (unit, decimal) in [
+        (
+            arrow::datatypes::TimeUnit::Microsecond,
+            DataType::Decimal256(9, 3),
+        ),
+        (
+            arrow::datatypes::TimeUnit::Second,
+            DataType::Decimal64(9, 1),
+        ),
+        (
+            arrow::datatypes::TimeUnit::Millisecond,
+            DataType::Decimal32(9, 0),
+        ),
+    ] {
+        let stated = Schema::new(vec![
+            Field::new("t", DataType::Timestamp(unit, Some("UTC".into())), false),
+            Field::new("d", decimal, false),
+        ]);
+        let entry = KeyValue::new(
+            ARROW_SCHEMA_META_KEY.to_owned(),
+            encode_arrow_schema(&stated),
+        );
+        let properties = WriterProperties::builder().set_key_value_metadata(Some(vec![entry]));
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties.build())
+            .with_skip_arrow_metadata(true);
+        let file = File::create(&path).unwrap();
+        let mut writer = ArrowWriter::try_new_with_options(file, rows.schema(), options).unwrap();
+        writer.write(&rows).unwrap();
+        writer.close().unwrap();
+        let read = read(&path).unwrap();
+        let cast = |column: &ArrayRef, of: &ArrayRef| arrow::compute::cast(column, of.data_type());
+        for (column, written) in read.columns().iter().zip(rows.columns()) {
+            assert_eq!(&cast(column, written).unwrap(), written);
+        }
+    }
+}

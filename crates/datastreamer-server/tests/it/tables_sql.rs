@@ -376,6 +376,8 @@ fn only_one_select_is_run_and_no_file_is_touched() {
         "SELECT * FROM '/etc/passwd'",
         "SELECT * FROM \"/etc/passwd\"",
         "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT input_file_name() FROM stars",
+        "SELECT version()",
         &format!("COPY stars TO '{}'", file.display()),
         "",
         ";",

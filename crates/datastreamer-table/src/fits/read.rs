@@ -124,6 +124,7 @@ pub struct FitsFile {
 #[derive(Debug)]
 struct Table {
     file: File,
+    file_bytes: u64,
     columns: Vec<Column>,
     rows: u64,
     row_bytes: usize,
@@ -151,7 +152,7 @@ impl FitsFile {
         let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
         let (file_bytes, file) = opened.map_err(|error| FitsError::File { byte: 0, error })?;
         let hdu = hdu::find(&file, file_bytes, choice)?;
-        let table = Table::new(file, &hdu)?;
+        let table = Table::new(file, file_bytes, &hdu)?;
         let schema = metadata::schema(&hdu.header, &table.columns);
         Ok(Self {
             table: Arc::new(table),
@@ -172,6 +173,13 @@ impl FitsFile {
     pub fn ignored(&self) -> impl Iterator<Item = &str> {
         let columns = self.table.columns.iter();
         columns.flat_map(|column| column.ignored.iter().map(String::as_str))
+    }
+
+    /// Returns whether the file consists of blocks of 2880 bytes (FITS 4.0, 3.1). Of another one bytes
+    /// may be missing anywhere, and then the rows behind have wrong values; or only the fill of its last
+    /// block is, which some programs leave out.
+    pub fn has_whole_blocks(&self) -> bool {
+        self.table.file_bytes.is_multiple_of(BLOCK_BYTES)
     }
 
     /// The columns, with what is known of them.
@@ -258,7 +266,7 @@ impl FitsFile {
 
 impl Table {
     /// Checks what the header says of the table against itself and its data.
-    fn new(file: File, hdu: &Hdu) -> Result<Self, FitsError> {
+    fn new(file: File, file_bytes: u64, hdu: &Hdu) -> Result<Self, FitsError> {
         let header = &hdu.header;
         let fields: usize = header.needed("TFIELDS")?;
         if fields > COLUMNS_MAX {
@@ -292,6 +300,7 @@ impl Table {
         }
         Ok(Self {
             file,
+            file_bytes,
             columns,
             rows,
             row_bytes,

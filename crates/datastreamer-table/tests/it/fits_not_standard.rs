@@ -71,6 +71,19 @@ fn a_logical_byte_of_1_is_true_and_others_are_null_and_all_are_counted() {
 }
 
 #[test]
+fn a_file_of_no_whole_number_of_blocks_says_so() {
+    let file = table(1, 3, 0, &["L"], b"TFT");
+    let is_whole = |bytes: &[u8]| {
+        with_file(bytes, |path| {
+            FitsFile::open(path).unwrap().has_whole_blocks()
+        })
+    };
+    assert!(is_whole(&file));
+    assert!(!is_whole(&file[..file.len() - 1]));
+    assert!(!is_whole(&[file.as_slice(), &[0]].concat()));
+}
+
+#[test]
 fn logicals_in_the_heap_are_read_as_those_in_rows() {
     let rows = [0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 3];
     let file = table(8, 2, 4, &["1PL(3)"], &[&rows[..], b"\x01\0F?"].concat());

@@ -75,8 +75,8 @@ fn tables() -> Section {
             "Rows of an HTML page; browsers become slow with more.",
         ))
         .with(setting("fits_strict", ValueType::Flag).default("false".into()).about(
-            "Refuses FITS files with logical values other than T, F and 0 or with texts that are not \
-             ASCII. Without it 1 is true, other logical values are null, and such texts are UTF-8 or \
+            "Refuses FITS files with logical values other than T, F and 0, with texts that are not \
+             ASCII, or of no whole number of blocks. Without it 1 is true, other logical values are null, and such texts are UTF-8 or \
              else Latin-1; the log has their number.",
         ))
         .with(setting("expansion_max", ValueType::Integer(1..=i64::MAX as u64)).number(DEFAULT_EXPANSION_MAX).about(
