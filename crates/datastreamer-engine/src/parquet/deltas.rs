@@ -64,12 +64,9 @@ impl<'a> Runs<'a> {
     }
 
     /// Returns whether no value is left, but for what fills the last run up: packed values come in
-    /// groups of eight.
+    /// groups of eight, and DuckDB writes more of them than it needs.
     pub(super) fn is_over(&self) -> bool {
-        match self.run {
-            Run::Repeated(_) => self.left == 0,
-            Run::Packed(..) => self.left < 8,
-        }
+        matches!(self.run, Run::Packed(..)) || self.left == 0
     }
 }
 
