@@ -146,12 +146,16 @@ fn as_stored(stored: &Fields, plain: &Fields, columns: &SchemaDescriptor) -> Fie
         return stored.clone();
     }
     let mut leaves = types.into_iter().enumerate();
-    let mut change = |leaf: &FieldRef| match leaves.next() {
-        Some((at, plain)) if columns.column(at).physical_type() != Type::INT96 => {
-            let data_type = type_as_stored(leaf.data_type(), &plain);
-            Arc::new(Field::clone(leaf).with_data_type(data_type))
-        }
-        _ => Arc::clone(leaf),
+    let mut change = |leaf: &FieldRef| {
+        let data_type = match (leaves.next(), leaf.data_type()) {
+            (Some((at, plain)), stated) if columns.column(at).physical_type() != Type::INT96 => {
+                type_as_stored(stated, &plain)
+            }
+            // The decoder makes no dictionaries of INT96.
+            (_, DataType::Dictionary(_, values)) => DataType::clone(values),
+            (_, stated) => stated.clone(),
+        };
+        Arc::new(Field::clone(leaf).with_data_type(data_type))
     };
     let fields = stored.iter();
     fields.map(|field| map_leaves(field, &mut change)).collect()
