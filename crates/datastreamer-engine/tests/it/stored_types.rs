@@ -4,12 +4,12 @@ use std::{fs::File, path::Path, sync::Arc};
 
 use arrow::{
     array::{
-        Array, ArrayRef, BooleanArray, DictionaryArray, FixedSizeBinaryArray, Int8Array,
+        Array, ArrayRef, AsArray, BooleanArray, DictionaryArray, FixedSizeBinaryArray, Int8Array,
         Int64Array, ListArray, MapArray, StringArray, StructArray,
     },
     buffer::OffsetBuffer,
     compute::cast,
-    datatypes::{DataType, Field, IntervalUnit, Schema, TimeUnit},
+    datatypes::{DataType, Field, Int32Type, IntervalUnit, Schema, TimeUnit, TimestampSecondType},
     record_batch::RecordBatch,
 };
 use datastreamer_table::{bytes_of_hex, nested::for_leaves, uuid};
@@ -18,7 +18,8 @@ use parquet::{
         ARROW_SCHEMA_META_KEY, ArrowWriter, arrow_writer::ArrowWriterOptions, encode_arrow_schema,
     },
     data_type::{
-        DataType as ParquetType, FixedLenByteArray, FixedLenByteArrayType, Int96, Int96Type,
+        DataType as ParquetType, FixedLenByteArray, FixedLenByteArrayType,
+        Int32Type as Int32ColumnType, Int96, Int96Type,
     },
     file::{metadata::KeyValue, properties::WriterProperties, writer::SerializedFileWriter},
     schema::{parser::parse_message_type, types::SchemaDescriptor},
@@ -28,16 +29,32 @@ use crate::support::{collect, engine_of, scan, texts};
 
 /// Writes one optional column, whose last value is null.
 fn write<T: ParquetType>(path: &Path, column: &str, values: &[T::T]) {
-    let schema = parse_message_type(&format!("message m {{ optional {column}; }}")).unwrap();
-    let file = File::create(path).unwrap();
-    let mut writer = SerializedFileWriter::new(file, Arc::new(schema), Arc::default()).unwrap();
-    let mut group = writer.next_row_group().unwrap();
-    let mut column = group.next_column().unwrap().unwrap();
     let mut defined = vec![1; values.len()];
     defined.push(0);
-    column
-        .typed::<T>()
-        .write_batch(values, Some(&defined), None)
+    let message = format!("message m {{ optional {column}; }}");
+    write_levels::<T>(path, &message, (values, &defined, None), None);
+}
+
+/// Writes one column with its definition and repetition levels, and a schema of Arrow in the footer.
+fn write_levels<T: ParquetType>(
+    path: &Path,
+    message: &str,
+    (values, definitions, repetitions): (&[T::T], &[i16], Option<&[i16]>),
+    stated: Option<Schema>,
+) {
+    let schema = Arc::new(parse_message_type(message).unwrap());
+    let entry = stated.map(|stated| {
+        let stated = encode_arrow_schema(&stated);
+        vec![KeyValue::new(ARROW_SCHEMA_META_KEY.to_owned(), stated)]
+    });
+    let properties = WriterProperties::builder().set_key_value_metadata(entry);
+    let file = File::create(path).unwrap();
+    let mut writer = SerializedFileWriter::new(file, schema, properties.build().into()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    let typed = column.typed::<T>();
+    typed
+        .write_batch(values, Some(definitions), repetitions)
         .unwrap();
     column.close().unwrap();
     group.close().unwrap();
@@ -275,4 +292,47 @@ fn uuids_within_lists_structs_and_maps_are_uuids() {
     );
     let found: &ListArray = read.column(0).as_any().downcast_ref().unwrap();
     assert_eq!(found.values(), &bytes);
+}
+
+/// DuckDB writes an array that is null with as many levels as it has elements.
+#[test]
+fn an_array_that_is_null_may_have_the_levels_of_its_elements() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.parquet");
+    let message =
+        "message m { optional group l (LIST) { repeated group list { optional int32 element; } } }";
+    let levels: (&[i16], &[i16]) = (&[0, 0, 0, 3, 3, 2, 0, 0, 0], &[0, 1, 1, 0, 1, 1, 0, 1, 1]);
+    let columns = (&[7, 8][..], levels.0, Some(levels.1));
+    write_levels::<Int32ColumnType>(&path, message, columns, None);
+    let rows = collect(scan(&engine_of(&path), &[]).unwrap());
+    let lists = rows.column(0).as_list::<i32>();
+    assert_eq!(lists.len(), 3);
+    assert!(lists.is_null(0) && lists.is_valid(1) && lists.is_null(2));
+    let values = lists.value(1);
+    let values: Vec<_> = values.as_primitive::<Int32Type>().iter().collect();
+    assert_eq!(values, [Some(7), Some(8), None]);
+}
+
+/// pyarrow says so of a dictionary of times that it has written as INT96.
+#[test]
+fn times_of_int96_are_read_whatever_dictionary_the_footer_states() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.parquet");
+    // A second behind 1970-01-01, as nanoseconds and a Julian day.
+    let time = int96(2_440_588, 1_000_000_000);
+    let times = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(times));
+    let stated = Schema::new(vec![Field::new("t", dictionary, true)]);
+    let columns = (&[time][..], &[1, 0][..], None);
+    write_levels::<Int96Type>(
+        &path,
+        "message m { optional int96 t; }",
+        columns,
+        Some(stated),
+    );
+    let rows = collect(scan(&engine_of(&path), &[]).unwrap());
+    let times = arrow::compute::cast(rows.column(0), &DataType::Timestamp(TimeUnit::Second, None));
+    let times = times.unwrap();
+    let times: Vec<_> = times.as_primitive::<TimestampSecondType>().iter().collect();
+    assert_eq!(times, [Some(1), None]);
 }
