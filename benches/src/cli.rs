@@ -177,7 +177,7 @@ pub(crate) struct Peer {
 pub(crate) enum Mode {
     /// No producer: clones of one 64 KiB chunk. The ceiling.
     Static,
-    /// Like `static` with a chunk of 128 KiB, the size of ours.
+    /// Like `static` with a chunk of 128 KiB.
     StaticLarge,
     /// `tokio::io::duplex` with `SyncIoBridge` and `ReaderStream`.
     Bridge,

@@ -297,7 +297,7 @@ fn method(setup: &Setup, effort: Effort, wanted: &SideBySide) -> String {
          median of the pairs' ratios. CPU is the server's user and system time; the client is \
          {client}. The sources of the bodies read no more \
          memory than the ceiling (64 KiB, again and again), which sends chunks of 64 KiB, and \
-         static-large of 128 KiB as ours does; the original's read 1 MiB. A pair during which other processes used \
+         static-large of 128 KiB; the original's read 1 MiB. A pair during which other processes used \
          more than {:.0} % of the machine is run again, at most as many as there are pairs; the \
          quietest are kept, whatever their figures.",
         effort.pairs,

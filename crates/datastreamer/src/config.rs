@@ -20,10 +20,10 @@ use crate::{
 /// body without a producer); more costs memory for each stalled client.
 pub const DEFAULT_CHUNK_BYTES: usize = 64 * 1024;
 
-/// 128 KiB per chunk, for a fast consumer. On loopback HTTP, chunks of 64 KiB take 1.28 times the
-/// CPU of a body without a producer, chunks of 128 KiB 1.19 times; larger chunks save nothing
-/// measurable.
-pub const DEFAULT_FAST_CHUNK_BYTES: usize = 128 * 1024;
+/// 512 KiB per chunk, for a fast consumer: a quarter of its buffer. A server that sends each chunk with
+/// a call of its own to the kernel reaches 3.9 GB/s on loopback HTTP with them, 2.9 with chunks of 256
+/// KiB and 2.4 with chunks of 128 KiB; chunks of 1 MiB are not faster.
+pub const DEFAULT_FAST_CHUNK_BYTES: usize = 512 * 1024;
 
 /// Four chunks: one being filled, one being sent, two to absorb jitter between them. A thousand
 /// stalled clients hold at most 256 MiB. A fast consumer gets [`DEFAULT_FAST_BUFFER_BYTES`].

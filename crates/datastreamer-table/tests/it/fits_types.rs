@@ -211,3 +211,30 @@ fn what_is_encoded_comes_back_decoded() {
         (&DataType::Utf8, 2)
     );
 }
+
+/// A list of arrays of one element was written as zeros.
+#[test]
+fn lists_of_lists_are_refused_whatever_their_length() {
+    use datastreamer_table::fits::FitsSpool;
+
+    let part = |length| {
+        let item = Arc::new(Field::new("item", DataType::Float32, true));
+        let part = DataType::FixedSizeList(item, length);
+        Arc::new(Field::new("item", part, true))
+    };
+    for outer in [
+        DataType::List(part(1)),
+        DataType::List(part(2)),
+        DataType::FixedSizeList(part(1), 1),
+        DataType::FixedSizeList(part(1), 3),
+    ] {
+        let schema = Schema::new(vec![Field::new("column", outer, true)]);
+        let folder = tempfile::tempdir().unwrap();
+        let refused = FitsSpool::new(Arc::new(schema), folder.path(), 1_000_000).err();
+        let text = refused.unwrap().to_string();
+        assert!(
+            text.contains("FITS cannot hold the type list of lists"),
+            "{text}"
+        );
+    }
+}

@@ -285,8 +285,11 @@ fn kind_and_shape(data_type: &DataType) -> Option<(Kind, Shape)> {
     }
 }
 
-/// Of lists those of booleans, numbers and texts are held.
+/// Of lists those of booleans, numbers and texts are held; no lists of lists, of one element neither.
 fn kind_of_element(element: &Field) -> Option<Kind> {
+    if element.data_type().is_nested() {
+        return None;
+    }
     match kind_and_shape(element.data_type())? {
         (Kind::Text, _) => is_text(element.data_type()).then_some(Kind::Text),
         (kind, Shape::Fixed(1)) => Some(kind),
