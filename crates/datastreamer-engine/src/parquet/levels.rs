@@ -6,10 +6,7 @@
 //! repetition level which list goes on.
 //! <https://parquet.apache.org/docs/file-format/nestedencoding/>
 
-use std::{
-    collections::HashMap,
-    hash::{DefaultHasher, Hash, Hasher},
-};
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use datafusion::parquet::{
@@ -33,6 +30,20 @@ struct Part {
     definition: u64,
     /// Up to this level another one begins.
     repetition: u64,
+}
+
+/// The levels of a part, one after the other, in a number (FxHash, as rustc has it): damage is to be
+/// found, and no attack.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shape(u64);
+
+impl Shape {
+    const FACTOR: u64 = 0x517c_c1b7_2722_0a95;
+
+    fn add(&mut self, repetition: u64, definition: u64) {
+        let levels = repetition << 32 | definition;
+        self.0 = (self.0.rotate_left(5) ^ levels).wrapping_mul(Self::FACTOR);
+    }
 }
 
 /// The shapes of the parts of a row group, by their paths, as the columns within them have it.
@@ -65,7 +76,8 @@ impl Shapes {
         parts.pop();
         let most = (column.max_rep_level(), column.max_def_level());
         let most = (most.0.cast_unsigned().into(), most.1.cast_unsigned().into());
-        let mut shapes: Vec<DefaultHasher> = parts.iter().map(|_| DefaultHasher::new()).collect();
+        // The first level must count, which may be 0.
+        let mut shapes = vec![Shape(1); parts.len()];
         // What cannot be read here is told by the decoder.
         let Some(mut pages) = pages_of(bytes, chunk) else {
             return Ok(());
@@ -89,16 +101,15 @@ impl Shapes {
                 before = Some(definition);
                 for (part, shape) in parts.iter().zip(&mut shapes) {
                     if repetition <= part.repetition {
-                        (repetition, definition.min(part.definition)).hash(shape);
+                        shape.add(repetition, definition.min(part.definition));
                     }
                 }
                 Ok(())
             })?;
         }
         for (part, shape) in parts.iter().zip(shapes) {
-            let shape = shape.finish();
-            let known = self.0.entry(path[..part.depth].to_vec()).or_insert(shape);
-            if *known != shape {
+            let known = self.0.entry(path[..part.depth].to_vec());
+            if *known.or_insert(shape.0) != shape.0 {
                 let name = path[..part.depth].join(".");
                 return Err(format!(
                     "it has other lists or nulls of {name:?} than the columns beside it"
