@@ -153,7 +153,7 @@ impl<'a> Checker<'a> {
         let text = format!(
             "{name} must be {}; it is {}",
             setting.value.allowed(),
-            show(value.get_ref())
+            show_wrong(&setting.value, value.get_ref())
         );
         match self.origin.variable(section.name, setting.key) {
             Some(variable) => self.errors.push((0, format!("{variable}: {text}"))),
@@ -229,6 +229,23 @@ fn is_allowed(wanted: &ValueType, value: &Spanned<DeValue<'_>>) -> bool {
 
 fn read<'de, T: Deserialize<'de>>(value: &Spanned<DeValue<'de>>) -> Option<T> {
     T::deserialize(ValueDeserializer::from(value.clone())).ok()
+}
+
+/// Shows a value that is not allowed in an error; of a list the first element that is none.
+fn show_wrong(wanted: &ValueType, value: &DeValue<'_>) -> String {
+    let DeValue::Array(elements) = value else {
+        return show(value);
+    };
+    let is_wrong = |element: &DeValue<'_>| match (wanted, element) {
+        (ValueType::Networks, DeValue::String(text)) => Network::parse(text).is_err(),
+        (ValueType::Texts, DeValue::String(_)) => false,
+        (wanted, _) => matches!(wanted, ValueType::Networks | ValueType::Texts),
+    };
+    let mut elements = elements.iter().map(|element| element.get_ref());
+    match elements.find(|element| is_wrong(element)) {
+        Some(element) => format!("a list with {}", show(element)),
+        None => show(value),
+    }
 }
 
 /// Shows a value in an error.

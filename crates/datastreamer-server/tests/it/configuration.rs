@@ -153,6 +153,9 @@ fn proxies_are_networks_in_a_list_or_with_commas() {
         let place = "datastreamer.toml:2: server.trusted_proxies must be a list of addresses";
         said.assert_refused(CONFIGURATION, &[place]);
     }
+    // The wrong one is named.
+    check("[server]\ntrusted_proxies = [\"10.0.0.0/8\", \"10.0.0.0/33\"]\n")
+        .assert_refused(CONFIGURATION, &["it is a list with \"10.0.0.0/33\""]);
 }
 
 #[test]
