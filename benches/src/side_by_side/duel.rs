@@ -198,15 +198,13 @@ fn download(
     http2_streams: u16,
 ) -> io::Result<Run> {
     let cpu_before = server.cpu_seconds()?;
-    let bytes = match http2_streams {
-        0 => bytes,
-        streams => bytes - bytes % u64::from(streams),
-    };
+    let bytes_each = bytes / u64::from(http2_streams.max(1));
+    let bytes = bytes_each * u64::from(http2_streams.max(1));
     let started = Instant::now();
     let counted = match http2_streams {
         0 => client::get(server.address(), &contender.path(bytes, piece))?.count()?,
         streams => {
-            let path = contender.path(bytes / u64::from(streams), piece);
+            let path = contender.path(bytes_each, piece);
             client_h2::download(server.address(), &vec![path; streams.into()])?
         }
     };

@@ -80,30 +80,23 @@ fn plan(wanted: &SideBySide, absent: &[Contender]) -> Vec<Comparison> {
         let present = !absent.contains(candidate) && !absent.contains(baseline);
         present && (wanted.only.is_empty() || wanted.only.iter().any(named))
     };
-    let sized = |&piece_bytes: &u64| {
-        let matches: &[_] = match wanted.http2.is_empty() {
-            true => &MATCHES,
-            false => &HTTP2_MATCHES,
-        };
-        let chosen = matches.iter().copied().filter(chosen);
-        chosen.map(move |(candidate, baseline)| Comparison {
-            candidate,
-            baseline,
-            piece_bytes,
-            http2_streams: 0,
-        })
+    let (matches, streams): (&[_], &[u16]) = match wanted.http2.as_slice() {
+        [] => (&MATCHES, &[0]),
+        streams => (&HTTP2_MATCHES, streams),
     };
-    let over_http1: Vec<Comparison> = wanted.writes.iter().flat_map(sized).collect();
-    if wanted.http2.is_empty() {
-        return over_http1;
+    let mut plan = Vec::new();
+    for &http2_streams in streams {
+        for &piece_bytes in &wanted.writes {
+            let chosen = matches.iter().copied().filter(chosen);
+            plan.extend(chosen.map(|(candidate, baseline)| Comparison {
+                candidate,
+                baseline,
+                piece_bytes,
+                http2_streams,
+            }));
+        }
     }
-    let with_streams = |&http2_streams: &u16| {
-        over_http1.iter().map(move |comparison| Comparison {
-            http2_streams,
-            ..*comparison
-        })
-    };
-    wanted.http2.iter().flat_map(with_streams).collect()
+    plan
 }
 
 /// The bars of one comparison; may be none.

@@ -65,7 +65,7 @@ struct Opening {
 
 fn read_head(path: &Path, files: &TableFiles, opening: Opening) -> Result<FitsHead, EngineError> {
     let file = opening.open(path)?;
-    warn_of_ignored(path, &file);
+    warn_of_faults(path, &file);
     let schema = file.schema();
     Ok(FitsHead {
         rows: file.rows(),
@@ -94,7 +94,7 @@ const BLOCKS: &str = "is no whole number of FITS blocks: bytes may be missing";
 /// Keywords that a message names, at most.
 const NAMED_MAX: usize = 10;
 
-fn warn_of_ignored(path: &Path, file: &FitsFile) {
+fn warn_of_faults(path: &Path, file: &FitsFile) {
     if !file.has_whole_blocks() {
         tracing::warn!(path = %path.display(), "the file {BLOCKS}");
     }

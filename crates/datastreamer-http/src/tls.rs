@@ -25,7 +25,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{
-    armed::{Armed, Connection, Socket, h1::INVALID_CHUNK_SIZE},
+    armed::{Armed, Connection, Socket},
     axum_listener::ArmedListener,
 };
 
@@ -103,10 +103,10 @@ impl<S: Socket> AsyncWrite for ArmedTls<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        if !self.connection.take_framing_break() {
+        let Some(framing_break) = self.connection.take_framing_break() else {
             return Poll::Ready(Ok(()));
-        }
-        let _best_effort = Pin::new(&mut self.stream).poll_write(cx, INVALID_CHUNK_SIZE);
+        };
+        let _best_effort = Pin::new(&mut self.stream).poll_write(cx, framing_break);
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

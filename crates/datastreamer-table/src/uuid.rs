@@ -139,6 +139,10 @@ fn texts(column: &ArrayRef, field: &Field) -> Result<ArrayRef, ArrowError> {
     let Some(converted) = text_field(field) else {
         return Ok(Arc::clone(column));
     };
+    let as_lists = |lists: DataType| {
+        let column = cast(column, &lists)?;
+        texts(&column, &field.clone().with_data_type(lists))
+    };
     Ok(match (field.data_type(), converted.data_type()) {
         (DataType::List(from), DataType::List(to)) => {
             Arc::new(list_texts::<i32>(column.as_list(), from, to)?)
@@ -146,14 +150,8 @@ fn texts(column: &ArrayRef, field: &Field) -> Result<ArrayRef, ArrowError> {
         (DataType::LargeList(from), DataType::LargeList(to)) => {
             Arc::new(list_texts::<i64>(column.as_list(), from, to)?)
         }
-        (DataType::ListView(from), DataType::List(to)) => {
-            let lists = cast(column, &DataType::List(Arc::clone(from)))?;
-            Arc::new(list_texts::<i32>(lists.as_list(), from, to)?)
-        }
-        (DataType::LargeListView(from), DataType::LargeList(to)) => {
-            let lists = cast(column, &DataType::LargeList(Arc::clone(from)))?;
-            Arc::new(list_texts::<i64>(lists.as_list(), from, to)?)
-        }
+        (DataType::ListView(from), _) => as_lists(DataType::List(Arc::clone(from)))?,
+        (DataType::LargeListView(from), _) => as_lists(DataType::LargeList(Arc::clone(from)))?,
         (DataType::FixedSizeList(from, length), DataType::FixedSizeList(to, _)) => {
             let lists = column.as_fixed_size_list();
             let values = texts(lists.values(), from)?;

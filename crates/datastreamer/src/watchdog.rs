@@ -277,7 +277,7 @@ impl Ord for Watched {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::{Outcome, StreamOptions, writer::StreamWriter};
+    use crate::{Outcome, StreamOptions, reader::ChunkReader, writer::StreamWriter};
 
     #[test]
     fn a_minimum_rate_holds_without_a_stall_deadline() {
@@ -285,6 +285,7 @@ mod tests {
             let options = StreamOptions::new().consumer_stall(None).source_stall(None);
             let core = options.min_bytes_per_second(minimum).new_stream();
             core.note_source_started();
+            let reader = ChunkReader::new(Arc::clone(&core));
             let writer = StreamWriter::new(Arc::clone(&core));
             writer.write_slice(b"for nobody").unwrap();
             writer.flush_now().unwrap();
@@ -295,6 +296,8 @@ mod tests {
             assert_eq!(core.record().outcome, None);
             watched.check(begin + DEFAULT_CONSUMER_STALL);
             assert_eq!(core.record().outcome, outcome, "{minimum} B/s");
+            // Takes the queue along, whose chunk owns the stream.
+            drop(reader);
         }
     }
 }

@@ -34,7 +34,7 @@ struct Part {
 
 /// The levels of a part, one after the other, in a number (FxHash, as rustc has it): damage is to be
 /// found, and no attack.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Shape(u64);
 
 impl Shape {
@@ -48,7 +48,7 @@ impl Shape {
 
 /// The shapes of the parts of a row group, by their paths, as the columns within them have it.
 #[derive(Debug, Default)]
-pub(super) struct Shapes(HashMap<Vec<String>, u64>);
+pub(super) struct Shapes(HashMap<Vec<String>, Shape>);
 
 impl Shapes {
     /// Checks a column all of whose pages were read. Flat columns only if they are not compressed: to
@@ -109,7 +109,7 @@ impl Shapes {
         }
         for (part, shape) in parts.iter().zip(shapes) {
             let known = self.0.entry(path[..part.depth].to_vec());
-            if *known.or_insert(shape.0) != shape.0 {
+            if *known.or_insert(shape) != shape {
                 let name = path[..part.depth].join(".");
                 return Err(format!(
                     "it has other lists or nulls of {name:?} than the columns beside it"
@@ -122,22 +122,20 @@ impl Shapes {
 
 /// Calls `on` with the levels of each value.
 fn each_level(
-    page: DataPage<'_>,
+    mut page: DataPage<'_>,
     chunk: &Chunk<'_>,
     (repetition_max, definition_max): (u64, u64),
     mut on: impl FnMut(u64, u64) -> Result<(), String>,
 ) -> Result<(), String> {
-    let mut repetitions = page.repetitions.clone();
-    let mut definitions = page.definitions.clone();
     let mut values = 0_usize;
     for _ in 0..page.values {
-        let repetition = next(&mut repetitions, repetition_max)?;
-        let definition = next(&mut definitions, definition_max)?;
+        let repetition = next(&mut page.repetitions, repetition_max)?;
+        let definition = next(&mut page.definitions, definition_max)?;
         on(repetition, definition)?;
         values += usize::from(definition == definition_max);
     }
     let is_over = |levels: &Option<Runs<'_>>| levels.as_ref().is_none_or(Runs::is_over);
-    if !is_over(&repetitions) || !is_over(&definitions) {
+    if !is_over(&page.repetitions) || !is_over(&page.definitions) {
         return Err("a page has more levels than values".into());
     }
     match page.may_have(values, chunk) {

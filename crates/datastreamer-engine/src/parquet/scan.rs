@@ -414,7 +414,7 @@ impl AsyncFileReader for CheckedReader {
                 }
             };
             let reader = &mut self.reader;
-            let pages = Arc::clone(&chunks.pages);
+            let pages = &chunks.pages;
             let read = pages.read(&ranges, |missing| reader.get_byte_ranges(missing));
             let read = read.await?;
             let checked = chunks.check_all(&ranges, &read);

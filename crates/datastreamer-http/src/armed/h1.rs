@@ -21,7 +21,7 @@ use super::{
 /// A chunk size of more than 64 bits, without the end of its line: no parser takes it for the last
 /// chunk. node's fetch accepts a reset as the end of a response with `Connection: close`, but not
 /// this; Apple's CFNetwork accepts the end of the connection at a chunk's boundary.
-pub(crate) const INVALID_CHUNK_SIZE: &[u8] = b"fffffffffffffffffff";
+const INVALID_CHUNK_SIZE: &[u8] = b"fffffffffffffffffff";
 
 impl Connection {
     /// Asks that each flush check whether everything has been sent; `true` once it has.
@@ -47,10 +47,11 @@ impl Connection {
         self.state().is_tls_ours = true;
     }
 
-    /// Returns, once, whether TLS is to break the framing now.
+    /// Returns, once, what TLS is to write now, to break the framing.
     #[cfg(feature = "tls")]
-    pub(crate) fn take_framing_break(&self) -> bool {
-        std::mem::take(&mut self.state().framing_break_wanted)
+    pub(crate) fn take_framing_break(&self) -> Option<&'static [u8]> {
+        let is_wanted = std::mem::take(&mut self.state().framing_break_wanted);
+        is_wanted.then_some(INVALID_CHUNK_SIZE)
     }
 }
 

@@ -28,7 +28,7 @@
 //! waits, at most [`DRAIN_MAX`], until everything has been sent.
 
 mod connection;
-pub(crate) mod h1;
+mod h1;
 mod h2;
 mod open_request;
 mod peer;

@@ -52,8 +52,12 @@ impl Noise {
         ])?;
         let wishes = Wishes {
             length: query.get("n", parse_bytes)?.unwrap_or(DEFAULT_LENGTH),
-            piece: query.get("piece", parse_piece)?.unwrap_or(DEFAULT_PIECE),
-            period: query.get("period", parse_period)?.unwrap_or(PERIOD),
+            piece: query
+                .get("piece", parse_up_to::<PIECE_MAX>)?
+                .unwrap_or(DEFAULT_PIECE),
+            period: query
+                .get("period", parse_up_to::<PERIOD>)?
+                .unwrap_or(PERIOD),
             delay: query.get("delay", parse_duration)?.unwrap_or_default(),
             fail_after: query.get("fail_after", parse_bytes)?,
             panic_after: query.get("panic_after", parse_bytes)?,
@@ -65,18 +69,10 @@ impl Noise {
     }
 }
 
-fn parse_piece(text: &str) -> Result<usize, String> {
-    match usize::try_from(parse_bytes(text)?) {
-        Ok(piece @ 1..=PIECE_MAX) => Ok(piece),
-        _ => Err(format!("must be from 1 to {PIECE_MAX}")),
-    }
-}
-
-fn parse_period(text: &str) -> Result<usize, String> {
-    match usize::try_from(parse_bytes(text)?) {
-        Ok(period @ 1..=PERIOD) => Ok(period),
-        _ => Err(format!("must be from 1 to {PERIOD}")),
-    }
+fn parse_up_to<const MOST: usize>(text: &str) -> Result<usize, String> {
+    let bytes = usize::try_from(parse_bytes(text)?).ok();
+    let bytes = bytes.filter(|bytes| (1..=MOST).contains(bytes));
+    bytes.ok_or_else(|| format!("must be from 1 to {MOST}"))
 }
 
 fn parse_length(text: &str) -> Result<bool, String> {

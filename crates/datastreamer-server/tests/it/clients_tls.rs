@@ -95,7 +95,7 @@ fn no_client_takes_a_part_of_a_file_over_tls_for_the_whole_when_the_server_stops
     }
     let table = Table::new("servers that stop over TLS");
     wait::for_all(jobs, |(client, protocol, framing)| {
-        let mut server = TlsServer::start(&[protocol]);
+        let server = TlsServer::start(&[protocol]);
         let url = server.url(&format!(
             "/noise.bin?n={TRANSFER_BYTES}&piece=65536&delay=5ms{framing}"
         ));

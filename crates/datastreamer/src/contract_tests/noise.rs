@@ -77,7 +77,8 @@ impl NoiseCheck {
     }
 }
 
-#[cfg(test)]
+// Not under miri, which takes hours for its two million bytes.
+#[cfg(all(test, not(miri)))]
 mod tests {
     use super::*;
 

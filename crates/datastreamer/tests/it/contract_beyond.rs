@@ -82,6 +82,8 @@ fn c25_a_paused_push_consumer_stalls_too() {
     let streamer = DataStreamer::new(endless(100), consumer).options(small().consumer_stall(STALL));
     let handle = streamer.start().unwrap().run_in(context.call_later());
     assert_eq!(ended(&handle).outcome, Some(Outcome::ClientStalled));
+    // The stream does not wait for a consumer that has stalled, which is told in its event loop.
+    eventually("the consumer is told", || log.calls_but_writes().len() >= 4);
     let end = [Call::Unregister, Call::Abort(ErrorKind::ConsumerStalled)];
     assert_eq!(log.calls_but_writes()[2..], end);
 }

@@ -30,8 +30,9 @@ const DRAIN: Duration = Duration::from_millis(800);
 pub(crate) struct TlsServer {
     port: u16,
     pool: StreamPool,
-    stop: Option<oneshot::Sender<()>>,
-    serving: Option<thread::JoinHandle<()>>,
+    /// Dropped: the server stops.
+    stop: oneshot::Sender<()>,
+    serving: thread::JoinHandle<()>,
 }
 
 /// Signs the servers' certificates.
@@ -69,8 +70,8 @@ impl TlsServer {
         Self {
             port: port.recv().expect("it serves"),
             pool,
-            stop: Some(stop),
-            serving: Some(serving),
+            stop,
+            serving,
         }
     }
 
@@ -84,17 +85,9 @@ impl TlsServer {
     }
 
     /// Tells the server to stop, and waits until it has.
-    pub(crate) fn stop(&mut self) {
-        drop(self.stop.take());
-        if let Some(serving) = self.serving.take() {
-            serving.join().expect("it ends without a panic");
-        }
-    }
-}
-
-impl Drop for TlsServer {
-    fn drop(&mut self) {
-        drop(self.stop.take());
+    pub(crate) fn stop(self) {
+        drop(self.stop);
+        self.serving.join().expect("it ends without a panic");
     }
 }
 
