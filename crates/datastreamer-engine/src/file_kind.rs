@@ -41,6 +41,19 @@ impl FileKind {
         may_be.then_some(kind)
     }
 
+    /// Returns the usual suffix of files that are not compressed; `None` if they are, and of Arrow, whose
+    /// two layouts share their suffixes.
+    pub(crate) fn suffix(self) -> Option<&'static str> {
+        match self {
+            Self::Parquet => Some("parquet"),
+            Self::Text(TextFormat::Csv, Compression::None) => Some("csv"),
+            Self::Text(TextFormat::Tsv, Compression::None) => Some("tsv"),
+            Self::Text(TextFormat::Ndjson, Compression::None) => Some("ndjson"),
+            Self::Fits => Some("fits"),
+            Self::Text(..) | Self::Arrow => None,
+        }
+    }
+
     /// Returns whether the columns are in the file's header.
     pub(crate) fn is_binary(self) -> bool {
         !matches!(self, Self::Text(..))

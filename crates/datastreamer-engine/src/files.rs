@@ -102,6 +102,19 @@ impl TableFiles {
         })
     }
 
+    /// Returns whether a file of this name has a reader: by its suffix.
+    pub fn has_reader_of(path: &Path) -> bool {
+        FileKind::of(path).is_some()
+    }
+
+    /// Returns the file, if the table is one that is not compressed, and the usual suffix of its kind.
+    pub fn single_file(&self) -> Option<(&Path, &'static str)> {
+        let Place::File(path) = &self.place else {
+            return None;
+        };
+        Some((path, self.kind.suffix()?))
+    }
+
     /// Returns whether a path is a glob that matches something. **Blocks** to walk directories, up to
     /// the first match.
     ///

@@ -35,10 +35,15 @@ mod armed;
 mod axum_listener;
 mod body;
 mod coding;
+mod conditions;
+mod disk_file;
 mod disposition;
+mod etag;
 mod holding_body;
+mod pieces;
 mod planning;
 mod problem;
+mod ranges;
 mod response;
 #[cfg(feature = "axum")]
 mod serve;
@@ -52,9 +57,13 @@ pub use armed::{
 pub use axum_listener::{ArmedListener, count_requests};
 pub use body::{BodyError, DownloadBody};
 pub use coding::{Coding, encode};
+pub use conditions::Needs;
+pub use disk_file::DiskFile;
 pub use disposition::content_disposition;
+pub use etag::ETag;
 pub use holding_body::HoldingBody;
-pub use planning::{PlanReport, Planned};
+pub use pieces::{Piece, Pieces};
+pub use planning::{BareRanges, PlanReport, Planned};
 pub use problem::{FailWith, Problem, StatusError};
 pub use response::{DEFAULT_COMMIT_AFTER, DEFAULT_COMMIT_BYTES, Download};
 #[cfg(feature = "axum")]

@@ -186,6 +186,8 @@ impl Problem {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
+        // Caches keep some errors without being told to (RFC 9110, 15.1).
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let may_try_again = [
             StatusCode::SERVICE_UNAVAILABLE,
             StatusCode::TOO_MANY_REQUESTS,

@@ -11,10 +11,11 @@ use std::{
     collections::VecDeque,
     fmt,
     future::{Future, poll_fn},
+    mem,
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -29,8 +30,10 @@ use crate::{
     armed::Connection,
     body::{DownloadBody, MakeTrailers, Protocol},
     coding::{self, Coding},
+    conditions::{Conditions, Decision},
     disposition::{content_disposition, inline_disposition},
-    planning::{PlanReport, Planned, Planning},
+    etag::ETag,
+    planning::{PlanReport, Planning, Report},
     problem::Problem,
 };
 
@@ -299,6 +302,11 @@ impl Download {
     /// long planning takes. HEAD takes a place and plans as well. Everything else is as for
     /// [`respond`](Self::respond).
     ///
+    /// A plan that has an entity tag or a date is held against the request's preconditions, and one with
+    /// [`ranges`](crate::Planned::ranges) against its ranges: 206, 304, 412 and 416 (RFC 9110, 13
+    /// to 15). The source then writes the [`Pieces`](crate::Pieces) that its report returns. A request
+    /// with ranges gets no content coding.
+    ///
     /// ```
     /// use datastreamer_http::{Download, Planned};
     /// use http::Request;
@@ -309,10 +317,8 @@ impl Download {
     ///     .respond_planned(&request, |options, report| {
     ///         options.stream_out(move |out| {
     ///             let rows = ["ra,dec", "1,2"]; // from a database that may refuse
-    ///             let head_only = report.is_head_only();
-    ///             report.done(Planned::new().length(11));
-    ///             if head_only {
-    ///                 return Ok(());
+    ///             if report.done(Planned::new().length(11)).is_none() {
+    ///                 return Ok(()); // HEAD
     ///             }
     ///             out.promise_length(11)?;
     ///             rows.iter().try_for_each(|row| out.write_slice(format!("{row}\n").as_bytes()))
@@ -334,8 +340,14 @@ impl Download {
     where
         F: FnOnce(StreamOptions, PlanReport) -> ChunkReader,
     {
-        let info = self.request_info(Head::of(request));
-        let (report, planning) = PlanReport::new(info.head_only);
+        let head = Head::of(request);
+        let conditions = Conditions::of(head.method, head.headers, &self.media_type);
+        let mut info = self.request_info(head);
+        if conditions.has_ranges() {
+            // Ranges are those of the file itself; the bytes of a coder are others in every run.
+            info.coding = None;
+        }
+        let (report, planning) = PlanReport::new(info.head_only, info.coding.is_some(), conditions);
         self.answer(info, |options| start(options, report), Some(planning))
     }
 
@@ -366,9 +378,9 @@ impl Download {
     {
         let options = self.options.clone().context(info.path);
         if info.head_only {
-            let length = match planning {
+            let report = match planning {
                 None => match options.check_admission() {
-                    Ok(()) => self.length,
+                    Ok(()) => None,
                     // So would be GET.
                     Err(error) => return Problem::from(&error).into_response(),
                 },
@@ -377,13 +389,17 @@ impl Download {
                     let reader = start(options.length(None));
                     let stream = reader.handle().id();
                     match plan_only(reader, planning).await {
-                        Ok(planned) => planned.length.or(self.length),
+                        Ok(report) => Some(report),
                         Err(error) => return Problem::of_stream(&error, stream).into_response(),
                     }
                 }
             };
-            let length = length.filter(|_| info.coding.is_none());
-            return self.head(info.coding, length, DownloadBody::of_head());
+            let length = report.as_ref().and_then(|report| report.planned.length);
+            let length = length.or(self.length).filter(|_| info.coding.is_none());
+            return match self.planned_head(report, info.coding) {
+                Ok(planned) => self.head(planned, info.coding, length, DownloadBody::of_head()),
+                Err(response) => *response,
+            };
         }
         let mut reader = start(options.clone().length(self.length));
         // A coder flushes whenever it waits: only the source's own flush says something.
@@ -407,9 +423,15 @@ impl Download {
         }
         let mut window = Window::default();
         let filled = self.fill_window(&mut reader, &mut window, &source, planning);
-        if let Err(error) = filled.await {
-            return Problem::of_stream(&error, reader.handle().id()).into_response();
-        }
+        let report = match filled.await {
+            Ok(report) => report,
+            Err(error) => return Problem::of_stream(&error, reader.handle().id()).into_response(),
+        };
+        let planned = match self.planned_head(report, info.coding) {
+            Ok(planned) => planned,
+            // The source has nothing to write, and its end is awaited by nobody.
+            Err(response) => return *response,
+        };
         // A running source may have promised its length before it wrote the first byte.
         let promised = reader.bytes_left().map(|left| left + window.bytes as u64);
         let length = match window.complete {
@@ -439,41 +461,45 @@ impl Download {
                 at_the_end.insert(header::TRAILER, names);
             }
         }
-        let mut response = self.head(info.coding, length, body);
+        let mut response = self.head(planned, info.coding, length, body);
         response.headers_mut().extend(at_the_end);
         response
     }
 
-    /// Buffers chunks until there are enough, or the time is up.
+    /// Buffers chunks until there are enough, or the time is up. Returns what the source has planned.
     async fn fill_window(
         &self,
         reader: &mut ChunkReader,
         window: &mut Window,
         source: &StreamHandle,
         planning: Option<Planning>,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Report>, Error> {
         reader.handle().admitted().await;
         let mut filling = pin!(self.fill(reader, window, source));
         let mut commit_after = self.commit_after;
+        let mut report = None;
         if let Some(mut planning) = planning {
             // A stop or a stall ends the stream, and so the wait.
             let ended_or_planned = poll_fn(|cx| match filling.as_mut().poll(cx) {
                 Poll::Ready(ended) => Poll::Ready(Err(ended)),
                 Poll::Pending => Pin::new(&mut planning).poll(cx).map(Ok),
             });
-            match ended_or_planned.await {
-                Err(ended) => return ended,
-                Ok(planned) => {
-                    let planned = planned.unwrap_or_default();
-                    commit_after = planned.commit_after.unwrap_or(commit_after);
-                }
-            }
+            report = match ended_or_planned.await {
+                // A short file may be there before its report is looked at.
+                Err(ended) => return ended.map(|()| planning.try_recv().ok()),
+                Ok(report) => report.ok(),
+            };
+            let planned = report
+                .as_ref()
+                .and_then(|report| report.planned.commit_after);
+            commit_after = planned.unwrap_or(commit_after);
         }
         match Instant::now().checked_add(commit_after) {
-            None => filling.await,
+            None => filling.await?,
             // If the time is up, the response is committed with the bytes that are there.
-            Some(deadline) => timeout_at(deadline, filling).await.unwrap_or(Ok(())),
+            Some(deadline) => timeout_at(deadline, filling).await.unwrap_or(Ok(()))?,
         }
+        Ok(report)
     }
 
     async fn fill(
@@ -503,13 +529,57 @@ impl Download {
         Ok(())
     }
 
+    /// Makes the part of the head that planning decides, or the response that is sent instead of the
+    /// file: 304, 412 or 416.
+    fn planned_head(
+        &self,
+        report: Option<Report>,
+        coding: Option<Coding>,
+    ) -> Result<PlannedHead, Box<Response<DownloadBody>>> {
+        let Some(Report { planned, decision }) = report else {
+            return Ok(PlannedHead::default());
+        };
+        let mut head = PlannedHead {
+            etag: planned.etag,
+            last_modified: planned.last_modified,
+            has_ranges: planned.has_ranges,
+            ..PlannedHead::default()
+        };
+        match decision {
+            Decision::Send {
+                content_range,
+                content_type,
+                ..
+            } => {
+                head.content_range = content_range;
+                head.content_type = content_type;
+                Ok(head)
+            }
+            Decision::NotModified => {
+                let body = DownloadBody::of_head();
+                Err(Box::new(not_modified(
+                    self.clone().head(head, coding, None, body),
+                )))
+            }
+            Decision::Refuse(problem, content_range) => {
+                let mut response = problem.into_response();
+                if let Some(range) = content_range {
+                    response.headers_mut().insert(header::CONTENT_RANGE, range);
+                }
+                Err(Box::new(response))
+            }
+        }
+    }
+
     fn head(
         self,
+        planned: PlannedHead,
         coding: Option<Coding>,
         length: Option<u64>,
         body: DownloadBody,
     ) -> Response<DownloadBody> {
         let mut response = Response::new(body);
+        *response.status_mut() = planned.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, self.media_type);
         if let Some(disposition) = self.disposition {
@@ -526,7 +596,7 @@ impl Download {
         }
         // A proxy that buffers hides a slow client from the server, and an abort from the client.
         headers.insert(&X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
-        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
+        planned.add_to(headers, coding);
         let added = self.headers.into_iter();
         let added: Vec<_> = added
             .filter(|(name, _)| name != header::CONTENT_LENGTH)
@@ -542,6 +612,78 @@ impl Download {
         }
         response
     }
+}
+
+/// What planning decides of a response's head; without a plan, that of a file of which nothing is
+/// known.
+#[derive(Debug, Default)]
+struct PlannedHead {
+    etag: Option<ETag>,
+    last_modified: Option<SystemTime>,
+    has_ranges: bool,
+    /// Of one part.
+    content_range: Option<HeaderValue>,
+    /// Of several parts.
+    content_type: Option<HeaderValue>,
+}
+
+impl PlannedHead {
+    fn status(&self) -> StatusCode {
+        match self.content_range.is_some() || self.content_type.is_some() {
+            true => StatusCode::PARTIAL_CONTENT,
+            false => StatusCode::OK,
+        }
+    }
+
+    fn add_to(self, headers: &mut HeaderMap, coding: Option<Coding>) {
+        // The bytes of a coder are others in every run.
+        let ranges = match self.has_ranges && coding.is_none() {
+            true => HeaderValue::from_static("bytes"),
+            false => HeaderValue::from_static("none"),
+        };
+        headers.insert(header::ACCEPT_RANGES, ranges);
+        // A cache asks whether the tag is still right; without one it has no use for the response.
+        let caching = match self.etag.is_some() || self.last_modified.is_some() {
+            true => HeaderValue::from_static("no-cache"),
+            false => HeaderValue::from_static("no-store"),
+        };
+        headers.insert(header::CACHE_CONTROL, caching);
+        if let Some(etag) = &self.etag {
+            headers.insert(header::ETAG, etag.header_value().clone());
+        }
+        // Of a time in the future nothing may be said (RFC 9110, 8.8.2.1).
+        let past = self.last_modified.filter(|time| *time <= SystemTime::now());
+        let date = past.map(httpdate::fmt_http_date);
+        if let Some(date) = date.and_then(|date| HeaderValue::try_from(date).ok()) {
+            headers.insert(header::LAST_MODIFIED, date);
+        }
+        if let Some(range) = self.content_range {
+            headers.insert(header::CONTENT_RANGE, range);
+        }
+        if let Some(content_type) = self.content_type {
+            headers.insert(header::CONTENT_TYPE, content_type);
+        }
+    }
+}
+
+/// Makes the response 304 of what would be sent: only what caches need of it (RFC 9110, 15.4.5).
+fn not_modified(response: Response<DownloadBody>) -> Response<DownloadBody> {
+    let (mut parts, body) = response.into_parts();
+    let kept = [
+        header::CACHE_CONTROL,
+        header::CONTENT_LOCATION,
+        header::ETAG,
+        header::EXPIRES,
+        header::VARY,
+    ];
+    let headers = mem::take(&mut parts.headers);
+    let named = kept.iter().flat_map(|name| {
+        let values = headers.get_all(name).iter();
+        values.map(move |value| (name.clone(), value.clone()))
+    });
+    parts.headers = named.collect();
+    parts.status = StatusCode::NOT_MODIFIED;
+    Response::from_parts(parts, body)
 }
 
 impl fmt::Debug for Download {
@@ -593,14 +735,12 @@ fn weaken_etag(headers: &mut HeaderMap) {
 }
 
 /// Has a source plan, and returns what it reports; it writes nothing.
-async fn plan_only(mut reader: ChunkReader, planning: Planning) -> Result<Planned, Error> {
+async fn plan_only(mut reader: ChunkReader, mut planning: Planning) -> Result<Report, Error> {
+    let unplanned = |_| Error::new(ErrorKind::SourceFailed, "the source ended without a plan");
     match reader.next_chunk().await {
-        None => planning
-            .await
-            .map_err(|_| Error::new(ErrorKind::SourceFailed, "the source ended without a plan")),
         Some(Err(error)) => Err(error),
-        // It writes all the same: what it has reported before holds.
-        Some(Ok(_)) => Ok(planning.await.unwrap_or_default()),
+        // If it writes all the same, what it has reported before holds.
+        None | Some(Ok(_)) => planning.try_recv().map_err(unplanned),
     }
 }
 

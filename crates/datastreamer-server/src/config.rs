@@ -142,6 +142,7 @@ pub(crate) enum Precedence {
 pub(crate) enum SourceConfig {
     Noise,
     Directory(PathBuf),
+    File(PathBuf),
     Command {
         argv: Vec<String>,
         folder: PathBuf,

@@ -4,6 +4,7 @@
 
 mod client;
 pub(crate) mod connection;
+pub(crate) mod deliveries;
 pub(crate) mod index;
 pub(crate) mod posted;
 pub(crate) mod respond;

@@ -20,7 +20,7 @@ use crate::{
     config::{Config, Precedence, RouteConfig, SourceConfig},
     error::Fatal,
     site::routes::{Route, RouteTable},
-    sources::{Command, Directory, Noise, Source},
+    sources::{Command, Directory, File, Noise, Source},
 };
 
 /// The complete set of what is served.
@@ -138,6 +138,7 @@ impl<'a> Builder<'a> {
             SourceConfig::Directory(path) => {
                 Directory::open(path, &config.name).map(Source::Directory)
             }
+            SourceConfig::File(path) => File::open(path).map(Source::File),
             SourceConfig::Command { argv, folder } => {
                 Command::new(argv.clone(), folder).map(Source::Command)
             }

@@ -9,6 +9,7 @@
 
 mod command;
 mod directory;
+pub(crate) mod file;
 mod noise;
 #[cfg(feature = "tables")]
 pub(crate) mod rows;
@@ -24,9 +25,10 @@ use std::{
 };
 
 use datastreamer::StreamWriter;
+use datastreamer_http::{BareRanges, ETag, Pieces, Planned};
 
 use self::rows::{Format, RowRoute};
-pub(crate) use self::{command::Command, directory::Directory, noise::Noise};
+pub(crate) use self::{command::Command, directory::Directory, file::File, noise::Noise};
 use crate::{escapes, refusal::Refusal};
 
 /// The error of a source's function.
@@ -35,15 +37,19 @@ pub(crate) type SourceError = Box<dyn StdError + Send + Sync>;
 /// The function that writes one file.
 pub(crate) type WriteStream = Box<dyn FnOnce(&mut StreamWriter) -> Result<(), SourceError> + Send>;
 
+/// The function that writes these pieces of one file.
+pub(crate) type WritePieces =
+    Box<dyn FnOnce(&mut StreamWriter, &Pieces) -> Result<(), SourceError> + Send>;
+
 /// One request for a source, checked. Nothing has been planned, opened or read.
 pub(crate) struct Job {
     /// What is known of a file of rows.
     pub(crate) rows: Option<RowsJob>,
-    start: StartFeed,
+    start: Start,
 }
 
 /// Plans and opens; may block, but not for long once its stream has been stopped.
-pub(crate) type StartFeed = Box<dyn FnOnce(&StreamWriter) -> Result<Feed, Refusal> + Send>;
+pub(crate) type Start = Box<dyn FnOnce(&StreamWriter) -> Result<Feed, Refusal> + Send>;
 
 /// What a file of rows is, beyond its route.
 pub(crate) struct RowsJob {
@@ -56,31 +62,62 @@ pub(crate) struct RowsJob {
     pub(crate) capped: Arc<AtomicBool>,
 }
 
+impl RowsJob {
+    /// All rows of a source, in its order.
+    pub(crate) fn complete(format: Format) -> Self {
+        Self {
+            format,
+            rows_max: None,
+            is_sorted: false,
+            capped: Arc::default(),
+        }
+    }
+}
+
 /// A file that is ready to be written.
 pub(crate) struct Feed {
-    /// Its exact length in bytes, where the source knows it.
+    /// What is known of it for the head of a response.
+    pub(crate) planned: Planned,
+    /// Its exact length in bytes, where the source knows it; `planned` has it too, and the tag.
     pub(crate) length: Option<u64>,
-    /// How long the response's head waits for the first byte, where that is when the length is
-    /// known; `None`: as long as for any file.
-    pub(crate) length_wait: Option<Duration>,
-    pub(crate) write: WriteStream,
+    pub(crate) etag: Option<ETag>,
+    /// The ranges that a client of which nothing is known may have without `If-Range`.
+    pub(crate) unknown_ranges: BareRanges,
+    pub(crate) write: WritePieces,
+}
+
+impl Feed {
+    /// Makes the feed of a source that writes its file from the first byte to the last. `length_wait`
+    /// is how long the response's head waits for the first byte, where that is when the length is known;
+    /// `None`: as long as for any file.
+    pub(crate) fn of_stream(
+        length: Option<u64>,
+        length_wait: Option<Duration>,
+        write: WriteStream,
+    ) -> Self {
+        Self {
+            planned: Planned::new().length(length).commit_after(length_wait),
+            length,
+            etag: None,
+            unknown_ranges: BareRanges::None,
+            write: Box::new(move |out, _| write(out)),
+        }
+    }
 }
 
 impl Job {
     /// Makes the job of a source that has nothing to plan, and knows the length or not.
     pub(crate) fn unplanned(length: Option<u64>, write: WriteStream) -> Self {
-        let start: StartFeed = Box::new(move |_| {
-            Ok(Feed {
-                length,
-                length_wait: None,
-                write,
-            })
-        });
+        Self::of(Box::new(move |_| Ok(Feed::of_stream(length, None, write))))
+    }
+
+    /// Makes the job of a file that is no table.
+    pub(crate) fn of(start: Start) -> Self {
         Self { rows: None, start }
     }
 
     /// Makes the job of a file of rows.
-    pub(crate) fn of_rows(rows: RowsJob, start: StartFeed) -> Self {
+    pub(crate) fn of_rows(rows: RowsJob, start: Start) -> Self {
         Self {
             rows: Some(rows),
             start,
@@ -101,6 +138,7 @@ impl Job {
 pub(crate) enum Source {
     Noise(Noise),
     Directory(Directory),
+    File(File),
     Command(Command),
     Rows(Box<RowRoute>),
 }
@@ -131,6 +169,10 @@ impl Source {
                 query.allow(&[]).map_err(Refusal::bad_parameter)?;
                 Ok(directory.job())
             }
+            Self::File(file) => {
+                query.allow(&[]).map_err(Refusal::bad_parameter)?;
+                Ok(file.job())
+            }
             Self::Command(command) => {
                 query.allow(&[]).map_err(Refusal::bad_parameter)?;
                 Ok(command.job())
@@ -140,15 +182,17 @@ impl Source {
     }
 
     /// The usual suffix and media type.
-    pub(crate) fn usual_form(&self) -> (&'static str, &'static str) {
-        match self {
+    pub(crate) fn usual_form(&self) -> (String, String) {
+        let (suffix, media_type) = match self {
             Self::Noise(_) | Self::Command(_) => ("bin", "application/octet-stream"),
             Self::Directory(_) => ("tar", "application/x-tar"),
+            Self::File(file) => return file.form(),
             Self::Rows(rows) => {
                 let format = rows.usual_format();
                 (format.suffix(), format.media_type())
             }
-        }
+        };
+        (suffix.into(), media_type.into())
     }
 
     /// Returns whether a request may carry a query in its body.
@@ -164,7 +208,7 @@ impl Source {
     /// Describes the first columns for people, where they are known before a run.
     pub(crate) fn columns(&self, most: usize) -> Vec<ShownColumn> {
         match self {
-            Self::Noise(_) | Self::Directory(_) | Self::Command(_) => Vec::new(),
+            Self::Noise(_) | Self::Directory(_) | Self::File(_) | Self::Command(_) => Vec::new(),
             Self::Rows(rows) => rows.columns(most),
         }
     }
@@ -172,7 +216,7 @@ impl Source {
     /// Returns how many columns there are, where they are known before a run.
     pub(crate) fn column_count(&self) -> usize {
         match self {
-            Self::Noise(_) | Self::Directory(_) | Self::Command(_) => 0,
+            Self::Noise(_) | Self::Directory(_) | Self::File(_) | Self::Command(_) => 0,
             Self::Rows(rows) => rows.column_count(),
         }
     }
@@ -180,7 +224,7 @@ impl Source {
     /// The format of the route's own file name, of rows.
     pub(crate) fn usual_format(&self) -> Option<Format> {
         match self {
-            Self::Noise(_) | Self::Directory(_) | Self::Command(_) => None,
+            Self::Noise(_) | Self::Directory(_) | Self::File(_) | Self::Command(_) => None,
             Self::Rows(rows) => Some(rows.usual_format()),
         }
     }
@@ -190,6 +234,7 @@ impl Source {
         match self {
             Self::Noise(_) => "as many bytes as n asks for".into(),
             Self::Directory(_) => "the tree, as it is when you ask".into(),
+            Self::File(file) => file.size_hint(),
             Self::Command(_) => "whatever the program writes".into(),
             Self::Rows(rows) => rows.size_hint(),
         }
@@ -199,7 +244,7 @@ impl Source {
     pub(crate) fn example_query(&self) -> String {
         match self {
             Self::Noise(_) => "?n=1e6".into(),
-            Self::Directory(_) | Self::Command(_) => String::new(),
+            Self::Directory(_) | Self::File(_) | Self::Command(_) => String::new(),
             Self::Rows(rows) => rows.example_query(),
         }
     }

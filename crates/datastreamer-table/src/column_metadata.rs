@@ -21,7 +21,7 @@ use arrow::{
 const NAMES_MAX: usize = 10;
 
 /// Metadata for a table's schema.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ColumnMetadata {
     /// The table's: `description`, `name`.
     pub table: BTreeMap<String, String>,
@@ -30,6 +30,11 @@ pub struct ColumnMetadata {
 }
 
 impl ColumnMetadata {
+    /// Returns whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Extracts the metadata of a schema, limited to the keys of [`crate::meta`].
     pub fn of_schema(schema: &Schema) -> Self {
         let ours = |metadata: &HashMap<String, String>| {

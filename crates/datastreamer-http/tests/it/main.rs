@@ -20,6 +20,7 @@ mod http_1_1_failures;
 mod http_2;
 mod keep_alive;
 mod planning;
+mod ranges;
 mod records;
 #[cfg(feature = "axum")]
 mod serve;

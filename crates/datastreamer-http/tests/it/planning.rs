@@ -62,7 +62,7 @@ fn the_window_begins_with_the_report_and_lasts_as_long_as_that_says() {
                 .respond_planned(&request, move |options, report| {
                     options.stream_out(move |out| {
                         sleep(PLANNING);
-                        report.done(Planned::new().commit_after(said));
+                        let _pieces = report.done(Planned::new().commit_after(said));
                         writes_then_waits(10, gate, ends())(out)
                     })
                 })
@@ -85,8 +85,7 @@ fn a_length_that_planning_finds_is_in_the_head_of_get_and_head() {
     let serving = Setup::HTTP1.serve(|request| {
         Download::new("text/csv").respond_planned(&request, |options, report| {
             options.stream_out(move |out| {
-                let head_only = report.is_head_only();
-                report.done(Planned::new().length(BYTES));
+                let head_only = report.done(Planned::new().length(BYTES)).is_none();
                 if head_only {
                     return Ok(());
                 }
@@ -109,7 +108,7 @@ fn a_length_that_is_known_without_planning_is_in_the_head_of_head() {
         Download::new("text/csv")
             .length(5)
             .respond_planned(&request, |options, report| {
-                options.stream_out(move |_| report.done(Planned::new()))
+                options.stream_out(move |_| drop(report.done(Planned::new())))
             })
     });
     let mut client = Raw::connect(serving.address());
@@ -133,7 +132,7 @@ fn head_takes_a_place() {
         Download::new("text/csv")
             .options(StreamOptions::new().pool(&pool))
             .respond_planned(&request, |options, report| {
-                options.stream_out(move |_| report.done(Planned::new()))
+                options.stream_out(move |_| drop(report.done(Planned::new())))
             })
     });
     let mut client = Raw::connect(serving.address());

@@ -14,6 +14,7 @@ use std::{
 };
 
 use datastreamer::{ChunkReader, Error, ErrorKind, Record, StreamHandle, StreamPool};
+use datastreamer_http::Pieces;
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::{
     runtime::Runtime,
@@ -162,7 +163,7 @@ fn start(
                 out.promise_length(length)?;
             }
             planned.send(Ok(()))?;
-            (feed.write)(out)
+            (feed.write)(out, &Pieces::complete(feed.length))
         });
     Ok(Started {
         reader,

@@ -22,13 +22,15 @@ pub(super) struct Named<'a> {
     is_given: bool,
 }
 
-/// Makes the route of a path, or of `NAME=PATH`; a directory is a tar, or a table if `as_table`.
+/// Makes the route of a path, or of `NAME=PATH`; a directory is a tar, or a table if `as_table`. A file
+/// that is no table is served as it is.
 pub(super) fn named(argument: &Path, as_table: bool) -> Result<Named<'_>, Fatal> {
     let (name, path) = split(argument)?;
-    let mut route = match path.is_dir() && !as_table {
-        true => of_directory(path, name)?,
+    let mut route = match as_table {
+        false if path.is_dir() => of_directory(path, name)?,
+        false if path.is_file() && !RowsConfig::is_table(path) => of_file(path, name),
         // What is wrong with a table's files names them.
-        false => RouteConfig::of_table(argument)?,
+        _ => RouteConfig::of_table(argument)?,
     };
     if as_table {
         route.origin = "--table: ".into();
@@ -72,6 +74,12 @@ fn of_directory(path: &Path, name: Option<&str>) -> Result<RouteConfig, Fatal> {
         origin,
         ..RouteConfig::new(name, source)
     })
+}
+
+/// A file, as it is.
+fn of_file(path: &Path, name: Option<&str>) -> RouteConfig {
+    let name = name.map_or_else(|| of_table(path), str::to_owned);
+    RouteConfig::new(name, SourceConfig::File(path.to_owned()))
 }
 
 /// Returns the name of a table: its folder's, or its file's without the suffix.

@@ -31,6 +31,10 @@ impl RowsConfig {
         Err(Fatal::config(format!("{}: {NO_TABLES}", path.display())))
     }
 
+    pub(super) fn is_table(_: &Path) -> bool {
+        false
+    }
+
     pub(super) fn is_there(path: &Path) -> Result<bool, Fatal> {
         Ok(path.exists())
     }

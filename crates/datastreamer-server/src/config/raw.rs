@@ -127,6 +127,7 @@ pub(super) type RawMetadata = BTreeMap<String, BTreeMap<String, String>>;
 pub(crate) enum Kind {
     Noise,
     Directory,
+    File,
     Command,
     Table,
     Query,
@@ -204,6 +205,7 @@ impl Kind {
     pub(crate) const ALL: &[Self] = &[
         Self::Noise,
         Self::Directory,
+        Self::File,
         Self::Command,
         Self::Table,
         Self::Query,
@@ -220,6 +222,7 @@ impl Kind {
         match self {
             Self::Noise => "noise",
             Self::Directory => "directory",
+            Self::File => "file",
             Self::Command => "command",
             Self::Table => "table",
             Self::Query => "query",

@@ -96,7 +96,8 @@ pub(crate) const ROUTES: &str = "routes.NAME";
 pub(crate) const DATABASES: &str = "databases.NAME";
 pub(crate) const PARAMETERS: &str = "routes.NAME.parameters";
 
-const FILES: &[Kind] = &[Kind::Noise, Kind::Directory, Kind::Command];
+const FILES: &[Kind] = &[Kind::Noise, Kind::Directory, Kind::File, Kind::Command];
+const PATHS: &[Kind] = &[Kind::Directory, Kind::File, Kind::Table];
 const QUERIES: &[Kind] = &[Kind::Query, Kind::Postgres];
 const DESCRIBED: &[Kind] = &[Kind::Table, Kind::Query, Kind::Postgres];
 const ROWS: &[Kind] = &[Kind::Table, Kind::Query, Kind::Postgres, Kind::Stars];
@@ -227,7 +228,7 @@ fn limits() -> Section {
 fn routes() -> Section {
     let kinds = Kind::ALL.iter().map(|kind| kind.name()).collect();
     let about = "A route: what is served as `/NAME.SUFFIX`. Kinds: `noise` (test bytes), \
-                 `directory` (a tar archive of a directory tree), `command` (what a program \
+                 `directory` (a tar archive of a directory tree), `file` (a file as it is, with ranges), `command` (what a program \
                  prints), `table` (files of rows), `query` (SQL over the tables), `postgres` (SQL \
                  on a PostgreSQL server), `stars` (an invented star catalogue). Routes of the last \
                  four kinds have every format of tables.";
@@ -249,19 +250,19 @@ fn routes() -> Section {
         .with(setting("max_active", ValueType::Integer(1..=i64::MAX as u64)).kinds(Kind::ALL)
             .words(ACTIVE_DEFAULT).about(ACTIVE))
         .with(setting("min_rate", ValueType::Rate).kinds(Kind::ALL).words(RATE_DEFAULT).about(RATE))
-        .with(setting("path", ValueType::Path).kinds(&[Kind::Directory, Kind::Table]).required().about(
-            "The directory; of a table, a file, a directory (hive partitions) or a glob of Parquet, \
+        .with(setting("path", ValueType::Path).kinds(PATHS).required().about(
+            "The directory or the file; of a table, a file, a directory (hive partitions) or a glob of Parquet, \
              CSV, TSV, NDJSON, Arrow or FITS files.",
         ))
         .with(setting("argv", ValueType::Texts).kinds(&[Kind::Command]).required().about(
             "The program and its arguments; there is no shell. Its file is complete only if it \
              exits with code 0.",
         ))
-        .with(setting("suffix", ValueType::Text).kinds(FILES).words("`bin`; of a directory `tar`").about(
+        .with(setting("suffix", ValueType::Text).kinds(FILES).words("`bin`; of a directory `tar`, of a file its own").about(
             "What the name of the file ends with: letters, digits, `.`, `-` and `_`.",
         ))
         .with(setting("media_type", ValueType::Text).kinds(FILES)
-            .words("`application/octet-stream`; of a directory `application/x-tar`").about(
+            .words("`application/octet-stream`; of a directory `application/x-tar`, of a file that of its suffix").about(
             "The Content-Type of the response.",
         ))
         .with(setting("sql", ValueType::Text).kinds(QUERIES).required().about(

@@ -213,7 +213,7 @@ impl Scarcity {
     fn of(kind: Kind) -> Self {
         match kind {
             Kind::Command | Kind::Query | Kind::Postgres => Self::Scarce,
-            Kind::Noise | Kind::Directory | Kind::Table | Kind::Stars => Self::Plenty,
+            Kind::Noise | Kind::Directory | Kind::File | Kind::Table | Kind::Stars => Self::Plenty,
         }
     }
 }
@@ -264,6 +264,7 @@ fn resolve_route(
     let source = match raw.kind {
         Kind::Noise => SourceConfig::Noise,
         Kind::Directory => SourceConfig::Directory(path),
+        Kind::File => SourceConfig::File(path),
         Kind::Command => SourceConfig::Command {
             argv: raw.argv.clone().unwrap_or_default(),
             folder: origin.folder.clone(),

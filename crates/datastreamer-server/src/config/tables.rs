@@ -131,6 +131,11 @@ impl RowsConfig {
         }))
     }
 
+    /// Returns whether a file of this name is read as a table.
+    pub(super) fn is_table(path: &Path) -> bool {
+        TableFiles::has_reader_of(path)
+    }
+
     /// Returns whether there is a file, a directory, or a match of a glob.
     ///
     /// # Errors

@@ -51,7 +51,7 @@ pub(crate) enum Sees {
 }
 
 /// What of a client is counted: an address, or the network of one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ClientKey(IpAddr);
 
 impl Client {
@@ -100,6 +100,13 @@ impl Client {
                 IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> rest << rest))
             }
         })
+    }
+}
+
+#[cfg(test)]
+impl ClientKey {
+    pub(crate) fn of_address(address: IpAddr) -> Self {
+        Self(address)
     }
 }
 

@@ -21,9 +21,7 @@ use axum::{
     routing::get,
 };
 use datastreamer::{Share, ShareOf, StreamOptions, StreamWriter};
-use datastreamer_http::{
-    Connection, Download, HoldingBody, PlanReport, Planned, Problem, count_requests,
-};
+use datastreamer_http::{Connection, Download, HoldingBody, PlanReport, Problem, count_requests};
 use serde_json::json;
 
 use crate::{
@@ -31,6 +29,7 @@ use crate::{
     export::Export,
     http::client::{Client, Sees},
     http::connection::Open,
+    http::deliveries::{Deliveries, Delivery},
     http::index,
     http::posted,
     http::transfers::{Asked, Transfers, uptime},
@@ -50,6 +49,7 @@ pub(crate) struct App {
     /// The swap point: a request takes the site once, and keeps it until its stream has ended.
     pub(crate) site: RwLock<Arc<Site>>,
     pub(crate) transfers: Transfers,
+    pub(crate) deliveries: Deliveries,
     pub(crate) started: SystemTime,
 }
 
@@ -203,7 +203,11 @@ async fn send(
     // On HTTP/2 the URI contains the host as well.
     let target = request.uri().path_and_query();
     let target = target.map_or(request.uri().path(), |target| target.as_str());
+    // Of a client behind a proxy that is not named in the configuration nothing is known.
+    let known = client.filter(|client| client.sees != Sees::Nothing);
+    let delivery = app.deliveries.of(known.map(|client| client.key()), target);
     let mut asked = Asked::new(file_name, target, client);
+    asked.delivery = Some(delivery.clone());
     let download = Download::new(export.media_type());
     let download = match export.is_for_people() {
         true => download.inline_file_name(&export.file_name()),
@@ -237,13 +241,13 @@ async fn send(
             span.in_scope(|| {
                 options.stream_out(move |out| {
                     let _kept_to_the_end = site;
-                    run(job, &name, &refused, report, out)
+                    run(job, &name, &refused, &delivery, report, out)
                 })
             })
         })
         .await;
     // A response without a stream has none of the stream's deadlines.
-    let open = open.filter(|_| response.status() == StatusCode::OK);
+    let open = open.filter(|_| response.status().is_success());
     response.map(|body| Body::new(HoldingBody::new(body, open)))
 }
 
@@ -294,11 +298,13 @@ fn stream_options(
     options.share(Share::new(of_route, ShareOf::Source, most).max_waiting(max_waiting))
 }
 
-/// Plans a file, once its stream has a place, and writes it. For HEAD it only plans.
+/// Plans a file, once its stream has a place, and writes what the request wants of it. For HEAD it only
+/// plans.
 fn run(
     job: Job,
     file_name: &str,
     refused: &AtomicBool,
+    delivery: &Delivery,
     report: PlanReport,
     out: &mut StreamWriter,
 ) -> Result<(), SourceError> {
@@ -306,19 +312,20 @@ fn run(
         refused.store(refusal.status.is_client_error(), Ordering::Relaxed);
         Concealed::refusal(refusal.about(file_name))
     })?;
+    let tag = feed.etag.as_ref().filter(|_| !report.is_coded());
+    let bare = delivery.bare_ranges(tag, feed.unknown_ranges);
     let head_only = report.is_head_only();
-    if let Some(length) = feed.length.filter(|_| !head_only) {
+    let Some(pieces) = report.done(feed.planned.bare_ranges(bare)) else {
+        if head_only {
+            delivery.look(tag);
+        }
+        return Ok(());
+    };
+    if let Some(length) = pieces.length() {
         out.promise_length(length)?;
     }
-    report.done(
-        Planned::new()
-            .length(feed.length)
-            .commit_after(feed.length_wait),
-    );
-    match head_only {
-        true => Ok(()),
-        false => (feed.write)(out),
-    }
+    delivery.begin(tag, pieces.is_complete());
+    (feed.write)(out, &pieces)
 }
 
 /// Refuses a method and names the allowed ones.

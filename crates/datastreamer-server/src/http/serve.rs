@@ -27,6 +27,7 @@ use crate::{
     config::{self, Config, Limits},
     error::Fatal,
     http::connection::{self, Patience},
+    http::deliveries::Deliveries,
     http::respond::{App, router},
     http::transfers::Transfers,
     site::Site,
@@ -138,6 +139,7 @@ impl Server {
             ..
         } = site.config;
         let app = Arc::new(App {
+            deliveries: Deliveries::new(),
             transfers: Transfers::new(StreamPool::new(site.config.pool_options())),
             site: RwLock::new(Arc::new(site)),
             started: SystemTime::now(),

@@ -13,7 +13,10 @@ use datastreamer::{BlockedOn, Outcome, Record, StreamHandle, StreamPool};
 use datastreamer_http::Problem;
 use serde_json::{Value, json};
 
-use crate::http::client::{Client, ClientKey};
+use crate::http::{
+    client::{Client, ClientKey},
+    deliveries::Delivery,
+};
 
 /// Finished transfers that are kept: some minutes of a busy server. At most 6 MB: each has two texts
 /// of [`TEXT_BYTES_MAX`] bytes and about 4 KB besides.
@@ -58,6 +61,8 @@ pub(crate) struct Asked {
     pub(crate) capped: Option<Arc<AtomicBool>>,
     /// Set when planning showed a mistake of the client's.
     pub(crate) refused: Arc<AtomicBool>,
+    /// Is told when the client has received everything.
+    pub(crate) delivery: Option<Delivery>,
 }
 
 impl Asked {
@@ -69,6 +74,7 @@ impl Asked {
             client,
             capped: None,
             refused: Arc::default(),
+            delivery: None,
         }
     }
 
@@ -125,9 +131,13 @@ impl Transfers {
         tokio::spawn(async move {
             let record = ended.await;
             log(&record, &asked);
-            if record.outcome == Some(Outcome::Complete) {
+            let complete = asked.delivery.as_ref().filter(|delivery| {
+                record.outcome == Some(Outcome::Complete) && delivery.is_of_complete_file()
+            });
+            if let Some(delivery) = complete {
                 let (route, bytes) = (asked.route.clone(), record.bytes_delivered);
                 lock(&transfers.last_bytes).insert(route, bytes);
+                delivery.end();
             }
             lock(&transfers.running).retain(|running| running.handle.id() != id);
             let mut recent = lock(&transfers.recent);

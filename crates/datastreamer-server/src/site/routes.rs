@@ -43,8 +43,8 @@ impl Route {
         let (suffix, media_type) = source.usual_form();
         Ok(Self {
             name: name.into(),
-            suffix: suffix.into(),
-            media_type: media_type.into(),
+            suffix,
+            media_type,
             source,
             description: None,
             compress: false,

@@ -7,7 +7,7 @@ use datastreamer_engine::{
     isolate::{self, IsolatedQueries},
 };
 use datastreamer_rows::parameters::Parameters;
-use datastreamer_table::column_metadata::ColumnMetadata;
+use datastreamer_table::{Format, column_metadata::ColumnMetadata};
 
 use super::databases::{DatabaseThreads, Databases};
 use crate::{
@@ -49,10 +49,14 @@ impl<'a> Tables<'a> {
         let source = match &config.source {
             RowsSource::Table { path, metadata } => {
                 let files = TableFiles::find(path).map_err(|error| error.to_string())?;
+                let own_file = files.single_file().filter(|_| metadata.is_empty());
+                let own_file = own_file.and_then(|(path, suffix)| {
+                    Some((path.to_owned(), Format::from_suffix(suffix)?))
+                });
                 let engine = self.engine()?;
                 let info = block_on(engine.register(name, files, metadata))?;
                 let info = info.map_err(|error| about(path, error.to_string()))?;
-                RowSource::Table(Table::new(engine, name, info))
+                RowSource::Table(Table::new(engine, name, info, own_file))
             }
             RowsSource::Query {
                 sql,

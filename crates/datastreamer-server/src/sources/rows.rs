@@ -9,7 +9,7 @@ mod stars;
 mod table;
 mod write;
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, path::Path, time::Duration};
 
 use arrow::{datatypes::Schema, record_batch::RecordBatchReader};
 use datastreamer::StreamWriter;
@@ -28,7 +28,7 @@ pub(crate) use self::{
     table::Table,
     write::engine_refusal,
 };
-use super::{Job, Query, ShownColumn, Wanted};
+use super::{Job, Query, RowsJob, ShownColumn, Wanted, file};
 use crate::refusal::{Refusal, SOURCE_FAILED};
 
 /// The format of a request that names none: astronomers' programs expect it.
@@ -181,6 +181,15 @@ impl RowRoute {
         let format = take_format(&mut query, wanted)?;
         let limit = take_limit(&mut query)?;
         let rows_max = [limit, self.rows_max].into_iter().flatten().min();
+        if rows_max.is_none()
+            && query.pairs().is_empty()
+            && let Some(file) = self.source.own_file(format)
+        {
+            return Ok(Job::of_rows(
+                RowsJob::complete(format),
+                file::start(file.to_owned()),
+            ));
+        }
         let start = self.source.check(&query, rows_max)?;
         let is_table = matches!(self.source, RowSource::Table(_));
         let is_sorted = is_table && query.has("order");
@@ -253,6 +262,14 @@ impl RowSource {
             Self::Sql(sql) => sql.check(query, rows_max),
             Self::Postgres(postgres) => postgres.check(query),
             Self::Stars(stars) => stars.check(query),
+        }
+    }
+
+    /// The file that all rows are in this format.
+    fn own_file(&self, format: Format) -> Option<&Path> {
+        match self {
+            Self::Table(table) => table.own_file(format),
+            Self::Query(_) | Self::Sql(_) | Self::Postgres(_) | Self::Stars(_) => None,
         }
     }
 

@@ -19,6 +19,7 @@ mod connections;
 mod databases;
 mod directories;
 mod embedding;
+mod files;
 mod left_behind;
 mod limits;
 mod pages;

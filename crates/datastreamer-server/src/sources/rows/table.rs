@@ -1,11 +1,14 @@
 //! A registered table, narrowed by the request's parameters.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use arrow::{datatypes::Schema, error::ArrowError};
 use datastreamer::StreamWriter;
 use datastreamer_engine::{Engine, Narrowing, TableInfo};
-use datastreamer_table::TableLayout;
+use datastreamer_table::{Format, TableLayout};
 
 use super::{Run, StartRun, block_on, engine_refusal, wait_for};
 use crate::{refusal::Refusal, sources::Query};
@@ -16,6 +19,8 @@ pub(crate) struct Table {
     engine: Engine,
     name: String,
     info: TableInfo,
+    /// The file that the table is, and its format, where nothing of the configuration is added to it.
+    own_file: Option<(PathBuf, Format)>,
     /// The layout of the complete table in the format that found it out last.
     layout: Arc<Mutex<Option<VersionedLayout>>>,
 }
@@ -27,8 +32,14 @@ struct VersionedLayout {
 }
 
 impl Table {
-    pub(crate) fn new(engine: Engine, name: &str, info: TableInfo) -> Self {
+    pub(crate) fn new(
+        engine: Engine,
+        name: &str,
+        info: TableInfo,
+        own_file: Option<(PathBuf, Format)>,
+    ) -> Self {
         Self {
+            own_file,
             engine,
             name: name.to_owned(),
             info,
@@ -38,6 +49,12 @@ impl Table {
 
     pub(crate) fn info(&self) -> &TableInfo {
         &self.info
+    }
+
+    /// The file that the complete table is in this format.
+    pub(crate) fn own_file(&self, format: Format) -> Option<&Path> {
+        let (path, of) = self.own_file.as_ref()?;
+        (*of == format).then_some(path)
     }
 
     /// Reads every row of every column, and reports the number of rows of each batch. **Blocks**.

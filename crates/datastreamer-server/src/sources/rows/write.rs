@@ -96,11 +96,7 @@ impl TableFile {
         };
         let write =
             move |out: &mut StreamWriter| self.write(run, plan, surveyed, out).map_err(with_status);
-        Ok(Feed {
-            length,
-            length_wait,
-            write: Box::new(write),
-        })
+        Ok(Feed::of_stream(length, length_wait, Box::new(write)))
     }
 
     /// Writes the rows as the plan says. `surveyed` are the same rows, for a survey; without them

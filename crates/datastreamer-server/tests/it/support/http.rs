@@ -202,6 +202,13 @@ impl Connection {
         }
     }
 
+    /// Reads so many bytes of a body behind its head.
+    pub(crate) fn read_part(&mut self, bytes: usize) -> Vec<u8> {
+        let mut part = vec![0; bytes];
+        self.input.read_exact(&mut part).expect("so many bytes");
+        part
+    }
+
     /// Reads what comes when no more is asked: how the server closes.
     pub(crate) fn read_close(&mut self) -> End {
         let mut byte = [0];

@@ -1,0 +1,67 @@
+//! A file on disk, as it is: with its length, its validators and its ranges.
+
+use std::path::{Path, PathBuf};
+
+use datastreamer_http::{BareRanges, DiskFile};
+use http::StatusCode;
+
+use super::{Feed, Job, SourceError, Start};
+use crate::{refusal::Refusal, units::show_bytes};
+
+/// The source of a file's bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct File {
+    path: PathBuf,
+}
+
+impl File {
+    /// Checks that the file is there and can be read.
+    pub(crate) fn open(path: &Path) -> Result<Self, String> {
+        let file = DiskFile::open(path);
+        file.map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Self {
+            path: path.to_owned(),
+        })
+    }
+
+    /// The suffix of its name and the media type that this means.
+    pub(crate) fn form(&self) -> (String, String) {
+        let suffix = self.path.extension().and_then(|suffix| suffix.to_str());
+        let media_type = mime_guess::from_path(&self.path).first_or_octet_stream();
+        (suffix.unwrap_or("bin").to_owned(), media_type.to_string())
+    }
+
+    pub(crate) fn job(&self) -> Job {
+        Job::of(start(self.path.clone()))
+    }
+
+    pub(crate) fn size_hint(&self) -> String {
+        let metadata = self.path.metadata();
+        metadata.map_or_else(
+            |_| "not there at the moment".into(),
+            |file| show_bytes(file.len()),
+        )
+    }
+}
+
+/// Opens a file when its stream has a place.
+pub(crate) fn start(path: PathBuf) -> Start {
+    Box::new(move |_| {
+        let file = DiskFile::open(&path).map_err(|error| {
+            let text = "the file cannot be read; the server's log has the reason";
+            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text)
+                .caused_by(format!("{}: {error}", path.display()))
+        })?;
+        Ok(Feed {
+            planned: file.planned(),
+            etag: file.etag(),
+            length: Some(file.length()),
+            // As every server of files.
+            unknown_ranges: BareRanges::All,
+            write: Box::new(move |out, pieces| {
+                let written: Result<(), SourceError> = file.write(pieces, out);
+                written
+            }),
+        })
+    })
+}
