@@ -30,14 +30,15 @@ fn resident_bytes() -> usize {
 fn millions_of_rows_take_no_more_memory_than_a_batch() {
     let fixture = Fixture::start();
     let mut rows = fixture.query(&STARS.replace("ROWS", "3000000")).unwrap();
-    let (mut count, mut largest) = (0, 0);
-    rows.next().unwrap().unwrap();
+    // A batch may be short: rows that have waited are handed on.
+    let mut count = rows.next().unwrap().unwrap().num_rows();
+    let mut largest = 0;
     let before = resident_bytes();
     for batch in rows {
         count += batch.unwrap().num_rows();
         largest = largest.max(resident_bytes());
     }
-    assert_eq!(count, 3_000_000 - 8192);
+    assert_eq!(count, 3_000_000);
     assert!(largest < before + GROWTH_BYTES, "{before} to {largest}");
 }
 
