@@ -1,0 +1,83 @@
+//! Pins what sources produce on the fly in bounded storage, so that it can be shared and resumed.
+//!
+//! This crate owns the storage of *productions*: runs of a source whose bytes are kept. It knows
+//! nothing of HTTP: callers map ranges to [`Piece`]s and errors to statuses.
+//!
+//! ```
+//! use datastreamer::{StreamOptions, stream_out};
+//! use datastreamer_spool::{Beginning, Key, Piece, Spool, SpoolOptions};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! let spool = Spool::open(folder.path(), SpoolOptions::new())?;
+//! let begin = || Beginning::new(stream_out(|out| out.write_slice(b"0123456789")));
+//! let (production, _begun) = spool.join_or_begin(Key::new("digits"), begin)?;
+//! let all = production.open(vec![Piece::From(0)], StreamOptions::new());
+//! let some = production.open(vec![Piece::Range(2..5)], StreamOptions::new());
+//! assert_eq!(all.read_to_vec()?, b"0123456789");
+//! assert_eq!(some.read_to_vec()?, b"234");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The path of a byte
+//! The source, in its pool → `pump.rs` (a thread for each running production), which reserves room
+//! (`table.rs`), appends to the file (`folder.rs`) and publishes (`progress.rs`) → `reader.rs`, which
+//! takes it from memory if it is among the newest, otherwise from the file (`reads.rs`) → the
+//! consumer of a [`ChunkReader`](datastreamer::ChunkReader).
+//!
+//! # What is promised
+//! - Whoever reads offset `k` of a production gets the same byte, always. What cannot be proved
+//!   after a restart is not served.
+//! - Readers get all bytes that the source has written, then its end: clean, or its error as an
+//!   abort.
+//! - A source that fails, or a full disk, fails its production and no other one.
+//! - [`State::Complete`] is said after the bytes and their manifest were synchronized to the
+//!   storage. Readers may have the last byte before: to them it is as good as it ever will be.
+//!
+//! # What blocks, what does not
+//! [`Spool::open`] blocks: it reads the folder. Nothing else does file I/O on the caller's thread.
+//! Readers cost no thread: what they read from files is read on a few threads of the spool.
+//!
+//! # Places
+//! The source's stream takes a place of its pool, and gives it back when the source ends, however
+//! slow the clients are. Each reader is a stream too, and takes a place of the pool in its options.
+//! **Use another pool for readers than for sources**, or readers may wait for the places that
+//! sources hold.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![forbid(unsafe_code)]
+
+mod chores;
+mod digests;
+mod error;
+mod etag;
+mod folder;
+mod inner;
+mod key;
+mod manifest;
+mod names;
+mod options;
+mod production;
+mod progress;
+mod pump;
+mod reader;
+mod reads;
+mod shared;
+mod spool;
+mod sweep;
+mod sync;
+mod table;
+mod user;
+
+pub use digests::Digests;
+pub use error::{Error, ErrorKind, Failure};
+pub use etag::ETag;
+pub use key::Key;
+pub use names::ProductionId;
+pub use options::{
+    DEFAULT_CLIENT_BYTES_MAX, DEFAULT_KEEP, DEFAULT_PRODUCTION_BYTES_MAX, DEFAULT_PRODUCTIONS_MAX,
+    DEFAULT_TAIL_BYTES, DEFAULT_TOTAL_BYTES_MAX, SpoolOptions,
+};
+pub use production::{Production, State};
+pub use reader::Piece;
+pub use spool::{Beginning, How, Keep, Spool, Usage};

@@ -1,0 +1,165 @@
+//! Drains a running production: one thread each, which the source's pace alone holds up.
+//!
+//! Started by `spool.rs`. For each chunk it reserves room, appends to the file, publishes, and only
+//! then updates the checksums, so that readers do not wait for them.
+
+use std::{
+    fs::File,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use datastreamer::ChunkReader;
+
+use crate::{
+    digests::{Digests, Hasher},
+    error::{Error, ErrorKind, Failure},
+    folder,
+    inner::Inner,
+    shared::Shared,
+    table::Reserved,
+};
+
+/// How long room that others are about to give back is waited for, and how often it is asked for.
+const ROOM_WAIT: Duration = Duration::from_secs(10);
+const ROOM_INTERVAL: Duration = Duration::from_millis(2);
+
+/// Starts the thread. If there is none, the production fails.
+pub(crate) fn start(
+    inner: &Arc<Inner>,
+    shared: Arc<Shared>,
+    reader: ChunkReader,
+) -> Result<(), Error> {
+    let name = format!("spool-{}", &shared.id.to_string()[..8]);
+    let pump = Pump {
+        inner: Arc::clone(inner),
+        shared: Arc::clone(&shared),
+    };
+    let spawned = thread::Builder::new()
+        .name(name)
+        .spawn(move || pump.run(reader));
+    spawned.map(drop).map_err(|error| {
+        let text = format!("no thread can be started ({:?})", error.kind());
+        let error = Error::new(ErrorKind::System, text);
+        shared.progress.fail(error.clone().into());
+        // The caller's handle is a user, so nothing is removed here.
+        let _held = inner.table().fail(&shared.id);
+        error
+    })
+}
+
+struct Pump {
+    inner: Arc<Inner>,
+    shared: Arc<Shared>,
+}
+
+impl Pump {
+    fn run(self, mut reader: ChunkReader) {
+        let run = AssertUnwindSafe(|| self.run_to_the_end(&mut reader));
+        let result = catch_unwind(run).unwrap_or_else(|_panic| {
+            let text = "a panic while the production was written";
+            Err(Error::new(ErrorKind::System, text).into())
+        });
+        // Before the production is over for others: the source's place is free then.
+        drop(reader);
+        if let Err(failure) = result {
+            self.fail(failure);
+        }
+    }
+
+    fn run_to_the_end(&self, reader: &mut ChunkReader) -> Result<(), Failure> {
+        let file = Arc::new(self.inner.folder.create(&self.shared.id)?);
+        if self.shared.keep.is_none() {
+            self.inner.folder.unname(&self.shared.id)?;
+        }
+        self.shared.set_file(Arc::clone(&file));
+        let digests = self.drain(reader, &file)?;
+        let rows = reader.handle().record().rows;
+        self.shared.progress.produced(rows, digests);
+        self.complete(&file, digests)
+    }
+
+    /// Takes every chunk; returns the checksums after the clean end.
+    fn drain(&self, reader: &mut ChunkReader, file: &File) -> Result<Digests, Failure> {
+        let mut hasher = Hasher::default();
+        let mut at = 0;
+        let mut is_promised = false;
+        loop {
+            let next = reader.next_chunk_blocking();
+            // A source may promise its length until its first byte.
+            let left = reader.bytes_left().filter(|_| !is_promised);
+            let chunk = next.transpose().map_err(Failure::Source)?;
+            if let Some(left) = left {
+                is_promised = true;
+                let length = at + left + chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+                self.reserve(length)?;
+                self.shared.progress.promise_length(length);
+            }
+            let Some(chunk) = chunk else {
+                return Ok(hasher.finish());
+            };
+            self.reserve(at + chunk.len() as u64)?;
+            folder::write_at(file, &chunk, at)?;
+            at += chunk.len() as u64;
+            // A copy: the chunk's memory is the source's buffer.
+            self.shared.progress.publish(Bytes::copy_from_slice(&chunk));
+            hasher.update(&chunk);
+        }
+    }
+
+    /// Reserves room for so many bytes in all, evicting what nobody reads.
+    fn reserve(&self, bytes: u64) -> Result<(), Failure> {
+        let begin = Instant::now();
+        loop {
+            let reserved = self.inner.table().reserve(&self.shared.id, bytes);
+            match reserved {
+                Reserved::Done => return Ok(()),
+                Reserved::Refused(error) => return Err(error.into()),
+                Reserved::AfterRemoving(victims) if victims.is_empty() => {
+                    if begin.elapsed() >= ROOM_WAIT {
+                        let text = "what was evicted is not removed";
+                        return Err(Error::new(ErrorKind::Full, text).into());
+                    }
+                    thread::sleep(ROOM_INTERVAL);
+                }
+                Reserved::AfterRemoving(victims) => {
+                    victims.into_iter().for_each(|it| self.inner.remove(it));
+                }
+            }
+        }
+    }
+
+    /// Makes the production durable, if it is kept.
+    fn complete(&self, file: &File, digests: Digests) -> Result<(), Failure> {
+        let shared = &self.shared;
+        if let Some(keep) = shared.keep {
+            let manifest = shared.manifest(keep, digests);
+            self.inner.folder.complete(file, &manifest)?;
+        }
+        shared.progress.complete();
+        let bytes = shared.progress.look(|sight| sight.bytes());
+        let left = self
+            .inner
+            .table()
+            .complete(&shared.id, bytes, Instant::now());
+        self.inner.follow(left);
+        self.inner.chores.look_again();
+        Ok(())
+    }
+
+    fn fail(&self, failure: Failure) {
+        #[cfg(feature = "tracing")]
+        if let Failure::Spool(error) = &failure {
+            tracing::error!(target: "datastreamer_spool", id = %self.shared.id, "{error}");
+        }
+        // The names go first: what has failed is no longer on the disk when others hear of it.
+        // Readers have the file open, and the last of them tries again what has failed here.
+        let _removed_later = self.inner.folder.remove(&self.shared.id);
+        self.shared.progress.fail(failure);
+        let victim = self.inner.table().fail(&self.shared.id);
+        victim.into_iter().for_each(|it| self.inner.remove(it));
+    }
+}

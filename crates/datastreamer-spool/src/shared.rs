@@ -1,0 +1,120 @@
+//! What handles, readers and the pump share of a production, and where its file is.
+
+use std::{
+    fs::File,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use datastreamer::StreamHandle;
+
+use crate::{
+    digests::Digests, error::Error, etag::ETag, folder::Folder, key::Key, manifest::Manifest,
+    names::ProductionId, progress::Progress,
+};
+
+/// A production, while anybody knows it.
+pub(crate) struct Shared {
+    pub(crate) id: ProductionId,
+    pub(crate) key: Key,
+    pub(crate) etag: ETag,
+    pub(crate) media_type: String,
+    pub(crate) file_name: Option<String>,
+    pub(crate) client: Arc<str>,
+    pub(crate) created: SystemTime,
+    /// `None`: for as long as it runs or is read.
+    pub(crate) keep: Option<Duration>,
+    /// The stream of the source; `None` after a restart.
+    pub(crate) source: Option<StreamHandle>,
+    pub(crate) progress: Progress,
+    /// Open while the production runs, and while it is read.
+    file: Mutex<Option<Arc<File>>>,
+}
+
+impl Shared {
+    pub(crate) fn found(manifest: &Manifest) -> Self {
+        Self {
+            id: manifest.id,
+            key: manifest.key.clone(),
+            etag: manifest.etag.clone(),
+            media_type: manifest.media_type.clone(),
+            file_name: manifest.file_name.clone(),
+            client: manifest.client.as_str().into(),
+            created: manifest.created,
+            keep: Some(manifest.keep),
+            source: None,
+            progress: Progress::found(manifest.bytes, manifest.rows, manifest.digests),
+            file: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn begun(
+        id: ProductionId,
+        key: Key,
+        etag: ETag,
+        of: Described,
+        source: StreamHandle,
+        tail_bytes: usize,
+    ) -> Self {
+        Self {
+            id,
+            key,
+            etag,
+            media_type: of.media_type,
+            file_name: of.file_name,
+            client: of.client,
+            created: SystemTime::now(),
+            keep: of.keep,
+            source: Some(source),
+            progress: Progress::running(tail_bytes),
+            file: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn manifest(&self, keep: Duration, digests: Digests) -> Manifest {
+        let (bytes, rows) = self.progress.look(|sight| (sight.bytes(), sight.rows()));
+        Manifest {
+            id: self.id,
+            key: self.key.clone(),
+            etag: self.etag.clone(),
+            media_type: self.media_type.clone(),
+            file_name: self.file_name.clone(),
+            client: self.client.to_string(),
+            created: self.created,
+            keep,
+            bytes,
+            rows,
+            digests,
+        }
+    }
+
+    /// The open file; opens that of a complete production, which blocks.
+    pub(crate) fn open_file(&self, folder: &Folder) -> Result<Arc<File>, Error> {
+        if let Some(file) = &*self.lock_file() {
+            return Ok(Arc::clone(file));
+        }
+        let opened = Arc::new(folder.open_data(&self.id)?);
+        Ok(Arc::clone(self.lock_file().get_or_insert(opened)))
+    }
+
+    pub(crate) fn set_file(&self, file: Arc<File>) {
+        *self.lock_file() = Some(file);
+    }
+
+    /// Takes the open file, to be closed: which blocks if it has no name any more.
+    pub(crate) fn take_file(&self) -> Option<Arc<File>> {
+        self.lock_file().take()
+    }
+
+    fn lock_file(&self) -> MutexGuard<'_, Option<Arc<File>>> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the caller says of a production that begins.
+pub(crate) struct Described {
+    pub(crate) media_type: String,
+    pub(crate) file_name: Option<String>,
+    pub(crate) client: Arc<str>,
+    pub(crate) keep: Option<Duration>,
+}

@@ -1,0 +1,80 @@
+//! A user of a production: while there is one, it is neither stopped nor evicted.
+//!
+//! Handles (`production.rs`) and readers (`reader.rs`) each have one.
+
+use std::{sync::Arc, time::Instant};
+
+use crate::{error::Error, inner::Inner, shared::Shared};
+
+/// A place among the users that the table counts.
+pub(crate) struct User {
+    inner: Arc<Inner>,
+    shared: Arc<Shared>,
+}
+
+impl User {
+    /// Takes the place of a user that the table has counted.
+    pub(crate) fn counted(inner: &Arc<Inner>, shared: Arc<Shared>) -> Self {
+        Self {
+            inner: Arc::clone(inner),
+            shared,
+        }
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Begins the check of a production that was found at the start, unless it has begun.
+    pub(crate) fn verify(&self) {
+        if !self.shared.progress.begin_verifying() {
+            return;
+        }
+        let user = self.clone();
+        let started = self.inner.reads.start(move || user.check());
+        if let Err(error) = started {
+            self.give_up(error);
+        }
+    }
+
+    fn check(&self) {
+        let shared = &self.shared;
+        let look = |sight: &crate::progress::Sight| (sight.bytes(), sight.digests());
+        let (bytes, digests) = shared.progress.look(look);
+        let blake3 = digests.map_or([0; 32], |digests| digests.blake3);
+        match self.inner.folder.check(&shared.id, bytes, &blake3) {
+            Ok(file) => {
+                shared.set_file(Arc::new(file));
+                shared.progress.complete();
+            }
+            Err(error) => self.give_up(error),
+        }
+    }
+
+    /// Gives up a production whose file cannot be read: the next request begins a new one.
+    pub(crate) fn give_up(&self, error: Error) {
+        #[cfg(feature = "tracing")]
+        tracing::warn!(target: "datastreamer_spool", id = %self.shared.id, "given up: {error}");
+        self.shared.progress.fail(error.into());
+        // This is a user, so nothing is removed before it is dropped.
+        let _held = self.inner.table().fail(&self.shared.id);
+    }
+}
+
+impl Clone for User {
+    fn clone(&self) -> Self {
+        self.inner.table().add_user(&self.shared.id);
+        Self::counted(&self.inner, Arc::clone(&self.shared))
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        let left = self.inner.table().leave(&self.shared.id, Instant::now());
+        self.inner.follow(left);
+    }
+}

@@ -1,0 +1,203 @@
+//! What the tests share: sources whose bytes follow from the offset, sources that wait for a word,
+//! and waits with a deadline.
+
+use std::{
+    fmt::Debug,
+    future::Future,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use datastreamer::{
+    ChunkReader, Error, ErrorKind, PoolOptions, StreamOptions, StreamPool, stream_out,
+};
+use datastreamer_spool::{Beginning, Keep, Piece, Production, Spool, SpoolOptions, State};
+use tempfile::TempDir;
+
+/// No wait of a test is longer.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+pub(crate) const KEPT: Keep = Keep::For(Duration::from_secs(600));
+
+/// The byte at an offset of every source here: no period that a chunk or a piece could have.
+pub(crate) fn byte_at(offset: u64) -> u8 {
+    (offset.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8
+}
+
+pub(crate) fn bytes(range: std::ops::Range<u64>) -> Vec<u8> {
+    range.map(byte_at).collect()
+}
+
+pub(crate) fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+pub(crate) fn spool(folder: &TempDir) -> Spool {
+    open(folder, SpoolOptions::new())
+}
+
+/// Opens a folder that a spool which was dropped just now may still have.
+pub(crate) fn open(folder: &TempDir, options: SpoolOptions) -> Spool {
+    eventually("the folder is free", || {
+        match Spool::open(folder.path(), options.clone()) {
+            Ok(spool) => Some(spool),
+            Err(error) if error.kind() == datastreamer_spool::ErrorKind::Locked => None,
+            Err(error) => panic!("{error}"),
+        }
+    })
+}
+
+/// A source that writes so many bytes, in pieces of changing size.
+pub(crate) fn counted(length: u64) -> ChunkReader {
+    stream_out(move |out| write_range(out, 0..length))
+}
+
+pub(crate) fn write_range(
+    out: &datastreamer::StreamWriter,
+    range: std::ops::Range<u64>,
+) -> Result<(), Error> {
+    let mut at = range.start;
+    while at < range.end {
+        let next = range.end.min(at + 1 + (at * 7) % 70_000);
+        out.write_slice(&bytes(at..next))?;
+        at = next;
+    }
+    Ok(())
+}
+
+pub(crate) fn beginning(length: u64) -> Beginning {
+    Beginning::new(counted(length)).keep(KEPT)
+}
+
+/// What a source that is led by a test is told.
+pub(crate) enum Word {
+    Write(u64),
+    Fail(&'static str),
+    Panic,
+    End,
+}
+
+/// A source that does what it is told.
+pub(crate) struct Led {
+    words: mpsc::Sender<Word>,
+    pub(crate) runs: Arc<AtomicUsize>,
+    pub(crate) stopped: Arc<Mutex<Option<ErrorKind>>>,
+}
+
+impl Led {
+    pub(crate) fn tell(&self, word: Word) {
+        self.words.send(word).unwrap();
+    }
+
+    pub(crate) fn write(&self, bytes: u64) {
+        self.tell(Word::Write(bytes));
+    }
+
+    pub(crate) fn stopped(&self) -> Option<ErrorKind> {
+        *self.stopped.lock().unwrap()
+    }
+}
+
+pub(crate) fn led() -> (Led, ChunkReader) {
+    led_with(StreamOptions::new())
+}
+
+pub(crate) fn led_with(options: StreamOptions) -> (Led, ChunkReader) {
+    let (words, told) = mpsc::channel();
+    let led = Led {
+        words,
+        runs: Arc::default(),
+        stopped: Arc::default(),
+    };
+    let (runs, stopped) = (Arc::clone(&led.runs), Arc::clone(&led.stopped));
+    let reader = options.stream_out(move |out| {
+        runs.fetch_add(1, Ordering::SeqCst);
+        let result = follow(out, &told);
+        if let Err(error) = &result {
+            *stopped.lock().unwrap() = Some(error.kind());
+        }
+        result
+    });
+    (led, reader)
+}
+
+fn follow(out: &datastreamer::StreamWriter, told: &mpsc::Receiver<Word>) -> Result<(), Error> {
+    let mut at = 0;
+    loop {
+        if out.is_stopped() {
+            return out.flush_now();
+        }
+        match told.recv_timeout(Duration::from_millis(5)) {
+            Ok(Word::Write(bytes)) => {
+                write_range(out, at..at + bytes)?;
+                out.flush_now()?;
+                at += bytes;
+            }
+            Ok(Word::Fail(text)) => return Err(Error::source_failed(text)),
+            Ok(Word::Panic) => panic!("row 7"),
+            Ok(Word::End) => return Ok(()),
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
+        }
+    }
+}
+
+/// A pool for readers, so that they never wait for the places of sources.
+pub(crate) fn readers() -> StreamOptions {
+    static POOL: std::sync::OnceLock<StreamPool> = std::sync::OnceLock::new();
+    StreamOptions::new().pool(POOL.get_or_init(|| StreamPool::new(PoolOptions::new())))
+}
+
+pub(crate) fn all(production: &Production) -> ChunkReader {
+    production.open(vec![Piece::From(0)], readers())
+}
+
+/// Reads to the end; returns the valid bytes and how it ended.
+pub(crate) fn read(reader: ChunkReader) -> (Vec<u8>, Result<(), Error>) {
+    let mut valid = Vec::new();
+    for chunk in reader {
+        match chunk {
+            Ok(chunk) => valid.extend_from_slice(&chunk),
+            Err(error) => return (valid, Err(error)),
+        }
+    }
+    (valid, Ok(()))
+}
+
+pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begin.elapsed() < DEADLINE, "never: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    eventually(what, || is_so().then_some(()));
+}
+
+pub(crate) fn block_on<T: Debug>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let waited = async { tokio::time::timeout(DEADLINE, future).await };
+    runtime.block_on(waited).expect("within the deadline")
+}
+
+pub(crate) fn finished(production: &Production) -> State {
+    block_on(production.finished())
+}
+
+pub(crate) fn complete(production: &Production) {
+    let state = finished(production);
+    assert!(matches!(state, State::Complete), "{state:?}");
+}
