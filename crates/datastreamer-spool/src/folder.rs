@@ -17,6 +17,7 @@ use std::{
 };
 
 use crate::{
+    blocks::{BlockHasher, NewSums},
     error::{Error, ErrorKind},
     manifest::Manifest,
     names::{FILE_KINDS, FileKind, LOCK_NAME, ProductionId},
@@ -55,7 +56,7 @@ impl Folder {
         match lock.try_lock() {
             Ok(()) => Ok(Self { path, _lock: lock }),
             Err(TryLockError::WouldBlock) => {
-                let text = format!("another process has locked {}", lock_path.display());
+                let text = format!("another spool has locked {}", lock_path.display());
                 Err(Error::new(ErrorKind::Locked, text))
             }
             Err(TryLockError::Error(error)) => Err(failed("locking", &lock_path, error)),
@@ -164,14 +165,17 @@ impl Folder {
         opened.map_err(|error| failed("opening", &path, error))
     }
 
-    /// Reads all data of a production and compares them with its manifest's checksum.
+    /// Reads all data of a production and compares them with its manifest's checksum; returns the
+    /// checksums of its blocks.
     pub(crate) fn check(
         &self,
         id: &ProductionId,
         bytes: u64,
         blake3: &[u8; 32],
-    ) -> Result<File, Error> {
+    ) -> Result<(File, NewSums), Error> {
         let file = self.open_data(id)?;
+        let mut blocks = BlockHasher::default();
+        let mut sums = NewSums::default();
         let mut hasher = blake3::Hasher::new();
         let mut buffer = vec![0; CHECK_BYTES];
         let mut at = 0;
@@ -180,6 +184,9 @@ impl Folder {
                 usize::try_from(bytes - at).map_or(CHECK_BYTES, |left| left.min(CHECK_BYTES));
             read_exact_at(&file, &mut buffer[..part], at)?;
             hasher.update(&buffer[..part]);
+            let new = blocks.update(&buffer[..part]);
+            sums.full.extend(new.full);
+            sums.part = new.part;
             at += part as u64;
         }
         let size = file
@@ -188,7 +195,7 @@ impl Folder {
         if size?.size() != bytes || hasher.finalize().as_bytes() != blake3 {
             return Err(Error::new(ErrorKind::Damaged, format!("{id}")));
         }
-        Ok(file)
+        Ok((file, sums))
     }
 
     /// Removes all files of a production. What is not there is no error.

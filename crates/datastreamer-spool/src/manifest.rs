@@ -123,7 +123,7 @@ mod tests {
         Manifest {
             id: ProductionId::of(7),
             key: Key::new("GET /stars?ra=\"1\""),
-            etag: ETag::new("tag").unwrap(),
+            etag: ETag::unique(&ProductionId::of(9)),
             media_type: "text/csv".into(),
             file_name: Some("stérs.csv".into()),
             client: "192.0.2.1".into(),

@@ -122,6 +122,7 @@ impl Production {
     /// the source has ended.
     pub fn stop(&self, reason: datastreamer::Error) {
         if let Some(source) = &self.shared().source {
+            self.user.inner().table().retire(&self.shared().id);
             source.stop(reason);
         }
     }

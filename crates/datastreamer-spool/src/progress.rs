@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
+    blocks::{BlockSums, Extent, NewSums},
     digests::Digests,
     error::Failure,
     sync::{Mutex, lock},
@@ -32,6 +33,7 @@ pub(crate) struct Sight {
     bytes: u64,
     /// The newest of them.
     tail: Tail,
+    sums: BlockSums,
     /// Promised, or final.
     length: Option<u64>,
     phase: Phase,
@@ -60,8 +62,8 @@ pub(crate) enum Phase {
 pub(crate) enum Next {
     /// Newest bytes, from the offset on.
     Memory(Bytes),
-    /// The file has bytes from the offset up to this one.
-    File(u64),
+    /// The file has them, in these blocks.
+    File(Extent),
     /// The production ends at or before the offset.
     End,
     Failed(Failure),
@@ -104,6 +106,7 @@ impl Progress {
             state: Mutex::new(Sight {
                 bytes: 0,
                 tail: Tail::new(tail_bytes),
+                sums: BlockSums::default(),
                 length: None,
                 phase,
                 rows: 0,
@@ -117,8 +120,9 @@ impl Progress {
     // ---- the pump's side ----
 
     /// Records that the file has these bytes behind those before.
-    pub(crate) fn publish(&self, piece: Bytes) {
+    pub(crate) fn publish(&self, piece: Bytes, sums: NewSums) {
         let mut state = lock(&self.state);
+        state.sums.extend(sums);
         state.bytes += piece.len() as u64;
         let dropped = state.tail.push(piece);
         let woken = state.take_woken();
@@ -148,6 +152,12 @@ impl Progress {
     /// Records that the production is complete, or as good as when it was written.
     pub(crate) fn complete(&self) {
         self.enter(Phase::Complete);
+    }
+
+    /// Records that a production which was found at the start is what its manifest says.
+    pub(crate) fn verified(&self, sums: NewSums) {
+        lock(&self.state).sums.extend(sums);
+        self.complete();
     }
 
     /// Fails the production; the first failure counts.
@@ -202,9 +212,11 @@ impl Progress {
         poll_fn(|cx| waiter.poll(cx, wants, &mut look)).await
     }
 
-    /// Waits until there is something for a reader at this offset.
-    pub(crate) async fn next(&self, at: u64) -> Next {
-        self.wait(Wants::Byte(at), |sight| sight.next(at)).await
+    /// Waits until there is something for a reader that wants a range, of which it reads at most so
+    /// many bytes at a time.
+    pub(crate) async fn next(&self, at: u64, until: u64, bytes_max: u64) -> Next {
+        let next = |sight: &Sight| sight.next(at, until, bytes_max);
+        self.wait(Wants::Byte(at), next).await
     }
 }
 
@@ -230,12 +242,12 @@ impl Sight {
     }
 
     /// What a reader at this offset may do; `None`: wait.
-    fn next(&self, at: u64) -> Option<Next> {
+    fn next(&self, at: u64, until: u64, bytes_max: u64) -> Option<Next> {
         match &self.phase {
             Phase::Unverified | Phase::Verifying => None,
             _ if at < self.bytes => Some(match self.tail.from(at, self.bytes) {
                 Some(piece) => Next::Memory(piece),
-                None => Next::File(self.bytes),
+                None => Next::File(self.sums.extent(at, until, self.bytes, bytes_max)),
             }),
             Phase::Running => None,
             Phase::Produced | Phase::Complete => Some(Next::End),

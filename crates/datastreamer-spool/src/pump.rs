@@ -15,12 +15,13 @@ use bytes::Bytes;
 use datastreamer::ChunkReader;
 
 use crate::{
+    blocks::BlockHasher,
     digests::{Digests, Hasher},
     error::{Error, ErrorKind, Failure},
     folder,
     inner::Inner,
     shared::Shared,
-    table::Reserved,
+    table::{Reserved, Victim},
 };
 
 /// How long room that others are about to give back is waited for, and how often it is asked for.
@@ -85,51 +86,79 @@ impl Pump {
     /// Takes every chunk; returns the checksums after the clean end.
     fn drain(&self, reader: &mut ChunkReader, file: &File) -> Result<Digests, Failure> {
         let mut hasher = Hasher::default();
+        let mut blocks = BlockHasher::default();
         let mut at = 0;
-        let mut is_promised = false;
+        let mut is_promised = self.promise(reader, 0)?;
         loop {
             let next = reader.next_chunk_blocking();
-            // A source may promise its length until its first byte.
-            let left = reader.bytes_left().filter(|_| !is_promised);
-            let chunk = next.transpose().map_err(Failure::Source)?;
-            if let Some(left) = left {
-                is_promised = true;
-                let length = at + left + chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
-                self.reserve(length)?;
-                self.shared.progress.promise_length(length);
-            }
-            let Some(chunk) = chunk else {
-                return Ok(hasher.finish());
+            let Some(chunk) = next.transpose().map_err(Failure::Source)? else {
+                return Ok(hasher.finish()?);
             };
+            if at == 0 && !is_promised {
+                // A source may promise its length until its first byte.
+                is_promised = self.promise(reader, chunk.len() as u64)?;
+            }
             self.reserve(at + chunk.len() as u64)?;
-            folder::write_at(file, &chunk, at)?;
+            self.write(file, &chunk, at)?;
             at += chunk.len() as u64;
+            let sums = blocks.update(&chunk);
             // A copy: the chunk's memory is the source's buffer.
-            self.shared.progress.publish(Bytes::copy_from_slice(&chunk));
-            hasher.update(&chunk);
+            let copy = Bytes::copy_from_slice(&chunk);
+            drop(chunk);
+            self.shared.progress.publish(copy.clone(), sums);
+            hasher.update(&copy)?;
         }
+    }
+
+    /// Reserves room for the promised length, so that a production for which there is none fails
+    /// before its first byte. Returns whether a length is promised.
+    fn promise(&self, reader: &ChunkReader, taken: u64) -> Result<bool, Failure> {
+        let Some(left) = reader.bytes_left() else {
+            return Ok(false);
+        };
+        let length = taken + left;
+        self.reserve(length)?;
+        self.shared.progress.promise_length(length);
+        Ok(true)
+    }
+
+    /// Appends to the file. If the disk is full before the spool is, others are evicted as well.
+    fn write(&self, file: &File, data: &[u8], at: u64) -> Result<(), Failure> {
+        let until = Instant::now() + ROOM_WAIT;
+        while let Err(error) = folder::write_at(file, data, at) {
+            let is_full = error.is_out_of_room();
+            match is_full.then(|| self.inner.table().evict_one()) {
+                Some(Reserved::AfterRemoving(victims)) => self.make_room(victims, until)?,
+                _ => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// Reserves room for so many bytes in all, evicting what nobody reads.
     fn reserve(&self, bytes: u64) -> Result<(), Failure> {
-        let begin = Instant::now();
+        let until = Instant::now() + ROOM_WAIT;
         loop {
             let reserved = self.inner.table().reserve(&self.shared.id, bytes);
             match reserved {
                 Reserved::Done => return Ok(()),
                 Reserved::Refused(error) => return Err(error.into()),
-                Reserved::AfterRemoving(victims) if victims.is_empty() => {
-                    if begin.elapsed() >= ROOM_WAIT {
-                        let text = "what was evicted is not removed";
-                        return Err(Error::new(ErrorKind::Full, text).into());
-                    }
-                    thread::sleep(ROOM_INTERVAL);
-                }
-                Reserved::AfterRemoving(victims) => {
-                    victims.into_iter().for_each(|it| self.inner.remove(it));
-                }
+                Reserved::AfterRemoving(victims) => self.make_room(victims, until)?,
             }
         }
+    }
+
+    /// Removes productions; without any, waits for a moment for those that others remove.
+    fn make_room(&self, victims: Vec<Victim<Shared>>, until: Instant) -> Result<(), Failure> {
+        if victims.is_empty() {
+            if Instant::now() >= until {
+                let text = "what was evicted is not removed";
+                return Err(Error::new(ErrorKind::Full, text).into());
+            }
+            thread::sleep(ROOM_INTERVAL);
+        }
+        victims.into_iter().for_each(|it| self.inner.remove(it));
+        Ok(())
     }
 
     /// Makes the production durable, if it is kept.

@@ -3,12 +3,13 @@
 //! `production.rs` opens them. A reader takes the newest bytes from memory, others from the file, and
 //! waits for those that are not there (`progress.rs`).
 
-use std::{ops::Range, sync::Arc};
+use std::{fs::File, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use datastreamer::{AsyncStreamWriter, ChunkReader, StreamOptions};
 
 use crate::{
+    blocks::Extent,
     error::{Error, ErrorKind, Failure},
     folder::read_exact_at,
     progress::{Next, Sight},
@@ -73,18 +74,20 @@ impl Reader {
 
     /// Copies from an offset to another one, or to the end.
     async fn copy(&mut self, mut at: u64, end: Option<u64>) -> Result<(), datastreamer::Error> {
-        while end.is_none_or(|end| at < end) {
-            let next = self.user.shared().progress.next(at).await;
-            let wanted = end.unwrap_or(u64::MAX) - at;
+        let until = end.unwrap_or(u64::MAX);
+        while at < until {
+            let next = self
+                .user
+                .shared()
+                .progress
+                .next(at, until, READ_BYTES)
+                .await;
             let mut bytes = match next {
                 Next::Memory(bytes) => bytes,
-                Next::File(available) => {
-                    let part = (available - at).min(wanted).min(READ_BYTES);
-                    match self.read(at, part).await {
-                        Ok(bytes) => bytes,
-                        Err(error) => return Err(self.fail(error.into()).await),
-                    }
-                }
+                Next::File(extent) => match self.read(at, extent).await {
+                    Ok(bytes) => bytes,
+                    Err(error) => return Err(self.fail(error.into()).await),
+                },
                 Next::End if end.is_none() && self.is_the_end(at) => return Ok(()),
                 Next::End => {
                     let length = self.user.shared().progress.look(Sight::bytes);
@@ -94,7 +97,7 @@ impl Reader {
                 }
                 Next::Failed(failure) => return Err(self.fail(failure).await),
             };
-            bytes.truncate(usize::try_from(wanted).unwrap_or(usize::MAX));
+            bytes.truncate(usize::try_from(until - at).unwrap_or(usize::MAX));
             at += bytes.len() as u64;
             self.out.write_bytes(bytes).await?;
         }
@@ -105,15 +108,14 @@ impl Reader {
         self.user.shared().progress.look(Sight::bytes) == at
     }
 
-    /// Reads from the file. What cannot be read is given up, so that the next request gets it anew.
-    async fn read(&self, at: u64, bytes: u64) -> Result<Bytes, Error> {
+    /// Reads whole blocks from the file and returns what follows an offset. A production that cannot
+    /// be read is given up, so that the next request begins a new one.
+    async fn read(&self, at: u64, extent: Extent) -> Result<Bytes, Error> {
         let inner = Arc::clone(self.user.inner());
         let shared = Arc::clone(self.user.shared());
         let read = self.user.inner().reads.run(move || {
             let file = shared.open_file(&inner.folder)?;
-            let mut buffer = vec![0; usize::try_from(bytes).unwrap_or(0)];
-            read_exact_at(&file, &mut buffer, at)?;
-            Ok(Bytes::from(buffer))
+            read_extent(&file, &extent, at)
         });
         let read = read.await.and_then(|read| read);
         if let Err(error) = &read {
@@ -129,4 +131,16 @@ impl Reader {
             Err(stopped) => stopped,
         }
     }
+}
+
+/// Reads blocks, checks them, and returns what follows an offset.
+fn read_extent(file: &File, extent: &Extent, at: u64) -> Result<Bytes, Error> {
+    let mut buffer = vec![0; extent.bytes()];
+    read_exact_at(file, &mut buffer, extent.begin)?;
+    if !extent.is(&buffer) {
+        let text = format!("bytes {} to {}", extent.begin, extent.end);
+        return Err(Error::new(ErrorKind::Damaged, text));
+    }
+    let skipped = usize::try_from(at - extent.begin).unwrap_or(usize::MAX);
+    Ok(Bytes::from(buffer).slice(skipped..))
 }

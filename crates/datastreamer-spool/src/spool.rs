@@ -121,6 +121,8 @@ impl Spool {
         }
         let inner = Inner::new(folder, options, table)?;
         sweep::start(&inner)?;
+        let victims = inner.table().trim();
+        victims.into_iter().for_each(|it| inner.remove(it));
         Ok(Self { inner })
     }
 

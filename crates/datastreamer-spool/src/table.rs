@@ -289,6 +289,12 @@ impl<S> Table<S> {
         Reserved::Done
     }
 
+    /// Evicts the least recently used, because the disk is full although the spool is not.
+    pub(crate) fn evict_one(&mut self) -> Reserved<S> {
+        let text = "the disk is full".to_owned();
+        self.evict_bytes(1, |_| true, ErrorKind::Full, text)
+    }
+
     /// Records that a production is complete; returns it if nobody wants it.
     pub(crate) fn complete(&mut self, id: &ProductionId, bytes: u64, now: Instant) -> Left<S> {
         let Some(entry) = self.entries.get_mut(id) else {
@@ -349,6 +355,30 @@ impl<S> Table<S> {
     /// When the next production expires.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.entries.values().filter_map(Entry::due).min()
+    }
+
+    /// Has no request join a production any more whose source is being stopped; one that is complete
+    /// stays.
+    pub(crate) fn retire(&mut self, id: &ProductionId) {
+        if self.entries.get(id).is_some_and(Entry::is_running) {
+            self.no_longer_joinable(id);
+        }
+    }
+
+    /// Evicts what is beyond limits that are lower than they were before a restart.
+    pub(crate) fn trim(&mut self) -> Vec<Victim<S>> {
+        let mut victims = Vec::new();
+        let mut productions = self.entries.len();
+        let mut bytes = self.bytes;
+        while productions > self.limits.productions || bytes > self.limits.total_bytes {
+            let Some(id) = self.least_recently_used(|_| true) else {
+                break;
+            };
+            productions -= 1;
+            bytes -= self.entries.get(&id).map_or(0, |entry| entry.bytes);
+            victims.extend(self.evict(id));
+        }
+        victims
     }
 
     /// Begins no more productions; returns those that run.

@@ -47,9 +47,9 @@ impl User {
         let (bytes, digests) = shared.progress.look(look);
         let blake3 = digests.map_or([0; 32], |digests| digests.blake3);
         match self.inner.folder.check(&shared.id, bytes, &blake3) {
-            Ok(file) => {
+            Ok((file, sums)) => {
                 shared.set_file(Arc::new(file));
-                shared.progress.complete();
+                shared.progress.verified(sums);
             }
             Err(error) => self.give_up(error),
         }

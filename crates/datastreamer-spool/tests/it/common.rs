@@ -5,7 +5,7 @@ use std::{
     fmt::Debug,
     future::Future,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
@@ -14,7 +14,7 @@ use std::{
 };
 
 use datastreamer::{
-    ChunkReader, Error, ErrorKind, PoolOptions, StreamOptions, StreamPool, stream_out,
+    ChunkReader, Error, ErrorKind, PoolOptions, StreamHandle, StreamOptions, StreamPool, stream_out,
 };
 use datastreamer_spool::{Beginning, Keep, Piece, Production, Spool, SpoolOptions, State};
 use tempfile::TempDir;
@@ -86,7 +86,7 @@ pub(crate) enum Word {
 pub(crate) struct Led {
     words: mpsc::Sender<Word>,
     pub(crate) runs: Arc<AtomicUsize>,
-    pub(crate) stopped: Arc<Mutex<Option<ErrorKind>>>,
+    stream: StreamHandle,
 }
 
 impl Led {
@@ -99,7 +99,7 @@ impl Led {
     }
 
     pub(crate) fn stopped(&self) -> Option<ErrorKind> {
-        *self.stopped.lock().unwrap()
+        self.stream.error().map(|error| error.kind())
     }
 }
 
@@ -109,28 +109,28 @@ pub(crate) fn led() -> (Led, ChunkReader) {
 
 pub(crate) fn led_with(options: StreamOptions) -> (Led, ChunkReader) {
     let (words, told) = mpsc::channel();
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&runs);
+    let reader = options.stream_out(move |out| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        follow(out, &told)
+    });
     let led = Led {
         words,
-        runs: Arc::default(),
-        stopped: Arc::default(),
+        runs,
+        stream: reader.handle(),
     };
-    let (runs, stopped) = (Arc::clone(&led.runs), Arc::clone(&led.stopped));
-    let reader = options.stream_out(move |out| {
-        runs.fetch_add(1, Ordering::SeqCst);
-        let result = follow(out, &told);
-        if let Err(error) = &result {
-            *stopped.lock().unwrap() = Some(error.kind());
-        }
-        result
-    });
     (led, reader)
 }
 
-fn follow(out: &datastreamer::StreamWriter, told: &mpsc::Receiver<Word>) -> Result<(), Error> {
+fn follow(
+    out: &datastreamer::StreamWriter,
+    told: &mpsc::Receiver<Word>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut at = 0;
     loop {
         if out.is_stopped() {
-            return out.flush_now();
+            return Ok(out.flush_now()?);
         }
         match told.recv_timeout(Duration::from_millis(5)) {
             Ok(Word::Write(bytes)) => {
@@ -138,7 +138,7 @@ fn follow(out: &datastreamer::StreamWriter, told: &mpsc::Receiver<Word>) -> Resu
                 out.flush_now()?;
                 at += bytes;
             }
-            Ok(Word::Fail(text)) => return Err(Error::source_failed(text)),
+            Ok(Word::Fail(text)) => return Err(text.into()),
             Ok(Word::Panic) => panic!("row 7"),
             Ok(Word::End) => return Ok(()),
             Err(mpsc::RecvTimeoutError::Timeout) => {}

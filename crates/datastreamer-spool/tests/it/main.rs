@@ -5,4 +5,9 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod common;
+mod ending;
+mod faults;
+mod limits;
+mod model;
 mod reading;
+mod restart;
