@@ -46,28 +46,45 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
+#![cfg_attr(loom, allow(dead_code))]
 
 mod blocks;
-mod chores;
 mod digests;
 mod error;
 mod etag;
-mod folder;
-mod inner;
 mod key;
-mod manifest;
+#[cfg(all(test, loom))]
+mod loom_tests;
 mod names;
 mod options;
-mod production;
 mod progress;
-mod pump;
-mod reader;
-mod reads;
-mod shared;
-mod spool;
-mod sweep;
 mod sync;
 mod table;
+
+// What touches files and threads; the models have none of it.
+#[cfg(not(loom))]
+mod chores;
+#[cfg(not(loom))]
+mod folder;
+#[cfg(not(loom))]
+mod inner;
+#[cfg(not(loom))]
+mod manifest;
+#[cfg(not(loom))]
+mod production;
+#[cfg(not(loom))]
+mod pump;
+#[cfg(not(loom))]
+mod reader;
+#[cfg(not(loom))]
+mod reads;
+#[cfg(not(loom))]
+mod shared;
+#[cfg(not(loom))]
+mod spool;
+#[cfg(not(loom))]
+mod sweep;
+#[cfg(not(loom))]
 mod user;
 
 pub use digests::Digests;
@@ -79,6 +96,9 @@ pub use options::{
     DEFAULT_CLIENT_BYTES_MAX, DEFAULT_KEEP, DEFAULT_PRODUCTION_BYTES_MAX, DEFAULT_PRODUCTIONS_MAX,
     DEFAULT_TAIL_BYTES, DEFAULT_TOTAL_BYTES_MAX, SpoolOptions,
 };
+#[cfg(not(loom))]
 pub use production::{Production, State};
+#[cfg(not(loom))]
 pub use reader::Piece;
+#[cfg(not(loom))]
 pub use spool::{Beginning, How, Keep, Spool, Usage};

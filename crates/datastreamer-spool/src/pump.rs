@@ -45,9 +45,9 @@ pub(crate) fn start(
     spawned.map(drop).map_err(|error| {
         let text = format!("no thread can be started ({:?})", error.kind());
         let error = Error::new(ErrorKind::System, text);
-        shared.progress.fail(error.clone().into());
         // The caller's handle is a user, so nothing is removed here.
         let _held = inner.table().fail(&shared.id);
+        shared.progress.fail(error.clone().into());
         error
     })
 }
@@ -168,13 +168,17 @@ impl Pump {
             let manifest = shared.manifest(keep, digests);
             self.inner.folder.complete(file, &manifest)?;
         }
-        shared.progress.complete();
         let bytes = shared.progress.look(|sight| sight.bytes());
-        let left = self
-            .inner
-            .table()
-            .complete(&shared.id, bytes, Instant::now());
-        self.inner.follow(left);
+        let left = {
+            let mut table = self.inner.table();
+            table.complete(&shared.id, bytes, Instant::now())
+        };
+        // After the table: whoever hears of the end finds a production that may be evicted.
+        shared.progress.complete();
+        match left {
+            Some(left) => self.inner.follow(left),
+            None => self.inner.folder.remove(&shared.id)?,
+        }
         self.inner.chores.look_again();
         Ok(())
     }
@@ -187,8 +191,9 @@ impl Pump {
         // The names go first: what has failed is no longer on the disk when others hear of it.
         // Readers have the file open, and the last of them tries again what has failed here.
         let _removed_later = self.inner.folder.remove(&self.shared.id);
-        self.shared.progress.fail(failure);
+        // Nobody joins it any more when others hear of the failure.
         let victim = self.inner.table().fail(&self.shared.id);
+        self.shared.progress.fail(failure);
         victim.into_iter().for_each(|it| self.inner.remove(it));
     }
 }

@@ -295,11 +295,16 @@ impl<S> Table<S> {
         self.evict_bytes(1, |_| true, ErrorKind::Full, text)
     }
 
-    /// Records that a production is complete; returns it if nobody wants it.
-    pub(crate) fn complete(&mut self, id: &ProductionId, bytes: u64, now: Instant) -> Left<S> {
-        let Some(entry) = self.entries.get_mut(id) else {
-            return Left::Nothing;
-        };
+    /// Records that a production is complete; `None`: it was given up and removed meanwhile, so its
+    /// files must go as well.
+    pub(crate) fn complete(
+        &mut self,
+        id: &ProductionId,
+        bytes: u64,
+        now: Instant,
+    ) -> Option<Left<S>> {
+        let entry = self.entries.get_mut(id);
+        let entry = entry.filter(|entry| entry.stage != Stage::Removing)?;
         let promised = entry.bytes.saturating_sub(bytes);
         entry.bytes -= promised;
         entry.idle_since = now;
@@ -310,11 +315,11 @@ impl<S> Table<S> {
         let (stage, users) = (entry.stage, entry.users);
         let shared = Arc::clone(&entry.shared);
         self.subtract(&client, promised);
-        match (stage, users) {
+        Some(match (stage, users) {
             (Stage::Complete, 0) => Left::Idle(shared),
             (Stage::Leaving, _) => self.begin_removing(id).map_or(Left::Nothing, Left::Remove),
             _ => Left::Nothing,
-        }
+        })
     }
 
     /// Records that a production has failed; returns it if nobody holds it.

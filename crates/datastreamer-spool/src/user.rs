@@ -4,7 +4,14 @@
 
 use std::{sync::Arc, time::Instant};
 
-use crate::{error::Error, inner::Inner, shared::Shared};
+use datastreamer::ErrorKind as StreamErrorKind;
+
+use crate::{
+    error::Error,
+    inner::{Inner, stop},
+    progress::Sight,
+    shared::Shared,
+};
 
 /// A place among the users that the table counts.
 pub(crate) struct User {
@@ -43,7 +50,7 @@ impl User {
 
     fn check(&self) {
         let shared = &self.shared;
-        let look = |sight: &crate::progress::Sight| (sight.bytes(), sight.digests());
+        let look = |sight: &Sight| (sight.bytes(), sight.digests());
         let (bytes, digests) = shared.progress.look(look);
         let blake3 = digests.map_or([0; 32], |digests| digests.blake3);
         match self.inner.folder.check(&shared.id, bytes, &blake3) {
@@ -55,13 +62,19 @@ impl User {
         }
     }
 
-    /// Gives up a production whose file cannot be read: the next request begins a new one.
+    /// Gives up a production whose file cannot be read: the next request begins a new one. If it runs,
+    /// its source is stopped.
     pub(crate) fn give_up(&self, error: Error) {
         #[cfg(feature = "tracing")]
         tracing::warn!(target: "datastreamer_spool", id = %self.shared.id, "given up: {error}");
-        self.shared.progress.fail(error.into());
         // This is a user, so nothing is removed before it is dropped.
         let _held = self.inner.table().fail(&self.shared.id);
+        self.shared.progress.fail(error.into());
+        stop(
+            &self.shared,
+            StreamErrorKind::Stopped,
+            "the spool cannot read it",
+        );
     }
 }
 

@@ -4,7 +4,8 @@
 //! into the Nth call of a kind. It checks every byte that it reads. Then the folder is opened again:
 //! what is in it must be true, and the next production must work.
 //!
-//! By default every 7th call fails. `DATASTREAMER_SPOOL_FAULTS=all`: each one, in some minutes.
+//! By default some of the calls fail: each one of those on which durability rests, every 3rd or 7th
+//! of the others. `DATASTREAMER_SPOOL_FAULTS=all`: each one, in some minutes.
 
 use std::{
     collections::BTreeSet,
@@ -105,11 +106,12 @@ pub(crate) fn assert_no_leftovers(folder: &Path) {
     }
 }
 
-fn sweep(call: &str, faults: &[&str]) {
+/// Lets every `step`th call of a kind fail, in each of the ways.
+fn sweep(call: &str, step: usize) {
     let each = std::env::var("DATASTREAMER_SPOOL_FAULTS").is_ok_and(|it| it == "all");
-    let step = if each { 1 } else { 7 };
+    let step = if each { 1 } else { step };
     let mut reached = 0;
-    for (nth, fault) in faults.iter().enumerate() {
+    for (nth, fault) in FAULTS.iter().enumerate() {
         // Another phase for each fault, so that the short sweep has more of the numbers.
         for number in (1 + nth * 2 % step..CALLS_MAX).step_by(step) {
             let folder = folder();
@@ -130,29 +132,77 @@ const FAULTS: [&str; 4] = ["error=ENOSPC", "error=EIO", "error=EINTR", "signal=K
 
 #[test]
 fn no_fault_of_writing_makes_a_false_byte() {
-    sweep("pwrite64", &FAULTS);
-    sweep("write", &FAULTS);
+    sweep("pwrite64", 3);
+    sweep("write", 7);
 }
 
 #[test]
 fn no_fault_of_synchronizing_makes_a_false_byte() {
-    sweep("fsync", &FAULTS);
+    sweep("fsync", 1);
 }
 
 #[test]
 fn no_fault_of_a_name_makes_a_false_byte() {
-    sweep("rename", &FAULTS);
-    sweep("unlink", &FAULTS);
+    sweep("rename", 1);
+    sweep("unlink", 3);
 }
 
 #[test]
 fn no_fault_of_opening_makes_a_false_byte() {
-    sweep("openat", &FAULTS);
+    sweep("openat", 7);
 }
 
 #[test]
 fn no_fault_of_reading_makes_a_false_byte() {
-    sweep("pread64", &FAULTS);
+    sweep("pread64", 3);
+}
+
+/// What is synchronized and renamed in a run, in this order: `fsync .part`, `rename .data`.
+fn durable_calls(folder: &Path) -> Vec<String> {
+    let log = folder.with_extension("trace");
+    let output = run(Command::new("strace")
+        .args(["-f", "-y", "-qq", "-o"])
+        .arg(&log)
+        .args(["-e", "trace=fsync,rename"])
+        .arg(program())
+        .arg(folder)
+        .arg(BYTES.to_string()));
+    assert!(output.status.success(), "{output:?}");
+    let trace = fs::read_to_string(&log).unwrap();
+    fs::remove_file(log).unwrap();
+    let calls = trace.lines().filter(|line| line.contains('('));
+    let calls = calls.map(|line| {
+        let name = line.split('(').next().unwrap();
+        let name = name.rsplit(' ').next().unwrap();
+        // The last path of the call: the new name, or the file that is synchronized.
+        let path = line.rsplit(['"', '<']).find(|part| part.contains('/'));
+        let path = path.unwrap().split('>').next().unwrap();
+        let file = Path::new(path).file_name().unwrap().to_str().unwrap();
+        format!(
+            "{name} {}",
+            file.split_once('.').map_or("folder", |it| it.1)
+        )
+    });
+    calls.collect()
+}
+
+#[test]
+fn a_production_is_on_the_storage_before_its_manifest_vouches_for_it() {
+    let folder = folder();
+    let of_one = [
+        "fsync part",
+        "rename data",
+        "fsync json.new",
+        "rename json",
+        "fsync folder",
+    ];
+    // The program has two productions that are kept.
+    let expected: Vec<_> = of_one
+        .iter()
+        .chain(&of_one)
+        .map(|it| it.to_string())
+        .collect();
+    assert_eq!(durable_calls(&folder.path().join("spool")), expected);
 }
 
 #[test]
