@@ -10,14 +10,11 @@
 //! borrow.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicIsize, Ordering},
-    },
-    time::Duration,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
 };
 
-use crate::chunk::CHUNK_BYTES_MAX;
+use crate::{chunk::CHUNK_BYTES_MAX, sync::AtomicIsize};
 
 /// A consumer that empties the buffer faster than this gets a deeper one. Five milliseconds are
 /// about one timeslice: on a busy machine the source may be off its core for that long, and the
@@ -58,7 +55,7 @@ impl Reserve {
         self.left_bytes.fetch_sub(signed(bytes), Ordering::Relaxed);
     }
 
-    #[cfg(all(test, not(loom)))]
+    #[cfg(test)]
     pub(crate) fn left(&self) -> isize {
         self.left_bytes.load(Ordering::Relaxed)
     }
@@ -106,6 +103,9 @@ pub(crate) struct Depth {
     /// Bytes that the consumer held at the end of the stream, and holds still.
     beyond_the_end: usize,
     reserve: Reserve,
+    /// Under loom there is no clock: what the next waits are taken to last, the last one first.
+    #[cfg(loom)]
+    waits: Vec<Duration>,
 }
 
 impl Depth {
@@ -118,7 +118,15 @@ impl Depth {
             delivered_at_change: 0,
             beyond_the_end: 0,
             reserve: reserve.clone(),
+            #[cfg(loom)]
+            waits: Vec::new(),
         }
+    }
+
+    #[cfg(all(test, loom))]
+    pub(crate) fn with_waits(mut self, waits: &[Duration]) -> Self {
+        self.waits = waits.iter().rev().copied().collect();
+        self
     }
 
     /// A depth that never changes, without a chunk being filled.
@@ -158,9 +166,18 @@ impl Depth {
         self.chunk = Growing::fixed(bytes.min(self.buffer.base / 2));
     }
 
-    /// Adapts the depth to the consumer's speed: it took `waited` to drain the buffer to the
-    /// low-water mark, and `delivered` bytes since the stream began.
-    pub(crate) fn adapt(&mut self, waited: Duration, delivered: u64) {
+    /// Adapts the depth to the consumer's speed: it has needed the time since then to drain the buffer
+    /// to the low-water mark, and taken `delivered` bytes since the stream began.
+    pub(crate) fn adapt_after_wait(&mut self, since: Instant, delivered: u64) {
+        #[cfg(not(loom))]
+        let waited = since.elapsed();
+        // Beyond what a model has said: neither fast nor slow.
+        #[cfg(loom)]
+        let (waited, _) = (self.waits.pop().unwrap_or(SLOW_DRAIN), since);
+        self.adapt(waited, delivered);
+    }
+
+    fn adapt(&mut self, waited: Duration, delivered: u64) {
         if waited > SLOW_DRAIN {
             self.reserve.give_back(self.borrowed_bytes());
             self.doublings = 0;

@@ -35,6 +35,10 @@ pub(crate) fn poll_or_wait<S, G: DerefMut<Target = S>, T>(
 
 /// Runs a job on a thread of its own: it may block, and whoever asks may be an event loop.
 pub(crate) fn run_elsewhere(thread_name: &str, job: impl FnOnce() + Send + 'static) {
+    if cfg!(loom) {
+        // The models have threads of their own.
+        return job();
+    }
     let job = Arc::new(Mutex::new(Some(job)));
     let run = {
         let job = Arc::clone(&job);

@@ -1,5 +1,6 @@
-//! Models of `queue.rs`, and of the turns in `writer.rs`: each model runs under every order in
-//! which its threads can take the locks.
+//! Models of the core: of `queue.rs` with `depth.rs`, of the turns in `writer.rs`, of a stream's place
+//! (`pool.rs`, `share.rs`, `stream_core.rs`) and of async sources. Each model runs under every order in
+//! which its threads can take the locks, or under those of few preemptions (`bounded`).
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p datastreamer --lib --release loom`
 //!
@@ -14,6 +15,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Wake, Waker},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -24,14 +26,18 @@ use loom::{
 };
 
 use crate::{
+    async_writer::AsyncStreamWriter,
     config::StreamOptions,
-    depth::Depth,
+    depth::{Depth, Growing, Reserve},
     error::{Error, ErrorKind},
-    pool::StreamPool,
+    outcome::Outcome,
+    pool::{Job, Refused, Source, StreamPool},
     pool_options::PoolOptions,
     push::turn::Turn,
     queue::{End, Queue},
+    reader::ChunkReader,
     settings::EndOnStop,
+    share::{Share, ShareOf},
     stop_callback::StopCallback,
     stream_core::StreamCore,
     writer::{StreamWriter, hand_over_if_idle},
@@ -104,6 +110,14 @@ fn consume(queue: &Queue, releases: bool) -> (Vec<u8>, Result<(), ErrorKind>) {
             None => return (bytes, Ok(())),
         }
     }
+}
+
+/// Runs a model under all orders with at most so many switches that no thread asks for: without a
+/// bound it takes minutes. Few of them find most errors (Musuvathi and Qadeer, PLDI 2007).
+fn bounded(preemptions: usize, run: impl Fn() + Sync + Send + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(preemptions);
+    model.check(run);
 }
 
 /// Counts wake-ups.
@@ -192,6 +206,110 @@ fn loom_a_chunk_above_the_bound_passes_an_empty_queue() {
         source.join().unwrap().unwrap();
         assert_eq!(next(&queue).unwrap().unwrap().len(), 9);
     });
+}
+
+// ---- how deep the buffer is ----
+
+const FAST: Duration = Duration::from_millis(1);
+const SLOW: Duration = Duration::from_secs(1);
+
+/// A queue of chunks that count as one byte, with a base for three of them and a depth for seven. Its
+/// source's waits for room last as long as is said here.
+fn growing_queue(reserve: &Reserve, waits: &[Duration]) -> Arc<Queue> {
+    let buffer = Growing { base: 4, max: 8 };
+    let depth = Depth::new(buffer, Growing::fixed(1), reserve).with_waits(waits);
+    Arc::new(Queue::new(depth, EndOnStop::Abort))
+}
+
+/// Pushes a chunk that counts as one byte, after which the stream has delivered enough to grow.
+fn push_much(queue: &Queue, byte: u8) {
+    queue.push(Bytes::from(vec![byte; 200]), 1).unwrap();
+}
+
+#[test]
+fn loom_releases_down_to_the_low_water_mark_wake_the_source() {
+    loom::model(|| {
+        // Room for three chunks; a source that waits is woken when one is left.
+        let depth = Depth::new(Growing::fixed(8), Growing::fixed(2), &Reserve::new(0));
+        let queue = Arc::new(Queue::new(depth, EndOnStop::Abort));
+        let push = |queue: &Queue| queue.push(Bytes::from_static(&[7; 2]), 2).is_ok();
+        assert!((0..3).all(|_| push(&queue)));
+        for _ in 0..2 {
+            next(&queue).unwrap().unwrap();
+        }
+        let source = spawn(&queue, push);
+        // The consumer does not ask for more.
+        let elsewhere = spawn(&queue, |queue| queue.release(2));
+        queue.release(2);
+        assert!(source.join().unwrap());
+        elsewhere.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_two_sources_that_grow_borrow_no_more_than_the_reserve() {
+    let seen = StdArc::new(std::sync::Mutex::new(std::collections::BTreeSet::new()));
+    let seeing = StdArc::clone(&seen);
+    bounded(3, move || {
+        let reserve = Reserve::new(4);
+        let queues = [(); 2].map(|()| growing_queue(&reserve, &[FAST]));
+        let sources = queues.each_ref().map(|queue| {
+            (0..3).for_each(|byte| push_much(queue, byte));
+            spawn(queue, |queue| {
+                push_much(queue, 3);
+                queue.depth_bytes()
+            })
+        });
+        for queue in &queues {
+            for _ in 0..3 {
+                next(queue).unwrap().unwrap();
+                queue.release(1);
+            }
+        }
+        let depths = sources.map(|source| source.join().unwrap());
+        seeing.lock().unwrap().insert(depths);
+        for queue in &queues {
+            queue.end(End::Finish);
+            queue.consumer_done();
+            queue.release(1);
+        }
+        assert_eq!(reserve.left(), 4);
+    });
+    // A source that need not wait does not grow.
+    let seen: Vec<_> = seen.lock().unwrap().iter().copied().collect();
+    assert_eq!(seen, [[4, 4], [4, 8], [8, 4]]);
+}
+
+/// A source with a deep buffer waits for a consumer that has become slow.
+fn shrink_beside(releases: bool) {
+    bounded(3, move || {
+        let reserve = Reserve::new(4);
+        let buffer = Growing { base: 4, max: 8 };
+        let depth = Depth::new(buffer, Growing::fixed(1), &reserve);
+        let mut depth = depth.with_waits(&[FAST, SLOW]);
+        depth.adapt_after_wait(Instant::now(), 64);
+        assert_eq!(reserve.left(), 0, "it has grown");
+        let queue = Arc::new(Queue::new(depth, EndOnStop::Abort));
+        (1..=7).for_each(|byte| push(&queue, byte).unwrap());
+        let source = spawn(&queue, |queue| produce(queue, &[8, 9], End::Finish));
+        assert_eq!(consume(&queue, releases), ((1..=9).collect(), Ok(())));
+        source.join().unwrap();
+        queue.consumer_done();
+        if !releases {
+            (0..9).for_each(|_| queue.release(1));
+        }
+        assert_eq!(reserve.left(), 4);
+    });
+}
+
+#[test]
+fn loom_a_source_is_woken_although_its_buffer_shrinks() {
+    shrink_beside(true);
+}
+
+#[test]
+fn loom_a_source_is_woken_by_a_reader_that_keeps_its_chunks_although_its_buffer_shrinks() {
+    shrink_beside(false);
 }
 
 // ---- the writer's turn ----
@@ -513,11 +631,8 @@ fn loom_a_stop_wakes_whoever_awaits_it() {
 
 #[test]
 fn loom_whoever_awaits_a_stop_hears_of_an_end_without_one() {
-    // Three threads, of which one has a waker of loom's: without a bound the model takes minutes. Three
-    // switches that no thread asks for find most errors (Musuvathi and Qadeer, PLDI 2007).
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.check(|| {
+    // Three threads, of which one has a waker of loom's.
+    bounded(3, || {
         let queue = queue(1);
         let source = spawn(&queue, |queue| queue.end(End::Finish));
         let consumer = spawn(&queue, |queue| {
@@ -747,38 +862,6 @@ fn loom_a_stop_wakes_the_async_writer() {
 }
 
 #[test]
-fn loom_a_stop_beside_the_poll_of_an_async_source_drops_it_once() {
-    loom::model(|| {
-        let core = stream();
-        let drops = StdArc::new(AtomicUsize::new(0));
-        struct NoteDrop(StdArc<AtomicUsize>);
-        impl Drop for NoteDrop {
-            fn drop(&mut self) {
-                self.0.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        let note = NoteDrop(StdArc::clone(&drops));
-        core.async_source.park(async move {
-            let _note = note;
-            std::future::pending::<Result<(), Error>>().await
-        });
-        core.let_reader_poll();
-        let stopping = {
-            let core = StdArc::clone(&core);
-            thread::spawn(move || {
-                core.queue.stop(&Error::of_kind(STOPPED));
-                core.dismiss_source();
-            })
-        };
-        let cx = &mut Context::from_waker(Waker::noop());
-        crate::async_source::poll_source(&core, cx);
-        stopping.join().unwrap();
-        assert_eq!(drops.load(Ordering::Relaxed), 1);
-        assert!(!core.queue.end(End::Finish), "its side has ended");
-    });
-}
-
-#[test]
 fn loom_a_resume_beside_a_hand_over_loses_nothing() {
     loom::model(|| {
         let pool = StreamPool::new(PoolOptions::default());
@@ -797,6 +880,396 @@ fn loom_a_resume_beside_a_hand_over_loses_nothing() {
         resuming.join().unwrap();
         assert_eq!(written(&core).concat(), [3]);
         drop(kept);
+    });
+}
+
+// ---- a stream's place in the pool ----
+
+/// A pool with one place.
+fn small_pool() -> StreamPool {
+    StreamPool::new(PoolOptions::new().max_active(1))
+}
+
+/// A stream that has a place or waits for one, or shares that of another; the model is its source.
+fn submitted(pool: &StreamPool, other: Option<&StdArc<StreamCore>>) -> StdArc<StreamCore> {
+    submitted_with(pool, other, |_| {})
+}
+
+fn submitted_with(
+    pool: &StreamPool,
+    other: Option<&StdArc<StreamCore>>,
+    prepare: impl FnOnce(&StdArc<StreamCore>),
+) -> StdArc<StreamCore> {
+    let share = Share::new("a client", ShareOf::Consumer, 1).max_waiting(2);
+    let options = StreamOptions::new().chunk_bytes(2).buffer_bytes(4);
+    let core = options.pool(pool).share(share).new_stream();
+    prepare(&core);
+    let job = Job {
+        core: StdArc::clone(&core),
+        source: Source::Reader,
+    };
+    assert!(pool.submit(job, other).is_ok());
+    core
+}
+
+/// Ends both sides as a source and a consumer do that have succeeded.
+fn end_well(core: &StreamCore) {
+    core.end_source(End::Finish);
+    core.end_consumer();
+}
+
+fn places(pool: &StreamPool) -> (usize, usize) {
+    (pool.active(), pool.waiting())
+}
+
+/// All streams are done, and nothing is left of them.
+fn assert_empty(pool: &StreamPool) {
+    assert_eq!((places(pool), pool.shares()), ((0, 0), 0));
+    assert!(pool.live_streams().is_empty());
+}
+
+#[test]
+fn loom_a_place_is_given_back_once_whatever_ends_the_stream() {
+    loom::model(|| {
+        let pool = small_pool();
+        let first = submitted(&pool, None);
+        let second = submitted(&pool, None);
+        assert_eq!(places(&pool), (1, 1));
+        let reader = ChunkReader::new(StdArc::clone(&first));
+        let source = spawn_with(&first, |core, _| core.end_source(End::Finish));
+        let watchdog = spawn_with(&first, |core, _| {
+            core.stop(Error::of_kind(ErrorKind::ConsumerStalled));
+        });
+        drop(reader);
+        source.join().unwrap();
+        watchdog.join().unwrap();
+        assert_eq!(places(&pool), (1, 0), "the stream that waits is next");
+        assert!(second.source_has_started());
+        end_well(&second);
+        assert_empty(&pool);
+    });
+}
+
+#[test]
+fn loom_a_consumer_that_is_given_up_beside_the_end_keeps_no_place() {
+    loom::model(|| {
+        let pool = small_pool();
+        let first = submitted(&pool, None);
+        let second = submitted(&pool, None);
+        let reader = ChunkReader::new(StdArc::clone(&first));
+        let source = spawn_with(&first, |core, _| core.end_source(abort(FAILED)));
+        first.stop(Error::of_kind(ErrorKind::ConsumerStalled));
+        source.join().unwrap();
+        assert_eq!(places(&pool), (1, 0), "although nobody polls");
+        drop(reader);
+        assert_eq!(places(&pool), (1, 0));
+        end_well(&second);
+        assert_empty(&pool);
+    });
+}
+
+#[test]
+fn loom_a_stop_beside_the_end_of_both_sides_keeps_no_place() {
+    loom::model(|| {
+        let pool = small_pool();
+        let first = submitted(&pool, None);
+        let second = submitted(&pool, None);
+        let stopping = spawn_with(&first, |core, _| core.stop(Error::of_kind(STOPPED)));
+        let source = spawn_with(&first, |core, _| core.end_source(End::Finish));
+        first.end_consumer();
+        stopping.join().unwrap();
+        source.join().unwrap();
+        assert_eq!(places(&pool), (1, 0));
+        end_well(&second);
+        assert_empty(&pool);
+    });
+}
+
+#[test]
+fn loom_a_stream_that_leaves_beside_its_admission_keeps_no_place() {
+    loom::model(|| {
+        let pool = small_pool();
+        let first = submitted(&pool, None);
+        let drops = StdArc::new(AtomicUsize::new(0));
+        let second = submitted_with(&pool, None, |core| park_for_ever(core, &drops));
+        let third = submitted(&pool, None);
+        let reader = ChunkReader::new(StdArc::clone(&second));
+        let source = spawn_with(&first, |core, _| end_well(core));
+        drop(reader);
+        source.join().unwrap();
+        assert_eq!(drops.load(Ordering::Relaxed), 1, "its source");
+        assert_eq!(places(&pool), (1, 0), "the next but one has it");
+        assert!(third.source_has_started());
+        end_well(&third);
+        assert_empty(&pool);
+    });
+}
+
+#[test]
+fn loom_a_stream_that_is_stopped_and_leaves_beside_its_admission_keeps_no_place() {
+    bounded(3, || {
+        let pool = small_pool();
+        let first = submitted(&pool, None);
+        let drops = StdArc::new(AtomicUsize::new(0));
+        let second = submitted_with(&pool, None, |core| park_for_ever(core, &drops));
+        let reader = ChunkReader::new(StdArc::clone(&second));
+        let source = spawn_with(&first, |core, _| end_well(core));
+        let stopping = spawn_with(&second, |core, _| core.stop(Error::of_kind(STOPPED)));
+        drop(reader);
+        source.join().unwrap();
+        stopping.join().unwrap();
+        assert_eq!(drops.load(Ordering::Relaxed), 1, "its source");
+        assert_empty(&pool);
+    });
+}
+
+#[test]
+fn loom_a_place_that_is_shared_is_given_back_with_the_last_of_both() {
+    loom::model(|| {
+        let pool = small_pool();
+        let plain = submitted(&pool, None);
+        let coded = submitted(&pool, Some(&plain));
+        let next = submitted(&pool, None);
+        assert_eq!(places(&pool), (1, 1));
+        let ending = spawn_with(&plain, |core, _| end_well(core));
+        let coded = spawn_with(&coded, |core, _| core.end_source(End::Finish));
+        coded.join().unwrap();
+        ending.join().unwrap();
+        assert_eq!(places(&pool), (1, 1), "the coded one is read still");
+        assert!(!next.source_has_started());
+    });
+}
+
+#[test]
+fn loom_a_stream_that_shares_a_place_beside_its_end_holds_up_nobody() {
+    loom::model(|| {
+        let pool = small_pool();
+        let first = submitted(&pool, None);
+        let plain = submitted(&pool, None);
+        // The place comes, and the coded stream asks for it.
+        let first = spawn_with(&first, |core, _| end_well(core));
+        let coding = {
+            let (pool, plain) = (pool.clone(), StdArc::clone(&plain));
+            thread::spawn(move || submitted(&pool, Some(&plain)))
+        };
+        first.join().unwrap();
+        let coded = coding.join().unwrap();
+        assert!(coded.source_has_started());
+        let next = submitted(&pool, None);
+        assert_eq!(places(&pool), (1, 1));
+        // Both leave it at once.
+        let plain = spawn_with(&plain, |core, _| end_well(core));
+        end_well(&coded);
+        plain.join().unwrap();
+        assert_eq!(places(&pool), (1, 0));
+        end_well(&next);
+        assert_empty(&pool);
+    });
+}
+
+#[test]
+fn loom_a_stop_beside_the_request_for_a_place_leaves_nothing_that_waits() {
+    loom::model(|| {
+        let pool = small_pool();
+        let first = submitted(&pool, None);
+        let core = StreamOptions::new().pool(&pool).new_stream();
+        let stopping = spawn_with(&core, |core, _| core.stop(Error::of_kind(STOPPED)));
+        let job = Job {
+            core: StdArc::clone(&core),
+            source: Source::Reader,
+        };
+        if let Err(Refused { job, error }) = pool.submit(job, None) {
+            assert_eq!(error.kind(), STOPPED);
+            job.end_unrun(error);
+        }
+        stopping.join().unwrap();
+        assert_eq!(places(&pool), (1, 0));
+        core.end_consumer();
+        end_well(&first);
+        assert_empty(&pool);
+    });
+}
+
+#[test]
+fn loom_a_shut_down_beside_an_end_admits_or_refuses_whoever_waits() {
+    loom::model(|| {
+        let pool = small_pool();
+        let first = submitted(&pool, None);
+        let second = submitted(&pool, None);
+        let ending = spawn_with(&first, |core, _| end_well(core));
+        pool.refuse_new();
+        ending.join().unwrap();
+        let admitted = second.source_has_started();
+        assert_eq!(places(&pool), (usize::from(admitted), 0));
+        if !admitted {
+            let refused = second.record().error.unwrap();
+            assert_eq!(refused.kind(), ErrorKind::ShutDown);
+        }
+        end_well(&second);
+        assert_empty(&pool);
+    });
+}
+
+// ---- async sources ----
+
+/// Counts a drop.
+struct NoteDrop(StdArc<AtomicUsize>);
+
+impl Drop for NoteDrop {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Parks a source that writes nothing and never ends.
+fn park_for_ever(core: &StdArc<StreamCore>, drops: &StdArc<AtomicUsize>) {
+    let note = NoteDrop(StdArc::clone(drops));
+    core.async_source.park(async move {
+        let _note = note;
+        std::future::pending::<Result<(), Error>>().await
+    });
+}
+
+/// Parks a source that writes one byte and succeeds.
+fn park_one_byte(core: &StdArc<StreamCore>, drops: &StdArc<AtomicUsize>) {
+    let note = NoteDrop(StdArc::clone(drops));
+    let mut writer = async_writer(core);
+    core.async_source.park(async move {
+        let _note = note;
+        writer.write_slice(&[1]).await
+    });
+}
+
+fn async_writer(core: &StdArc<StreamCore>) -> AsyncStreamWriter {
+    AsyncStreamWriter::new(StreamWriter::new(StdArc::clone(core)))
+}
+
+/// Reads to the end.
+fn read(reader: &mut ChunkReader) -> (Vec<u8>, Result<(), ErrorKind>) {
+    let mut bytes = Vec::new();
+    loop {
+        match block_on(poll_fn(|cx| reader.poll_chunk(cx))) {
+            Some(Ok(chunk)) => bytes.extend_from_slice(&chunk),
+            Some(Err(error)) => return (bytes, Err(error.kind())),
+            None => return (bytes, Ok(())),
+        }
+    }
+}
+
+#[test]
+fn loom_a_stop_beside_the_poll_of_an_async_source_drops_it_once() {
+    loom::model(|| {
+        let core = stream();
+        let drops = StdArc::new(AtomicUsize::new(0));
+        park_for_ever(&core, &drops);
+        core.let_reader_poll();
+        let stopping = {
+            let core = StdArc::clone(&core);
+            thread::spawn(move || {
+                core.queue.stop(&Error::of_kind(STOPPED));
+                core.dismiss_source();
+            })
+        };
+        let cx = &mut Context::from_waker(Waker::noop());
+        crate::async_source::poll_source(&core, cx);
+        stopping.join().unwrap();
+        assert_eq!(drops.load(Ordering::Relaxed), 1);
+        assert!(!core.queue.end(End::Finish), "its side has ended");
+    });
+}
+
+#[test]
+fn loom_a_stop_beside_the_last_poll_of_an_async_source_makes_one_end() {
+    loom::model(|| {
+        let pool = small_pool();
+        let drops = StdArc::new(AtomicUsize::new(0));
+        let core = submitted_with(&pool, None, |core| park_one_byte(core, &drops));
+        let mut reader = ChunkReader::new(StdArc::clone(&core));
+        let stopping = spawn_with(&core, |core, _| core.stop(Error::of_kind(STOPPED)));
+        let (bytes, end) = read(&mut reader);
+        stopping.join().unwrap();
+        drop(reader);
+        let outcome = core.record().outcome;
+        match end {
+            Ok(()) => assert_eq!(
+                (bytes.as_slice(), outcome),
+                (&[1][..], Some(Outcome::Complete))
+            ),
+            Err(kind) => assert_eq!((kind, outcome), (STOPPED, Some(Outcome::Cancelled))),
+        }
+        assert_eq!(drops.load(Ordering::Relaxed), 1);
+        assert_empty(&pool);
+    });
+}
+
+#[test]
+fn loom_an_async_source_that_gets_its_place_beside_a_poll_runs() {
+    loom::model(|| {
+        let pool = small_pool();
+        let first = submitted(&pool, None);
+        let drops = StdArc::new(AtomicUsize::new(0));
+        let second = submitted_with(&pool, None, |core| park_one_byte(core, &drops));
+        let mut reader = ChunkReader::new(second);
+        let first = spawn_with(&first, |core, _| end_well(core));
+        assert_eq!(read(&mut reader), (vec![1], Ok(())));
+        first.join().unwrap();
+        assert_eq!(drops.load(Ordering::Relaxed), 1);
+        assert_empty(&pool);
+    });
+}
+
+#[test]
+fn loom_a_stop_beside_the_drop_of_the_reader_drops_an_async_source_once() {
+    loom::model(|| {
+        let pool = small_pool();
+        let drops = StdArc::new(AtomicUsize::new(0));
+        let core = submitted_with(&pool, None, |core| park_for_ever(core, &drops));
+        let mut reader = ChunkReader::new(StdArc::clone(&core));
+        let stopping = spawn_with(&core, |core, _| core.stop(Error::of_kind(STOPPED)));
+        assert!(!matches!(
+            reader.try_next_chunk(),
+            std::task::Poll::Ready(None)
+        ));
+        drop(reader);
+        stopping.join().unwrap();
+        assert_eq!(drops.load(Ordering::Relaxed), 1);
+        assert_empty(&pool);
+    });
+}
+
+#[test]
+fn loom_the_drop_of_the_reader_reaches_a_writer_in_another_task() {
+    loom::model(|| {
+        let pool = small_pool();
+        let drops = StdArc::new(AtomicUsize::new(0));
+        let core = submitted_with(&pool, None, |core| park_for_ever(core, &drops));
+        let reader = ChunkReader::new(StdArc::clone(&core));
+        // More than there is room for.
+        let mut writer = async_writer(&core);
+        let task = thread::spawn(move || block_on(writer.write_slice(&[7; 6])).unwrap_err().kind());
+        drop(reader);
+        assert_eq!(task.join().unwrap(), HUNG_UP);
+        assert_eq!(drops.load(Ordering::Relaxed), 1);
+        assert_empty(&pool);
+    });
+}
+
+#[test]
+fn loom_a_write_in_another_task_beside_the_end_of_the_future_is_whole_or_refused() {
+    loom::model(|| {
+        let pool = small_pool();
+        let drops = StdArc::new(AtomicUsize::new(0));
+        let core = submitted_with(&pool, None, |core| park_one_byte(core, &drops));
+        let mut reader = ChunkReader::new(StdArc::clone(&core));
+        let mut writer = async_writer(&core);
+        let task = thread::spawn(move || block_on(writer.write_slice(&[2])));
+        let (bytes, end) = read(&mut reader);
+        assert_eq!(end, Ok(()));
+        match task.join().unwrap() {
+            Ok(()) => assert!(matches!(bytes.as_slice(), [1, 2] | [2, 1]), "{bytes:?}"),
+            Err(error) => assert_eq!((bytes, error.kind()), (vec![1], ErrorKind::Ended)),
+        }
+        assert_empty(&pool);
     });
 }
 

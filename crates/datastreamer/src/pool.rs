@@ -9,7 +9,7 @@ use std::{
     collections::{HashMap, VecDeque},
     fmt, io,
     mem::take,
-    sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak},
+    sync::{Arc, OnceLock, Weak},
     thread,
     time::{Duration, Instant},
 };
@@ -23,7 +23,7 @@ use crate::{
     record::{Record, StreamId},
     share::{Membership, Share, Shares},
     stream_core::StreamCore,
-    sync::std_lock,
+    sync::{Condvar, Mutex, lock, wait_timeout},
 };
 
 /// A bounded set of streams and their threads. Clones refer to the same pool.
@@ -148,17 +148,17 @@ impl StreamPool {
 
     /// Returns the number of streams that hold a place.
     pub fn active(&self) -> usize {
-        std_lock(&self.shared.state).active
+        lock(&self.shared.state).active
     }
 
     /// Returns the number of streams that wait for a place.
     pub fn waiting(&self) -> usize {
-        std_lock(&self.shared.state).waiting.len()
+        lock(&self.shared.state).waiting.len()
     }
 
     /// Returns the number of threads, including idle ones.
     pub fn threads(&self) -> usize {
-        std_lock(&self.shared.state).threads
+        lock(&self.shared.state).threads
     }
 
     /// Returns the records of all streams that are not done, in no particular order.
@@ -170,14 +170,14 @@ impl StreamPool {
     }
 
     pub(crate) fn live_streams(&self) -> Vec<Arc<StreamCore>> {
-        let state = std_lock(&self.shared.state);
+        let state = lock(&self.shared.state);
         state.live.values().filter_map(Weak::upgrade).collect()
     }
 
     /// Refuses new and waiting streams from now on; running streams continue.
     pub fn refuse_new(&self) {
         let waiting = {
-            let mut state = std_lock(&self.shared.state);
+            let mut state = lock(&self.shared.state);
             state.shutting_down = true;
             let waiting = take(&mut state.waiting).into_iter();
             let jobs = waiting.map(|waiting| state.no_longer_waiting(waiting));
@@ -204,7 +204,7 @@ impl StreamPool {
         self.wait_until_empty(grace);
         Shutdown {
             aborted,
-            left: std_lock(&self.shared.state).live.len(),
+            left: lock(&self.shared.state).live.len(),
         }
     }
 
@@ -219,13 +219,15 @@ impl StreamPool {
 
     /// Blocks until no stream is left, at most for `timeout`; returns whether none is left.
     pub fn wait_until_empty(&self, timeout: Duration) -> bool {
-        let state = std_lock(&self.shared.state);
-        let (state, _timed_out) = self
-            .shared
-            .became_empty
-            .wait_timeout_while(state, timeout, |state| !state.live.is_empty())
-            .unwrap_or_else(PoisonError::into_inner);
-        state.live.is_empty()
+        let began = Instant::now();
+        let mut state = lock(&self.shared.state);
+        loop {
+            let left = timeout.saturating_sub(began.elapsed());
+            if state.live.is_empty() || left.is_zero() {
+                return state.live.is_empty();
+            }
+            state = wait_timeout(&self.shared.became_empty, state, left);
+        }
     }
 
     pub(crate) fn reserve(&self) -> &Reserve {
@@ -249,7 +251,7 @@ impl StreamPool {
     /// `Busy`, `ShutDown`, or why the stream was stopped before it could run.
     pub(crate) fn submit(&self, job: Job, other: Option<&Arc<StreamCore>>) -> Result<(), Refused> {
         let options = &self.shared.options;
-        let mut state = std_lock(&self.shared.state);
+        let mut state = lock(&self.shared.state);
         // A stop either comes before this check, or finds the job among the waiting ones: see
         // forget_waiting.
         if let Err(error) = job
@@ -288,7 +290,7 @@ impl StreamPool {
     /// Says why a stream in these shares would be refused now, if it would.
     pub(crate) fn check_admission(&self, shares: &[Share]) -> Result<(), Error> {
         let options = &self.shared.options;
-        let mut state = std_lock(&self.shared.state);
+        let mut state = lock(&self.shared.state);
         state.check_open()?;
         let membership = state.shares.join(shares);
         let checked = match state.has_place(&membership, options.max_active) {
@@ -301,7 +303,7 @@ impl StreamPool {
 
     /// Says why a stream that has waited for too long has no place.
     pub(crate) fn check_late(&self, id: StreamId) -> Result<(), Error> {
-        let state = std_lock(&self.shared.state);
+        let state = lock(&self.shared.state);
         let waiting = state.waiting.iter().find(|it| it.job.core.id == id);
         waiting.map_or(Ok(()), |waiting| waiting.membership.check_room())
     }
@@ -329,7 +331,7 @@ impl StreamPool {
 
     /// Removes a stream from the waiting ones; returns whether it was waiting.
     pub(crate) fn forget_waiting(&self, id: StreamId) -> bool {
-        let mut state = std_lock(&self.shared.state);
+        let mut state = lock(&self.shared.state);
         let place = state.waiting.iter().position(|it| it.job.core.id == id);
         let waiting = place.and_then(|place| state.waiting.remove(place));
         let job = waiting.map(|waiting| state.no_longer_waiting(waiting));
@@ -341,7 +343,7 @@ impl StreamPool {
 
     /// Forgets a stream that is done.
     pub(crate) fn forget(&self, id: StreamId) {
-        let mut state = std_lock(&self.shared.state);
+        let mut state = lock(&self.shared.state);
         let forgotten = state.live.remove(&id);
         let empty = state.live.is_empty();
         drop(state);
@@ -354,7 +356,7 @@ impl StreamPool {
     /// Gives a place back, and places to the streams that can have one now. They can be more than
     /// one: each had waited for another share of the one that has ended.
     fn give_back(&self, membership: Membership) {
-        let mut state = std_lock(&self.shared.state);
+        let mut state = lock(&self.shared.state);
         state.active -= 1;
         membership.end();
         state.shares.leave(membership);
@@ -381,7 +383,7 @@ impl StreamPool {
     // ---- threads ----
 
     fn run_on_a_thread(&self, run: Run) -> Result<(), Error> {
-        let mut state = std_lock(&self.shared.state);
+        let mut state = lock(&self.shared.state);
         if state.idle_threads > state.jobs.len() {
             state.jobs.push_back(run);
             drop(state);
@@ -396,7 +398,7 @@ impl StreamPool {
         );
         drop(state);
         self.spawn(name, run).map_err(|error| {
-            std_lock(&self.shared.state).threads -= 1;
+            lock(&self.shared.state).threads -= 1;
             no_thread(&error)
         })
     }
@@ -417,7 +419,7 @@ impl StreamPool {
             // Counted as idle before the end is set: the end may pass the place on, and its next
             // holder should reuse this thread rather than start another. Nothing foreign is dropped
             // here that could block: callbacks are dropped elsewhere (disposal.rs).
-            std_lock(&self.shared.state).idle_threads += 1;
+            lock(&self.shared.state).idle_threads += 1;
             core.end_source(end);
             drop(core);
             next = self.next_job();
@@ -428,7 +430,7 @@ impl StreamPool {
     /// counted and ends.
     fn next_job(&self) -> Option<Run> {
         let idle_since = Instant::now();
-        let mut state = std_lock(&self.shared.state);
+        let mut state = lock(&self.shared.state);
         loop {
             let job = state.jobs.pop_front();
             let idle_thread = self.shared.options.idle_thread;
@@ -438,12 +440,7 @@ impl StreamPool {
                 state.threads -= usize::from(job.is_none());
                 return job;
             }
-            state = self
-                .shared
-                .job_ready
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = wait_timeout(&self.shared.job_ready, state, left);
         }
     }
 }
@@ -528,11 +525,11 @@ impl Drop for Slot {
     }
 }
 
-#[cfg(all(test, not(any(loom, miri))))]
+#[cfg(all(test, not(miri)))]
 impl StreamPool {
     /// Returns how many shares have a stream that runs or waits.
     pub(crate) fn shares(&self) -> usize {
-        std_lock(&self.shared.state).shares.len()
+        lock(&self.shared.state).shares.len()
     }
 }
 

@@ -627,7 +627,7 @@ impl State {
     fn adapt_depth(&mut self) {
         if let Some(since) = self.writer_waits_since {
             self.depth
-                .adapt(since.elapsed(), self.figures.bytes_delivered);
+                .adapt_after_wait(since, self.figures.bytes_delivered);
         }
     }
 

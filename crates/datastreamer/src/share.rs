@@ -109,7 +109,7 @@ impl Shares {
         }
     }
 
-    #[cfg(all(test, not(any(loom, miri))))]
+    #[cfg(all(test, not(miri)))]
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

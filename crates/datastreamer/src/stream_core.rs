@@ -7,7 +7,7 @@
 use std::{
     mem::take,
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -27,7 +27,7 @@ use crate::{
     record::{Record, StreamId},
     settings::Settings,
     stop_callback::StopCallback,
-    sync::std_lock,
+    sync::{Mutex, lock, std_lock},
 };
 
 /// The state that the two ends of a stream share.
@@ -48,7 +48,7 @@ pub(crate) struct StreamCore {
     source_ended: AtomicBool,
     flushed: AtomicBool,
     /// Empty chunks, kept to be filled again.
-    spare: Mutex<Vec<ChunkBuf>>,
+    spare: std::sync::Mutex<Vec<ChunkBuf>>,
     started: SystemTime,
     started_at: Instant,
     /// Set once source and consumer are done.
@@ -87,7 +87,7 @@ impl StreamCore {
             source_started: AtomicBool::new(false),
             source_ended: AtomicBool::new(false),
             flushed: AtomicBool::new(false),
-            spare: Mutex::new(Vec::new()),
+            spare: std::sync::Mutex::default(),
             started: SystemTime::now(),
             started_at: Instant::now(),
             duration: OnceLock::new(),
@@ -230,7 +230,7 @@ impl StreamCore {
 
     fn done(&self) {
         let _already_done = self.duration.set(self.started_at.elapsed());
-        let slot = std_lock(&self.place).slot.take();
+        let slot = lock(&self.place).slot.take();
         drop(slot);
         self.pool.forget(self.id);
         #[cfg(feature = "tracing")]
@@ -290,7 +290,7 @@ impl StreamCore {
 
     /// Gives the stream its place, or the reason why it gets none; the first call counts.
     pub(crate) fn decide_place(&self, slot: Result<Option<Arc<Slot>>, Error>) {
-        let mut place = std_lock(&self.place);
+        let mut place = lock(&self.place);
         if place.decided {
             return;
         }
@@ -307,7 +307,7 @@ impl StreamCore {
 
     /// Shares the place with another stream, now or when there is one.
     pub(crate) fn share_place(&self, share: Sharing) {
-        let mut place = std_lock(&self.place);
+        let mut place = lock(&self.place);
         if !place.decided {
             place.sharing.push(share);
             return;
@@ -324,7 +324,7 @@ impl StreamCore {
     pub(crate) fn poll_admitted(&self, cx: &mut Context<'_>) -> Poll<()> {
         poll_or_wait(
             cx,
-            || std_lock(&self.place),
+            || lock(&self.place),
             |place| (place.decided.then_some(()), &mut place.wakers),
         )
     }
