@@ -1,6 +1,7 @@
 //! The promises of this crate, checked through its public interface. `contract_*` go by the
 //! numbers of the streamer's contract (`docs/from-dachs.md`), `ways_out` runs what every way of
-//! consuming owes its client, `hostile` what the code around a stream may do to it, `model` looks for what nobody thought of.
+//! consuming owes its client, `hostile` what the code around a stream may do to it, `model` and
+//! `model_writers` look for what nobody thought of.
 
 #![cfg(not(loom))]
 // What tests call may fail as tests do; clippy knows only the test functions.
@@ -18,6 +19,7 @@ mod hostile;
 mod http;
 mod memory;
 mod model;
+mod model_writers;
 mod pool;
 mod support;
 #[cfg(all(feature = "futures", feature = "tracing"))]
