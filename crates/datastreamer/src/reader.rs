@@ -55,16 +55,32 @@ pub struct ChunkReader {
     /// The rest of the last chunk that a byte-wise reader has not taken.
     partly_read: Bytes,
     bytes_taken: u64,
-    /// The end has been returned to the caller.
-    over: bool,
-    /// The clean end has been returned, and counts once the last chunk has been read completely.
-    end_is_due: bool,
-    /// The caller confirms the clean end: see `hold_verdict`.
-    verdict_held: bool,
-    /// The caller confirms any end: see `hold_end`.
-    end_held: bool,
+    confirms: Confirms,
+    end: EndState,
     /// The error that has been returned: a byte-wise reader returns it again.
     failure: Option<Error>,
+}
+
+/// Which ends count only once the caller confirms them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Confirms {
+    None,
+    /// See `hold_verdict`.
+    Clean,
+    /// See `hold_end`.
+    Any,
+}
+
+/// What has become of the end; a reader that is dropped before it counts has hung up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EndState {
+    /// It has not been returned.
+    ToCome,
+    /// The clean end has been returned, and counts once the last chunk has been read completely.
+    Due,
+    /// It has been returned, and counts once the caller confirms it.
+    Held,
+    Counts,
 }
 
 impl ChunkReader {
@@ -74,10 +90,8 @@ impl ChunkReader {
             held_back: None,
             partly_read: Bytes::new(),
             bytes_taken: 0,
-            over: false,
-            end_is_due: false,
-            verdict_held: false,
-            end_held: false,
+            confirms: Confirms::None,
+            end: EndState::ToCome,
             failure: None,
         }
     }
@@ -99,7 +113,7 @@ impl ChunkReader {
         if !self.partly_read.is_empty() {
             return Poll::Ready(Some(Ok(std::mem::take(&mut self.partly_read))));
         }
-        while !self.over {
+        while self.end == EndState::ToCome {
             match ready!(self.poll_queue(cx)) {
                 Some(Ok(chunk)) if self.is_last_of_promised(&chunk) => {
                     self.held_back = Some(chunk);
@@ -108,9 +122,9 @@ impl ChunkReader {
                 Some(Err(error)) => match self.valid_before(&error) {
                     Some(valid) => return Poll::Ready(Some(Ok(self.hand_out(valid)))),
                     None => {
-                        self.over = true;
+                        self.end = EndState::Held;
                         self.failure = Some(error.clone());
-                        if !self.end_held {
+                        if self.confirms != Confirms::Any {
                             self.end_consumer();
                         }
                         return Poll::Ready(Some(Err(error)));
@@ -118,8 +132,10 @@ impl ChunkReader {
                 },
                 None => {
                     let last = self.held_back.take();
-                    self.over = true;
-                    self.end_is_due = !self.verdict_held;
+                    self.end = match self.confirms {
+                        Confirms::None => EndState::Due,
+                        Confirms::Clean | Confirms::Any => EndState::Held,
+                    };
                     return Poll::Ready(last.map(|chunk| Ok(self.hand_out(chunk))));
                 }
             }
@@ -162,30 +178,32 @@ impl ChunkReader {
 
     /// Records that the consumer is done with the end.
     pub(crate) fn end_consumer(&mut self) {
-        self.verdict_held = false;
-        self.end_is_due = false;
+        if self.end != EndState::ToCome {
+            self.end = EndState::Counts;
+        }
         self.core.end_consumer();
     }
 
     /// Makes any end count only once `end_consumer` is called: a push consumer must have been
     /// finished or aborted before the stream is reported as done.
     pub(crate) fn hold_end(&mut self) {
-        self.verdict_held = true;
-        self.end_held = true;
+        self.confirms = Confirms::Any;
     }
 
     /// Makes the clean end count only once [`ChunkReader::confirm`] is called: for consumers that
     /// know exactly when a file has arrived, which may be later than when the last chunk was taken.
     /// Dropping a reader before the confirmation is a hang-up.
     pub fn hold_verdict(&mut self) {
-        self.verdict_held = !self.over;
+        if self.confirms == Confirms::None {
+            self.confirms = Confirms::Clean;
+        }
     }
 
     /// Confirms that the complete file has arrived. The stream then counts as complete even if it
     /// was stopped after the clean end had been returned. Does nothing before the clean end, or
     /// without [`ChunkReader::hold_verdict`].
     pub fn confirm(&mut self) {
-        if self.over && self.verdict_held {
+        if self.end == EndState::Held {
             self.end_consumer();
         }
     }
@@ -281,7 +299,7 @@ impl ChunkReader {
     /// returned counts from now on.
     pub(crate) fn put_back(&mut self, rest: Bytes) {
         self.partly_read = rest;
-        if self.end_is_due && self.partly_read.is_empty() {
+        if self.end == EndState::Due && self.partly_read.is_empty() {
             self.end_consumer();
         }
     }
@@ -299,7 +317,7 @@ impl ChunkReader {
 
     /// Returns whether the end, clean or not, has been returned.
     pub fn is_over(&self) -> bool {
-        self.over && self.partly_read.is_empty()
+        self.end != EndState::ToCome && self.partly_read.is_empty()
     }
 
     /// Reports a hang-up with a specific reason.
@@ -310,7 +328,7 @@ impl ChunkReader {
 
 impl Drop for ChunkReader {
     fn drop(&mut self) {
-        if !self.over || self.verdict_held || self.end_is_due {
+        if self.end != EndState::Counts {
             self.core.hang_up();
             self.core.end_consumer();
         }
@@ -322,7 +340,7 @@ impl fmt::Debug for ChunkReader {
         f.debug_struct("ChunkReader")
             .field("id", &self.core.id)
             .field("bytes_taken", &self.bytes_taken)
-            .field("over", &self.over)
+            .field("end", &self.end)
             .finish_non_exhaustive()
     }
 }
@@ -436,6 +454,39 @@ mod tests {
         let (core, _writer, mut reader) = stream(StreamOptions::new());
         core.end_source(End::Finish);
         assert_eq!(next(&mut reader), Poll::Ready(None));
+        drop(reader);
+        assert_eq!(core.record().outcome, Some(Outcome::Complete));
+    }
+
+    #[test]
+    fn a_verdict_that_is_held_stays_held_whenever_the_caller_asks_for_it() {
+        for confirms in [true, false] {
+            let (core, _writer, mut reader) = stream(StreamOptions::new());
+            reader.hold_verdict();
+            core.end_source(End::Finish);
+            assert_eq!(next(&mut reader), Poll::Ready(None));
+            reader.hold_verdict();
+            assert!(!core.queue.snapshot().is_done, "nobody has confirmed it");
+            if confirms {
+                reader.confirm();
+            }
+            drop(reader);
+            let outcome = if confirms {
+                Outcome::Complete
+            } else {
+                Outcome::ClientGone
+            };
+            assert!(core.queue.snapshot().is_done, "it keeps its place");
+            assert_eq!(core.record().outcome, Some(outcome));
+        }
+    }
+
+    #[test]
+    fn a_verdict_cannot_be_held_behind_the_end() {
+        let (core, _writer, mut reader) = stream(StreamOptions::new());
+        core.end_source(End::Finish);
+        assert_eq!(next(&mut reader), Poll::Ready(None));
+        reader.hold_verdict();
         drop(reader);
         assert_eq!(core.record().outcome, Some(Outcome::Complete));
     }
