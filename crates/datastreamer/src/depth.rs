@@ -279,6 +279,26 @@ mod tests {
     }
 
     #[test]
+    fn a_consumer_exactly_at_a_bound_of_speed_changes_nothing() {
+        let reserve = Reserve::new(1000);
+        let mut depth = depth(&reserve);
+        depth.adapt(FAST_DRAIN, 10_000);
+        assert_eq!(depth.bytes(), 100);
+        depth.adapt(FAST, 10_000);
+        depth.adapt(SLOW_DRAIN, 20_000);
+        assert_eq!(depth.bytes(), 200);
+    }
+
+    #[test]
+    fn chunks_do_not_grow_in_a_buffer_that_does_not() {
+        let reserve = Reserve::new(1000);
+        let chunk = Growing { base: 20, max: 50 };
+        let mut depth = Depth::new(Growing::fixed(100), chunk, &reserve);
+        depth.adapt(FAST, 10_000);
+        assert_eq!((depth.bytes(), depth.chunk_bytes()), (100, 20));
+    }
+
+    #[test]
     fn a_chunk_size_that_was_set_stays() {
         let reserve = Reserve::new(1000);
         let mut depth = depth(&reserve);

@@ -1003,6 +1003,71 @@ mod tests {
     }
 
     #[test]
+    fn whoever_waits_is_known_at_every_moment() {
+        let blocked_on = |queue: &Queue| queue.snapshot().blocked_on;
+        let ended = queue(10);
+        ended.end(End::Finish);
+        assert_eq!(blocked_on(&ended), BlockedOn::Consumer, "the end is there");
+        ended.consumer_done();
+        assert_eq!(blocked_on(&ended), BlockedOn::Nobody);
+        let driven = queue(10);
+        assert_eq!(blocked_on(&driven), BlockedOn::Nobody);
+        driven.note_driven();
+        assert_eq!(blocked_on(&driven), BlockedOn::Consumer, "it does not poll");
+    }
+
+    #[test]
+    fn only_a_writer_without_room_is_counted_as_waiting_for_the_consumer() {
+        let nap = Duration::from_millis(2);
+        let waited = |queue: &Queue| {
+            std::thread::sleep(nap);
+            queue.snapshot().figures.blocked_on_consumer
+        };
+        let queue = queue(10);
+        put(&queue, 10);
+        assert_eq!(take(&queue), Some(Some(Ok(10))));
+        assert_eq!(waited(&queue), Duration::ZERO, "the source computes");
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(queue.poll_room(1, &mut cx).is_pending());
+        assert!(waited(&queue) >= nap);
+        // A source that runs inside the consumer's poll waits between two polls, but not behind its end.
+        let driven = self::queue(10);
+        driven.note_driven();
+        put(&driven, 1);
+        driven.end(End::Finish);
+        assert_eq!(take(&driven), Some(Some(Ok(1))));
+        assert_eq!(waited(&driven), Duration::ZERO);
+    }
+
+    #[test]
+    fn taking_releasing_and_reporting_are_progress_of_the_consumer() {
+        let queue = queue(10);
+        let moves = || queue.snapshot().figures.moves;
+        put(&queue, 1);
+        assert_eq!(moves(), 0);
+        take(&queue);
+        assert_eq!(moves(), 1);
+        queue.release(1);
+        assert_eq!(moves(), 2);
+        queue.note_progress();
+        assert_eq!(moves(), 3);
+    }
+
+    #[test]
+    fn a_callback_that_comes_too_late_is_not_kept() {
+        let stopped = queue(10);
+        stopped.stop(&Error::of_kind(ErrorKind::Stopped));
+        let done = queue(10);
+        done.end(End::Finish);
+        done.consumer_done();
+        for (queue, is_stopped) in [(stopped, true), (done, false)] {
+            let callback = StopCallback::new(Box::new(|_| {}));
+            assert_eq!(queue.on_stop(&callback).is_some(), is_stopped);
+            assert_eq!(Arc::strong_count(&callback), 1);
+        }
+    }
+
+    #[test]
     fn a_pause_is_not_counted_as_a_wait_for_the_source() {
         let queue = queue(10);
         let waited = || queue.snapshot().figures.blocked_on_source;

@@ -628,6 +628,46 @@ mod tests {
     }
 
     #[test]
+    fn a_write_behind_a_stop_is_refused_although_it_would_fit() {
+        let (writer, mut reader) = stream(StreamOptions::new().chunk_bytes(4));
+        writer.write_slice(b"a").unwrap();
+        writer.core.stop(Error::of_kind(ErrorKind::Stopped));
+        for _ in 0..2 {
+            let error = writer.write_slice(b"b").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Stopped);
+        }
+        assert!(chunks(&mut reader).is_empty());
+    }
+
+    #[test]
+    fn every_flush_of_io_hands_over() {
+        use std::io::Write;
+        let (mut writer, mut reader) = stream(StreamOptions::new().chunk_bytes(4));
+        writer.write_all(b"a").unwrap();
+        writer.flush().unwrap();
+        assert_eq!(chunks(&mut reader), [b"a"]);
+        let mut shared = &writer;
+        shared.write_all(b"b").unwrap();
+        shared.flush().unwrap();
+        assert_eq!(chunks(&mut reader), [b"b"]);
+    }
+
+    #[test]
+    fn a_source_that_fails_with_the_error_of_a_lost_consumer_has_failed() {
+        for kind in [
+            ErrorKind::HangUp,
+            ErrorKind::ConsumerFailed,
+            ErrorKind::ConsumerStalled,
+        ] {
+            let (writer, mut reader) = stream(StreamOptions::new().chunk_bytes(4));
+            writer.write_slice(b"a").unwrap();
+            let told = writer.fail(Error::of_kind(kind));
+            assert_eq!(told.kind(), ErrorKind::SourceFailed);
+            assert_eq!(chunks(&mut reader), [b"a"], "{kind:?}: valid before it");
+        }
+    }
+
+    #[test]
     fn a_part_is_handed_over_when_it_is_seen_for_the_second_time() {
         let (writer, mut reader) = stream(StreamOptions::new().chunk_bytes(4));
         let look = |last| hand_over_if_idle(&writer.core, Some(last)).unwrap();

@@ -47,6 +47,26 @@ impl Drop for NoteDrop {
 }
 
 #[test]
+fn a_writer_in_another_task_waits_for_the_place_of_its_stream() {
+    let pool = StreamPool::new(PoolOptions::new().max_active(1));
+    let first = pool.stream_out(datastreamer_testkit::silent_until_stopped());
+    let (give, given) = std::sync::mpsc::channel();
+    let second = small().pool(&pool).stream_out_async_write(move |out| {
+        give.send(out).unwrap();
+        pending::<Result<(), Error>>()
+    });
+    let mut out = given.recv().unwrap();
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(out.poll_write(&mut cx, b"early").is_pending());
+    assert_eq!(pool.waiting(), 1);
+    drop(first);
+    eventually("the place", || {
+        matches!(out.poll_write(&mut cx, b"early"), Poll::Ready(Ok(5)))
+    });
+    drop(second);
+}
+
+#[test]
 fn what_an_async_writer_writes_arrives_in_order_without_a_thread() {
     let pool = StreamPool::new(PoolOptions::default());
     for write_bytes in [1, 7, 999, 1000, 1001, 50_000] {

@@ -624,6 +624,40 @@ fn c26_the_writer_carries_identity_and_context() {
 }
 
 #[test]
+fn c26_a_handle_knows_why_its_stream_was_broken_off() {
+    let chunks = small().stream_out(fails_after(5, 5));
+    let handle = chunks.handle();
+    assert!(chunks.read_to_vec().is_err());
+    let error = handle.error().unwrap();
+    assert_eq!(error.kind(), ErrorKind::SourceFailed);
+    let whole = small().stream_out(noise_source(5, 5));
+    let handle = whole.handle();
+    whole.read_to_vec().unwrap();
+    assert!(handle.error().is_none());
+}
+
+#[test]
+fn c26_what_is_printed_of_a_stream_names_it() {
+    let pool = StreamPool::new(PoolOptions::new());
+    let (tell, told) = channel();
+    let chunks = pool.stream_out(move |out| -> Result<(), BoxError> {
+        tell.send(format!("{out:?}"))?;
+        silent_until_stopped()(out)
+    });
+    let id = format!("{:?}", chunks.handle().id());
+    let printed = [
+        told.recv().unwrap(),
+        format!("{chunks:?}"),
+        format!("{:?}", chunks.handle()),
+    ];
+    for printed in printed {
+        assert!(printed.contains(&id), "{printed}");
+    }
+    let pool = format!("{pool:?}");
+    assert!(pool.contains("active: 1, waiting: 0"), "{pool}");
+}
+
+#[test]
 fn c26_an_error_in_an_io_error_is_found_again() {
     let (tell, told) = channel();
     let mut chunks = stream_out(move |out| -> io::Result<()> {

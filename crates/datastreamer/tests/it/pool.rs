@@ -377,6 +377,33 @@ fn c24_threads_are_reused_and_named() {
 }
 
 #[test]
+fn c24_each_thread_has_a_name_of_its_own() {
+    let pool = StreamPool::new(PoolOptions::new().thread_name("tables"));
+    let (tell, told) = channel();
+    let streams = [(); 3].map(|()| {
+        let tell = tell.clone();
+        pool.stream_out(move |out| {
+            tell.send(thread::current().name().map(str::to_owned))?;
+            silent_until_stopped()(out)
+        })
+    });
+    let mut names = streams.each_ref().map(|_| told.recv().unwrap().unwrap());
+    names.sort();
+    assert_eq!(names, ["tables-1", "tables-2", "tables-3"]);
+}
+
+#[test]
+fn c24_a_thread_that_cannot_be_started_is_a_refusal_and_counts_nowhere() {
+    // More than the address space of the process.
+    let pool = StreamPool::new(PoolOptions::new().stack_bytes(1 << 50));
+    for _ in 0..2 {
+        let refused = refusal(pool.stream_out(writes(vec!["x"])));
+        assert_eq!(refused.kind(), ErrorKind::Busy);
+        assert_eq!((pool.threads(), pool.active()), (0, 0));
+    }
+}
+
+#[test]
 fn c24_idle_threads_leave() {
     let pool = StreamPool::new(PoolOptions::new().idle_thread(Duration::from_millis(100)));
     let streams: Vec<ChunkReader> = (0..5)

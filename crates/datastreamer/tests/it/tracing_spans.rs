@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use datastreamer::StreamOptions;
+use datastreamer::{PoolOptions, StreamOptions, StreamPool};
 use datastreamer_testkit::{BoxError, eventually, fails_after, noise, noise_source};
 use futures_util::stream;
 use tracing::{
@@ -124,6 +124,15 @@ impl Visit for Gather {
     }
 }
 
+/// The events that carry this identity.
+fn events_of(id: &str) -> Vec<Fields> {
+    let events = EVENTS.lock().unwrap();
+    let of_it = events
+        .iter()
+        .filter(|fields| fields.get("id").is_some_and(|it| it == id));
+    of_it.cloned().collect()
+}
+
 #[test]
 fn c26_the_source_runs_in_its_streams_span_inside_its_callers() {
     subscribe();
@@ -174,14 +183,7 @@ fn c26_the_end_of_each_stream_is_one_event_with_identity_and_context() {
         drop(chunks.read_to_vec());
         handle.wait();
         let id = handle.id().to_string();
-        let of_this_stream = || -> Vec<Fields> {
-            let events = EVENTS.lock().unwrap();
-            events
-                .iter()
-                .filter(|fields| fields.get("id") == Some(&id))
-                .cloned()
-                .collect()
-        };
+        let of_this_stream = || events_of(&id);
         eventually("the event", || !of_this_stream().is_empty());
         let events = of_this_stream();
         assert_eq!(events.len(), 1, "{events:?}");
@@ -201,4 +203,19 @@ fn c26_the_end_of_each_stream_is_one_event_with_identity_and_context() {
         assert_eq!(fields["outcome"], outcome);
         assert_eq!(fields.get("error").map(String::as_str), error);
     }
+}
+
+#[test]
+fn c26_a_pool_that_logs_no_ends_is_silent() {
+    subscribe();
+    let [silent, logging] = [false, true].map(|logs_ends| {
+        let pool = StreamPool::new(PoolOptions::new().log_ends(logs_ends));
+        let chunks = pool.stream_out(fails_after(1000, 100));
+        let id = chunks.handle().id().to_string();
+        assert!(chunks.read_to_vec().is_err());
+        id
+    });
+    // The later one has an event, so the earlier one would have.
+    eventually("the event", || !events_of(&logging).is_empty());
+    assert!(events_of(&silent).is_empty());
 }
