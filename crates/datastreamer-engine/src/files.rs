@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
+    hash::{DefaultHasher, Hash, Hasher},
     io,
     path::{Component, Path, PathBuf},
 };
@@ -23,6 +24,7 @@ use crate::{
     listing::{expand, folders_of_glob, walk},
     packed,
     partitions::{self, Partition},
+    pinned::FileState,
 };
 
 /// The files of a table, listed anew for each scan.
@@ -113,6 +115,20 @@ impl TableFiles {
             return None;
         };
         Some((path, self.kind.suffix()?))
+    }
+
+    /// Returns a number that differs between two states of the files: by what `stat` says of each, on
+    /// this machine. **Blocks** to list and look at all of them.
+    ///
+    /// # Errors
+    /// The files cannot be listed, or one is gone.
+    pub fn fingerprint(&self) -> Result<u64, EngineError> {
+        let mut hasher = DefaultHasher::new();
+        for path in self.list()? {
+            FileState::read(&path)?.hash(&mut hasher);
+            path.hash(&mut hasher);
+        }
+        Ok(hasher.finish())
     }
 
     /// Returns whether a path is a glob that matches something. **Blocks** to walk directories, up to

@@ -44,6 +44,14 @@ pub enum Needs {
     Length,
 }
 
+impl Needs {
+    /// Returns what a request needs. It has ranges for GET only.
+    pub fn of(method: &Method, headers: &HeaderMap) -> Self {
+        let media_type = HeaderValue::from_static("");
+        Conditions::of(method, headers, &media_type).needs()
+    }
+}
+
 /// What a request gets.
 #[derive(Clone, Debug)]
 pub(crate) enum Decision {

@@ -429,8 +429,13 @@ impl Download {
         };
         let planned = match self.planned_head(report, info.coding) {
             Ok(planned) => planned,
-            // The source has nothing to write, and its end is awaited by nobody.
-            Err(response) => return *response,
+            Err(response) => {
+                // The source has nothing to write; its end is not that of a client that has left.
+                if window.complete || reader.next_chunk().await.is_none() {
+                    reader.confirm();
+                }
+                return *response;
+            }
         };
         // A running source may have promised its length before it wrote the first byte.
         let promised = reader.bytes_left().map(|left| left + window.bytes as u64);

@@ -29,6 +29,7 @@ use std::{
 
 use datastreamer::{PoolOptions, StreamOptions};
 use datastreamer_http::HalfClose;
+use datastreamer_spool::SpoolOptions;
 
 pub(crate) use self::environment::{CONFIG_VARIABLE, LOG_FORMAT_VARIABLE};
 pub(crate) use self::network::Network;
@@ -65,6 +66,7 @@ pub struct Config {
     pub(crate) half_close: HalfClose,
     pub(crate) stream: StreamConfig,
     pub(crate) limits: Limits,
+    pub(crate) spool: SpoolConfig,
     /// Those of the route for clients' own queries.
     pub(crate) sql_limits: RouteLimits,
     pub(crate) tables: TablesConfig,
@@ -99,6 +101,28 @@ pub(crate) struct Limits {
     source_stall: Option<Duration>,
 }
 
+/// Where productions are kept, and how much of them.
+#[derive(Clone, Debug)]
+pub(crate) struct SpoolConfig {
+    /// `None`: one below the folder for temporary files, made when it is needed.
+    pub(crate) folder: Option<PathBuf>,
+    pub(crate) options: SpoolOptions,
+    /// For how long a production is kept after its last use, where the route says nothing.
+    pub(crate) keep: Duration,
+}
+
+/// Which files of a route are kept in the spool, so that they can be shared and resumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    Nothing,
+    /// Those of clients that ask for ranges.
+    Auto,
+    /// All, while somebody receives them.
+    WhileRunning,
+    /// All, and for this time after their last use.
+    For(Duration),
+}
+
 /// What all clients together may have of one route, and what one client must take of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RouteLimits {
@@ -120,6 +144,8 @@ pub(crate) struct RouteConfig {
     pub(crate) media_type: Option<String>,
     pub(crate) description: Option<String>,
     pub(crate) compress: bool,
+    /// `None`: what is usual for the source.
+    pub(crate) keep: Option<Keep>,
     pub(crate) limits: RouteLimits,
     /// What its errors begin with, for example `datastreamer.toml:7: routes.stars: `.
     pub(crate) origin: String,
@@ -183,6 +209,7 @@ impl RouteConfig {
             media_type: None,
             description: None,
             compress: false,
+            keep: None,
             limits: RouteLimits::default(),
             origin: String::new(),
             precedence: Precedence::Only,
@@ -291,6 +318,11 @@ impl Config {
                 .buffer_bytes(SOLE_CHUNKS * SOLE_CHUNK_BYTES),
             _ => options,
         }
+    }
+
+    /// Of the readers of productions: as many as there are connections.
+    pub(crate) fn reader_pool_options(&self) -> PoolOptions {
+        self.pool_options().max_active(self.limits.max_connections)
     }
 
     pub(crate) fn pool_options(&self) -> PoolOptions {

@@ -9,4 +9,6 @@ pub(crate) mod index;
 pub(crate) mod posted;
 pub(crate) mod respond;
 pub(crate) mod serve;
+pub(crate) mod spool;
+mod spooled;
 pub(crate) mod transfers;

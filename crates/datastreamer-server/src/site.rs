@@ -17,7 +17,7 @@ use std::fmt;
 
 use self::tables::{Kept, Tables};
 use crate::{
-    config::{Config, Precedence, RouteConfig, SourceConfig},
+    config::{Config, Keep, Precedence, RouteConfig, SourceConfig},
     error::Fatal,
     site::routes::{Route, RouteTable},
     sources::{Command, Directory, File, Noise, Source},
@@ -129,6 +129,11 @@ impl<'a> Builder<'a> {
         route.description.clone_from(&config.description);
         route.compress = config.compress;
         route.limits = config.limits;
+        let usual = match route.gives_rows() {
+            true => Keep::Auto,
+            false => Keep::Nothing,
+        };
+        route.keep = config.keep.unwrap_or(usual);
         Ok(route)
     }
 

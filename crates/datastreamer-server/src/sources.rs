@@ -45,8 +45,15 @@ pub(crate) type WritePieces =
 pub(crate) struct Job {
     /// What is known of a file of rows.
     pub(crate) rows: Option<RowsJob>,
+    /// Whether it is a file on disk, which needs no spool.
+    pub(crate) is_file: bool,
+    /// What its bytes depend on besides the request, where that can be found out.
+    pub(crate) fingerprint: Option<Fingerprint>,
     start: Start,
 }
+
+/// Returns a number that differs between two states of the data; **blocks**.
+pub(crate) type Fingerprint = Box<dyn FnOnce() -> Result<u64, Refusal> + Send>;
 
 /// Plans and opens; may block, but not for long once its stream has been stopped.
 pub(crate) type Start = Box<dyn FnOnce(&StreamWriter) -> Result<Feed, Refusal> + Send>;
@@ -111,16 +118,30 @@ impl Job {
         Self::of(Box::new(move |_| Ok(Feed::of_stream(length, None, write))))
     }
 
-    /// Makes the job of a file that is no table.
-    pub(crate) fn of(start: Start) -> Self {
-        Self { rows: None, start }
+    /// Makes the job of bytes that are no rows.
+    fn of(start: Start) -> Self {
+        Self {
+            rows: None,
+            is_file: false,
+            fingerprint: None,
+            start,
+        }
+    }
+
+    /// Makes the job of a file on disk.
+    pub(crate) fn of_file(rows: Option<RowsJob>, start: Start) -> Self {
+        Self {
+            rows,
+            is_file: true,
+            ..Self::of(start)
+        }
     }
 
     /// Makes the job of a file of rows.
     pub(crate) fn of_rows(rows: RowsJob, start: Start) -> Self {
         Self {
             rows: Some(rows),
-            start,
+            ..Self::of(start)
         }
     }
 

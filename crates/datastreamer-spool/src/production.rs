@@ -146,6 +146,22 @@ impl Production {
         }
     }
 
+    /// Waits until there are so many bytes, or the production has ended before.
+    pub fn reached(&self, bytes: u64) -> impl Future<Output = ()> + Send + use<> {
+        let user = self.user.clone();
+        async move {
+            user.verify();
+            let reached = |sight: &Sight| match sight.phase() {
+                Phase::Unverified | Phase::Verifying => None,
+                Phase::Failed(_) | Phase::Complete | Phase::Produced => Some(()),
+                Phase::Running => (sight.bytes() >= bytes).then_some(()),
+            };
+            let progress = &user.shared().progress;
+            let last = bytes.saturating_sub(1);
+            progress.wait(Wants::Byte(last), reached).await;
+        }
+    }
+
     /// Waits for the end. It never says [`State::Running`].
     pub fn finished(&self) -> impl Future<Output = State> + Send + use<> {
         let user = self.user.clone();

@@ -515,3 +515,36 @@ fn what_is_no_regular_file_is_refused() {
     assert!(DiskFile::open(std::path::Path::new("/dev/zero")).is_err());
     assert!(DiskFile::open(&folder.path().join("missing")).is_err());
 }
+
+#[test]
+fn a_response_without_bytes_is_no_client_that_has_left() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    for (name, value) in [
+        ("if-none-match", TAG),
+        ("range", "bytes=5-"),
+        ("if-match", "\"v0\""),
+    ] {
+        let request = Request::get("/").header(name, value).body(()).unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let record = runtime.block_on(async {
+            let response = Download::new("text/plain")
+                .observe(move |stream| sender.send(stream).unwrap())
+                .respond_planned(&request, |options, report| {
+                    let tag = ETag::new("v1").unwrap();
+                    let planned = Planned::new().length(10).etag(tag).ranges(true);
+                    options.stream_out(move |_| assert!(report.done(planned).is_none()))
+                })
+                .await;
+            drop(response);
+            receiver.recv().unwrap().ended().await
+        });
+        assert_eq!(
+            record.outcome,
+            Some(datastreamer::Outcome::Complete),
+            "{name}"
+        );
+    }
+}

@@ -12,7 +12,7 @@ use toml::{
 use super::{
     network::Network,
     origin::Origin,
-    raw::{Kind, RawMetadata, RawTexts, RawValue},
+    raw::{Kind, RawKeep, RawMetadata, RawTexts, RawValue},
     reference::{ROUTES, Section, Setting, ValueType, is_left_out, sections},
 };
 use crate::units::{ByteSize, Span};
@@ -208,6 +208,7 @@ fn is_allowed(wanted: &ValueType, value: &Spanned<DeValue<'_>>) -> bool {
         }
         ValueType::Rate => read::<ByteSize>(value).is_some(),
         ValueType::Duration | ValueType::DurationOrNever => read::<Span>(value).is_some(),
+        ValueType::Keep => read::<RawKeep>(value).is_some(),
         ValueType::PositiveDuration => read::<Span>(value).is_some_and(|span| !span.0.is_zero()),
         ValueType::Integer(range) => {
             read::<u64>(value).is_some_and(|number| range.contains(&number))

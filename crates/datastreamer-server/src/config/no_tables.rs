@@ -1,10 +1,14 @@
 //! Tables in a program that was built without them: whatever asks for one is refused.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{
     origin::Origin,
     raw::{Raw, RawRoute},
+    resolve::DEFAULT_LENGTH_WAIT,
 };
 use crate::error::Fatal;
 
@@ -21,6 +25,10 @@ pub(crate) enum RowsConfig {}
 impl TablesConfig {
     pub(super) fn has_sql(&self) -> bool {
         false
+    }
+
+    pub(crate) fn length_wait(&self) -> Duration {
+        DEFAULT_LENGTH_WAIT
     }
 
     pub(crate) fn lift_time_limit(&mut self) {}

@@ -21,6 +21,7 @@ pub(super) struct Raw {
     pub(super) server: RawServer,
     pub(super) stream: RawStream,
     pub(super) limits: RawLimits,
+    pub(super) spool: RawSpool,
     pub(super) tables: RawTables,
     pub(super) sql: RawSql,
     pub(super) databases: BTreeMap<String, Spanned<RawDatabase>>,
@@ -74,6 +75,16 @@ pub(super) struct RawLimits {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub(super) struct RawSpool {
+    pub(super) folder: Option<PathBuf>,
+    pub(super) bytes: Option<ByteSize>,
+    pub(super) production_bytes: Option<ByteSize>,
+    pub(super) client_bytes: Option<ByteSize>,
+    pub(super) keep: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct RawTables {
     pub(super) memory_bytes: Option<ByteSize>,
     pub(super) spill_bytes: Option<ByteSize>,
@@ -108,6 +119,7 @@ pub(super) struct RawRoute {
     pub(super) media_type: Option<String>,
     pub(super) description: Option<String>,
     pub(super) compress: Option<bool>,
+    pub(super) keep: Option<RawKeep>,
     pub(super) max_active: Option<NonZeroUsize>,
     pub(super) min_rate: Option<ByteSize>,
     pub(super) path: Option<PathBuf>,
@@ -117,6 +129,22 @@ pub(super) struct RawRoute {
     pub(super) parameters: Option<Vec<RawParameter>>,
     pub(super) columns: Option<RawMetadata>,
     pub(super) max_rows: Option<u64>,
+}
+
+/// When a route's files are kept in the spool.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(untagged)]
+pub(super) enum RawKeep {
+    Word(KeepWord),
+    For(Span),
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum KeepWord {
+    None,
+    Auto,
+    WhileRunning,
 }
 
 /// Metadata of columns, by their names.

@@ -19,6 +19,9 @@ use datastreamer::{
     DEFAULT_QUEUE_TIMEOUT, DEFAULT_RESERVE_BYTES, DEFAULT_SOURCE_STALL,
 };
 use datastreamer_http::{DEFAULT_COMMIT_AFTER, DEFAULT_COMMIT_BYTES};
+use datastreamer_spool::{
+    DEFAULT_CLIENT_BYTES_MAX, DEFAULT_KEEP, DEFAULT_PRODUCTION_BYTES_MAX, DEFAULT_TOTAL_BYTES_MAX,
+};
 use tokio::sync::Semaphore;
 
 use super::{
@@ -73,6 +76,8 @@ pub(crate) enum ValueType {
     Duration,
     /// Not 0.
     PositiveDuration,
+    /// A duration, or a word for when a file is kept.
+    Keep,
     /// 0 means never.
     DurationOrNever,
     Integer(RangeInclusive<u64>),
@@ -98,13 +103,22 @@ pub(crate) const PARAMETERS: &str = "routes.NAME.parameters";
 
 const FILES: &[Kind] = &[Kind::Noise, Kind::Directory, Kind::File, Kind::Command];
 const PATHS: &[Kind] = &[Kind::Directory, Kind::File, Kind::Table];
+const KEPT: &[Kind] = &[
+    Kind::Noise,
+    Kind::Directory,
+    Kind::Command,
+    Kind::Table,
+    Kind::Query,
+    Kind::Postgres,
+    Kind::Stars,
+];
 const QUERIES: &[Kind] = &[Kind::Query, Kind::Postgres];
 const DESCRIBED: &[Kind] = &[Kind::Table, Kind::Query, Kind::Postgres];
 const ROWS: &[Kind] = &[Kind::Table, Kind::Query, Kind::Postgres, Kind::Stars];
 
 /// Returns all sections, in the order of the page.
 pub(crate) fn sections() -> Vec<Section> {
-    let mut sections = vec![server(), stream(), limits()];
+    let mut sections = vec![server(), stream(), limits(), spool()];
     sections.extend(tables::settings());
     sections.push(routes());
     sections.extend(tables::beside_routes());
@@ -225,6 +239,30 @@ fn limits() -> Section {
         ))
 }
 
+fn spool() -> Section {
+    let about = "Where *productions* are kept: files that are made once, shared by all clients that ask for \
+                 them, resumed after a break, and read in ranges. Which files are kept is a setting of \
+                 the route, `keep`.";
+    section("spool", about)
+        .with(setting("folder", ValueType::Path)
+            .words("one below the folder for temporary files, made when it is needed").about(
+            "The folder; no other process may use it. Complete productions in it survive a restart.",
+        ))
+        .with(setting("bytes", size(0, usize::MAX)).bytes(DEFAULT_TOTAL_BYTES_MAX).about(
+            "Bytes of all productions. The ones that were used least recently go first, and never one that \
+             is being read. If nothing can go, a request gets 507.",
+        ))
+        .with(setting("production_bytes", size(0, usize::MAX)).bytes(DEFAULT_PRODUCTION_BYTES_MAX).about(
+            "Bytes of one production. A longer one is aborted.",
+        ))
+        .with(setting("client_bytes", size(0, usize::MAX)).bytes(DEFAULT_CLIENT_BYTES_MAX).about(
+            "Bytes of all productions that one client has begun.",
+        ))
+        .with(setting("keep", ValueType::PositiveDuration).time(DEFAULT_KEEP).about(
+            "For how long a production of a route with `keep = \"auto\"` is kept after its last use.",
+        ))
+}
+
 fn routes() -> Section {
     let kinds = Kind::ALL.iter().map(|kind| kind.name()).collect();
     let about = "A route: what is served as `/NAME.SUFFIX`. Kinds: `noise` (test bytes), \
@@ -246,6 +284,15 @@ fn routes() -> Section {
         ))
         .with(setting("compress", ValueType::Flag).kinds(Kind::ALL).default("false".into()).about(
             "Whether the response is compressed (gzip or zstd) for clients that accept it.",
+        ))
+        .with(setting("keep", ValueType::Keep).kinds(KEPT).words("`auto` of tables, else `none`").about(
+            "Which files of the route are kept in the spool, so that clients may resume them and read \
+             ranges of them. `none`: each client has its own run, and no bytes are stored. `auto`: those \
+             of clients that ask for ranges; they are made anew when the files of the table change. \
+             `while_running`: all, while somebody receives them; equal requests at the same time share \
+             one run, and a slow client does not hold the source. A duration: all, for this time after \
+             their last use; equal requests within it get the same bytes, even if the data have changed. \
+             The answer must not depend on who asks.",
         ))
         .with(setting("max_active", ValueType::Integer(1..=i64::MAX as u64)).kinds(Kind::ALL)
             .words(ACTIVE_DEFAULT).about(ACTIVE))
@@ -390,6 +437,7 @@ impl ValueType {
             Self::Rate => "size, per second".into(),
             Self::Duration => "duration".into(),
             Self::PositiveDuration => "duration, not 0".into(),
+            Self::Keep => "`\"none\"`, `\"auto\"`, `\"while_running\"` or duration".into(),
             Self::DurationOrNever => "duration; 0: never".into(),
             Self::Integer(range) => describe_range("integer", range, |number| number.to_string()),
             Self::Flag => "`true` or `false`".into(),
@@ -418,6 +466,9 @@ impl ValueType {
             Self::Rate => "a size, for example 1000000, 1e9, 64KiB or 1.5GB".into(),
             Self::Duration | Self::DurationOrNever => {
                 "a duration of at most 100 years, for example 250ms, 30s or 10m".into()
+            }
+            Self::Keep => {
+                "\"none\", \"auto\", \"while_running\" or a duration, for example \"1h\"".into()
             }
             Self::PositiveDuration => {
                 "a duration longer than 0, at most 100 years, for example 250ms, 30s or 10m".into()
@@ -454,6 +505,7 @@ impl ValueType {
             Self::Address => "\"127.0.0.1:8080\"".into(),
             Self::Size(_) | Self::Rate => "\"64KiB\"".into(),
             Self::Duration | Self::PositiveDuration | Self::DurationOrNever => "\"30s\"".into(),
+            Self::Keep => "\"auto\"".into(),
             Self::Integer(_) => "8".into(),
             Self::Flag => "true".into(),
             Self::Text => "\"a text\"".into(),

@@ -8,17 +8,24 @@ use datastreamer::{
     DEFAULT_SOURCE_STALL,
 };
 use datastreamer_http::{DEFAULT_COMMIT_AFTER, DEFAULT_COMMIT_BYTES, HalfClose};
+use datastreamer_spool::{
+    DEFAULT_CLIENT_BYTES_MAX, DEFAULT_KEEP, DEFAULT_PRODUCTION_BYTES_MAX, DEFAULT_TOTAL_BYTES_MAX,
+    SpoolOptions,
+};
 use serde::Deserialize;
 use toml::{Deserializer, Spanned, de::DeTable};
 
 use super::{
-    Config, Limits, RouteConfig, RouteLimits, SourceConfig, StreamConfig,
+    Config, Keep, Limits, RouteConfig, RouteLimits, SourceConfig, SpoolConfig, StreamConfig,
     check::check,
     environment::Environment,
     network::Network,
     origin::Origin,
     parse_listen,
-    raw::{Kind, Raw, RawHalfClose, RawLimits, RawRoute, RawServer, RawStream, RawTexts},
+    raw::{
+        KeepWord, Kind, Raw, RawHalfClose, RawKeep, RawLimits, RawRoute, RawServer, RawSpool,
+        RawStream, RawTexts,
+    },
     tables,
 };
 use crate::{
@@ -33,6 +40,9 @@ pub(super) const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
 /// Eight times the active streams: index pages, waiting and finished clients need connections
 /// too. At about 20 KiB each they are 80 MiB.
 pub(super) const DEFAULT_MAX_CONNECTIONS: usize = 4096;
+/// Below the 30 to 60 s after which browsers and proxies give up on a head: what is not spooled
+/// by then goes without a length.
+pub(super) const DEFAULT_LENGTH_WAIT: Duration = Duration::from_secs(25);
 /// What slow lines need for a head of a few kilobytes, several times over.
 pub(super) const DEFAULT_HEADER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Three times the pings that keep an HTTP/2 connection alive: browsers come back to one within
@@ -105,12 +115,37 @@ fn resolve(raw: &Raw, origin: &Origin<'_>, mut errors: Errors) -> Result<Config,
                 },
                 stream,
                 limits,
+                spool: spool(&raw.spool, &origin),
                 sql_limits,
                 tables,
                 routes,
             })
         }
         _ => Err(Fatal::Config(errors.0)),
+    }
+}
+
+fn spool(raw: &RawSpool, origin: &Origin<'_>) -> SpoolConfig {
+    let size = |raw: Option<ByteSize>, default: u64| raw.map_or(default, |size| size.0);
+    let keep = duration(raw.keep, DEFAULT_KEEP);
+    SpoolConfig {
+        folder: raw.folder.as_ref().map(|folder| origin.folder.join(folder)),
+        options: SpoolOptions::new()
+            .total_bytes_max(size(raw.bytes, DEFAULT_TOTAL_BYTES_MAX))
+            .production_bytes_max(size(raw.production_bytes, DEFAULT_PRODUCTION_BYTES_MAX))
+            .client_bytes_max(size(raw.client_bytes, DEFAULT_CLIENT_BYTES_MAX))
+            .keep(keep),
+        keep,
+    }
+}
+
+fn keep(raw: RawKeep) -> Keep {
+    match raw {
+        RawKeep::Word(KeepWord::None) => Keep::Nothing,
+        RawKeep::Word(KeepWord::Auto) => Keep::Auto,
+        RawKeep::Word(KeepWord::WhileRunning) => Keep::WhileRunning,
+        RawKeep::For(Span(time)) if time.is_zero() => Keep::Nothing,
+        RawKeep::For(Span(time)) => Keep::For(time),
     }
 }
 
@@ -285,6 +320,7 @@ fn resolve_route(
         media_type: raw.media_type.clone(),
         description: raw.description.clone(),
         compress: raw.compress.unwrap_or(false),
+        keep: raw.keep.map(keep),
         origin: at,
         ..RouteConfig::new(name, source)
     })

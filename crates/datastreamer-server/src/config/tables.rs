@@ -24,16 +24,12 @@ use toml::Spanned;
 use super::{
     origin::Origin,
     raw::{Kind, Raw, RawDatabase, RawParameter, RawRoute, RawTables, RawValue},
-    resolve::{bytes, duration},
+    resolve::{DEFAULT_LENGTH_WAIT, bytes, duration},
 };
 use crate::{
     error::Fatal,
     sources::rows::{RowSettings, is_reserved},
 };
-
-/// Below the 30 to 60 s after which browsers and proxies give up on a head: what is not spooled
-/// by then goes without a length.
-pub(super) const DEFAULT_LENGTH_WAIT: Duration = Duration::from_secs(25);
 
 /// 100 years: whoever waits for `check` ends it.
 const NO_TIME_LIMIT: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -101,6 +97,11 @@ pub(crate) enum RowsSource {
 impl TablesConfig {
     pub(super) fn has_sql(&self) -> bool {
         self.sql.is_some()
+    }
+
+    /// How long a head waits for a length that is known only once rows have been read.
+    pub(crate) fn length_wait(&self) -> Duration {
+        self.rows.length_wait
     }
 
     /// Lets a table be read for as long as that takes.

@@ -36,6 +36,8 @@ pub(crate) struct Client {
     address: IpAddr,
     /// Unknown behind a proxy.
     port: Option<u16>,
+    /// Whether the address is that of the client, as far as can be seen, and not that of a proxy.
+    pub(crate) is_known: bool,
     pub(crate) sees: Sees,
 }
 
@@ -69,6 +71,7 @@ impl Client {
             return Self {
                 address,
                 port: None,
+                is_known: !is_trusted(address),
                 sees: match is_trusted(address) {
                     true => Sees::Nothing,
                     false => Sees::Own,
@@ -82,6 +85,8 @@ impl Client {
         Self {
             address,
             port: Some(peer.port()),
+            // Otherwise it is a proxy that the configuration does not name.
+            is_known: !is_forwarded,
             sees: match (is_forwarded, address.is_loopback()) {
                 (false, false) => Sees::Own,
                 (false, true) if is_local_host(headers, uri) => Sees::All,

@@ -38,8 +38,10 @@ struct Received {
     parts: Vec<(Option<ETag>, Instant)>,
     /// The version that it received last to its end.
     complete: Option<ETag>,
-    /// The version whose head it has asked for last.
-    looked: Option<ETag>,
+    /// The version whose head it has asked for last; one that had no tag then is the next one.
+    looked: Option<Option<ETag>>,
+    /// It has asked for ranges.
+    reads_ranges: bool,
 }
 
 /// The delivery of one response.
@@ -99,7 +101,11 @@ impl Delivery {
         match has_this {
             true => BareRanges::All,
             // It has looked at this version since.
-            false if is_this(&received.looked) => BareRanges::Bounded,
+            false if received.looked.as_ref().is_some_and(is_this) => BareRanges::Bounded,
+            false if received.looked == Some(None) && tag.is_some() => {
+                received.looked = Some(tag.cloned());
+                BareRanges::Bounded
+            }
             false => BareRanges::None,
         }
     }
@@ -111,8 +117,29 @@ impl Delivery {
             return;
         };
         if let Some(received) = self.deliveries.lock().get_mut(pair) {
-            received.looked = tag.cloned();
+            received.looked = Some(tag.cloned());
         }
+    }
+
+    /// Notes that the client asks for ranges.
+    pub(crate) fn note_ranges(&self) {
+        if let Some(pair) = self.pair {
+            let mut pairs = self.deliveries.lock();
+            pairs
+                .get_or_insert_mut(pair, Received::default)
+                .reads_ranges = true;
+        }
+    }
+
+    /// Returns whether the client has asked for ranges before.
+    pub(crate) fn reads_ranges(&self) -> bool {
+        let Some(pair) = &self.pair else {
+            return false;
+        };
+        let mut pairs = self.deliveries.lock();
+        pairs
+            .get(pair)
+            .is_some_and(|received| received.reads_ranges)
     }
 
     /// Notes that the client gets bytes of this version: all, or some of them. `None`: of one that no tag
@@ -227,6 +254,10 @@ mod tests {
         client.delivery().look(Some(&tag("b")));
         assert_eq!(client.ranges(&tag("b")), BareRanges::Bounded);
         assert_eq!(client.ranges(&tag("c")), BareRanges::None);
+        // There was nothing to see yet: the next one.
+        client.delivery().look(None);
+        assert_eq!(client.ranges(&tag("c")), BareRanges::Bounded);
+        assert_eq!(client.ranges(&tag("d")), BareRanges::None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use axum::{
@@ -20,11 +20,15 @@ use axum::{
     response::{Html, IntoResponse},
     routing::get,
 };
-use datastreamer::{Share, ShareOf, StreamOptions, StreamWriter};
-use datastreamer_http::{Connection, Download, HoldingBody, PlanReport, Problem, count_requests};
+use datastreamer::{Share, ShareOf, StreamOptions, StreamPool, StreamWriter};
+use datastreamer_http::{
+    Connection, Download, DownloadBody, HoldingBody, Pieces, PlanReport, Problem, count_requests,
+};
+use datastreamer_spool::{Beginning, Key, Production};
 use serde_json::json;
 
 use crate::{
+    config::Keep,
     escapes,
     export::Export,
     http::client::{Client, Sees},
@@ -32,10 +36,12 @@ use crate::{
     http::deliveries::{Deliveries, Delivery},
     http::index,
     http::posted,
+    http::spool::LazySpool,
+    http::spooled::{self, Reading},
     http::transfers::{Asked, Transfers, uptime},
-    refusal::{Concealed, Refusal},
+    refusal::{Concealed, Refusal, SOURCE_FAILED},
     site::{Site, routes::Route},
-    sources::{Job, Query, SourceError},
+    sources::{Feed, Job, Query, SourceError},
 };
 
 /// The header with the limit of rows. Whether the limit has cut the table shows only at its end.
@@ -50,11 +56,15 @@ pub(crate) struct App {
     pub(crate) site: RwLock<Arc<Site>>,
     pub(crate) transfers: Transfers,
     pub(crate) deliveries: Deliveries,
+    pub(crate) spool: LazySpool,
+    /// The pool of readers of productions, which need no threads: those of sources must not wait for
+    /// them.
+    pub(crate) readers: StreamPool,
     pub(crate) started: SystemTime,
 }
 
 impl App {
-    fn site(&self) -> Arc<Site> {
+    pub(crate) fn site(&self) -> Arc<Site> {
         let site = self.site.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&site)
     }
@@ -203,8 +213,7 @@ async fn send(
     // On HTTP/2 the URI contains the host as well.
     let target = request.uri().path_and_query();
     let target = target.map_or(request.uri().path(), |target| target.as_str());
-    // Of a client behind a proxy that is not named in the configuration nothing is known.
-    let known = client.filter(|client| client.sees != Sees::Nothing);
+    let known = client.filter(|client| client.is_known);
     let delivery = app.deliveries.of(known.map(|client| client.key()), target);
     let mut asked = Asked::new(file_name, target, client);
     asked.delivery = Some(delivery.clone());
@@ -227,29 +236,206 @@ async fn send(
         }
     }
     let open = request.extensions().get::<Open>().cloned();
-    let span = tracing::info_span!("stream", route = file_name);
-    let transfers = app.transfers.clone();
-    let site = Arc::clone(site);
-    let is_sorted = export.job.rows.as_ref().is_some_and(|rows| rows.is_sorted);
-    let options = stream_options(&site, export.route, is_sorted, client).pool(transfers.pool());
-    let (job, name) = (export.job, file_name.to_owned());
     let refused = Arc::clone(&asked.refused);
-    let response = download
-        .options(options)
-        .observe(move |stream| transfers.follow(stream, asked.clone()))
-        .respond_planned(request, |options, report| {
-            span.in_scope(|| {
-                options.stream_out(move |out| {
-                    let _kept_to_the_end = site;
-                    run(job, &name, &refused, &delivery, report, out)
-                })
-            })
-        })
-        .await;
+    let transfers = app.transfers.clone();
+    let download = download.observe(move |stream| transfers.follow(stream, asked.clone()));
+    let sending = Sending {
+        app,
+        site,
+        request,
+        file_name,
+        client,
+        delivery,
+        refused,
+    };
+    let response = match sending.pinning(&export) {
+        Pinning::None => sending.directly(download, export).await,
+        Pinning::IfThere => sending.if_there(download, export).await,
+        Pinning::Always => sending.pinned(download, export).await,
+    };
     // A response without a stream has none of the stream's deadlines.
     let open = open.filter(|_| response.status().is_success());
     response.map(|body| Body::new(HoldingBody::new(body, open)))
 }
+
+/// Whether a response is read from a production.
+enum Pinning {
+    /// No: its client has a run of its own.
+    None,
+    /// If there is one: the request runs nothing.
+    IfThere,
+    Always,
+}
+
+/// One response on its way.
+struct Sending<'a> {
+    app: &'a App,
+    site: &'a Arc<Site>,
+    request: &'a Request<()>,
+    file_name: &'a str,
+    client: Option<Client>,
+    delivery: Delivery,
+    /// Set when planning shows a mistake of the client's.
+    refused: Arc<AtomicBool>,
+}
+
+impl Sending<'_> {
+    fn pinning(&self, export: &Export<'_>) -> Pinning {
+        let has_ranges = self.request.headers().contains_key(header::RANGE);
+        if has_ranges {
+            self.delivery.note_ranges();
+        }
+        match (export.route.keep, self.request.method()) {
+            (Keep::Nothing, _) => Pinning::None,
+            _ if export.job.is_file => Pinning::None,
+            (_, &Method::HEAD) => Pinning::IfThere,
+            (_, method) if method != Method::GET => Pinning::None,
+            (Keep::Auto, _) if !has_ranges && !self.delivery.reads_ranges() => Pinning::None,
+            _ => Pinning::Always,
+        }
+    }
+
+    /// Runs the source for this client alone.
+    async fn directly(self, download: Download, export: Export<'_>) -> Response<DownloadBody> {
+        let options = self.source_options(&export);
+        let span = tracing::info_span!("stream", route = self.file_name);
+        let (job, name) = (export.job, self.file_name.to_owned());
+        let (site, delivery) = (Arc::clone(self.site), self.delivery);
+        let refused = self.refused;
+        // Ranges begin a production.
+        let has_ranges =
+            export.route.keep != Keep::Nothing && *self.request.method() == Method::HEAD;
+        download
+            .options(options)
+            .respond_planned(self.request, |options, report| {
+                span.in_scope(|| {
+                    options.stream_out(move |out| {
+                        let _kept_to_the_end = site;
+                        let feed = start(job, &name, &refused, out)?;
+                        send_pieces(feed, has_ranges, &delivery, report, out)
+                    })
+                })
+            })
+            .await
+    }
+
+    /// Reads the production if there is one; otherwise plans.
+    async fn if_there(self, download: Download, mut export: Export<'_>) -> Response<DownloadBody> {
+        let (key, _) = match self.key(&mut export).await {
+            Ok(key) => key,
+            Err(response) => return *response,
+        };
+        let found = self.app.spool.opened().and_then(|spool| spool.find(&key));
+        match found {
+            Some(production) => self.read(production, download).await,
+            None => self.directly(download, export).await,
+        }
+    }
+
+    /// Reads the production, and begins it if there is none.
+    async fn pinned(self, download: Download, mut export: Export<'_>) -> Response<DownloadBody> {
+        let (key, is_versioned) = match self.key(&mut export).await {
+            Ok(key) => key,
+            Err(response) => return *response,
+        };
+        let options = self.source_options(&export).context(self.file_name);
+        let keep = match export.route.keep {
+            Keep::Auto if !is_versioned => Keep::For(UNVERSIONED_KEEP),
+            keep => keep,
+        };
+        let client = self.client.map(|client| client.key().to_string());
+        let client = client.unwrap_or_default();
+        let begin = || {
+            let (media_type, saved_as) = (export.media_type().to_owned(), export.file_name());
+            let span = tracing::info_span!("production", route = self.file_name);
+            let (job, name, site) = (export.job, self.file_name.to_owned(), Arc::clone(self.site));
+            let refused = Arc::clone(&self.refused);
+            let reader = span.in_scope(|| {
+                options.stream_out(move |out| {
+                    let _kept_to_the_end = site;
+                    let feed = start(job, &name, &refused, out)?;
+                    if let Some(length) = feed.length {
+                        out.promise_length(length)?;
+                    }
+                    (feed.write)(out, &Pieces::complete(feed.length))
+                })
+            });
+            Beginning::new(reader)
+                .media_type(media_type)
+                .file_name(saved_as)
+        };
+        let joined = spooled::join_or_begin(self.app, key, keep, client, begin).await;
+        match joined {
+            Ok(production) => self.read(production, download).await,
+            Err(problem) => problem.into_response(),
+        }
+    }
+
+    async fn read(self, production: Production, download: Download) -> Response<DownloadBody> {
+        let reading = Reading {
+            request: self.request,
+            download,
+            options: self.reader_options(),
+            delivery: self.delivery,
+            commit_after: self.site.config.stream.commit_after,
+            length_wait: self.site.config.tables.length_wait(),
+        };
+        spooled::respond(production, reading).await
+    }
+
+    /// Names the production of the request, and says whether the name tells states of the data apart;
+    /// looks at the files of a table.
+    async fn key(
+        &self,
+        export: &mut Export<'_>,
+    ) -> Result<(Key, bool), Box<Response<DownloadBody>>> {
+        let refuse = |refusal: Refusal| {
+            let problem = Problem::from(refusal.about(self.file_name));
+            Box::new(problem.into_response())
+        };
+        let fingerprint = match export.job.fingerprint.take() {
+            None => None,
+            Some(look) => match tokio::task::spawn_blocking(look).await {
+                Ok(found) => Some(found.map_err(refuse)?),
+                Err(error) => {
+                    let refusal = Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, SOURCE_FAILED);
+                    return Err(refuse(refusal.caused_by(error)));
+                }
+            },
+        };
+        // Of data whose state is not known only one client's ranges belong together.
+        let reader = match (export.route.keep, fingerprint, self.client) {
+            (Keep::Auto, None, Some(client)) => client.key().to_string(),
+            _ => String::new(),
+        };
+        let query = self.request.uri().query().unwrap_or_default();
+        let key = spooled::key(&export.file_name(), query, fingerprint, &reader);
+        Ok((key, fingerprint.is_some()))
+    }
+
+    fn source_options(&self, export: &Export<'_>) -> StreamOptions {
+        let is_sorted = export.job.rows.as_ref().is_some_and(|rows| rows.is_sorted);
+        let options = stream_options(self.site, export.route, is_sorted, self.client);
+        options.pool(self.app.transfers.pool())
+    }
+
+    /// A reader of a production holds nothing that is scarce.
+    fn reader_options(&self) -> StreamOptions {
+        let options = self.site.config.stream_options().pool(&self.app.readers);
+        match self.client {
+            None => options,
+            Some(client) => {
+                let most = self.site.config.limits.max_active_per_client;
+                let name = format!("client {}", client.key());
+                options.share(Share::new(name, ShareOf::Consumer, most))
+            }
+        }
+    }
+}
+
+/// Of data whose state is not known, a production is kept for a minute after its last use: as long as
+/// one program reads ranges of it.
+const UNVERSIONED_KEEP: Duration = Duration::from_secs(60);
 
 /// Two tables that are sorted for one client at once: half of the queries that have memory at once.
 const SORTED_PER_CLIENT: usize = 2;
@@ -298,24 +484,36 @@ fn stream_options(
     options.share(Share::new(of_route, ShareOf::Source, most).max_waiting(max_waiting))
 }
 
-/// Plans a file, once its stream has a place, and writes what the request wants of it. For HEAD it only
-/// plans.
-fn run(
+/// Plans a file, once its stream has a place.
+fn start(
     job: Job,
     file_name: &str,
     refused: &AtomicBool,
+    out: &StreamWriter,
+) -> Result<Feed, SourceError> {
+    job.start(out).map_err(|refusal| {
+        refused.store(refusal.status.is_client_error(), Ordering::Relaxed);
+        Concealed::refusal(refusal.about(file_name)).into()
+    })
+}
+
+/// Writes what the request wants of a file. For HEAD nothing; `has_ranges` if a GET may have ranges that
+/// this source cannot give.
+fn send_pieces(
+    feed: Feed,
+    has_ranges: bool,
     delivery: &Delivery,
     report: PlanReport,
     out: &mut StreamWriter,
 ) -> Result<(), SourceError> {
-    let feed = job.start(out).map_err(|refusal| {
-        refused.store(refusal.status.is_client_error(), Ordering::Relaxed);
-        Concealed::refusal(refusal.about(file_name))
-    })?;
     let tag = feed.etag.as_ref().filter(|_| !report.is_coded());
     let bare = delivery.bare_ranges(tag, feed.unknown_ranges);
+    let mut planned = feed.planned.bare_ranges(bare);
+    if has_ranges {
+        planned = planned.ranges(true);
+    }
     let head_only = report.is_head_only();
-    let Some(pieces) = report.done(feed.planned.bare_ranges(bare)) else {
+    let Some(pieces) = report.done(planned) else {
         if head_only {
             delivery.look(tag);
         }

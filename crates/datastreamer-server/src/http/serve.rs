@@ -29,6 +29,7 @@ use crate::{
     http::connection::{self, Patience},
     http::deliveries::Deliveries,
     http::respond::{App, router},
+    http::spool::LazySpool,
     http::transfers::Transfers,
     site::Site,
     sources::Source,
@@ -71,6 +72,12 @@ pub(crate) fn run(config: Config) -> Result<(), Fatal> {
 }
 
 async fn serve(site: Site) -> Result<(), Fatal> {
+    let server = Server::new(site);
+    if server.app.spool.has_own_folder() {
+        let opened = server.app.spool.get().await;
+        opened.map_err(|error| Fatal::config(format!("spool.folder: {error}")))?;
+    }
+    let site = server.app.site();
     let listener = listen(&site.config.listen).await?;
     let mut signals = Signals::new()?;
     let address = listener
@@ -82,7 +89,7 @@ async fn serve(site: Site) -> Result<(), Fatal> {
     if cfg!(debug_assertions) {
         tracing::warn!("this is a debug build, many times slower than one with --release");
     }
-    let server = Server::new(site);
+    drop(site);
     tokio::select! {
         () = server.accept_all(&listener) => {}
         () = signals.next() => {}
@@ -140,6 +147,8 @@ impl Server {
         } = site.config;
         let app = Arc::new(App {
             deliveries: Deliveries::new(),
+            spool: LazySpool::new(site.config.spool.clone()),
+            readers: StreamPool::new(site.config.reader_pool_options()),
             transfers: Transfers::new(StreamPool::new(site.config.pool_options())),
             site: RwLock::new(Arc::new(site)),
             started: SystemTime::now(),
@@ -215,16 +224,16 @@ impl Server {
     /// Lets running transfers end until the deadline, then aborts them visibly. A second signal
     /// aborts at once.
     async fn shut_down(self, mut signals: Signals) {
-        let pool = self.app.transfers.pool().clone();
+        let pools = Pools([self.app.transfers.pool().clone(), self.app.readers.clone()]);
         let drain = self.drain;
-        pool.refuse_new();
-        tracing::info!(active = pool.active(), ?drain, "shutting down");
+        pools.refuse_new();
+        tracing::info!(active = pools.active(), ?drain, "shutting down");
         // hyper starts its own shutdown only once no response is under way. Otherwise it would add
         // `Connection: close` to heads still to come, and clients (node's fetch) take a reset after
         // that header for the end of the file.
         let emptied = spawn_blocking({
-            let pool = pool.clone();
-            move || pool.wait_until_empty(drain)
+            let pools = pools.clone();
+            move || pools.wait_until_empty(drain)
         });
         let drained = tokio::select! {
             emptied = emptied => emptied.unwrap_or(false),
@@ -234,21 +243,47 @@ impl Server {
         if drained {
             tracing::info!("all transfers have ended");
         } else {
-            let aborted = pool.abort_all();
+            let aborted = pools.abort_all();
             tracing::warn!(aborted, "transfers were aborted");
             let aborts_out = sources_end.saturating_duration_since(Instant::now());
-            let pool = pool.clone();
-            let _late = spawn_blocking(move || pool.wait_until_empty(aborts_out)).await;
+            let pools = pools.clone();
+            let _late = spawn_blocking(move || pools.wait_until_empty(aborts_out)).await;
         }
         // Connections whose clients read nothing are armed, so they are reset when the process ends.
         self.stop.send_replace(());
         let _late = timeout_at(sources_end, self.stop.closed()).await;
         // Also sources whose clients have disconnected: a program must not outlive the server.
         let left = sources_end.saturating_duration_since(Instant::now());
-        let _late = spawn_blocking(move || pool.wait_until_empty(left)).await;
+        let _late = spawn_blocking(move || pools.wait_until_empty(left)).await;
         while !self.app.transfers.are_logged() && Instant::now() < sources_end {
             sleep(LOG_LOOK).await;
         }
+    }
+}
+
+/// The pools of sources and of readers of productions.
+#[derive(Clone)]
+struct Pools([StreamPool; 2]);
+
+impl Pools {
+    fn refuse_new(&self) {
+        self.0.iter().for_each(StreamPool::refuse_new);
+    }
+
+    fn active(&self) -> usize {
+        self.0.iter().map(StreamPool::active).sum()
+    }
+
+    fn abort_all(&self) -> usize {
+        self.0.iter().map(StreamPool::abort_all).sum()
+    }
+
+    /// Blocks, for at most this time.
+    fn wait_until_empty(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        self.0
+            .iter()
+            .all(|pool| pool.wait_until_empty(deadline.saturating_duration_since(Instant::now())))
     }
 }
 

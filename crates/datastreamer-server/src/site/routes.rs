@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use http::HeaderValue;
 
 use crate::{
-    config::RouteLimits,
+    config::{Keep, RouteLimits},
     escapes::encode,
     sources::{Source, rows::Format},
 };
@@ -24,6 +24,7 @@ pub(crate) struct Route {
     pub(crate) description: Option<String>,
     /// Whether clients that accept a content coding get one.
     pub(crate) compress: bool,
+    pub(crate) keep: Keep,
     pub(crate) limits: RouteLimits,
 }
 
@@ -48,6 +49,7 @@ impl Route {
             source,
             description: None,
             compress: false,
+            keep: Keep::Nothing,
             limits: RouteLimits::default(),
         })
     }

@@ -54,9 +54,9 @@ impl<'a> Tables<'a> {
                     Some((path.to_owned(), Format::from_suffix(suffix)?))
                 });
                 let engine = self.engine()?;
-                let info = block_on(engine.register(name, files, metadata))?;
+                let info = block_on(engine.register(name, files.clone(), metadata))?;
                 let info = info.map_err(|error| about(path, error.to_string()))?;
-                RowSource::Table(Table::new(engine, name, info, own_file))
+                RowSource::Table(Table::new(engine, name, info, files, own_file))
             }
             RowsSource::Query {
                 sql,

@@ -32,7 +32,7 @@ impl File {
     }
 
     pub(crate) fn job(&self) -> Job {
-        Job::of(start(self.path.clone()))
+        Job::of_file(None, start(self.path.clone()))
     }
 
     pub(crate) fn size_hint(&self) -> String {

@@ -28,7 +28,7 @@ pub(crate) use self::{
     table::Table,
     write::engine_refusal,
 };
-use super::{Job, Query, RowsJob, ShownColumn, Wanted, file};
+use super::{Fingerprint, Job, Query, RowsJob, ShownColumn, Wanted, file};
 use crate::refusal::{Refusal, SOURCE_FAILED};
 
 /// The format of a request that names none: astronomers' programs expect it.
@@ -185,21 +185,17 @@ impl RowRoute {
             && query.pairs().is_empty()
             && let Some(file) = self.source.own_file(format)
         {
-            return Ok(Job::of_rows(
-                RowsJob::complete(format),
-                file::start(file.to_owned()),
-            ));
+            let rows = RowsJob::complete(format);
+            return Ok(Job::of_file(Some(rows), file::start(file.to_owned())));
         }
         let start = self.source.check(&query, rows_max)?;
         let is_table = matches!(self.source, RowSource::Table(_));
         let is_sorted = is_table && query.has("order");
-        Ok(write::job(
-            start,
-            format,
-            rows_max,
-            is_sorted,
-            &self.settings,
-        ))
+        let job = write::job(start, format, rows_max, is_sorted, &self.settings);
+        Ok(Job {
+            fingerprint: self.source.fingerprint(),
+            ..job
+        })
     }
 
     /// The format of the route's own file name.
@@ -262,6 +258,13 @@ impl RowSource {
             Self::Sql(sql) => sql.check(query, rows_max),
             Self::Postgres(postgres) => postgres.check(query),
             Self::Stars(stars) => stars.check(query),
+        }
+    }
+
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        match self {
+            Self::Table(table) => Some(table.fingerprint()),
+            Self::Query(_) | Self::Sql(_) | Self::Postgres(_) | Self::Stars(_) => None,
         }
     }
 

@@ -24,6 +24,7 @@ mod left_behind;
 mod limits;
 mod pages;
 mod privacy;
+mod productions;
 mod settings;
 mod shares;
 mod shutdown;

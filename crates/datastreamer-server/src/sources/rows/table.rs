@@ -7,11 +7,14 @@ use std::{
 
 use arrow::{datatypes::Schema, error::ArrowError};
 use datastreamer::StreamWriter;
-use datastreamer_engine::{Engine, Narrowing, TableInfo};
+use datastreamer_engine::{Engine, Narrowing, TableFiles, TableInfo};
 use datastreamer_table::{Format, TableLayout};
 
 use super::{Run, StartRun, block_on, engine_refusal, wait_for};
-use crate::{refusal::Refusal, sources::Query};
+use crate::{
+    refusal::Refusal,
+    sources::{Fingerprint, Query},
+};
 
 /// A table of the engine's.
 #[derive(Clone)]
@@ -19,6 +22,7 @@ pub(crate) struct Table {
     engine: Engine,
     name: String,
     info: TableInfo,
+    files: TableFiles,
     /// The file that the table is, and its format, where nothing of the configuration is added to it.
     own_file: Option<(PathBuf, Format)>,
     /// The layout of the complete table in the format that found it out last.
@@ -36,9 +40,11 @@ impl Table {
         engine: Engine,
         name: &str,
         info: TableInfo,
+        files: TableFiles,
         own_file: Option<(PathBuf, Format)>,
     ) -> Self {
         Self {
+            files,
             own_file,
             engine,
             name: name.to_owned(),
@@ -49,6 +55,12 @@ impl Table {
 
     pub(crate) fn info(&self) -> &TableInfo {
         &self.info
+    }
+
+    /// Looks at the files of the table.
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        let files = self.files.clone();
+        Box::new(move || files.fingerprint().map_err(engine_refusal))
     }
 
     /// The file that the complete table is in this format.

@@ -1,0 +1,90 @@
+//! The spool of a server: opened when the first production begins, or at the start if the configuration
+//! names its folder.
+
+use std::{env, fs, io, os::unix::fs::MetadataExt, path::PathBuf};
+
+use datastreamer_spool::{ErrorKind, Spool};
+use tokio::sync::OnceCell;
+
+use crate::config::SpoolConfig;
+
+/// Servers of one user on one machine, each with a folder of its own.
+const FOLDERS_MAX: u32 = 1000;
+
+/// The spool, or why there is none.
+pub(crate) struct LazySpool {
+    config: SpoolConfig,
+    opened: OnceCell<Result<Spool, String>>,
+}
+
+impl LazySpool {
+    pub(crate) fn new(config: SpoolConfig) -> Self {
+        Self {
+            config,
+            opened: OnceCell::new(),
+        }
+    }
+
+    /// Opens it, the first time on a thread that may block.
+    ///
+    /// # Errors
+    /// The folder cannot be used; for the operator.
+    pub(crate) async fn get(&self) -> Result<&Spool, &str> {
+        let open = async || {
+            let config = self.config.clone();
+            let opened = tokio::task::spawn_blocking(move || open(&config)).await;
+            let opened = opened.unwrap_or_else(|error| Err(error.to_string()));
+            // Otherwise it ends the program before it serves.
+            if let Err(error) = &opened
+                && !self.has_own_folder()
+            {
+                tracing::error!(error, "there is no spool");
+            }
+            opened
+        };
+        let opened = self.opened.get_or_init(open).await;
+        opened.as_ref().map_err(String::as_str)
+    }
+
+    /// The spool, if it has been opened.
+    pub(crate) fn opened(&self) -> Option<&Spool> {
+        self.opened.get()?.as_ref().ok()
+    }
+
+    /// Returns whether the configuration names the folder.
+    pub(crate) fn has_own_folder(&self) -> bool {
+        self.config.folder.is_some()
+    }
+}
+
+fn open(config: &SpoolConfig) -> Result<Spool, String> {
+    if let Some(folder) = &config.folder {
+        let opened = Spool::open(folder, config.options.clone());
+        return opened.map_err(|error| format!("{}: {error}", folder.display()));
+    }
+    for number in 0..FOLDERS_MAX {
+        let folder = of_this_user(number);
+        let folder = folder.map_err(|error| format!("no folder for temporary files: {error}"))?;
+        match folder.map(|folder| Spool::open(folder, config.options.clone())) {
+            Some(Ok(spool)) => return Ok(spool),
+            Some(Err(error)) if error.kind() != ErrorKind::Locked => return Err(error.to_string()),
+            Some(Err(_)) | None => {}
+        }
+    }
+    Err("all folders for temporary files are in use".into())
+}
+
+/// A folder below that for temporary files; `None` if it is somebody else's.
+fn of_this_user(number: u32) -> io::Result<Option<PathBuf>> {
+    let user = rustix::process::geteuid().as_raw();
+    let folder = env::temp_dir().join(format!("datastreamer-spool-{user}-{number}"));
+    let made = fs::create_dir(&folder);
+    match made {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    // Not behind a link, which anybody may make there.
+    let found = fs::symlink_metadata(&folder)?;
+    let is_own = found.is_dir() && found.uid() == user;
+    Ok(is_own.then_some(folder))
+}

@@ -1,0 +1,197 @@
+//! A response that is read from a production: a run of the source whose bytes are kept in the spool, so
+//! that it can be shared, resumed and read in ranges.
+//!
+//! Called by `respond.rs` for routes and clients that want it.
+
+use std::time::Duration;
+
+use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use datastreamer::StreamOptions;
+use datastreamer_http::{BareRanges, Download, DownloadBody, ETag, Needs, Piece, Planned, Problem};
+use datastreamer_spool::{
+    Beginning, Error, Failure, Keep as KeepProduction, Key, Piece as SpoolPiece, Production, State,
+};
+
+use crate::{
+    config::Keep,
+    http::{deliveries::Delivery, respond::App},
+};
+
+static REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
+
+/// What a response from a production needs, beside the production.
+pub(crate) struct Reading<'a> {
+    pub(crate) request: &'a Request<()>,
+    pub(crate) download: Download,
+    /// Those of the reader's stream.
+    pub(crate) options: StreamOptions,
+    pub(crate) delivery: Delivery,
+    /// How long a head waits for the first byte.
+    pub(crate) commit_after: Duration,
+    /// How long a head waits for the length, if the request needs it.
+    pub(crate) length_wait: Duration,
+}
+
+/// Names a production: what was asked, in a form that equal requests share, the state of the data, and
+/// the client if it is for that one only.
+pub(crate) fn key(file_name: &str, query: &str, fingerprint: Option<u64>, reader: &str) -> Key {
+    let mut parameters: Vec<_> = query.split('&').filter(|it| !it.is_empty()).collect();
+    parameters.sort_unstable();
+    let version = fingerprint.map(|number| format!("{number:016x}"));
+    let version = version.unwrap_or_default();
+    Key::new(format!(
+        "{file_name}?{}#{version}#{reader}",
+        parameters.join("&")
+    ))
+}
+
+/// Joins the production of a key, or begins it.
+///
+/// # Errors
+/// The problem for the client: there is no room, or no spool.
+pub(crate) async fn join_or_begin(
+    app: &App,
+    key: Key,
+    keep: Keep,
+    client: String,
+    start: impl FnOnce() -> Beginning,
+) -> Result<Production, Problem> {
+    let spool = app.spool.get().await.map_err(|_| unavailable())?;
+    let begin = || {
+        let beginning = start().client(client);
+        match keep {
+            Keep::For(time) => beginning.keep(KeepProduction::For(time)),
+            Keep::WhileRunning => beginning.keep(KeepProduction::WhileRunning),
+            Keep::Auto | Keep::Nothing => beginning,
+        }
+    };
+    let joined = spool.join_or_begin(key, begin);
+    joined
+        .map(|(production, _)| production)
+        .map_err(|error| problem(&error))
+}
+
+/// Answers from a production.
+pub(crate) async fn respond(
+    production: Production,
+    reading: Reading<'_>,
+) -> Response<DownloadBody> {
+    let Reading {
+        request,
+        mut download,
+        options,
+        delivery,
+        commit_after,
+        length_wait,
+    } = reading;
+    let needs = Needs::of(request.method(), request.headers());
+    let time = match needs {
+        Needs::Nothing => commit_after,
+        Needs::Bytes(_) | Needs::Length => length_wait,
+    };
+    wait_for(&production, needs, time).await;
+    let has_begun = production.bytes_so_far() > 0;
+    let failure = match production.state() {
+        State::Failed(failure) if !has_begun => Some(failure),
+        _ => None,
+    };
+    if let Some(Failure::Spool(error)) = &failure {
+        return problem(error).into_response();
+    }
+    if let Some(digest) = digest(&production) {
+        download = download.header(REPR_DIGEST.clone(), digest);
+    } else {
+        let produced = production.clone();
+        download = download.trailers(&[REPR_DIGEST.clone()], move || {
+            let digest = digest(&produced).map(|digest| (REPR_DIGEST.clone(), digest));
+            digest.into_iter().collect()
+        });
+    }
+    download
+        .options(options)
+        .respond_planned(request, move |options, report| {
+            let tag = ETag::new(production.etag().opaque());
+            if failure.is_some() {
+                // Its error decides the response.
+                return production.open(vec![SpoolPiece::From(0)], options);
+            }
+            let shown = tag.as_ref().filter(|_| !report.is_coded());
+            let bare = delivery.bare_ranges(shown, BareRanges::Bounded);
+            let head_only = report.is_head_only();
+            let planned = Planned::new()
+                .length(production.length())
+                .length_at_least(production.bytes_so_far())
+                .etag(tag.clone())
+                .ranges(true)
+                .bare_ranges(bare);
+            match report.done(planned) {
+                Some(pieces) => {
+                    delivery.begin(shown, pieces.is_complete());
+                    let pieces = pieces.as_slice().iter().map(piece);
+                    production.open(pieces.collect(), options)
+                }
+                None => {
+                    if head_only {
+                        delivery.look(shown);
+                    }
+                    options.stream_out(|_| ())
+                }
+            }
+        })
+        .await
+}
+
+/// Waits until enough is known of a production for a request, or it has failed: of a GET at least
+/// whether there is a first byte, so that an early failure has its status.
+async fn wait_for(production: &Production, needs: Needs, time: Duration) {
+    let known = async {
+        match needs {
+            Needs::Nothing => production.reached(1).await,
+            Needs::Bytes(bytes) => production.reached(bytes.max(1)).await,
+            Needs::Length => {
+                // A failure shows as one when the response is made.
+                let _known = production.known_length().await;
+            }
+        }
+    };
+    // Without it the request is refused, or served complete.
+    let _in_time = tokio::time::timeout(time, known).await;
+}
+
+/// The digest of all bytes (RFC 9530, 2), once they are there.
+fn digest(production: &Production) -> Option<HeaderValue> {
+    let sha256 = production.digests()?.sha256;
+    let value = format!("sha-256=:{}:", BASE64_STANDARD.encode(sha256));
+    HeaderValue::try_from(value).ok()
+}
+
+/// An error of the spool before the head.
+fn problem(error: &Error) -> Problem {
+    match error.is_out_of_room() {
+        true => Problem::new(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "the server has no room to keep this file: try again later",
+        ),
+        false => {
+            tracing::error!(%error, "a file cannot be kept");
+            unavailable()
+        }
+    }
+}
+
+fn unavailable() -> Problem {
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the server cannot keep this file at the moment: try again later",
+    )
+}
+
+/// A piece of a response, as the spool has it.
+fn piece(piece: &Piece) -> SpoolPiece {
+    match piece {
+        Piece::Text(text) => SpoolPiece::Bytes(text.clone()),
+        Piece::Range(bytes) => SpoolPiece::Range(bytes.clone()),
+        Piece::From(start) => SpoolPiece::From(*start),
+    }
+}
