@@ -7,6 +7,7 @@ use std::{
     fs::File,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    task::{Context, Poll, Wake, Waker},
     thread,
     time::{Duration, Instant},
 };
@@ -27,6 +28,8 @@ use crate::{
 /// How long room that others are about to give back is waited for, and how often it is asked for.
 const ROOM_WAIT: Duration = Duration::from_secs(10);
 const ROOM_INTERVAL: Duration = Duration::from_millis(2);
+/// A promise of the length is noticed within 50 ms: 20 looks a second, until there is a byte.
+const PROMISE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Starts the thread. If there is none, the production fails.
 pub(crate) fn start(
@@ -50,6 +53,18 @@ pub(crate) fn start(
         shared.progress.fail(error.clone().into());
         error
     })
+}
+
+/// What a stream yields: `None` is the clean end.
+type NextChunk = Option<Result<Bytes, datastreamer::Error>>;
+
+/// Wakes the thread of a pump.
+struct Unpark(thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
 }
 
 struct Pump {
@@ -88,16 +103,11 @@ impl Pump {
         let mut hasher = Hasher::default();
         let mut blocks = BlockHasher::default();
         let mut at = 0;
-        let mut is_promised = self.promise(reader, 0)?;
+        let mut next = self.first_chunk(reader)?;
         loop {
-            let next = reader.next_chunk_blocking();
             let Some(chunk) = next.transpose().map_err(Failure::Source)? else {
                 return Ok(hasher.finish()?);
             };
-            if at == 0 && !is_promised {
-                // A source may promise its length until its first byte.
-                is_promised = self.promise(reader, chunk.len() as u64)?;
-            }
             self.reserve(at + chunk.len() as u64)?;
             self.write(file, &chunk, at)?;
             at += chunk.len() as u64;
@@ -107,6 +117,32 @@ impl Pump {
             drop(chunk);
             self.shared.progress.publish(copy.clone(), sums);
             hasher.update(&copy)?;
+            next = reader.next_chunk_blocking();
+        }
+    }
+
+    /// Waits for the first chunk or the end. A source may promise its length until then, and readers
+    /// want to know it before the first byte, which may take minutes.
+    fn first_chunk(&self, reader: &mut ChunkReader) -> Result<NextChunk, Failure> {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut cx = Context::from_waker(&waker);
+        let mut is_promised = false;
+        loop {
+            let polled = reader.poll_chunk(&mut cx);
+            let taken = match &polled {
+                Poll::Ready(Some(Ok(chunk))) => chunk.len() as u64,
+                // The failure of the source counts, not one of its promise.
+                Poll::Ready(Some(Err(error))) => return Err(Failure::Source(error.clone())),
+                _ => 0,
+            };
+            if !is_promised {
+                is_promised = self.promise(reader, taken)?;
+            }
+            match (polled, is_promised) {
+                (Poll::Ready(next), _) => return Ok(next),
+                (Poll::Pending, true) => thread::park(),
+                (Poll::Pending, false) => thread::park_timeout(PROMISE_INTERVAL),
+            }
         }
     }
 

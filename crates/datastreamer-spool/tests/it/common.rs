@@ -76,6 +76,7 @@ pub(crate) fn beginning(length: u64) -> Beginning {
 
 /// What a source that is led by a test is told.
 pub(crate) enum Word {
+    Promise(u64),
     Write(u64),
     Fail(&'static str),
     Panic,
@@ -138,6 +139,7 @@ fn follow(
                 out.flush_now()?;
                 at += bytes;
             }
+            Ok(Word::Promise(bytes)) => out.promise_length(bytes)?,
             Ok(Word::Fail(text)) => return Err(text.into()),
             Ok(Word::Panic) => panic!("row 7"),
             Ok(Word::End) => return Ok(()),

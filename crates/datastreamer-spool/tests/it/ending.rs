@@ -154,6 +154,23 @@ fn a_promised_length_is_known_at_once_and_kept() {
 }
 
 #[test]
+fn a_length_that_is_promised_late_is_known_before_the_first_byte() {
+    let folder = folder();
+    let spool = spool(&folder);
+    let (led, production) = begin_led(&spool, "a", KEPT);
+    let known = production.known_length();
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(production.length(), None);
+    led.tell(Word::Promise(70_000));
+    assert_eq!(block_on(known).unwrap(), 70_000);
+    assert_eq!(production.bytes_so_far(), 0);
+    led.write(70_000);
+    led.tell(Word::End);
+    assert_eq!(read(all(&production)).0, bytes(0..70_000));
+    complete(&production);
+}
+
+#[test]
 fn a_length_that_nobody_promised_is_known_at_the_end() {
     let folder = folder();
     let spool = spool(&folder);
