@@ -25,9 +25,9 @@ pub struct Digests {
 /// before the thread has started.
 const THREAD_FROM_BYTES: u64 = 4 << 20;
 
-/// Four chunks of at most 512 KiB wait for that thread. Most of them are among the newest bytes, which
+/// Eight pieces of at most 256 KiB wait for that thread. Half of them are among the newest bytes, which
 /// are in memory anyway.
-const WAITING_MAX: usize = 4;
+const WAITING_MAX: usize = 8;
 
 /// Computes both checksums of bytes that arrive in order.
 #[derive(Default)]

@@ -23,8 +23,8 @@ use crate::{
     names::{FILE_KINDS, FileKind, LOCK_NAME, ProductionId},
 };
 
-/// 64 KiB: a manifest is about 1 KiB and the caller's key. A larger file is not one.
-const MANIFEST_BYTES_MAX: u64 = 64 * 1024;
+/// 1 MiB: a manifest is about 1 KiB and the caller's key. A larger file is not one.
+const MANIFEST_BYTES_MAX: u64 = 1 << 20;
 
 /// 1 MiB for each read of a check: some 0.2 ms, a thousand reads for 1 GiB.
 const CHECK_BYTES: usize = 1 << 20;
@@ -146,6 +146,10 @@ impl Folder {
         fs::rename(&part, &data).map_err(|error| failed("renaming", &part, error))?;
         let json = manifest.to_json();
         let json = json.map_err(|error| failed("writing", &new, error.into()))?;
+        if json.len() as u64 > MANIFEST_BYTES_MAX {
+            let text = format!("a manifest of {} bytes: the key is too long", json.len());
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
         write_new(&new, &json).map_err(|error| failed("writing", &new, error))?;
         fs::rename(&new, &named).map_err(|error| failed("renaming", &new, error))?;
         self.sync()

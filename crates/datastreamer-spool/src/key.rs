@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 pub struct Key(#[serde(with = "text")] Arc<str>);
 
 impl Key {
-    /// Makes a key of any text. It is stored with each production, so callers bound its length.
+    /// Makes a key of any text. It is stored with each production, so callers bound its length; one
+    /// of 100 KiB and more fails the production when it is to be kept.
     pub fn new(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }

@@ -179,8 +179,8 @@ impl Production {
     /// Starts a reader of some pieces, one after the other; returns its stream. Never blocks.
     ///
     /// The stream needs no thread, but a place of the pool in its options: see the crate's
-    /// documentation. Besides the buffer in its options it holds at most one piece of 256 KiB that was
-    /// read from the file. If the length of all pieces is known, the stream promises it.
+    /// documentation. Besides the buffer in its options it holds at most one piece of 256 KiB, and one
+    /// more that its buffer is a part of. If the length of all pieces is known, the stream promises it.
     ///
     /// A range that is ahead of the source waits. What bounds the wait is the
     /// [`source_stall`](StreamOptions::source_stall) of these options: the reader's source is the

@@ -25,6 +25,10 @@ use crate::{
     table::{Reserved, Victim},
 };
 
+/// 256 KiB for a piece of the newest bytes, as for a read of a file: a reader that stalls holds one at
+/// most, however large the chunks of the source are.
+const PIECE_BYTES: usize = 256 * 1024;
+
 /// How long room that others are about to give back is waited for, and how often it is asked for.
 const ROOM_WAIT: Duration = Duration::from_secs(10);
 const ROOM_INTERVAL: Duration = Duration::from_millis(2);
@@ -111,12 +115,14 @@ impl Pump {
             self.reserve(at + chunk.len() as u64)?;
             self.write(file, &chunk, at)?;
             at += chunk.len() as u64;
-            let sums = blocks.update(&chunk);
-            // A copy: the chunk's memory is the source's buffer.
-            let copy = Bytes::copy_from_slice(&chunk);
+            for part in chunk.chunks(PIECE_BYTES) {
+                let sums = blocks.update(part);
+                // A copy: the chunk's memory is the source's buffer.
+                let piece = Bytes::copy_from_slice(part);
+                self.shared.progress.publish(piece.clone(), sums);
+                hasher.update(&piece)?;
+            }
             drop(chunk);
-            self.shared.progress.publish(copy.clone(), sums);
-            hasher.update(&copy)?;
             next = reader.next_chunk_blocking();
         }
     }

@@ -91,7 +91,8 @@ impl Spool {
     /// productions, and removes what others have left. **Blocks**: it reads the folder and every
     /// manifest, but no data.
     ///
-    /// Only files with the spool's own names are ever removed.
+    /// Only files with the spool's own names are ever removed. What was completed first counts as the
+    /// least recently used.
     ///
     /// # Errors
     /// [`ErrorKind::Locked`](crate::ErrorKind::Locked) if another process uses the folder; [`ErrorKind::Storage`](crate::ErrorKind::Storage);

@@ -219,3 +219,39 @@ fn a_reader_runs_on_an_event_loop_and_outside_of_one() {
     });
     assert!(here == bytes(0..1_000_000) && here == there);
 }
+
+#[test]
+fn readers_that_stall_cost_no_thread_and_little_memory() {
+    let folder = folder();
+    let spool = spool(&folder);
+    let length = 4_000_000;
+    let (production, _) = spool
+        .join_or_begin(Key::new("a"), || beginning(length))
+        .unwrap();
+    complete(&production);
+    let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
+    let before = (threads(), resident_bytes());
+    let mut stalled: Vec<_> = (0..200).map(|_| all(&production)).collect();
+    for reader in &mut stalled {
+        assert!(reader.next_chunk_blocking().is_some());
+    }
+    // The threads for reads are eight at most, however many readers there are.
+    assert!(threads() <= before.0 + 8, "{} threads", threads());
+    // The buffer, and two pieces; everything they read would be 800 MB.
+    let more = resident_bytes().saturating_sub(before.1);
+    let allowed = 200 * (datastreamer::DEFAULT_BUFFER_BYTES as u64 + 2 * 256 * 1024);
+    assert!(more <= allowed, "{more} bytes more, {allowed} allowed");
+    for reader in stalled.into_iter().step_by(40) {
+        let (valid, end) = read(reader);
+        end.unwrap();
+        // The first chunk has been taken.
+        assert!(valid == bytes(length - valid.len() as u64..length));
+    }
+}
+
+/// The resident memory of the process (proc_pid_statm(5)).
+fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * 4096
+}
