@@ -1,7 +1,9 @@
-//! Measures a spool: MB/s of a plain stream, of the first reader of a production, of a second one
-//! beside it, and of a reader of a complete production.
+//! Measures a spool: MB/s of a plain stream, of the first reader of a production, and of a reader of a
+//! complete one.
 //!
-//! `cargo run --release -p datastreamer-spool --example throughput -- [MB] [FOLDER]`
+//! `cargo run --release -p datastreamer-spool --example throughput -- [MB] [FOLDER] [SOURCE_MB_S]`
+//!
+//! The noise is computed at some GB/s, which few sources reach; SOURCE_MB_S slows it down.
 
 use std::{
     path::PathBuf,
@@ -21,6 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let megabytes = arguments.next().map_or(Ok(1000), |it| it.parse::<u64>())?;
     let folder = arguments.next().map(PathBuf::from);
     let folder = folder.unwrap_or_else(|| std::env::temp_dir().join("datastreamer-spool-test"));
+    let rate = arguments.next().map(|it| it.parse::<f64>()).transpose()?;
     let length = megabytes * MEGABYTE;
     let spool = Spool::open(&folder, SpoolOptions::new())?;
     let readers = StreamPool::new(PoolOptions::new());
@@ -28,9 +31,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().build()?;
 
     for round in 0..3 {
-        let plain = runtime.block_on(measure(noise(length)))?;
+        let plain = runtime.block_on(measure(noise(length, rate)))?;
         let key = Key::new(format!("noise {round}"));
-        let begin = || Beginning::new(noise(length)).keep(Keep::For(Duration::from_secs(60)));
+        let begin = || Beginning::new(noise(length, rate)).keep(Keep::For(Duration::from_secs(60)));
         let (production, _) = spool.join_or_begin(key, begin)?;
         let first = production.open(vec![Piece::From(0)], options());
         let first = runtime.block_on(measure(first))?;
@@ -49,16 +52,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn noise(length: u64) -> ChunkReader {
+fn noise(length: u64, rate: Option<f64>) -> ChunkReader {
     stream_out(move |out: &mut StreamWriter| {
         let mut noise = vec![0; NOISE_BYTES];
         let mut state = 1;
+        let begin = Instant::now();
         let mut left = length;
         while left > 0 {
             make_noise(&mut noise, &mut state);
             let part = left.min(NOISE_BYTES as u64) as usize;
             out.write_slice(&noise[..part])?;
             left -= part as u64;
+            let due = rate.map_or(0.0, |rate| (length - left) as f64 / MEGABYTE as f64 / rate);
+            let early = Duration::from_secs_f64(due).saturating_sub(begin.elapsed());
+            // Short pauses are longer than asked for.
+            if early > Duration::from_millis(5) {
+                std::thread::sleep(early);
+            }
         }
         Ok::<(), datastreamer::Error>(())
     })
