@@ -2,20 +2,27 @@
 
 pub(crate) mod cat;
 pub(crate) mod check;
+pub(crate) mod get;
 mod waiting;
 
-use std::{ffi::OsString, io, path::PathBuf};
+use std::{ffi::OsString, io, path::PathBuf, time::Duration};
 
+use ::http::{HeaderName, HeaderValue};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::{Generator, Shell};
 #[cfg(feature = "tables")]
 use datastreamer_table::parquet::ParquetCompression;
+use url::Url;
 
 #[cfg(feature = "tables")]
 use crate::config::parse_compression;
-use crate::config::{CONFIG_VARIABLE, CommandLine, Demo, LOG_FORMAT_VARIABLE, reference::help};
 #[cfg(feature = "tables")]
 use crate::sources::rows::{Format, format_names};
+use crate::{
+    config::{CONFIG_VARIABLE, CommandLine, Demo, LOG_FORMAT_VARIABLE, reference::help},
+    get::is_own_header,
+    units::parse_duration,
+};
 
 /// Streams out large files that are produced on the fly.
 #[derive(Debug, Parser)]
@@ -51,6 +58,15 @@ pub(crate) enum Command {
     /// archive. The built-in demo is named with a slash: /stars.vot, /noise.bin. Exit code 0: the
     /// file is complete. 7: it is not.
     Cat(Cat),
+    /// Downloads a file: resumes after breaks, checks its digest, and never keeps a truncated one.
+    ///
+    /// The file is NAME.part until it is complete; what is there after a break or a kill is used by
+    /// the next run, if the server proves (with a strong ETag) that the file is still the same. Exit
+    /// codes: 0 complete, and verified if the server states a digest; 3 a file is in the way; 4 not
+    /// allowed; 5 refused; 6 busy; 7 incomplete; 8 the digest differs; 9 changed on the server, again
+    /// and again; 10 complete as far as can be told, but cut to a limit of rows, or without a provable
+    /// end.
+    Get(Get),
     /// Lists the formats of tables.
     #[cfg(feature = "tables")]
     Formats,
@@ -81,6 +97,14 @@ pub(crate) struct Completions {
 }
 
 impl Cli {
+    /// Ends the program as for any other mistake in the command line: exit code 2.
+    pub(crate) fn refuse(text: &str) -> ! {
+        let mut command = Self::command();
+        command
+            .error(clap::error::ErrorKind::ArgumentConflict, text)
+            .exit()
+    }
+
     /// Writes the completions of a shell.
     pub(crate) fn write_completions(shell: Shell, out: &mut impl io::Write) -> io::Result<()> {
         let mut command = Self::command();
@@ -159,6 +183,56 @@ impl Cat {
     }
 }
 
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Get {
+    /// What to download: http://... or https://...; a user and a password in it become Basic
+    /// authentication.
+    #[arg(value_name = "URL", value_parser = parse_url)]
+    pub(crate) url: Url,
+    /// The file; - is standard output, which cannot be resumed [default: what the server calls it,
+    /// or the last part of the URL].
+    #[arg(long, short, value_name = "FILE|-")]
+    pub(crate) output: Option<PathBuf>,
+    /// Replaces a file that is there.
+    #[arg(long, short)]
+    pub(crate) force: bool,
+    /// Connections at once, each for a part of the file, if the server offers that.
+    #[arg(
+        long,
+        short = 'x',
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u8).range(1..=16),
+    )]
+    pub(crate) connections: u8,
+    /// Does not use what an earlier run has left.
+    #[arg(long)]
+    pub(crate) no_resume: bool,
+    /// A header that is sent as well; may be given several times. Other hosts, behind redirects, get
+    /// only Accept and User-Agent.
+    #[arg(long, short = 'H', value_name = "NAME: VALUE", value_parser = parse_header)]
+    pub(crate) header: Vec<(HeaderName, HeaderValue)>,
+    /// Trusts the authorities in this file (PEM) besides those of the system or of SSL_CERT_FILE.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: Vec<PathBuf>,
+    /// How often to try again without any progress.
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub(crate) retries: u32,
+    /// How long nothing may come before the connection counts as broken, for example 30s or 5m.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_timeout)]
+    pub(crate) timeout: Duration,
+    /// Shows no progress, and of what happens only failures.
+    #[arg(long, short, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Says also why something is not done.
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+    /// Prints one JSON object at the end: file, bytes, sha256, etag, resumed, retries, verified,
+    /// seconds, exit.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Check {
     /// The configuration file.
@@ -204,4 +278,35 @@ impl Routes {
 #[cfg(feature = "tables")]
 fn parse_format(text: &str) -> Result<Format, String> {
     Format::from_name(text).ok_or_else(|| format!("there are {}", format_names()))
+}
+
+fn parse_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    match url.scheme() {
+        "http" | "https" => Ok(url),
+        other => Err(format!("{other} is neither http nor https")),
+    }
+}
+
+fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text
+        .split_once(':')
+        .ok_or("a header is written as NAME: VALUE")?;
+    let name: HeaderName = name
+        .trim()
+        .parse()
+        .map_err(|_| "that is no header's name")?;
+    if is_own_header(&name) {
+        return Err(format!("{name} is set by the download itself"));
+    }
+    let value = HeaderValue::from_str(value.trim());
+    Ok((name, value.map_err(|_| "that is no header's value")?))
+}
+
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    let timeout = parse_duration(text)?;
+    match timeout.is_zero() {
+        true => Err("there must be some time".into()),
+        false => Ok(timeout),
+    }
 }

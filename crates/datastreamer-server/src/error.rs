@@ -18,6 +18,14 @@ pub enum Fatal {
     /// The reader of our output has closed it: the exit code of a death by SIGPIPE, without a
     /// message.
     OutputClosed,
+    /// A download has no file, or one that may be less than what was asked for: an exit code of its
+    /// own (`datastreamer get --help`).
+    Download {
+        /// The exit code.
+        code: u8,
+        /// What happened.
+        text: String,
+    },
     /// Anything else: exit code 1.
     Other(String),
 }
@@ -37,7 +45,9 @@ impl Fatal {
         };
         match self {
             Self::Config(errors) => errors.iter().map(one_line).collect(),
-            Self::Incomplete(text) | Self::Other(text) => vec![one_line(text)],
+            Self::Incomplete(text) | Self::Download { text, .. } | Self::Other(text) => {
+                vec![one_line(text)]
+            }
             Self::OutputClosed => vec!["the output was closed".into()],
         }
     }
@@ -47,6 +57,7 @@ impl Fatal {
         ExitCode::from(match self {
             Self::Config(_) => 3,
             Self::Incomplete(_) => 7,
+            Self::Download { code, .. } => *code,
             Self::OutputClosed => 141,
             Self::Other(_) => 1,
         })

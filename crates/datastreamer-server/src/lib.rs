@@ -32,6 +32,7 @@ mod config;
 mod error;
 mod escapes;
 mod export;
+mod get;
 mod http;
 mod refusal;
 mod site;
@@ -69,14 +70,15 @@ pub fn run_if_child() {
     datastreamer_process::run_if_guardian();
 }
 
-/// What `cat` logs; its output and its exit code are enough for everything else.
-const CAT_LOG_FILTER: &str = "warn";
+/// What `cat` and `get` log; their output and their exit codes are enough for everything else.
+const QUIET_LOG_FILTER: &str = "warn";
 
 /// Runs the program: parses the command line, runs its command, and returns the exit code. Prints
 /// errors to standard error. Blocks.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    let quieter = matches!(cli.command, Command::Cat(_)).then_some(CAT_LOG_FILTER);
+    let quieter =
+        matches!(cli.command, Command::Cat(_) | Command::Get(_)).then_some(QUIET_LOG_FILTER);
     let pace = match cli.command {
         Command::Serve(_) => Pace::OfTheProgram,
         _ => Pace::OfTheReader,
@@ -91,6 +93,7 @@ pub fn run() -> ExitCode {
             Config::of_command_line(&command_line).and_then(http::serve::run)
         }
         Command::Cat(cat) => cli::cat::run(cat),
+        Command::Get(get) => cli::get::run(get),
         Command::Check(check) => cli::check::run(check),
         #[cfg(feature = "tables")]
         Command::Formats => print_with(list_formats),
