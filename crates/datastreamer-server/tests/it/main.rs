@@ -20,6 +20,7 @@ mod databases;
 mod directories;
 mod embedding;
 mod files;
+mod get;
 mod left_behind;
 mod limits;
 mod pages;

@@ -3,6 +3,7 @@
 pub(crate) mod chromium;
 pub(crate) mod clients;
 pub(crate) mod h2;
+pub(crate) mod h2_server;
 pub(crate) mod http;
 pub(crate) mod liar;
 pub(crate) mod nginx;
@@ -10,6 +11,7 @@ pub(crate) mod noise;
 pub(crate) mod program;
 pub(crate) mod rounds;
 pub(crate) mod scratch;
+pub(crate) mod scripted;
 pub(crate) mod server;
 pub(crate) mod table;
 pub(crate) mod tables;

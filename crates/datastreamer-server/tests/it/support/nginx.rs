@@ -1,7 +1,9 @@
-//! Debian's nginx in front of the program: one process, one port, two ways of speaking upstream.
+//! Debian's nginx in front of the program: one process, one port, two ways of speaking upstream. And
+//! nginx alone, with files.
 
 use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
 use std::{fmt, thread};
@@ -40,11 +42,17 @@ impl Nginx {
     /// # Panics
     /// When it does not start; with what it wrote to standard error.
     pub(crate) fn start(upstream_port: u16) -> Self {
+        Self::start_with(|port| server(port, upstream_port))
+    }
+
+    /// Starts nginx with a `server` block for a port.
+    fn start_with(server: impl Fn(u16) -> String) -> Self {
         const ATTEMPTS: u32 = 3;
         let mut said = String::new();
         for _ in 0..ATTEMPTS {
             // Another process may take the port before nginx does: hence the attempts.
-            match Self::try_start(free_port(), upstream_port) {
+            let port = free_port();
+            match Self::try_start(port, &configuration(&server(port))) {
                 Ok(nginx) => return nginx,
                 Err(log) => said = log,
             }
@@ -72,14 +80,11 @@ impl Nginx {
         format!("/forwarding{path}")
     }
 
-    fn try_start(port: u16, upstream_port: u16) -> Result<Self, String> {
+    fn try_start(port: u16, configuration: &str) -> Result<Self, String> {
         let scratch = Scratch::new("nginx");
         let log_file = scratch.join("stderr");
-        fs::write(
-            scratch.join("nginx.conf"),
-            configuration(port, upstream_port),
-        )
-        .expect("the configuration can be written");
+        fs::write(scratch.join("nginx.conf"), configuration)
+            .expect("the configuration can be written");
         let mut child = tools::program("nginx")
             .arg("-p")
             .arg(scratch.path())
@@ -124,8 +129,25 @@ fn free_port() -> u16 {
     listener.local_addr().expect("it has an address").port()
 }
 
+/// nginx with the files of a folder; dropping it kills it.
+pub(crate) struct Static(Nginx);
+
+impl Static {
+    /// Serves the files, with some more directives.
+    pub(crate) fn start(folder: &Path, directives: &str) -> Self {
+        let root = folder.display();
+        Self(Nginx::start_with(|port| {
+            format!("server {{ listen 127.0.0.1:{port}; root {root}; {directives} }}")
+        }))
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.0.port)
+    }
+}
+
 /// All defaults, but for what lets it run as anybody, in a directory of its own.
-fn configuration(port: u16, upstream_port: u16) -> String {
+fn configuration(server: &str) -> String {
     format!(
         "daemon off;
 master_process off;
@@ -139,7 +161,16 @@ http {{
     fastcgi_temp_path fastcgi;
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
-    server {{
+    {server}
+}}
+"
+    )
+}
+
+/// The three ways to the program.
+fn server(port: u16, upstream_port: u16) -> String {
+    format!(
+        "server {{
         listen 127.0.0.1:{port};
         location /http10/ {{
             proxy_pass http://127.0.0.1:{upstream_port}/;
@@ -154,8 +185,6 @@ http {{
             proxy_http_version 1.1;
             proxy_pass http://127.0.0.1:{upstream_port}/;
         }}
-    }}
-}}
-"
+    }}"
     )
 }

@@ -91,7 +91,8 @@ impl TlsServer {
     }
 }
 
-fn acceptor(protocols: &[&str]) -> TlsAcceptor {
+/// Returns what accepts TLS with a certificate of the authority.
+pub(crate) fn acceptor(protocols: &[&str]) -> TlsAcceptor {
     let key = KeyPair::generate().expect("keys can be made");
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
     let certificate = CertificateParams::new(names)
@@ -111,6 +112,11 @@ fn acceptor(protocols: &[&str]) -> TlsAcceptor {
         .map(|name| name.as_bytes().to_vec())
         .collect();
     TlsAcceptor::from(Arc::new(config))
+}
+
+/// Returns the file with the certificate of the authority.
+pub(crate) fn authority_file() -> &'static Path {
+    &authority().pem
 }
 
 fn authority() -> &'static Authority {
