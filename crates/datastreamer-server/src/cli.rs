@@ -218,6 +218,9 @@ pub(crate) struct Get {
     /// How often to try again without any progress.
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub(crate) retries: u32,
+    /// How long the server may take for its first byte.
+    #[arg(long, value_name = "DURATION", default_value = "120s", value_parser = parse_timeout)]
+    pub(crate) head_timeout: Duration,
     /// How long nothing may come before the connection counts as broken, for example 30s or 5m.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_timeout)]
     pub(crate) timeout: Duration,

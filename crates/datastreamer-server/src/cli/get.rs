@@ -1,6 +1,7 @@
 //! `datastreamer get`: downloads a file, and says in the exit code what came of it.
 
 use std::{
+    borrow::Cow,
     io::{self, Write},
     path::Path,
     time::{Duration, Instant},
@@ -29,7 +30,7 @@ const DOUBTFUL: u8 = 10;
 #[derive(Serialize)]
 struct Summary<'a> {
     /// `null`: standard output, or no name is known yet.
-    file: Option<&'a Path>,
+    file: Option<Cow<'a, str>>,
     /// Of the file, or of what a later run can use.
     bytes: u64,
     sha256: Option<&'a str>,
@@ -74,7 +75,7 @@ pub(crate) fn run(get: &Get) -> Result<(), Fatal> {
             _ => None,
         };
         print_summary(&Summary {
-            file: download.path(),
+            file: download.path().map(Path::to_string_lossy),
             bytes: outcome.map_or(kept, |outcome| outcome.bytes),
             sha256: outcome.map(|outcome| outcome.sha256.as_str()),
             etag: download.etag(),
@@ -117,6 +118,7 @@ fn options(get: &Get) -> Options {
         retries: get.retries,
         headers,
         ca_files: get.ca_file.clone(),
+        head_timeout: get.head_timeout,
         stall: get.timeout,
     }
 }

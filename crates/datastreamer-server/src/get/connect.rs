@@ -40,15 +40,17 @@ const CONNECT: Duration = Duration::from_secs(30);
 /// For one address of several.
 const CONNECT_ADDRESS: Duration = Duration::from_secs(10);
 
-/// For a body over HTTP/2: what the server may send ahead. A round trip of 100 ms at 1 Gbit/s has
-/// 12 MB in flight.
-const HTTP2_WINDOW: u32 = 16 << 20;
+/// Over HTTP/2, what the server may send ahead of what was taken, on all connections together. A round
+/// trip of 100 ms at 1 Gbit/s has 12 MB in flight.
+const HTTP2_WINDOWS: usize = 16 << 20;
 
 /// Makes connections.
 pub(crate) struct Connector {
     tls: Arc<ClientConfig>,
     proxies: Matcher,
     tcp: HttpConnector,
+    /// Of each connection of HTTP/2, in bytes.
+    window: u32,
 }
 
 /// A connection that has taken no request yet.
@@ -106,6 +108,7 @@ impl Connector {
             tls: Arc::new(tls::client_config(&options.ca_files)?),
             proxies: Matcher::from_env(),
             tcp,
+            window: (HTTP2_WINDOWS / options.connections) as u32,
         })
     }
 
@@ -145,7 +148,7 @@ impl Connector {
         let tcp = tcp.into_inner();
         let (sender, driver) = match is_tls {
             true => self.speak_tls(tcp, url).await?,
-            false => speak(tcp, false).await?,
+            false => speak(tcp, None).await?,
         };
         Ok(Connection {
             sender,
@@ -208,22 +211,22 @@ impl Connector {
             }
         })?;
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        speak(stream, is_http2).await
+        speak(stream, is_http2.then_some(self.window)).await
     }
 }
 
-/// Begins HTTP on a connection.
-async fn speak<S>(stream: S, is_http2: bool) -> Result<(Sender, Driver), Failure>
+/// Begins HTTP/2 on a connection, with windows of this size, or else HTTP/1.1.
+async fn speak<S>(stream: S, window: Option<u32>) -> Result<(Sender, Driver), Failure>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let failed = |error: hyper::Error| Failure::broken(with_causes(&error));
     let io = TokioIo::new(stream);
     // What a driver ends with is also the error of the response that it drives.
-    if is_http2 {
+    if let Some(window) = window {
         let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder.initial_stream_window_size(HTTP2_WINDOW);
-        builder.initial_connection_window_size(HTTP2_WINDOW);
+        builder.initial_stream_window_size(window);
+        builder.initial_connection_window_size(window);
         let (sender, driver) = builder.handshake(io).await.map_err(failed)?;
         let driver = tokio::spawn(async { drop(driver.await) });
         Ok((Sender::Http2(sender), Driver(driver)))

@@ -24,6 +24,8 @@ pub(crate) struct Options {
     pub(crate) headers: HeaderMap,
     /// PEM files of authorities that are trusted besides those of the system.
     pub(crate) ca_files: Vec<PathBuf>,
+    /// From a request to the head of its response.
+    pub(crate) head_timeout: Duration,
     /// For a body: how long nothing may come.
     pub(crate) stall: Duration,
 }

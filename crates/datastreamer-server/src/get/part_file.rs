@@ -3,11 +3,11 @@
 use std::{
     fs::{self, File, TryLockError},
     io,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 
 use super::{
     PART_SUFFIX,
@@ -44,6 +44,8 @@ impl PartFile {
         for _ in 0..ATTEMPTS {
             let mut options = File::options();
             options.read(true).write(true).create(true).truncate(false);
+            // Nobody else makes it lead elsewhere.
+            options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
             let file = options.open(&part);
             let file = file.map_err(|error| disk(Exit::Config, &part, "opened", &error))?;
             match file.try_lock() {

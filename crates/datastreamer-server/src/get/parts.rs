@@ -82,6 +82,11 @@ impl Parts {
         Some(PartId(inner.parts.len() - 1))
     }
 
+    /// Leaves what is left of a part to others.
+    pub(crate) fn give_back(&self, part: PartId) {
+        self.lock().parts[part.0].is_taken = false;
+    }
+
     /// What is left of a part; `None` as its end if that is unknown.
     pub(crate) fn left(&self, part: PartId) -> (u64, Option<u64>) {
         let inner = self.lock();

@@ -31,13 +31,17 @@ struct Problem {
 pub(crate) async fn failure(answer: Answer) -> Failure {
     let (status, url) = (answer.status, answer.url.clone());
     let again = again(status, &answer.headers);
+    let when = match again {
+        Again::After(wait) => format!(" (Retry-After: {} s)", wait.as_secs()),
+        _ => String::new(),
+    };
     let why = match is_problem(&answer.headers) {
         true => problem(answer).await,
         false => String::new(),
     };
     Failure {
         exit: exit(status),
-        text: format!("{url}: the server answers {status}{why}"),
+        text: format!("{url}: the server answers {status}{when}{why}"),
         again,
         is_unreachable: false,
     }

@@ -2,7 +2,7 @@
 //! a body that has ended without an error is complete, or says that it cannot know
 //! ([`Body::is_proved`]).
 
-use std::{pin::Pin, time::Duration};
+use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -26,10 +26,6 @@ use super::{
     options::Options,
     plan::{self, Asked},
 };
-
-/// For the head of a response, from the request on: a file that is made on the fly may need its
-/// first row for it.
-const HEAD: Duration = Duration::from_secs(120);
 
 /// As many as browsers and curl follow, or fewer.
 const REDIRECTS_MAX: usize = 10;
@@ -65,6 +61,7 @@ pub(crate) struct Client {
     /// The URL of the user, whose host gets the headers and the credentials.
     url: Url,
     headers: HeaderMap,
+    head_timeout: Duration,
     stall: Duration,
 }
 
@@ -111,6 +108,7 @@ impl Client {
             connector: Connector::new(options)?,
             url: options.url.clone(),
             headers: options.headers.clone(),
+            head_timeout: options.head_timeout,
             stall: options.stall,
         })
     }
@@ -177,9 +175,10 @@ impl Client {
                 None => *request.uri_mut() = origin_form(&uri),
             }
         }
-        let sent = timeout(HEAD, connection.send(request)).await;
+        let sent = timeout(self.head_timeout, connection.send(request)).await;
         let (response, driver) = sent.unwrap_or_else(|_| {
-            let text = format!("the server has not answered in {} s", HEAD.as_secs());
+            let seconds = self.head_timeout.as_secs_f64();
+            let text = format!("the server has not answered in {seconds} s");
             Err(Failure::broken(text))
         })?;
         let (head, incoming) = response.into_parts();
@@ -317,7 +316,7 @@ impl Body {
     pub(crate) async fn read_short(mut self, bytes_max: usize, limit: Duration) -> Vec<u8> {
         let mut all = Vec::new();
         let read = async {
-            while let Ok(Some(bytes)) = Pin::new(&mut self).get_mut().next().await {
+            while let Ok(Some(bytes)) = self.next().await {
                 let left = bytes_max - all.len();
                 all.extend_from_slice(&bytes[..bytes.len().min(left)]);
                 if all.len() == bytes_max {

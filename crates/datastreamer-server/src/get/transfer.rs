@@ -97,25 +97,52 @@ impl Transfer {
                 this.work(part, None, connections, &mut retry).await
             });
         }
-        let lead = self.work(part, Some(first), connections, retry);
+        let (mut part, mut body) = (part, Some(first));
+        loop {
+            let end = self.lead(part, body.take(), connections, retry, &mut others);
+            if let End::StartOver(why) = end.await? {
+                return Ok(End::StartOver(why));
+            }
+            // What a connection that was given up has left.
+            match self.parts.take(false) {
+                Some(left) => part = left,
+                None => return Ok(End::Complete),
+            }
+        }
+    }
+
+    /// Works itself until its own and all other connections have ended. Only the failure of the last
+    /// one is one of the download: servers refuse the fifth connection of a client, for example.
+    async fn lead(
+        &self,
+        part: PartId,
+        body: Option<Body>,
+        connections: usize,
+        retry: &mut Retry,
+        others: &mut JoinSet<Result<End, Failure>>,
+    ) -> Result<End, Failure> {
+        let lead = self.work(part, body, connections, retry);
         tokio::pin!(lead);
         let mut lead_runs = true;
-        // Dropped on return: the others stop.
         while lead_runs || !others.is_empty() {
             let end = tokio::select! {
                 end = &mut lead, if lead_runs => {
                     lead_runs = false;
-                    end?
+                    end
                 }
-                Some(end) = others.join_next(), if !others.is_empty() => match end {
-                    Ok(end) => end?,
-                    Err(error) => {
-                        return Err(Failure::last(Exit::Other, format!("a task has ended: {error}")));
-                    }
-                },
+                Some(joined) = others.join_next(), if !others.is_empty() => {
+                    let ended = |error| Failure::last(Exit::Other, format!("a task ended: {error}"));
+                    joined.unwrap_or_else(|error| Err(ended(error)))
+                }
             };
-            if let End::StartOver(why) = end {
-                return Ok(End::StartOver(why));
+            match end {
+                Ok(End::Complete) => {}
+                Ok(End::StartOver(why)) => return Ok(End::StartOver(why)),
+                Err(failure) if !lead_runs && others.is_empty() => return Err(failure),
+                Err(failure) => {
+                    let text = format!("one connection less: {}", failure.text);
+                    self.report.note(Detail::Verbose, &text);
+                }
             }
         }
         Ok(End::Complete)
@@ -146,7 +173,13 @@ impl Transfer {
                 },
             };
             if let Err(failure) = done {
-                let wait = self.wait_after(&failure, retry)?;
+                let wait = match self.wait_after(&failure, retry) {
+                    Ok(wait) => wait,
+                    Err(failure) => {
+                        self.parts.give_back(part);
+                        return Err(failure);
+                    }
+                };
                 // Whatever happens next, a later run can use what is there.
                 self.writer.save().await?;
                 sleep(wait).await;
@@ -179,11 +212,11 @@ impl Transfer {
         };
         self.retries.fetch_add(1, Ordering::Relaxed);
         let again = match self.validator {
-            Some(_) => "going on",
-            None => "starting over, because the server has no strong ETag,",
+            Some(_) => "resuming",
+            None => "without a strong ETag, starting over",
         };
         let (text, seconds) = (&failure.text, wait.as_secs_f64());
-        let note = format!("broken at {held} bytes: {text}; {again} in {seconds:.1} s");
+        let note = format!("interrupted at {held} bytes: {text}; {again} in {seconds:.1} s");
         self.report.note(Detail::Usual, &note);
         Ok(wait)
     }

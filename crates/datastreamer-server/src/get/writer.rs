@@ -303,6 +303,8 @@ impl Disk {
             let text = "the download has gaps: this is an error of the program";
             return Err(Failure::last(Exit::Other, text));
         }
+        // The digest of a large file takes minutes, in which this process may be killed.
+        self.save()?;
         if let Out::Part(part) = &self.out {
             let length = part.file.set_len(bytes).and_then(|()| part.file.sync_all());
             length.map_err(|error| disk(Exit::Incomplete, part.part(), "saved", &error))?;

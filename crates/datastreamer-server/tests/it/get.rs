@@ -184,7 +184,7 @@ fn a_file_that_breaks_again_and_again_is_mended_as_long_as_it_grows() {
     let server = Scripted::start(move |request| file.answer(request).cut(400_000, Ending::Close));
     let folder = Folder::new();
     let said = folder.get(&[&server.url("/f"), "--retries", "1", "--json"]);
-    assert_ends(&said, 0, &["broken at 400000 bytes", "going on"]);
+    assert_ends(&said, 0, &["interrupted at 400000 bytes", "resuming"]);
     folder.assert_only("f", &bytes);
     assert_eq!(json(&said)["retries"], server.seen().len() - 1);
 }
@@ -402,7 +402,7 @@ fn a_part_in_chunks_that_ends_early_is_not_complete() {
     });
     let folder = Folder::new();
     let said = folder.get(&[&server.url("/f")]);
-    assert_ends(&said, 0, &["broken at 1900000 bytes"]);
+    assert_ends(&said, 0, &["interrupted at 1900000 bytes"]);
     folder.assert_only("f", &bytes);
 }
 
@@ -426,7 +426,7 @@ fn a_length_that_is_told_late_and_a_range_behind_the_end_complete_a_file() {
     });
     let folder = Folder::new();
     let said = folder.get(&[&server.url("/f")]);
-    assert_ends(&said, 0, &["broken at 100000 bytes"]);
+    assert_ends(&said, 0, &["interrupted at 100000 bytes"]);
     assert_eq!(server.seen()[1].range(), Some((100_000, None)));
     folder.assert_only("f", &whole);
 }
@@ -466,7 +466,7 @@ fn without_a_strong_validator_nothing_is_resumed() {
         });
         let folder = Folder::new();
         let said = folder.get(&[&server.url("/f")]);
-        let words = if resumes { "going on" } else { "starting over" };
+        let words = if resumes { "resuming" } else { "starting over" };
         assert_ends(&said, 0, &[words]);
         folder.assert_only("f", &whole);
         let second = &server.seen()[1];
@@ -520,9 +520,31 @@ fn a_server_that_says_nothing_is_left_and_asked_again() {
     assert_ends(
         &said,
         0,
-        &["broken at 3000000 bytes: nothing came for 0.5 s"],
+        &["interrupted at 3000000 bytes: nothing came for 0.5 s"],
     );
     folder.assert_only("f", &bytes);
+}
+
+#[test]
+fn a_server_that_thinks_for_too_long_is_left() {
+    let server = Scripted::start(|_| Reply::new("200 OK").body(b"").cut(0, Ending::Stall));
+    let thinks = Scripted::start(|_| {
+        std::thread::sleep(Duration::from_secs(20));
+        Reply::new("200 OK").body(b"")
+    });
+    let folder = Folder::new();
+    // An empty file needs nothing more.
+    folder.get(&[&server.url("/f")]).assert_good();
+    let said = folder.get(&[
+        &thinks.url("/g"),
+        "--head-timeout",
+        "0.2",
+        "--retries",
+        "1",
+        "-q",
+    ]);
+    said.assert_refused(7, &["/g", "has not answered in 0.2 s"]);
+    assert_eq!(thinks.seen().len(), 2);
 }
 
 fn field(algorithm: &'static ring::digest::Algorithm, bytes: &[u8]) -> String {
@@ -717,7 +739,7 @@ fn a_busy_server_is_asked_again_when_it_says() {
     });
     Folder::new()
         .get(&[&server.url("/f")])
-        .assert_refused(6, &["503"]);
+        .assert_refused(6, &["503", "Retry-After: 86400 s"]);
     assert_eq!(server.seen().len(), 1);
 }
 
@@ -1015,6 +1037,25 @@ fn a_part_of_another_version_starts_the_file_over() {
         0,
         &["starting over: the file has changed on the server"],
     );
+    folder.assert_only("f", &bytes);
+}
+
+#[test]
+fn connections_that_the_server_refuses_are_done_without() {
+    let file = served(0, "\"a\"");
+    let bytes = file.bytes.clone();
+    let server = Scripted::start(move |request| match request.number {
+        0 => file
+            .answer(request)
+            .pace(200_000, Duration::from_millis(20)),
+        // Two for a client, and no third; the second breaks once.
+        1 => file.answer(request).cut(500_000, Ending::Close),
+        2..=3 => Reply::new("403 Forbidden").body(b""),
+        _ => file.answer(request),
+    });
+    let folder = Folder::new();
+    let said = folder.get(&[&server.url("/f"), "-x", "4", "-v"]);
+    assert_ends(&said, 0, &["one connection less: ", "403"]);
     folder.assert_only("f", &bytes);
 }
 
