@@ -165,7 +165,9 @@ impl Download {
 
     /// Keeps what a later run can use, and removes what it cannot; returns how many bytes are kept.
     pub(crate) async fn leave(&self) -> u64 {
-        let Some(place) = &self.place else { return 0 };
+        // Standard output may be blocked, and keeps nothing.
+        let place = self.place.as_ref().filter(|it| it.path.is_some());
+        let Some(place) = place else { return 0 };
         let save = async {
             let saved = place.writer.save().await?;
             if saved == 0 {

@@ -100,8 +100,11 @@ impl Transfer {
         let (mut part, mut body) = (part, Some(first));
         loop {
             let end = self.lead(part, body.take(), connections, retry, &mut others);
-            if let End::StartOver(why) = end.await? {
-                return Ok(End::StartOver(why));
+            let end = end.await;
+            if !matches!(end, Ok(End::Complete)) {
+                // A task may be about to write: none of its bytes may come behind a fresh start.
+                others.shutdown().await;
+                return end;
             }
             // What a connection that was given up has left.
             match self.parts.take(false) {

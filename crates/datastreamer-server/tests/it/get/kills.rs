@@ -187,3 +187,18 @@ fn a_signal_before_the_first_byte_leaves_nothing() {
     assert_eq!(output.status.code(), Some(130));
     assert!(folder.names().is_empty(), "{:?}", folder.names());
 }
+
+#[test]
+fn an_interrupt_ends_it_while_its_output_is_blocked() {
+    let server = slow_server();
+    let folder = Folder::new();
+    let mut command = folder.command(&[&server.url("/f"), "-o", "-", "-q"]);
+    command.stdout(std::process::Stdio::piped());
+    let mut get = command.spawn().expect("it starts");
+    wait::until("it asks", LIMIT, || !server.seen().is_empty());
+    // Long enough to fill the pipe.
+    thread::sleep(Duration::from_millis(500));
+    assert!(program::signal(get.id(), "INT"));
+    let status = wait::for_exit(&mut get, Duration::from_secs(5)).expect("it ends");
+    assert_eq!(status.code(), Some(130));
+}
