@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use crate::{
     etag::tags,
     pieces::{Pieces, content_range},
-    planning::{BareRanges, Planned},
+    planned::{BareRanges, Planned},
     problem::Problem,
     ranges::{self, Spec},
 };

@@ -17,7 +17,7 @@ use datastreamer::StreamWriter;
 use crate::{
     etag::ETag,
     pieces::{Piece, Pieces},
-    planning::Planned,
+    planned::Planned,
 };
 
 /// How long a file must have rested before its tag is a strong one: a change within the resolution of

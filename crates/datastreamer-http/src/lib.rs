@@ -41,6 +41,7 @@ mod disposition;
 mod etag;
 mod holding_body;
 mod pieces;
+mod planned;
 mod planning;
 mod problem;
 mod ranges;
@@ -63,7 +64,8 @@ pub use disposition::content_disposition;
 pub use etag::ETag;
 pub use holding_body::HoldingBody;
 pub use pieces::{Piece, Pieces};
-pub use planning::{BareRanges, PlanReport, Planned};
+pub use planned::{BareRanges, Planned};
+pub use planning::PlanReport;
 pub use problem::{FailWith, Problem, StatusError};
 pub use response::{DEFAULT_COMMIT_AFTER, DEFAULT_COMMIT_BYTES, Download};
 #[cfg(feature = "axum")]
