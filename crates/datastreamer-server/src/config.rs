@@ -107,8 +107,6 @@ pub(crate) struct SpoolConfig {
     /// `None`: one below the folder for temporary files, made when it is needed.
     pub(crate) folder: Option<PathBuf>,
     pub(crate) options: SpoolOptions,
-    /// For how long a production is kept after its last use, where the route says nothing.
-    pub(crate) keep: Duration,
 }
 
 /// Which files of a route are kept in the spool, so that they can be shared and resumed.

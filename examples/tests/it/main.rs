@@ -59,6 +59,31 @@ fn actix_streams_and_resets_or_closes_what_fails() {
 }
 
 #[test]
+fn ranges_of_a_file_and_of_memory_are_sent() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("file");
+    std::fs::write(&path, "0123456789").unwrap();
+    let arguments = [path.to_str().unwrap()];
+    let server = Server::start_with(env!("CARGO_BIN_EXE_ranges"), &arguments);
+    server.serves("/file", b"0123456789");
+    let numbers: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
+    server.serves("/numbers", &numbers);
+    for (path, range, body) in [
+        ("/file", "3-5", b"345".as_slice()),
+        ("/numbers", "399992-", &numbers[399_992..]),
+        ("/numbers", "4-7", &1_u32.to_le_bytes()),
+    ] {
+        let fetched = server.fetch_with(path, &["--range", range]);
+        let is_resume = (path, range) == ("/numbers", "399992-");
+        // Nothing says that the client has these numbers.
+        match is_resume {
+            true => assert_eq!(fetched.status, "412"),
+            false => assert_eq!((&*fetched.status, &*fetched.body), ("206", body)),
+        }
+    }
+}
+
+#[test]
 fn an_async_writer_makes_an_archive_or_no_archive() {
     let server = Server::start(env!("CARGO_BIN_EXE_async_zip"));
     let archive = server.fetch("/stars.zip");
@@ -290,12 +315,17 @@ impl Server {
     }
 
     fn fetch(&self, path: &str) -> Fetched {
+        self.fetch_with(path, &[])
+    }
+
+    fn fetch_with(&self, path: &str, options: &[&str]) -> Fetched {
         let directory = TempDir::new().unwrap();
         let file = directory.path().join("body");
         let output = Command::new("curl")
             .args(["--silent", "--insecure", "--max-time", CURL_SECONDS_MAX])
             .args(["--noproxy", "*", "--write-out", "%{http_code}", "--output"])
             .arg(&file)
+            .args(options)
             .arg(format!("{}{path}", self.url))
             .output()
             .expect("curl is needed to run the examples");

@@ -288,10 +288,11 @@ fn routes() -> Section {
         .with(setting("keep", ValueType::Keep).kinds(KEPT).words("`auto` of tables, else `none`").about(
             "Which files of the route are kept in the spool, so that clients may resume them and read \
              ranges of them. `none`: each client has its own run, and no bytes are stored. `auto`: those \
-             of clients that ask for ranges; they are made anew when the files of the table change. \
-             `while_running`: all, while somebody receives them; equal requests at the same time share \
-             one run, and a slow client does not hold the source. A duration: all, for this time after \
-             their last use; equal requests within it get the same bytes, even if the data have changed. \
+             of clients that ask for ranges; of a table until its files change, of a query, which says \
+             nothing of its data, for one client and a minute after its last use. `while_running`: all, \
+             while somebody receives them; equal requests at the same time share one run, and a slow \
+             client does not hold the source. A duration: all, for this time after their last use; equal \
+             requests within it get the same bytes, of a table unless its files have changed. \
              The answer must not depend on who asks.",
         ))
         .with(setting("max_active", ValueType::Integer(1..=i64::MAX as u64)).kinds(Kind::ALL)
@@ -560,8 +561,8 @@ mod tests {
 
     use super::*;
     use crate::config::raw::{
-        Raw, RawDatabase, RawLimits, RawParameter, RawRoute, RawServer, RawSql, RawStream,
-        RawTables,
+        Raw, RawDatabase, RawLimits, RawParameter, RawRoute, RawServer, RawSpool, RawSql,
+        RawStream, RawTables,
     };
 
     /// Returns the keys that serde knows, from its error for one that it does not.
@@ -588,6 +589,7 @@ mod tests {
             ("server", keys_of::<RawServer>()),
             ("stream", keys_of::<RawStream>()),
             ("limits", keys_of::<RawLimits>()),
+            ("spool", keys_of::<RawSpool>()),
             ("tables", keys_of::<RawTables>()),
             ("sql", keys_of::<RawSql>()),
             (ROUTES, keys_of::<RawRoute>()),

@@ -115,7 +115,7 @@ fn resolve(raw: &Raw, origin: &Origin<'_>, mut errors: Errors) -> Result<Config,
                 },
                 stream,
                 limits,
-                spool: spool(&raw.spool, &origin),
+                spool: spool(&raw.spool, origin),
                 sql_limits,
                 tables,
                 routes,
@@ -127,15 +127,13 @@ fn resolve(raw: &Raw, origin: &Origin<'_>, mut errors: Errors) -> Result<Config,
 
 fn spool(raw: &RawSpool, origin: &Origin<'_>) -> SpoolConfig {
     let size = |raw: Option<ByteSize>, default: u64| raw.map_or(default, |size| size.0);
-    let keep = duration(raw.keep, DEFAULT_KEEP);
     SpoolConfig {
         folder: raw.folder.as_ref().map(|folder| origin.folder.join(folder)),
         options: SpoolOptions::new()
             .total_bytes_max(size(raw.bytes, DEFAULT_TOTAL_BYTES_MAX))
             .production_bytes_max(size(raw.production_bytes, DEFAULT_PRODUCTION_BYTES_MAX))
             .client_bytes_max(size(raw.client_bytes, DEFAULT_CLIENT_BYTES_MAX))
-            .keep(keep),
-        keep,
+            .keep(duration(raw.keep, DEFAULT_KEEP)),
     }
 }
 

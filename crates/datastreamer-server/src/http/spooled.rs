@@ -103,7 +103,7 @@ pub(crate) async fn respond(
         download = download.header(REPR_DIGEST.clone(), digest);
     } else {
         let produced = production.clone();
-        download = download.trailers(&[REPR_DIGEST.clone()], move || {
+        download = download.trailers(std::slice::from_ref(&REPR_DIGEST), move || {
             let digest = digest(&produced).map(|digest| (REPR_DIGEST.clone(), digest));
             digest.into_iter().collect()
         });

@@ -12,10 +12,7 @@ use datastreamer_rows::{
 use datastreamer_table::{WriterOptions, meta};
 
 use super::{ACTIVE, DATABASES, PARAMETERS, RATE, Section, ValueType, section, setting, size};
-use crate::config::{
-    resolve::{SCARCE_ACTIVE, SCARCE_MIN_RATE},
-    tables::DEFAULT_LENGTH_WAIT,
-};
+use crate::config::resolve::{DEFAULT_LENGTH_WAIT, SCARCE_ACTIVE, SCARCE_MIN_RATE};
 
 /// 1024 threads: more than machines have cores, and each has a stack of its own.
 const THREADS_MAX: u64 = 1024;
