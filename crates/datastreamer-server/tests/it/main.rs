@@ -39,6 +39,7 @@ mod tables_held;
 mod tables_hostile;
 mod tables_named;
 mod tables_queries;
+mod tables_ranges;
 mod tables_readers;
 mod tables_routes;
 mod tables_sql;

@@ -1,0 +1,137 @@
+//! Tables in ranges: a table that is one file is that file, other formats are kept for programs that read
+//! parts of them.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::support::http::{self, Connection};
+use crate::support::program::Daemon;
+use crate::support::scratch::Scratch;
+use crate::support::server::Server;
+use crate::support::tables::{self, STARS};
+use crate::support::{program, tools};
+
+/// A table in CSV as no encoder of ours writes it.
+const CSV: &str = "id,\"name\"\r\n01,\"a\"\r\n2,b\r\n";
+
+fn ask(port: u16, method: &str, path: &str, headers: &str) -> http::Response {
+    let mut client = Connection::open(port);
+    client.send(&format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"
+    ));
+    match method {
+        "HEAD" => client.read_head(),
+        _ => client.read_response(),
+    }
+}
+
+/// Runs polars with the URL of a table, and returns what it prints.
+fn polars(script: &str, url: &str) -> String {
+    let mut python = tools::python();
+    python.args([
+        "-c",
+        &format!("import polars, sys\nurl = sys.argv[1]\n{script}"),
+    ]);
+    python.arg(url);
+    let said = program::finish_within(python, Duration::from_secs(120));
+    said.assert_good();
+    said.text()
+}
+
+#[test]
+fn a_table_that_is_one_file_is_that_file_in_its_own_format() {
+    let scratch = Scratch::new("own");
+    let csv = scratch.join("people.csv");
+    fs::write(&csv, CSV).expect("a file can be written");
+    let stars = tables::stars(scratch.path(), "stars", STARS);
+    let server = Server::start([&csv, &stars]);
+    let port = server.port();
+    let file = http::get(port, "/people.csv");
+    assert_eq!(file.text(), CSV);
+    assert_eq!(file.header("accept-ranges"), Some("bytes"));
+    let parquet = fs::read(&stars).expect("a file");
+    assert!(http::get(port, "/stars.parquet").body == parquet);
+    let head = ask(port, "HEAD", "/stars.parquet", "");
+    assert_eq!(
+        head.header("content-length"),
+        Some(parquet.len().to_string().as_str())
+    );
+    let last = ask(port, "GET", "/stars.parquet", "Range: bytes=-4\r\n");
+    assert_eq!((last.status, last.text()), (206, "PAR1"));
+    // Whatever is asked of it, it is written anew.
+    assert_ne!(http::get(port, "/people.csv?limit=10").text(), CSV);
+    assert_ne!(http::get(port, "/people.csv?select=id,name").text(), CSV);
+}
+
+#[test]
+fn what_the_configuration_says_of_a_table_is_not_lost() {
+    let scratch = Scratch::new("said");
+    let csv = scratch.join("people.csv");
+    fs::write(&csv, CSV).expect("a file can be written");
+    let path = csv.display();
+    let server = Daemon::start(&format!(
+        "[routes.few]\nkind = \"table\"\npath = \"{path}\"\nmax_rows = 1\n\
+         [routes.told]\nkind = \"table\"\npath = \"{path}\"\ndescription = \"people\"\n\
+         [routes.units]\nkind = \"table\"\npath = \"{path}\"\ncolumns.id.unit = \"m\"\n"
+    ));
+    for path in ["/few.csv", "/told.csv", "/units.csv"] {
+        let answer = http::get(server.port(), path);
+        assert_eq!(answer.status, 200);
+        assert_ne!(answer.text(), CSV, "{path}");
+    }
+}
+
+#[test]
+fn polars_reads_parts_of_a_file_and_of_a_production() {
+    let scratch = Scratch::new("polars");
+    let stars = tables::stars(scratch.path(), "stars", STARS);
+    let csv = scratch.join("numbers.csv");
+    let rows: String = (0..5000).map(|n| format!("{n},{}\n", n * 2)).collect();
+    fs::write(&csv, format!("n,m\n{rows}")).expect("a file can be written");
+    let server = Server::start([&stars, &csv]);
+    let count = "print(polars.scan_parquet(url).select(polars.len()).collect().item())";
+    let counted = polars(count, &server.url("/stars.parquet"));
+    assert_eq!(counted.trim(), STARS.to_string());
+    let sum = "print(polars.scan_parquet(url).select(polars.col('m').sum()).collect().item())";
+    let summed = polars(sum, &server.url("/numbers.parquet"));
+    assert_eq!(summed.trim(), (4999_u64 * 5000).to_string());
+    let read = "print(polars.read_parquet(url).shape)";
+    assert_eq!(
+        polars(read, &server.url("/numbers.parquet")).trim(),
+        "(5000, 2)"
+    );
+}
+
+#[test]
+fn a_production_of_a_table_lasts_until_its_files_change() {
+    let scratch = Scratch::new("changed");
+    let csv = scratch.join("numbers.csv");
+    let write = |rows: &str| fs::write(Path::new(&csv), rows).expect("a file can be written");
+    write("n\n1\n2\n");
+    let server = Server::start([&csv]);
+    let tag = |range: &str| {
+        let answer = ask(
+            server.port(),
+            "GET",
+            "/numbers.json",
+            &format!("Range: {range}\r\n"),
+        );
+        assert_eq!(answer.status, 206, "{}", answer.text());
+        answer.header("etag").expect("a tag").to_owned()
+    };
+    let first = tag("bytes=0-1");
+    assert_eq!(tag("bytes=1-2"), first);
+    write("n\n1\n2\n3\n");
+    // It has bytes of another version: only one that begins anew is safe.
+    let range = ask(
+        server.port(),
+        "GET",
+        "/numbers.json",
+        "Range: bytes=1-2\r\n",
+    );
+    assert_eq!(range.status, 412);
+    assert_ne!(tag("bytes=0-1"), first);
+    let whole = http::get(server.port(), "/numbers.json");
+    assert!(whole.text().contains('3'), "{}", whole.text());
+}
