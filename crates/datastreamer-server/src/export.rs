@@ -20,12 +20,14 @@ pub(crate) struct Export<'a> {
 }
 
 impl<'a> Export<'a> {
-    /// Finds the route of `file_name` (decoded, without a slash) and checks the parameters.
+    /// Finds the route of `file_name` (decoded, without a slash) and checks the parameters. A table that
+    /// is one file is sent unread if it `may_be_file`.
     pub(crate) fn find(
         site: &'a Site,
         file_name: &str,
         query: &Query,
         accept: Option<&str>,
+        may_be_file: bool,
     ) -> Result<Self, Refusal> {
         let Found { route, format } = site.routes.find(file_name).ok_or_else(|| {
             let names = site.routes.names();
@@ -35,6 +37,7 @@ impl<'a> Export<'a> {
         let wanted = Wanted {
             suffix: format,
             accept,
+            may_be_file,
         };
         let job = route.source.check(query, wanted);
         let job = job.map_err(|refusal| refusal.about(file_name))?;

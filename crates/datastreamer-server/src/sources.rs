@@ -178,6 +178,8 @@ pub(crate) struct Wanted<'a> {
     /// That of the URL's suffix.
     pub(crate) suffix: Option<Format>,
     pub(crate) accept: Option<&'a str>,
+    /// Whether a table that is one file may be sent as that file, unread.
+    pub(crate) may_be_file: bool,
 }
 
 impl Source {

@@ -133,7 +133,8 @@ fn start(
     if let Some(format) = format {
         query.add("format", format.into());
     }
-    let export = Export::find(site, file_name, &query, None);
+    // It reads every row, so a damaged file does not pass for a table.
+    let export = Export::find(site, file_name, &query, None, false);
     let export = export.map_err(|refusal| Fatal::config(refusal.into_text()))?;
     let (runs, done) = mpsc::channel();
     let counted = match export.job.rows {

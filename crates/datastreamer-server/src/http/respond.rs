@@ -193,7 +193,7 @@ async fn find<'a>(
     };
     let accept = request.headers().get(header::ACCEPT);
     let accept = accept.and_then(|accept| accept.to_str().ok());
-    Export::find(site, file_name, &query, accept)
+    Export::find(site, file_name, &query, accept, true)
 }
 
 fn takes_posts(site: &Site, file_name: &str) -> bool {

@@ -1,7 +1,13 @@
 //! The spool of a server: opened when the first production begins, or at the start if the configuration
 //! names its folder.
 
-use std::{env, fs, io, os::unix::fs::MetadataExt, path::PathBuf};
+use std::{
+    env,
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::PathBuf,
+};
 
 use datastreamer_spool::{ErrorKind, Spool};
 use tokio::sync::OnceCell;
@@ -78,8 +84,7 @@ fn open(config: &SpoolConfig) -> Result<Spool, String> {
 fn of_this_user(number: u32) -> io::Result<Option<PathBuf>> {
     let user = rustix::process::geteuid().as_raw();
     let folder = env::temp_dir().join(format!("datastreamer-spool-{user}-{number}"));
-    let made = fs::create_dir(&folder);
-    match made {
+    match DirBuilder::new().mode(0o700).create(&folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }

@@ -181,7 +181,8 @@ impl RowRoute {
         let format = take_format(&mut query, wanted)?;
         let limit = take_limit(&mut query)?;
         let rows_max = [limit, self.rows_max].into_iter().flatten().min();
-        if rows_max.is_none()
+        if wanted.may_be_file
+            && rows_max.is_none()
             && query.pairs().is_empty()
             && let Some(file) = self.source.own_file(format)
         {

@@ -881,7 +881,8 @@ fn standard_output_gets_the_bytes_and_is_never_taken_back() {
     assert!(said.stdout == *bytes);
     let said = folder.get(&[&broken.url("/f"), "-o", "-"]);
     said.assert_refused(7, &["is not complete"]);
-    assert!(said.stdout == bytes[..1_000_000]);
+    // What was under way when the server closed may be lost.
+    assert!(said.stdout.len() <= 1_000_000 && bytes.starts_with(&said.stdout));
     assert!(folder.names().is_empty());
     folder
         .get(&[&server.url("/f"), "-o", "-", "--json"])
