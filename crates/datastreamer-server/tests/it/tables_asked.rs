@@ -146,6 +146,9 @@ fn a_length_is_stated_where_it_is_known_and_ranges_are_those_of_one_production()
         let range = http::get_with(stars.server.port(), path, "Range: bytes=5-99");
         assert_eq!((range.status, range.end), (206, End::Whole), "{path}");
         assert!(range.body == complete.body[5..100], "{path}");
+        // The last bytes are known when all are.
+        let last = http::get_with(stars.server.port(), path, "Range: bytes=-5");
+        assert_eq!(last.status, 206, "{path}");
         let head = http::head(stars.server.port(), path);
         let length = complete.body.len().to_string();
         assert_eq!(
