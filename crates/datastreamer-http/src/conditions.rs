@@ -113,9 +113,17 @@ impl Conditions {
             content_range: None,
             content_type: None,
         };
-        let Some(specs) = self.ranges.as_deref().filter(|_| planned.has_ranges) else {
+        let Some(specs) = self.ranges.as_deref() else {
             return complete;
         };
+        if !planned.has_ranges {
+            // wget takes what follows its own bytes from a complete response too.
+            let is_resumption = matches!(specs, [Spec::Open(_)]);
+            return match is_resumption && self.is_unproved(specs, planned.bare_ranges) {
+                true => Decision::Refuse(unproved(), None),
+                false => complete,
+            };
+        }
         if self.if_range.is_some() && !self.is_range_current(planned) {
             return complete;
         }
@@ -191,8 +199,8 @@ impl Conditions {
         let has_proof = self.if_range.is_some() || self.if_match.is_some();
         let is_honoured = match specs {
             [Spec::Open(0) | Spec::Bounded(0, _)] => true,
-            [Spec::Open(_)] => honoured == BareRanges::All,
-            _ => honoured != BareRanges::None,
+            [Spec::Open(_)] => matches!(honoured, BareRanges::Open | BareRanges::All),
+            _ => matches!(honoured, BareRanges::Bounded | BareRanges::All),
         };
         !has_proof && !is_honoured
     }

@@ -84,6 +84,9 @@ pub enum BareRanges {
     /// open one (`bytes=1000-`) is a resumption: the client may have bytes of another version.
     #[default]
     Bounded,
+    /// Those without an end: the client has begun this version, and may be a program that reads parts of it
+    /// or one that goes on with those of another version.
+    Open,
     /// All: the client is known to have no bytes of another version, or that is its own affair, as with
     /// most servers of files.
     All,

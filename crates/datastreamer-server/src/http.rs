@@ -6,6 +6,7 @@ mod client;
 pub(crate) mod connection;
 pub(crate) mod deliveries;
 pub(crate) mod index;
+mod journal;
 pub(crate) mod posted;
 pub(crate) mod respond;
 pub(crate) mod serve;

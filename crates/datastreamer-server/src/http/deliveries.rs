@@ -1,17 +1,54 @@
 //! Which version of a file a client has received parts of, so that a request that resumes without
 //! `If-Range`, as curl, wget and aria2 do, is never answered with the rest of another version.
+//!
+//! `journal.rs` keeps it over restarts, where `spool.folder` is set. This file decides.
+//!
+//! # What clients ask for, and what that proves
+//! - curl and wget resume with an open range (`bytes=K-`) and nothing before it. They have a part.
+//! - aria2 gets the complete file first, whatever it has, and drops that response when it has read the
+//!   length. Then it asks for bounded ranges: of a new file, to share the work among connections, and of
+//!   one that it has parts of. The requests do not tell which. After a break it asks for its ranges again,
+//!   without a complete GET.
+//! - Programs that read parts of a file (fsspec, polars, GDAL) ask for the head, then for bounded ranges.
+//!   None of those that resume asks for the head first.
+//!
+//! A client that is on record has what the record says: ranges of that version, and of no other one unless
+//! it has asked for the head since. A client that is not on record has nothing, as long as the ledger is
+//! *sure*: it has everything of the last day ([`KEPT`]). It is not sure in its first day without a file of
+//! an earlier process (see `journal.rs`), nor after it had to forget somebody too early. Then a client may
+//! have a part of a version that nobody remembers, and what a request cannot prove is refused with 412:
+//!
+//! | request of a client that is not on record | sure | not sure |
+//! |---|---|---|
+//! | open range | the source decides | 412 |
+//! | bounded range | the source decides | 412, unless it has asked for the head |
+//! | complete GET, then an open range (curl, wget: they began anew) | served | served |
+//! | complete GET, then a bounded range (aria2) | served | 412, unless it has asked for the head |
+//!
+//! aria2 goes on with its first response when its other ones are refused, so a new file still arrives; what
+//! it resumes fails visibly.
+//!
+//! Clients that cannot be told apart (behind a proxy that the configuration does not name) share one record,
+//! in which nothing is taken back: not by a response that one of them has received to its end, and not by a
+//! head that one of them has asked for.
+//!
+//! What it cannot see: a program whose address has changed; parts that are older than a day; two programs
+//! of one address of which one asks for the head while the other one resumes.
 
 use std::{
-    hash::{BuildHasher, RandomState},
     num::NonZeroUsize,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    time::{Duration, Instant},
+    time::{Duration, SystemTime},
 };
 
 use datastreamer_http::{BareRanges, ETag};
 use lru::LruCache;
 
-use crate::http::client::ClientKey;
+use crate::http::{
+    client::ClientKey,
+    journal::{Entry, Event, Journal, PairKey, Recorded, Secret},
+};
 
 /// Pairs of a client and a file: those of some hours of a busy server, in at most 3 MB.
 const PAIRS_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
@@ -19,147 +56,278 @@ const PAIRS_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 /// anew, so more need not be remembered.
 const PARTS_MAX: usize = 4;
 /// A day: then a client has given up, or resumes with a program that asks properly.
-const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What clients have received.
 #[derive(Clone, Debug)]
-pub(crate) struct Deliveries {
-    pairs: Arc<Mutex<LruCache<Pair, Received>>>,
-    hashers: [RandomState; 2],
-}
+pub(crate) struct Deliveries(Arc<Mutex<Ledger>>);
 
-/// A client and a request's target, as a hash of 128 bits: nobody can foresee it.
-type Pair = (ClientKey, [u64; 2]);
+#[derive(Debug)]
+struct Ledger {
+    secret: Secret,
+    pairs: LruCache<PairKey, Received>,
+    /// From then on it knows of every part that is not older than [`KEPT`].
+    sure_from: SystemTime,
+    journal: Option<Journal>,
+}
 
 /// What one client has of one file.
 #[derive(Debug, Default)]
 struct Received {
     /// Versions of which it may have a part; `None` is one without a strong tag, or coded.
-    parts: Vec<(Option<ETag>, Instant)>,
+    parts: Vec<(Option<ETag>, SystemTime)>,
     /// The version that it received last to its end.
     complete: Option<ETag>,
     /// The version whose head it has asked for last; one that had no tag then is the next one.
     looked: Option<Option<ETag>>,
     /// It has asked for ranges.
     reads_ranges: bool,
+    /// It had nothing when its record began.
+    is_sure: bool,
+    /// The last time that it began to receive something.
+    at: Option<SystemTime>,
 }
 
 /// The delivery of one response.
 #[derive(Clone, Debug)]
 pub(crate) struct Delivery {
     deliveries: Deliveries,
-    /// `None`: of a client that is not known, nothing is remembered.
-    pair: Option<Pair>,
+    pair: PairKey,
+    /// Whether the client cannot be told from others.
+    is_shared: bool,
     /// Set when the response is the complete file, to its tag.
     complete: Arc<OnceLock<Option<ETag>>>,
+    /// Until its record is in the journal.
+    recorded: Arc<Mutex<Option<Recorded>>>,
 }
 
 impl Deliveries {
     pub(crate) fn new() -> Self {
-        Self {
-            pairs: Arc::new(Mutex::new(LruCache::new(PAIRS_MAX))),
-            hashers: [RandomState::new(), RandomState::new()],
+        Self(Arc::new(Mutex::new(Ledger {
+            secret: Secret::random(),
+            pairs: LruCache::new(PAIRS_MAX),
+            sure_from: SystemTime::now() + KEPT,
+            journal: None,
+        })))
+    }
+
+    /// Goes on with what an earlier process has written in a folder, which this process has locked, and
+    /// writes what is new there. **Blocks**.
+    pub(crate) fn remember(&self, folder: &Path) {
+        let snapshot = {
+            let deliveries = self.clone();
+            move || deliveries.lock().snapshot()
+        };
+        let opened = match Journal::open(folder, KEPT, snapshot) {
+            Ok(opened) => opened,
+            Err(error) => {
+                let folder = folder.display();
+                tracing::error!(%error, %folder, "what clients receive is not recorded");
+                return;
+            }
+        };
+        let mut ledger = self.lock();
+        // Their keys were made with another secret.
+        let has_forgotten = !ledger.pairs.is_empty();
+        ledger.pairs.clear();
+        ledger.secret = opened.secret;
+        ledger.sure_from = opened.sure_from;
+        for entry in opened.entries {
+            ledger.apply(&entry);
         }
+        if has_forgotten {
+            ledger.sure_from = SystemTime::now() + KEPT;
+        }
+        ledger.journal = Some(opened.journal);
     }
 
     /// Names the delivery of a target (path and query) to a client.
     pub(crate) fn of(&self, client: Option<ClientKey>, target: &str) -> Delivery {
-        let hashed = self
-            .hashers
-            .each_ref()
-            .map(|hasher| hasher.hash_one(target));
+        let name = client.map(|client| client.to_string()).unwrap_or_default();
+        let pair = self.lock().secret.pair(&name, target);
         Delivery {
             deliveries: self.clone(),
-            pair: client.map(|client| (client, hashed)),
+            pair,
+            is_shared: client.is_none(),
             complete: Arc::default(),
+            recorded: Arc::default(),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, LruCache<Pair, Received>> {
-        self.pairs.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Ledger> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ledger {
+    fn is_sure(&self) -> bool {
+        SystemTime::now() >= self.sure_from
+    }
+
+    /// The record of a pair, which is made if there is none.
+    fn record(&mut self, pair: PairKey) -> &mut Received {
+        let is_sure = self.is_sure();
+        if !self.pairs.contains(&pair)
+            && self.pairs.len() == PAIRS_MAX.get()
+            && let Some((_, forgotten)) = self.pairs.pop_lru()
+            && let Some(at) = forgotten.at
+        {
+            self.sure_from = self.sure_from.max(at + KEPT);
+            self.write(&Entry::sure_from(self.sure_from));
+        }
+        self.pairs.get_or_insert_mut(pair, || Received {
+            is_sure,
+            ..Received::default()
+        })
+    }
+
+    fn write(&self, entry: &Entry) -> Option<Recorded> {
+        self.journal.as_ref().map(|journal| journal.write(entry))
+    }
+
+    /// Does what an earlier process has noted.
+    fn apply(&mut self, entry: &Entry) {
+        if let Event::SureFrom = entry.event {
+            self.sure_from = self.sure_from.max(entry.at);
+            return;
+        }
+        let received = self.record(entry.pair);
+        match entry.event {
+            Event::Begin { is_sure } => {
+                received.is_sure = is_sure;
+                received.begin(entry.tag.as_ref(), entry.at);
+            }
+            Event::End => received.end(entry.tag.as_ref()),
+            Event::Look => received.looked = Some(entry.tag.clone()),
+            Event::SureFrom => {}
+        }
+    }
+
+    /// All that is remembered, in the order in which it is to be read.
+    fn snapshot(&self) -> Vec<Entry> {
+        let mut entries = vec![Entry::sure_from(self.sure_from)];
+        for (pair, received) in self.pairs.iter().rev() {
+            let mut add = |event, tag: &Option<ETag>, at| {
+                let (pair, tag) = (*pair, tag.clone());
+                entries.push(Entry {
+                    pair,
+                    at,
+                    tag,
+                    event,
+                });
+            };
+            let is_sure = received.is_sure;
+            let at = received.at.unwrap_or(SystemTime::UNIX_EPOCH);
+            if received.complete.is_some() {
+                add(Event::Begin { is_sure }, &received.complete, at);
+                add(Event::End, &received.complete, at);
+            }
+            for (tag, since) in &received.parts {
+                add(Event::Begin { is_sure }, tag, *since);
+            }
+            if let Some(tag) = &received.looked {
+                add(Event::Look, tag, at);
+            }
+        }
+        entries
     }
 }
 
 impl Delivery {
     /// Returns which ranges of this version the client may have without a precondition. `unknown`: those
-    /// of a client of which nothing is known.
+    /// of a client that has nothing.
     pub(crate) fn bare_ranges(&self, tag: Option<&ETag>, unknown: BareRanges) -> BareRanges {
-        let Some(pair) = &self.pair else {
-            return unknown;
-        };
-        let mut pairs = self.deliveries.lock();
-        let Some(received) = pairs.get_mut(pair) else {
-            return unknown;
+        let mut ledger = self.deliveries.lock();
+        let mut is_sure = ledger.is_sure();
+        let Some(received) = ledger.pairs.get_mut(&self.pair) else {
+            return if is_sure { unknown } else { BareRanges::None };
         };
         received.forget_old();
+        is_sure |= received.is_sure;
         let is_this = |other: &Option<ETag>| tag.is_some() && other.as_ref() == tag;
+        if received.looked == Some(None) && tag.is_some() {
+            received.looked = Some(tag.cloned());
+        }
+        let has_looked = received.looked.as_ref().is_some_and(is_this);
         let has_this = match received.parts.as_slice() {
-            [] if received.complete.is_none() => return unknown,
+            [] if received.complete.is_none() => {
+                return match (is_sure, has_looked) {
+                    (true, _) => unknown,
+                    (false, true) => BareRanges::Bounded,
+                    (false, false) => BareRanges::None,
+                };
+            }
             [] => is_this(&received.complete),
             parts => parts.iter().all(|(part, _)| is_this(part)),
         };
-        match has_this {
-            true => BareRanges::All,
+        match (has_this, has_looked) {
+            (true, _) if self.is_shared && is_sure => unknown,
+            (true, _) if is_sure => BareRanges::All,
+            (true, true) => BareRanges::All,
+            // It has begun this version anew. Who has all of it resumes nothing.
+            (true, false) if !received.parts.is_empty() && !self.is_shared => BareRanges::Open,
             // It has looked at this version since.
-            false if received.looked.as_ref().is_some_and(is_this) => BareRanges::Bounded,
-            false if received.looked == Some(None) && tag.is_some() => {
-                received.looked = Some(tag.cloned());
-                BareRanges::Bounded
-            }
-            false => BareRanges::None,
+            (false, true) => BareRanges::Bounded,
+            _ => BareRanges::None,
         }
     }
 
     /// Notes that the client has asked for the head of this version: programs that read parts of a file
     /// do so first, and programs that resume do not.
     pub(crate) fn look(&self, tag: Option<&ETag>) {
-        let Some(pair) = &self.pair else {
+        if self.is_shared {
             return;
-        };
-        if let Some(received) = self.deliveries.lock().get_mut(pair) {
-            received.looked = Some(tag.cloned());
         }
+        let mut ledger = self.deliveries.lock();
+        ledger.record(self.pair).looked = Some(tag.cloned());
+        // One that is lost makes a refusal.
+        let _recorded = ledger.write(&self.entry(Event::Look, tag, SystemTime::now()));
     }
 
     /// Notes that the client asks for ranges.
     pub(crate) fn note_ranges(&self) {
-        if let Some(pair) = self.pair {
-            let mut pairs = self.deliveries.lock();
-            pairs
-                .get_or_insert_mut(pair, Received::default)
-                .reads_ranges = true;
-        }
+        self.deliveries.lock().record(self.pair).reads_ranges = true;
     }
 
     /// Returns whether the client has asked for ranges before.
     pub(crate) fn reads_ranges(&self) -> bool {
-        let Some(pair) = &self.pair else {
-            return false;
-        };
-        let mut pairs = self.deliveries.lock();
-        pairs
-            .get(pair)
-            .is_some_and(|received| received.reads_ranges)
+        let mut ledger = self.deliveries.lock();
+        let received = ledger.pairs.get(&self.pair);
+        received.is_some_and(|received| received.reads_ranges)
     }
 
     /// Notes that the client gets bytes of this version: all, or some of them. `None`: of one that no tag
-    /// tells apart.
+    /// tells apart. Before they are sent, [`recorded`](Self::recorded) says that this will be known after
+    /// the end of the process.
     pub(crate) fn begin(&self, tag: Option<&ETag>, is_complete: bool) {
         if is_complete {
             // A response begins once.
             let _begun = self.complete.set(tag.cloned());
         }
-        let Some(pair) = self.pair else {
-            return;
-        };
-        let mut pairs = self.deliveries.lock();
-        let received = pairs.get_or_insert_mut(pair, Received::default);
-        received.forget_old();
-        received.parts.retain(|(part, _)| part.as_ref() != tag);
-        if received.parts.len() == PARTS_MAX {
-            received.parts.remove(0);
+        let now = SystemTime::now();
+        let mut ledger = self.deliveries.lock();
+        let received = ledger.record(self.pair);
+        received.begin(tag, now);
+        let is_sure = received.is_sure;
+        let recorded = ledger.write(&self.entry(Event::Begin { is_sure }, tag, now));
+        drop(ledger);
+        *self.recorded_lock() = recorded;
+    }
+
+    /// Waits until what [`begin`](Self::begin) has noted is in the journal, if there is one.
+    pub(crate) async fn recorded(&self) {
+        let recorded = self.recorded_lock().take();
+        if let Some(recorded) = recorded {
+            recorded.wait().await;
         }
-        received.parts.push((tag.cloned(), Instant::now()));
+    }
+
+    /// Does the same on a thread that may block.
+    pub(crate) fn recorded_blocking(&self) {
+        let recorded = self.recorded_lock().take();
+        if let Some(recorded) = recorded {
+            recorded.wait_blocking();
+        }
     }
 
     /// Returns whether the response is the complete file.
@@ -169,19 +337,50 @@ impl Delivery {
 
     /// Notes that the client has received the response to its end.
     pub(crate) fn end(&self) {
-        let (Some(pair), Some(tag)) = (&self.pair, self.complete.get()) else {
+        let Some(tag) = self.complete.get().filter(|_| !self.is_shared) else {
             return;
         };
-        if let Some(received) = self.deliveries.lock().get_mut(pair) {
-            received.parts.retain(|(part, _)| part != tag);
-            received.complete.clone_from(tag);
+        let mut ledger = self.deliveries.lock();
+        if let Some(received) = ledger.pairs.get_mut(&self.pair) {
+            received.end(tag.as_ref());
+            // One that is lost leaves a part, which says the same.
+            let _recorded = ledger.write(&self.entry(Event::End, tag.as_ref(), SystemTime::now()));
         }
+    }
+
+    fn entry(&self, event: Event, tag: Option<&ETag>, at: SystemTime) -> Entry {
+        Entry {
+            pair: self.pair,
+            at,
+            tag: tag.cloned(),
+            event,
+        }
+    }
+
+    fn recorded_lock(&self) -> MutexGuard<'_, Option<Recorded>> {
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Received {
+    fn begin(&mut self, tag: Option<&ETag>, at: SystemTime) {
+        self.forget_old();
+        self.at = Some(at);
+        self.parts.retain(|(part, _)| part.as_ref() != tag);
+        if self.parts.len() == PARTS_MAX {
+            self.parts.remove(0);
+        }
+        self.parts.push((tag.cloned(), at));
+    }
+
+    fn end(&mut self, tag: Option<&ETag>) {
+        self.parts.retain(|(part, _)| part.as_ref() != tag);
+        self.complete = tag.cloned();
+    }
+
     fn forget_old(&mut self) {
-        self.parts.retain(|(_, since)| since.elapsed() < KEPT);
+        let is_old = |since: &SystemTime| since.elapsed().is_ok_and(|age| age >= KEPT);
+        self.parts.retain(|(_, since)| !is_old(since));
     }
 }
 
@@ -189,12 +388,20 @@ impl Received {
 mod tests {
     use super::*;
 
+    impl Deliveries {
+        fn sure() -> Self {
+            let deliveries = Self::new();
+            deliveries.lock().sure_from = SystemTime::UNIX_EPOCH;
+            deliveries
+        }
+    }
+
     /// A client, of which `begin` and `complete` are responses of their own.
     struct OneClient(Deliveries);
 
     impl OneClient {
         fn new() -> Self {
-            Self(Deliveries::new())
+            Self(Deliveries::sure())
         }
 
         fn delivery(&self) -> Delivery {
@@ -281,7 +488,7 @@ mod tests {
 
     #[test]
     fn clients_and_targets_are_told_apart() {
-        let deliveries = Deliveries::new();
+        let deliveries = Deliveries::sure();
         let client = |last| Some(ClientKey::of_address([192, 0, 2, last].into()));
         let a = tag("a");
         let ranges = |client, target| {

@@ -523,6 +523,7 @@ fn send_pieces(
         out.promise_length(length)?;
     }
     delivery.begin(tag, pieces.is_complete());
+    delivery.recorded_blocking();
     (feed.write)(out, &pieces)
 }
 

@@ -145,9 +145,10 @@ impl Server {
             drain,
             ..
         } = site.config;
+        let deliveries = Deliveries::new();
         let app = Arc::new(App {
-            deliveries: Deliveries::new(),
-            spool: LazySpool::new(site.config.spool.clone()),
+            spool: LazySpool::new(site.config.spool.clone(), deliveries.clone()),
+            deliveries,
             readers: StreamPool::new(site.config.reader_pool_options()),
             transfers: Transfers::new(StreamPool::new(site.config.pool_options())),
             site: RwLock::new(Arc::new(site)),

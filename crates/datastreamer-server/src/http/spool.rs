@@ -12,7 +12,7 @@ use std::{
 use datastreamer_spool::{ErrorKind, Spool};
 use tokio::sync::OnceCell;
 
-use crate::config::SpoolConfig;
+use crate::{config::SpoolConfig, http::deliveries::Deliveries};
 
 /// Servers of one user on one machine, each with a folder of its own.
 const FOLDERS_MAX: u32 = 1000;
@@ -20,13 +20,16 @@ const FOLDERS_MAX: u32 = 1000;
 /// The spool, or why there is none.
 pub(crate) struct LazySpool {
     config: SpoolConfig,
+    /// Kept in the folder that the configuration names.
+    deliveries: Deliveries,
     opened: OnceCell<Result<Spool, String>>,
 }
 
 impl LazySpool {
-    pub(crate) fn new(config: SpoolConfig) -> Self {
+    pub(crate) fn new(config: SpoolConfig, deliveries: Deliveries) -> Self {
         Self {
             config,
+            deliveries,
             opened: OnceCell::new(),
         }
     }
@@ -38,7 +41,15 @@ impl LazySpool {
     pub(crate) async fn get(&self) -> Result<&Spool, &str> {
         let open = async || {
             let config = self.config.clone();
-            let opened = tokio::task::spawn_blocking(move || open(&config)).await;
+            let deliveries = self.deliveries.clone();
+            let opened = tokio::task::spawn_blocking(move || {
+                let spool = open(&config)?;
+                if let Some(folder) = &config.folder {
+                    deliveries.remember(folder);
+                }
+                Ok(spool)
+            });
+            let opened = opened.await;
             let opened = opened.unwrap_or_else(|error| Err(error.to_string()));
             // Otherwise it ends the program before it serves.
             if let Err(error) = &opened

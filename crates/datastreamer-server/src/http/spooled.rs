@@ -108,7 +108,8 @@ pub(crate) async fn respond(
             digest.into_iter().collect()
         });
     }
-    download
+    let recorded = delivery.clone();
+    let response = download
         .options(options)
         .respond_planned(request, move |options, report| {
             let tag = ETag::new(production.etag().opaque());
@@ -139,7 +140,10 @@ pub(crate) async fn respond(
                 }
             }
         })
-        .await
+        .await;
+    // Before the first byte is sent.
+    recorded.recorded().await;
+    response
 }
 
 /// Waits until enough is known of a production for a request, or it has failed: of a GET at least

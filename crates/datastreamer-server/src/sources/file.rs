@@ -56,7 +56,7 @@ pub(crate) fn start(path: PathBuf) -> Start {
             planned: file.planned(),
             etag: file.etag(),
             length: Some(file.length()),
-            // As every server of files.
+            // As every server of files; those that have parts of another version are on record.
             unknown_ranges: BareRanges::All,
             write: Box::new(move |out, pieces| {
                 let written: Result<(), SourceError> = file.write(pieces, out);

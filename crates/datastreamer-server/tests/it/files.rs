@@ -27,6 +27,13 @@ fn settled(path: &Path, content: &[u8]) {
     std::thread::sleep(SETTLING);
 }
 
+/// Serves a file, and records who has parts of it.
+fn remembering(scratch: &Scratch, path: &Path) -> Server {
+    let config = scratch.join("datastreamer.toml");
+    fs::write(&config, "[spool]\nfolder = \"spool\"\n").expect("files can be written");
+    Server::start(["--config".as_ref(), config.as_os_str(), path.as_os_str()])
+}
+
 fn ask(server: &Server, path: &str, headers: &str) -> http::Response {
     let mut client = Connection::open(server.port());
     client.send(&format!(
@@ -49,7 +56,7 @@ fn a_file_has_its_length_a_tag_and_ranges() {
     let path = scratch.join("image.fits.bin");
     let content = content(0);
     settled(&path, &content);
-    let server = Server::start([&path]);
+    let server = remembering(&scratch, &path);
     let whole = http::get(server.port(), "/image.fits.bin");
     assert_eq!((whole.status, whole.end), (200, End::Whole));
     assert!(whole.body == content);
@@ -162,7 +169,7 @@ fn clients_that_resume_an_unchanged_file_have_it_in_the_end() {
     let path = scratch.join("data.bin");
     let content = content(0);
     settled(&path, &content);
-    let server = Server::start([&path]);
+    let server = remembering(&scratch, &path);
     for client in Resumer::ALL {
         for part in [1, 7, 32, 63] {
             let cut = BYTES / 64 * part;
@@ -228,4 +235,49 @@ fn resume_across(client: Resumer, change: Change, scratch: &Scratch) {
     let got = resumed(&server, client, BYTES / 2 + 1, &folder, replace);
     let good = got.as_ref().is_none_or(|got| *got == new);
     assert!(good, "{client:?} joined two versions ({change:?})");
+}
+
+#[test]
+fn a_server_without_memory_serves_only_ranges_that_prove_something() {
+    let scratch = Scratch::new("memory");
+    let path = scratch.join("data.bin");
+    settled(&path, &content(0));
+    let server = Server::start([&path]);
+    let bounded = "Range: bytes=1000-1999\r\n";
+    // aria2 that runs on while the server is started again, and curl that resumes.
+    for range in [bounded, "Range: bytes=1000-\r\n"] {
+        ask(&server, "/data.bin", range).problem(412);
+    }
+    // aria2 with a part, and curl that begins anew and is cut.
+    part_of(&server, "/data.bin", 100_000);
+    ask(&server, "/data.bin", bounded).problem(412);
+    let rest = ask(&server, "/data.bin", "Range: bytes=100000-\r\n");
+    assert_eq!((rest.status, rest.body.len()), (206, BYTES - 100_000));
+    // A program that reads parts.
+    http::head(server.port(), "/data.bin");
+    assert_eq!(ask(&server, "/data.bin", bounded).status, 206);
+}
+
+#[test]
+fn a_server_knows_after_kill_9_who_has_parts_of_which_version() {
+    let scratch = Scratch::new("ledger");
+    let path = scratch.join("data.bin");
+    settled(&path, &content(0));
+    let mut server = remembering(&scratch, &path);
+    part_of(&server, "/data.bin", 100_000);
+    server.kill_9();
+    let mut server = remembering(&scratch, &path);
+    let bounded = "Range: bytes=100000-199999\r\n";
+    assert!(ask(&server, "/data.bin", bounded).body == content(0)[100_000..200_000]);
+    server.kill_9();
+    settled(&path, &content(1));
+    let server = remembering(&scratch, &path);
+    // As aria2 does.
+    part_of(&server, "/data.bin", 100_000);
+    ask(&server, "/data.bin", bounded).problem(412);
+    let mut stranger = Connection::open_from([127, 0, 0, 9].into(), server.port());
+    stranger.send(&format!(
+        "GET /data.bin HTTP/1.1\r\nHost: a\r\n{bounded}\r\n"
+    ));
+    assert_eq!(stranger.read_response().status, 206);
 }

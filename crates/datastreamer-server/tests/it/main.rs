@@ -26,6 +26,7 @@ mod limits;
 mod pages;
 mod privacy;
 mod productions;
+mod resume;
 mod settings;
 mod shares;
 mod shutdown;

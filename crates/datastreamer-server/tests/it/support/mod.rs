@@ -2,6 +2,7 @@
 
 pub(crate) mod chromium;
 pub(crate) mod clients;
+pub(crate) mod cutting;
 pub(crate) mod h2;
 pub(crate) mod h2_server;
 pub(crate) mod http;
