@@ -105,7 +105,15 @@ async fn require_host(request: Request, next: Next) -> Response<Body> {
     next.run(request).await
 }
 
-async fn show_index(State(app): State<Arc<App>>, request: Request) -> Html<String> {
+/// What is true at the moment only, and so in no cache (RFC 9111, 5.2.2.5).
+type Now<T> = ([(HeaderName, HeaderValue); 1], T);
+
+fn now<T>(content: T) -> Now<T> {
+    let never = HeaderValue::from_static("no-store");
+    ([(header::CACHE_CONTROL, never)], content)
+}
+
+async fn show_index(State(app): State<Arc<App>>, request: Request) -> Now<Html<String>> {
     let site = app.site();
     let listen = site.config.listen.first().map(ToString::to_string);
     let host = request
@@ -124,25 +132,30 @@ async fn show_index(State(app): State<Arc<App>>, request: Request) -> Html<Strin
     let from = query.and_then(|query| query.get("from", number));
     // Whatever is no number leads to the beginning.
     let from = from.unwrap_or_default().unwrap_or_default();
-    Html(index::page(&site.routes, from, host, last_bytes))
+    now(Html(index::page(&site.routes, from, host, last_bytes)))
 }
 
-async fn show_health(State(app): State<Arc<App>>) -> Json<serde_json::Value> {
-    Json(json!({
+async fn show_health(State(app): State<Arc<App>>) -> Now<Json<serde_json::Value>> {
+    now(Json(json!({
         "status": "ok",
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": uptime(app.started),
-    }))
+    })))
 }
 
 /// A client sees its own transfers; a program on this machine all of them.
-async fn show_transfers(State(app): State<Arc<App>>, request: Request) -> Json<serde_json::Value> {
+async fn show_transfers(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Now<Json<serde_json::Value>> {
     let client = client_of(&app.site(), &request);
-    Json(match client.map(|client| (client.sees, client.key())) {
-        Some((Sees::All, _)) => app.transfers.to_json(),
-        Some((Sees::Own, key)) => app.transfers.to_json_of(Some(key)),
-        Some((Sees::Nothing, _)) | None => app.transfers.to_json_of(None),
-    })
+    now(Json(
+        match client.map(|client| (client.sees, client.key())) {
+            Some((Sees::All, _)) => app.transfers.to_json(),
+            Some((Sees::Own, key)) => app.transfers.to_json_of(Some(key)),
+            Some((Sees::Nothing, _)) | None => app.transfers.to_json_of(None),
+        },
+    ))
 }
 
 fn client_of<B>(site: &Site, request: &Request<B>) -> Option<Client> {

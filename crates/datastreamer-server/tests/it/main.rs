@@ -23,6 +23,7 @@ mod files;
 mod get;
 mod left_behind;
 mod limits;
+mod lint;
 mod pages;
 mod privacy;
 mod productions;

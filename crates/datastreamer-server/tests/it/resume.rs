@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use crate::support::clients::{Report, report_of};
 use crate::support::cutting::{Cut, Cutting};
+use crate::support::rounds::Chance;
 use crate::support::scratch::Scratch;
 use crate::support::server::Server;
 use crate::support::{noise, program, tools, wait};
@@ -536,7 +537,8 @@ fn sweep_all(title: &str, memory: Memory) {
             });
         }
         Some(rounds) => {
-            for round in 0..rounds {
+            let first = Chance::new("cuts of downloads").within(0..PARTS);
+            for round in first..first + rounds {
                 for between in Between::ALL {
                     sweep(&table, memory, between, round, |_| true);
                 }
