@@ -501,4 +501,107 @@ mod tests {
         assert_eq!(ranges(client(1), "/b"), BareRanges::Bounded);
         assert_eq!(ranges(None, "/a"), BareRanges::Bounded);
     }
+
+    #[test]
+    fn a_ledger_that_is_not_sure_wants_a_proof() {
+        let client = OneClient(Deliveries::new());
+        let a = tag("a");
+        assert_eq!(client.ranges(&a), BareRanges::None);
+        // curl that begins anew, or aria2 that has a part.
+        let begun = client.begin(Some(&a));
+        assert_eq!(client.ranges(&a), BareRanges::Open);
+        begun.end();
+        assert_eq!(client.ranges(&a), BareRanges::None);
+        client.delivery().look(Some(&a));
+        assert_eq!(client.ranges(&a), BareRanges::All);
+        assert_eq!(client.ranges(&tag("b")), BareRanges::None);
+    }
+
+    #[test]
+    fn a_ledger_that_forgets_somebody_is_not_sure_of_anybody_else() {
+        let client = OneClient::new();
+        let before = client.delivery();
+        before.begin(Some(&tag("a")), true);
+        for other in 0..PAIRS_MAX.get() {
+            let delivery = client.0.of(None, &format!("/{other}"));
+            delivery.begin(Some(&tag("a")), true);
+        }
+        assert_eq!(client.ranges(&tag("b")), BareRanges::None);
+    }
+
+    #[test]
+    fn clients_that_cannot_be_told_apart_have_the_parts_of_all_of_them() {
+        let deliveries = Deliveries::sure();
+        let of = || deliveries.of(None, "/a");
+        let ranges = |tag: &ETag| of().bare_ranges(Some(tag), BareRanges::Bounded);
+        let complete = of();
+        complete.begin(Some(&tag("a")), true);
+        assert_eq!(ranges(&tag("a")), BareRanges::Bounded);
+        complete.end();
+        of().begin(Some(&tag("b")), true);
+        of().look(Some(&tag("b")));
+        assert_eq!(ranges(&tag("b")), BareRanges::None);
+    }
+
+    #[test]
+    fn what_is_in_the_journal_is_known_after_a_restart() {
+        let folder = new_folder();
+        let client = OneClient(Deliveries::new());
+        client.0.remember(&folder);
+        client.begin(Some(&tag("a")));
+        let looking = client
+            .0
+            .of(Some(ClientKey::of_address([192, 0, 2, 2].into())), "/b");
+        looking.begin(Some(&tag("a")), false);
+        looking.look(Some(&tag("b")));
+        looking.recorded_blocking();
+        client.delivery().begin(Some(&tag("a")), true);
+        let last = client.delivery();
+        last.begin(Some(&tag("a")), true);
+        last.recorded_blocking();
+        let again = OneClient(Deliveries::new());
+        again.0.remember(&folder);
+        assert_eq!(again.ranges(&tag("a")), BareRanges::All);
+        assert_eq!(again.ranges(&tag("b")), BareRanges::None);
+        let looking = again
+            .0
+            .of(Some(ClientKey::of_address([192, 0, 2, 2].into())), "/b");
+        let ranges = looking.bare_ranges(Some(&tag("b")), BareRanges::Bounded);
+        assert_eq!(ranges, BareRanges::Bounded);
+        // Without the file, beside a production, nothing is known.
+        std::fs::remove_file(folder.join("deliveries")).unwrap();
+        std::fs::write(folder.join("00.json"), "").unwrap();
+        let third = OneClient(Deliveries::new());
+        third.0.remember(&folder);
+        assert_eq!(third.ranges(&tag("a")), BareRanges::None);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_journal_that_has_grown_is_written_anew_and_says_the_same() {
+        let folder = new_folder();
+        let client = OneClient(Deliveries::new());
+        client.0.remember(&folder);
+        let tags = [tag(&"a".repeat(200)), tag(&"b".repeat(200))];
+        for round in 0..10_000 {
+            let delivery = client.delivery();
+            delivery.begin(Some(&tags[round % 2]), true);
+            delivery.recorded_blocking();
+        }
+        let bytes = std::fs::metadata(folder.join("deliveries")).unwrap().len();
+        assert!(bytes < 1_500_000, "{bytes}");
+        client.begin(Some(&tags[0])).recorded_blocking();
+        let again = OneClient(Deliveries::new());
+        again.0.remember(&folder);
+        assert_eq!(again.ranges(&tags[0]), BareRanges::None);
+        assert_eq!(again.ranges(&tags[1]), BareRanges::None);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    fn new_folder() -> std::path::PathBuf {
+        let number = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
+        let folder = std::env::temp_dir().join(format!("datastreamer-deliveries-{number:x}"));
+        std::fs::create_dir(&folder).unwrap();
+        folder
+    }
 }

@@ -415,7 +415,7 @@ fn sweep(
         .filter(|(number, _)| selected(*number))
         .map(|(number, (source, client))| {
             let cut = (round * 29 + number as u64 * 11) % PARTS;
-            let how = if (round + number as u64) % 2 == 0 {
+            let how = if (round + number as u64).is_multiple_of(2) {
                 Cut::Fin
             } else {
                 Cut::Reset
@@ -556,4 +556,65 @@ fn no_client_that_resumes_joins_two_versions() {
 #[test]
 fn no_client_that_resumes_joins_two_versions_of_a_server_without_memory() {
     sweep_all("without a folder of the spool", Memory::None);
+}
+
+fn read_ranges(url: &str, file: &Path, more: &[&str]) -> Report {
+    let mut python = tools::python();
+    python
+        .arg(tools::client_script("read_ranges.py"))
+        .arg(url)
+        .arg(file)
+        .args(more);
+    report_of(python)
+}
+
+#[test]
+fn a_reader_of_ranges_reads_kept_files_and_files_on_disk() {
+    for memory in [Memory::Folder, Memory::None] {
+        let served = Served::start(memory);
+        let file = served.scratch.join("read");
+        let url = served.server.url("/noise-kept.bin?n=2000000&length=known");
+        let report = read_ranges(&url, &file, &[]);
+        assert!(report.is_success(), "{memory:?}: {report}");
+        let got = fs::read(&file).expect("a file");
+        assert!(got == noise::bytes(0, 2_000_000), "{memory:?}");
+        let report = read_ranges(&served.server.url("/file.bin"), &file, &[]);
+        assert!(report.is_success(), "{memory:?}: {report}");
+        let got = fs::read(&file).expect("a file");
+        assert_eq!(
+            Source::File.judge(&got, &served.versions),
+            Ok(()),
+            "{memory:?}"
+        );
+    }
+}
+
+#[test]
+fn a_reader_of_ranges_does_not_mix_the_file_of_before_with_the_one_of_after() {
+    for (memory, between) in [
+        (Memory::Folder, Between::Change),
+        (Memory::Folder, Between::ChangeAndRestart),
+        (Memory::None, Between::ChangeAndRestart),
+    ] {
+        let mut served = Served::start(memory);
+        let file = served.scratch.join("read");
+        let proxy = Cutting::start(
+            Ipv4Addr::new(127, 2, 0, 1),
+            served.server.port(),
+            u64::MAX / 2,
+            Cut::Fin,
+        );
+        let url = proxy.url("/file.bin");
+        let report = std::thread::scope(|threads| {
+            let reader = threads.spawn(|| read_ranges(&url, &file, &["pause"]));
+            wait::until("it has read a range", LIMIT, || {
+                file.with_extension("first").exists()
+            });
+            served.pass(between, true);
+            proxy.heal(served.server.port());
+            fs::write(file.with_extension("go"), "").expect("files can be written");
+            reader.join().expect("a reader")
+        });
+        assert!(!report.is_success(), "{memory:?}, {between}");
+    }
 }
