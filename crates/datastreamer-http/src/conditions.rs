@@ -117,9 +117,7 @@ impl Conditions {
             return complete;
         };
         if !planned.has_ranges {
-            // wget takes what follows its own bytes from a complete response too.
-            let is_resumption = matches!(specs, [Spec::Open(_)]);
-            return match is_resumption && self.is_unproved(specs, planned.bare_ranges) {
+            return match self.is_resumption(planned.bare_ranges) {
                 true => Decision::Refuse(unproved(), None),
                 false => complete,
             };
@@ -192,6 +190,18 @@ impl Conditions {
             (Some(date), Some(modified)) => seconds(date) == seconds(modified),
             _ => false,
         }
+    }
+
+    /// Returns whether the client may go on behind bytes of another file although the response is
+    /// complete: of a 200 wget appends what follows its own bytes.
+    fn is_resumption(&self, honoured: BareRanges) -> bool {
+        let specs = self.ranges.as_deref().unwrap_or_default();
+        matches!(specs, [Spec::Open(_)]) && self.is_unproved(specs, honoured)
+    }
+
+    /// The refusal of a resumption, of a file of which nothing is known.
+    pub(crate) fn unproved(&self) -> Option<Problem> {
+        self.is_resumption(BareRanges::None).then(unproved)
     }
 
     /// Returns whether the client may go on behind bytes of another file.

@@ -237,6 +237,9 @@ impl Download {
     ///   RST_STREAM(INTERNAL_ERROR). On HTTP/1.1 it becomes a reset of the connection if the
     ///   request's extensions contain a [`Connection`]; otherwise the connection is closed before
     ///   the last chunk.
+    /// - A range is ignored, but for an open one (`bytes=1000-`) without `If-Range` or `If-Match`: 412. curl
+    ///   and wget resume so, and wget appends what follows its own bytes in a complete response, whatever
+    ///   they are.
     /// - HTTP/1.0 cannot distinguish the end of a stream from a failure. Such a request gets a
     ///   response with a length, or 505 if the length is unknown at the end of the commit window.
     /// - A stream that was started without the promised length fails with
@@ -256,8 +259,7 @@ impl Download {
         F: FnOnce(StreamOptions) -> ChunkReader,
     {
         // The future must not borrow the request: few request bodies are Sync.
-        let info = self.request_info(Head::of(request));
-        self.answer(info, start, None)
+        self.unplanned(Head::of(request), start)
     }
 
     /// Does the same for a request of which only the head is there, because its body was read: by an
@@ -290,8 +292,7 @@ impl Download {
     where
         F: FnOnce(StreamOptions) -> ChunkReader,
     {
-        let info = self.request_info(Head::of_parts(parts));
-        self.answer(info, start, None)
+        self.unplanned(Head::of_parts(parts), start)
     }
 
     /// Answers a request whose source plans before it writes, on its own thread and after its
@@ -349,6 +350,24 @@ impl Download {
         }
         let (report, planning) = PlanReport::new(info.head_only, info.coding.is_some(), conditions);
         self.answer(info, |options| start(options, report), Some(planning))
+    }
+
+    fn unplanned<F>(
+        self,
+        head: Head<'_>,
+        start: F,
+    ) -> impl Future<Output = Response<DownloadBody>> + use<F>
+    where
+        F: FnOnce(StreamOptions) -> ChunkReader,
+    {
+        let refused = Conditions::of(head.method, head.headers, &self.media_type).unproved();
+        let info = self.request_info(head);
+        async move {
+            match refused {
+                Some(problem) => problem.into_response(),
+                None => self.answer(info, start, None).await,
+            }
+        }
     }
 
     fn request_info(&self, head: Head<'_>) -> RequestInfo {

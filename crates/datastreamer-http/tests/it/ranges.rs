@@ -240,6 +240,51 @@ fn a_source_that_starts_only_at_its_beginning_ignores_ranges() {
     assert_eq!(headers[header::ACCEPT_RANGES], "none");
 }
 
+/// wget appends what follows its own bytes in a complete response.
+#[test]
+fn a_resumption_without_proof_gets_no_complete_response() {
+    let without = Served {
+        has_ranges: false,
+        ..FILE
+    };
+    let resumed = ("range", "bytes=5-");
+    assert_eq!(answer(without, "GET", &[resumed]).0, 412);
+    for proof in [("if-range", TAG), ("if-match", TAG), ("if-range", "\"v0\"")] {
+        assert_eq!(
+            answer(without, "GET", &[resumed, proof]).0,
+            200,
+            "{proof:?}"
+        );
+    }
+    assert_eq!(answer(without, "GET", &[("range", "bytes=0-")]).0, 200);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    runtime.unwrap().block_on(async {
+        for (range, status) in [("bytes=5-", 412), ("bytes=5-9", 200), ("bytes=0-", 200)] {
+            let request = Request::get("/").header("range", range).body(()).unwrap();
+            let response = Download::new("text/plain")
+                .respond(&request, |options| {
+                    options.stream_out(|out| out.write_slice(&[0; 10]))
+                })
+                .await;
+            assert_eq!(response.status(), status, "{range}");
+        }
+    });
+}
+
+#[test]
+fn who_has_begun_a_version_gets_its_rest_and_no_range_with_an_end() {
+    let begun = Served {
+        bare_ranges: BareRanges::Open,
+        ..FILE
+    };
+    assert_eq!(answer(begun, "GET", &[("range", "bytes=500-")]).0, 206);
+    for range in ["bytes=500-600", "bytes=-1", "bytes=0-1,500-600"] {
+        assert_eq!(answer(begun, "GET", &[("range", range)]).0, 412, "{range}");
+    }
+}
+
 #[test]
 fn a_client_that_resumes_without_proof_gets_412_unless_the_source_knows_it() {
     let resume = &[("range", "bytes=500-")];
