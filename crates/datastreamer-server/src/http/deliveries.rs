@@ -28,6 +28,10 @@
 //! aria2 goes on with its first response when its other ones are refused, so a new file still arrives; what
 //! it resumes fails visibly.
 //!
+//! A response that has gone out to its end has not arrived: a proxy, or the buffers of sockets, may have had
+//! the rest when the client lost the connection. So a client of which another version is on record that has
+//! ended is as one of which nothing is known, in the right column.
+//!
 //! Clients that cannot be told apart (behind a proxy that the configuration does not name) share one record,
 //! in which nothing is taken back: not by a response that one of them has received to its end, and not by a
 //! head that one of them has asked for.
@@ -74,10 +78,8 @@ struct Ledger {
 /// What one client has of one file.
 #[derive(Debug, Default)]
 struct Received {
-    /// Versions of which it may have a part; `None` is one without a strong tag, or coded.
-    parts: Vec<(Option<ETag>, SystemTime)>,
-    /// The version that it received last to its end.
-    complete: Option<ETag>,
+    /// Versions of which it may have a part, the last one that it began last.
+    parts: Vec<Part>,
     /// The version whose head it has asked for last; one that had no tag then is the next one.
     looked: Option<Option<ETag>>,
     /// It has asked for ranges.
@@ -86,6 +88,16 @@ struct Received {
     is_sure: bool,
     /// The last time that it began to receive something.
     at: Option<SystemTime>,
+}
+
+/// What a client may have of one version.
+#[derive(Clone, Debug)]
+struct Part {
+    /// `None` is one without a strong tag, or coded.
+    tag: Option<ETag>,
+    since: SystemTime,
+    /// The complete file has gone out. What is on the way to the client may have been lost still.
+    has_ended: bool,
 }
 
 /// The delivery of one response.
@@ -218,12 +230,11 @@ impl Ledger {
             };
             let is_sure = received.is_sure;
             let at = received.at.unwrap_or(SystemTime::UNIX_EPOCH);
-            if received.complete.is_some() {
-                add(Event::Begin { is_sure }, &received.complete, at);
-                add(Event::End, &received.complete, at);
-            }
-            for (tag, since) in &received.parts {
-                add(Event::Begin { is_sure }, tag, *since);
+            for part in &received.parts {
+                add(Event::Begin { is_sure }, &part.tag, part.since);
+                if part.has_ended {
+                    add(Event::End, &part.tag, part.since);
+                }
             }
             if let Some(tag) = &received.looked {
                 add(Event::Look, tag, at);
@@ -249,25 +260,24 @@ impl Delivery {
             received.looked = Some(tag.cloned());
         }
         let has_looked = received.looked.as_ref().is_some_and(is_this);
-        let has_this = match received.parts.as_slice() {
-            [] if received.complete.is_none() => {
-                return match (is_sure, has_looked) {
-                    (true, _) => unknown,
-                    (false, true) => BareRanges::Bounded,
-                    (false, false) => BareRanges::None,
-                };
-            }
-            [] => is_this(&received.complete),
-            parts => parts.iter().all(|(part, _)| is_this(part)),
-        };
-        match (has_this, has_looked) {
-            (true, _) if self.is_shared && is_sure => unknown,
-            (true, _) if is_sure => BareRanges::All,
-            (true, true) => BareRanges::All,
+        if received.parts.is_empty() {
+            return match (is_sure, has_looked) {
+                (true, _) => unknown,
+                (false, true) => BareRanges::Bounded,
+                (false, false) => BareRanges::None,
+            };
+        }
+        let mut others = received.parts.iter().filter(|part| !is_this(&part.tag));
+        let is_only_part = is_sure && others.clone().next().is_none();
+        let has_another = others.any(|part| !part.has_ended);
+        let this = received.parts.iter().find(|part| is_this(&part.tag));
+        match this.filter(|_| !has_another) {
+            Some(_) if self.is_shared && is_only_part => unknown,
+            Some(_) if is_only_part || has_looked => BareRanges::All,
             // It has begun this version anew. Who has all of it resumes nothing.
-            (true, false) if !received.parts.is_empty() && !self.is_shared => BareRanges::Open,
+            Some(part) if !part.has_ended && !self.is_shared => BareRanges::Open,
             // It has looked at this version since.
-            (false, true) => BareRanges::Bounded,
+            None if has_looked => BareRanges::Bounded,
             _ => BareRanges::None,
         }
     }
@@ -366,21 +376,28 @@ impl Received {
     fn begin(&mut self, tag: Option<&ETag>, at: SystemTime) {
         self.forget_old();
         self.at = Some(at);
-        self.parts.retain(|(part, _)| part.as_ref() != tag);
+        self.parts.retain(|part| part.tag.as_ref() != tag);
         if self.parts.len() == PARTS_MAX {
-            self.parts.remove(0);
+            let ended = self.parts.iter().position(|part| part.has_ended);
+            self.parts.remove(ended.unwrap_or_default());
         }
-        self.parts.push((tag.cloned(), at));
+        self.parts.push(Part {
+            tag: tag.cloned(),
+            since: at,
+            has_ended: false,
+        });
     }
 
     fn end(&mut self, tag: Option<&ETag>) {
-        self.parts.retain(|(part, _)| part.as_ref() != tag);
-        self.complete = tag.cloned();
+        let ended = self.parts.iter_mut().find(|part| part.tag.as_ref() == tag);
+        if let Some(part) = ended {
+            part.has_ended = true;
+        }
     }
 
     fn forget_old(&mut self) {
         let is_old = |since: &SystemTime| since.elapsed().is_ok_and(|age| age >= KEPT);
-        self.parts.retain(|(_, since)| !is_old(since));
+        self.parts.retain(|part| !is_old(&part.since));
     }
 }
 
@@ -439,8 +456,9 @@ mod tests {
         client.begin(Some(&tag("b")));
         assert_eq!(client.ranges(&tag("a")), BareRanges::None);
         assert_eq!(client.ranges(&tag("b")), BareRanges::None);
+        // As far as can be seen: a proxy may have received it, and the client a part.
         first.end();
-        assert_eq!(client.ranges(&tag("b")), BareRanges::All);
+        assert_eq!(client.ranges(&tag("b")), BareRanges::Open);
     }
 
     #[test]
@@ -449,8 +467,12 @@ mod tests {
         client.complete(Some(&tag("a")));
         assert_eq!(client.ranges(&tag("a")), BareRanges::All);
         assert_eq!(client.ranges(&tag("b")), BareRanges::None);
-        // It begins anew.
-        client.complete(Some(&tag("b")));
+        // It begins anew, as aria2 does with a part.
+        let again = client.begin(Some(&tag("b")));
+        assert_eq!(client.ranges(&tag("b")), BareRanges::Open);
+        again.end();
+        assert_eq!(client.ranges(&tag("b")), BareRanges::None);
+        client.delivery().look(Some(&tag("b")));
         assert_eq!(client.ranges(&tag("b")), BareRanges::All);
     }
 

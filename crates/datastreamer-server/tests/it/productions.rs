@@ -32,6 +32,7 @@ impl Kept {
              [routes.kept]\nkind = \"noise\"\nkeep = \"10m\"\n\
              [routes.running]\nkind = \"noise\"\nkeep = \"while_running\"\n\
              [routes.random]\nkind = \"command\"\nkeep = \"10m\"\nargv = [\"sh\", \"-c\", '{script}']\n\
+             [routes.brief]\nkind = \"command\"\nkeep = \"1s\"\nargv = [\"sh\", \"-c\", '{script}']\n\
              [routes.plain]\nkind = \"noise\"\n"
         );
         let path = scratch.join("datastreamer.toml");
@@ -275,4 +276,25 @@ fn two_servers_do_not_share_a_folder() {
     let _first = kept.serve();
     let config = kept.config.to_str().expect("text");
     program::run(&["serve", "--config", config]).assert_refused(3, &["spool"]);
+}
+
+/// A proxy, or the buffers of sockets, may have the rest when the client loses its connection.
+#[test]
+fn a_response_that_has_gone_out_is_no_proof_that_the_client_has_all_of_it() {
+    let kept = Kept::new("gone-out", "");
+    let server = kept.serve();
+    let path = "/brief.bin";
+    let first = http::get(server.port(), path);
+    wait::until("the server has seen its end", LIMIT, || {
+        http::transfers(server.port())["recent"][0]["outcome"] == "complete"
+    });
+    wait::until("it is no longer kept", LIMIT, || kept.files() == 0);
+    // As aria2 does with a part of the first one.
+    let mut client = Connection::open(server.port());
+    client.ask(path);
+    assert_ne!(tag(&client.read_head()), tag(&first));
+    drop(client);
+    ask(&server, path, "Range: bytes=1000-1999\r\n").problem(412);
+    // As curl does that has begun anew.
+    assert_eq!(ask(&server, path, "Range: bytes=1000-\r\n").status, 206);
 }
