@@ -64,6 +64,8 @@ pub struct Config {
     pub(crate) drain: Duration,
     pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) half_close: HalfClose,
+    /// For how long the receipt of a transfer can be read after its end; zero: there are none.
+    pub(crate) receipts: Duration,
     pub(crate) stream: StreamConfig,
     pub(crate) limits: Limits,
     pub(crate) spool: SpoolConfig,

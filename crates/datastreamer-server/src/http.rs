@@ -1,13 +1,18 @@
 //! The server: it accepts connections (`serve.rs`, `connection.rs`), answers requests with the
 //! current site (`respond.rs`; `posted.rs` reads queries from bodies, `index.rs` makes the index
-//! page), tells clients apart (`client.rs`) and records transfers (`transfers.rs`).
+//! page), tells clients apart (`client.rs`), records transfers (`transfers.rs`) and productions
+//! (`produced.rs`), and shows their receipts (`receipt.rs`, `receipts.rs`, `events.rs`).
 
 mod client;
 pub(crate) mod connection;
 pub(crate) mod deliveries;
+mod events;
 pub(crate) mod index;
 mod journal;
 pub(crate) mod posted;
+mod produced;
+mod receipt;
+mod receipts;
 pub(crate) mod respond;
 pub(crate) mod serve;
 pub(crate) mod spool;

@@ -36,6 +36,7 @@ pub(super) struct RawServer {
     pub(super) drain: Option<Span>,
     pub(super) trusted_proxies: Option<RawTexts>,
     pub(super) half_close: Option<RawHalfClose>,
+    pub(super) receipts: Option<Span>,
 }
 
 /// Texts in a list; of the environment, with commas between them.

@@ -29,6 +29,7 @@ use super::{
     resolve::{
         BUFFER_BYTES_MAX, CHUNK_BYTES_MAX, DEFAULT_ACTIVE_PER_CLIENT, DEFAULT_DRAIN,
         DEFAULT_HEADER_TIMEOUT, DEFAULT_IDLE_TIMEOUT, DEFAULT_LISTEN, DEFAULT_MAX_CONNECTIONS,
+        DEFAULT_RECEIPTS,
     },
 };
 use crate::units::{show_bytes, show_duration};
@@ -160,6 +161,11 @@ fn server() -> Section {
              sends the same; with `allow` the response goes on until the connection is reset or the \
              client takes nothing for `limits.client_stall`, so a client that has gone may be noticed \
              late.",
+        ))
+        .with(setting("receipts", ValueType::Duration).time(DEFAULT_RECEIPTS).about(
+            "For how long the receipt of a transfer (`/transfers/ID`, named in the `Link` header of \
+             its response) can be read after the end of the transfer. The last 1000 transfers have \
+             one, which takes at most 6 MB. 0: there are no receipts.",
         ))
 }
 

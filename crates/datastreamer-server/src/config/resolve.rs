@@ -37,6 +37,8 @@ use crate::{
 pub(super) const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 /// Half of systemd's default for a stop (90 s), so that the visible aborts come before a SIGKILL.
 pub(super) const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
+/// An hour: programs read a receipt within seconds, people when they come back to a long download.
+pub(super) const DEFAULT_RECEIPTS: Duration = Duration::from_secs(60 * 60);
 /// Eight times the active streams: index pages, waiting and finished clients need connections
 /// too. At about 20 KiB each they are 80 MiB.
 pub(super) const DEFAULT_MAX_CONNECTIONS: usize = 4096;
@@ -113,6 +115,7 @@ fn resolve(raw: &Raw, origin: &Origin<'_>, mut errors: Errors) -> Result<Config,
                     Some(RawHalfClose::Allow) => HalfClose::Allow,
                     Some(RawHalfClose::HangUp) | None => HalfClose::HangUp,
                 },
+                receipts: duration(raw.server.receipts, DEFAULT_RECEIPTS),
                 stream,
                 limits,
                 spool: spool(&raw.spool, origin),

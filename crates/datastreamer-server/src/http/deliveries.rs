@@ -299,6 +299,11 @@ impl Delivery {
         self.deliveries.lock().record(self.pair).reads_ranges = true;
     }
 
+    /// Returns whether anything is remembered of the client.
+    pub(crate) fn is_of_known_client(&self) -> bool {
+        self.pair.is_some()
+    }
+
     /// Returns whether the client has asked for ranges before.
     pub(crate) fn reads_ranges(&self) -> bool {
         let mut ledger = self.deliveries.lock();

@@ -15,8 +15,8 @@ const FILES_MAX: usize = 200;
 /// 2,000 columns on a page, of all of its tables together, for the same reason: some 200 kB.
 const COLUMNS_MAX: usize = 2_000;
 
-const DOCTYPE: PreEscaped<&str> = PreEscaped("<!doctype html>\n");
-const STYLE: &str = "\
+pub(super) const DOCTYPE: PreEscaped<&str> = PreEscaped("<!doctype html>\n");
+pub(super) const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1b1f24;--soft:#5b6572;--line:#d9dee5;--card:#fff;--page:#f5f7f9;--mark:#0b66c3}\
 @media(prefers-color-scheme:dark){:root{--ink:#e8ebef;--soft:#9aa5b1;--line:#30363d;--card:#161b22;--page:#0d1117;--mark:#6cb6ff}}\
 *{box-sizing:border-box}body{margin:0;background:var(--page);color:var(--ink);font:16px/1.5 system-ui,sans-serif}\

@@ -24,7 +24,7 @@ use datastreamer::{Share, ShareOf, StreamOptions, StreamPool, StreamWriter};
 use datastreamer_http::{
     Connection, Download, DownloadBody, HoldingBody, Pieces, PlanReport, Problem, count_requests,
 };
-use datastreamer_spool::{Beginning, Key, Production};
+use datastreamer_spool::{Beginning, How, Key, Production};
 use serde_json::json;
 
 use crate::{
@@ -34,8 +34,12 @@ use crate::{
     http::client::{Client, Sees},
     http::connection::Open,
     http::deliveries::{Deliveries, Delivery},
+    http::events::{self, Listeners},
     http::index,
     http::posted,
+    http::produced::prefers_async,
+    http::receipt::ReceiptId,
+    http::receipts,
     http::spool::LazySpool,
     http::spooled::{self, Reading},
     http::transfers::{Asked, Transfers, uptime},
@@ -55,6 +59,7 @@ pub(crate) struct App {
     /// The swap point: a request takes the site once, and keeps it until its stream has ended.
     pub(crate) site: RwLock<Arc<Site>>,
     pub(crate) transfers: Transfers,
+    pub(crate) listeners: Listeners,
     pub(crate) deliveries: Deliveries,
     pub(crate) spool: LazySpool,
     /// The pool of readers of productions, which need no threads: those of sources must not wait for
@@ -84,6 +89,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/", get(show_index))
         .route("/healthz", get(show_health))
         .route("/transfers", get(show_transfers))
+        .route("/transfers/{id}", receipts::methods())
+        .route("/transfers/{id}/events", get(events::listen))
         .method_not_allowed_fallback(async || refuse(only(READING)))
         .fallback(stream)
         .layer(middleware::from_fn(require_host))
@@ -158,7 +165,7 @@ async fn show_transfers(
     ))
 }
 
-fn client_of<B>(site: &Site, request: &Request<B>) -> Option<Client> {
+pub(super) fn client_of<B>(site: &Site, request: &Request<B>) -> Option<Client> {
     let connection = Connection::of(request.extensions())?;
     let (headers, uri) = (request.headers(), request.uri());
     let proxies = &site.config.trusted_proxies;
@@ -230,6 +237,7 @@ async fn send(
     let delivery = app.deliveries.of(known.map(|client| client.key()), target);
     let mut asked = Asked::new(file_name, target, client);
     asked.delivery = Some(delivery.clone());
+    asked.receipt = app.transfers.new_receipt();
     let download = Download::new(export.media_type());
     let download = match export.is_for_people() {
         true => download.inline_file_name(&export.file_name()),
@@ -248,10 +256,15 @@ async fn send(
             download = download.header(header::VARY, HeaderValue::from_static("accept"));
         }
     }
+    let link = asked.receipt.and_then(ReceiptId::link);
+    // HEAD has no stream.
+    if let Some(link) = link.filter(|_| *request.method() != Method::HEAD) {
+        download = download.header(header::LINK, link);
+    }
     let open = request.extensions().get::<Open>().cloned();
     let refused = Arc::clone(&asked.refused);
-    let transfers = app.transfers.clone();
-    let download = download.observe(move |stream| transfers.follow(stream, asked.clone()));
+    let (transfers, followed) = (app.transfers.clone(), asked.clone());
+    let download = download.observe(move |stream| transfers.follow(stream, followed.clone()));
     let sending = Sending {
         app,
         site,
@@ -259,12 +272,14 @@ async fn send(
         file_name,
         client,
         delivery,
+        asked,
         refused,
     };
     let response = match sending.pinning(&export) {
         Pinning::None => sending.directly(download, export).await,
         Pinning::IfThere => sending.if_there(download, export).await,
         Pinning::Always => sending.pinned(download, export).await,
+        Pinning::Later => sending.later(download, export).await,
     };
     // A response without a stream has none of the stream's deadlines.
     let open = open.filter(|_| response.status().is_success());
@@ -278,6 +293,8 @@ enum Pinning {
     /// If there is one: the request runs nothing.
     IfThere,
     Always,
+    /// Not now: the production is begun, and the response tells where it will be.
+    Later,
 }
 
 /// One response on its way.
@@ -288,6 +305,7 @@ struct Sending<'a> {
     file_name: &'a str,
     client: Option<Client>,
     delivery: Delivery,
+    asked: Asked,
     /// Set when planning shows a mistake of the client's.
     refused: Arc<AtomicBool>,
 }
@@ -303,6 +321,7 @@ impl Sending<'_> {
             _ if export.job.is_file => Pinning::None,
             (_, &Method::HEAD) => Pinning::IfThere,
             (_, method) if method != Method::GET => Pinning::None,
+            _ if self.may_be_later(export) => Pinning::Later,
             (Keep::Auto, _) if !has_ranges && !self.delivery.reads_ranges() => Pinning::None,
             _ => Pinning::Always,
         }
@@ -346,11 +365,42 @@ impl Sending<'_> {
     }
 
     /// Reads the production, and begins it if there is none.
-    async fn pinned(self, download: Download, mut export: Export<'_>) -> Response<DownloadBody> {
-        let (key, is_versioned) = match self.key(&mut export).await {
-            Ok(key) => key,
+    async fn pinned(self, download: Download, export: Export<'_>) -> Response<DownloadBody> {
+        match self.produce(export).await {
+            Ok((production, _)) => self.read(production, download).await,
+            Err(response) => *response,
+        }
+    }
+
+    /// Begins the production, and tells where it will be. Without a receipt it is read instead.
+    async fn later(self, download: Download, export: Export<'_>) -> Response<DownloadBody> {
+        // So that the client's next request reads the production.
+        self.delivery.note_ranges();
+        let (production, how) = match self.produce(export).await {
+            Ok(produced) => produced,
             Err(response) => return *response,
         };
+        let file = self.request.uri().path_and_query();
+        let file = file.map_or("/", |file| file.as_str());
+        let (transfers, asked) = (&self.app.transfers, self.asked.clone());
+        match transfers.accept(&production, how, asked, file) {
+            Some(accepted) => accepted,
+            None => self.read(production, download).await,
+        }
+    }
+
+    /// Returns whether the client prefers a file that is made for later, and would find it.
+    fn may_be_later(&self, export: &Export<'_>) -> bool {
+        let is_found = export.route.keep != Keep::Auto || self.delivery.is_of_known_client();
+        prefers_async(self.request.headers()) && is_found
+    }
+
+    /// Joins the production, or begins it.
+    async fn produce(
+        &self,
+        mut export: Export<'_>,
+    ) -> Result<(Production, How), Box<Response<DownloadBody>>> {
+        let (key, is_versioned) = self.key(&mut export).await?;
         let options = self.source_options(&export).context(self.file_name);
         let keep = match export.route.keep {
             Keep::Auto if !is_versioned => Keep::For(UNVERSIONED_KEEP),
@@ -373,15 +423,15 @@ impl Sending<'_> {
                     (feed.write)(out, &Pieces::complete(feed.length))
                 })
             });
+            let target = self.asked.target();
+            let transfers = &self.app.transfers;
+            transfers.follow_source(&reader.handle(), self.file_name, target, &self.refused);
             Beginning::new(reader)
                 .media_type(media_type)
                 .file_name(saved_as)
         };
         let joined = spooled::join_or_begin(self.app, key, keep, client, begin).await;
-        match joined {
-            Ok(production) => self.read(production, download).await,
-            Err(problem) => problem.into_response(),
-        }
+        joined.map_err(|problem| Box::new(problem.into_response()))
     }
 
     async fn read(self, production: Production, download: Download) -> Response<DownloadBody> {
@@ -390,6 +440,7 @@ impl Sending<'_> {
             download,
             options: self.reader_options(),
             delivery: self.delivery,
+            origin: self.asked.origin,
             commit_after: self.site.config.stream.commit_after,
             length_wait: self.site.config.tables.length_wait(),
         };
@@ -541,7 +592,7 @@ fn send_pieces(
 }
 
 /// Refuses a method and names the allowed ones.
-fn only(methods: &'static str) -> Refusal {
+pub(super) fn only(methods: &'static str) -> Refusal {
     Refusal {
         methods: Some(methods),
         ..Refusal::new(
@@ -551,7 +602,7 @@ fn only(methods: &'static str) -> Refusal {
     }
 }
 
-fn refuse(refusal: Refusal) -> Response<Body> {
+pub(super) fn refuse(refusal: Refusal) -> Response<Body> {
     let methods = refusal.methods;
     let mut response = Problem::from(refusal)
         .into_response::<Body>()

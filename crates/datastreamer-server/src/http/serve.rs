@@ -28,6 +28,7 @@ use crate::{
     error::Fatal,
     http::connection::{self, Patience},
     http::deliveries::Deliveries,
+    http::events::Listeners,
     http::respond::{App, router},
     http::spool::LazySpool,
     http::transfers::Transfers,
@@ -150,7 +151,11 @@ impl Server {
             spool: LazySpool::new(site.config.spool.clone(), deliveries.clone()),
             deliveries,
             readers: StreamPool::new(site.config.reader_pool_options()),
-            transfers: Transfers::new(StreamPool::new(site.config.pool_options())),
+            transfers: Transfers::new(
+                StreamPool::new(site.config.pool_options()),
+                site.config.receipts,
+            ),
+            listeners: Listeners::default(),
             site: RwLock::new(Arc::new(site)),
             started: SystemTime::now(),
         });

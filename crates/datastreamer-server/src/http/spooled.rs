@@ -10,12 +10,17 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use datastreamer::StreamOptions;
 use datastreamer_http::{BareRanges, Download, DownloadBody, ETag, Needs, Piece, Planned, Problem};
 use datastreamer_spool::{
-    Beginning, Error, Failure, Keep as KeepProduction, Key, Piece as SpoolPiece, Production, State,
+    Beginning, Error, Failure, How, Keep as KeepProduction, Key, Piece as SpoolPiece, Production,
+    State,
 };
 
 use crate::{
     config::Keep,
-    http::{deliveries::Delivery, respond::App},
+    http::{
+        deliveries::Delivery,
+        respond::App,
+        transfers::{Coding, Origin},
+    },
 };
 
 static REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
@@ -27,6 +32,7 @@ pub(crate) struct Reading<'a> {
     /// Those of the reader's stream.
     pub(crate) options: StreamOptions,
     pub(crate) delivery: Delivery,
+    pub(crate) origin: Origin,
     /// How long a head waits for the first byte.
     pub(crate) commit_after: Duration,
     /// How long a head waits for the length, if the request needs it.
@@ -56,7 +62,7 @@ pub(crate) async fn join_or_begin(
     keep: Keep,
     client: String,
     start: impl FnOnce() -> Beginning,
-) -> Result<Production, Problem> {
+) -> Result<(Production, How), Problem> {
     let spool = app.spool.get().await.map_err(|_| unavailable())?;
     let begin = || {
         let beginning = start().client(client);
@@ -67,9 +73,7 @@ pub(crate) async fn join_or_begin(
         }
     };
     let joined = spool.join_or_begin(key, begin);
-    joined
-        .map(|(production, _)| production)
-        .map_err(|error| problem(&error))
+    joined.map_err(|error| problem(&error))
 }
 
 /// Answers from a production.
@@ -82,6 +86,7 @@ pub(crate) async fn respond(
         mut download,
         options,
         delivery,
+        origin,
         commit_after,
         length_wait,
     } = reading;
@@ -120,6 +125,10 @@ pub(crate) async fn respond(
             let shown = tag.as_ref().filter(|_| !report.is_coded());
             let bare = delivery.bare_ranges(shown, BareRanges::Bounded);
             let head_only = report.is_head_only();
+            let coding = match report.is_coded() {
+                true => Coding::Coded,
+                false => Coding::Plain,
+            };
             let planned = Planned::new()
                 .length(production.length())
                 .length_at_least(production.bytes_so_far())
@@ -129,6 +138,7 @@ pub(crate) async fn respond(
             match report.done(planned) {
                 Some(pieces) => {
                     delivery.begin(shown, pieces.is_complete());
+                    origin.set(production.clone(), coding);
                     let pieces = pieces.as_slice().iter().map(piece);
                     production.open(pieces.collect(), options)
                 }
@@ -171,7 +181,7 @@ fn digest(production: &Production) -> Option<HeaderValue> {
 }
 
 /// An error of the spool before the head.
-fn problem(error: &Error) -> Problem {
+pub(super) fn problem(error: &Error) -> Problem {
     match error.is_out_of_room() {
         true => Problem::new(
             StatusCode::INSUFFICIENT_STORAGE,

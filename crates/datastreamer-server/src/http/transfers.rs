@@ -1,29 +1,38 @@
-//! Running and recent transfers: the records for `GET /transfers` and the log.
+//! Running and recent transfers: the records for `GET /transfers`, for receipts, and for the log.
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
-use datastreamer::{BlockedOn, Outcome, Record, StreamHandle, StreamPool};
+use datastreamer::{
+    BlockedOn, Error, ErrorKind, Outcome, Record, StreamHandle, StreamId, StreamPool,
+};
 use datastreamer_http::Problem;
+use datastreamer_spool::{Production, ProductionId};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::http::{
-    client::{Client, ClientKey},
+    client::{Client, ClientKey, Sees},
     deliveries::Delivery,
+    produced::Produced,
+    receipt::{Proof, Receipt, ReceiptId, receipt},
 };
 
-/// Finished transfers that are kept: some minutes of a busy server. At most 6 MB: each has two texts
-/// of [`TEXT_BYTES_MAX`] bytes and about 4 KB besides.
+/// Finished transfers that are kept, for the list and for receipts: some minutes of a busy server. At
+/// most 6 MB: each has two texts of [`TEXT_BYTES_MAX`] bytes and about 4 KB besides.
 const RECENT_MAX: usize = 1000;
 /// The length to which a request's target (up to 64 KiB) and an error are cut before they are kept
 /// and logged, in bytes.
 const TEXT_BYTES_MAX: usize = 1024;
+/// What a receipt says of a transfer that was stopped through it.
+pub(crate) const CANCELLED: &str = "the transfer was cancelled";
 
 /// The transfers of one server.
 #[derive(Clone)]
@@ -33,30 +42,133 @@ pub(crate) struct Transfers {
     running: Arc<Mutex<Vec<Running>>>,
     /// The size of the last complete file of each route, in bytes: at most one entry for each route.
     last_bytes: Arc<Mutex<BTreeMap<String, u64>>>,
+    /// Files that are made for later.
+    pub(super) produced: Arc<Mutex<Vec<Produced>>>,
+    /// Sources of productions whose end is not yet logged.
+    pub(super) sources: Arc<AtomicUsize>,
+    /// For how long a receipt is kept; zero: there are none.
+    receipts: Duration,
 }
 
 /// A running transfer.
 struct Running {
     handle: StreamHandle,
     request: Asked,
+    /// Closes when the transfer has ended and is on record.
+    open: watch::Receiver<()>,
 }
 
 /// A transfer that has ended.
-struct Ended {
-    client: Option<ClientKey>,
+pub(super) struct Ended {
+    pub(super) receipt: Option<ReceiptId>,
+    /// `None`: the record is that of a production, which no client has received.
+    pub(super) stream: Option<StreamId>,
+    pub(super) since: Instant,
+    pub(super) client: Option<ClientKey>,
     /// As whoever operates the server sees it.
-    shown: Value,
+    pub(super) shown: Value,
     /// Why it failed, as its client may see it.
-    error: Option<String>,
+    pub(super) error: Option<String>,
+    pub(super) proof: Option<Proof>,
+    /// The URL of a file that was made for later.
+    pub(super) file: Option<String>,
+}
+
+/// What a request to stop a transfer came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cancel {
+    Unknown,
+    /// It is the transfer of another client.
+    Forbidden,
+    HasEnded,
+    Done,
+}
+
+/// How a request names a transfer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Name {
+    /// Whoever knows it may read the receipt.
+    Receipt(ReceiptId),
+    /// As `/transfers` has it, for those who see the transfer there.
+    Stream(String),
+}
+
+impl Name {
+    pub(crate) fn parse(text: &str) -> Self {
+        match ReceiptId::parse(text) {
+            Some(id) => Self::Receipt(id),
+            None => Self::Stream(text.to_owned()),
+        }
+    }
+
+    fn is(
+        &self,
+        receipt: Option<ReceiptId>,
+        stream: Option<StreamId>,
+        owner: Option<ClientKey>,
+        client: Option<Client>,
+    ) -> bool {
+        match self {
+            Self::Receipt(id) => receipt == Some(*id),
+            Self::Stream(name) => {
+                may_stop(client, owner) && stream.is_some_and(|id| id.to_string() == *name)
+            }
+        }
+    }
+}
+
+/// Returns whether a client sees the transfers of another one in `/transfers`, and may stop them.
+pub(super) fn may_stop(client: Option<Client>, owner: Option<ClientKey>) -> bool {
+    match client.map(|client| (client.sees, client.key())) {
+        Some((Sees::All, _)) => true,
+        Some((Sees::Own, key)) => owner == Some(key),
+        Some((Sees::Nothing, _)) | None => false,
+    }
+}
+
+/// The production that a response is read from. It is held until the response has ended.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Origin(Arc<Mutex<Option<(Production, Coding)>>>);
+
+/// Whether the bytes of a response are those of its production.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Coding {
+    Plain,
+    /// A coder made others of them, which have no digest.
+    Coded,
+}
+
+impl Origin {
+    pub(crate) fn set(&self, production: Production, coding: Coding) {
+        *lock(&self.0) = Some((production, coding));
+    }
+
+    pub(super) fn id(&self) -> Option<ProductionId> {
+        lock(&self.0)
+            .as_ref()
+            .map(|(production, _)| production.id())
+    }
+
+    /// Gives the production back; returns the proof of its bytes.
+    fn take_proof(&self) -> Option<Proof> {
+        let (production, coding) = lock(&self.0).take()?;
+        match coding {
+            Coding::Plain => Proof::of(&production),
+            Coding::Coded => None,
+        }
+    }
 }
 
 /// What was asked, and by whom.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
-    route: String,
+    pub(super) route: String,
     /// Cut: see [`Asked::new`].
-    target: String,
-    client: Option<Client>,
+    pub(super) target: String,
+    pub(super) client: Option<Client>,
+    /// `None`: there is no receipt.
+    pub(crate) receipt: Option<ReceiptId>,
+    pub(crate) origin: Origin,
     /// Set when a limit has cut the rows; `None` if there are none.
     pub(crate) capped: Option<Arc<AtomicBool>>,
     /// Set when planning showed a mistake of the client's.
@@ -72,6 +184,8 @@ impl Asked {
             route: route.to_owned(),
             target: cut(target),
             client,
+            receipt: None,
+            origin: Origin::default(),
             capped: None,
             refused: Arc::default(),
             delivery: None,
@@ -80,7 +194,7 @@ impl Asked {
 
     /// Names how a transfer ended. A table that its limit has cut is `capped`: a complete file, but
     /// not all rows. A request that planning found wrong is `refused`: no failure of the source.
-    fn outcome_of(&self, record: &Record) -> Option<&'static str> {
+    pub(super) fn outcome_of(&self, record: &Record) -> Option<&'static str> {
         let capped = self.capped.as_ref();
         let is_capped = capped.is_some_and(|capped| capped.load(Ordering::Relaxed));
         match record.outcome? {
@@ -94,12 +208,16 @@ impl Asked {
         self.refused.load(Ordering::Relaxed)
     }
 
-    fn key(&self) -> Option<ClientKey> {
+    pub(crate) fn target(&self) -> &str {
+        &self.target
+    }
+
+    pub(super) fn key(&self) -> Option<ClientKey> {
         self.client.map(|client| client.key())
     }
 
     /// What the stream counts besides bytes.
-    fn counted(&self) -> &'static str {
+    pub(super) fn counted(&self) -> &'static str {
         match self.capped {
             Some(_) => "rows",
             None => "members",
@@ -108,12 +226,16 @@ impl Asked {
 }
 
 impl Transfers {
-    pub(crate) fn new(pool: StreamPool) -> Self {
+    /// `receipts`: how long they are kept.
+    pub(crate) fn new(pool: StreamPool, receipts: Duration) -> Self {
         Self {
             pool,
             recent: Arc::default(),
             running: Arc::default(),
             last_bytes: Arc::default(),
+            produced: Arc::default(),
+            sources: Arc::default(),
+            receipts,
         }
     }
 
@@ -121,12 +243,25 @@ impl Transfers {
         &self.pool
     }
 
+    /// Draws the identity of a receipt, unless there are none.
+    pub(crate) fn new_receipt(&self) -> Option<ReceiptId> {
+        match self.receipts.is_zero() {
+            true => None,
+            false => ReceiptId::random(),
+        }
+    }
+
     /// Follows a stream to its end: keeps its record and logs one line.
     pub(crate) fn follow(&self, handle: StreamHandle, request: Asked) {
         let id = handle.id();
         let ended = handle.ended();
         let asked = request.clone();
-        lock(&self.running).push(Running { handle, request });
+        let (is_open, open) = watch::channel(());
+        lock(&self.running).push(Running {
+            handle,
+            request,
+            open,
+        });
         let transfers = self.clone();
         tokio::spawn(async move {
             let record = ended.await;
@@ -139,22 +274,106 @@ impl Transfers {
                 lock(&transfers.last_bytes).insert(route, bytes);
                 delivery.end();
             }
-            lock(&transfers.running).retain(|running| running.handle.id() != id);
-            let mut recent = lock(&transfers.recent);
-            if recent.len() == RECENT_MAX {
-                recent.pop_front();
-            }
-            recent.push_back(Ended {
+            let ended = Ended {
+                receipt: asked.receipt,
+                stream: Some(id),
+                since: Instant::now(),
                 client: asked.key(),
                 shown: show(&record, &asked),
                 error: error_for_client(&record),
-            });
+                proof: asked.origin.take_proof(),
+                file: None,
+            };
+            let mut running = lock(&transfers.running);
+            transfers.keep(ended);
+            running.retain(|running| running.handle.id() != id);
+            drop(running);
+            drop(is_open);
         });
+    }
+
+    /// Keeps what has ended, in the place of the oldest. The caller removes it from those that run
+    /// while these are locked, so that it is always among one of them.
+    pub(super) fn keep(&self, ended: Ended) {
+        let mut recent = lock(&self.recent);
+        if recent.len() == RECENT_MAX {
+            recent.pop_front();
+        }
+        recent.push_back(ended);
+    }
+
+    /// Finds a receipt. Whoever knows its identity may read it.
+    pub(crate) fn receipt(&self, name: &Name, client: Option<Client>) -> Option<Receipt> {
+        let running = self.running_receipt(name, client);
+        let running = running.or_else(|| self.produced_receipt(name));
+        running.or_else(|| self.ended_receipt(name, client))
+    }
+
+    fn running_receipt(&self, name: &Name, client: Option<Client>) -> Option<Receipt> {
+        let running = lock(&self.running);
+        let found = running.iter().find(|it| it.is(name, client))?;
+        let (record, request) = (found.handle.record(), &found.request);
+        let mut shown = show(&record, request);
+        // It has ended once it is on record.
+        shown["outcome"] = Value::Null;
+        Some(Receipt {
+            value: receipt(&name.to_string(), &shown, None, None, None),
+            running: Some(found.open.clone()),
+        })
+    }
+
+    fn ended_receipt(&self, name: &Name, client: Option<Client>) -> Option<Receipt> {
+        let recent = lock(&self.recent);
+        let found = recent.iter().rev().find(|ended| {
+            let is_kept = ended.since.elapsed() < self.receipts;
+            is_kept && name.is(ended.receipt, ended.stream, ended.client, client)
+        })?;
+        let (reason, file) = (found.error.clone(), found.file.as_deref());
+        let id = name.to_string();
+        Some(Receipt {
+            value: receipt(&id, &found.shown, reason, found.proof.as_ref(), file),
+            running: None,
+        })
+    }
+
+    /// Stops a transfer if the client may do so: the response is aborted visibly.
+    pub(crate) fn cancel(&self, name: &Name, client: Option<Client>) -> Cancel {
+        let found = lock(&self.running).iter().find_map(|it| {
+            let handle = || (it.handle.clone(), it.request.key());
+            it.is(name, client).then(handle)
+        });
+        if let Some((handle, owner)) = found {
+            if !may_stop(client, owner) {
+                return Cancel::Forbidden;
+            }
+            handle.stop(Error::new(ErrorKind::Stopped, CANCELLED));
+            return Cancel::Done;
+        }
+        if let Some(cancelled) = self.cancel_produced(name, client) {
+            return cancelled;
+        }
+        let recent = lock(&self.recent);
+        let ended = recent.iter().find(|ended| {
+            let is_kept = ended.since.elapsed() < self.receipts;
+            is_kept && name.is(ended.receipt, ended.stream, ended.client, client)
+        });
+        match ended {
+            None => Cancel::Unknown,
+            Some(ended) if !may_stop(client, ended.client) => Cancel::Forbidden,
+            Some(_) => Cancel::HasEnded,
+        }
+    }
+
+    /// Returns whether a response is being read from a production.
+    pub(super) fn is_read(&self, production: ProductionId) -> bool {
+        let running = lock(&self.running);
+        let mut readers = running.iter().map(|it| it.request.origin.id());
+        readers.any(|id| id == Some(production))
     }
 
     /// Says whether every transfer has ended and is logged.
     pub(crate) fn are_logged(&self) -> bool {
-        lock(&self.running).is_empty()
+        lock(&self.running).is_empty() && self.sources.load(Ordering::Relaxed) == 0
     }
 
     /// Returns how many bytes a route's file had when it was last sent to its end.
@@ -185,7 +404,7 @@ impl Transfers {
         let recent: Vec<_> = lock(&self.recent)
             .iter()
             .rev()
-            .filter(|ended| is_own(ended.client))
+            .filter(|ended| ended.stream.is_some() && is_own(ended.client))
             .map(|ended| for_client(&ended.shown, ended.error.clone()))
             .collect();
         json!({
@@ -205,6 +424,7 @@ impl Transfers {
         let recent: Vec<_> = lock(&self.recent)
             .iter()
             .rev()
+            .filter(|ended| ended.stream.is_some())
             .map(|ended| ended.shown.clone())
             .collect();
         json!({
@@ -216,12 +436,28 @@ impl Transfers {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+impl Running {
+    fn is(&self, name: &Name, client: Option<Client>) -> bool {
+        let (receipt, owner) = (self.request.receipt, self.request.key());
+        name.is(receipt, Some(self.handle.id()), owner, client)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Receipt(id) => id.fmt(f),
+            Self::Stream(id) => id.fmt(f),
+        }
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Cuts a text that is too long, between two characters, and shows that it did.
-fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     match text.len() > TEXT_BYTES_MAX {
         true => format!("{}…", &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]),
         false => text.to_owned(),
@@ -253,8 +489,16 @@ fn show(record: &Record, asked: &Asked) -> Value {
 }
 
 fn error_for_client(record: &Record) -> Option<String> {
-    let error = record.error.as_ref();
-    error.map(|error| cut(&Problem::from(error).detail))
+    record.error.as_ref().map(text_for_client)
+}
+
+/// What clients are told of an error.
+pub(super) fn text_for_client(error: &Error) -> String {
+    match error.kind() {
+        // Nothing of the source's.
+        ErrorKind::Stopped => CANCELLED.to_owned(),
+        _ => cut(&Problem::from(error).detail),
+    }
 }
 
 fn log(record: &Record, asked: &Asked) {
@@ -294,7 +538,7 @@ fn rate(record: &Record) -> f64 {
 }
 
 /// Seconds, rounded to the millisecond: more digits mean nothing.
-fn seconds(duration: Duration) -> f64 {
+pub(super) fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }
 

@@ -28,6 +28,7 @@ mod pages;
 mod privacy;
 mod productions;
 mod resume;
+mod receipts;
 mod settings;
 mod shares;
 mod shutdown;
