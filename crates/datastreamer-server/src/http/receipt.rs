@@ -168,6 +168,25 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_a_limit_has_cut_is_complete_and_says_so() {
+        let of = |outcome: Value| {
+            let shown = json!({ "outcome": outcome, "rows": 10, "peer": "192.0.2.1:9" });
+            receipt("1", &shown, None, None, None)
+        };
+        let capped = of(json!("capped"));
+        assert_eq!(
+            (&capped["state"], &capped["capped"]),
+            (&json!("complete"), &json!(true))
+        );
+        assert_eq!(of(json!("complete"))["capped"], false);
+        assert_eq!(of(Value::Null)["capped"], Value::Null);
+        assert_eq!(
+            (&capped["rows"], &capped["peer"]),
+            (&json!(10), &Value::Null)
+        );
+    }
+
+    #[test]
     fn a_state_says_whether_the_file_is_complete() {
         let cases = [
             (json!(null), "admission", "waiting"),

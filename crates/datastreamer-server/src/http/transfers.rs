@@ -391,7 +391,9 @@ impl Transfers {
             shown
         };
         let mut waiting = 0;
-        let running: Vec<_> = lock(&self.running)
+        // Both at once, so that a transfer which ends meanwhile is in one of them.
+        let (running, recent) = (lock(&self.running), lock(&self.recent));
+        let running: Vec<_> = running
             .iter()
             .filter(|running| is_own(running.request.key()))
             .map(|running| {
@@ -401,7 +403,7 @@ impl Transfers {
                 for_client(&shown, error_for_client(&record))
             })
             .collect();
-        let recent: Vec<_> = lock(&self.recent)
+        let recent: Vec<_> = recent
             .iter()
             .rev()
             .filter(|ended| ended.stream.is_some() && is_own(ended.client))
@@ -417,11 +419,12 @@ impl Transfers {
 
     /// Returns all transfers as JSON: the running ones first, then the recent ones, newest first.
     pub(crate) fn to_json(&self) -> Value {
-        let running: Vec<_> = lock(&self.running)
+        let (running, recent) = (lock(&self.running), lock(&self.recent));
+        let running: Vec<_> = running
             .iter()
             .map(|running| show(&running.handle.record(), &running.request))
             .collect();
-        let recent: Vec<_> = lock(&self.recent)
+        let recent: Vec<_> = recent
             .iter()
             .rev()
             .filter(|ended| ended.stream.is_some())

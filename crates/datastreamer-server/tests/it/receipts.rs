@@ -135,7 +135,7 @@ fn a_receipt_of_a_failure_tells_the_client_no_more_than_the_response() {
     assert_eq!(receipt["outcome"], "source_error");
     let reason = receipt["reason"].as_str().expect("a reason");
     assert!(
-        reason.contains("failed") && !reason.contains("hush"),
+        reason.contains("exit code 3") && !reason.contains("hush"),
         "{reason}"
     );
 }
@@ -249,6 +249,34 @@ fn a_cancelled_transfer_is_an_abort_for_curl_over_http_2() {
     let status = wait::for_exit(&mut curl, LIMIT).expect("curl ends");
     // CURLE_HTTP2_STREAM.
     assert_eq!(status.code(), Some(92));
+}
+
+#[test]
+fn a_transfer_that_waits_for_a_place_says_so_and_can_be_cancelled() {
+    let daemon = Daemon::start(&format!("[limits]\nmax_active = 1\n{NOISE}"));
+    let port = daemon.port();
+    let mut first = Connection::open(port);
+    first.ask(ENDLESS);
+    let running = receipt_of(&first.read_head());
+    let mut second = Connection::open(port);
+    second.ask("/noise.bin?n=7");
+    let waiting = || {
+        let list = http::transfers(port);
+        let mut running = list["running"].as_array().expect("a list").clone();
+        running.retain(|it| it["request"] == "/noise.bin?n=7");
+        running.pop()
+    };
+    wait::until("it waits", LIMIT, || waiting().is_some());
+    let id = waiting().expect("it waits")["id"]
+        .as_str()
+        .expect("an identity")
+        .to_owned();
+    let path = format!("/transfers/{id}");
+    assert_eq!(wait_for(port, &path, "waiting")["bytes"], 0);
+    assert_eq!(delete(port, &path, "Host: localhost").status, 204);
+    second.read_response().problem(500);
+    wait_for(port, &path, "cancelled");
+    assert_eq!(http::get(port, &running).json()["state"], "running");
 }
 
 #[test]
@@ -511,25 +539,67 @@ fn all_listeners_together_are_bounded() {
 }
 
 #[test]
+fn a_listener_on_http_2_is_not_idle() {
+    let daemon = Daemon::start(&format!("[limits]\nidle_timeout = \"500ms\"\n{NOISE}"));
+    let port = daemon.port();
+    let mut client = Connection::open(port);
+    client.ask("/noise.bin?n=1000&piece=500&delay=10s");
+    let path = receipt_of(&client.read_head());
+    let curl = tools::program("curl")
+        .args(["-sN", "--http2-prior-knowledge", "--max-time", "2"])
+        .arg(format!("http://127.0.0.1:{port}{path}/events"))
+        .stdout(std::process::Stdio::piped())
+        .output();
+    let said = curl.expect("curl runs");
+    // CURLE_OPERATION_TIMEDOUT: it was curl that gave up.
+    assert_eq!(said.status.code(), Some(28));
+    let text = String::from_utf8(said.stdout).expect("text");
+    // Nothing changed but the times.
+    assert_eq!(events(&text).len(), 1, "{text}");
+}
+
+#[test]
+fn a_listener_to_whom_nothing_is_told_gets_comments() {
+    let daemon = Daemon::start(NOISE);
+    let port = daemon.port();
+    let mut client = Connection::open(port);
+    client.ask("/noise.bin?n=1000&piece=500&delay=17s");
+    let path = receipt_of(&client.read_head());
+    let listened = http::get(port, &format!("{path}/events"));
+    let comments = listened.text().lines().filter(|line| line.starts_with(':'));
+    assert_eq!(comments.count(), 1, "{}", listened.text());
+}
+
+#[test]
 fn listeners_do_not_hold_up_the_end_of_the_server() {
     let mut daemon = Daemon::start(&format!("[server]\ndrain = 0\n{NOISE}"));
     let port = daemon.port();
-    let mut client = Connection::open(port);
-    client.ask(ENDLESS);
-    let path = format!("{}/events", receipt_of(&client.read_head()));
+    // It leaves as soon as it sees the abort.
+    let url = format!("http://127.0.0.1:{port}{ENDLESS}");
+    let mut curl = tools::program("curl")
+        .args(["-sf", "-o", "/dev/null", &url])
+        .spawn()
+        .expect("curl runs");
+    let running = || http::transfers(port)["running"].clone();
+    wait::until("it runs", LIMIT, || {
+        running()[0]["bytes"].as_u64() > Some(0)
+    });
+    let id = running()[0]["id"].as_str().expect("an identity").to_owned();
     let mut listener = Connection::open(port);
-    listener.ask(&path);
+    listener.ask(&format!("/transfers/{id}/events"));
     let mut events = listener.read_head();
     daemon.signal("TERM");
-    assert_eq!(listener.read_body(&mut events), Ok(()));
     let begun = Instant::now();
+    assert_eq!(listener.read_body(&mut events), Ok(()));
     assert_eq!(daemon.wait(LIMIT).code(), Some(0));
     assert!(
-        begun.elapsed() < Duration::from_secs(2),
+        begun.elapsed() < Duration::from_millis(1800),
         "{:?}",
         begun.elapsed()
     );
     assert!(events.text().contains("event: end"), "{}", events.text());
+    let status = wait::for_exit(&mut curl, LIMIT).expect("curl ends");
+    assert!(!status.success());
 }
 
 #[test]
@@ -566,6 +636,7 @@ fn a_file_that_is_preferred_later_is_made_without_its_client_and_then_read() {
         (200, None)
     );
     // The list is that of readers.
+    wait_for(port, &receipt_of(&plain), "complete");
     let list = http::transfers(port);
     assert_eq!(list["recent"].as_array().map(Vec::len), Some(4), "{list}");
 }
@@ -620,12 +691,16 @@ fn a_client_that_wants_too_many_files_for_later_gets_the_next_one_now() {
     let port = daemon.port();
     let ask = |number: usize| {
         let path = format!("/kept.bin?n={}", number + 1);
-        http::get_with(port, &path, "Prefer: respond-async").status
+        http::get_with(port, &path, "Prefer: respond-async")
     };
     for number in 0..64 {
-        assert_eq!(ask(number), 202, "{number}");
+        let accepted = ask(number);
+        assert_eq!(accepted.status, 202, "{number}");
+        wait_for(port, &receipt_of(&accepted), "complete");
     }
-    assert_eq!(ask(64), 200);
+    let now = ask(64);
+    assert_eq!((now.status, now.body.len()), (200, 65));
+    assert_eq!(now.header("preference-applied"), None);
 }
 
 #[test]
