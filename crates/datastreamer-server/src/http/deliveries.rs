@@ -301,7 +301,7 @@ impl Delivery {
 
     /// Returns whether anything is remembered of the client.
     pub(crate) fn is_of_known_client(&self) -> bool {
-        self.pair.is_some()
+        !self.is_shared
     }
 
     /// Returns whether the client has asked for ranges before.
