@@ -5,6 +5,7 @@
 //! the [`Config`]. `site.rs` builds from it what is served.
 
 mod check;
+mod cors;
 mod environment;
 pub(crate) mod markdown;
 pub(crate) mod names;
@@ -31,6 +32,7 @@ use datastreamer::{PoolOptions, StreamOptions};
 use datastreamer_http::HalfClose;
 use datastreamer_spool::SpoolOptions;
 
+pub(crate) use self::cors::Cors;
 pub(crate) use self::environment::{CONFIG_VARIABLE, LOG_FORMAT_VARIABLE};
 pub(crate) use self::network::Network;
 use self::origin::Origin;
@@ -66,6 +68,7 @@ pub struct Config {
     pub(crate) half_close: HalfClose,
     /// For how long the receipt of a transfer can be read after its end; zero: there are none.
     pub(crate) receipts: Duration,
+    pub(crate) cors: Cors,
     pub(crate) stream: StreamConfig,
     pub(crate) limits: Limits,
     pub(crate) spool: SpoolConfig,

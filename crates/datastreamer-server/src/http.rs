@@ -5,6 +5,7 @@
 
 mod client;
 pub(crate) mod connection;
+mod cors;
 pub(crate) mod deliveries;
 mod events;
 pub(crate) mod index;

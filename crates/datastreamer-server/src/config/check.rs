@@ -10,6 +10,7 @@ use toml::{
 };
 
 use super::{
+    cors::Cors,
     network::Network,
     origin::Origin,
     raw::{Kind, RawKeep, RawMetadata, RawTexts, RawValue},
@@ -221,6 +222,9 @@ fn is_allowed(wanted: &ValueType, value: &Spanned<DeValue<'_>>) -> bool {
         ValueType::Texts => read::<Vec<String>>(value).is_some(),
         ValueType::Networks => read::<RawTexts>(value)
             .is_some_and(|texts| texts.iter().all(|text| Network::parse(text).is_ok())),
+        ValueType::Origins => {
+            read::<RawTexts>(value).is_some_and(|texts| texts.iter().all(Cors::is_origin))
+        }
         ValueType::Scalar => read::<RawValue>(value).is_some(),
         // A list is checked table by table.
         ValueType::Tables(_) => false,
@@ -239,8 +243,12 @@ fn show_wrong(wanted: &ValueType, value: &DeValue<'_>) -> String {
     };
     let is_wrong = |element: &DeValue<'_>| match (wanted, element) {
         (ValueType::Networks, DeValue::String(text)) => Network::parse(text).is_err(),
+        (ValueType::Origins, DeValue::String(text)) => !Cors::is_origin(text),
         (ValueType::Texts, DeValue::String(_)) => false,
-        (wanted, _) => matches!(wanted, ValueType::Networks | ValueType::Texts),
+        (wanted, _) => matches!(
+            wanted,
+            ValueType::Networks | ValueType::Origins | ValueType::Texts
+        ),
     };
     let mut elements = elements.iter().map(|element| element.get_ref());
     match elements.find(|element| is_wrong(element)) {

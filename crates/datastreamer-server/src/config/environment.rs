@@ -104,7 +104,7 @@ impl Variable {
     fn to_value(&self) -> DeValue<'_> {
         let is_bare = matches!(
             self.value,
-            ValueType::Integer(_) | ValueType::Flag | ValueType::Networks
+            ValueType::Integer(_) | ValueType::Flag | ValueType::Networks | ValueType::Origins
         );
         let bare = is_bare.then(|| DeValue::parse(&self.text).ok()).flatten();
         bare.map_or_else(

@@ -37,6 +37,7 @@ pub(super) struct RawServer {
     pub(super) trusted_proxies: Option<RawTexts>,
     pub(super) half_close: Option<RawHalfClose>,
     pub(super) receipts: Option<Span>,
+    pub(super) cors: Option<RawTexts>,
 }
 
 /// Texts in a list; of the environment, with commas between them.

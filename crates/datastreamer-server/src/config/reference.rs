@@ -89,6 +89,8 @@ pub(crate) enum ValueType {
     Texts,
     /// Addresses and prefixes, in a list or with commas.
     Networks,
+    /// Origins of pages, in a list or with commas; `*` is all.
+    Origins,
     /// A number, a truth value or a text.
     Scalar,
     /// Tables of this section, in a list.
@@ -166,6 +168,11 @@ fn server() -> Section {
             "For how long the receipt of a transfer (`/transfers/ID`, named in the `Link` header of \
              its response) can be read after the end of the transfer. The last 1000 transfers have \
              one, which takes at most 6 MB. 0: there are no receipts.",
+        ))
+        .with(setting("cors", ValueType::Origins).default("[]".into()).about(
+            "Origins whose pages may read the files with scripts (CORS), for example \
+             `[\"https://example.org\"]`; in the environment with commas. `\"*\"`: all. Cookies and \
+             passwords of browsers are never allowed, and `/transfers` is for no other origin.",
         ))
 }
 
@@ -456,6 +463,7 @@ impl ValueType {
             }
             Self::Texts => "list of texts".into(),
             Self::Networks => "list of networks".into(),
+            Self::Origins => "`\"*\"` or list of origins".into(),
             Self::Scalar => "number, text, `true` or `false`".into(),
             Self::Tables(_) => "list of tables".into(),
             Self::Metadata => "tables of texts".into(),
@@ -498,6 +506,12 @@ impl ValueType {
                     self.example()
                 )
             }
+            Self::Origins => {
+                format!(
+                    "\"*\" or a list of origins as browsers write them, for example {}",
+                    self.example()
+                )
+            }
             Self::Scalar => "a number, text in quotes, true or false".into(),
             Self::Tables(_) => {
                 "a list of tables, for example [{ name = \"limit\", type = \"number\" }]".into()
@@ -520,6 +534,7 @@ impl ValueType {
             Self::OneOf(choices) => format!("{:?}", choices.first().unwrap_or(&"")),
             Self::Texts => "[\"pg_dump\", \"stars\"]".into(),
             Self::Networks => "[\"127.0.0.1\", \"10.0.0.0/8\"]".into(),
+            Self::Origins => "[\"https://example.org\", \"http://localhost:8000\"]".into(),
             Self::Scalar => "1.5".into(),
             Self::Tables(_) => "[]".into(),
             Self::Metadata => "{ ra = { unit = \"deg\" } }".into(),

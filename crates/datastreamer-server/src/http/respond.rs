@@ -33,6 +33,7 @@ use crate::{
     export::Export,
     http::client::{Client, Sees},
     http::connection::Open,
+    http::cors,
     http::deliveries::{Deliveries, Delivery},
     http::events::{self, Listeners},
     http::index,
@@ -85,17 +86,23 @@ impl App {
 
 /// Makes the service.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    Router::new()
+    let for_all = Router::new()
         .route("/", get(show_index))
         .route("/healthz", get(show_health))
+        .method_not_allowed_fallback(async || refuse(only(READING)))
+        .fallback(stream)
+        .with_state(Arc::clone(&app));
+    // Whoever looks at a page in a browser on this machine must not show it to that page.
+    let for_nobody_elsewhere = Router::new()
         .route("/transfers", get(show_transfers))
         .route("/transfers/{id}", receipts::methods())
         .route("/transfers/{id}/events", get(events::listen))
         .method_not_allowed_fallback(async || refuse(only(READING)))
-        .fallback(stream)
+        .with_state(Arc::clone(&app));
+    cors::allow(for_all, &app.site().config.cors)
+        .merge(for_nobody_elsewhere)
         .layer(middleware::from_fn(require_host))
         .layer(middleware::from_fn(count_requests))
-        .with_state(app)
 }
 
 /// Refuses a request of HTTP/1.1 without a Host, or with several (RFC 9112, 3.2).

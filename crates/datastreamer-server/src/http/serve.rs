@@ -137,8 +137,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Makes a server of a site. The limits of its configuration hold for as long as it runs: those
-    /// of the pool and of connections, and the drain.
+    /// Makes a server of a site. Of its configuration the limits of the pool and of connections, the
+    /// drain and the origins of `server.cors` hold for as long as it runs.
     pub fn new(site: Site) -> Self {
         let Config {
             limits,

@@ -4,11 +4,14 @@
 //
 // Says "ready" when it runs. Each line of input is an order, each answer a line, in any order:
 //
-//   ID <tab> download|fetch <tab> URL <tab> FILE
+//   ID <tab> download|fetch|view <tab> URL <tab> FILE
+//   ID <tab> fetch-from <tab> URL <tab> FILE <tab> PAGE
 //   ID <tab> ok
 //   ID <tab> failed <tab> REASON
 //
 // "download" is what a reader gets who clicks on a link; "fetch" is what the script of a page gets.
+// "fetch-from" is what the script of PAGE gets, which may be of another origin: the file, its ETag,
+// and a part of it by that. "view" fails if the page's own policy blocks anything of it; it saves nothing.
 // The end of the input closes the browser and ends the program.
 //
 // Playwright gives the browser a new profile directory and removes it.
@@ -79,7 +82,11 @@ async function fetchInPage(page, url, file) {
     globalThis.body = await response.arrayBuffer();
   }, url);
 
-  // What the page has got is saved as pages save what they have made.
+  await saveBody(page, file);
+}
+
+// What the page has got is saved as pages save what they have made.
+async function saveBody(page, file) {
   const downloading = nextDownload(page, (downloaded) => downloaded.startsWith("blob:"));
   await page.evaluate(() => {
     const link = document.createElement("a");
@@ -90,7 +97,39 @@ async function fetchInPage(page, url, file) {
   await save(downloading, file);
 }
 
-const ways = { download, fetch: fetchInPage };
+async function fetchFrom(page, url, file, from) {
+  await page.goto(from);
+  await page.evaluate(async (url) => {
+    const response = await fetch(url);
+    if (response.status !== 200) throw new Error(`status ${response.status}`);
+    globalThis.body = await response.arrayBuffer();
+    const etag = response.headers.get("etag");
+    if (!etag) throw new Error("there is no ETag to be seen");
+    // The browser asks first whether it may send If-Range.
+    const part = await fetch(url, { headers: { Range: "bytes=1-3", "If-Range": etag } });
+    if (part.status !== 206) throw new Error(`status ${part.status} of a part`);
+    const range = part.headers.get("content-range");
+    if (!range?.startsWith("bytes 1-3/")) throw new Error(`Content-Range: ${range}`);
+  }, url);
+  await saveBody(page, file);
+}
+
+async function view(page, url) {
+  const problems = [];
+  const note = (message) => message.type() === "error" && problems.push(message.text());
+  page.on("console", note);
+  try {
+    await page.goto(url);
+    const margin = await page.evaluate(() => getComputedStyle(document.body).margin);
+    if (margin !== "0px") problems.push(`the style does not apply: ${margin}`);
+    await page.waitForTimeout(500); // a blocked icon shows after the page
+  } finally {
+    page.off("console", note);
+  }
+  if (problems.length) throw new Error(problems.join("; "));
+}
+
+const ways = { download, fetch: fetchInPage, "fetch-from": fetchFrom, view };
 
 // Pages that wait for an order. A new page costs more than most downloads.
 const idlePages = [];
@@ -105,11 +144,11 @@ async function newPage() {
 }
 
 async function serve(line) {
-  const [id, way, url, file] = line.split("\t");
+  const [id, way, url, file, from] = line.split("\t");
   const page = idlePages.pop() ?? (await newPage());
   let answer;
   try {
-    await ways[way](page, url, file);
+    await ways[way](page, url, file, from);
     answer = "ok";
   } catch (error) {
     answer = `failed\t${String(error.message).replace(/\s+/g, " ")}`;

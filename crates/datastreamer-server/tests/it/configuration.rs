@@ -138,6 +138,30 @@ fn sizes_and_durations_are_read_as_people_write_them() {
 }
 
 #[test]
+fn origins_are_a_star_or_a_list_as_browsers_write_them() {
+    let list = "[\"https://a.example\", \"http://localhost:8000\"]";
+    for value in ["\"*\"", "[\"*\"]", "[]", list] {
+        check(&format!("[server]\ncors = {value}\n")).assert_good();
+    }
+    for (value, shown) in [
+        ("\"example.org\"", "\"example.org\""),
+        (
+            "[\"https://a.example/\"]",
+            "a list with \"https://a.example/\"",
+        ),
+        ("[\"https://a.example\", \"null\"]", "a list with \"null\""),
+        ("true", "true"),
+    ] {
+        let said = check(&format!("[server]\n\ncors = {value}\n"));
+        let place = "datastreamer.toml:3: server.cors must be";
+        said.assert_refused(CONFIGURATION, &[place, shown, "https://example.org"]);
+    }
+    for value in ["*", "https://a.example, http://localhost:8000", list, ""] {
+        check_with("", &[("DATASTREAMER_SERVER__CORS", value)]).assert_good();
+    }
+}
+
+#[test]
 fn proxies_are_networks_in_a_list_or_with_commas() {
     let list = "[server]\ntrusted_proxies = [\"127.0.0.1\", \"10.0.0.0/8\", \"fd00::/8\"]\n";
     check(list).assert_good();

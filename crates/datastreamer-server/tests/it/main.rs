@@ -16,6 +16,7 @@ mod clients_tls;
 mod commands;
 mod configuration;
 mod connections;
+mod cors;
 mod databases;
 mod directories;
 mod embedding;

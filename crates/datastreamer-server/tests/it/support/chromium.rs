@@ -19,11 +19,16 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 
 /// How Chromium gets a file.
 #[derive(Clone, Copy)]
-pub(crate) enum Way {
+pub(crate) enum Way<'a> {
     /// The reader's way: a navigation that becomes a download.
     Download,
     /// A page's way: `fetch(...)` and `arrayBuffer()`.
     Fetch,
+    /// The same of the page with this URL, which may be of another origin; and a part of the file, by its
+    /// ETag.
+    FetchFrom(&'a str),
+    /// A page to look at: nothing of it may be blocked by its policy. Saves nothing.
+    View,
 }
 
 /// The running browser. Never dropped: the end of this process ends its input, and with it itself.
@@ -54,7 +59,7 @@ impl Chromium {
     ///
     /// # Panics
     /// When the browser has ended: that proves nothing of the transfer.
-    pub(crate) fn get(&self, way: Way, url: &str, file: &Path) -> Report {
+    pub(crate) fn get(&self, way: Way<'_>, url: &str, file: &Path) -> Report {
         // Whoever panicked in his turn had no part in the browser's state.
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         match self.order(way, url, file).recv_timeout(TIME_LIMIT) {
@@ -64,7 +69,7 @@ impl Chromium {
         }
     }
 
-    fn order(&self, way: Way, url: &str, file: &Path) -> Receiver<Report> {
+    fn order(&self, way: Way<'_>, url: &str, file: &Path) -> Receiver<Report> {
         let mut orders = self
             .orders
             .lock()
@@ -75,12 +80,18 @@ impl Chromium {
         if let Some(waiting) = &mut *self.answers.lock().expect("nor with the answers locked") {
             waiting.insert(id, sender);
         }
-        let way = match way {
-            Way::Download => "download",
-            Way::Fetch => "fetch",
+        let (way, from) = match way {
+            Way::Download => ("download", ""),
+            Way::Fetch => ("fetch", ""),
+            Way::FetchFrom(page) => ("fetch-from", page),
+            Way::View => ("view", ""),
         };
         // If the browser has ended, the receiver is disconnected, and this may fail or not.
-        let _ = writeln!(orders.input, "{id}\t{way}\t{url}\t{}", file.display());
+        let _ = writeln!(
+            orders.input,
+            "{id}\t{way}\t{url}\t{}\t{from}",
+            file.display()
+        );
         receiver
     }
 

@@ -38,6 +38,7 @@ pub(crate) enum Client {
 }
 
 /// What a client told its user in the end.
+#[derive(Debug)]
 pub(crate) enum Report {
     Success,
     /// Failure, with what the client said of it.
