@@ -1,7 +1,12 @@
 //! The index page: what is served, and how to download it.
 
+use std::sync::LazyLock;
+
+use axum::http::{HeaderName, header};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use indicatif::HumanBytes;
 use maud::{Markup, PreEscaped, html};
+use ring::digest::{SHA256, digest};
 
 use crate::{
     escapes::encode,
@@ -14,6 +19,16 @@ use crate::{
 const FILES_MAX: usize = 200;
 /// 2,000 columns on a page, of all of its tables together, for the same reason: some 200 kB.
 const COLUMNS_MAX: usize = 2_000;
+
+/// What browsers may load for the page: its own style, which its hash names, and nothing else. A name
+/// or a description that is not escaped right does nothing then.
+static POLICY: LazyLock<String> = LazyLock::new(|| {
+    let hash = BASE64_STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));
+    format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; img-src data:; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'"
+    )
+});
 
 pub(super) const DOCTYPE: PreEscaped<&str> = PreEscaped("<!doctype html>\n");
 pub(super) const STYLE: &str = "\
@@ -31,6 +46,15 @@ table{border-collapse:collapse;font-size:.9rem;margin-top:.4rem}\
 th,td{text-align:left;padding:.15rem .9rem .15rem 0;border-bottom:1px solid var(--line)}\
 footer{color:var(--soft);font-size:.9rem;margin-top:2rem}";
 
+/// Returns the headers of the page beside its type.
+pub(crate) fn headers() -> [(HeaderName, &'static str); 3] {
+    [
+        (header::CONTENT_SECURITY_POLICY, POLICY.as_str()),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ]
+}
+
 /// Makes the page of the files from the one at this place on; `host` is how the client names this
 /// server, `last_bytes` what a file had when it was last sent.
 pub(crate) fn page(
@@ -47,6 +71,8 @@ pub(crate) fn page(
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width,initial-scale=1";
+                // Without one browsers ask for /favicon.ico.
+                link rel="icon" href="data:,";
                 title { "datastreamer" }
                 style { (PreEscaped(STYLE)) }
             }

@@ -127,7 +127,7 @@ fn now<T>(content: T) -> Now<T> {
     ([(header::CACHE_CONTROL, never)], content)
 }
 
-async fn show_index(State(app): State<Arc<App>>, request: Request) -> Now<Html<String>> {
+async fn show_index(State(app): State<Arc<App>>, request: Request) -> impl IntoResponse {
     let site = app.site();
     let listen = site.config.listen.first().map(ToString::to_string);
     let host = request
@@ -146,7 +146,8 @@ async fn show_index(State(app): State<Arc<App>>, request: Request) -> Now<Html<S
     let from = query.and_then(|query| query.get("from", number));
     // Whatever is no number leads to the beginning.
     let from = from.unwrap_or_default().unwrap_or_default();
-    now(Html(index::page(&site.routes, from, host, last_bytes)))
+    let page = now(Html(index::page(&site.routes, from, host, last_bytes)));
+    (index::headers(), page)
 }
 
 async fn show_health(State(app): State<Arc<App>>) -> Now<Json<serde_json::Value>> {

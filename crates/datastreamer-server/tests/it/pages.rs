@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::support::chromium::{Chromium, Way};
+use crate::support::clients::Report;
 use crate::support::h2;
 use crate::support::http::{self, Connection, End};
 use crate::support::program::Daemon;
@@ -35,6 +37,19 @@ fn the_index_lists_the_routes_with_lines_to_copy() {
         assert!(text.contains(part), "no {part} in {text}");
     }
     assert_balanced(text);
+}
+
+#[test]
+fn nothing_of_the_index_is_blocked_by_its_policy_in_chromium() {
+    let server = Server::start(["--demo"]);
+    let page = http::get(server.port(), "/");
+    let policy = page.header("content-security-policy").expect("a policy");
+    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"));
+    assert!(!policy.contains("unsafe"), "{policy}");
+    assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
+    let report = Chromium::running().get(Way::View, &server.url("/"), "".as_ref());
+    assert!(matches!(report, Report::Success), "{report:?}");
 }
 
 #[test]
@@ -136,7 +151,7 @@ pub(crate) fn assert_balanced(html: &str) {
         let name = tag.split_whitespace().next().unwrap_or_default();
         match name.strip_prefix('/') {
             Some(name) => assert_eq!(open.pop(), Some(name), "{html}"),
-            None if name.starts_with('!') || name == "meta" => {}
+            None if name.starts_with('!') || matches!(name, "meta" | "link") => {}
             None => open.push(name),
         }
     }
