@@ -16,9 +16,11 @@ use std::error::Error;
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::fs::{File, Metadata};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
@@ -43,11 +45,13 @@ use super::tar::{self, MemberKind, TarWriter};
 ///   ([`HARD_LINK_BYTES_MAX`]); beyond it they are archived as copies.
 /// - **Sockets, FIFOs and devices** are not opened but skipped, and reported.
 /// - **Other file systems** that are mounted inside the tree are entered.
+/// - **Hidden entries**, whose names begin with `.`, are archived, unless
+///   [`with_hidden`](Self::with_hidden) leaves them out.
 ///
 /// The walk is strict. It fails, with an error that names the member, if a
 /// member cannot be read, vanishes after its directory was listed, becomes
 /// another kind of file, or changes its size or modification time while it is
-/// copied. The archive is then broken.
+/// copied. The archive is then broken. With [`OnChange::Freeze`] a file may grow.
 ///
 /// # Resources
 ///
@@ -97,7 +101,41 @@ pub struct DirectoryTar {
     /// top level, and the root itself is no member.
     prefix: Option<MemberName>,
     listing_bytes_max: usize,
+    on_change: OnChange,
+    hidden: Hidden,
 }
+
+/// What happens if a file changes while it is archived.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnChange {
+    /// The walk fails, whatever has changed.
+    #[default]
+    Abort,
+    /// A file that has grown, as a log does, is archived with the size that it
+    /// had when it was opened: the rest is left out, and
+    /// [`Event::Frozen`] says so. A file that has shrunk, or was written to
+    /// and has the same size, makes the walk fail. A file that has grown *and*
+    /// was rewritten looks like one that has only grown.
+    Freeze,
+}
+
+/// What happens to entries whose names begin with `.`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Hidden {
+    /// They are archived, as others are.
+    #[default]
+    Archive,
+    /// They are left out, directories with all below them. The root's own name
+    /// does not count.
+    LeaveOut,
+}
+
+/// How long a file that was written to, and has the same size, is given to
+/// grow: a system sets the time of a write before the size that it leads to,
+/// some microseconds apart. More is for a busy machine.
+const GROWTH_WAIT: Duration = Duration::from_millis(10);
 
 /// The deepest level of a directory that is archived, counted from the root.
 /// Each level holds a descriptor, of which a process often has 1024; real trees
@@ -131,8 +169,11 @@ pub struct Tally {
     pub symlinks: u64,
     /// Hard links to files that are counted under `files`.
     pub hard_links: u64,
-    /// Sockets, FIFOs and devices, which are not in the archive.
+    /// Sockets, FIFOs, devices and hidden entries, which are not in the archive.
     pub skipped: u64,
+    /// Files that have grown meanwhile and are archived with the size that they
+    /// had: see [`OnChange::Freeze`]. They count under `files` as well.
+    pub frozen: u64,
     /// The bytes of all files' contents.
     pub content_bytes: u64,
 }
@@ -153,6 +194,15 @@ pub enum Event<'a> {
         /// Its name in the archive.
         member: &'a [u8],
     },
+    /// A file has grown while it was copied. [`Archived`](Self::Archived) follows.
+    Frozen {
+        /// Its name in the archive.
+        member: &'a [u8],
+        /// Its size in the archive.
+        archived_bytes: u64,
+        /// The bytes behind them that it had by the end, which are left out.
+        left_out_bytes: u64,
+    },
 }
 
 /// Why an entry was left out.
@@ -165,6 +215,8 @@ pub enum SkipReason {
     Socket,
     /// It is a character or block device, or of a kind unknown to this system.
     Device,
+    /// Its name begins with `.`: see [`Hidden::LeaveOut`].
+    Hidden,
 }
 
 impl DirectoryTar {
@@ -198,7 +250,23 @@ impl DirectoryTar {
             root,
             prefix,
             listing_bytes_max: LISTING_BYTES_MAX_DEFAULT,
+            on_change: OnChange::default(),
+            hidden: Hidden::default(),
         })
+    }
+
+    /// Sets what happens if a file changes while it is archived.
+    #[must_use]
+    pub fn with_on_change(mut self, on_change: OnChange) -> Self {
+        self.on_change = on_change;
+        self
+    }
+
+    /// Sets what happens to entries whose names begin with `.`.
+    #[must_use]
+    pub fn with_hidden(mut self, hidden: Hidden) -> Self {
+        self.hidden = hidden;
+        self
     }
 
     /// Sets how many bytes the listings of one walk may take, on all levels
@@ -225,14 +293,27 @@ impl DirectoryTar {
         mut on_event: impl FnMut(Event<'_>),
     ) -> io::Result<Tally> {
         let mut tally = Tally::default();
+        let mut frozen = 0;
+        let on_change = self.on_change;
         let walked = self.walk(&mut |name, found| {
             tally.count(&found);
             let name_bytes = name.as_bytes();
             match found {
                 Found::Directory(metadata) => tar.append_directory(name_bytes, &metadata),
                 Found::File(file, metadata) => {
-                    tar.append_file(name_bytes, metadata.len(), &(&metadata).into(), &file)?;
-                    check_unchanged(name, &file, &metadata)
+                    let left_out_bytes = match on_change {
+                        OnChange::Abort => append(tar, name, &file, &metadata)?,
+                        OnChange::Freeze => append_frozen(tar, name, &file, &metadata)?,
+                    };
+                    if left_out_bytes > 0 {
+                        frozen += 1;
+                        on_event(Event::Frozen {
+                            member: name_bytes,
+                            archived_bytes: metadata.len(),
+                            left_out_bytes,
+                        });
+                    }
+                    Ok(())
                 }
                 Found::Symlink(target, metadata) => {
                     tar.append_symlink(name_bytes, target.to_bytes(), &metadata)
@@ -250,7 +331,7 @@ impl DirectoryTar {
             Ok(())
         });
         match walked {
-            Ok(()) => Ok(tally),
+            Ok(()) => Ok(Tally { frozen, ..tally }),
             Err(error) => {
                 tar.abandon();
                 Err(error)
@@ -305,6 +386,7 @@ impl DirectoryTar {
             hard_links: HardLinks::new(HARD_LINK_BYTES_MAX),
             listing_bytes_held: 0,
             listing_bytes_max: self.listing_bytes_max,
+            hidden: self.hidden,
         };
         walk.walk_entries(&self.root, self.prefix.as_ref(), 0)
     }
@@ -328,6 +410,7 @@ struct Walk<'w, 'v> {
     hard_links: HardLinks,
     listing_bytes_held: usize,
     listing_bytes_max: usize,
+    hidden: Hidden,
 }
 
 impl Walk<'_, '_> {
@@ -358,6 +441,9 @@ impl Walk<'_, '_> {
         member: &MemberName,
         depth: usize,
     ) -> io::Result<()> {
+        if self.hidden == Hidden::LeaveOut && file_name.to_bytes().starts_with(b".") {
+            return (self.visit)(member, Found::Skipped(SkipReason::Hidden));
+        }
         let stat =
             retry_on_intr(|| rustix::fs::statat(parent, file_name, AtFlags::SYMLINK_NOFOLLOW))
                 .map_err(|errno| unreadable(member, "reading the metadata", errno))?;
@@ -481,6 +567,7 @@ impl fmt::Display for SkipReason {
             Self::Fifo => "it is a FIFO",
             Self::Socket => "it is a socket",
             Self::Device => "it is a device",
+            Self::Hidden => "it is hidden",
         })
     }
 }
@@ -516,6 +603,39 @@ fn stat_open(file: &File, member: &MemberName) -> Result<Metadata, MemberError> 
         let attempt = "reading the metadata";
         member.fails(MemberProblem::Unreadable { attempt, source })
     })
+}
+
+/// Appends a file that must not change meanwhile. Returns that nothing of it is
+/// left out.
+fn append<W: Write>(
+    tar: &mut TarWriter<W>,
+    name: &MemberName,
+    file: &File,
+    metadata: &Metadata,
+) -> io::Result<u64> {
+    tar.append_file(name.as_bytes(), metadata.len(), &metadata.into(), file)?;
+    check_unchanged(name, file, metadata)?;
+    Ok(0)
+}
+
+/// Appends a file with the size that it had when it was opened. Returns by how
+/// many bytes it has grown.
+fn append_frozen<W: Write>(
+    tar: &mut TarWriter<W>,
+    name: &MemberName,
+    file: &File,
+    metadata: &Metadata,
+) -> io::Result<u64> {
+    let size_bytes = metadata.len();
+    let content = file.take(size_bytes);
+    tar.append_file(name.as_bytes(), size_bytes, &metadata.into(), content)?;
+    let growth = || Ok::<_, MemberError>(stat_open(file, name)?.len().checked_sub(size_bytes));
+    let mut grown_bytes = growth()?;
+    if grown_bytes == Some(0) && check_unchanged(name, file, metadata).is_err() {
+        thread::sleep(GROWTH_WAIT);
+        grown_bytes = growth()?.filter(|bytes| *bytes > 0);
+    }
+    grown_bytes.ok_or_else(|| name.fails(MemberProblem::Rewritten).into())
 }
 
 /// Fails if a file was written to while it was copied: the copy may then be half
@@ -606,6 +726,7 @@ mod tests {
             hard_links: HardLinks::new(0),
             listing_bytes_held: 0,
             listing_bytes_max: 0,
+            hidden: Hidden::Archive,
         };
         let error = walk.visit_file(&parent, c"file", &member).unwrap_err();
         let problem = MemberError::find_in(&error).unwrap().problem();

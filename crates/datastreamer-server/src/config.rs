@@ -29,6 +29,7 @@ use std::{
 };
 
 use datastreamer::{PoolOptions, StreamOptions};
+use datastreamer_archive::directory::{Hidden, OnChange};
 use datastreamer_http::HalfClose;
 use datastreamer_spool::SpoolOptions;
 
@@ -166,11 +167,19 @@ pub(crate) enum Precedence {
     Replaces,
 }
 
+/// A directory that is served as an archive.
+#[derive(Clone, Debug)]
+pub(crate) struct DirectoryConfig {
+    pub(crate) path: PathBuf,
+    pub(crate) on_change: OnChange,
+    pub(crate) hidden: Hidden,
+}
+
 /// Where a route's bytes come from.
 #[derive(Clone, Debug)]
 pub(crate) enum SourceConfig {
     Noise,
-    Directory(PathBuf),
+    Directory(DirectoryConfig),
     File(PathBuf),
     Command {
         argv: Vec<String>,

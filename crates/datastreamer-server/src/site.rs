@@ -140,8 +140,8 @@ impl<'a> Builder<'a> {
     fn source(&mut self, config: &RouteConfig) -> Result<Source, String> {
         match &config.source {
             SourceConfig::Noise => Ok(Source::Noise(Noise)),
-            SourceConfig::Directory(path) => {
-                Directory::open(path, &config.name).map(Source::Directory)
+            SourceConfig::Directory(directory) => {
+                Directory::open(directory.clone(), &config.name).map(Source::Directory)
             }
             SourceConfig::File(path) => File::open(path).map(Source::File),
             SourceConfig::Command { argv, folder } => {

@@ -20,7 +20,10 @@ pub(crate) mod rows;
 
 use std::{
     error::Error as StdError,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::Duration,
 };
 
@@ -49,6 +52,8 @@ pub(crate) struct Job {
     pub(crate) is_file: bool,
     /// What its bytes depend on besides the request, where that can be found out.
     pub(crate) fingerprint: Option<Fingerprint>,
+    /// Counts the files of an archive that have grown meanwhile, and are not in it to their ends.
+    pub(crate) frozen: Arc<AtomicU64>,
     start: Start,
 }
 
@@ -124,6 +129,7 @@ impl Job {
             rows: None,
             is_file: false,
             fingerprint: None,
+            frozen: Arc::default(),
             start,
         }
     }

@@ -7,6 +7,7 @@
 
 mod readers;
 mod round_trip;
+mod tar_choices;
 mod tar_directory;
 mod tar_failures;
 mod tar_format;

@@ -8,7 +8,9 @@ use std::{
     path::{Component, Path},
 };
 
-use super::{RouteConfig, RowsConfig, SourceConfig};
+use datastreamer_archive::directory::{Hidden, OnChange};
+
+use super::{DirectoryConfig, RouteConfig, RowsConfig, SourceConfig};
 use crate::{error::Fatal, escapes};
 
 /// What a glob has, and a plain path need not have.
@@ -69,7 +71,11 @@ fn of_directory(path: &Path, name: Option<&str>) -> Result<RouteConfig, Fatal> {
     let real = real.map_err(|error| Fatal::config(format!("{origin}{error}")))?;
     let own_name = || real.file_name().map_or("files".into(), readable);
     let name = name.map_or_else(own_name, str::to_owned);
-    let source = SourceConfig::Directory(path.to_owned());
+    let source = SourceConfig::Directory(DirectoryConfig {
+        path: path.to_owned(),
+        on_change: OnChange::Abort,
+        hidden: Hidden::LeaveOut,
+    });
     Ok(RouteConfig {
         origin,
         ..RouteConfig::new(name, source)

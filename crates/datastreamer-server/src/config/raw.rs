@@ -131,6 +131,16 @@ pub(super) struct RawRoute {
     pub(super) parameters: Option<Vec<RawParameter>>,
     pub(super) columns: Option<RawMetadata>,
     pub(super) max_rows: Option<u64>,
+    pub(super) on_change: Option<RawOnChange>,
+    pub(super) hidden: Option<bool>,
+}
+
+/// What happens if a file of a directory changes while it is archived.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawOnChange {
+    Abort,
+    Freeze,
 }
 
 /// When a route's files are kept in the spool.

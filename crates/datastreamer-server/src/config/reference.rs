@@ -326,6 +326,17 @@ fn routes() -> Section {
             .words("`application/octet-stream`; of a directory `application/x-tar`, of a file that of its suffix").about(
             "The Content-Type of the response.",
         ))
+        .with(setting("on_change", ValueType::OneOf(vec!["abort", "freeze"])).kinds(&[Kind::Directory])
+            .default("\"abort\"".into()).about(
+            "What happens if a file changes while it is archived. `abort`: the download fails. `freeze`: a \
+             file that grows, as a log does, is archived with the size that it had when its turn came, and \
+             the log and the record of the transfer say that the rest was left out; a file that shrinks, or \
+             is rewritten, still fails.",
+        ))
+        .with(setting("hidden", ValueType::Flag).kinds(&[Kind::Directory]).default("false".into()).about(
+            "Whether files and directories whose names begin with `.` are archived: they often hold \
+             passwords (`.env`), keys (`.ssh`) or histories (`.git`).",
+        ))
         .with(setting("sql", ValueType::Text).kinds(QUERIES).required().about(
             "One SELECT; `$name` stands for a parameter.",
         ))

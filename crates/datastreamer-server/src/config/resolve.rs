@@ -7,6 +7,7 @@ use datastreamer::{
     DEFAULT_MAX_ACTIVE, DEFAULT_MAX_WAITING, DEFAULT_QUEUE_TIMEOUT, DEFAULT_RESERVE_BYTES,
     DEFAULT_SOURCE_STALL,
 };
+use datastreamer_archive::directory::{Hidden, OnChange};
 use datastreamer_http::{DEFAULT_COMMIT_AFTER, DEFAULT_COMMIT_BYTES, HalfClose};
 use datastreamer_spool::{
     DEFAULT_CLIENT_BYTES_MAX, DEFAULT_KEEP, DEFAULT_PRODUCTION_BYTES_MAX, DEFAULT_TOTAL_BYTES_MAX,
@@ -16,7 +17,8 @@ use serde::Deserialize;
 use toml::{Deserializer, Spanned, de::DeTable};
 
 use super::{
-    Config, Keep, Limits, RouteConfig, RouteLimits, SourceConfig, SpoolConfig, StreamConfig,
+    Config, DirectoryConfig, Keep, Limits, RouteConfig, RouteLimits, SourceConfig, SpoolConfig,
+    StreamConfig,
     check::check,
     cors::Cors,
     environment::Environment,
@@ -24,8 +26,8 @@ use super::{
     origin::Origin,
     parse_listen,
     raw::{
-        KeepWord, Kind, Raw, RawHalfClose, RawKeep, RawLimits, RawRoute, RawServer, RawSpool,
-        RawStream, RawTexts,
+        KeepWord, Kind, Raw, RawHalfClose, RawKeep, RawLimits, RawOnChange, RawRoute, RawServer,
+        RawSpool, RawStream, RawTexts,
     },
     tables,
 };
@@ -301,7 +303,17 @@ fn resolve_route(
         .join(raw.path.as_deref().unwrap_or(Path::new("")));
     let source = match raw.kind {
         Kind::Noise => SourceConfig::Noise,
-        Kind::Directory => SourceConfig::Directory(path),
+        Kind::Directory => SourceConfig::Directory(DirectoryConfig {
+            path,
+            on_change: match raw.on_change {
+                Some(RawOnChange::Freeze) => OnChange::Freeze,
+                Some(RawOnChange::Abort) | None => OnChange::Abort,
+            },
+            hidden: match raw.hidden {
+                Some(true) => Hidden::Archive,
+                Some(false) | None => Hidden::LeaveOut,
+            },
+        }),
         Kind::File => SourceConfig::File(path),
         Kind::Command => SourceConfig::Command {
             argv: raw.argv.clone().unwrap_or_default(),

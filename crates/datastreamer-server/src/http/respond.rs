@@ -246,6 +246,7 @@ async fn send(
     let mut asked = Asked::new(file_name, target, client);
     asked.delivery = Some(delivery.clone());
     asked.receipt = app.transfers.new_receipt();
+    asked.frozen = Arc::clone(&export.job.frozen);
     let download = Download::new(export.media_type());
     let download = match export.is_for_people() {
         true => download.inline_file_name(&export.file_name()),

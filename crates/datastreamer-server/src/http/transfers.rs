@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant, SystemTime},
 };
@@ -173,6 +173,8 @@ pub(crate) struct Asked {
     pub(crate) capped: Option<Arc<AtomicBool>>,
     /// Set when planning showed a mistake of the client's.
     pub(crate) refused: Arc<AtomicBool>,
+    /// The files of an archive that are not in it to their ends.
+    pub(crate) frozen: Arc<AtomicU64>,
     /// Is told when the client has received everything.
     pub(crate) delivery: Option<Delivery>,
 }
@@ -188,6 +190,7 @@ impl Asked {
             origin: Origin::default(),
             capped: None,
             refused: Arc::default(),
+            frozen: Arc::default(),
             delivery: None,
         }
     }
@@ -214,6 +217,11 @@ impl Asked {
 
     pub(super) fn key(&self) -> Option<ClientKey> {
         self.client.map(|client| client.key())
+    }
+
+    /// Returns how many files were frozen, if any were.
+    fn frozen(&self) -> Option<u64> {
+        Some(self.frozen.load(Ordering::Relaxed)).filter(|count| *count > 0)
     }
 
     /// What the stream counts besides bytes.
@@ -481,6 +489,7 @@ fn show(record: &Record, asked: &Asked) -> Value {
         "chunks": record.chunks_delivered,
         asked.counted(): (record.rows > 0).then_some(record.rows),
         "rows_expected": record.rows_expected,
+        "frozen_members": asked.frozen(),
         "bytes_per_second": rate(record).round(),
         "first_byte_seconds": record.time_to_first_byte.map(seconds),
         "blocked_on": record.outcome.is_none().then(|| record.blocked_on.as_str()),
@@ -520,6 +529,7 @@ fn log(record: &Record, asked: &Asked) {
                 error,
                 bytes = record.bytes_delivered,
                 rows,
+                frozen = asked.frozen(),
                 seconds = seconds(record.duration),
                 bytes_per_second = rate(record).round(),
                 waited_for_source = seconds(record.blocked_on_source),

@@ -1,51 +1,89 @@
 //! A tar of a real tree, streamed.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use datastreamer::StreamWriter;
 use datastreamer_archive::{
-    directory::{DirectoryTar, Event},
+    directory::{DirectoryTar, Event, SkipReason},
     tar::TarWriter,
 };
 
 use super::{Job, SourceError};
-use crate::refusal::Concealed;
+use crate::{config::DirectoryConfig, refusal::Concealed};
 
 /// The source of a directory's tar.
 #[derive(Clone, Debug)]
 pub(crate) struct Directory {
-    path: PathBuf,
+    config: DirectoryConfig,
     /// The first component of every member's name.
     prefix: String,
 }
 
 impl Directory {
     /// Checks that the directory is there and can be read.
-    pub(crate) fn open(path: &Path, prefix: &str) -> Result<Self, String> {
-        DirectoryTar::open(path, prefix).map_err(|error| error.to_string())?;
-        Ok(Self {
-            path: path.to_owned(),
+    pub(crate) fn open(config: DirectoryConfig, prefix: &str) -> Result<Self, String> {
+        let directory = Self {
+            config,
             prefix: prefix.to_owned(),
-        })
+        };
+        directory.tree().map_err(|error| error.to_string())?;
+        Ok(directory)
     }
 
     pub(crate) fn job(&self) -> Job {
         let directory = self.clone();
-        let write = Box::new(move |out: &mut StreamWriter| directory.write(out));
-        Job::unplanned(None, write)
+        let frozen = Arc::default();
+        let counted = Arc::clone(&frozen);
+        let write = Box::new(move |out: &mut StreamWriter| directory.write(&counted, out));
+        Job {
+            frozen,
+            ..Job::unplanned(None, write)
+        }
     }
 
-    fn write(&self, out: &mut StreamWriter) -> Result<(), SourceError> {
-        let tree = DirectoryTar::open(&self.path, &self.prefix).map_err(|error| {
+    fn tree(&self) -> io::Result<DirectoryTar> {
+        let tree = DirectoryTar::open(&self.config.path, &self.prefix)?;
+        Ok(tree
+            .with_on_change(self.config.on_change)
+            .with_hidden(self.config.hidden))
+    }
+
+    fn write(&self, frozen: &AtomicU64, out: &mut StreamWriter) -> Result<(), SourceError> {
+        let tree = self.tree().map_err(|error| {
             Concealed::telling("the directory cannot be read", error.to_string())
         })?;
         let rows = out.clone();
         let mut tar = TarWriter::new(out);
         tree.write_to(&mut tar, |event| match event {
             Event::Archived { .. } => rows.add_rows(1),
+            // As the configuration has it.
+            Event::Skipped {
+                reason: SkipReason::Hidden,
+                ..
+            } => {}
             Event::Skipped { member, reason } => {
                 let member = String::from_utf8_lossy(member);
                 tracing::warn!(%member, %reason, "left out of the archive");
+            }
+            Event::Frozen {
+                member,
+                archived_bytes,
+                left_out_bytes,
+            } => {
+                frozen.fetch_add(1, Ordering::Relaxed);
+                let member = String::from_utf8_lossy(member);
+                tracing::info!(
+                    %member,
+                    archived_bytes,
+                    left_out_bytes,
+                    "a file has grown: the rest is left out of the archive"
+                );
             }
             _ => {}
         })?;

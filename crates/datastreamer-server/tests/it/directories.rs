@@ -9,6 +9,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use crate::support::http::{self, Connection, End};
+use crate::support::program::Daemon;
 use crate::support::scratch::Scratch;
 use crate::support::server::Server;
 use crate::support::{noise, tools, wait};
@@ -194,4 +195,119 @@ fn the_members_are_counted_on_the_way_and_after_a_failure() {
         (&seen["outcome"], &seen["members"]),
         (&"client_gone".into(), &2.into())
     );
+}
+
+/// Serves a tree with these settings.
+fn serve_with(tree: &Path, settings: &str) -> Daemon {
+    Daemon::start(&format!(
+        "[routes.tree]\nkind = \"directory\"\npath = {tree:?}\n{settings}\n"
+    ))
+}
+
+#[test]
+fn hidden_entries_are_left_out_unless_they_are_asked_for() {
+    let scratch = Scratch::new("hidden");
+    // The name of the tree itself is the operator's choice.
+    let tree = scratch.join(".tree");
+    fs::create_dir_all(tree.join(".ssh")).expect("directories can be made");
+    for name in [".env", ".ssh/id", "seen", "seen.", "no.dot"] {
+        fs::write(tree.join(name), "content").expect("files can be written");
+    }
+    let seen = ["no.dot", "seen", "seen."];
+    let members = |port: u16, file: &str| -> Vec<String> {
+        let response = http::get(port, file);
+        assert_eq!(response.end, End::Whole);
+        let list = list(&response.body);
+        let names = list.lines().filter_map(|line| line.rsplit(' ').next());
+        let names = names.filter_map(|name| name.split_once('/'));
+        let names = names.map(|(_, name)| name.to_owned());
+        names.filter(|name| !name.is_empty()).collect()
+    };
+    let server = Server::start([&tree]);
+    assert_eq!(members(server.port(), "/.tree.tar"), seen);
+    for settings in ["", "hidden = false"] {
+        let server = serve_with(&tree, settings);
+        assert_eq!(members(server.port(), "/tree.tar"), seen, "{settings}");
+    }
+    let server = serve_with(&tree, "hidden = true");
+    let all = [".env", ".ssh/", ".ssh/id", "no.dot", "seen", "seen."];
+    assert_eq!(members(server.port(), "/tree.tar"), all);
+}
+
+#[test]
+fn a_log_that_grows_on_the_way_is_frozen_where_that_is_asked_for() {
+    const LOG_BYTES: usize = 40_000_000;
+    let (scratch, log) = tree();
+    let content = noise::bytes(0, LOG_BYTES);
+    fs::write(&log, &content).expect("files can be written");
+    fs::write(scratch.join("tree/c-behind"), "behind").expect("files can be written");
+    let server = serve_with(&scratch.join("tree"), "on_change = \"freeze\"");
+    let mut client = Connection::open_narrow(server.port());
+    client.ask("/tree.tar");
+    let mut response = client.read_head();
+    wait::until("the large file", LIMIT, || {
+        let transfers = http::transfers(server.port());
+        transfers["running"][0]["bytes_written"].as_u64() > Some(200_000)
+    });
+    let file = File::options().append(true).open(&log);
+    let mut file = file.expect("it is there");
+    file.write_all(b"one line more\n").expect("it can grow");
+    client.read_body(&mut response).expect("a complete archive");
+
+    let members = list(&response.body);
+    assert!(members.contains(&format!(" {LOG_BYTES} ")), "{members}");
+    assert!(members.contains("tree/c-behind"), "{members}");
+    let archive = scratch.join("archive.tar");
+    fs::write(&archive, &response.body).expect("files can be written");
+    let target = scratch.join("extracted");
+    fs::create_dir(&target).expect("directories can be made");
+    let mut tar = tools::program("tar");
+    tar.arg("-xf").arg(&archive).arg("-C").arg(&target);
+    assert!(tar.status().expect("tar runs").success());
+    let extracted = fs::read(target.join("tree/b-large")).expect("it is there");
+    assert!(extracted == content);
+    let mut seen = serde_json::Value::Null;
+    wait::until("the transfer is over", LIMIT, || {
+        seen = http::transfers(server.port())["recent"][0].clone();
+        !seen.is_null()
+    });
+    assert_eq!(seen["outcome"], "complete", "{seen}");
+    assert_eq!(seen["frozen_members"], 1, "{seen}");
+    let log = server.log();
+    let said = "a file has grown: the rest is left out of the archive";
+    let line = log.lines().find(|line| line.contains(said));
+    let line = line.unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains("tree/b-large"), "{line}");
+    assert!(line.contains("left_out_bytes=14"), "{line}");
+    assert!(log.contains("frozen=1"), "{log}");
+
+    // Nothing has changed now, and nothing is said.
+    assert_eq!(http::get(server.port(), "/tree.tar").end, End::Whole);
+    wait::until("the second one is over", LIMIT, || {
+        let transfers = http::transfers(server.port());
+        transfers["recent"].as_array().map(Vec::len) == Some(2)
+    });
+    let seen = http::transfers(server.port())["recent"][0].clone();
+    assert_eq!(seen["frozen_members"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_file_that_shrinks_aborts_although_files_may_grow() {
+    let (scratch, large) = tree();
+    let file = File::create(&large).expect("files can be made");
+    file.set_len(1 << 30).expect("sparse files can be made");
+    let server = serve_with(&scratch.join("tree"), "on_change = \"freeze\"");
+    let mut client = Connection::open_narrow(server.port());
+    client.ask("/tree.tar");
+    let mut response = client.read_head();
+    wait::until("the large file", LIMIT, || {
+        let transfers = http::transfers(server.port());
+        transfers["running"][0]["bytes_written"].as_u64() > Some(200_000)
+    });
+    file.set_len(1_000_000).expect("a file can be truncated");
+    assert_eq!(client.read_body(&mut response), Err(End::Reset));
+    wait::until("the member is named", LIMIT, || {
+        let log = server.log();
+        log.contains("source_error") && log.contains("b-large")
+    });
 }
