@@ -29,7 +29,6 @@ use std::{
 };
 
 use datastreamer::{PoolOptions, StreamOptions};
-use datastreamer_archive::directory::{Hidden, OnChange};
 use datastreamer_http::HalfClose;
 use datastreamer_spool::SpoolOptions;
 
@@ -40,7 +39,7 @@ use self::origin::Origin;
 #[cfg(feature = "tables")]
 pub(crate) use self::tables::{DatabaseConfig, RowsSource, parse_compression};
 pub(crate) use self::tables::{RowsConfig, TablesConfig};
-use crate::error::Fatal;
+use crate::{error::Fatal, sources::DirectoryOptions};
 
 /// 512 KiB a chunk of a stream that is alone: a fourth of the switches between its threads that
 /// the chunks of fast clients take, and a tenth of the CPU time of a binary table less.
@@ -167,19 +166,11 @@ pub(crate) enum Precedence {
     Replaces,
 }
 
-/// A directory that is served as an archive.
-#[derive(Clone, Debug)]
-pub(crate) struct DirectoryConfig {
-    pub(crate) path: PathBuf,
-    pub(crate) on_change: OnChange,
-    pub(crate) hidden: Hidden,
-}
-
 /// Where a route's bytes come from.
 #[derive(Clone, Debug)]
 pub(crate) enum SourceConfig {
     Noise,
-    Directory(DirectoryConfig),
+    Directory(DirectoryOptions),
     File(PathBuf),
     Command {
         argv: Vec<String>,

@@ -31,7 +31,9 @@ use datastreamer::StreamWriter;
 use datastreamer_http::{BareRanges, ETag, Pieces, Planned};
 
 use self::rows::{Format, RowRoute};
-pub(crate) use self::{command::Command, directory::Directory, file::File, noise::Noise};
+pub(crate) use self::{
+    command::Command, directory::Directory, directory::DirectoryOptions, file::File, noise::Noise,
+};
 use crate::{escapes, refusal::Refusal};
 
 /// The error of a source's function.

@@ -10,8 +10,8 @@ use std::{
 
 use datastreamer_archive::directory::{Hidden, OnChange};
 
-use super::{DirectoryConfig, RouteConfig, RowsConfig, SourceConfig};
-use crate::{error::Fatal, escapes};
+use super::{RouteConfig, RowsConfig, SourceConfig};
+use crate::{error::Fatal, escapes, sources::DirectoryOptions};
 
 /// What a glob has, and a plain path need not have.
 const PATTERN: [char; 3] = ['*', '?', '['];
@@ -71,7 +71,7 @@ fn of_directory(path: &Path, name: Option<&str>) -> Result<RouteConfig, Fatal> {
     let real = real.map_err(|error| Fatal::config(format!("{origin}{error}")))?;
     let own_name = || real.file_name().map_or("files".into(), readable);
     let name = name.map_or_else(own_name, str::to_owned);
-    let source = SourceConfig::Directory(DirectoryConfig {
+    let source = SourceConfig::Directory(DirectoryOptions {
         path: path.to_owned(),
         on_change: OnChange::Abort,
         hidden: Hidden::LeaveOut,

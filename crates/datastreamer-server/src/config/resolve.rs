@@ -17,8 +17,7 @@ use serde::Deserialize;
 use toml::{Deserializer, Spanned, de::DeTable};
 
 use super::{
-    Config, DirectoryConfig, Keep, Limits, RouteConfig, RouteLimits, SourceConfig, SpoolConfig,
-    StreamConfig,
+    Config, Keep, Limits, RouteConfig, RouteLimits, SourceConfig, SpoolConfig, StreamConfig,
     check::check,
     cors::Cors,
     environment::Environment,
@@ -33,6 +32,7 @@ use super::{
 };
 use crate::{
     error::Fatal,
+    sources::DirectoryOptions,
     units::{ByteSize, Span},
 };
 
@@ -303,7 +303,7 @@ fn resolve_route(
         .join(raw.path.as_deref().unwrap_or(Path::new("")));
     let source = match raw.kind {
         Kind::Noise => SourceConfig::Noise,
-        Kind::Directory => SourceConfig::Directory(DirectoryConfig {
+        Kind::Directory => SourceConfig::Directory(DirectoryOptions {
             path,
             on_change: match raw.on_change {
                 Some(RawOnChange::Freeze) => OnChange::Freeze,

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,26 +11,34 @@ use std::{
 
 use datastreamer::StreamWriter;
 use datastreamer_archive::{
-    directory::{DirectoryTar, Event, SkipReason},
+    directory::{DirectoryTar, Event, Hidden, OnChange, SkipReason},
     tar::TarWriter,
 };
 
 use super::{Job, SourceError};
-use crate::{config::DirectoryConfig, refusal::Concealed};
+use crate::refusal::Concealed;
+
+/// Which directory is archived, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct DirectoryOptions {
+    pub(crate) path: PathBuf,
+    pub(crate) on_change: OnChange,
+    pub(crate) hidden: Hidden,
+}
 
 /// The source of a directory's tar.
 #[derive(Clone, Debug)]
 pub(crate) struct Directory {
-    config: DirectoryConfig,
+    options: DirectoryOptions,
     /// The first component of every member's name.
     prefix: String,
 }
 
 impl Directory {
     /// Checks that the directory is there and can be read.
-    pub(crate) fn open(config: DirectoryConfig, prefix: &str) -> Result<Self, String> {
+    pub(crate) fn open(options: DirectoryOptions, prefix: &str) -> Result<Self, String> {
         let directory = Self {
-            config,
+            options,
             prefix: prefix.to_owned(),
         };
         directory.tree().map_err(|error| error.to_string())?;
@@ -48,10 +57,10 @@ impl Directory {
     }
 
     fn tree(&self) -> io::Result<DirectoryTar> {
-        let tree = DirectoryTar::open(&self.config.path, &self.prefix)?;
+        let tree = DirectoryTar::open(&self.options.path, &self.prefix)?;
         Ok(tree
-            .with_on_change(self.config.on_change)
-            .with_hidden(self.config.hidden))
+            .with_on_change(self.options.on_change)
+            .with_hidden(self.options.hidden))
     }
 
     fn write(&self, frozen: &AtomicU64, out: &mut StreamWriter) -> Result<(), SourceError> {
