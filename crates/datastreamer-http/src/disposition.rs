@@ -53,7 +53,7 @@ fn safe_name(file_name: &str) -> String {
     let mut name = String::with_capacity(file_name.len());
     for c in file_name
         .chars()
-        .filter(|&c| !c.is_control() && !is_bidi(c))
+        .filter(|&c| !c.is_control() && !controls_direction(c))
     {
         let c = match c {
             '/' | '\\' | '"' | ':' | '*' | '?' | '<' | '>' | '|' => '_',
@@ -72,8 +72,17 @@ fn safe_name(file_name: &str) -> String {
     trimmed.into()
 }
 
-/// The directional formatting characters of UAX #9.
-fn is_bidi(c: char) -> bool {
+/// Returns whether a character controls the direction of the text around it, without being seen: the
+/// directional formatting characters of UAX #9, section 2. In a file name or a line of a log it can make
+/// a text look like another one.
+///
+/// ```
+/// use datastreamer_http::controls_direction;
+/// // Shown as `photo_exe.jpg`.
+/// assert!("photo_\u{202e}gpj.exe".chars().any(controls_direction));
+/// assert!(!"f\u{fc}r \u{5e9}\u{5dc}\u{5d5}\u{5dd}".chars().any(controls_direction));
+/// ```
+pub fn controls_direction(c: char) -> bool {
     matches!(
         c,
         '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}'

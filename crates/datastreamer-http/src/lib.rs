@@ -60,7 +60,7 @@ pub use body::{BodyError, DownloadBody};
 pub use coding::{Coding, encode};
 pub use conditions::Needs;
 pub use disk_file::DiskFile;
-pub use disposition::content_disposition;
+pub use disposition::{content_disposition, controls_direction};
 pub use etag::ETag;
 pub use holding_body::HoldingBody;
 pub use pieces::{Piece, Pieces};

@@ -21,6 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use datastreamer_http::controls_direction;
 use tracing::field::Field;
 use tracing_subscriber::{
     EnvFilter,
@@ -108,7 +109,8 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -
 /// of bidirectional text).
 fn is_harmful(character: char) -> bool {
     character.is_control()
-        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(character, '\u{2028}' | '\u{2029}')
+        || controls_direction(character)
 }
 
 /// A message to the thread that writes.

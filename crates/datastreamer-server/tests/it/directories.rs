@@ -311,3 +311,31 @@ fn a_file_that_shrinks_aborts_although_files_may_grow() {
         log.contains("source_error") && log.contains("b-large")
     });
 }
+
+#[test]
+fn a_name_in_the_log_controls_neither_the_terminal_nor_the_direction_of_its_text() {
+    let scratch = Scratch::new("names");
+    let tree = scratch.join("tree");
+    fs::create_dir(&tree).expect("directories can be made");
+    let harmful = [
+        '\u{1b}', '\n', '\u{61c}', '\u{200e}', '\u{200f}', '\u{202a}', '\u{202e}', '\u{2028}',
+        '\u{2066}', '\u{2069}',
+    ];
+    let name: String = harmful.iter().collect();
+    let fifo = tree.join(format!("fifo{name}"));
+    let made = tools::program("mkfifo").arg(fifo).status();
+    assert!(made.expect("it runs").success());
+    let server = Server::start([&tree]);
+    assert_eq!(http::get(server.port(), "/tree.tar").end, End::Whole);
+    wait::until("the FIFO is logged", LIMIT, || {
+        server.log().contains("left out of the archive")
+    });
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains("fifo"));
+    let line = line.expect("it is there");
+    for character in harmful {
+        assert!(!line.contains(character), "{character:?} in {line:?}");
+        let escape = character.escape_default().to_string();
+        assert!(line.contains(&escape), "no {escape} in {line:?}");
+    }
+}
