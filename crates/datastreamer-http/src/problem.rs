@@ -165,8 +165,10 @@ impl Problem {
         self
     }
 
-    /// Makes the response. A 503 and a 429 have a `Retry-After`.
+    /// Makes the response. A 503 and a 429 have a `Retry-After`. The response's extensions have the
+    /// problem itself, for the log of a server.
     pub fn into_response<B: From<String>>(self) -> Response<B> {
+        let kept = self.clone();
         let title = self.status.canonical_reason().unwrap_or("Error");
         let mut body = serde_json::json!({
             "type": "about:blank",
@@ -181,6 +183,7 @@ impl Problem {
         }
         let mut response = Response::new(B::from(format!("{body}\n")));
         *response.status_mut() = self.status;
+        response.extensions_mut().insert(kept);
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,

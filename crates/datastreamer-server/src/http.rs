@@ -1,19 +1,22 @@
 //! The server: it accepts connections (`serve.rs`, `connection.rs`), answers requests with the
 //! current site (`respond.rs`; `posted.rs` reads queries from bodies, `index.rs` makes the index
 //! page), tells clients apart (`client.rs`), records transfers (`transfers.rs`) and productions
-//! (`produced.rs`), and shows their receipts (`receipt.rs`, `receipts.rs`, `events.rs`).
+//! (`produced.rs`), shows their receipts (`receipt.rs`, `receipts.rs`, `events.rs`), logs refusals
+//! (`refused.rs`) and knows which routes work (`health.rs`).
 
 mod client;
 pub(crate) mod connection;
 mod cors;
 pub(crate) mod deliveries;
 mod events;
+pub(crate) mod health;
 pub(crate) mod index;
 mod journal;
 pub(crate) mod posted;
 mod produced;
 mod receipt;
 mod receipts;
+mod refused;
 pub(crate) mod respond;
 pub(crate) mod serve;
 pub(crate) mod spool;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     body::Body,
     extract::{Request, State},
     http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version, header},
@@ -36,11 +36,13 @@ use crate::{
     http::cors,
     http::deliveries::{Deliveries, Delivery},
     http::events::{self, Listeners},
+    http::health::{Attempt, Health},
     http::index,
     http::posted,
     http::produced::prefers_async,
     http::receipt::ReceiptId,
     http::receipts,
+    http::refused,
     http::spool::LazySpool,
     http::spooled::{self, Reading},
     http::transfers::{Asked, Transfers, uptime},
@@ -62,6 +64,7 @@ pub(crate) struct App {
     pub(crate) transfers: Transfers,
     pub(crate) listeners: Listeners,
     pub(crate) deliveries: Deliveries,
+    pub(crate) health: Health,
     pub(crate) spool: LazySpool,
     /// The pool of readers of productions, which need no threads: those of sources must not wait for
     /// them.
@@ -103,6 +106,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(for_nobody_elsewhere)
         .layer(middleware::from_fn(require_host))
         .layer(middleware::from_fn(count_requests))
+        .layer(middleware::from_fn_with_state(app, refused::log))
 }
 
 /// Refuses a request of HTTP/1.1 without a Host, or with several (RFC 9112, 3.2).
@@ -150,12 +154,15 @@ async fn show_index(State(app): State<Arc<App>>, request: Request) -> impl IntoR
     (index::headers(), page)
 }
 
-async fn show_health(State(app): State<Arc<App>>) -> Now<Json<serde_json::Value>> {
-    now(Json(json!({
-        "status": "ok",
+async fn show_health(State(app): State<Arc<App>>) -> impl IntoResponse {
+    let (status, name, broken) = app.health.show(&app.site().routes);
+    let health = json!({
+        "status": name,
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": uptime(app.started),
-    })))
+        "broken": broken,
+    });
+    (status, Extension(refused::Recorded), now(Json(health)))
 }
 
 /// A client sees its own transfers; a program on this machine all of them.
@@ -173,7 +180,7 @@ async fn show_transfers(
     ))
 }
 
-pub(super) fn client_of<B>(site: &Site, request: &Request<B>) -> Option<Client> {
+pub(crate) fn client_of<B>(site: &Site, request: &Request<B>) -> Option<Client> {
     let connection = Connection::of(request.extensions())?;
     let (headers, uri) = (request.headers(), request.uri());
     let proxies = &site.config.trusted_proxies;
@@ -247,6 +254,8 @@ async fn send(
     asked.delivery = Some(delivery.clone());
     asked.receipt = app.transfers.new_receipt();
     asked.frozen = Arc::clone(&export.job.frozen);
+    let attempt = app.health.attempt(export.route, request);
+    asked.attempt = Some(attempt.clone());
     let download = Download::new(export.media_type());
     let download = match export.is_for_people() {
         true => download.inline_file_name(&export.file_name()),
@@ -273,7 +282,12 @@ async fn send(
     let open = request.extensions().get::<Open>().cloned();
     let refused = Arc::clone(&asked.refused);
     let (transfers, followed) = (app.transfers.clone(), asked.clone());
-    let download = download.observe(move |stream| transfers.follow(stream, followed.clone()));
+    let is_followed = Arc::new(AtomicBool::new(false));
+    let follows = Arc::clone(&is_followed);
+    let download = download.observe(move |stream| {
+        follows.store(true, Ordering::Relaxed);
+        transfers.follow(stream, followed.clone());
+    });
     let sending = Sending {
         app,
         site,
@@ -282,14 +296,18 @@ async fn send(
         client,
         delivery,
         asked,
+        attempt,
         refused,
     };
-    let response = match sending.pinning(&export) {
+    let mut response = match sending.pinning(&export) {
         Pinning::None => sending.directly(download, export).await,
         Pinning::IfThere => sending.if_there(download, export).await,
         Pinning::Always => sending.pinned(download, export).await,
         Pinning::Later => sending.later(download, export).await,
     };
+    if is_followed.load(Ordering::Relaxed) {
+        response.extensions_mut().insert(refused::Recorded);
+    }
     // A response without a stream has none of the stream's deadlines.
     let open = open.filter(|_| response.status().is_success());
     response.map(|body| Body::new(HoldingBody::new(body, open)))
@@ -315,6 +333,7 @@ struct Sending<'a> {
     client: Option<Client>,
     delivery: Delivery,
     asked: Asked,
+    attempt: Attempt,
     /// Set when planning shows a mistake of the client's.
     refused: Arc<AtomicBool>,
 }
@@ -463,8 +482,11 @@ impl Sending<'_> {
         export: &mut Export<'_>,
     ) -> Result<(Key, bool), Box<Response<DownloadBody>>> {
         let refuse = |refusal: Refusal| {
-            let problem = Problem::from(refusal.about(self.file_name));
-            Box::new(problem.into_response())
+            let response = refused::response(refusal.about(self.file_name));
+            if let Some(problem) = response.extensions().get::<Problem>() {
+                self.attempt.fail(problem);
+            }
+            Box::new(response)
         };
         let fingerprint = match export.job.fingerprint.take() {
             None => None,
@@ -613,9 +635,7 @@ pub(super) fn only(methods: &'static str) -> Refusal {
 
 pub(super) fn refuse(refusal: Refusal) -> Response<Body> {
     let methods = refusal.methods;
-    let mut response = Problem::from(refusal)
-        .into_response::<Body>()
-        .into_response();
+    let mut response = refused::response(refusal);
     if let Some(methods) = methods {
         let allow = HeaderValue::from_static(methods);
         response.headers_mut().insert(header::ALLOW, allow);

@@ -29,6 +29,7 @@ use crate::{
     http::connection::{self, Patience},
     http::deliveries::Deliveries,
     http::events::Listeners,
+    http::health::Health,
     http::respond::{App, router},
     http::spool::LazySpool,
     http::transfers::Transfers,
@@ -150,6 +151,7 @@ impl Server {
         let app = Arc::new(App {
             spool: LazySpool::new(site.config.spool.clone(), deliveries.clone()),
             deliveries,
+            health: Health::default(),
             readers: StreamPool::new(site.config.reader_pool_options()),
             transfers: Transfers::new(
                 StreamPool::new(site.config.pool_options()),

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use crate::http::{
     client::{Client, ClientKey, Sees},
     deliveries::Delivery,
+    health::Attempt,
     produced::Produced,
     receipt::{Proof, Receipt, ReceiptId, receipt},
 };
@@ -160,7 +161,7 @@ impl Origin {
 }
 
 /// What was asked, and by whom.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Asked {
     pub(super) route: String,
     /// Cut: see [`Asked::new`].
@@ -175,6 +176,8 @@ pub(crate) struct Asked {
     pub(crate) refused: Arc<AtomicBool>,
     /// The files of an archive that are not in it to their ends.
     pub(crate) frozen: Arc<AtomicU64>,
+    /// Is told how the stream has ended.
+    pub(crate) attempt: Option<Attempt>,
     /// Is told when the client has received everything.
     pub(crate) delivery: Option<Delivery>,
 }
@@ -191,6 +194,7 @@ impl Asked {
             capped: None,
             refused: Arc::default(),
             frozen: Arc::default(),
+            attempt: None,
             delivery: None,
         }
     }
@@ -274,6 +278,9 @@ impl Transfers {
         tokio::spawn(async move {
             let record = ended.await;
             log(&record, &asked);
+            if let Some(attempt) = &asked.attempt {
+                attempt.end(&record, asked.is_refused());
+            }
             let complete = asked.delivery.as_ref().filter(|delivery| {
                 record.outcome == Some(Outcome::Complete) && delivery.is_of_complete_file()
             });
@@ -468,7 +475,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Cuts a text that is too long, between two characters, and shows that it did.
-pub(super) fn cut(text: &str) -> String {
+pub(crate) fn cut(text: &str) -> String {
     match text.len() > TEXT_BYTES_MAX {
         true => format!("{}…", &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]),
         false => text.to_owned(),

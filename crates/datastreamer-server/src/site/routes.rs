@@ -189,6 +189,11 @@ impl RouteTable {
         routes.find(|route| route.gives_rows() && route.name == name)
     }
 
+    /// Returns whether there is a route with this usual file name.
+    pub(crate) fn has_file(&self, file_name: &str) -> bool {
+        self.by_file_name.contains_key(file_name)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Route)> {
         self.by_file_name
             .iter()

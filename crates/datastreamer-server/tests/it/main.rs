@@ -22,6 +22,7 @@ mod directories;
 mod embedding;
 mod files;
 mod get;
+mod health;
 mod left_behind;
 mod limits;
 mod lint;

@@ -1,0 +1,141 @@
+//! Which routes work: how the last attempt of each has ended, for `/healthz`.
+//!
+//! `respond.rs` begins an attempt with each request for a route's file; `transfers.rs` ends it. Nothing
+//! is tried for its own sake.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
+
+use axum::http::{Method, Request, StatusCode};
+use datastreamer::{Outcome, Record};
+use datastreamer_http::Problem;
+use serde_json::{Value, json};
+
+use crate::{http::transfers::cut, site::routes::Route, site::routes::RouteTable};
+
+/// How the last attempts of the routes have ended.
+#[derive(Clone, Default)]
+pub(crate) struct Health {
+    /// By file name; at most one entry for each route.
+    routes: Arc<Mutex<BTreeMap<String, State>>>,
+}
+
+/// What is known of a route that was tried.
+enum State {
+    Good,
+    Broken {
+        /// The first failure after the last success.
+        since: SystemTime,
+        /// The last one, as its client was told.
+        error: String,
+        /// The request had parameters: perhaps it fails for nobody else.
+        has_parameters: bool,
+    },
+}
+
+/// One request for a route's file.
+#[derive(Clone)]
+pub(crate) struct Attempt {
+    health: Health,
+    /// `None`: how it ends says nothing of the route.
+    route: Option<String>,
+    /// Whether its end is that of the file: a HEAD is answered before the file is made.
+    makes_file: bool,
+    has_parameters: bool,
+}
+
+impl Health {
+    /// Begins an attempt.
+    pub(crate) fn attempt(&self, route: &Route, request: &Request<()>) -> Attempt {
+        // What clients send as queries of their own fails for them alone.
+        let is_own = !route.source.takes_posts();
+        Attempt {
+            health: self.clone(),
+            route: is_own.then(|| route.file_name()),
+            makes_file: request.method() != Method::HEAD,
+            has_parameters: request.uri().query().is_some_and(|query| !query.is_empty()),
+        }
+    }
+
+    /// Returns the status for `/healthz`, what it is called, and the broken ones of these routes. 503 if
+    /// no route works of those that were tried. Failures of requests with parameters do not lead to it:
+    /// a client must not take a server out of service.
+    pub(crate) fn show(&self, routes: &RouteTable) -> (StatusCode, &'static str, Value) {
+        let mut states = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those of a site that has been replaced may be gone.
+        states.retain(|name, _| routes.has_file(name));
+        let broken = states.iter().filter_map(|(route, state)| match state {
+            State::Good => None,
+            State::Broken { since, error, .. } => Some(json!({
+                "route": route,
+                "since": humantime::format_rfc3339_millis(*since).to_string(),
+                "error": error,
+            })),
+        });
+        let broken: Vec<_> = broken.collect();
+        let fails_for_all = |state: &State| {
+            matches!(
+                state,
+                State::Broken {
+                    has_parameters: false,
+                    ..
+                }
+            )
+        };
+        let (status, name) = match broken.is_empty() {
+            true => (StatusCode::OK, "ok"),
+            false if states.values().all(fails_for_all) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "broken")
+            }
+            false => (StatusCode::OK, "degraded"),
+        };
+        (status, name, broken.into())
+    }
+}
+
+impl Attempt {
+    /// Notes how its stream has ended. What its client did, or got wrong, says nothing of the route.
+    pub(crate) fn end(&self, record: &Record, is_refused: bool) {
+        match (record.outcome, &record.error) {
+            (Some(Outcome::Complete), _) if self.makes_file => self.note(None),
+            (Some(Outcome::SourceError | Outcome::SourceStalled), Some(error)) if !is_refused => {
+                self.fail(&Problem::from(error));
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes that there is no stream. A server that is busy, or has no room, says nothing of the source.
+    pub(crate) fn fail(&self, problem: &Problem) {
+        if matches!(
+            problem.status,
+            StatusCode::INTERNAL_SERVER_ERROR
+                | StatusCode::BAD_GATEWAY
+                | StatusCode::GATEWAY_TIMEOUT
+        ) {
+            self.note(Some(&problem.detail));
+        }
+    }
+
+    fn note(&self, error: Option<&str>) {
+        let Some(route) = &self.route else { return };
+        let routes = &self.health.routes;
+        let mut states = routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = match states.get(route) {
+            Some(State::Broken { since, .. }) => *since,
+            _ => SystemTime::now(),
+        };
+        let state = match error {
+            None => State::Good,
+            Some(error) => State::Broken {
+                since,
+                error: cut(error),
+                has_parameters: self.has_parameters,
+            },
+        };
+        states.insert(route.clone(), state);
+    }
+}

@@ -1,0 +1,213 @@
+//! What the operator sees of failures: a line in the log for each refused request, and in `/healthz`
+//! the routes that are broken.
+
+use std::fs;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::http::{self, Connection, End, Response};
+use crate::support::program::Daemon;
+use crate::support::wait;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Returns the lines of the log that have a word, once there are as many as that.
+fn lines_with(server: &Daemon, word: &str, count: usize) -> Vec<String> {
+    let find = || -> Vec<String> {
+        let log = server.log();
+        let lines = log.lines().filter(|line| line.contains(word));
+        lines.map(str::to_owned).collect()
+    };
+    wait::until("the lines are in the log", LIMIT, || find().len() >= count);
+    find()
+}
+
+fn health(server: &Daemon) -> Response {
+    http::get(server.port(), "/healthz")
+}
+
+/// Waits until the health has a status, and returns it.
+fn health_once(server: &Daemon, code: u16, name: &str) -> Value {
+    wait::until("the health changes", LIMIT, || {
+        let health = health(server);
+        health.status == code && health.json()["status"] == name
+    });
+    health(server).json()
+}
+
+#[test]
+fn every_refused_request_is_one_line_in_the_log() {
+    let server = Daemon::start("[routes.noise]\nkind = \"noise\"\n");
+    let port = server.port();
+    http::get(port, "/no-such.csv?a=b").problem(404);
+    http::get(port, "/noise.bin?m=1").problem(400);
+    http::send(port, "DELETE", "/noise.bin", "text/plain", "").problem(405);
+    http::send(port, "POST", "/healthz", "text/plain", "").problem(405);
+    let lines = lines_with(&server, "refused", 4);
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    for (line, parts) in lines.iter().zip([
+        [
+            "\"GET\"",
+            "\"/no-such.csv?a=b\"",
+            "status=404",
+            "there is no /no-such.csv",
+        ],
+        ["\"GET\"", "\"/noise.bin?m=1\"", "status=400", "`m`"],
+        [
+            "\"DELETE\"",
+            "\"/noise.bin\"",
+            "status=405",
+            "the methods here are GET, HEAD",
+        ],
+        [
+            "\"POST\"",
+            "\"/healthz\"",
+            "status=405",
+            "the methods here are GET, HEAD",
+        ],
+    ]) {
+        assert!(line.contains(" INFO "), "{line}");
+        assert!(line.contains("peer=127.0.0.1:"), "{line}");
+        for part in parts {
+            assert!(line.contains(part), "no {part} in {line}");
+        }
+    }
+    // What is served is no refusal.
+    assert_eq!(http::get(port, "/noise.bin?n=10").end, End::Whole);
+    lines_with(&server, "complete", 1);
+    assert_eq!(lines_with(&server, "refused", 4).len(), 4);
+}
+
+#[test]
+fn a_line_of_a_refusal_is_bounded_and_shows_no_control_characters() {
+    let server = Daemon::start("[routes.noise]\nkind = \"noise\"\n");
+    let long = format!("/{}", "x".repeat(15_000));
+    http::get(server.port(), &long).problem(404);
+    let name = "%1b%5b31m%0a%E2%80%AE%D8%9C%E2%80%8E%E2%80%8F";
+    http::get(server.port(), &format!("/{name}")).problem(404);
+    let lines = lines_with(&server, "refused", 2);
+    assert_eq!(lines.len(), 2);
+    assert!(lines.iter().all(|line| line.len() < 4000), "{lines:?}");
+    let log = server.log();
+    for character in ['\u{1b}', '\u{202e}', '\u{61c}', '\u{200e}', '\u{200f}'] {
+        assert!(!log.contains(character), "{character:?} in {log:?}");
+    }
+}
+
+#[test]
+fn a_failure_that_a_record_has_is_not_logged_twice() {
+    let server = Daemon::start(
+        "[routes.noise]\nkind = \"noise\"\n\
+         [routes.fails]\nkind = \"command\"\nargv = [\"false\"]\n",
+    );
+    let port = server.port();
+    http::get(port, "/fails.bin").problem(500);
+    http::get(port, "/noise.bin?n=100&fail_after=0").problem(500);
+    let end = http::get(port, "/noise.bin?n=900000&fail_after=800000").end;
+    assert_eq!(end, End::Reset);
+    lines_with(&server, "source_error", 3);
+    assert_eq!(server.log().matches("source_error").count(), 3);
+    assert_eq!(server.log().matches("fail_after").count(), 2);
+    let lines = lines_with(&server, "/fails.bin", 1);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+
+    let server = Daemon::start(
+        "[limits]\nmax_active = 1\nmax_waiting = 0\n[routes.noise]\nkind = \"noise\"\n",
+    );
+    let mut held = Connection::open_narrow(server.port());
+    held.ask("/noise.bin?n=50000000");
+    assert_eq!(held.read_head().status, 200);
+    http::get(server.port(), "/noise.bin?n=17").problem(503);
+    let lines = lines_with(&server, "n=17", 1);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+}
+
+#[test]
+fn a_route_is_broken_from_its_first_failure_to_its_next_success() {
+    let server = Daemon::start(
+        "[routes.noise]\nkind = \"noise\"\n\
+         [routes.late]\nkind = \"command\"\nargv = [\"sh\", \"-c\", \"cat data && test -e good\"]\n",
+    );
+    let (data, good) = (server.folder().join("data"), server.folder().join("good"));
+    fs::write(&data, "data").expect("files can be written");
+    let port = server.port();
+    let told = health(&server).json();
+    assert_eq!(
+        (&told["status"], &told["broken"]),
+        (&json!("ok"), &json!([]))
+    );
+
+    http::get(port, "/late.bin").problem(500);
+    // The only one that was tried.
+    let told = health_once(&server, 503, "broken");
+    assert_eq!(told["broken"][0]["route"], "late.bin", "{told}");
+    let since = told["broken"][0]["since"].clone();
+    let error = told["broken"][0]["error"].as_str().expect("a text");
+    assert!(!error.is_empty() && !error.contains("sh"), "{error}");
+    assert!(humantime_like(&since), "{since}");
+    // Health that is bad is no refused request.
+    assert!(!server.log().contains("/healthz"), "{}", server.log());
+
+    assert_eq!(http::get(port, "/noise.bin?n=10").end, End::Whole);
+    health_once(&server, 200, "degraded");
+    http::get(port, "/late.bin").problem(500);
+    lines_with(&server, "source_error", 2);
+    let told = health_once(&server, 200, "degraded");
+    assert_eq!(told["broken"][0]["since"], since, "{told}");
+    // Neither a client's mistake nor a HEAD, which runs nothing, says that it works.
+    http::get(port, "/late.bin?a=1").problem(400);
+    http::head(port, "/late.bin");
+    health_once(&server, 200, "degraded");
+
+    fs::write(&good, "").expect("files can be written");
+    assert_eq!(http::get(port, "/late.bin").text(), "data");
+    let told = health_once(&server, 200, "ok");
+    assert_eq!(told["broken"], json!([]), "{told}");
+}
+
+fn humantime_like(time: &Value) -> bool {
+    let time = time.as_str().unwrap_or_default();
+    time.starts_with("20") && time.ends_with('Z')
+}
+
+#[test]
+fn a_file_that_is_gone_is_seen_in_the_health_and_the_log() {
+    for (kind, name, path) in [
+        ("file", "data.txt", "data.txt"),
+        ("directory", "data.tar", "tree"),
+    ] {
+        let scratch = crate::support::scratch::Scratch::new("gone");
+        let path = scratch.join(path);
+        match kind {
+            "file" => fs::write(&path, "data").expect("files can be written"),
+            _ => fs::create_dir(&path).expect("directories can be made"),
+        }
+        let server = Daemon::start(&format!(
+            "[routes.data]\nkind = {kind:?}\npath = {path:?}\n"
+        ));
+        assert_eq!(http::get(server.port(), &format!("/{name}")).status, 200);
+        health_once(&server, 200, "ok");
+        let aside = scratch.join("aside");
+        fs::rename(&path, &aside).expect("a name can be changed");
+        http::get(server.port(), &format!("/{name}")).problem(500);
+        let told = health_once(&server, 503, "broken");
+        assert_eq!(told["broken"][0]["route"], name, "{told}");
+        // The path is for the operator.
+        assert!(!told.to_string().contains("gone-"), "{told}");
+        let lines = lines_with(&server, "No such file", 1);
+        assert!(lines[0].contains("ERROR"), "{lines:?}");
+        assert!(lines[0].contains(&*path.to_string_lossy()), "{lines:?}");
+        fs::rename(&aside, &path).expect("a name can be changed");
+        assert_eq!(http::get(server.port(), &format!("/{name}")).status, 200);
+        health_once(&server, 200, "ok");
+    }
+}
+
+#[test]
+fn a_client_does_not_take_a_server_out_of_service_with_its_parameters() {
+    let server = Daemon::start("[routes.noise]\nkind = \"noise\"\n");
+    http::get(server.port(), "/noise.bin?fail_after=0").problem(500);
+    let told = health_once(&server, 200, "degraded");
+    assert_eq!(told["broken"][0]["route"], "noise.bin", "{told}");
+}
