@@ -19,7 +19,7 @@ use crate::config::parse_compression;
 #[cfg(feature = "tables")]
 use crate::sources::rows::{Format, format_names};
 use crate::{
-    config::{CONFIG_VARIABLE, CommandLine, Demo, LOG_FORMAT_VARIABLE, reference::help},
+    config::{BadPaths, CONFIG_VARIABLE, CommandLine, Demo, LOG_FORMAT_VARIABLE, reference::help},
     get::is_own_header,
     units::parse_duration,
 };
@@ -144,6 +144,9 @@ pub(crate) struct Serve {
     pub(crate) routes: Routes,
     #[arg(long, value_name = "ADDR|PORT", help = help("server", "listen"))]
     pub(crate) listen: Option<String>,
+    /// Ends if one PATH cannot be served. Without it that is a warning, and the others are served.
+    #[arg(long)]
+    pub(crate) fail_fast: bool,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -272,6 +275,7 @@ impl Routes {
             config: self.config.as_deref(),
             listen: None,
             paths: &self.paths,
+            bad_paths: BadPaths::Refuse,
             tables: &self.tables,
             demo: if self.demo { Demo::Always } else { demo },
         }

@@ -153,6 +153,8 @@ pub(crate) struct RouteConfig {
     /// What its errors begin with, for example `datastreamer.toml:7: routes.stars: `.
     pub(crate) origin: String,
     pub(crate) precedence: Precedence,
+    /// The path of the command line, if the route is left out where it cannot be served.
+    pub(crate) optional: Option<PathBuf>,
 }
 
 /// Which of two routes of one name is served.
@@ -188,9 +190,18 @@ pub(crate) struct CommandLine<'a> {
     pub(crate) listen: Option<&'a str>,
     /// Tables and directories.
     pub(crate) paths: &'a [PathBuf],
+    pub(crate) bad_paths: BadPaths,
     /// Directories and globs that are one table each.
     pub(crate) tables: &'a [PathBuf],
     pub(crate) demo: Demo,
+}
+
+/// What happens if a path of the command line cannot be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadPaths {
+    Refuse,
+    /// It is left out, with a warning, unless it is the only one.
+    LeaveOut,
 }
 
 /// Whether the built-in demo is served.
@@ -216,6 +227,7 @@ impl RouteConfig {
             limits: RouteLimits::default(),
             origin: String::new(),
             precedence: Precedence::Only,
+            optional: None,
         }
     }
 
@@ -275,12 +287,7 @@ impl Config {
             let parsed = parse_listen(listen);
             config.listen = parsed.map_err(|text| Fatal::config(format!("--listen: {text}")))?;
         }
-        let paths = command_line.paths.iter();
-        let paths = paths.map(|path| names::named(path, false));
-        let tables = command_line.tables.iter();
-        let tables = tables.map(|path| names::named(path, true));
-        let named = paths.chain(tables).collect::<Result<_, _>>()?;
-        config.routes.extend(names::distinguish(named));
+        config.routes.extend(names::routes(command_line)?);
         let has_demo = match command_line.demo {
             Demo::Always => true,
             Demo::IfNothingElse => config.routes.is_empty() && !config.tables.has_sql(),

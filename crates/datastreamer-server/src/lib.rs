@@ -49,7 +49,7 @@ use clap::Parser;
 
 use crate::{
     cli::{Cli, Command, ConfigCommand},
-    config::{CommandLine, Demo},
+    config::{BadPaths, CommandLine, Demo},
     telemetry::Pace,
 };
 
@@ -88,6 +88,10 @@ pub fn run() -> ExitCode {
         Command::Serve(serve) => {
             let command_line = CommandLine {
                 listen: serve.listen.as_deref(),
+                bad_paths: match serve.fail_fast {
+                    true => BadPaths::Refuse,
+                    false => BadPaths::LeaveOut,
+                },
                 ..serve.routes.command_line(Demo::IfNothingElse)
             };
             Config::of_command_line(&command_line).and_then(http::serve::run)

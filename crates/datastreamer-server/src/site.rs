@@ -13,10 +13,11 @@ mod tables;
 #[path = "site/no_tables.rs"]
 mod tables;
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 use self::tables::{Kept, Tables};
 use crate::{
+    config::names,
     config::{Config, Keep, Precedence, RouteConfig, SourceConfig},
     error::Fatal,
     site::routes::{Route, RouteTable},
@@ -40,12 +41,22 @@ impl Site {
     /// large: column types are inferred from all rows.
     ///
     /// # Errors
-    /// [`Fatal::Config`], with a line for each route that cannot be served.
+    /// [`Fatal::Config`], with a line for each route that cannot be served. Paths of the command line of
+    /// `serve` that cannot be served are left out, with a warning in the log, unless that is all of them.
     pub fn build(config: &Config) -> Result<Self, Fatal> {
         let mut builder = Builder::new(config)?;
         builder.add_routes();
         if !builder.errors.is_empty() {
             return Err(Fatal::Config(builder.errors));
+        }
+        let optional = config.routes.iter();
+        let optional = optional.filter(|route| route.optional.is_some()).count();
+        if optional > 0 && builder.left_out.len() == optional {
+            let errors = builder.left_out.into_iter().map(|(_, error)| error);
+            return Err(Fatal::Config(errors.collect()));
+        }
+        for (path, error) in &builder.left_out {
+            names::warn_of(path, error);
         }
         Ok(Self {
             config: config.clone(),
@@ -68,6 +79,8 @@ struct Builder<'a> {
     routes: RouteTable,
     tables: Tables<'a>,
     errors: Vec<String>,
+    /// The paths of the command line that cannot be served.
+    left_out: Vec<(PathBuf, String)>,
 }
 
 impl<'a> Builder<'a> {
@@ -77,6 +90,7 @@ impl<'a> Builder<'a> {
             routes: RouteTable::default(),
             tables: Tables::new(&config.tables)?,
             errors: Vec::new(),
+            left_out: Vec::new(),
         })
     }
 
@@ -99,14 +113,20 @@ impl<'a> Builder<'a> {
     }
 
     fn add(&mut self, config: &RouteConfig) {
-        let added = self.route(config).and_then(|route| {
-            match config.precedence {
-                Precedence::Only => return self.routes.add(route),
-                Precedence::IfMissing => self.routes.add_missing(route),
-                Precedence::Replaces => self.routes.put(route),
+        let added = match (self.route(config), &config.optional) {
+            (Err(text), Some(path)) => {
+                let error = format!("{}{text}", config.origin);
+                return self.left_out.push((path.clone(), error));
             }
-            Ok(())
-        });
+            (route, _) => route.and_then(|route| {
+                match config.precedence {
+                    Precedence::Only => return self.routes.add(route),
+                    Precedence::IfMissing => self.routes.add_missing(route),
+                    Precedence::Replaces => self.routes.put(route),
+                }
+                Ok(())
+            }),
+        };
         self.note(&config.origin, added);
     }
 

@@ -10,23 +10,58 @@ use std::{
 
 use datastreamer_archive::directory::{Hidden, OnChange};
 
-use super::{RouteConfig, RowsConfig, SourceConfig};
+use super::{BadPaths, CommandLine, RouteConfig, RowsConfig, SourceConfig};
 use crate::{error::Fatal, escapes, sources::DirectoryOptions};
 
 /// What a glob has, and a plain path need not have.
 const PATTERN: [char; 3] = ['*', '?', '['];
 
 /// A table or directory of the command line.
-pub(super) struct Named<'a> {
+struct Named<'a> {
     route: RouteConfig,
     path: &'a Path,
     /// The name is the user's.
     is_given: bool,
 }
 
+/// Makes the routes of the command line.
+///
+/// # Errors
+/// A path is no route's, and must be; or none is.
+pub(super) fn routes(command_line: &CommandLine<'_>) -> Result<Vec<RouteConfig>, Fatal> {
+    let paths = command_line.paths.iter().map(|path| (path, false));
+    let tables = command_line.tables.iter().map(|path| (path, true));
+    let is_optional = command_line.bad_paths == BadPaths::LeaveOut;
+    let mut good = Vec::new();
+    let mut bad = Vec::new();
+    for (path, as_table) in paths.chain(tables) {
+        match named(path, as_table) {
+            Ok(mut named) => {
+                named.route.optional = is_optional.then(|| path.clone());
+                good.push(named);
+            }
+            Err(error) if is_optional => bad.push((path, error)),
+            Err(error) => return Err(error),
+        }
+    }
+    if good.is_empty() && !bad.is_empty() {
+        let lines = bad.iter().flat_map(|(_, error)| error.lines());
+        return Err(Fatal::Config(lines.collect()));
+    }
+    for (path, error) in bad {
+        warn_of(path, &error.to_string());
+    }
+    Ok(distinguish(good))
+}
+
+/// Says that a path is left out.
+pub(crate) fn warn_of(path: &Path, error: &str) {
+    tracing::warn!(path = %path.display(), error, "not served");
+}
+
 /// Makes the route of a path, or of `NAME=PATH`; a directory is a tar, or a table if `as_table`. A file
 /// that is no table is served as it is.
-pub(super) fn named(argument: &Path, as_table: bool) -> Result<Named<'_>, Fatal> {
+fn named(argument: &Path, as_table: bool) -> Result<Named<'_>, Fatal> {
     let (name, path) = split(argument)?;
     let mut route = match as_table {
         false if path.is_dir() => of_directory(path, name)?,
@@ -124,7 +159,7 @@ fn readable(name: &OsStr) -> String {
 
 /// Puts the names of folders before the names that several routes have: `A/data.csv` and
 /// `B/data.csv` are `A-data` and `B-data`. Routes that stay the same are refused later.
-pub(super) fn distinguish(mut routes: Vec<Named<'_>>) -> Vec<RouteConfig> {
+fn distinguish(mut routes: Vec<Named<'_>>) -> Vec<RouteConfig> {
     let key = |it: &Named<'_>| {
         let is_table = matches!(it.route.source, SourceConfig::Rows(_));
         (it.route.name.clone(), is_table)

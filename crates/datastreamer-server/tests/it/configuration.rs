@@ -872,3 +872,70 @@ fn bash_reads_its_completions() {
     assert!(output.stderr.is_empty(), "{output:?}");
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "serve");
 }
+
+#[test]
+fn a_bad_path_is_left_out_with_a_warning_unless_it_is_the_only_one() {
+    let scratch = Scratch::new("some-bad");
+    fs::write(scratch.join("good.txt"), "good").expect("files can be written");
+    fs::create_dir(scratch.join("tree")).expect("directories can be made");
+    std::os::unix::fs::symlink("nowhere", scratch.join("dangling")).expect("a link");
+    let paths = ["good.txt", "dangling", "tree", "no-such", "..=good.txt"];
+    let log = scratch.join("stderr");
+    let mut server = program::command(&["serve", "--listen", "127.0.0.1:0"])
+        .args(paths)
+        .current_dir(scratch.path())
+        .stdout(Stdio::piped())
+        .stderr(File::create(&log).expect("files can be made"))
+        .spawn()
+        .expect("the program starts");
+    let port = program::port_of(&mut server).expect("a URL");
+    assert_eq!(http::get(port, "/good.txt").text(), "good");
+    assert_eq!(http::get(port, "/tree.tar").end, End::Whole);
+    http::get(port, "/dangling").problem(404);
+    assert!(program::signal(server.id(), "TERM"));
+    assert!(server.wait().expect("a child").success());
+    let log = fs::read_to_string(&log).expect("text");
+    let warnings = log.lines().filter(|line| line.contains("not served"));
+    let warnings: Vec<_> = warnings.collect();
+    assert_eq!(warnings.len(), 3, "{log}");
+    for (path, word) in [
+        ("path=dangling", "dangling: "),
+        ("path=no-such", "no-such: "),
+        ("path=..=good.txt", "cannot be a route's name"),
+    ] {
+        let line = warnings.iter().find(|line| line.contains(path));
+        let line = line.unwrap_or_else(|| panic!("no {path} in {log}"));
+        assert!(line.contains(word) && line.contains("WARN"), "{line}");
+    }
+
+    let run = |arguments: &[&str]| {
+        let mut command = program::command(&["serve", "--listen", "127.0.0.1:0"]);
+        command.args(arguments).current_dir(scratch.path());
+        program::finish(command)
+    };
+    run(&["dangling"]).assert_refused(CONFIGURATION, &["dangling"]);
+    run(&["..=good.txt"]).assert_refused(CONFIGURATION, &["cannot be a route's name"]);
+    let said = run(&["dangling", "no-such"]);
+    assert_eq!(said.code, Some(CONFIGURATION), "{said:?}");
+    assert_eq!(said.stderr.lines().count(), 2, "{said:?}");
+    for bad in ["dangling", "..=good.txt"] {
+        let said = run(&["--fail-fast", "good.txt", bad]);
+        assert_eq!(said.code, Some(CONFIGURATION), "{said:?}");
+    }
+}
+
+#[test]
+fn a_bad_route_of_a_file_is_never_left_out() {
+    let scratch = Scratch::new("strict");
+    fs::write(scratch.join("good.txt"), "good").expect("files can be written");
+    let file = write(
+        &scratch,
+        "[routes.bad]\nkind = \"file\"\npath = \"no-such\"\n",
+    );
+    let mut command = program::command(&["serve", "--listen", "127.0.0.1:0", "good.txt"]);
+    command
+        .arg("--config")
+        .arg(file)
+        .current_dir(scratch.path());
+    program::finish(command).assert_refused(CONFIGURATION, &["routes.bad", "no-such"]);
+}
