@@ -36,6 +36,7 @@ pub(crate) use self::cors::Cors;
 pub(crate) use self::environment::{CONFIG_VARIABLE, LOG_FORMAT_VARIABLE};
 pub(crate) use self::network::Network;
 use self::origin::Origin;
+pub(crate) use self::resolve::Checked;
 #[cfg(feature = "tables")]
 pub(crate) use self::tables::{DatabaseConfig, RowsSource, parse_compression};
 pub(crate) use self::tables::{RowsConfig, TablesConfig};
@@ -242,6 +243,10 @@ impl RouteConfig {
     pub(crate) fn is_query(&self) -> bool {
         matches!(&self.source, SourceConfig::Rows(rows) if rows.is_query())
     }
+
+    fn is_postgres(&self) -> bool {
+        matches!(&self.source, SourceConfig::Rows(rows) if rows.is_postgres())
+    }
 }
 
 impl Config {
@@ -266,15 +271,17 @@ impl Config {
     /// # Errors
     /// [`Fatal::Config`], with a line for each error; each names the file and its line.
     pub fn read(file: &Path) -> Result<Self, Fatal> {
-        let text = std::fs::read_to_string(file)
-            .map_err(|error| Fatal::config(format!("{}: {error}", file.display())))?;
-        let origin = Origin {
-            file: file.display().to_string(),
-            folder: file.parent().unwrap_or(Path::new("")).to_owned(),
-            text: &text,
-            variables: BTreeMap::new(),
-        };
-        resolve::with_environment(&text, origin)
+        let text = text_of(file)?;
+        resolve::with_environment(&text, origin_of(file, &text))
+    }
+
+    /// The same for `check`: also returns what is left without the parts that have errors.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no TOML.
+    pub(crate) fn check_all(file: &Path) -> Result<Checked, Fatal> {
+        let text = text_of(file)?;
+        resolve::check_all(&text, origin_of(file, &text))
     }
 
     /// Reads and checks the configuration for `serve` and `cat`; blocks.
@@ -344,6 +351,20 @@ impl Config {
             .thread_name("source")
             // `Transfers` logs them, with what it knows of the client.
             .log_ends(false)
+    }
+}
+
+fn text_of(file: &Path) -> Result<String, Fatal> {
+    let text = std::fs::read_to_string(file);
+    text.map_err(|error| Fatal::config(format!("{}: {error}", file.display())))
+}
+
+fn origin_of<'a>(file: &Path, text: &'a str) -> Origin<'a> {
+    Origin {
+        file: file.display().to_string(),
+        folder: file.parent().unwrap_or(Path::new("")).to_owned(),
+        text,
+        variables: BTreeMap::new(),
     }
 }
 

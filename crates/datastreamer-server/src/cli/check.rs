@@ -3,17 +3,35 @@
 use std::io::{self, Write};
 
 use super::Check;
-use crate::{config, config::Config, error::Fatal, print_with, site::Site};
+use crate::{config, config::Checked, config::Config, error::Fatal, print_with, site::Site};
 
+/// Reports the errors of settings and those of routes together: of what is left without the settings
+/// that have errors, the routes are checked too.
 pub(crate) fn run(check: &Check) -> Result<(), Fatal> {
-    let mut config = Config::read(&check.file)?;
+    let Checked { config, mut errors } = Config::check_all(&check.file)?;
+    let Some(mut config) = config else {
+        return Err(Fatal::Config(errors));
+    };
     config.tables.lift_time_limit();
-    let site = Site::build(&config)?;
+    match Site::build(&config).and_then(|site| read(check, &site).map(|()| site)) {
+        Ok(site) if errors.is_empty() => print_with(|out| say_good(out, check, &site)),
+        Ok(_) => Err(Fatal::Config(errors)),
+        Err(Fatal::Config(more)) => {
+            errors.extend(more);
+            Err(Fatal::Config(errors))
+        }
+        Err(other) if errors.is_empty() => Err(other),
+        Err(_) => Err(Fatal::Config(errors)),
+    }
+}
+
+/// Reads the rows of tables, unless only their columns are to be read.
+fn read(check: &Check, site: &Site) -> Result<(), Fatal> {
     #[cfg(feature = "tables")]
     if !check.quick {
-        rows::read(&site)?;
+        rows::read(site)?;
     }
-    print_with(|out| say_good(out, check, &site))
+    Ok(())
 }
 
 fn say_good(out: &mut Vec<u8>, check: &Check, site: &Site) -> io::Result<()> {

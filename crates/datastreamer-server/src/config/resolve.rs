@@ -1,6 +1,6 @@
 //! From what was written to the [`Config`]: every check that needs no file of the routes.
 
-use std::{num::NonZeroUsize, path::Path, time::Duration};
+use std::{mem, num::NonZeroUsize, path::Path, time::Duration};
 
 use datastreamer::{
     DEFAULT_BUFFER_BYTES, DEFAULT_CHUNK_BYTES, DEFAULT_CONSUMER_STALL, DEFAULT_FLUSH_AFTER,
@@ -68,8 +68,29 @@ pub(super) const CHUNK_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// 1 GiB a stream: seconds of the fastest network. More is a cache, and no buffer.
 pub(super) const BUFFER_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
+/// A configuration with errors, or without.
+pub(crate) struct Checked {
+    /// What is left without the parts that have errors; `None` if nothing can be said of it.
+    pub(crate) config: Option<Config>,
+    pub(crate) errors: Vec<String>,
+}
+
 /// Checks a configuration's text, with the settings of the environment laid over it.
-pub(super) fn with_environment(text: &str, mut origin: Origin<'_>) -> Result<Config, Fatal> {
+pub(super) fn with_environment(text: &str, origin: Origin<'_>) -> Result<Config, Fatal> {
+    match check_all(text, origin)? {
+        Checked {
+            config: Some(config),
+            errors,
+        } if errors.is_empty() => Ok(config),
+        Checked { errors, .. } => Err(Fatal::Config(errors)),
+    }
+}
+
+/// The same; a part with an error does not hide the others.
+///
+/// # Errors
+/// It is no TOML.
+pub(super) fn check_all(text: &str, mut origin: Origin<'_>) -> Result<Checked, Fatal> {
     let environment = Environment::read();
     environment.warn();
     let mut document = DeTable::parse(text).map_err(|error| origin.error(&error))?;
@@ -79,24 +100,68 @@ pub(super) fn with_environment(text: &str, mut origin: Origin<'_>) -> Result<Con
         origin.variables.insert(setting, variable.name.clone());
     }
     let mut errors = Errors(environment.errors.clone());
+    let written = Counts::of(document.get_ref());
     errors.0.extend(check(document.get_mut(), &origin));
-    match Raw::deserialize(Deserializer::from(document)) {
-        Ok(raw) => resolve(&raw, &origin, errors),
+    Ok(match Raw::deserialize(Deserializer::from(document)) {
+        Ok(raw) => {
+            let mut config = resolve(raw, &origin, &mut errors);
+            if let Some(config) = &mut config {
+                written.drop_dependents(config);
+            }
+            Checked {
+                config,
+                errors: errors.0,
+            }
+        }
         Err(error) => {
             errors.0.extend(origin.error(&error).lines());
-            Err(Fatal::Config(errors.0))
+            Checked {
+                config: None,
+                errors: errors.0,
+            }
+        }
+    })
+}
+
+/// How many routes and databases a file names.
+struct Counts {
+    routes: usize,
+    databases: usize,
+}
+
+impl Counts {
+    fn of(document: &DeTable<'_>) -> Self {
+        let count = |name: &str| {
+            let tables = document.get(name).and_then(|it| it.get_ref().as_table());
+            tables.map_or(0, |tables| tables.len())
+        };
+        Self {
+            routes: count("routes"),
+            databases: count("databases"),
+        }
+    }
+
+    /// Takes out the routes over others that have errors themselves: theirs would follow from those.
+    fn drop_dependents(&self, config: &mut Config) {
+        if config.routes.len() < self.routes {
+            config.routes.retain(|route| !route.is_query());
+        }
+        if config.tables.database_count() < self.databases {
+            config.routes.retain(|route| !route.is_postgres());
         }
     }
 }
 
-fn resolve(raw: &Raw, origin: &Origin<'_>, mut errors: Errors) -> Result<Config, Fatal> {
+/// Notes all errors, and makes a configuration without the parts that have some.
+fn resolve(mut raw: Raw, origin: &Origin<'_>, errors: &mut Errors) -> Option<Config> {
     let listen = raw.server.listen.as_ref().map(ToString::to_string);
     let listen = listen.as_deref().unwrap_or(DEFAULT_LISTEN);
     let listen = parse_listen(listen).map_err(|text| origin.refuse("server", "listen", &text));
-    let listen = errors.collect(listen);
+    let listen = errors.collect(listen).unwrap_or_default();
     let stream = errors.collect(resolve_stream(&raw.stream, origin));
+    let stream = stream.or_else(|| resolve_stream(&RawStream::default(), origin).ok())?;
     let limits = errors.collect(resolve_limits(&raw.limits, origin));
-    let tables = errors.collect(tables::resolve(raw, origin));
+    let tables = errors.collect(tables::resolve(&raw, origin));
     let routes = raw.routes.iter();
     let routes = routes.map(|(name, route)| resolve_route(name, route, limits.as_ref(), origin));
     let routes = routes.filter_map(|route| errors.collect(route)).collect();
@@ -106,30 +171,31 @@ fn resolve(raw: &Raw, origin: &Origin<'_>, mut errors: Errors) -> Result<Config,
     });
     let refused = |text| origin.refuse("sql", "min_rate", text);
     let sql_limits = sql_limits.and_then(|limits| errors.collect(limits.map_err(refused)));
-    match (listen, stream, limits, sql_limits, tables) {
-        (Some(listen), Some(stream), Some(limits), Some(sql_limits), Some(tables))
-            if errors.0.is_empty() =>
-        {
-            Ok(Config {
-                listen,
-                drain: duration(raw.server.drain, DEFAULT_DRAIN),
-                trusted_proxies: trusted_proxies(&raw.server),
-                half_close: match raw.server.half_close {
-                    Some(RawHalfClose::Allow) => HalfClose::Allow,
-                    Some(RawHalfClose::HangUp) | None => HalfClose::HangUp,
-                },
-                receipts: duration(raw.server.receipts, DEFAULT_RECEIPTS),
-                cors: Cors::new(raw.server.cors.iter().flat_map(RawTexts::iter)),
-                stream,
-                limits,
-                spool: spool(&raw.spool, origin),
-                sql_limits,
-                tables,
-                routes,
-            })
-        }
-        _ => Err(Fatal::Config(errors.0)),
-    }
+    let tables = tables.or_else(|| {
+        let databases = mem::take(&mut raw.databases);
+        let usual = Raw {
+            databases,
+            ..Raw::default()
+        };
+        tables::resolve(&usual, origin).ok()
+    })?;
+    Some(Config {
+        listen,
+        drain: duration(raw.server.drain, DEFAULT_DRAIN),
+        trusted_proxies: trusted_proxies(&raw.server),
+        half_close: match raw.server.half_close {
+            Some(RawHalfClose::Allow) => HalfClose::Allow,
+            Some(RawHalfClose::HangUp) | None => HalfClose::HangUp,
+        },
+        receipts: duration(raw.server.receipts, DEFAULT_RECEIPTS),
+        cors: Cors::new(raw.server.cors.iter().flat_map(RawTexts::iter)),
+        stream,
+        limits: limits.or_else(|| resolve_limits(&RawLimits::default(), origin).ok())?,
+        spool: spool(&raw.spool, origin),
+        sql_limits: sql_limits.unwrap_or_default(),
+        tables,
+        routes,
+    })
 }
 
 fn spool(raw: &RawSpool, origin: &Origin<'_>) -> SpoolConfig {

@@ -99,6 +99,10 @@ impl TablesConfig {
         self.sql.is_some()
     }
 
+    pub(super) fn database_count(&self) -> usize {
+        self.databases.len()
+    }
+
     /// How long a head waits for a length that is known only once rows have been read.
     pub(crate) fn length_wait(&self) -> Duration {
         self.rows.length_wait
@@ -155,6 +159,10 @@ impl RowsConfig {
 
     pub(super) fn is_query(&self) -> bool {
         matches!(self.source, RowsSource::Query { .. })
+    }
+
+    pub(super) fn is_postgres(&self) -> bool {
+        matches!(self.source, RowsSource::Postgres { .. })
     }
 }
 

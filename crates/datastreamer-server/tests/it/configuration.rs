@@ -939,3 +939,36 @@ fn a_bad_route_of_a_file_is_never_left_out() {
         .current_dir(scratch.path());
     program::finish(command).assert_refused(CONFIGURATION, &["routes.bad", "no-such"]);
 }
+
+#[test]
+fn check_reports_errors_of_settings_and_of_routes_in_one_round() {
+    let text = "[server]\nlisten = \"nowhere\"\n[stream]\nchunk_bytes = \"much\"\n[limits]\n\
+                client_stall = 0\nclient_min_rate = 1\n[routes.file]\nkind = \"file\"\n\
+                path = \"no-such-file\"\n[routes.tree]\nkind = \"directory\"\n\
+                path = \"no-such-tree\"\n[routes.program]\nkind = \"command\"\n\
+                argv = [\"no-such-program\"]\n[routes.key]\nkind = \"noise\"\ncolour = 1\n\
+                [routes.good]\nkind = \"noise\"\n";
+    let said = check(text);
+    assert_eq!(said.code, Some(CONFIGURATION), "{said:?}");
+    let lines: Vec<_> = said.stderr.lines().collect();
+    for (line, word) in [
+        (":2: ", "server.listen"),
+        (":4: ", "stream.chunk_bytes"),
+        (":7: ", "limits.client_min_rate"),
+        (":8: ", "no-such-file"),
+        (":11: ", "no-such-tree"),
+        (":14: ", "no-such-program"),
+        (":19: ", "colour"),
+    ] {
+        let found = lines.iter().filter(|it| it.contains(line)).count();
+        assert_eq!(found, 1, "{line} {}", said.stderr);
+        let is_said = |it: &&&str| it.contains(line) && it.contains(word);
+        assert!(
+            lines.iter().any(|it| is_said(&it)),
+            "{word} {}",
+            said.stderr
+        );
+    }
+    assert_eq!(lines.len(), 7, "{}", said.stderr);
+    assert!(said.stdout.is_empty(), "{said:?}");
+}
