@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::{
     http::{
-        index::{DOCTYPE, STYLE},
+        index::{self, DOCTYPE, STYLE},
         receipt::Receipt,
         respond::{App, client_of, only, refuse},
         transfers::{Cancel, Name},
@@ -58,7 +58,7 @@ async fn show(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
         return refuse(unknown());
     };
     let mut response = match prefers_html(request.headers()) {
-        true => Html(page(&receipt)).into_response(),
+        true => (index::headers(), Html(page(&receipt))).into_response(),
         false => Json(receipt.value).into_response(),
     };
     let headers = response.headers_mut();
