@@ -259,7 +259,9 @@ fn spool() -> Section {
     section("spool", about)
         .with(setting("folder", ValueType::Path)
             .words("one below the folder for temporary files, made when it is needed").about(
-            "The folder; no other process may use it. Complete productions in it survive a restart.",
+            "The folder; no other process may use it. Complete productions in it survive a restart, and so \
+             does the knowledge of who has parts of which version, which clients need that resume without \
+             `If-Range` (curl, wget, aria2).",
         ))
         .with(setting("bytes", size(0, usize::MAX)).bytes(DEFAULT_TOTAL_BYTES_MAX).about(
             "Bytes of all productions. The ones that were used least recently go first, and never one that \
