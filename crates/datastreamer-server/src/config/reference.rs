@@ -167,7 +167,7 @@ fn server() -> Section {
         .with(setting("receipts", ValueType::Duration).time(DEFAULT_RECEIPTS).about(
             "For how long the receipt of a transfer (`/transfers/ID`, named in the `Link` header of \
              its response) can be read after the end of the transfer. The last 1000 transfers have \
-             one, which takes at most 6 MB. 0: there are no receipts.",
+             one, which takes at most 8 MB. 0: there are no receipts.",
         ))
         .with(setting("cors", ValueType::Origins).default("[]".into()).about(
             "Origins whose pages may read the files with scripts (CORS), for example \

@@ -299,7 +299,7 @@ impl Delivery {
         self.deliveries.lock().record(self.pair).reads_ranges = true;
     }
 
-    /// Returns whether anything is remembered of the client.
+    /// Returns whether the client can be told from others.
     pub(crate) fn is_of_known_client(&self) -> bool {
         !self.is_shared
     }

@@ -23,8 +23,8 @@ use crate::http::{
     receipt::{Proof, Receipt, ReceiptId, receipt},
     spooled,
     transfers::{
-        Asked, CANCELLED, Cancel, Ended, Name, Transfers, cut, lock, may_stop, seconds,
-        text_for_client,
+        Asked, CANCELLED, Cancel, Ended, Name, TEXT_BYTES_MAX, Transfers, cut, lock, may_stop,
+        seconds, text_for_client,
     },
 };
 
@@ -107,8 +107,8 @@ impl Transfers {
     }
 
     /// Follows the production of a file that is made for later, and answers with its receipt; `file` is
-    /// where the client finds it. `None` if there are no receipts, or the client has too many such
-    /// files: a preference need not be met.
+    /// where the client finds it. `None` if there are no receipts, the URL is long, or the client has
+    /// too many such files: a preference need not be met.
     pub(crate) fn accept(
         &self,
         production: &Production,
@@ -116,7 +116,7 @@ impl Transfers {
         asked: Asked,
         file: &str,
     ) -> Option<Response<DownloadBody>> {
-        let id = asked.receipt?;
+        let id = asked.receipt.filter(|_| file.len() <= TEXT_BYTES_MAX)?;
         let (is_open, open) = watch::channel(());
         let released = Arc::new(Notify::new());
         let produced = Produced {

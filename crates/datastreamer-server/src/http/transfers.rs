@@ -27,11 +27,14 @@ use crate::http::{
 };
 
 /// Finished transfers that are kept, for the list and for receipts: some minutes of a busy server. At
-/// most 6 MB: each has two texts of [`TEXT_BYTES_MAX`] bytes and about 4 KB besides.
+/// most 8 MB: each has up to four texts of [`TEXT_BYTES_MAX`] bytes and about 4 KB besides.
 const RECENT_MAX: usize = 1000;
 /// The length to which a request's target (up to 64 KiB) and an error are cut before they are kept
 /// and logged, in bytes.
-const TEXT_BYTES_MAX: usize = 1024;
+pub(super) const TEXT_BYTES_MAX: usize = 1024;
+/// How long a receipt waits for the digests of a file whose last byte has been sent: its last pieces
+/// are being digested, which takes milliseconds. Clients ask again for about a second.
+const PROOF_WAIT: Duration = Duration::from_secs(5);
 /// What a receipt says of a transfer that was stopped through it.
 pub(crate) const CANCELLED: &str = "the transfer was cancelled";
 
@@ -151,12 +154,19 @@ impl Origin {
     }
 
     /// Gives the production back; returns the proof of its bytes.
-    fn take_proof(&self) -> Option<Proof> {
-        let (production, coding) = lock(&self.0).take()?;
-        match coding {
-            Coding::Plain => Proof::of(&production),
-            Coding::Coded => None,
+    async fn take_proof(&self, outcome: Option<Outcome>) -> Option<Proof> {
+        let taken = lock(&self.0).take();
+        let (production, coding) = taken?;
+        if coding == Coding::Coded {
+            return None;
         }
+        let has_all = production.length() == Some(production.bytes_so_far());
+        if has_all && outcome == Some(Outcome::Complete) {
+            // A client may have the last byte before the digests are there.
+            let produced = production.reached(u64::MAX);
+            let _in_time = tokio::time::timeout(PROOF_WAIT, produced).await;
+        }
+        Proof::of(&production)
     }
 }
 
@@ -289,6 +299,7 @@ impl Transfers {
                 lock(&transfers.last_bytes).insert(route, bytes);
                 delivery.end();
             }
+            let proof = asked.origin.take_proof(record.outcome).await;
             let ended = Ended {
                 receipt: asked.receipt,
                 stream: Some(id),
@@ -296,7 +307,7 @@ impl Transfers {
                 client: asked.key(),
                 shown: show(&record, &asked),
                 error: error_for_client(&record),
-                proof: asked.origin.take_proof(),
+                proof,
                 file: None,
             };
             let mut running = lock(&transfers.running);

@@ -617,8 +617,7 @@ fn a_file_that_is_preferred_later_is_made_without_its_client_and_then_read() {
         assert_eq!(accepted.header("preference-applied"), Some("respond-async"));
         assert_eq!(accepted.header("location"), Some(path.as_str()));
         let status = receipt_of(&accepted);
-        let running = http::get(port, &status).json();
-        assert_eq!(running["state"], "running", "{running}");
+        let running = wait_for(port, &status, "running");
         assert_eq!(running["file"], path);
         let receipt = wait_for(port, &status, "complete");
         assert_eq!(
@@ -633,6 +632,12 @@ fn a_file_that_is_preferred_later_is_made_without_its_client_and_then_read() {
         assert_eq!(file.header("etag"), receipt["etag"].as_str());
         assert_eq!(receipt["digests"]["sha-256"], base64_sha256(&file.body));
     }
+    // A long URL would be kept for as long as the receipt.
+    let long = format!("/kept.bin?n={}5", "0".repeat(1100));
+    assert_eq!(
+        http::get_with(port, &long, "Prefer: respond-async").status,
+        200
+    );
     // A route that keeps nothing has no later.
     let plain = http::get_with(port, "/noise.bin?n=5", "Prefer: respond-async");
     assert_eq!(
@@ -642,7 +647,7 @@ fn a_file_that_is_preferred_later_is_made_without_its_client_and_then_read() {
     // The list is that of readers.
     wait_for(port, &receipt_of(&plain), "complete");
     let list = http::transfers(port);
-    assert_eq!(list["recent"].as_array().map(Vec::len), Some(4), "{list}");
+    assert_eq!(list["recent"].as_array().map(Vec::len), Some(5), "{list}");
 }
 
 #[test]
