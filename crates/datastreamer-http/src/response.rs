@@ -478,6 +478,14 @@ impl Download {
         let trailers = self.trailers.clone();
         let mut at_the_end = HeaderMap::new();
         if let Some(Trailers { names, make }) = trailers {
+            let make: MakeTrailers = match info.coding {
+                None => make,
+                Some(_) => Arc::new(move || {
+                    let mut fields = make();
+                    remove_digests(&mut fields);
+                    fields
+                }),
+            };
             if window.complete {
                 at_the_end = make();
             } else if length.is_none() && info.takes_trailers {
@@ -633,6 +641,7 @@ impl Download {
         }
         if coding.is_some() {
             weaken_etag(headers);
+            remove_digests(headers);
         }
         response
     }
@@ -755,6 +764,14 @@ fn weaken_etag(headers: &mut HeaderMap) {
     };
     if let Ok(weak) = HeaderValue::from_bytes(&[b"W/", strong].concat()) {
         headers.insert(header::ETAG, weak);
+    }
+}
+
+/// Removes the digests of the bytes that are not coded: those of a coded response would be others
+/// (RFC 9530, 3).
+fn remove_digests(headers: &mut HeaderMap) {
+    for name in ["repr-digest", "content-digest"] {
+        headers.remove(name);
     }
 }
 

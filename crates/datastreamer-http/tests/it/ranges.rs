@@ -59,6 +59,10 @@ fn answer(
             .bare_ranges(served.bare_ranges);
         let response = Download::new("text/plain")
             .compressible(true)
+            .header(
+                header::HeaderName::from_static("repr-digest"),
+                header::HeaderValue::from_static("sha-256=:AA==:"),
+            )
             .respond_planned(&request, move |options, report| {
                 options.stream_out(move |out| {
                     let data = data(served.bytes);
@@ -410,6 +414,8 @@ fn a_coded_response_has_no_ranges_and_a_weak_tag() {
     assert_eq!(status, 200);
     assert_eq!(headers[header::CONTENT_ENCODING], "gzip");
     assert_eq!(headers[header::ETAG], "W/\"v1\"");
+    // It would be that of other bytes.
+    assert!(!headers.contains_key("repr-digest"));
     assert_eq!(headers[header::ACCEPT_RANGES], "none");
     let ranged = &[("accept-encoding", "gzip"), ("range", "bytes=0-4")];
     let (status, headers, body) = answer(FILE, "GET", ranged);
@@ -418,6 +424,7 @@ fn a_coded_response_has_no_ranges_and_a_weak_tag() {
         (StatusCode::PARTIAL_CONTENT, &data(5)[..])
     );
     assert!(!headers.contains_key(header::CONTENT_ENCODING));
+    assert!(headers.contains_key("repr-digest"));
 }
 
 #[test]
