@@ -49,7 +49,7 @@ impl Planned {
         self
     }
 
-    /// Says that the source writes whatever [`Pieces`] it is given, so ranges are honoured.
+    /// Says that the source writes whatever [`Pieces`](crate::Pieces) it is given, so ranges are honoured.
     pub fn ranges(mut self, has_ranges: bool) -> Self {
         self.has_ranges = has_ranges;
         self
