@@ -87,9 +87,7 @@ impl DiskFile {
     /// Returns a tag of the file's identity, size, and times of change. `None` if it was changed within
     /// the last two seconds: it may change once more without a trace.
     pub fn etag(&self) -> Option<ETag> {
-        let changed = Duration::from_secs(u64::try_from(self.opened.ctime()).ok()?);
-        let settled = SystemTime::UNIX_EPOCH + changed + SETTLED_AFTER;
-        if SystemTime::now() <= settled {
+        if SystemTime::now() <= self.changed()? + SETTLED_AFTER {
             return None;
         }
         let parts = [
@@ -102,6 +100,13 @@ impl DiskFile {
             self.opened.ctime_nsec() as u64,
         ];
         ETag::new(&format!("{:032x}", fnv1a(&parts)))
+    }
+
+    /// Returns when the file was last changed in any way: its bytes, its name or its permissions. It cannot
+    /// be set, unlike the time of modification. `None`: before 1970.
+    pub fn changed(&self) -> Option<SystemTime> {
+        let seconds = u64::try_from(self.opened.ctime()).ok()?;
+        Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
     }
 
     /// Returns what is known for the head of a response: the length, the tag, the time of the last

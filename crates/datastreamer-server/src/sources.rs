@@ -24,7 +24,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use datastreamer::StreamWriter;
@@ -97,6 +97,8 @@ pub(crate) struct Feed {
     pub(crate) etag: Option<ETag>,
     /// The ranges that a client of which nothing is known may have without `If-Range`.
     pub(crate) unknown_ranges: BareRanges,
+    /// When the file became what it is, if that is known.
+    pub(crate) changed: Option<SystemTime>,
     pub(crate) write: WritePieces,
 }
 
@@ -114,6 +116,7 @@ impl Feed {
             length,
             etag: None,
             unknown_ranges: BareRanges::None,
+            changed: None,
             write: Box::new(move |out, _| write(out)),
         }
     }

@@ -25,6 +25,9 @@
 //! | complete GET, then an open range (curl, wget: they began anew) | served | served |
 //! | complete GET, then a bounded range (aria2) | served | 412, unless it has asked for the head |
 //!
+//! A file on disk that was last changed more than a day ago has no other version that a client could have:
+//! for it the ledger is always sure.
+//!
 //! aria2 goes on with its first response when its other ones are refused, so a new file still arrives; what
 //! it resumes fails visibly.
 //!
@@ -36,7 +39,8 @@
 //! in which nothing is taken back: not by a response that one of them has received to its end, and not by a
 //! head that one of them has asked for.
 //!
-//! What it cannot see: a program whose address has changed; parts that are older than a day; two programs
+//! What it cannot see: a file that becomes another one because a folder above it is a link that is turned; a
+//! program whose address has changed; parts that are older than a day; two programs
 //! of one address of which one asks for the head while the other one resumes.
 
 use std::{
@@ -247,9 +251,18 @@ impl Ledger {
 impl Delivery {
     /// Returns which ranges of this version the client may have without a precondition. `unknown`: those
     /// of a client that has nothing.
-    pub(crate) fn bare_ranges(&self, tag: Option<&ETag>, unknown: BareRanges) -> BareRanges {
+    ///
+    /// `changed`: when the file became what it is, if that is known. If there was no other version in the
+    /// last day, whoever is not on record has bytes of this one or none.
+    pub(crate) fn bare_ranges(
+        &self,
+        tag: Option<&ETag>,
+        unknown: BareRanges,
+        changed: Option<SystemTime>,
+    ) -> BareRanges {
         let mut ledger = self.deliveries.lock();
-        let mut is_sure = ledger.is_sure();
+        let is_old = changed.is_some_and(|at| at + KEPT < SystemTime::now());
+        let mut is_sure = is_old || ledger.is_sure();
         let Some(received) = ledger.pairs.get_mut(&self.pair) else {
             return if is_sure { unknown } else { BareRanges::None };
         };
@@ -442,7 +455,8 @@ mod tests {
         }
 
         fn ranges(&self, tag: &ETag) -> BareRanges {
-            self.delivery().bare_ranges(Some(tag), BareRanges::Bounded)
+            self.delivery()
+                .bare_ranges(Some(tag), BareRanges::Bounded, None)
         }
     }
 
@@ -499,7 +513,7 @@ mod tests {
         let client = OneClient::new();
         client.begin(None);
         assert_eq!(client.ranges(&tag("a")), BareRanges::None);
-        let untagged = client.delivery().bare_ranges(None, BareRanges::All);
+        let untagged = client.delivery().bare_ranges(None, BareRanges::All, None);
         assert_eq!(untagged, BareRanges::None);
     }
 
@@ -520,7 +534,7 @@ mod tests {
         let a = tag("a");
         let ranges = |client, target| {
             let delivery = deliveries.of(client, target);
-            delivery.bare_ranges(Some(&a), BareRanges::Bounded)
+            delivery.bare_ranges(Some(&a), BareRanges::Bounded, None)
         };
         deliveries.of(client(1), "/a").begin(Some(&a), true);
         assert_eq!(ranges(client(1), "/a"), BareRanges::All);
@@ -560,7 +574,7 @@ mod tests {
     fn clients_that_cannot_be_told_apart_have_the_parts_of_all_of_them() {
         let deliveries = Deliveries::sure();
         let of = || deliveries.of(None, "/a");
-        let ranges = |tag: &ETag| of().bare_ranges(Some(tag), BareRanges::Bounded);
+        let ranges = |tag: &ETag| of().bare_ranges(Some(tag), BareRanges::Bounded, None);
         let complete = of();
         complete.begin(Some(&tag("a")), true);
         assert_eq!(ranges(&tag("a")), BareRanges::Bounded);
@@ -593,7 +607,7 @@ mod tests {
         let looking = again
             .0
             .of(Some(ClientKey::of_address([192, 0, 2, 2].into())), "/b");
-        let ranges = looking.bare_ranges(Some(&tag("b")), BareRanges::Bounded);
+        let ranges = looking.bare_ranges(Some(&tag("b")), BareRanges::Bounded, None);
         assert_eq!(ranges, BareRanges::Bounded);
         // Without the file, beside a production, nothing is known.
         std::fs::remove_file(folder.join("deliveries")).unwrap();
@@ -630,5 +644,20 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("datastreamer-deliveries-{number:x}"));
         std::fs::create_dir(&folder).unwrap();
         folder
+    }
+
+    #[test]
+    fn a_file_that_is_older_than_what_is_remembered_has_no_other_version() {
+        // It is in its first day, and remembers nothing of an earlier process.
+        let deliveries = Deliveries::new();
+        let client = Some(ClientKey::of_address([192, 0, 2, 1].into()));
+        let a = tag("a");
+        let ranges = |age: Duration| {
+            let changed = Some(SystemTime::now() - age);
+            let delivery = deliveries.of(client, "/a");
+            delivery.bare_ranges(Some(&a), BareRanges::All, changed)
+        };
+        assert_eq!(ranges(KEPT + Duration::from_secs(60)), BareRanges::All);
+        assert_eq!(ranges(KEPT - Duration::from_secs(60)), BareRanges::None);
     }
 }

@@ -602,7 +602,7 @@ fn send_pieces(
     out: &mut StreamWriter,
 ) -> Result<(), SourceError> {
     let tag = feed.etag.as_ref().filter(|_| !report.is_coded());
-    let bare = delivery.bare_ranges(tag, feed.unknown_ranges);
+    let bare = delivery.bare_ranges(tag, feed.unknown_ranges, feed.changed);
     let mut planned = feed.planned.bare_ranges(bare);
     if has_ranges {
         planned = planned.ranges(true);

@@ -123,7 +123,7 @@ pub(crate) async fn respond(
                 return production.open(vec![SpoolPiece::From(0)], options);
             }
             let shown = tag.as_ref().filter(|_| !report.is_coded());
-            let bare = delivery.bare_ranges(shown, BareRanges::Bounded);
+            let bare = delivery.bare_ranges(shown, BareRanges::Bounded, None);
             let head_only = report.is_head_only();
             let coding = match report.is_coded() {
                 true => Coding::Coded,

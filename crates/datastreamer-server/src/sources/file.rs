@@ -1,6 +1,10 @@
 //! A file on disk, as it is: with its length, its validators and its ranges.
 
-use std::path::{Path, PathBuf};
+use std::{
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
 
 use datastreamer_http::{BareRanges, DiskFile};
 use http::StatusCode;
@@ -44,6 +48,13 @@ impl File {
     }
 }
 
+/// When a path was last made to lead elsewhere, if it is a link itself.
+fn link_changed(path: &Path) -> Option<SystemTime> {
+    let metadata = path.symlink_metadata().ok()?;
+    let seconds = u64::try_from(metadata.ctime()).ok()?;
+    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
 /// Opens a file when its stream has a place.
 pub(crate) fn start(path: PathBuf) -> Start {
     Box::new(move |_| {
@@ -58,6 +69,11 @@ pub(crate) fn start(path: PathBuf) -> Start {
             length: Some(file.length()),
             // As every server of files; those that have parts of another version are on record.
             unknown_ranges: BareRanges::All,
+            // A link that is turned makes the path another file.
+            changed: [file.changed(), link_changed(&path)]
+                .into_iter()
+                .flatten()
+                .max(),
             write: Box::new(move |out, pieces| {
                 let written: Result<(), SourceError> = file.write(pieces, out);
                 written
