@@ -641,11 +641,14 @@ fn append_frozen<W: Write>(
 /// Fails if a file was written to while it was copied: the copy may then be half
 /// old and half new, even if the size is the same. The system's clock for these
 /// times advances every few milliseconds, so a second change within the same
-/// tick is not noticed.
+/// tick is not noticed. The time of modification can be set back; the other one cannot, and it
+/// changes too when the file gets or loses a name.
 fn check_unchanged(member: &MemberName, file: &File, before: &Metadata) -> io::Result<()> {
     let after = stat_open(file, member)?;
     let changed = |metadata: &Metadata| (metadata.len(), metadata.mtime(), metadata.mtime_nsec());
-    match changed(&after) == changed(before) {
+    let is_touched = after.nlink() == before.nlink()
+        && (after.ctime(), after.ctime_nsec()) != (before.ctime(), before.ctime_nsec());
+    match changed(&after) == changed(before) && !is_touched {
         true => Ok(()),
         false => Err(member.fails(MemberProblem::Rewritten).into()),
     }

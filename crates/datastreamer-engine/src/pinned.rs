@@ -3,6 +3,8 @@
 //! DataFusion opens a file anew for each piece: without this check the rows of a table that is
 //! replaced while it is read would be partly old and partly new.
 
+#[cfg(unix)]
+use std::os::unix::fs::MetadataExt;
 use std::{
     fmt::Display,
     hash::{BuildHasher, RandomState},
@@ -24,13 +26,19 @@ pub(crate) struct PinnedFile {
     pub(crate) state: FileState,
 }
 
-/// What `stat` says of a file: two equal ones mean the same bytes.
+/// What `stat` says of a file: two equal ones mean the same bytes. The time of modification can be set
+/// back by whoever rewrites a file, the time of the change cannot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 pub(crate) struct FileState {
     bytes: u64,
     modified: Option<SystemTime>,
     #[cfg(unix)]
     inode: u64,
+    /// Seconds and nanoseconds.
+    #[cfg(unix)]
+    changed: (i64, i64),
+    #[cfg(unix)]
+    links: u64,
 }
 
 impl FileState {
@@ -45,8 +53,29 @@ impl FileState {
             bytes: metadata.len(),
             modified: metadata.modified().ok(),
             #[cfg(unix)]
-            inode: std::os::unix::fs::MetadataExt::ino(&metadata),
+            inode: metadata.ino(),
+            #[cfg(unix)]
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            #[cfg(unix)]
+            links: metadata.nlink(),
         })
+    }
+
+    /// Returns whether the bytes are those of an earlier state. A file that has got or lost a name has
+    /// changed, but not its bytes.
+    fn has_bytes_of(&self, before: &Self) -> bool {
+        #[cfg(unix)]
+        let now = &Self {
+            changed: match self.links == before.links {
+                true => self.changed,
+                false => before.changed,
+            },
+            links: before.links,
+            ..self.clone()
+        };
+        #[cfg(not(unix))]
+        let now = self;
+        now == before
     }
 }
 
@@ -71,7 +100,7 @@ impl PinnedFile {
     /// # Errors
     /// The file changed, or is gone.
     pub(crate) fn check(&self) -> Result<(), EngineError> {
-        match FileState::read(&self.path)? == self.state {
+        match FileState::read(&self.path)?.has_bytes_of(&self.state) {
             true => Ok(()),
             false => Err(EngineError::data(format!(
                 "{} changed while it was read",

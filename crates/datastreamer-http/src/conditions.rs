@@ -264,7 +264,7 @@ fn unproved() -> Problem {
     Problem::new(
         StatusCode::PRECONDITION_FAILED,
         "the request has a range and no If-Range, and this client is not known to have bytes of the file \
-         as it is now, or has bytes of another version: get the complete file",
+         as it is now, or has bytes of another version: get the complete file, or ask with HEAD first",
     )
 }
 

@@ -170,11 +170,14 @@ impl DiskFile {
         Ok(())
     }
 
-    /// A file that is replaced by another one of its name is not changed: this one is still open.
+    /// The time of modification can be set back, the other one cannot. That one changes too when the file
+    /// loses its name because another one gets it: then this one, which is still open, has not changed.
     fn check_unchanged(&self) -> io::Result<()> {
-        let now = self.file.metadata()?;
-        let same = now.len() == self.opened.len()
-            && (now.mtime(), now.mtime_nsec()) == (self.opened.mtime(), self.opened.mtime_nsec());
+        let (before, now) = (&self.opened, self.file.metadata()?);
+        let same = now.len() == before.len()
+            && (now.mtime(), now.mtime_nsec()) == (before.mtime(), before.mtime_nsec())
+            && (now.nlink() != before.nlink()
+                || (now.ctime(), now.ctime_nsec()) == (before.ctime(), before.ctime_nsec()));
         match same {
             true => Ok(()),
             false => Err(changed()),

@@ -558,6 +558,9 @@ fn a_file_that_is_changed_in_mid_stream_is_a_failure_and_one_that_is_replaced_is
     write(&path, &content);
     let rewrite = || std::fs::write(&path, vec![0; 3_000_000]).unwrap();
     file_answer(&path, Some("bytes=0-2500000"), rewrite).unwrap_err();
+    // The same size, and the time of modification set back.
+    write(&path, &content);
+    file_answer(&path, None, || write(&path, &vec![0; 3_000_000])).unwrap_err();
 }
 
 #[test]

@@ -90,10 +90,27 @@ async fn cancel(State(app): State<Arc<App>>, request: Request) -> Response<Body>
     }
 }
 
+/// Returns whether the request is for a page of another origin than the server (RFC 6454, 7). Browsers
+/// leave Fetch Metadata out where the server is reached without TLS, and send this.
+fn is_of_another_origin(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return false;
+    };
+    let origin = origin.to_str().unwrap_or_default();
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let of_origin = origin.split_once("://").map(|(_, host)| host);
+    of_origin.is_none() || of_origin != host
+}
+
 /// Returns whether a browser sends the request for a page of another site (Fetch Metadata, 2.3).
 fn is_of_another_site(headers: &HeaderMap) -> bool {
     let sites = headers.get_all(&SEC_FETCH_SITE).iter();
     let mut sites = sites.map(HeaderValue::as_bytes);
+    if is_of_another_origin(headers) {
+        return true;
+    }
     sites.any(|site| site != b"same-origin" && site != b"none")
 }
 

@@ -288,6 +288,33 @@ fn a_file_that_is_replaced_in_mid_stream_is_a_failure() {
     }
 }
 
+#[test]
+fn a_file_that_is_rewritten_under_its_old_time_is_a_failure() {
+    let scratch = Scratch::new("rewritten");
+    let file = scratch.join("list.csv");
+    let rows = |word: &str| -> String {
+        let rows = (0..1_500_000).map(|n| format!("{n},{word}\n"));
+        std::iter::once("id,word\n".to_owned())
+            .chain(rows)
+            .collect()
+    };
+    for form in ["csv", "vot", "ndjson"] {
+        fs::write(&file, rows("old")).expect("files can be written");
+        let modified = fs::metadata(&file).and_then(|it| it.modified());
+        let server = Server::start([&file]);
+        let url = server.url(&format!("/list.{form}"));
+        let mut client = begin(tools::program("curl").args(["-q", "--silent", &url]));
+        // In place, with as many bytes, and what programs do that keep the times of what they copy.
+        fs::write(&file, rows("new")).expect("files can be written");
+        let opened = fs::File::options().write(true).open(&file);
+        let opened = opened.expect("files can be opened");
+        let set = opened.set_modified(modified.expect("a time"));
+        set.expect("times can be set");
+        let (saved, is_success) = client.finish();
+        assert!(!is_success, "{form}: success, with {} bytes", saved.len());
+    }
+}
+
 /// A client that has begun to get a file and is not read any further.
 struct Begun {
     child: std::process::Child,

@@ -453,6 +453,8 @@ fn the_index_lists_tables_with_links_that_work() {
         .split("href=\"")
         .skip(1)
         .filter_map(|rest| rest.split('"').next())
+        // The icon, so that browsers ask for none.
+        .filter(|link| !link.starts_with("data:"))
         .collect();
     assert!(links.contains(&"/stars.vot"), "{links:?}");
     for link in links {

@@ -12,6 +12,8 @@ use crate::support::server::Server;
 use crate::support::tables::{self, STARS};
 use crate::support::{program, tools};
 
+/// More than the two seconds for which a file that was changed has no tag.
+const SETTLING: Duration = Duration::from_millis(3200);
 /// A table in CSV as no encoder of ours writes it.
 const CSV: &str = "id,\"name\"\r\n01,\"a\"\r\n2,b\r\n";
 
@@ -45,6 +47,7 @@ fn a_table_that_is_one_file_is_that_file_in_its_own_format() {
     let csv = scratch.join("people.csv");
     fs::write(&csv, CSV).expect("a file can be written");
     let stars = tables::stars(scratch.path(), "stars", STARS);
+    std::thread::sleep(SETTLING);
     let server = Server::start([&csv, &stars]);
     let port = server.port();
     let file = http::get(port, "/people.csv");
@@ -89,6 +92,7 @@ fn polars_reads_parts_of_a_file_and_of_a_production() {
     let csv = scratch.join("numbers.csv");
     let rows: String = (0..5000).map(|n| format!("{n},{}\n", n * 2)).collect();
     fs::write(&csv, format!("n,m\n{rows}")).expect("a file can be written");
+    std::thread::sleep(SETTLING);
     let server = Server::start([&stars, &csv]);
     let count = "print(polars.scan_parquet(url).select(polars.len()).collect().item())";
     let counted = polars(count, &server.url("/stars.parquet"));
@@ -111,6 +115,8 @@ fn a_production_of_a_table_lasts_until_its_files_change() {
     write("n\n1\n2\n");
     let server = Server::start([&csv]);
     let tag = |range: &str| {
+        // As programs that read parts do.
+        ask(server.port(), "HEAD", "/numbers.json", "");
         let answer = ask(
             server.port(),
             "GET",
