@@ -208,7 +208,8 @@ impl Conditions {
     fn is_unproved(&self, specs: &[Spec], honoured: BareRanges) -> bool {
         let has_proof = self.if_range.is_some() || self.if_match.is_some();
         let is_honoured = match specs {
-            [Spec::Open(0) | Spec::Bounded(0, _)] => true,
+            // What goes on behind bytes has them from the beginning on.
+            [Spec::Open(0) | Spec::Bounded(0, _) | Spec::Last(_)] => true,
             [Spec::Open(_)] => matches!(honoured, BareRanges::Open | BareRanges::All),
             _ => matches!(honoured, BareRanges::Bounded | BareRanges::All),
         };

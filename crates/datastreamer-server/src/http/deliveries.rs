@@ -9,8 +9,8 @@
 //!   length. Then it asks for bounded ranges: of a new file, to share the work among connections, and of
 //!   one that it has parts of. The requests do not tell which. After a break it asks for its ranges again,
 //!   without a complete GET.
-//! - Programs that read parts of a file (fsspec, polars, GDAL) ask for the head, then for bounded ranges.
-//!   None of those that resume asks for the head first.
+//! - Programs that read parts of a file (fsspec, polars, GDAL) ask for the head or for the last bytes, then
+//!   for bounded ranges. None of those that resume asks for either first.
 //!
 //! A client that is on record has what the record says: ranges of that version, and of no other one unless
 //! it has asked for the head since. A client that is not on record has nothing, as long as the ledger is
@@ -46,7 +46,10 @@
 use std::{
     num::NonZeroUsize,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -115,6 +118,8 @@ pub(crate) struct Delivery {
     complete: Arc<OnceLock<Option<ETag>>>,
     /// Until its record is in the journal.
     recorded: Arc<Mutex<Option<Recorded>>>,
+    /// The request is for the last bytes.
+    reads_end: Arc<AtomicBool>,
 }
 
 impl Deliveries {
@@ -165,6 +170,7 @@ impl Deliveries {
             deliveries: self.clone(),
             pair,
             is_shared: client.is_none(),
+            reads_end: Arc::default(),
             complete: Arc::default(),
             recorded: Arc::default(),
         }
@@ -260,6 +266,9 @@ impl Delivery {
         unknown: BareRanges,
         changed: Option<SystemTime>,
     ) -> BareRanges {
+        if self.reads_end.load(Ordering::Relaxed) {
+            self.look(tag);
+        }
         let mut ledger = self.deliveries.lock();
         let is_old = changed.is_some_and(|at| at + KEPT < SystemTime::now());
         let mut is_sure = is_old || ledger.is_sure();
@@ -305,6 +314,12 @@ impl Delivery {
         ledger.record(self.pair).looked = Some(tag.cloned());
         // One that is lost makes a refusal.
         let _recorded = ledger.write(&self.entry(Event::Look, tag, SystemTime::now()));
+    }
+
+    /// Notes that the request is for the last bytes: it is one of a program that reads parts, and looks
+    /// at the version.
+    pub(crate) fn note_end(&self) {
+        self.reads_end.store(true, Ordering::Relaxed);
     }
 
     /// Notes that the client asks for ranges.

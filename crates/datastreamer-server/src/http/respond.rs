@@ -343,6 +343,10 @@ impl Sending<'_> {
         let has_ranges = self.request.headers().contains_key(header::RANGE);
         if has_ranges {
             self.delivery.note_ranges();
+            let mut ranges = self.request.headers().get_all(header::RANGE).iter();
+            if ranges.all(|range| range.as_bytes().starts_with(b"bytes=-")) {
+                self.delivery.note_end();
+            }
         }
         match (export.route.keep, self.request.method()) {
             (Keep::Nothing, _) => Pinning::None,
