@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, error::Error as StdError, fmt};
 
-use datastreamer::{AsyncStreamWriter, Error, ErrorKind, StreamId, StreamWriter};
+use datastreamer::{AsyncStreamWriter, Error, ErrorKind, StreamId, StreamWriter, find_cause};
 use http::{HeaderValue, Response, StatusCode, header};
 
 /// After how many seconds a client that was refused should try again: about the time until a place
@@ -42,21 +42,7 @@ impl StatusError {
 
     /// Finds a status in an error or its causes; also looks inside `io::Error`s.
     pub fn find_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            if let Some(status) = error.downcast_ref() {
-                return Some(status);
-            }
-            // The `source` of an io::Error skips the error that it wraps.
-            next = match error
-                .downcast_ref::<std::io::Error>()
-                .and_then(std::io::Error::get_ref)
-            {
-                Some(inner) => Some(inner),
-                None => error.source(),
-            };
-        }
-        None
+        find_cause(error)
     }
 
     /// Returns the problem that the client gets.

@@ -5,6 +5,8 @@
 
 use std::{error::Error as StdError, fmt, io, sync::Arc};
 
+use datastreamer::find_cause;
+
 /// Why the spool could not do what was asked. Cheap to clone.
 #[derive(Clone)]
 pub struct Error {
@@ -83,21 +85,7 @@ impl Error {
 
     /// Finds an error of the spool in an error or its causes, for example in that of a stream.
     pub fn find_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            if let Some(own) = error.downcast_ref::<Self>() {
-                return Some(own);
-            }
-            // The `source` of an io::Error skips the error that it wraps.
-            next = match error
-                .downcast_ref::<io::Error>()
-                .and_then(io::Error::get_ref)
-            {
-                Some(inner) => Some(inner),
-                None => error.source(),
-            };
-        }
-        None
+        find_cause(error)
     }
 }
 

@@ -111,24 +111,10 @@ impl Error {
         }
     }
 
-    /// Finds a stream's error in an error or its causes; also looks inside `io::Error`s, and with the
-    /// feature `anyhow` inside the `anyhow::Error`s that a source has returned.
+    /// Finds a stream's error in an error or its causes, as [`find_cause`] does; with the feature
+    /// `anyhow` also inside the `anyhow::Error`s that a source has returned.
     pub fn find_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            if let Some(own) = error.downcast_ref::<Self>() {
-                return Some(own);
-            }
-            // The `source` of an io::Error skips the error that it wraps.
-            next = match error
-                .downcast_ref::<io::Error>()
-                .and_then(io::Error::get_ref)
-            {
-                Some(inner) => Some(inner),
-                None => error.source(),
-            };
-        }
-        None
+        find_cause(error)
     }
 
     /// Returns the kind.
@@ -230,6 +216,30 @@ impl StdError for Anyhow {
         let first: &(dyn StdError + 'static) = self.0.as_ref();
         Some(first)
     }
+}
+
+/// Finds an error of one type in an error or its causes; also looks inside `io::Error`s, whose `source`
+/// skips the error that they wrap.
+///
+/// ```
+/// use datastreamer::find_cause;
+/// let number = "x".parse::<u8>().map_err(std::io::Error::other).map(drop);
+/// let error = number.map_or_else(Box::<dyn std::error::Error>::from, |()| "it is one".into());
+/// assert!(find_cause::<std::num::ParseIntError>(error.as_ref()).is_some());
+/// ```
+pub fn find_cause<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        let wrapped = error.downcast_ref().and_then(io::Error::get_ref);
+        next = match wrapped {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
 }
 
 impl ErrorKind {

@@ -93,7 +93,7 @@ pub use config::{
     DEFAULT_BUFFER_BYTES, DEFAULT_CHUNK_BYTES, DEFAULT_CONSUMER_STALL, DEFAULT_FAST_BUFFER_BYTES,
     DEFAULT_FAST_CHUNK_BYTES, DEFAULT_FLUSH_AFTER, DEFAULT_SOURCE_STALL, StreamOptions,
 };
-pub use error::{Error, ErrorKind};
+pub use error::{Error, ErrorKind, find_cause};
 pub use handle::StreamHandle;
 pub use outcome::{BlockedOn, Outcome};
 pub use pool::{Shutdown, StreamPool};
