@@ -47,8 +47,16 @@ pub enum Needs {
 impl Needs {
     /// Returns what a request needs. It has ranges for GET only.
     pub fn of(method: &Method, headers: &HeaderMap) -> Self {
-        let media_type = HeaderValue::from_static("");
-        Conditions::of(method, headers, &media_type).needs()
+        Self::of_ranges(ranges_of(method, headers).as_deref())
+    }
+
+    fn of_ranges(ranges: Option<&[Spec]>) -> Self {
+        match ranges {
+            // Of unknown length, the complete file is the better answer to a range of all bytes.
+            None | Some([Spec::Open(0)]) => Self::Nothing,
+            Some([Spec::Bounded(_, last)]) => Self::Bytes(last.saturating_add(1)),
+            Some(_) => Self::Length,
+        }
     }
 }
 
@@ -73,18 +81,15 @@ impl Conditions {
             let value = headers.get(name)?.to_str().ok()?;
             httpdate::parse_http_date(value).ok()
         };
-        let is_get = method == Method::GET;
-        // Ranges are defined for GET (RFC 9110, 14.2); two headers of them have no meaning.
-        let range = only(headers, &header::RANGE).filter(|_| is_get);
         Self {
-            is_get,
+            is_get: method == Method::GET,
             is_head: method == Method::HEAD,
             if_match: joined(headers, &header::IF_MATCH),
             if_none_match: joined(headers, &header::IF_NONE_MATCH),
             if_unmodified_since: date(header::IF_UNMODIFIED_SINCE),
             if_modified_since: date(header::IF_MODIFIED_SINCE),
             if_range: joined(headers, &header::IF_RANGE),
-            ranges: range.and_then(|value| ranges::parse(value.as_bytes())),
+            ranges: ranges_of(method, headers),
             media_type: media_type.to_str().unwrap_or_default().to_owned(),
         }
     }
@@ -95,12 +100,11 @@ impl Conditions {
     }
 
     pub(crate) fn needs(&self) -> Needs {
-        match self.ranges.as_deref() {
-            // Of unknown length, the complete file is the better answer to a range of all bytes.
-            None | Some([Spec::Open(0)]) => Needs::Nothing,
-            Some([Spec::Bounded(_, last)]) => Needs::Bytes(last.saturating_add(1)),
-            Some(_) => Needs::Length,
-        }
+        Needs::of_ranges(self.ranges.as_deref())
+    }
+
+    pub(crate) fn is_for_last_bytes(&self) -> bool {
+        matches!(self.ranges.as_deref(), Some([Spec::Last(_)]))
     }
 
     /// Decides, in the order of RFC 9110, 13.2.2.
@@ -274,6 +278,13 @@ fn length_unknown() -> Problem {
         StatusCode::PRECONDITION_FAILED,
         "the length of the file is not known yet, so this range cannot be sent: get the complete file",
     )
+}
+
+/// The ranges of a request. They are defined for GET (RFC 9110, 14.2); two headers of them have no
+/// meaning.
+fn ranges_of(method: &Method, headers: &HeaderMap) -> Option<Vec<Spec>> {
+    let range = only(headers, &header::RANGE).filter(|_| method == Method::GET)?;
+    ranges::parse(range.as_bytes())
 }
 
 /// All lines of a header as one list (RFC 9110, 5.3).

@@ -43,6 +43,16 @@ impl Planned {
         self
     }
 
+    /// Returns the length, if it is known.
+    pub fn known_length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// Returns the entity tag, if there is one.
+    pub fn known_etag(&self) -> Option<&ETag> {
+        self.etag.as_ref()
+    }
+
     /// Sets when the file was last changed.
     pub fn last_modified(mut self, time: impl Into<Option<SystemTime>>) -> Self {
         self.last_modified = time.into();

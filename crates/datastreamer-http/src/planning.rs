@@ -60,6 +60,12 @@ impl PlanReport {
         self.conditions.has_ranges()
     }
 
+    /// Returns whether the request is for the last bytes only (`bytes=-8`), as programs that read parts of a
+    /// file begin, and none that resumes does.
+    pub fn is_for_last_bytes(&self) -> bool {
+        self.conditions.is_for_last_bytes()
+    }
+
     /// Returns what must be known of a file that is still being made before its plan is reported.
     pub fn needs(&self) -> Needs {
         self.conditions.needs()

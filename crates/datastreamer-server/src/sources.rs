@@ -28,7 +28,7 @@ use std::{
 };
 
 use datastreamer::StreamWriter;
-use datastreamer_http::{BareRanges, ETag, Pieces, Planned};
+use datastreamer_http::{BareRanges, Pieces, Planned};
 
 use self::rows::{Format, RowRoute};
 pub(crate) use self::{
@@ -92,9 +92,6 @@ impl RowsJob {
 pub(crate) struct Feed {
     /// What is known of it for the head of a response.
     pub(crate) planned: Planned,
-    /// Its exact length in bytes, where the source knows it; `planned` has it too, and the tag.
-    pub(crate) length: Option<u64>,
-    pub(crate) etag: Option<ETag>,
     /// The ranges that a client of which nothing is known may have without `If-Range`.
     pub(crate) unknown_ranges: BareRanges,
     /// When the file became what it is, if that is known.
@@ -113,12 +110,22 @@ impl Feed {
     ) -> Self {
         Self {
             planned: Planned::new().length(length).commit_after(length_wait),
-            length,
-            etag: None,
             unknown_ranges: BareRanges::None,
             changed: None,
             write: Box::new(move |out, _| write(out)),
         }
+    }
+
+    /// Promises the length of the pieces, if it is known, and writes them.
+    pub(crate) fn write_to(
+        self,
+        out: &mut StreamWriter,
+        pieces: &Pieces,
+    ) -> Result<(), SourceError> {
+        if let Some(length) = pieces.length() {
+            out.promise_length(length)?;
+        }
+        (self.write)(out, pieces)
     }
 }
 

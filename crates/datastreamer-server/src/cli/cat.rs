@@ -160,11 +160,13 @@ fn start(
                     return Err(text.into());
                 }
             };
-            if let Some(length) = feed.length {
+            let length = feed.planned.known_length();
+            if let Some(length) = length {
+                // Before whoever waits for the plan looks at it.
                 out.promise_length(length)?;
             }
             planned.send(Ok(()))?;
-            (feed.write)(out, &Pieces::complete(feed.length))
+            feed.write_to(out, &Pieces::complete(length))
         });
     Ok(Started {
         reader,

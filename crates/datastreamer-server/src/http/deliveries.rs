@@ -46,14 +46,11 @@
 use std::{
     num::NonZeroUsize,
     path::Path,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, SystemTime},
 };
 
-use datastreamer_http::{BareRanges, ETag};
+use datastreamer_http::{BareRanges, ETag, Pieces, PlanReport, Planned};
 use lru::LruCache;
 
 use crate::http::{
@@ -118,8 +115,6 @@ pub(crate) struct Delivery {
     complete: Arc<OnceLock<Option<ETag>>>,
     /// Until its record is in the journal.
     recorded: Arc<Mutex<Option<Recorded>>>,
-    /// The request is for the last bytes.
-    reads_end: Arc<AtomicBool>,
 }
 
 impl Deliveries {
@@ -170,7 +165,6 @@ impl Deliveries {
             deliveries: self.clone(),
             pair,
             is_shared: client.is_none(),
-            reads_end: Arc::default(),
             complete: Arc::default(),
             recorded: Arc::default(),
         }
@@ -255,20 +249,42 @@ impl Ledger {
 }
 
 impl Delivery {
+    /// Reports the plan of a file, with the ranges that its client may have, and notes what the client
+    /// gets of it. `unknown` and `changed` as for [`bare_ranges`](Self::bare_ranges).
+    pub(crate) fn report(
+        &self,
+        report: PlanReport,
+        planned: Planned,
+        unknown: BareRanges,
+        changed: Option<SystemTime>,
+    ) -> Option<Pieces> {
+        // A coder makes other bytes.
+        let tag = planned.known_etag().filter(|_| !report.is_coded()).cloned();
+        if report.is_for_last_bytes() {
+            self.look(tag.as_ref());
+        }
+        let bare = self.bare_ranges(tag.as_ref(), unknown, changed);
+        let head_only = report.is_head_only();
+        let pieces = report.done(planned.bare_ranges(bare));
+        match &pieces {
+            Some(pieces) => self.begin(tag.as_ref(), pieces.is_complete()),
+            None if head_only => self.look(tag.as_ref()),
+            None => {}
+        }
+        pieces
+    }
+
     /// Returns which ranges of this version the client may have without a precondition. `unknown`: those
     /// of a client that has nothing.
     ///
     /// `changed`: when the file became what it is, if that is known. If there was no other version in the
     /// last day, whoever is not on record has bytes of this one or none.
-    pub(crate) fn bare_ranges(
+    fn bare_ranges(
         &self,
         tag: Option<&ETag>,
         unknown: BareRanges,
         changed: Option<SystemTime>,
     ) -> BareRanges {
-        if self.reads_end.load(Ordering::Relaxed) {
-            self.look(tag);
-        }
         let mut ledger = self.deliveries.lock();
         let is_old = changed.is_some_and(|at| at + KEPT < SystemTime::now());
         let mut is_sure = is_old || ledger.is_sure();
@@ -306,7 +322,7 @@ impl Delivery {
 
     /// Notes that the client has asked for the head of this version: programs that read parts of a file
     /// do so first, and programs that resume do not.
-    pub(crate) fn look(&self, tag: Option<&ETag>) {
+    fn look(&self, tag: Option<&ETag>) {
         if self.is_shared {
             return;
         }
@@ -314,12 +330,6 @@ impl Delivery {
         ledger.record(self.pair).looked = Some(tag.cloned());
         // One that is lost makes a refusal.
         let _recorded = ledger.write(&self.entry(Event::Look, tag, SystemTime::now()));
-    }
-
-    /// Notes that the request is for the last bytes: it is one of a program that reads parts, and looks
-    /// at the version.
-    pub(crate) fn note_end(&self) {
-        self.reads_end.store(true, Ordering::Relaxed);
     }
 
     /// Notes that the client asks for ranges.
@@ -342,7 +352,7 @@ impl Delivery {
     /// Notes that the client gets bytes of this version: all, or some of them. `None`: of one that no tag
     /// tells apart. Before they are sent, [`recorded`](Self::recorded) says that this will be known after
     /// the end of the process.
-    pub(crate) fn begin(&self, tag: Option<&ETag>, is_complete: bool) {
+    fn begin(&self, tag: Option<&ETag>, is_complete: bool) {
         if is_complete {
             // A response begins once.
             let _begun = self.complete.set(tag.cloned());

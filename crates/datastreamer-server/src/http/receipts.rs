@@ -108,10 +108,7 @@ fn is_of_another_origin(headers: &HeaderMap) -> bool {
 fn is_of_another_site(headers: &HeaderMap) -> bool {
     let sites = headers.get_all(&SEC_FETCH_SITE).iter();
     let mut sites = sites.map(HeaderValue::as_bytes);
-    if is_of_another_origin(headers) {
-        return true;
-    }
-    sites.any(|site| site != b"same-origin" && site != b"none")
+    is_of_another_origin(headers) || sites.any(|site| site != b"same-origin" && site != b"none")
 }
 
 /// Returns whether HTML is preferred to JSON (RFC 9110, 12.5.1): browsers name it, programs do not.

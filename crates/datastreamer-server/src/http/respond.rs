@@ -343,10 +343,6 @@ impl Sending<'_> {
         let has_ranges = self.request.headers().contains_key(header::RANGE);
         if has_ranges {
             self.delivery.note_ranges();
-            let mut ranges = self.request.headers().get_all(header::RANGE).iter();
-            if ranges.all(|range| range.as_bytes().starts_with(b"bytes=-")) {
-                self.delivery.note_end();
-            }
         }
         match (export.route.keep, self.request.method()) {
             (Keep::Nothing, _) => Pinning::None,
@@ -449,10 +445,8 @@ impl Sending<'_> {
                 options.stream_out(move |out| {
                     let _kept_to_the_end = site;
                     let feed = start(job, &name, &refused, out)?;
-                    if let Some(length) = feed.length {
-                        out.promise_length(length)?;
-                    }
-                    (feed.write)(out, &Pieces::complete(feed.length))
+                    let all = Pieces::complete(feed.planned.known_length());
+                    feed.write_to(out, &all)
                 })
             });
             let target = self.asked.target();
@@ -523,11 +517,7 @@ impl Sending<'_> {
         let options = self.site.config.stream_options().pool(&self.app.readers);
         match self.client {
             None => options,
-            Some(client) => {
-                let most = self.site.config.limits.max_active_per_client;
-                let name = format!("client {}", client.key());
-                options.share(Share::new(name, ShareOf::Consumer, most))
-            }
+            Some(client) => options.share(client_share(self.site, &client)),
         }
     }
 }
@@ -567,9 +557,7 @@ fn stream_options(
         options = options.share(part(client, "sorted tables", SORTED_PER_CLIENT));
     }
     if let Some(client) = &client {
-        let name = format!("client {}", client.key());
-        let share = Share::new(name, ShareOf::Consumer, limits.max_active_per_client);
-        options = options.share(share);
+        options = options.share(client_share(site, client));
     }
     let Some(most) = route.limits.max_active else {
         return options;
@@ -581,6 +569,12 @@ fn stream_options(
     // The rest of the queue is for the other routes.
     let max_waiting = limits.max_waiting.div_ceil(2);
     options.share(Share::new(of_route, ShareOf::Source, most).max_waiting(max_waiting))
+}
+
+/// What one client may have of all streams of a pool.
+fn client_share(site: &Site, client: &Client) -> Share {
+    let most = site.config.limits.max_active_per_client;
+    Share::new(format!("client {}", client.key()), ShareOf::Consumer, most)
 }
 
 /// Plans a file, once its stream has a place.
@@ -605,25 +599,15 @@ fn send_pieces(
     report: PlanReport,
     out: &mut StreamWriter,
 ) -> Result<(), SourceError> {
-    let tag = feed.etag.as_ref().filter(|_| !report.is_coded());
-    let bare = delivery.bare_ranges(tag, feed.unknown_ranges, feed.changed);
-    let mut planned = feed.planned.bare_ranges(bare);
+    let mut planned = feed.planned.clone();
     if has_ranges {
         planned = planned.ranges(true);
     }
-    let head_only = report.is_head_only();
-    let Some(pieces) = report.done(planned) else {
-        if head_only {
-            delivery.look(tag);
-        }
+    let Some(pieces) = delivery.report(report, planned, feed.unknown_ranges, feed.changed) else {
         return Ok(());
     };
-    if let Some(length) = pieces.length() {
-        out.promise_length(length)?;
-    }
-    delivery.begin(tag, pieces.is_complete());
     delivery.recorded_blocking();
-    (feed.write)(out, &pieces)
+    feed.write_to(out, &pieces)
 }
 
 /// Refuses a method and names the allowed ones.

@@ -117,14 +117,10 @@ pub(crate) async fn respond(
     let response = download
         .options(options)
         .respond_planned(request, move |options, report| {
-            let tag = ETag::new(production.etag().opaque());
             if failure.is_some() {
                 // Its error decides the response.
                 return production.open(vec![SpoolPiece::From(0)], options);
             }
-            let shown = tag.as_ref().filter(|_| !report.is_coded());
-            let bare = delivery.bare_ranges(shown, BareRanges::Bounded, None);
-            let head_only = report.is_head_only();
             let coding = match report.is_coded() {
                 true => Coding::Coded,
                 false => Coding::Plain,
@@ -132,22 +128,15 @@ pub(crate) async fn respond(
             let planned = Planned::new()
                 .length(production.length())
                 .length_at_least(production.bytes_so_far())
-                .etag(tag.clone())
-                .ranges(true)
-                .bare_ranges(bare);
-            match report.done(planned) {
+                .etag(ETag::new(production.etag().opaque()))
+                .ranges(true);
+            match delivery.report(report, planned, BareRanges::Bounded, None) {
                 Some(pieces) => {
-                    delivery.begin(shown, pieces.is_complete());
                     origin.set(production.clone(), coding);
                     let pieces = pieces.as_slice().iter().map(piece);
                     production.open(pieces.collect(), options)
                 }
-                None => {
-                    if head_only {
-                        delivery.look(shown);
-                    }
-                    options.stream_out(|_| ())
-                }
+                None => options.stream_out(|_| ()),
             }
         })
         .await;

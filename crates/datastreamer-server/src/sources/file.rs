@@ -65,8 +65,6 @@ pub(crate) fn start(path: PathBuf) -> Start {
         })?;
         Ok(Feed {
             planned: file.planned(),
-            etag: file.etag(),
-            length: Some(file.length()),
             // As every server of files; those that have parts of another version are on record.
             unknown_ranges: BareRanges::All,
             // A link that is turned makes the path another file.
