@@ -1,6 +1,6 @@
 //! The server: it accepts connections (`serve.rs`, `connection.rs`), answers requests with the
-//! current site (`respond.rs`; `posted.rs` reads queries from bodies, `index.rs` makes the index
-//! page), tells clients apart (`client.rs`), records transfers (`transfers.rs`) and productions
+//! current site (`respond.rs`, `sending.rs`; `posted.rs` reads queries from bodies, `index.rs` makes the index
+//! page in the frame of `page.rs`), tells clients apart (`client.rs`), records transfers (`transfers.rs`) and productions
 //! (`produced.rs`), shows their receipts (`receipt.rs`, `receipts.rs`, `events.rs`), logs refusals
 //! (`refused.rs`) and knows which routes work (`health.rs`).
 
@@ -12,6 +12,7 @@ mod events;
 pub(crate) mod health;
 pub(crate) mod index;
 mod journal;
+mod page;
 pub(crate) mod posted;
 mod produced;
 mod receipt;

@@ -14,12 +14,12 @@ use axum::{
     routing::{MethodRouter, get},
 };
 use indicatif::HumanBytes;
-use maud::{Markup, PreEscaped, html};
+use maud::{Markup, html};
 use serde_json::Value;
 
 use crate::{
     http::{
-        index::{self, DOCTYPE, STYLE},
+        page,
         receipt::Receipt,
         respond::{App, client_of, only, refuse},
         transfers::{Cancel, Name},
@@ -58,7 +58,7 @@ async fn show(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
         return refuse(unknown());
     };
     let mut response = match prefers_html(request.headers()) {
-        true => (index::headers(), Html(page(&receipt))).into_response(),
+        true => (page::headers(), Html(show_page(&receipt))).into_response(),
         false => Json(receipt.value).into_response(),
     };
     let headers = response.headers_mut();
@@ -140,36 +140,26 @@ fn media_range(text: &str) -> Option<(String, f32)> {
 }
 
 /// Makes the page of a receipt. It needs no script: it is loaded again while the transfer runs.
-fn page(receipt: &Receipt) -> String {
+fn show_page(receipt: &Receipt) -> String {
     let value = &receipt.value;
     let text = |name: &str| value[name].as_str();
     let route = text("route").unwrap_or_default();
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width,initial-scale=1";
-                @if receipt.running.is_some() {
-                    meta http-equiv="refresh" content=(REFRESH_SECONDS);
-                }
-                title { (text("state").unwrap_or_default()) " · " (route) }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                main {
-                    h1 { (route) }
-                    p { (summary(value)) }
-                    ul { li { (table(value)) } }
-                    @if let Some(file) = text("file") {
-                        p { a href=(file) { "the file" } }
-                    }
-                    footer { a href="/" { "files" } " · " a href="/transfers" { "transfers" } }
-                }
-            }
+    let title = format!("{} · {route}", text("state").unwrap_or_default());
+    let head = html! {
+        @if receipt.running.is_some() {
+            meta http-equiv="refresh" content=(REFRESH_SECONDS);
         }
     };
-    page.into_string()
+    let main = html! {
+        h1 { (route) }
+        p { (summary(value)) }
+        ul { li { (table(value)) } }
+        @if let Some(file) = text("file") {
+            p { a href=(file) { "the file" } }
+        }
+        footer { a href="/" { "files" } " · " a href="/transfers" { "transfers" } }
+    };
+    page::frame(&title, head, main)
 }
 
 /// The state in words.
@@ -241,7 +231,7 @@ mod tests {
             "state": "failed", "route": "<b>", "request": "/<script>alert(1)</script>",
             "reason": "<i>", "bytes": 5, "digests": { "sha-256": "AAA=" },
         });
-        let shown = page(&Receipt {
+        let shown = show_page(&Receipt {
             value,
             running: None,
         });

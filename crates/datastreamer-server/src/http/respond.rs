@@ -38,6 +38,7 @@ use crate::{
     http::events::{self, Listeners},
     http::health::{Attempt, Health},
     http::index,
+    http::page,
     http::posted,
     http::produced::prefers_async,
     http::receipt::ReceiptId,
@@ -150,8 +151,8 @@ async fn show_index(State(app): State<Arc<App>>, request: Request) -> impl IntoR
     let from = query.and_then(|query| query.get("from", number));
     // Whatever is no number leads to the beginning.
     let from = from.unwrap_or_default().unwrap_or_default();
-    let page = now(Html(index::page(&site.routes, from, host, last_bytes)));
-    (index::headers(), page)
+    let shown = now(Html(index::page(&site.routes, from, host, last_bytes)));
+    (page::headers(), shown)
 }
 
 async fn show_health(State(app): State<Arc<App>>) -> impl IntoResponse {
