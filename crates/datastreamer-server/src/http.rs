@@ -19,6 +19,7 @@ mod receipt;
 mod receipts;
 mod refused;
 pub(crate) mod respond;
+mod sending;
 pub(crate) mod serve;
 pub(crate) mod spool;
 mod spooled;

@@ -70,6 +70,14 @@ fn links_stay_links_and_what_is_no_file_is_left_out() {
     });
 }
 
+/// Waits until the log says which member has failed.
+fn assert_large_is_named(log: impl Fn() -> String) {
+    wait::until("the member is named", LIMIT, || {
+        let log = log();
+        log.contains("source_error") && log.contains("b-large")
+    });
+}
+
 /// Serves a tree with one large file, sparse so that it costs nothing, and returns a client that
 /// has read some of it.
 fn in_the_middle_of(large: &Path) -> (Server, Connection, http::Response) {
@@ -110,10 +118,7 @@ fn a_file_that_shrinks_on_the_way_aborts() {
     file.and_then(|file| file.set_len(1_000_000))
         .expect("a file can be truncated");
     assert_eq!(client.read_body(&mut response), Err(End::Reset));
-    wait::until("the member is named", LIMIT, || {
-        let log = server.log();
-        log.contains("source_error") && log.contains("b-large")
-    });
+    assert_large_is_named(|| server.log());
 }
 
 #[test]
@@ -143,10 +148,7 @@ fn a_file_that_grows_on_the_way_aborts() {
         .expect("it is there");
     file.write_all(b"one line more\n").expect("it can grow");
     assert_eq!(client.read_body(&mut response), Err(End::Reset));
-    wait::until("the member is named", LIMIT, || {
-        let log = server.log();
-        log.contains("source_error") && log.contains("b-large")
-    });
+    assert_large_is_named(|| server.log());
 }
 
 #[test]
@@ -306,10 +308,7 @@ fn a_file_that_shrinks_aborts_although_files_may_grow() {
     });
     file.set_len(1_000_000).expect("a file can be truncated");
     assert_eq!(client.read_body(&mut response), Err(End::Reset));
-    wait::until("the member is named", LIMIT, || {
-        let log = server.log();
-        log.contains("source_error") && log.contains("b-large")
-    });
+    assert_large_is_named(|| server.log());
 }
 
 #[test]

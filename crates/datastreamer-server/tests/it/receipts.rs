@@ -230,6 +230,13 @@ fn a_cancelled_transfer_is_an_abort_for_its_client_and_stops_the_source() {
     .problem(404);
 }
 
+/// Waits until a transfer runs; returns its identity in the list, which a program on this machine sees.
+fn listed_identity(port: u16) -> String {
+    let running = || http::transfers(port)["running"][0].clone();
+    wait::until("it runs", LIMIT, || running()["bytes"].as_u64() > Some(0));
+    running()["id"].as_str().expect("an identity").to_owned()
+}
+
 #[test]
 fn a_cancelled_transfer_is_an_abort_for_curl_over_http_2() {
     let daemon = Daemon::start(NOISE);
@@ -239,12 +246,7 @@ fn a_cancelled_transfer_is_an_abort_for_curl_over_http_2() {
         .args(["-sS", "--http2-prior-knowledge", "-o", "/dev/null", &url])
         .spawn()
         .expect("curl runs");
-    let running = || http::transfers(port)["running"].clone();
-    wait::until("it runs", LIMIT, || {
-        running()[0]["bytes"].as_u64() > Some(0)
-    });
-    // By the identity of the list, which a program on this machine sees.
-    let id = running()[0]["id"].as_str().expect("an identity").to_owned();
+    let id = listed_identity(port);
     assert_eq!(
         delete(port, &format!("/transfers/{id}"), "Host: localhost").status,
         204
@@ -584,11 +586,7 @@ fn listeners_do_not_hold_up_the_end_of_the_server() {
         .args(["-sf", "-o", "/dev/null", &url])
         .spawn()
         .expect("curl runs");
-    let running = || http::transfers(port)["running"].clone();
-    wait::until("it runs", LIMIT, || {
-        running()[0]["bytes"].as_u64() > Some(0)
-    });
-    let id = running()[0]["id"].as_str().expect("an identity").to_owned();
+    let id = listed_identity(port);
     let mut listener = Connection::open(port);
     listener.ask(&format!("/transfers/{id}/events"));
     let mut events = listener.read_head();

@@ -90,6 +90,14 @@ fn a_download_from_nginx_that_is_killed_is_right_in_the_end() {
     }
 }
 
+/// The state of a download of which so many bytes, from the first on, are on the disk.
+fn state(url: &str, synced: u64) -> String {
+    format!(
+        "{{\"version\":1,\"url\":\"{url}\",\"validator\":{{\"etag\":\"\\\"a\\\"\"}},\
+         \"total\":{LENGTH},\"synced\":[[0,{synced}]],\"digests\":{{}},\"row_limit\":null}}"
+    )
+}
+
 #[test]
 fn what_was_written_after_the_last_save_is_not_trusted() {
     let file = Served {
@@ -102,10 +110,7 @@ fn what_was_written_after_the_last_save_is_not_trusted() {
     let mut part = noise::bytes(0, 1_000_000);
     part.extend(std::iter::repeat_n(0xee, 500_000));
     fs::write(folder.path("f.part"), &part).expect("files can be written");
-    let state = format!(
-        "{{\"version\":1,\"url\":\"{url}\",\"validator\":{{\"etag\":\"\\\"a\\\"\"}},\
-         \"total\":{LENGTH},\"synced\":[[0,1000000]],\"digests\":{{}},\"row_limit\":null}}"
-    );
+    let state = state(&url, 1_000_000);
     fs::write(folder.path("f.part.json"), &state).expect("files can be written");
     folder.get(&[&url]).assert_good();
     assert_eq!(server.seen()[0].range(), Some((1_000_000, None)));
@@ -134,10 +139,7 @@ fn a_complete_file_without_its_name_is_checked_by_its_last_byte() {
     let folder = Folder::new();
     let url = server.url("/f");
     fs::write(folder.path("f.part"), noise::bytes(0, LENGTH)).expect("files can be written");
-    let state = format!(
-        "{{\"version\":1,\"url\":\"{url}\",\"validator\":{{\"etag\":\"\\\"a\\\"\"}},\
-         \"total\":{LENGTH},\"synced\":[[0,{LENGTH}]],\"digests\":{{}},\"row_limit\":null}}"
-    );
+    let state = state(&url, LENGTH as u64);
     fs::write(folder.path("f.part.json"), state).expect("files can be written");
     folder.get(&[&url]).assert_good();
     assert_eq!(server.seen()[0].range(), Some((LENGTH - 1, None)));
