@@ -1,6 +1,6 @@
 //! What the system may do: fail any call, end the process at any call, have no room.
 //!
-//! A small program (`examples/one_run.rs`) runs under `strace`, which injects an error, or SIGKILL,
+//! A small program (`tests/programs/one_run.rs`) runs under `strace`, which injects an error, or SIGKILL,
 //! into the Nth call of a kind. It checks every byte that it reads. Then the folder is opened again:
 //! what is in it must be true, and the next production must work.
 //!
@@ -25,11 +25,7 @@ const BYTES: u64 = 300_000;
 const CALLS_MAX: usize = 400;
 
 fn program() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let target = test.parent().and_then(Path::parent).unwrap();
-    let program = target.join("examples/one_run");
-    assert!(program.is_file(), "cargo builds examples with the tests");
-    program
+    PathBuf::from(env!("CARGO_BIN_EXE_one_run"))
 }
 
 fn run(command: &mut Command) -> Output {

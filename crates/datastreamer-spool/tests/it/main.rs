@@ -6,6 +6,7 @@
 
 mod common;
 mod ending;
+#[cfg(feature = "fault-tests")]
 mod faults;
 mod limits;
 mod model;
