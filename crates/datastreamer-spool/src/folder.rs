@@ -13,6 +13,7 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
     time::SystemTime,
 };
 
@@ -32,7 +33,7 @@ const CHECK_BYTES: usize = 1 << 20;
 pub(crate) struct Folder {
     path: PathBuf,
     /// Locked for as long as it is open.
-    _lock: File,
+    lock: Mutex<File>,
 }
 
 /// A complete production in the folder.
@@ -44,8 +45,14 @@ pub(crate) struct Found {
 impl Folder {
     /// Opens or makes the folder, and locks it.
     pub(crate) fn open(path: PathBuf) -> Result<Self, Error> {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
-        made.map_err(|error| failed("making", &path, error))?;
+        let lock = Mutex::new(Self::make(&path)?);
+        Ok(Self { path, lock })
+    }
+
+    /// Makes the folder if it is not there, and locks it.
+    fn make(path: &Path) -> Result<File, Error> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.map_err(|error| failed("making", path, error))?;
         let lock_path = path.join(LOCK_NAME);
         let lock = file_options()
             .write(true)
@@ -54,7 +61,7 @@ impl Folder {
             .open(&lock_path)
             .map_err(|error| failed("opening", &lock_path, error))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path, _lock: lock }),
+            Ok(()) => Ok(lock),
             Err(TryLockError::WouldBlock) => {
                 let text = format!("another spool has locked {}", lock_path.display());
                 Err(Error::new(ErrorKind::Locked, text))
@@ -115,15 +122,29 @@ impl Folder {
         Ok(has_length.then_some(Found { manifest, modified }))
     }
 
-    /// Makes the file of a production that begins.
+    /// Makes the file of a production that begins. A folder that somebody has removed is made again: what
+    /// was in it is lost, and what begins is not.
     pub(crate) fn create(&self, id: &ProductionId) -> Result<File, Error> {
         let path = FileKind::Part.path(&self.path, id);
-        file_options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .map_err(|error| failed("making", &path, error))
+        let create = || {
+            let mut options = file_options();
+            options.read(true).write(true).create_new(true).open(&path)
+        };
+        let created = match create() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+                // Another production may have made the folder meanwhile, and its lock is in the folder.
+                match create() {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        *lock = Self::make(&self.path)?;
+                        create()
+                    }
+                    created => created,
+                }
+            }
+            created => created,
+        };
+        created.map_err(|error| failed("making", &path, error))
     }
 
     /// Removes the name of a running production's file, which lives on while it is open.

@@ -2,8 +2,11 @@
 //! and waits with a deadline.
 
 use std::{
+    collections::BTreeSet,
     fmt::Debug,
+    fs,
     future::Future,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -68,6 +71,25 @@ pub(crate) fn write_range(
         at = next;
     }
     Ok(())
+}
+
+/// Only whole pairs of data and manifest are there.
+pub(crate) fn assert_no_leftovers(folder: &Path) {
+    let names = fs::read_dir(folder).unwrap();
+    let names: BTreeSet<String> = names
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    for name in &names {
+        let other = match name.rsplit_once('.') {
+            Some((id, "data")) => format!("{id}.json"),
+            Some((id, "json")) => format!("{id}.data"),
+            _ => {
+                assert_eq!(name, "spool.lock", "{names:?}");
+                continue;
+            }
+        };
+        assert!(names.contains(&other), "{names:?}");
+    }
 }
 
 pub(crate) fn beginning(length: u64) -> Beginning {

@@ -85,7 +85,7 @@ fn what_is_not_kept_is_removed_when_its_last_reader_leaves() {
     assert_eq!(valid, bytes(0..500_000));
     drop(joined);
     wait_until("it is gone", || spool.usage().productions == 0);
-    crate::faults::assert_no_leftovers(folder.path());
+    assert_no_leftovers(folder.path());
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn a_failure_comes_behind_every_valid_byte() {
         drop(production);
         wait_until("it is gone", || spool.usage().productions == 0);
     }
-    crate::faults::assert_no_leftovers(folder.path());
+    assert_no_leftovers(folder.path());
 }
 
 #[test]

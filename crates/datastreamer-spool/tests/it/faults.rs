@@ -8,7 +8,6 @@
 //! of the others. `DATASTREAMER_SPOOL_FAULTS=all`: each one, in some minutes.
 
 use std::{
-    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -81,25 +80,6 @@ fn check_folder(folder: &Path, what: &str) {
     assert!(end.is_ok() && valid == bytes(0..BYTES), "{what}");
     complete(&next);
     assert_no_leftovers(folder);
-}
-
-/// Only whole pairs of data and manifest are there.
-pub(crate) fn assert_no_leftovers(folder: &Path) {
-    let names = fs::read_dir(folder).unwrap();
-    let names: BTreeSet<String> = names
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    for name in &names {
-        let other = match name.rsplit_once('.') {
-            Some((id, "data")) => format!("{id}.json"),
-            Some((id, "json")) => format!("{id}.data"),
-            _ => {
-                assert_eq!(name, "spool.lock", "{names:?}");
-                continue;
-            }
-        };
-        assert!(names.contains(&other), "{names:?}");
-    }
 }
 
 /// Lets every `step`th call of a kind fail, in each of the ways.

@@ -184,7 +184,7 @@ fn a_production_expires_after_its_last_use() {
     assert!(is_there(&spool, "a"), "it was used just now");
     wait_until("it expires", || spool.usage().productions == 0);
     assert_eq!(spool.usage().expired, 1);
-    crate::faults::assert_no_leftovers(folder.path());
+    assert_no_leftovers(folder.path());
 }
 
 #[test]

@@ -277,6 +277,6 @@ proptest! {
             world.check();
         }
         world.restart();
-        crate::faults::assert_no_leftovers(world.folder.path());
+        assert_no_leftovers(world.folder.path());
     }
 }

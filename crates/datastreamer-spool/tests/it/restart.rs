@@ -266,7 +266,7 @@ fn a_second_spool_on_a_folder_is_refused() {
 }
 
 #[test]
-fn a_folder_that_vanishes_fails_productions_and_no_more() {
+fn a_folder_that_vanishes_fails_its_productions_and_is_made_again_for_the_next_one() {
     let (folder, _) = with_one();
     let spool = spool(&folder);
     let (led, reader) = led();
@@ -289,10 +289,16 @@ fn a_folder_that_vanishes_fails_productions_and_no_more() {
     let found = find(&spool).unwrap();
     let (valid, end) = read(all(&found));
     assert!(valid.is_empty() && end.is_err());
-    let (next, _) = spool
-        .join_or_begin(Key::new("next"), || beginning(10))
-        .unwrap();
-    storage(finished(&next));
-    drop((running, found, next));
+    drop((running, found));
     wait_until("nothing is counted", || spool.usage().bytes == 0);
+    assert!(find(&spool).is_none());
+    let begin = || beginning(10).keep(KEPT);
+    let (next, _) = spool.join_or_begin(Key::new("next"), begin).unwrap();
+    complete(&next);
+    assert_eq!(read(all(&next)).0, bytes(0..10));
+    // It is the folder of this spool again, and of no other one.
+    let other = Spool::open(&path, SpoolOptions::new()).unwrap_err();
+    assert_eq!(other.kind(), ErrorKind::Locked);
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
 }
