@@ -10,6 +10,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     io,
     path::{Component, Path, PathBuf},
+    time::SystemTime,
 };
 
 use arrow::datatypes::{FieldRef, Schema};
@@ -42,6 +43,15 @@ pub(crate) enum Place {
     Directory(#[serde(with = "packed::path")] PathBuf),
     /// Over hive partitions only if it matches all of them.
     Glob(#[serde(with = "packed::path")] PathBuf),
+}
+
+/// The state of a table's files at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FilesState {
+    /// Differs between two states.
+    pub fingerprint: u64,
+    /// When the last of the files was changed, in whatever way.
+    pub changed: SystemTime,
 }
 
 impl TableFiles {
@@ -117,18 +127,24 @@ impl TableFiles {
         Some((path, self.kind.suffix()?))
     }
 
-    /// Returns a number that differs between two states of the files: by what `stat` says of each, on
-    /// this machine. **Blocks** to list and look at all of them.
+    /// Returns the state of the files, by what `stat` says of each, on this machine. **Blocks** to list
+    /// and look at all of them.
     ///
     /// # Errors
     /// The files cannot be listed, or one is gone.
-    pub fn fingerprint(&self) -> Result<u64, EngineError> {
+    pub fn state(&self) -> Result<FilesState, EngineError> {
         let mut hasher = DefaultHasher::new();
+        let mut changed = SystemTime::UNIX_EPOCH;
         for path in self.list()? {
-            FileState::read(&path)?.hash(&mut hasher);
+            let state = FileState::read(&path)?;
+            state.hash(&mut hasher);
             path.hash(&mut hasher);
+            changed = changed.max(state.changed());
         }
-        Ok(hasher.finish())
+        Ok(FilesState {
+            fingerprint: hasher.finish(),
+            changed,
+        })
     }
 
     /// Returns whether a path is a glob that matches something. **Blocks** to walk directories, up to

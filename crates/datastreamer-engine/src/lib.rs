@@ -100,7 +100,7 @@ pub use engine::{
 };
 pub use error::{EngineError, EngineErrorKind};
 pub use expansion::DEFAULT_EXPANSION_MAX;
-pub use files::TableFiles;
+pub use files::{FilesState, TableFiles};
 pub use messages::Position;
 pub use narrow::{Narrowing, OPERATORS};
 pub use planning::DEFAULT_PLAN_TIMEOUT;

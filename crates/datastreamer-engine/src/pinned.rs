@@ -10,7 +10,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     path::{Path, PathBuf},
     sync::LazyLock,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use datafusion::object_store::ObjectMeta;
@@ -59,6 +59,17 @@ impl FileState {
             #[cfg(unix)]
             links: metadata.nlink(),
         })
+    }
+
+    /// Returns when the file was last changed: its bytes, its name or its permissions.
+    pub(crate) fn changed(&self) -> SystemTime {
+        #[cfg(unix)]
+        let changed = u64::try_from(self.changed.0).ok();
+        #[cfg(unix)]
+        let changed = changed.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        #[cfg(not(unix))]
+        let changed = self.modified;
+        changed.unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
     /// Returns whether the bytes are those of an earlier state. A file that has got or lost a name has

@@ -99,6 +99,13 @@ impl Conditions {
         self.ranges.is_some()
     }
 
+    pub(crate) fn range_start(&self) -> Option<u64> {
+        match self.ranges.as_deref()? {
+            [Spec::Bounded(first, _) | Spec::Open(first)] => Some(*first),
+            _ => None,
+        }
+    }
+
     pub(crate) fn needs(&self) -> Needs {
         Needs::of_ranges(self.ranges.as_deref())
     }

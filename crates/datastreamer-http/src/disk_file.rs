@@ -20,9 +20,9 @@ use crate::{
     planned::Planned,
 };
 
-/// How long a file must have rested before its tag is a strong one: a change within the resolution of
-/// the file system's clock (1 to 2 s in FAT, NFS and others) leaves no other trace.
-const SETTLED_AFTER: Duration = Duration::from_secs(2);
+/// How long a file must have rested before a tag of its times is a strong one: a change within the
+/// resolution of the file system's clock (1 to 2 s in FAT, NFS and others) leaves no other trace.
+pub const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
 /// How much is read at a time: beyond 256 KiB a read is no cheaper per byte.
 const READ_BYTES: usize = 256 * 1024;

@@ -59,7 +59,7 @@ pub use axum_listener::{ArmedListener, count_requests};
 pub use body::{BodyError, DownloadBody};
 pub use coding::{Coding, encode};
 pub use conditions::Needs;
-pub use disk_file::DiskFile;
+pub use disk_file::{DiskFile, SETTLED_AFTER};
 pub use disposition::{content_disposition, controls_direction};
 pub use etag::ETag;
 pub use holding_body::HoldingBody;

@@ -66,6 +66,12 @@ impl PlanReport {
         self.conditions.is_for_last_bytes()
     }
 
+    /// Returns the first byte of the request's range. `None`: it has no range, several, or one of the last
+    /// bytes.
+    pub fn range_start(&self) -> Option<u64> {
+        self.conditions.range_start()
+    }
+
     /// Returns what must be known of a file that is still being made before its plan is reported.
     pub fn needs(&self) -> Needs {
         self.conditions.needs()

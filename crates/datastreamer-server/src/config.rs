@@ -125,6 +125,8 @@ pub(crate) enum Keep {
     WhileRunning,
     /// All, and for this time after their last use.
     For(Duration),
+    /// None: who resumes gets the rest of another run, which begins with the same bytes.
+    Rerun,
 }
 
 /// What all clients together may have of one route, and what one client must take of it.

@@ -1,5 +1,5 @@
 //! The server: it accepts connections (`serve.rs`, `connection.rs`), answers requests with the
-//! current site (`respond.rs`, `sending.rs`; `posted.rs` reads queries from bodies, `index.rs` makes the index
+//! current site (`respond.rs`, `sending.rs`, `versions.rs`, `rerun.rs`; `posted.rs` reads queries from bodies, `index.rs` makes the index
 //! page in the frame of `page.rs`), tells clients apart (`client.rs`), records transfers (`transfers.rs`) and productions
 //! (`produced.rs`), shows their receipts (`receipt.rs`, `receipts.rs`, `events.rs`), logs refusals
 //! (`refused.rs`) and knows which routes work (`health.rs`).
@@ -18,9 +18,11 @@ mod produced;
 mod receipt;
 mod receipts;
 mod refused;
+mod rerun;
 pub(crate) mod respond;
 mod sending;
 pub(crate) mod serve;
 pub(crate) mod spool;
 mod spooled;
 pub(crate) mod transfers;
+mod versions;

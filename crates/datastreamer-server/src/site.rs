@@ -13,7 +13,11 @@ mod tables;
 #[path = "site/no_tables.rs"]
 mod tables;
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    path::PathBuf,
+};
 
 use self::tables::{Kept, Tables};
 use crate::{
@@ -154,6 +158,9 @@ impl<'a> Builder<'a> {
             false => Keep::Nothing,
         };
         route.keep = config.keep.unwrap_or(usual);
+        let mut settings = DefaultHasher::new();
+        format!("{:?} {:?}", config.source, self.config.tables).hash(&mut settings);
+        route.settings = settings.finish();
         Ok(route)
     }
 

@@ -52,15 +52,26 @@ pub(crate) struct Job {
     pub(crate) rows: Option<RowsJob>,
     /// Whether it is a file on disk, which needs no spool.
     pub(crate) is_file: bool,
-    /// What its bytes depend on besides the request, where that can be found out.
+    /// Looks at what its bytes depend on besides the request, where that can be found out.
     pub(crate) fingerprint: Option<Fingerprint>,
+    /// Whether two runs over the same data write the same bytes.
+    pub(crate) is_repeatable: bool,
     /// Counts the files of an archive that have grown meanwhile, and are not in it to their ends.
     pub(crate) frozen: Arc<AtomicU64>,
     start: Start,
 }
 
-/// Returns a number that differs between two states of the data; **blocks**.
-pub(crate) type Fingerprint = Box<dyn FnOnce() -> Result<u64, Refusal> + Send>;
+/// Looks at the data; **blocks**.
+pub(crate) type Fingerprint = Arc<dyn Fn() -> Result<DataState, Refusal> + Send + Sync>;
+
+/// The state of a source's data at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DataState {
+    /// Differs between two states.
+    pub(crate) fingerprint: u64,
+    /// When it was changed last.
+    pub(crate) changed: SystemTime,
+}
 
 /// Plans and opens; may block, but not for long once its stream has been stopped.
 pub(crate) type Start = Box<dyn FnOnce(&StreamWriter) -> Result<Feed, Refusal> + Send>;
@@ -141,6 +152,7 @@ impl Job {
             rows: None,
             is_file: false,
             fingerprint: None,
+            is_repeatable: false,
             frozen: Arc::default(),
             start,
         }

@@ -154,6 +154,12 @@ impl Format {
         )
     }
 
+    /// Returns whether the bytes depend on nothing but the rows, their order and the options: not on how
+    /// the rows are split into batches, as the messages of Arrow and the pages of Parquet do.
+    pub fn is_of_rows_alone(self) -> bool {
+        !matches!(self, Self::Parquet | Self::Arrow | Self::ArrowFile)
+    }
+
     fn facts(self) -> Facts {
         let facts = |name, suffix, media_type, description| Facts {
             name,

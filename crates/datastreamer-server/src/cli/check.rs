@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 
 use super::Check;
-use crate::{config, config::Checked, config::Config, error::Fatal, print_with, site::Site};
+use crate::{
+    config, config::Checked, config::Config, error::Fatal, http::spool, print_with, site::Site,
+};
 
 /// Reports the errors of settings and those of routes together: of what is left without the settings
 /// that have errors, the routes are checked too.
@@ -13,6 +15,7 @@ pub(crate) fn run(check: &Check) -> Result<(), Fatal> {
         return Err(Fatal::Config(errors));
     };
     config.tables.lift_time_limit();
+    errors.extend(spool::check(&config.spool).err());
     match Site::build(&config).and_then(|site| read(check, &site).map(|()| site)) {
         Ok(site) if errors.is_empty() => print_with(|out| say_good(out, check, &site)),
         Ok(_) => Err(Fatal::Config(errors)),

@@ -122,6 +122,7 @@ pub(super) struct RawRoute {
     pub(super) description: Option<String>,
     pub(super) compress: Option<bool>,
     pub(super) keep: Option<RawKeep>,
+    pub(super) resume: Option<RawResume>,
     pub(super) max_active: Option<NonZeroUsize>,
     pub(super) min_rate: Option<ByteSize>,
     pub(super) path: Option<PathBuf>,
@@ -141,6 +142,13 @@ pub(super) struct RawRoute {
 pub(super) enum RawOnChange {
     Abort,
     Freeze,
+}
+
+/// How a route's files are resumed that are not kept.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawResume {
+    Rerun,
 }
 
 /// When a route's files are kept in the spool.

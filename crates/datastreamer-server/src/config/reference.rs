@@ -304,11 +304,19 @@ fn routes() -> Section {
             "Which files of the route are kept in the spool, so that clients may resume them and read \
              ranges of them. `none`: each client has its own run, and no bytes are stored. `auto`: those \
              of clients that ask for ranges; of a table until its files change, of a query, which says \
-             nothing of its data, for one client and a minute after its last use. `while_running`: all, \
+             nothing of its data, for one client and a minute after its last use. What began as a \
+             plain download is resumed if another run writes the same bytes (tables, in most formats). `while_running`: all, \
              while somebody receives them; equal requests at the same time share one run, and a slow \
              client does not hold the source. A duration: all, for this time after their last use; equal \
              requests within it get the same bytes, of a table unless its files have changed. \
              The answer must not depend on who asks.",
+        ))
+        .with(setting("resume", ValueType::OneOf(vec!["rerun"])).kinds(KEPT).words("none").about(
+            "`rerun`: nothing is kept, and a client that resumes gets the rest of another run. That run is \
+             compared with the digests of the earlier one up to the place of the break; if it differs, the \
+             client is refused (412), or gets the complete file. It needs a source that writes the same \
+             bytes each time, and a length that is known: from the source, or from an earlier run that was \
+             complete. SQL must have an ORDER BY.",
         ))
         .with(setting("max_active", ValueType::Integer(1..=i64::MAX as u64)).kinds(Kind::ALL)
             .words(ACTIVE_DEFAULT).about(ACTIVE))

@@ -220,6 +220,55 @@ fn keep(raw: RawKeep) -> Keep {
     }
 }
 
+/// What is kept of a route's files, so that they can be resumed.
+fn resolve_keep(raw: &RawRoute) -> Result<Option<Keep>, String> {
+    if raw.resume.is_none() {
+        return Ok(raw.keep.map(keep));
+    }
+    if raw.keep.map(keep).is_some_and(|keep| keep != Keep::Nothing) {
+        return Err(
+            "`resume = \"rerun\"` is for routes whose files are not kept: leave `keep` out".into(),
+        );
+    }
+    let has_order = raw.sql.as_deref().is_none_or(has_order);
+    match has_order {
+        true => Ok(Some(Keep::Rerun)),
+        false => Err(
+            "`resume = \"rerun\"` needs the same rows in the same order each time: end `sql` with an \
+             ORDER BY that leaves no two rows equal"
+                .into(),
+        ),
+    }
+}
+
+/// Returns whether SQL orders its result: it has an ORDER BY outside of parentheses, texts and comments.
+fn has_order(sql: &str) -> bool {
+    let mut depth = 0_usize;
+    let mut words: Vec<String> = vec![String::new()];
+    let mut rest = sql;
+    while let Some(first) = rest.chars().next() {
+        let skipped = match first {
+            '\'' | '"' => rest[1..].find(first).map(|end| end + 2),
+            '-' if rest.starts_with("--") => rest.find('\n'),
+            '/' if rest.starts_with("/*") => rest.find("*/").map(|end| end + 2),
+            _ => Some(first.len_utf8()),
+        };
+        match first {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        let is_word = depth == 0 && (first.is_alphanumeric() || first == '_');
+        match words.last_mut() {
+            Some(word) if is_word => word.push(first.to_ascii_lowercase()),
+            Some(word) if !word.is_empty() => words.push(String::new()),
+            _ => {}
+        }
+        rest = &rest[skipped.unwrap_or(rest.len())..];
+    }
+    words.windows(2).any(|pair| pair == ["order", "by"])
+}
+
 /// The errors of a configuration, all of them.
 struct Errors(Vec<String>);
 
@@ -389,6 +438,7 @@ fn resolve_route(
             SourceConfig::Rows(tables::rows(raw, path).map_err(refuse)?)
         }
     };
+    let keep = resolve_keep(raw).map_err(refuse);
     // Without limits the configuration is refused anyway.
     let limits = limits.map_or(Ok(RouteLimits::default()), |limits| {
         let scarcity = Scarcity::of(raw.kind);
@@ -401,7 +451,7 @@ fn resolve_route(
         media_type: raw.media_type.clone(),
         description: raw.description.clone(),
         compress: raw.compress.unwrap_or(false),
-        keep: raw.keep.map(keep),
+        keep: keep?,
         origin: at,
         ..RouteConfig::new(name, source)
     })

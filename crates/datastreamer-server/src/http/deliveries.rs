@@ -388,6 +388,11 @@ impl Delivery {
         self.complete.get().is_some()
     }
 
+    /// Returns the tag of the response, if that is the complete file and has one.
+    pub(crate) fn complete_tag(&self) -> Option<&ETag> {
+        self.complete.get()?.as_ref()
+    }
+
     /// Notes that the client has received the response to its end.
     pub(crate) fn end(&self) {
         let Some(tag) = self.complete.get().filter(|_| !self.is_shared) else {

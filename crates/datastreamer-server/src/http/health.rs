@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
@@ -21,6 +21,8 @@ use crate::{http::transfers::cut, site::routes::Route, site::routes::RouteTable}
 pub(crate) struct Health {
     /// By file name; at most one entry for each route.
     routes: Arc<Mutex<BTreeMap<String, State>>>,
+    /// Since when nothing can be kept in the spool.
+    spool_fails_since: Arc<Mutex<Option<SystemTime>>>,
 }
 
 /// What is known of a route that was tried.
@@ -60,6 +62,32 @@ impl Health {
         }
     }
 
+    /// Notes that the spool cannot keep a file, for another reason than its limits.
+    pub(crate) fn note_spool_failure(&self) {
+        let mut since = self.spool_fails_since();
+        since.get_or_insert_with(SystemTime::now);
+    }
+
+    /// Notes that the spool keeps a file that has begun then.
+    pub(crate) fn note_kept(&self, begun: SystemTime) {
+        let mut since = self.spool_fails_since();
+        *since = since.filter(|since| *since >= begun);
+    }
+
+    fn spool_fails_since(&self) -> MutexGuard<'_, Option<SystemTime>> {
+        let since = self.spool_fails_since.lock();
+        since.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns since when nothing can be kept, for `/healthz`.
+    pub(crate) fn show_spool(&self) -> Option<Value> {
+        let since = (*self.spool_fails_since())?;
+        Some(json!({
+            "since": humantime::format_rfc3339_millis(since).to_string(),
+            "error": "no file can be kept: see the log",
+        }))
+    }
+
     /// Returns the status for `/healthz`, what it is called, and the broken ones of these routes. 503 if
     /// no route works of those that were tried. Failures of requests with parameters do not lead to it:
     /// a client must not take a server out of service.
@@ -86,6 +114,7 @@ impl Health {
             )
         };
         let (status, name) = match broken.is_empty() {
+            true if self.show_spool().is_some() => (StatusCode::OK, "degraded"),
             true => (StatusCode::OK, "ok"),
             false if states.values().all(fails_for_all) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "broken")

@@ -39,6 +39,7 @@ use crate::{
     http::receipt::ReceiptId,
     http::receipts,
     http::refused,
+    http::rerun::Runs,
     http::sending::Sending,
     http::spool::LazySpool,
     http::transfers::{Asked, Transfers, uptime},
@@ -62,6 +63,7 @@ pub(crate) struct App {
     pub(crate) deliveries: Deliveries,
     pub(crate) health: Health,
     pub(crate) spool: LazySpool,
+    pub(crate) runs: Runs,
     /// The pool of readers of productions, which need no threads: those of sources must not wait for
     /// them.
     pub(crate) readers: StreamPool,
@@ -157,6 +159,7 @@ async fn show_health(State(app): State<Arc<App>>) -> impl IntoResponse {
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": uptime(app.started),
         "broken": broken,
+        "spool": app.health.show_spool(),
     });
     (status, Extension(refused::Recorded), now(Json(health)))
 }

@@ -16,6 +16,7 @@ use axum::http::{Method, Request, Response, StatusCode, header};
 use datastreamer::{Share, ShareOf, StreamOptions, StreamWriter};
 use datastreamer_http::{Download, DownloadBody, Pieces, PlanReport, Problem};
 use datastreamer_spool::{Beginning, How, Key, Production};
+use tokio::sync::oneshot;
 
 use crate::{
     config::Keep,
@@ -26,13 +27,15 @@ use crate::{
         health::Attempt,
         produced::prefers_async,
         refused,
+        rerun::{self, Rerun},
         respond::App,
         spooled::{self, Reading},
         transfers::Asked,
+        versions::{Lengths, Named, Version},
     },
     refusal::{Concealed, Refusal, SOURCE_FAILED},
     site::{Site, routes::Route},
-    sources::{Feed, Job, SourceError},
+    sources::{DataState, Feed, Job, SourceError},
 };
 
 /// Whether a response is read from a production.
@@ -42,6 +45,8 @@ enum Pinning {
     /// If there is one: the request runs nothing.
     IfThere,
     Always,
+    /// No, but another run may go on where one was broken off.
+    Rerun,
     /// Not now: the production is begun, and the response tells where it will be.
     Later,
 }
@@ -70,6 +75,7 @@ impl Sending<'_> {
             Pinning::None => self.directly(download, export).await,
             Pinning::IfThere => self.if_there(download, export).await,
             Pinning::Always => self.pinned(download, export).await,
+            Pinning::Rerun => self.rerun(download, export).await,
             Pinning::Later => self.later(download, export).await,
         }
     }
@@ -82,6 +88,8 @@ impl Sending<'_> {
         match (export.route.keep, self.request.method()) {
             (Keep::Nothing, _) => Pinning::None,
             _ if export.job.is_file => Pinning::None,
+            (Keep::Rerun, &Method::GET) => Pinning::Rerun,
+            (Keep::Rerun, _) => Pinning::None,
             (_, &Method::HEAD) => Pinning::IfThere,
             (_, method) if method != Method::GET => Pinning::None,
             _ if self.may_be_later(export) => Pinning::Later,
@@ -94,19 +102,23 @@ impl Sending<'_> {
     async fn directly(self, download: Download, export: Export<'_>) -> Response<DownloadBody> {
         let options = self.source_options(&export);
         let span = tracing::info_span!("stream", route = self.file_name);
+        let version = self.version(&export);
+        let lengths = self.app.transfers.lengths().clone();
+        // Ranges begin a production.
+        let may_have_ranges = export.route.keep != Keep::Nothing;
+        let is_head = *self.request.method() == Method::HEAD;
         let (job, name) = (export.job, self.file_name.to_owned());
         let (site, delivery) = (Arc::clone(self.site), self.delivery);
         let refused = self.refused;
-        // Ranges begin a production.
-        let has_ranges =
-            export.route.keep != Keep::Nothing && *self.request.method() == Method::HEAD;
         download
             .options(options)
             .respond_planned(self.request, |options, report| {
                 span.in_scope(|| {
                     options.stream_out(move |out| {
                         let _kept_to_the_end = site;
-                        let feed = start(job, &name, &refused, out)?;
+                        let feed = tagged(job, &name, &refused, &version, &lengths, out)?;
+                        let has_tag = feed.planned.known_etag().is_some();
+                        let has_ranges = may_have_ranges && (has_tag || is_head);
                         send_pieces(feed, has_ranges, &delivery, report, out)
                     })
                 })
@@ -114,12 +126,51 @@ impl Sending<'_> {
             .await
     }
 
+    /// Runs the source for this client alone, and sends what is behind the place that it resumes at.
+    async fn rerun(self, download: Download, export: Export<'_>) -> Response<DownloadBody> {
+        // What the source counts in is that of the source; its own deadlines hold while it is compared.
+        let options = self.reader_options().source_stall(None);
+        let of_source = self.source_options(&export).context(self.file_name);
+        let span = tracing::info_span!("stream", route = self.file_name);
+        let version = self.version(&export);
+        let rerun = Rerun {
+            runs: self.app.runs.clone(),
+            lengths: self.app.transfers.lengths().clone(),
+            delivery: self.delivery,
+            wait: self.site.config.tables.length_wait(),
+        };
+        let lengths = rerun.lengths.clone();
+        let (job, name, site) = (export.job, self.file_name.to_owned(), Arc::clone(self.site));
+        let refused = self.refused;
+        download
+            .options(options)
+            .respond_planned(self.request, |options, report| {
+                let (planned, plan) = oneshot::channel();
+                let source = span.in_scope(|| {
+                    of_source.stream_out(move |out| {
+                        let _kept_to_the_end = site;
+                        let feed = tagged(job, &name, &refused, &version, &lengths, out)?;
+                        let all = Pieces::complete(feed.planned.known_length());
+                        let _given_up = planned.send(rerun::Plan {
+                            planned: feed.planned.clone(),
+                            changed: feed.changed,
+                        });
+                        feed.write_to(out, &all)
+                    })
+                });
+                options.stream_out_async_write(|out| rerun.send(source, plan, report, out))
+            })
+            .await
+    }
+
     /// Reads the production if there is one; otherwise plans.
-    async fn if_there(self, download: Download, mut export: Export<'_>) -> Response<DownloadBody> {
-        let (key, _) = match self.key(&mut export).await {
-            Ok(key) => key,
+    async fn if_there(self, download: Download, export: Export<'_>) -> Response<DownloadBody> {
+        let version = self.version(&export);
+        let state = match self.look(&version).await {
+            Ok(state) => state,
             Err(response) => return *response,
         };
+        let key = self.key(&export, &version, state);
         let found = self.app.spool.opened().and_then(|spool| spool.find(&key));
         match found {
             Some(production) => self.read(production, download).await,
@@ -161,12 +212,16 @@ impl Sending<'_> {
     /// Joins the production, or begins it.
     async fn produce(
         &self,
-        mut export: Export<'_>,
+        export: Export<'_>,
     ) -> Result<(Production, How), Box<Response<DownloadBody>>> {
-        let (key, is_versioned) = self.key(&mut export).await?;
+        let version = self.version(&export);
+        let state = self.look(&version).await?;
+        let key = self.key(&export, &version, state);
+        let lengths = self.app.transfers.lengths().clone();
+        let tag = lengths.trusted(version.tag(state));
         let options = self.source_options(&export).context(self.file_name);
         let keep = match export.route.keep {
-            Keep::Auto if !is_versioned => Keep::For(UNVERSIONED_KEEP),
+            Keep::Auto if state.is_none() => Keep::For(UNVERSIONED_KEEP),
             keep => keep,
         };
         let client = self.client.map(|client| client.key().to_string());
@@ -176,10 +231,14 @@ impl Sending<'_> {
             let span = tracing::info_span!("production", route = self.file_name);
             let (job, name, site) = (export.job, self.file_name.to_owned(), Arc::clone(self.site));
             let refused = Arc::clone(&self.refused);
+            let etag = tag.as_ref().and_then(spooled::etag);
             let reader = span.in_scope(|| {
                 options.stream_out(move |out| {
                     let _kept_to_the_end = site;
                     let feed = start(job, &name, &refused, out)?;
+                    let named = Named::Already;
+                    let feed = version.identify(feed, state, tag, &lengths, named);
+                    let feed = feed.map_err(Concealed::refusal)?;
                     let all = Pieces::complete(feed.planned.known_length());
                     feed.write_to(out, &all)
                 })
@@ -188,6 +247,7 @@ impl Sending<'_> {
             let transfers = &self.app.transfers;
             transfers.follow_source(&reader.handle(), self.file_name, target, &self.refused);
             Beginning::new(reader)
+                .etag(etag)
                 .media_type(media_type)
                 .file_name(saved_as)
         };
@@ -202,43 +262,45 @@ impl Sending<'_> {
             options: self.reader_options(),
             delivery: self.delivery,
             origin: self.asked.origin,
+            health: self.app.health.clone(),
             commit_after: self.site.config.stream.commit_after,
             length_wait: self.site.config.tables.length_wait(),
         };
         spooled::respond(production, reading).await
     }
 
-    /// Names the production of the request, and says whether the name tells states of the data apart;
-    /// looks at the files of a table.
-    async fn key(
+    fn version(&self, export: &Export<'_>) -> Version {
+        Version::of(export, self.request.uri().query().unwrap_or_default())
+    }
+
+    /// Looks at the data on a thread that may block.
+    async fn look(
         &self,
-        export: &mut Export<'_>,
-    ) -> Result<(Key, bool), Box<Response<DownloadBody>>> {
-        let refuse = |refusal: Refusal| {
+        version: &Version,
+    ) -> Result<Option<DataState>, Box<Response<DownloadBody>>> {
+        let version = version.clone();
+        let looked = tokio::task::spawn_blocking(move || version.look()).await;
+        let looked = looked.unwrap_or_else(|error| {
+            let refusal = Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, SOURCE_FAILED);
+            Err(refusal.caused_by(error))
+        });
+        looked.map_err(|refusal| {
             let response = refused::response(refusal.about(self.file_name));
             if let Some(problem) = response.extensions().get::<Problem>() {
                 self.attempt.fail(problem);
             }
             Box::new(response)
-        };
-        let fingerprint = match export.job.fingerprint.take() {
-            None => None,
-            Some(look) => match tokio::task::spawn_blocking(look).await {
-                Ok(found) => Some(found.map_err(refuse)?),
-                Err(error) => {
-                    let refusal = Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, SOURCE_FAILED);
-                    return Err(refuse(refusal.caused_by(error)));
-                }
-            },
-        };
+        })
+    }
+
+    /// Names the production of the request.
+    fn key(&self, export: &Export<'_>, version: &Version, state: Option<DataState>) -> Key {
         // Of data whose state is not known only one client's ranges belong together.
-        let reader = match (export.route.keep, fingerprint, self.client) {
+        let reader = match (export.route.keep, state, self.client) {
             (Keep::Auto, None, Some(client)) => client.key().to_string(),
             _ => String::new(),
         };
-        let query = self.request.uri().query().unwrap_or_default();
-        let key = spooled::key(&export.file_name(), query, fingerprint, &reader);
-        Ok((key, fingerprint.is_some()))
+        version.key(state, &reader)
     }
 
     fn source_options(&self, export: &Export<'_>) -> StreamOptions {
@@ -325,8 +387,25 @@ fn start(
     })
 }
 
-/// Writes what the request wants of a file. For HEAD nothing; `has_ranges` if a GET may have ranges that
-/// this source cannot give.
+/// Plans a file, and names its version if it has one.
+fn tagged(
+    job: Job,
+    file_name: &str,
+    refused: &AtomicBool,
+    version: &Version,
+    lengths: &Lengths,
+    out: &StreamWriter,
+) -> Result<Feed, SourceError> {
+    // What cannot be looked at is for the source to report.
+    let state = version.look().unwrap_or_default();
+    let tag = lengths.trusted(version.tag(state));
+    let feed = start(job, file_name, refused, out)?;
+    let feed = version.identify(feed, state, tag, lengths, Named::NotYet);
+    Ok(feed.map_err(Concealed::refusal)?)
+}
+
+/// Writes what the request wants of a file. For HEAD nothing; `has_ranges` if another request may have
+/// ranges that this source cannot give.
 fn send_pieces(
     feed: Feed,
     has_ranges: bool,

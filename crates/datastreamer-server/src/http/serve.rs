@@ -30,6 +30,7 @@ use crate::{
     http::deliveries::Deliveries,
     http::events::Listeners,
     http::health::Health,
+    http::rerun::Runs,
     http::respond::{App, router},
     http::spool::LazySpool,
     http::transfers::Transfers,
@@ -151,6 +152,7 @@ impl Server {
         let app = Arc::new(App {
             spool: LazySpool::new(site.config.spool.clone(), deliveries.clone()),
             deliveries,
+            runs: Runs::new(),
             health: Health::default(),
             readers: StreamPool::new(site.config.reader_pool_options()),
             transfers: Transfers::new(

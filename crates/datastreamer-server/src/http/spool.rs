@@ -10,6 +10,7 @@ use std::{
 };
 
 use datastreamer_spool::{ErrorKind, Spool};
+use rustix::fs::{Access, access};
 use tokio::sync::OnceCell;
 
 use crate::{config::SpoolConfig, http::deliveries::Deliveries};
@@ -72,6 +73,24 @@ impl LazySpool {
     pub(crate) fn has_own_folder(&self) -> bool {
         self.config.folder.is_some()
     }
+}
+
+/// Checks that a spool could be opened in the folder that the configuration names, without making it.
+/// **Blocks**.
+///
+/// # Errors
+/// The folder cannot be made or written; for the operator.
+pub(crate) fn check(config: &SpoolConfig) -> Result<(), String> {
+    let Some(folder) = &config.folder else {
+        return Ok(());
+    };
+    let there = folder.ancestors().find(|above| above.exists());
+    let Some(there) = there else { return Ok(()) };
+    let refuse = |error: io::Error| format!("spool.folder: {}: {error}", there.display());
+    if !there.is_dir() {
+        return Err(refuse(io::ErrorKind::NotADirectory.into()));
+    }
+    access(there, Access::WRITE_OK | Access::EXEC_OK).map_err(|errno| refuse(errno.into()))
 }
 
 fn open(config: &SpoolConfig) -> Result<Spool, String> {

@@ -10,14 +10,15 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use datastreamer::StreamOptions;
 use datastreamer_http::{BareRanges, Download, DownloadBody, ETag, Needs, Piece, Planned, Problem};
 use datastreamer_spool::{
-    Beginning, Error, Failure, How, Keep as KeepProduction, Key, Piece as SpoolPiece, Production,
-    State,
+    Beginning, ETag as SpoolETag, Error, Failure, How, Keep as KeepProduction, Key,
+    Piece as SpoolPiece, Production, State,
 };
 
 use crate::{
     config::Keep,
     http::{
         deliveries::Delivery,
+        health::Health,
         respond::App,
         transfers::{Coding, Origin},
     },
@@ -33,23 +34,11 @@ pub(crate) struct Reading<'a> {
     pub(crate) options: StreamOptions,
     pub(crate) delivery: Delivery,
     pub(crate) origin: Origin,
+    pub(crate) health: Health,
     /// How long a head waits for the first byte.
     pub(crate) commit_after: Duration,
     /// How long a head waits for the length, if the request needs it.
     pub(crate) length_wait: Duration,
-}
-
-/// Names a production: what was asked, in a form that equal requests share, the state of the data, and
-/// the client if it is for that one only.
-pub(crate) fn key(file_name: &str, query: &str, fingerprint: Option<u64>, reader: &str) -> Key {
-    let mut parameters: Vec<_> = query.split('&').filter(|it| !it.is_empty()).collect();
-    parameters.sort_unstable();
-    let version = fingerprint.map(|number| format!("{number:016x}"));
-    let version = version.unwrap_or_default();
-    Key::new(format!(
-        "{file_name}?{}#{version}#{reader}",
-        parameters.join("&")
-    ))
 }
 
 /// Joins the production of a key, or begins it.
@@ -63,17 +52,26 @@ pub(crate) async fn join_or_begin(
     client: String,
     start: impl FnOnce() -> Beginning,
 ) -> Result<(Production, How), Problem> {
-    let spool = app.spool.get().await.map_err(|_| unavailable())?;
+    let spool = app.spool.get().await.map_err(|_| {
+        app.health.note_spool_failure();
+        unavailable()
+    })?;
     let begin = || {
         let beginning = start().client(client);
         match keep {
             Keep::For(time) => beginning.keep(KeepProduction::For(time)),
             Keep::WhileRunning => beginning.keep(KeepProduction::WhileRunning),
-            Keep::Auto | Keep::Nothing => beginning,
+            Keep::Auto | Keep::Nothing | Keep::Rerun => beginning,
         }
     };
     let joined = spool.join_or_begin(key, begin);
-    joined.map_err(|error| problem(&error))
+    joined.map_err(|error| refusal(&error, &app.health))
+}
+
+/// The tag, as the spool has it.
+pub(crate) fn etag(tag: &ETag) -> Option<SpoolETag> {
+    let quoted = tag.to_string();
+    SpoolETag::new(quoted.trim_matches('"')).ok()
 }
 
 /// Answers from a production.
@@ -87,6 +85,7 @@ pub(crate) async fn respond(
         options,
         delivery,
         origin,
+        health,
         commit_after,
         length_wait,
     } = reading;
@@ -101,8 +100,10 @@ pub(crate) async fn respond(
         State::Failed(failure) if !has_begun => Some(failure),
         _ => None,
     };
-    if let Some(Failure::Spool(error)) = &failure {
-        return problem(error).into_response();
+    match &failure {
+        Some(Failure::Spool(error)) => return refusal(error, &health).into_response(),
+        None if has_begun => health.note_kept(production.created()),
+        Some(_) | None => {}
     }
     if let Some(digest) = digest(&production) {
         download = download.header(REPR_DIGEST.clone(), digest);
@@ -169,7 +170,15 @@ fn digest(production: &Production) -> Option<HeaderValue> {
     HeaderValue::try_from(value).ok()
 }
 
-/// An error of the spool before the head.
+/// An error of the spool before the head, which `/healthz` shows unless it is one of room.
+fn refusal(error: &Error, health: &Health) -> Problem {
+    if !error.is_out_of_room() {
+        health.note_spool_failure();
+    }
+    problem(error)
+}
+
+/// What a client is told of an error of the spool.
 pub(super) fn problem(error: &Error) -> Problem {
     match error.is_out_of_room() {
         true => Problem::new(

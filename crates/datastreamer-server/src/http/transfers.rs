@@ -24,6 +24,7 @@ use crate::http::{
     health::Attempt,
     produced::Produced,
     receipt::{Proof, Receipt, ReceiptId, receipt},
+    versions::Lengths,
 };
 
 /// Finished transfers that are kept, for the list and for receipts: some minutes of a busy server. At
@@ -50,6 +51,7 @@ pub(crate) struct Transfers {
     pub(super) produced: Arc<Mutex<Vec<Produced>>>,
     /// Sources of productions whose end is not yet logged.
     pub(super) sources: Arc<AtomicUsize>,
+    lengths: Lengths,
     /// For how long a receipt is kept; zero: there are none.
     receipts: Duration,
 }
@@ -257,8 +259,14 @@ impl Transfers {
             last_bytes: Arc::default(),
             produced: Arc::default(),
             sources: Arc::default(),
+            lengths: Lengths::new(),
             receipts,
         }
+    }
+
+    /// The lengths of what was sent.
+    pub(crate) fn lengths(&self) -> &Lengths {
+        &self.lengths
     }
 
     pub(crate) fn pool(&self) -> &StreamPool {
@@ -298,6 +306,14 @@ impl Transfers {
                 let (route, bytes) = (asked.route.clone(), record.bytes_delivered);
                 lock(&transfers.last_bytes).insert(route, bytes);
                 delivery.end();
+            }
+            let tag = asked.delivery.as_ref().and_then(Delivery::complete_tag);
+            match (tag, record.outcome) {
+                (Some(tag), Some(Outcome::Complete)) => {
+                    transfers.lengths.note(tag, record.bytes_delivered);
+                }
+                (Some(tag), Some(Outcome::SourceError)) => transfers.lengths.note_failure(tag),
+                _ => {}
             }
             let proof = asked.origin.take_proof(record.outcome).await;
             let ended = Ended {

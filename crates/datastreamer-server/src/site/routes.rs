@@ -25,6 +25,8 @@ pub(crate) struct Route {
     /// Whether clients that accept a content coding get one.
     pub(crate) compress: bool,
     pub(crate) keep: Keep,
+    /// Differs between two configurations of it, within one program.
+    pub(crate) settings: u64,
     pub(crate) limits: RouteLimits,
 }
 
@@ -50,6 +52,7 @@ impl Route {
             description: None,
             compress: false,
             keep: Keep::Nothing,
+            settings: 0,
             limits: RouteLimits::default(),
         })
     }

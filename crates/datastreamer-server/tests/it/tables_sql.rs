@@ -413,16 +413,17 @@ fn what_fails_on_its_data_early_is_422_and_late_an_abort() {
 
 #[test]
 fn a_query_that_takes_too_long_is_ended_and_the_server_goes_on() {
-    let sql = Sql::serve(&format!("{ENABLED}[tables]\ntime_limit = \"1s\"\n"));
+    // On a busy machine the last query takes more than a second.
+    let sql = Sql::serve(&format!("{ENABLED}[tables]\ntime_limit = \"3s\"\n"));
     let asked = Instant::now();
     let detail = sql.ask(ENDLESS, "csv").problem(504);
-    assert!(detail.contains("1s"), "{detail}");
-    assert!(asked.elapsed() < Duration::from_secs(10), "{asked:?}");
+    assert!(detail.contains("3s"), "{detail}");
+    assert!(asked.elapsed() < Duration::from_secs(15), "{asked:?}");
     // Behind the first rows there is no status left.
     let late = format!("SELECT value FROM generate_series(1, 100000) UNION ALL {ENDLESS}");
     let table = sql.ask(&late, "vot");
     assert_eq!((table.status, table.end), (200, End::Reset));
-    assert!(table.text().contains("took longer than 1s"), "the reason");
+    assert!(table.text().contains("took longer than 3s"), "the reason");
     let count = sql.ask("SELECT count(*) AS n FROM stars", "json");
     assert_eq!(records(&count.body), [json!({ "n": STARS })]);
 }

@@ -13,7 +13,7 @@ use datastreamer_table::{Format, TableLayout};
 use super::{Run, StartRun, block_on, engine_refusal, wait_for};
 use crate::{
     refusal::Refusal,
-    sources::{Fingerprint, Query},
+    sources::{DataState, Fingerprint, Query},
 };
 
 /// A table of the engine's.
@@ -60,7 +60,13 @@ impl Table {
     /// Looks at the files of the table.
     pub(super) fn fingerprint(&self) -> Fingerprint {
         let files = self.files.clone();
-        Box::new(move || files.fingerprint().map_err(engine_refusal))
+        Arc::new(move || {
+            let state = files.state().map_err(engine_refusal)?;
+            Ok(DataState {
+                fingerprint: state.fingerprint,
+                changed: state.changed,
+            })
+        })
     }
 
     /// The file that the complete table is in this format.

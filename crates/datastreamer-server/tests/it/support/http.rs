@@ -169,6 +169,10 @@ impl Connection {
 
     /// Reads the body behind a head.
     pub(crate) fn read_body(&mut self, response: &mut Response) -> Result<(), End> {
+        // They have none (RFC 9112, 6.3).
+        if matches!(response.status, 204 | 304) {
+            return Ok(());
+        }
         if let Some(length) = response.header("content-length") {
             let length = length.parse().expect("a number");
             return self.read_counted(length, &mut response.body);

@@ -1,0 +1,416 @@
+//! A response of a route with `resume = "rerun"`: nothing is stored, and a client that resumes gets the
+//! rest of another run, once that run has proved to begin with the same bytes.
+//!
+//! `sending.rs` calls it with the source's stream. Of every run the digests of its blocks are remembered.
+//! A run that is to be resumed at byte k is compared with them up to a place behind k, and none of its
+//! bytes is sent before. So what the client has joined is this run, whatever its data have become.
+
+use std::{
+    future::poll_fn,
+    mem,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use axum::http::StatusCode;
+use bytes::Bytes;
+use datastreamer::{AsyncStreamWriter, ChunkReader};
+use datastreamer_http::{BareRanges, ETag, Piece, PlanReport, Planned, StatusError};
+use lru::LruCache;
+use ring::digest::{Context, SHA256};
+use tokio::sync::oneshot;
+
+use crate::{
+    http::{deliveries::Delivery, versions::Lengths},
+    sources::SourceError,
+};
+
+/// 1 MiB: what a response that resumes holds back at most, besides a chunk, until it is proved.
+const BLOCK_BYTES: u64 = 1 << 20;
+/// The first 64 GiB of a run can be resumed, for 1 MiB of digests.
+const BLOCKS_MAX: usize = 1 << 16;
+/// Versions whose digests are remembered: at most 64 MiB, and 1 MiB if each has 1 GiB.
+const RUNS_MAX: NonZeroUsize = NonZeroUsize::new(64).unwrap();
+/// 128 bits: no other bytes have the same ones by accident.
+const DIGEST_BYTES: usize = 16;
+
+type Digest = [u8; DIGEST_BYTES];
+
+/// What is remembered of runs, by their tags. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Runs(Arc<Mutex<LruCache<ETag, Arc<Mutex<Run>>>>>);
+
+/// The digests of what runs of one version have begun with.
+#[derive(Default)]
+struct Run {
+    /// Of the blocks, in their order.
+    blocks: Vec<Digest>,
+    /// Where the longest run ended within the block behind them, and the digest up to there.
+    end: Option<(u64, Digest)>,
+}
+
+impl Runs {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Mutex::new(LruCache::new(RUNS_MAX))))
+    }
+
+    fn of(&self, tag: &ETag) -> Arc<Mutex<Run>> {
+        let mut runs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(runs.get_or_insert_mut(tag.clone(), Arc::default))
+    }
+
+    fn forget(&self, tag: &ETag) {
+        let mut runs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        runs.pop(tag);
+    }
+}
+
+impl Run {
+    /// Returns how many bytes from the beginning are proved by the digests.
+    fn proves(&self) -> u64 {
+        let blocks = self.blocks.len() as u64 * BLOCK_BYTES;
+        self.end.map_or(blocks, |(end, _)| end)
+    }
+}
+
+/// What a source has planned.
+pub(crate) struct Plan {
+    pub(crate) planned: Planned,
+    pub(crate) changed: Option<SystemTime>,
+}
+
+/// One response, beside the stream of its source.
+pub(crate) struct Rerun {
+    pub(crate) runs: Runs,
+    pub(crate) lengths: Lengths,
+    pub(crate) delivery: Delivery,
+    /// How long the head of a response that resumes waits until its run is proved.
+    pub(crate) wait: Duration,
+}
+
+impl Rerun {
+    /// Sends what the request wants of a run. The source's stream is dropped with this future, which ends
+    /// the source.
+    ///
+    /// # Errors
+    /// That of the source; 412 if the run does not begin with the bytes that the client has.
+    pub(crate) async fn send(
+        self,
+        mut source: ChunkReader,
+        plan: oneshot::Receiver<Plan>,
+        report: PlanReport,
+        mut out: AsyncStreamWriter,
+    ) -> Result<(), SourceError> {
+        let Ok(plan) = plan.await else {
+            return Err(failure(&mut source, &out).await);
+        };
+        let tag = plan.planned.known_etag().cloned();
+        let run = tag.as_ref().map(|tag| self.runs.of(tag));
+        let planned = self.planned(plan.planned, &report, run.as_deref());
+        let pieces = self
+            .delivery
+            .report(report, planned, BareRanges::Bounded, plan.changed);
+        let Some(pieces) = pieces else {
+            return Ok(());
+        };
+        self.delivery.recorded().await;
+        if let Some(length) = pieces.length() {
+            out.promise_length(length)?;
+        }
+        let (from, end) = match pieces.as_slice() {
+            [Piece::Range(bytes)] => (bytes.start, bytes.end),
+            [Piece::From(from)] => (*from, u64::MAX),
+            _ => return Err("a run anew has one range".into()),
+        };
+        let mut check = Check::new(run.unwrap_or_default(), from, end);
+        while let Some(chunk) = poll_fn(|cx| source.poll_chunk(cx)).await {
+            let chunk = chunk.map_err(|error| Box::new(out.fail(error)))?;
+            let sent = match check.take(chunk) {
+                Ok(sent) => sent,
+                Err(Differs) => {
+                    if let Some(tag) = &tag {
+                        self.lengths.note_failure(tag);
+                        self.runs.forget(tag);
+                    }
+                    if from > 0 {
+                        return Err(Box::new(differs()));
+                    }
+                    // A run of its own, complete in itself; no other one goes on with it.
+                    check.end_comparison()
+                }
+            };
+            for bytes in sent {
+                out.write_bytes(bytes).await?;
+            }
+            if check.is_done() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Completes what is planned. A range is honoured if it begins in what is remembered of a run.
+    fn planned(&self, planned: Planned, report: &PlanReport, run: Option<&Mutex<Run>>) -> Planned {
+        if !report.has_ranges() {
+            return planned.ranges(true);
+        }
+        // Of several ranges, and of the last bytes, the complete file is the answer.
+        let Some(start) = report.range_start() else {
+            return planned;
+        };
+        let is_proved = run.is_some_and(|run| start <= lock(run).proves());
+        match is_proved || start == 0 {
+            true => planned.ranges(true).commit_after(self.wait),
+            // The complete file for `If-Range`, and 412 without it.
+            false => planned.ranges(true).etag(None),
+        }
+    }
+}
+
+/// Gives the error with which a source has ended before its plan.
+async fn failure(source: &mut ChunkReader, out: &AsyncStreamWriter) -> SourceError {
+    while let Some(chunk) = poll_fn(|cx| source.poll_chunk(cx)).await {
+        if let Err(error) = chunk {
+            return Box::new(out.fail(error));
+        }
+    }
+    "the source has ended without a plan".into()
+}
+
+fn differs() -> StatusError {
+    let text = "the file is no longer the one that was sent before: begin anew";
+    StatusError::new(StatusCode::PRECONDITION_FAILED, text)
+}
+
+/// A run does not begin as an earlier one.
+#[derive(Debug, PartialEq, Eq)]
+struct Differs;
+
+/// Compares a run with what is remembered, and remembers the rest of it. Holds back what is not proved.
+struct Check {
+    run: Arc<Mutex<Run>>,
+    /// The first byte that is sent, and the one behind the last.
+    from: u64,
+    end: u64,
+    position: u64,
+    /// Of the block at the position.
+    digest: Context,
+    /// Bytes from `from` on that are not proved yet: a block at most, and a chunk.
+    held: Vec<Bytes>,
+    is_proved: bool,
+    compares: bool,
+}
+
+impl Check {
+    fn new(run: Arc<Mutex<Run>>, from: u64, end: u64) -> Self {
+        Self {
+            run,
+            from,
+            end,
+            position: 0,
+            digest: Context::new(&SHA256),
+            held: Vec::new(),
+            is_proved: from == 0,
+            compares: true,
+        }
+    }
+
+    /// Takes the next bytes of the run; returns those that can be sent.
+    fn take(&mut self, mut chunk: Bytes) -> Result<Vec<Bytes>, Differs> {
+        while !chunk.is_empty() {
+            let to_place = self.next_place() - self.position;
+            let part = chunk.split_to(
+                usize::try_from(to_place)
+                    .unwrap_or(usize::MAX)
+                    .min(chunk.len()),
+            );
+            if self.compares {
+                self.digest.update(&part);
+            }
+            self.hold(part);
+            if let Err(differs) = self.compare() {
+                self.hold(chunk);
+                return Err(differs);
+            }
+        }
+        Ok(match self.is_proved {
+            true => mem::take(&mut self.held),
+            false => Vec::new(),
+        })
+    }
+
+    /// Moves on by some bytes, and holds those that are to be sent.
+    fn hold(&mut self, part: Bytes) {
+        let start = self.position;
+        self.position += part.len() as u64;
+        let in_part = |place: u64| place.saturating_sub(start).min(part.len() as u64) as usize;
+        let sent = part.slice(in_part(self.from).min(in_part(self.end))..in_part(self.end));
+        if !sent.is_empty() {
+            self.held.push(sent);
+        }
+    }
+
+    /// Compares and remembers nothing from now on; returns what was held back.
+    fn end_comparison(&mut self) -> Vec<Bytes> {
+        self.compares = false;
+        self.is_proved = true;
+        mem::take(&mut self.held)
+    }
+
+    fn is_done(&self) -> bool {
+        self.is_proved && self.position >= self.end
+    }
+
+    /// The next place at which the digest is compared: the end of the block, or where a run ended in it.
+    fn next_place(&self) -> u64 {
+        let block = self.position / BLOCK_BYTES;
+        let end = lock(&self.run).end.map(|(end, _)| end);
+        let end = end.filter(|end| end / BLOCK_BYTES == block && *end > self.position);
+        end.unwrap_or((block + 1) * BLOCK_BYTES)
+    }
+
+    fn compare(&mut self) -> Result<(), Differs> {
+        if !self.compares {
+            return Ok(());
+        }
+        let mut run = lock(&self.run);
+        if let Some((end, digest)) = run.end
+            && end == self.position
+        {
+            if digest_of(&self.digest) != digest {
+                return Err(Differs);
+            }
+            self.is_proved |= self.position >= self.from;
+        }
+        if !self.position.is_multiple_of(BLOCK_BYTES) {
+            return Ok(());
+        }
+        let block = (self.position / BLOCK_BYTES) as usize - 1;
+        let digest = digest_of(&mem::replace(&mut self.digest, Context::new(&SHA256)));
+        match run.blocks.get(block) {
+            Some(known) if *known != digest => return Err(Differs),
+            Some(_) => self.is_proved |= self.position >= self.from,
+            None if run.blocks.len() == block && block < BLOCKS_MAX => {
+                run.blocks.push(digest);
+                run.end = run.end.filter(|(end, _)| *end > self.position);
+            }
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Check {
+    /// Remembers where the run has ended.
+    fn drop(&mut self) {
+        let mut run = lock(&self.run);
+        let is_behind_blocks = self.position / BLOCK_BYTES == run.blocks.len() as u64;
+        if self.compares && is_behind_blocks && self.position > run.proves() {
+            run.end = Some((self.position, digest_of(&self.digest)));
+        }
+    }
+}
+
+fn digest_of(context: &Context) -> Digest {
+    let mut digest = [0; DIGEST_BYTES];
+    digest.copy_from_slice(&context.clone().finish().as_ref()[..DIGEST_BYTES]);
+    digest
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs bytes through a check in chunks of a size, up to a number of them; returns what is sent.
+    fn run(
+        known: &Arc<Mutex<Run>>,
+        bytes: &[u8],
+        from: u64,
+        chunk: usize,
+    ) -> Result<Vec<u8>, Differs> {
+        let mut check = Check::new(Arc::clone(known), from, u64::MAX);
+        let mut sent = Vec::new();
+        for chunk in bytes.chunks(chunk) {
+            for bytes in check.take(Bytes::copy_from_slice(chunk))? {
+                sent.extend_from_slice(&bytes);
+            }
+        }
+        Ok(sent)
+    }
+
+    fn file(bytes: usize) -> Vec<u8> {
+        (0..bytes).map(|at| (at % 251) as u8).collect()
+    }
+
+    #[test]
+    fn a_run_goes_on_behind_every_place_that_another_one_has_reached() {
+        let block = BLOCK_BYTES as usize;
+        let all = file(3 * block + 500);
+        for cut in [
+            1,
+            1000,
+            block - 1,
+            block,
+            block + 1,
+            2 * block + 77,
+            all.len(),
+        ] {
+            let known = Arc::default();
+            assert_eq!(run(&known, &all[..cut], 0, 70_000), Ok(all[..cut].to_vec()));
+            assert_eq!(lock(&known).proves(), cut as u64);
+            for from in [1, cut / 2, cut] {
+                let resumed = run(&known, &all, from as u64, 33_333);
+                assert_eq!(resumed, Ok(all[from..].to_vec()), "{cut} {from}");
+            }
+            assert_eq!(lock(&known).proves(), all.len() as u64);
+        }
+    }
+
+    #[test]
+    fn a_run_that_begins_with_another_byte_is_never_sent() {
+        let block = BLOCK_BYTES as usize;
+        let all = file(2 * block + 500);
+        let cut = block + 1000;
+        for wrong in [0, 500, block - 1, block, block + 999] {
+            let known = Arc::default();
+            run(&known, &all[..cut], 0, 70_000).unwrap();
+            let mut other = all.clone();
+            other[wrong] ^= 1;
+            let mut check = Check::new(Arc::clone(&known), cut as u64, u64::MAX);
+            let mut differs = false;
+            for chunk in other.chunks(10_000) {
+                match check.take(Bytes::copy_from_slice(chunk)) {
+                    Ok(sent) => assert!(sent.is_empty(), "{wrong}"),
+                    Err(Differs) => {
+                        differs = true;
+                        break;
+                    }
+                }
+            }
+            assert!(differs, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_complete_run_that_differs_loses_no_byte() {
+        let all = file(3 * BLOCK_BYTES as usize);
+        let known = Arc::default();
+        run(&known, &all, 0, 70_000).unwrap();
+        let mut other = all.clone();
+        other[1_500_000] ^= 1;
+        let mut check = Check::new(known, 0, u64::MAX);
+        let mut sent = Vec::new();
+        for chunk in other.chunks(70_000) {
+            let taken = check.take(Bytes::copy_from_slice(chunk));
+            let taken = taken.unwrap_or_else(|Differs| check.end_comparison());
+            taken.iter().for_each(|bytes| sent.extend_from_slice(bytes));
+        }
+        assert!(sent == other);
+        assert_eq!(check.position, other.len() as u64);
+    }
+}

@@ -1,0 +1,271 @@
+//! Versions of files that are made anew for each request: what their bytes depend on, the strong entity
+//! tag that follows from it, and the lengths of those that were sent before.
+//!
+//! `sending.rs` asks here before it runs a source, and `transfers.rs` notes how a run has ended. A version
+//! has a tag only if two runs write the same bytes, whenever they run; so whoever has the beginning of one
+//! run can have the rest of another.
+
+use std::{
+    fs,
+    num::NonZeroUsize,
+    os::unix::fs::MetadataExt,
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+
+use datastreamer_http::{ETag, SETTLED_AFTER};
+use datastreamer_spool::Key;
+use http::StatusCode;
+use lru::LruCache;
+use ring::digest::{Context, SHA256};
+
+use crate::{
+    config::Keep,
+    export::Export,
+    refusal::Refusal,
+    sources::{DataState, Feed, Fingerprint},
+};
+
+/// Versions whose length is known: those of some hours of a busy server, in at most 2 MB.
+const LENGTHS_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+/// 128 bits of a tag: no two versions have the same one by accident.
+const TAG_BYTES: usize = 16;
+
+/// What a file's bytes depend on.
+#[derive(Clone)]
+pub(crate) struct Version {
+    /// The route with its settings, the format and the parameters, in a form that equal requests share.
+    name: Arc<str>,
+    /// Looks at the data; `None`: its state cannot be found out.
+    look: Option<Fingerprint>,
+    repeats: Repeats,
+}
+
+/// Whether two runs write the same bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Repeats {
+    No,
+    /// Over the same data.
+    OfData,
+    /// Whoever operates the server says so; each run is compared.
+    Declared,
+}
+
+impl Version {
+    /// Names the version that a request is for.
+    pub(crate) fn of(export: &Export<'_>, query: &str) -> Self {
+        let mut parameters: Vec<_> = query.split('&').filter(|it| !it.is_empty()).collect();
+        parameters.sort_unstable();
+        let name = format!(
+            "{} {}?{}#{:016x}",
+            export.file_name(),
+            // The suffix does not tell the formats of rows apart: VOTable has three.
+            export.media_type(),
+            parameters.join("&"),
+            export.route.settings,
+        );
+        Self {
+            name: name.into(),
+            look: export.job.fingerprint.clone(),
+            repeats: match (export.route.keep, export.job.is_repeatable) {
+                (Keep::Rerun, _) => Repeats::Declared,
+                (_, true) => Repeats::OfData,
+                (_, false) => Repeats::No,
+            },
+        }
+    }
+
+    /// Looks at the data. **Blocks**. `None`: its state cannot be found out.
+    ///
+    /// # Errors
+    /// There is no data at the moment; for the client.
+    pub(crate) fn look(&self) -> Result<Option<DataState>, Refusal> {
+        self.look.as_ref().map(|look| look()).transpose()
+    }
+
+    /// Names the production of this version; with `reader` it is for that client alone.
+    pub(crate) fn key(&self, state: Option<DataState>, reader: &str) -> Key {
+        let state = state.map(|state| format!("{:016x}", state.fingerprint));
+        let state = state.unwrap_or_default();
+        Key::new(format!("{}#{state}#{reader}", self.name))
+    }
+
+    /// Returns the strong tag of what a run over this data writes, if that is the same each time. `None`
+    /// also if the data was changed a moment ago: it may change once more without a trace.
+    pub(crate) fn tag(&self, state: Option<DataState>) -> Option<ETag> {
+        match (self.repeats, state) {
+            (Repeats::No, _) | (Repeats::OfData, None) => return None,
+            (_, Some(state)) if SystemTime::now() <= state.changed + SETTLED_AFTER => return None,
+            (Repeats::OfData | Repeats::Declared, _) => {}
+        }
+        let mut digest = Context::new(&SHA256);
+        digest.update(&PROGRAM);
+        digest.update(self.key(state, "").as_str().as_bytes());
+        let digest = digest.finish();
+        let digest = digest.as_ref().iter().take(TAG_BYTES);
+        ETag::new(&digest.map(|byte| format!("{byte:02x}")).collect::<String>())
+    }
+
+    /// Gives a planned file the tag that was made of `before`, and the length that another run of this
+    /// version had. **Blocks** to look at the data once more: what was planned is that of `before` only if
+    /// nothing has changed since.
+    ///
+    /// # Errors
+    /// It has changed, and the response has been named already, as the production has; for the client.
+    pub(crate) fn identify(
+        &self,
+        mut feed: Feed,
+        before: Option<DataState>,
+        tag: Option<ETag>,
+        lengths: &Lengths,
+        named: Named,
+    ) -> Result<Feed, Refusal> {
+        let Some(tag) = tag else {
+            return Ok(feed);
+        };
+        if self.look()? != before {
+            return match named {
+                Named::Already => Err(changed()),
+                Named::NotYet => Ok(feed),
+            };
+        }
+        if feed.planned.known_length().is_none() {
+            feed.planned = feed.planned.length(lengths.get(&tag));
+        }
+        feed.planned = feed.planned.etag(tag);
+        Ok(feed)
+    }
+}
+
+/// Whether somebody knows the tag of a run before its file is planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    NotYet,
+    Already,
+}
+
+fn changed() -> Refusal {
+    let text = "the data has changed at this moment: ask again";
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text)
+}
+
+/// What the same request may become different bytes with: the program. Its version does not tell two
+/// builds apart.
+static PROGRAM: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut program = env!("CARGO_PKG_VERSION").as_bytes().to_vec();
+    let file = std::env::current_exe().and_then(fs::metadata);
+    if let Ok(file) = file {
+        program.extend(file.len().to_le_bytes());
+        program.extend(file.mtime().to_le_bytes());
+        program.extend(file.mtime_nsec().to_le_bytes());
+    }
+    program
+});
+
+/// The lengths of versions that were sent before. Clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Lengths(Arc<Mutex<LruCache<ETag, Length>>>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Length {
+    Known(u64),
+    /// Two runs had different ones, or one failed: its tag vouches for nothing.
+    Unsure,
+}
+
+impl Lengths {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Mutex::new(LruCache::new(LENGTHS_MAX))))
+    }
+
+    /// Notes the length of a complete file.
+    pub(crate) fn note(&self, tag: &ETag, bytes: u64) {
+        let mut lengths = self.lock();
+        let length = match lengths.get(tag) {
+            None => Length::Known(bytes),
+            Some(Length::Known(before)) if *before == bytes => Length::Known(bytes),
+            Some(_) => Length::Unsure,
+        };
+        lengths.put(tag.clone(), length);
+    }
+
+    /// Notes that a run has failed.
+    pub(crate) fn note_failure(&self, tag: &ETag) {
+        self.lock().put(tag.clone(), Length::Unsure);
+    }
+
+    fn get(&self, tag: &ETag) -> Option<u64> {
+        match self.lock().get(tag)? {
+            Length::Known(bytes) => Some(*bytes),
+            Length::Unsure => None,
+        }
+    }
+
+    /// Returns the tag, unless runs that had it were not alike.
+    pub(crate) fn trusted(&self, tag: Option<ETag>) -> Option<ETag> {
+        tag.filter(|tag| self.lock().get(tag) != Some(&Length::Unsure))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LruCache<ETag, Length>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn version(name: &str) -> Version {
+        Version {
+            name: name.into(),
+            look: None,
+            repeats: Repeats::OfData,
+        }
+    }
+
+    fn state(fingerprint: u64, age: Duration) -> Option<DataState> {
+        Some(DataState {
+            fingerprint,
+            changed: SystemTime::now() - age,
+        })
+    }
+
+    #[test]
+    fn a_tag_is_that_of_one_request_over_one_state_of_settled_data() {
+        let old = Duration::from_secs(60);
+        let tag = version("a").tag(state(1, old));
+        assert!(tag.is_some());
+        assert_eq!(version("a").tag(state(1, old)), tag);
+        assert_ne!(version("b").tag(state(1, old)), tag);
+        assert_ne!(version("a").tag(state(2, old)), tag);
+        assert_eq!(version("a").tag(state(1, Duration::ZERO)), None);
+        assert_eq!(version("a").tag(None), None);
+        let once = Version {
+            repeats: Repeats::No,
+            ..version("a")
+        };
+        assert_eq!(once.tag(state(1, old)), None);
+        let declared = Version {
+            repeats: Repeats::Declared,
+            ..version("a")
+        };
+        assert!(declared.tag(None).is_some());
+    }
+
+    #[test]
+    fn two_lengths_of_one_tag_are_none_and_the_tag_is_no_longer_given() {
+        let lengths = Lengths::new();
+        let tag = ETag::new("a").unwrap();
+        assert_eq!(lengths.get(&tag), None);
+        lengths.note(&tag, 5);
+        lengths.note(&tag, 5);
+        assert_eq!(lengths.get(&tag), Some(5));
+        assert_eq!(lengths.trusted(Some(tag.clone())), Some(tag.clone()));
+        lengths.note(&tag, 6);
+        assert_eq!(lengths.get(&tag), None);
+        lengths.note(&tag, 6);
+        assert_eq!(lengths.trusted(Some(tag)), None);
+    }
+}

@@ -1,0 +1,172 @@
+//! `resume = "rerun"`: nothing is kept, and a client that resumes gets the rest of another run.
+
+use std::fs;
+
+use crate::support::http::{self, Connection, End};
+use crate::support::scratch::Scratch;
+use crate::support::server::Server;
+use crate::support::{noise, program};
+
+/// The exit code of a configuration that is refused.
+const CONFIGURATION: i32 = 3;
+
+/// A command that prints a file, and noise of which the length is known; both are run again.
+struct Again {
+    scratch: Scratch,
+    server: Server,
+}
+
+impl Again {
+    fn new(label: &str) -> Self {
+        let scratch = Scratch::new(label);
+        fs::write(scratch.join("data"), noise::bytes(0, 3_000_000)).expect("a file can be written");
+        let script = format!(
+            "echo run >> {}; cat {}",
+            scratch.join("runs").display(),
+            scratch.join("data").display()
+        );
+        let config = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\n\
+             [routes.noise]\nkind = \"noise\"\nresume = \"rerun\"\n\
+             [routes.printed]\nkind = \"command\"\nresume = \"rerun\"\nargv = [\"sh\", \"-c\", '{script}']\n"
+        );
+        let path = scratch.join("datastreamer.toml");
+        fs::write(&path, config).expect("a configuration can be written");
+        let server = Server::start(["--config".into(), path.into_os_string()]);
+        Self { scratch, server }
+    }
+
+    fn get(&self, path: &str, headers: &str) -> http::Response {
+        match headers {
+            "" => http::get(self.server.port(), path),
+            headers => http::get_with(self.server.port(), path, headers),
+        }
+    }
+
+    fn head(&self, path: &str) -> http::Response {
+        http::head(self.server.port(), path)
+    }
+
+    fn runs(&self) -> usize {
+        let runs = fs::read_to_string(self.scratch.join("runs"));
+        runs.unwrap_or_default().lines().count()
+    }
+
+    /// Receives the beginning of a response without chunks, and hangs up.
+    fn give_up(&self, path: &str, bytes: usize) -> (Vec<u8>, String) {
+        let mut client = Connection::open(self.server.port());
+        client.send(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        let head = client.read_head();
+        assert!(head.header("content-length").is_some(), "{head:?}");
+        assert_eq!(head.header("accept-ranges"), Some("bytes"));
+        let tag = head.header("etag").expect("a tag").to_owned();
+        (client.read_part(bytes), tag)
+    }
+}
+
+#[test]
+fn a_broken_download_goes_on_with_another_run() {
+    let again = Again::new("again");
+    let path = "/noise.bin?n=3000000&length=known";
+    let (part, tag) = again.give_up(path, 1_500_000);
+    let all = noise::bytes(0, 3_000_000);
+    for headers in [
+        "Range: bytes=1500000-".to_owned(),
+        format!("Range: bytes=1500000-\r\nIf-Range: {tag}"),
+    ] {
+        let rest = again.get(path, &headers);
+        assert_eq!((rest.status, rest.end), (206, End::Whole), "{headers}");
+        assert_eq!(
+            rest.header("content-range"),
+            Some("bytes 1500000-2999999/3000000")
+        );
+        assert!([part.clone(), rest.body].concat() == all, "{headers}");
+    }
+    let head = again.head(path);
+    assert_eq!(head.header("etag"), Some(tag.as_str()));
+    // As programs that read parts do.
+    let middle = again.get(path, "Range: bytes=1000-1999");
+    assert_eq!(middle.status, 206);
+    assert!(middle.body == all[1000..2000]);
+    assert_eq!(
+        again.get(path, &format!("If-None-Match: {tag}")).status,
+        304
+    );
+    // Of several ranges, and of the last bytes, the answer is the complete file.
+    for ranges in ["bytes=0-1,10-11", "bytes=-5"] {
+        let complete = again.get(path, &format!("Range: {ranges}"));
+        assert_eq!(complete.status, 200, "{ranges}");
+        assert!(complete.body == all, "{ranges}");
+    }
+}
+
+#[test]
+fn what_no_run_has_reached_is_not_gone_on_with() {
+    let again = Again::new("unreached");
+    let path = "/noise.bin?n=3000000&length=known";
+    let tag = again.head(path).header("etag").expect("a tag").to_owned();
+    again.get(path, "Range: bytes=1500000-").problem(412);
+    let if_range = format!("Range: bytes=1500000-\r\nIf-Range: {tag}");
+    let complete = again.get(path, &if_range);
+    assert_eq!(complete.status, 200);
+    assert!(complete.body == noise::bytes(0, 3_000_000));
+}
+
+#[test]
+fn a_run_that_differs_is_never_joined_to_an_earlier_one() {
+    let again = Again::new("differs");
+    // The length is known once a run was complete.
+    let first = again.get("/printed.bin", "");
+    assert_eq!(first.header("content-length"), None);
+    let (part, tag) = again.give_up("/printed.bin", 2_000_000);
+    let if_range = format!("Range: bytes=2000000-\r\nIf-Range: {tag}");
+    let rest = again.get("/printed.bin", &if_range);
+    assert_eq!((rest.status, rest.end), (206, End::Whole));
+    assert!([part, rest.body].concat() == first.body);
+    let runs = again.runs();
+    let mut other = noise::bytes(0, 3_000_000);
+    other[1_234_567] ^= 1;
+    fs::write(again.scratch.join("data"), &other).expect("a file can be written");
+    again
+        .get("/printed.bin", "Range: bytes=2000000-")
+        .problem(412);
+    assert_eq!(again.runs(), runs + 1);
+    // From now on the tag vouches for nothing.
+    let complete = again.get("/printed.bin", &if_range);
+    assert_eq!(complete.status, 200);
+    assert!(complete.body == other);
+    assert_eq!(complete.header("etag"), None);
+}
+
+#[test]
+fn a_complete_run_that_differs_arrives_and_takes_the_tag_away() {
+    let again = Again::new("anew");
+    let first = again.get("/printed.bin", "");
+    assert!(first.header("etag").is_some());
+    let other = noise::bytes(0, 2_999_999);
+    fs::write(again.scratch.join("data"), &other).expect("a file can be written");
+    // The length of the run before was promised.
+    let cut = again.get("/printed.bin", "");
+    assert_eq!(cut.header("content-length"), Some("3000000"));
+    assert_ne!(cut.end, End::Whole);
+    let complete = again.get("/printed.bin", "");
+    assert_eq!((complete.status, complete.end), (200, End::Whole));
+    assert!(complete.body == other);
+    assert_eq!(complete.header("etag"), None);
+}
+
+#[test]
+fn the_setting_is_refused_where_it_cannot_hold() {
+    let check = |text: &str| {
+        let scratch = Scratch::new("refused");
+        let path = scratch.join("datastreamer.toml");
+        fs::write(&path, text).expect("a configuration can be written");
+        program::run(&["check", path.to_str().expect("text")])
+    };
+    let kept = "[routes.a]\nkind = \"noise\"\nresume = \"rerun\"\nkeep = \"1h\"\n";
+    check(kept).assert_refused(CONFIGURATION, &["routes.a", "leave `keep` out"]);
+    let word = "[routes.a]\nkind = \"noise\"\nresume = \"again\"\n";
+    check(word).assert_refused(CONFIGURATION, &["resume", "\"rerun\""]);
+    let file = "[routes.a]\nkind = \"file\"\npath = \"a\"\nresume = \"rerun\"\n";
+    check(file).assert_refused(CONFIGURATION, &["`resume` belongs to kind"]);
+}
