@@ -60,7 +60,7 @@ pub struct Download {
     commit_after: Duration,
     commit_on_flush: bool,
     headers: Vec<(HeaderName, HeaderValue)>,
-    trailers: Option<Trailers>,
+    trailers: Vec<Trailers>,
     options: StreamOptions,
     observer: Option<Observer>,
 }
@@ -68,7 +68,7 @@ pub struct Download {
 /// Fields that are known only at the end of a file, and their names.
 #[derive(Clone)]
 struct Trailers {
-    names: HeaderValue,
+    names: Vec<HeaderName>,
     make: MakeTrailers,
 }
 
@@ -89,7 +89,7 @@ impl Download {
             commit_after: DEFAULT_COMMIT_AFTER,
             commit_on_flush: false,
             headers: Vec::new(),
-            trailers: None,
+            trailers: Vec::new(),
             options: StreamOptions::new(),
             observer: None,
         }
@@ -171,7 +171,7 @@ impl Download {
     /// Adds fields that are known only once the file is complete, for example a digest (RFC 9530).
     /// `make` is called at the clean end, and never after a failure.
     ///
-    /// They are trailer fields (RFC 9110, 6.5) of a response of unknown length to a client that takes
+    /// May be called several times. They are trailer fields (RFC 9110, 6.5) of a response of unknown length to a client that takes
     /// them (`TE: trailers`). A file that is complete within the commit window has them in its head.
     /// Otherwise nobody asked for them, or nothing can carry them, and they are left out.
     ///
@@ -206,13 +206,10 @@ impl Download {
         names: &[HeaderName],
         make: impl Fn() -> HeaderMap + Send + Sync + 'static,
     ) -> Self {
-        let names = names.iter().map(HeaderName::as_str).collect::<Vec<_>>();
-        self.trailers = HeaderValue::from_str(&names.join(", "))
-            .ok()
-            .map(|names| Trailers {
-                names,
-                make: Arc::new(make),
-            });
+        self.trailers.push(Trailers {
+            names: names.to_vec(),
+            make: Arc::new(make),
+        });
         self
     }
 
@@ -477,19 +474,25 @@ impl Download {
         let mut body = DownloadBody::new(chunks, reader, length, connection, info.protocol);
         let trailers = self.trailers.clone();
         let mut at_the_end = HeaderMap::new();
-        if let Some(Trailers { names, make }) = trailers {
-            let make: MakeTrailers = match info.coding {
-                None => make,
-                Some(_) => Arc::new(move || {
-                    let mut fields = make();
+        if !trailers.is_empty() {
+            let names = trailers.iter().flat_map(|of| &of.names);
+            let names = names.map(HeaderName::as_str).collect::<Vec<_>>().join(", ");
+            let is_coded = info.coding.is_some();
+            let make = move || {
+                let mut fields = HeaderMap::new();
+                trailers.iter().for_each(|of| fields.extend((of.make)()));
+                if is_coded {
                     remove_digests(&mut fields);
-                    fields
-                }),
+                }
+                fields
             };
             if window.complete {
                 at_the_end = make();
-            } else if length.is_none() && info.takes_trailers {
-                body.set_trailers(make);
+            } else if let Some(names) = HeaderValue::try_from(names)
+                .ok()
+                .filter(|_| length.is_none() && info.takes_trailers)
+            {
+                body.set_trailers(Arc::new(make));
                 at_the_end.insert(header::TRAILER, names);
             }
         }

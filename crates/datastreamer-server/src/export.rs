@@ -17,7 +17,14 @@ pub(crate) struct Export<'a> {
     pub(crate) job: Job,
     /// The format may come from the client's `Accept`.
     pub(crate) is_by_accept: bool,
+    /// The name that the request wants the file to be saved under.
+    wanted_name: Option<String>,
 }
+
+/// The parameter with the name of the saved file.
+pub(crate) const FILE_NAME_PARAMETER: &str = "filename";
+/// Bytes of such a name: file systems take 255, and a suffix may be added.
+const FILE_NAME_MAX: usize = 200;
 
 impl<'a> Export<'a> {
     /// Finds the route of `file_name` (decoded, without a slash) and checks the parameters. A table that
@@ -39,9 +46,13 @@ impl<'a> Export<'a> {
             accept,
             may_be_file,
         };
-        let job = route.source.check(query, wanted);
+        let mut query = query.clone();
+        let wanted_name = take_file_name(&mut query, route);
+        let wanted_name = wanted_name.map_err(Refusal::bad_parameter)?;
+        let job = route.source.check(&query, wanted);
         let job = job.map_err(|refusal| refusal.about(file_name))?;
         Ok(Self {
+            wanted_name,
             route,
             is_by_accept: job.rows.is_some() && format.is_none(),
             job,
@@ -56,12 +67,37 @@ impl<'a> Export<'a> {
         }
     }
 
-    /// Returns the name of the saved file.
+    /// Returns the name of the saved file: that which the request wants, or one that says what a table is
+    /// narrowed by.
     pub(crate) fn file_name(&self) -> String {
-        match &self.job.rows {
-            Some(rows) => format!("{}.{}", self.route.name(), rows.format.suffix()),
-            None => self.route.file_name(),
+        let suffix = match &self.job.rows {
+            Some(rows) => rows.format.suffix(),
+            None => self.route.suffix(),
+        };
+        let narrowed = self.job.rows.as_ref().map_or("", |rows| &rows.narrowed);
+        match &self.wanted_name {
+            // Not another kind of file than it is.
+            Some(name) if has_suffix(name, suffix) => name.clone(),
+            Some(name) => format!("{name}.{suffix}"),
+            None => format!("{}{narrowed}.{suffix}", self.route.name()),
         }
+    }
+
+    /// Returns whether the request says how the file is to be called.
+    pub(crate) fn has_wanted_name(&self) -> bool {
+        self.wanted_name.is_some()
+    }
+
+    /// Returns the name of the saved file, once it is known that it has the first rows only.
+    pub(crate) fn cut_file_name(&self, rows: u64) -> Option<String> {
+        let of_server = self
+            .job
+            .rows
+            .as_ref()
+            .is_some_and(|of| of.narrowed.is_empty());
+        let is_own = self.wanted_name.is_none() && of_server;
+        let suffix = self.job.rows.as_ref()?.format.suffix();
+        is_own.then(|| format!("{}-first-{rows}.{suffix}", self.route.name()))
     }
 
     /// Returns whether a browser shows the file instead of saving it.
@@ -78,4 +114,27 @@ impl<'a> Export<'a> {
             None => allowed,
         }
     }
+}
+
+/// Takes the name of the saved file out of the parameters, unless it is that of a column.
+fn take_file_name(query: &mut Query, route: &Route) -> Result<Option<String>, String> {
+    if route.source.has_parameter(FILE_NAME_PARAMETER) {
+        return Ok(None);
+    }
+    let name = query.take(&[FILE_NAME_PARAMETER])?;
+    match &name {
+        Some(name) if name.is_empty() || name.len() > FILE_NAME_MAX => Err(format!(
+            "parameter `{FILE_NAME_PARAMETER}`: a name has 1 to {FILE_NAME_MAX} bytes"
+        )),
+        _ => Ok(name),
+    }
+}
+
+fn has_suffix(name: &str, suffix: &str) -> bool {
+    let stem = name.len().checked_sub(suffix.len() + 1);
+    stem.is_some_and(|stem| {
+        name.is_char_boundary(stem)
+            && name[stem..].starts_with('.')
+            && name[stem + 1..].eq_ignore_ascii_case(suffix)
+    })
 }

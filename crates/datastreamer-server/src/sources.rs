@@ -21,8 +21,8 @@ pub(crate) mod rows;
 use std::{
     error::Error as StdError,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -79,12 +79,86 @@ pub(crate) type Start = Box<dyn FnOnce(&StreamWriter) -> Result<Feed, Refusal> +
 /// What a file of rows is, beyond its route.
 pub(crate) struct RowsJob {
     pub(crate) format: Format,
-    /// No more rows than this are sent.
-    pub(crate) rows_max: Option<u64>,
     /// Whether a table is sorted for this request, which takes the memory of a query.
     pub(crate) is_sorted: bool,
-    /// Set when there were more rows than that.
-    pub(crate) capped: Arc<AtomicBool>,
+    /// What the request narrows a table by, in the form of a part of a file name; empty: nothing.
+    pub(crate) narrowed: String,
+    pub(crate) facts: Arc<RowFacts>,
+}
+
+/// What is known of the rows of a file, and becomes known while it is planned and made.
+#[derive(Debug, Default)]
+pub(crate) struct RowFacts {
+    pub(crate) limit: Option<RowLimit>,
+    /// The rows that there are without the limit, or one more than the limit if there are as many at least;
+    /// set by planning, where it knows them.
+    pub(crate) rows_known: OnceLock<u64>,
+    /// Set when there were more rows than the limit.
+    pub(crate) is_capped: AtomicBool,
+}
+
+/// No more rows than these are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RowLimit {
+    pub(crate) rows: u64,
+    pub(crate) by: LimitBy,
+    pub(crate) on_more: OnMore,
+}
+
+/// Who has set a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LimitBy {
+    Request,
+    Server,
+}
+
+/// What becomes of a file with more rows than its limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum OnMore {
+    /// It is cut.
+    #[default]
+    Cap,
+    /// There is none.
+    Refuse,
+}
+
+impl RowFacts {
+    /// Describes the limit for the head of a response: `100 of 20000; set-by=server`, or without the number
+    /// of all rows if that is not known. `None`: there is none, or it is known to cut nothing.
+    pub(crate) fn limit_header(&self) -> Option<String> {
+        let limit = self.limit?;
+        match self.rows_known.get() {
+            Some(known) if *known <= limit.rows => None,
+            // A plan that sorts ends one row behind the limit.
+            Some(known) if *known - limit.rows == 1 => Some(limit.describe(" of more")),
+            Some(known) => Some(limit.describe(&format!(" of {known}"))),
+            None => Some(limit.describe("")),
+        }
+    }
+
+    /// Describes the limit at the end of a file that it has cut, which was not known before:
+    /// `100 of more; set-by=server`.
+    pub(crate) fn limit_at_the_end(&self) -> Option<String> {
+        let limit = self.limit.filter(|_| self.rows_known.get().is_none())?;
+        let is_capped = self.is_capped.load(Ordering::Relaxed);
+        is_capped.then(|| limit.describe(" of more"))
+    }
+
+    /// Returns whether it is known, before the file is made, that it is cut.
+    pub(crate) fn is_known_cut(&self) -> bool {
+        let known = self.rows_known.get().zip(self.limit);
+        known.is_some_and(|(known, limit)| *known > limit.rows)
+    }
+}
+
+impl RowLimit {
+    fn describe(self, of: &str) -> String {
+        let by = match self.by {
+            LimitBy::Request => "request",
+            LimitBy::Server => "server",
+        };
+        format!("{}{of}; set-by={by}", self.rows)
+    }
 }
 
 impl RowsJob {
@@ -92,9 +166,9 @@ impl RowsJob {
     pub(crate) fn complete(format: Format) -> Self {
         Self {
             format,
-            rows_max: None,
             is_sorted: false,
-            capped: Arc::default(),
+            narrowed: String::new(),
+            facts: Arc::default(),
         }
     }
 }
@@ -246,6 +320,11 @@ impl Source {
             }
         };
         (suffix.into(), media_type.into())
+    }
+
+    /// Returns whether a parameter of this name means a column, or is one of the operator's.
+    pub(crate) fn has_parameter(&self, name: &str) -> bool {
+        matches!(self, Self::Rows(rows) if rows.has_parameter(name))
     }
 
     /// Returns whether a request may carry a query in its body.

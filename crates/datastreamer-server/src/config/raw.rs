@@ -132,8 +132,17 @@ pub(super) struct RawRoute {
     pub(super) parameters: Option<Vec<RawParameter>>,
     pub(super) columns: Option<RawMetadata>,
     pub(super) max_rows: Option<u64>,
+    pub(super) on_more: Option<RawOnMore>,
     pub(super) on_change: Option<RawOnChange>,
     pub(super) hidden: Option<bool>,
+}
+
+/// What becomes of a file with more rows than `max_rows`.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawOnMore {
+    Cap,
+    Refuse,
 }
 
 /// What happens if a file of a directory changes while it is archived.

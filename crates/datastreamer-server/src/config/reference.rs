@@ -359,7 +359,13 @@ fn routes() -> Section {
         ))
         .with(setting("columns", ValueType::Metadata).kinds(DESCRIBED).words("none").about(metadata))
         .with(setting("max_rows", ValueType::Integer(0..=i64::MAX as u64)).kinds(ROWS).words("no limit").about(
-            "A download never has more rows. If this cuts a table, the client is told.",
+            "A download never has more rows. If this cuts a table, the client is told: see `on_more`.",
+        ))
+        .with(setting("on_more", ValueType::OneOf(vec!["cap", "refuse"])).kinds(ROWS).default("\"cap\"".into()).about(
+            "What becomes of a table with more rows than `max_rows`. `cap`: it is cut, which the header \
+             `datastreamer-row-limit` and the file's name say where it is known before, and the record \
+             and a trailer otherwise. `refuse`: 422, or an abort where it is not known before; with \
+             `limit` a client can ask for as many rows as it may have.",
         ));
     section.has_variables = false;
     section

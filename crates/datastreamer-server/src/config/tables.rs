@@ -23,12 +23,15 @@ use toml::Spanned;
 
 use super::{
     origin::Origin,
-    raw::{Kind, Raw, RawDatabase, RawParameter, RawRoute, RawTables, RawValue},
+    raw::{Kind, Raw, RawDatabase, RawOnMore, RawParameter, RawRoute, RawTables, RawValue},
     resolve::{DEFAULT_LENGTH_WAIT, bytes, duration},
 };
 use crate::{
     error::Fatal,
-    sources::rows::{RowSettings, is_reserved},
+    sources::{
+        OnMore,
+        rows::{RowSettings, is_reserved},
+    },
 };
 
 /// 100 years: whoever waits for `check` ends it.
@@ -70,6 +73,8 @@ pub(crate) struct RowsConfig {
     pub(crate) source: RowsSource,
     /// No client gets more rows than this.
     pub(crate) rows_max: Option<u64>,
+    /// What becomes of a file that would have more.
+    pub(crate) on_more: OnMore,
 }
 
 /// A source of rows.
@@ -125,6 +130,7 @@ impl RowsConfig {
         Self {
             source,
             rows_max: None,
+            on_more: OnMore::Cap,
         }
     }
 
@@ -209,6 +215,13 @@ pub(super) fn rows(raw: &RawRoute, path: PathBuf) -> Result<RowsConfig, String> 
     Ok(RowsConfig {
         source,
         rows_max: raw.max_rows,
+        on_more: match (raw.on_more, raw.max_rows) {
+            (None | Some(RawOnMore::Cap), _) => OnMore::Cap,
+            (Some(RawOnMore::Refuse), Some(_)) => OnMore::Refuse,
+            (Some(RawOnMore::Refuse), None) => {
+                return Err("`on_more` is for routes with `max_rows`".into());
+            }
+        },
     })
 }
 

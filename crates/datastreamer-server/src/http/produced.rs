@@ -18,14 +18,17 @@ use datastreamer_spool::{Failure, How, Production, State};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 
-use crate::http::{
-    client::Client,
-    receipt::{Proof, Receipt, ReceiptId, receipt},
-    spooled,
-    transfers::{
-        Asked, CANCELLED, Cancel, Ended, Name, TEXT_BYTES_MAX, Transfers, cut, lock, may_stop,
-        seconds, text_for_client,
+use crate::{
+    http::{
+        client::Client,
+        receipt::{Proof, Receipt, ReceiptId, receipt},
+        spooled,
+        transfers::{
+            Asked, CANCELLED, Cancel, Ended, Name, TEXT_BYTES_MAX, Transfers, cut, lock, may_stop,
+            seconds, text_for_client,
+        },
     },
+    sources::RowFacts,
 };
 
 static PREFER: HeaderName = HeaderName::from_static("prefer");
@@ -66,6 +69,31 @@ pub(crate) fn prefers_async(headers: &HeaderMap) -> bool {
 }
 
 impl Transfers {
+    /// Lets a request know what is known of the rows of the production that it reads: `facts` are those of
+    /// its own run, if it has begun it.
+    pub(crate) fn know_rows(
+        &self,
+        asked: &Asked,
+        production: &Production,
+        how: How,
+        facts: Option<Arc<RowFacts>>,
+    ) {
+        let mut known = lock(&self.row_facts);
+        let facts = match how {
+            How::Begun => {
+                if let Some(facts) = &facts {
+                    known.put(production.id(), Arc::clone(facts));
+                }
+                facts
+            }
+            // One that was found after a restart has told nobody.
+            How::Joined => known.get(&production.id()).cloned(),
+        };
+        if let Some(facts) = facts {
+            let _once = asked.facts.set(facts);
+        }
+    }
+
     /// Logs the beginning and the end of a production's source.
     pub(crate) fn follow_source(
         &self,

@@ -21,7 +21,7 @@ use axum::{
     routing::get,
 };
 use datastreamer::StreamPool;
-use datastreamer_http::{Connection, Download, HoldingBody, count_requests};
+use datastreamer_http::{Connection, Download, HoldingBody, content_disposition, count_requests};
 use serde_json::json;
 
 use crate::{
@@ -48,7 +48,8 @@ use crate::{
     sources::Query,
 };
 
-/// The header with the limit of rows. Whether the limit has cut the table shows only at its end.
+/// The header with the limit of rows, and the trailer that says that it has cut the table, where that was
+/// not known before.
 static ROW_LIMIT: HeaderName = HeaderName::from_static("datastreamer-row-limit");
 /// The methods of a file, and those of a query that may be posted.
 const READING: &str = "GET, HEAD";
@@ -264,15 +265,25 @@ async fn send(
         .compressible(export.is_compressible())
         .commit_after(site.config.stream.commit_after)
         .commit_bytes(site.config.stream.commit_bytes);
-    if let Some(rows) = &export.job.rows {
-        asked.capped = Some(Arc::clone(&rows.capped));
-        if let Some(most) = rows.rows_max {
-            download = download.header(ROW_LIMIT.clone(), most.into());
-        }
-        if export.is_by_accept {
-            download = download.header(header::VARY, HeaderValue::from_static("accept"));
-        }
+    asked.gives_rows = export.job.rows.is_some();
+    if export.is_by_accept {
+        download = download.header(header::VARY, HeaderValue::from_static("accept"));
     }
+    let facts = Arc::clone(&asked.facts);
+    let limit = export.job.rows.as_ref().and_then(|rows| rows.facts.limit);
+    if limit.is_some() {
+        let facts = Arc::clone(&facts);
+        download = download.trailers(std::slice::from_ref(&ROW_LIMIT), move || {
+            let limit = facts.get().and_then(|facts| facts.limit_at_the_end());
+            let limit = limit.and_then(|limit| HeaderValue::try_from(limit).ok());
+            limit
+                .map(|limit| (ROW_LIMIT.clone(), limit))
+                .into_iter()
+                .collect()
+        });
+    }
+    let cut_name = limit.and_then(|limit| export.cut_file_name(limit.rows));
+    let is_for_people = export.is_for_people();
     let link = asked.receipt.and_then(ReceiptId::link);
     // HEAD has no stream.
     if let Some(link) = link.filter(|_| *request.method() != Method::HEAD) {
@@ -301,6 +312,19 @@ async fn send(
     let mut response = sending.respond(download, export).await;
     if is_followed.load(Ordering::Relaxed) {
         response.extensions_mut().insert(refused::Recorded);
+    }
+    if let Some(facts) = facts.get().filter(|_| response.status().is_success()) {
+        let headers = response.headers_mut();
+        if let Some(limit) = facts
+            .limit_header()
+            .and_then(|limit| HeaderValue::try_from(limit).ok())
+        {
+            headers.insert(ROW_LIMIT.clone(), limit);
+        }
+        let cut_name = cut_name.filter(|_| facts.is_known_cut() && !is_for_people);
+        if let Some(name) = cut_name {
+            headers.insert(header::CONTENT_DISPOSITION, content_disposition(&name));
+        }
     }
     // A response without a stream has none of the stream's deadlines.
     let open = open.filter(|_| response.status().is_success());

@@ -35,7 +35,7 @@ use crate::{
     },
     refusal::{Concealed, Refusal, SOURCE_FAILED},
     site::{Site, routes::Route},
-    sources::{DataState, Feed, Job, SourceError},
+    sources::{DataState, Feed, Job, RowFacts, SourceError},
 };
 
 /// Whether a response is read from a production.
@@ -100,6 +100,7 @@ impl Sending<'_> {
 
     /// Runs the source for this client alone.
     async fn directly(self, download: Download, export: Export<'_>) -> Response<DownloadBody> {
+        self.know_own_rows(&export);
         let options = self.source_options(&export);
         let span = tracing::info_span!("stream", route = self.file_name);
         let version = self.version(&export);
@@ -128,6 +129,7 @@ impl Sending<'_> {
 
     /// Runs the source for this client alone, and sends what is behind the place that it resumes at.
     async fn rerun(self, download: Download, export: Export<'_>) -> Response<DownloadBody> {
+        self.know_own_rows(&export);
         // What the source counts in is that of the source; its own deadlines hold while it is compared.
         let options = self.reader_options().source_stall(None);
         let of_source = self.source_options(&export).context(self.file_name);
@@ -173,7 +175,11 @@ impl Sending<'_> {
         let key = self.key(&export, &version, state);
         let found = self.app.spool.opened().and_then(|spool| spool.find(&key));
         match found {
-            Some(production) => self.read(production, download).await,
+            Some(production) => {
+                let transfers = &self.app.transfers;
+                transfers.know_rows(&self.asked, &production, How::Joined, None);
+                self.read(production, download).await
+            }
             None => self.directly(download, export).await,
         }
     }
@@ -219,6 +225,7 @@ impl Sending<'_> {
         let key = self.key(&export, &version, state);
         let lengths = self.app.transfers.lengths().clone();
         let tag = lengths.trusted(version.tag(state));
+        let facts = row_facts(&export);
         let options = self.source_options(&export).context(self.file_name);
         let keep = match export.route.keep {
             Keep::Auto if state.is_none() => Keep::For(UNVERSIONED_KEEP),
@@ -252,7 +259,10 @@ impl Sending<'_> {
                 .file_name(saved_as)
         };
         let joined = spooled::join_or_begin(self.app, key, keep, client, begin).await;
-        joined.map_err(|problem| Box::new(problem.into_response()))
+        let (production, how) = joined.map_err(|problem| Box::new(problem.into_response()))?;
+        let transfers = &self.app.transfers;
+        transfers.know_rows(&self.asked, &production, how, facts);
+        Ok((production, how))
     }
 
     async fn read(self, production: Production, download: Download) -> Response<DownloadBody> {
@@ -267,6 +277,12 @@ impl Sending<'_> {
             length_wait: self.site.config.tables.length_wait(),
         };
         spooled::respond(production, reading).await
+    }
+
+    fn know_own_rows(&self, export: &Export<'_>) {
+        if let Some(facts) = row_facts(export) {
+            let _once = self.asked.facts.set(facts);
+        }
     }
 
     fn version(&self, export: &Export<'_>) -> Version {
@@ -372,6 +388,10 @@ fn stream_options(
 fn client_share(site: &Site, client: &Client) -> Share {
     let most = site.config.limits.max_active_per_client;
     Share::new(format!("client {}", client.key()), ShareOf::Consumer, most)
+}
+
+fn row_facts(export: &Export<'_>) -> Option<Arc<RowFacts>> {
+    export.job.rows.as_ref().map(|rows| Arc::clone(&rows.facts))
 }
 
 /// Plans a file, once its stream has a place.

@@ -3,8 +3,9 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
+    num::NonZeroUsize,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant, SystemTime},
@@ -15,21 +16,27 @@ use datastreamer::{
 };
 use datastreamer_http::Problem;
 use datastreamer_spool::{Production, ProductionId};
+use lru::LruCache;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::http::{
-    client::{Client, ClientKey, Sees},
-    deliveries::Delivery,
-    health::Attempt,
-    produced::Produced,
-    receipt::{Proof, Receipt, ReceiptId, receipt},
-    versions::Lengths,
+use crate::{
+    http::{
+        client::{Client, ClientKey, Sees},
+        deliveries::Delivery,
+        health::Attempt,
+        produced::Produced,
+        receipt::{Proof, Receipt, ReceiptId, receipt},
+        versions::Lengths,
+    },
+    sources::RowFacts,
 };
 
 /// Finished transfers that are kept, for the list and for receipts: some minutes of a busy server. At
 /// most 8 MB: each has up to four texts of [`TEXT_BYTES_MAX`] bytes and about 4 KB besides.
 const RECENT_MAX: usize = 1000;
+/// Productions of rows of which it is known whether a limit has cut them: as many as there are receipts.
+const ROW_FACTS_MAX: NonZeroUsize = NonZeroUsize::new(RECENT_MAX).unwrap();
 /// The length to which a request's target (up to 64 KiB) and an error are cut before they are kept
 /// and logged, in bytes.
 pub(super) const TEXT_BYTES_MAX: usize = 1024;
@@ -52,6 +59,8 @@ pub(crate) struct Transfers {
     /// Sources of productions whose end is not yet logged.
     pub(super) sources: Arc<AtomicUsize>,
     lengths: Lengths,
+    /// What is known of the rows of productions, for those that join them.
+    pub(super) row_facts: Arc<Mutex<LruCache<ProductionId, Arc<RowFacts>>>>,
     /// For how long a receipt is kept; zero: there are none.
     receipts: Duration,
 }
@@ -182,8 +191,9 @@ pub(crate) struct Asked {
     /// `None`: there is no receipt.
     pub(crate) receipt: Option<ReceiptId>,
     pub(crate) origin: Origin,
-    /// Set when a limit has cut the rows; `None` if there are none.
-    pub(crate) capped: Option<Arc<AtomicBool>>,
+    pub(crate) gives_rows: bool,
+    /// What becomes known of the rows of the run that the response is read from.
+    pub(crate) facts: Arc<OnceLock<Arc<RowFacts>>>,
     /// Set when planning showed a mistake of the client's.
     pub(crate) refused: Arc<AtomicBool>,
     /// The files of an archive that are not in it to their ends.
@@ -203,7 +213,8 @@ impl Asked {
             client,
             receipt: None,
             origin: Origin::default(),
-            capped: None,
+            gives_rows: false,
+            facts: Arc::default(),
             refused: Arc::default(),
             frozen: Arc::default(),
             attempt: None,
@@ -214,8 +225,8 @@ impl Asked {
     /// Names how a transfer ended. A table that its limit has cut is `capped`: a complete file, but
     /// not all rows. A request that planning found wrong is `refused`: no failure of the source.
     pub(super) fn outcome_of(&self, record: &Record) -> Option<&'static str> {
-        let capped = self.capped.as_ref();
-        let is_capped = capped.is_some_and(|capped| capped.load(Ordering::Relaxed));
+        let facts = self.facts.get();
+        let is_capped = facts.is_some_and(|facts| facts.is_capped.load(Ordering::Relaxed));
         match record.outcome? {
             Outcome::Complete if is_capped => Some("capped"),
             Outcome::SourceError if self.is_refused() => Some("refused"),
@@ -242,9 +253,9 @@ impl Asked {
 
     /// What the stream counts besides bytes.
     pub(super) fn counted(&self) -> &'static str {
-        match self.capped {
-            Some(_) => "rows",
-            None => "members",
+        match self.gives_rows {
+            true => "rows",
+            false => "members",
         }
     }
 }
@@ -260,6 +271,7 @@ impl Transfers {
             produced: Arc::default(),
             sources: Arc::default(),
             lengths: Lengths::new(),
+            row_facts: Arc::new(Mutex::new(LruCache::new(ROW_FACTS_MAX))),
             receipts,
         }
     }
@@ -573,7 +585,8 @@ fn log(record: &Record, asked: &Asked) {
         };
     }
     match record.outcome {
-        Some(Outcome::Complete) => line!(info),
+        // Clients leave all the time: that is no matter for the operator.
+        Some(Outcome::Complete | Outcome::ClientGone) => line!(info),
         Some(Outcome::SourceError) if asked.is_refused() => line!(info),
         Some(Outcome::SourceError | Outcome::SourceStalled) => line!(error),
         _ => line!(warn),

@@ -21,7 +21,7 @@ use ring::digest::{Context, SHA256};
 
 use crate::{
     config::Keep,
-    export::Export,
+    export::{Export, FILE_NAME_PARAMETER},
     refusal::Refusal,
     sources::{DataState, Feed, Fingerprint},
 };
@@ -54,11 +54,16 @@ enum Repeats {
 impl Version {
     /// Names the version that a request is for.
     pub(crate) fn of(export: &Export<'_>, query: &str) -> Self {
-        let mut parameters: Vec<_> = query.split('&').filter(|it| !it.is_empty()).collect();
+        let name = format!("{FILE_NAME_PARAMETER}=");
+        // What the file is called is in no byte of it.
+        let is_of_bytes = |it: &&str| {
+            !it.is_empty() && (!export.has_wanted_name() || !it.starts_with(name.as_str()))
+        };
+        let mut parameters: Vec<_> = query.split('&').filter(is_of_bytes).collect();
         parameters.sort_unstable();
         let name = format!(
             "{} {}?{}#{:016x}",
-            export.file_name(),
+            export.route.file_name(),
             // The suffix does not tell the formats of rows apart: VOTable has three.
             export.media_type(),
             parameters.join("&"),

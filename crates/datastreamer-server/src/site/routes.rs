@@ -61,6 +61,10 @@ impl Route {
         &self.name
     }
 
+    pub(crate) fn suffix(&self) -> &str {
+        &self.suffix
+    }
+
     pub(crate) fn gives_rows(&self) -> bool {
         matches!(self.source, Source::Rows(_))
     }

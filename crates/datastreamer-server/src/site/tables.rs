@@ -15,7 +15,7 @@ use crate::{
     error::Fatal,
     site::routes::Route,
     sources::{
-        Source,
+        OnMore, Source,
         rows::{ClientSql, PostgresQuery, RowRoute, RowSource, SqlQuery, Stars, Table, block_on},
     },
 };
@@ -75,7 +75,7 @@ impl<'a> Tables<'a> {
             }
             RowsSource::Stars => RowSource::Stars(Stars::new()),
         };
-        Ok(self.route(source, config.rows_max))
+        Ok(self.route(source, config.rows_max, config.on_more))
     }
 
     /// Makes the route of clients' own queries, if there is to be one. Also returns what its errors
@@ -94,7 +94,7 @@ impl<'a> Tables<'a> {
             let queries = IsolatedQueries::start(engine, options, config.isolation.clone());
             let queries = queries.map_err(|error| error.to_string())?;
             let sql = RowSource::Sql(ClientSql::new(queries));
-            let source = Source::Rows(Box::new(self.route(sql, config.rows_max)));
+            let source = Source::Rows(Box::new(self.route(sql, config.rows_max, OnMore::Cap)));
             let mut route = Route::new("sql", source)?;
             route.description = Some("one SELECT over the tables here".into());
             Ok(route)
@@ -102,10 +102,11 @@ impl<'a> Tables<'a> {
         Some((&config.origin, route))
     }
 
-    fn route(&self, source: RowSource, rows_max: Option<u64>) -> RowRoute {
+    fn route(&self, source: RowSource, rows_max: Option<u64>, on_more: OnMore) -> RowRoute {
         RowRoute {
             source,
             rows_max,
+            on_more,
             settings: self.config.rows.clone(),
         }
     }

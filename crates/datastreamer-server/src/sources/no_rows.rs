@@ -47,6 +47,10 @@ impl RowRoute {
         match *self {}
     }
 
+    pub(crate) fn has_parameter(&self, _: &str) -> bool {
+        match *self {}
+    }
+
     pub(crate) fn takes_posts(&self) -> bool {
         match *self {}
     }

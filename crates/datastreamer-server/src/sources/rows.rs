@@ -9,7 +9,13 @@ mod stars;
 mod table;
 mod write;
 
-use std::{future::Future, path::Path, time::Duration};
+use std::{
+    future::Future,
+    hash::{DefaultHasher, Hash, Hasher},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use arrow::{datatypes::Schema, record_batch::RecordBatchReader};
 use datastreamer::StreamWriter;
@@ -28,7 +34,10 @@ pub(crate) use self::{
     table::Table,
     write::engine_refusal,
 };
-use super::{Fingerprint, Job, Query, RowsJob, ShownColumn, Wanted, file};
+use super::{
+    Fingerprint, Job, LimitBy, OnMore, Query, RowFacts, RowLimit, RowsJob, ShownColumn, Wanted,
+    file,
+};
 use crate::refusal::{Refusal, SOURCE_FAILED};
 
 /// The format of a request that names none: astronomers' programs expect it.
@@ -41,6 +50,9 @@ const FORMATS: [&str; 2] = ["format", "RESPONSEFORMAT"];
 
 /// Parameters that narrow a table, beside those that are called like its columns.
 const NARROWING: [&str; 3] = ["select", "order", "offset"];
+
+/// Characters of a file name that say how a table is narrowed: names of 255 bytes are usual.
+const NARROWED_MAX: usize = 60;
 
 /// The parameter that has the text of a client's own query.
 pub(crate) const QUERY_PARAMETER: &str = "query";
@@ -57,6 +69,8 @@ pub(crate) struct RowRoute {
     pub(crate) source: RowSource,
     /// No client gets more rows than this.
     pub(crate) rows_max: Option<u64>,
+    /// What becomes of a file that would have more.
+    pub(crate) on_more: OnMore,
     pub(crate) settings: RowSettings,
 }
 
@@ -179,8 +193,9 @@ impl RowRoute {
         // `ORDER` is the column of this name if there is one; `order` never is.
         query.spell(&self.source.reserved(), |name| self.source.has_column(name));
         let format = take_format(&mut query, wanted)?;
-        let limit = take_limit(&mut query)?;
-        let rows_max = [limit, self.rows_max].into_iter().flatten().min();
+        let asked = take_limit(&mut query)?;
+        let limit = self.limit(asked);
+        let rows_max = limit.map(|limit| limit.rows);
         if wanted.may_be_file
             && rows_max.is_none()
             && query.pairs().is_empty()
@@ -192,7 +207,19 @@ impl RowRoute {
         let start = self.source.check(&query, rows_max)?;
         let is_table = matches!(self.source, RowSource::Table(_));
         let is_sorted = is_table && query.has("order");
-        let job = write::job(start, format, rows_max, is_sorted, &self.settings);
+        let rows = RowsJob {
+            format,
+            is_sorted,
+            narrowed: match is_table {
+                true => narrowed(&query, asked),
+                false => String::new(),
+            },
+            facts: Arc::new(RowFacts {
+                limit,
+                ..RowFacts::default()
+            }),
+        };
+        let job = write::job(start, rows, &self.settings);
         Ok(Job {
             fingerprint: self.source.fingerprint(),
             // Rows that are equal in order come as the sort leaves them.
@@ -201,9 +228,36 @@ impl RowRoute {
         })
     }
 
+    /// The limit of a request: the smaller one of that which was asked for and the route's.
+    fn limit(&self, asked: Option<u64>) -> Option<RowLimit> {
+        let by_request = asked.map(|rows| RowLimit {
+            rows,
+            by: LimitBy::Request,
+            on_more: OnMore::Cap,
+        });
+        let by_server = self.rows_max.map(|rows| RowLimit {
+            rows,
+            by: LimitBy::Server,
+            on_more: self.on_more,
+        });
+        // Of equal ones that of the request: it expects no more.
+        let limits = by_request.into_iter().chain(by_server);
+        limits.min_by_key(|limit| limit.rows)
+    }
+
     /// The format of the route's own file name.
     pub(crate) fn usual_format(&self) -> Format {
         DEFAULT_FORMAT
+    }
+
+    /// Returns whether a parameter of this name means a column, or is one of the operator's.
+    pub(crate) fn has_parameter(&self, name: &str) -> bool {
+        let parameters = match &self.source {
+            RowSource::Query(sql) => Some(sql.parameters()),
+            RowSource::Postgres(sql) => Some(sql.parameters()),
+            RowSource::Table(_) | RowSource::Sql(_) | RowSource::Stars(_) => None,
+        };
+        self.source.has_column(name) || parameters.is_some_and(|them| them.index(name).is_some())
     }
 
     /// Returns whether a request may carry a query in its body.
@@ -235,10 +289,14 @@ impl RowRoute {
     }
 
     pub(crate) fn size_hint(&self) -> String {
-        let most = self.rows_max.unwrap_or(u64::MAX);
-        match self.source.rows_known() {
-            Some(rows) => format!("{} rows", rows.min(most)),
-            None => "as many rows as there are".into(),
+        match (self.source.rows_known(), self.rows_max) {
+            (Some(rows), Some(most)) if rows > most => match self.on_more {
+                OnMore::Cap => format!("{rows} rows, of which {most} are sent at most"),
+                OnMore::Refuse => format!("{rows} rows, of which {most} may be asked for at once"),
+            },
+            (Some(rows), _) => format!("{rows} rows"),
+            (None, Some(most)) => format!("as many rows as there are, {most} at most"),
+            (None, None) => "as many rows as there are".into(),
         }
     }
 
@@ -309,6 +367,27 @@ impl RowSource {
             Self::Stars(stars) => Some(stars.columns()),
         }
     }
+}
+
+/// The part of a file name that tells a narrowed table from the complete one: `-dec.gt.30`. A long one
+/// ends with digits that tell it from others.
+fn narrowed(query: &Query, limit: Option<u64>) -> String {
+    let first = limit.map(|rows| format!("-first-{rows}"));
+    let others = query.pairs().iter();
+    let others = others.map(|(name, value)| format!("-{name}.{value}"));
+    let all: String = others.chain(first).collect();
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '.' | '_');
+    let plain: String = all
+        .chars()
+        .map(|c| if is_plain(c) { c } else { '_' })
+        .collect();
+    if plain == all && plain.chars().count() <= NARROWED_MAX {
+        return plain;
+    }
+    let mut hasher = DefaultHasher::new();
+    all.hash(&mut hasher);
+    let begin: String = plain.chars().take(NARROWED_MAX).collect();
+    format!("{begin}-{:08x}", hasher.finish() as u32)
 }
 
 /// Keeps the operator's SQL, and what is said of it, from clients.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::http::{self, End, Response};
+use crate::support::http::{self, Connection, End, Response};
 use crate::support::program::{self, Daemon};
 use crate::support::scratch::Scratch;
 use crate::support::server::Server;
@@ -370,7 +370,13 @@ fn a_limit_is_told_and_overflow_only_where_rows_were_cut() {
             let path = format!("/stars.vot?{name}={limit}");
             let table = stars.get_good(&path);
             let announced = table.header("datastreamer-row-limit");
-            assert_eq!(announced, Some(limit.to_string().as_str()), "{path}");
+            // It is known how many rows there are.
+            let all = match STARS.saturating_sub(limit) {
+                1 => "more".into(),
+                _ => STARS.to_string(),
+            };
+            let cut = is_cut.then(|| format!("{limit} of {all}; set-by=request"));
+            assert_eq!(announced, cut.as_deref(), "{path}");
             let text = table.text();
             assert_eq!(text.matches("<TR>").count() as u64, rows, "{path}");
             assert_eq!(text.contains("value=\"OVERFLOW\""), is_cut, "{path}");
@@ -413,19 +419,171 @@ fn a_route_s_own_limit_holds_for_everybody() {
         file.display()
     ));
     for (query, rows, limit) in [
-        ("", 100, "100"),
-        ("?limit=1000", 100, "100"),
-        ("?MAXREC=10", 10, "10"),
-        ("?order=ra", 100, "100"),
+        ("", 100, "server"),
+        ("?limit=1000", 100, "server"),
+        ("?MAXREC=10", 10, "request"),
     ] {
         let table = http::get(server.port(), &format!("/few.json{query}"));
         assert_eq!(records(&table.body).len(), rows, "{query}");
-        assert_eq!(table.header("datastreamer-row-limit"), Some(limit));
+        let limit = format!("{rows} of {STARS}; set-by={limit}");
+        assert_eq!(table.header("datastreamer-row-limit"), Some(limit.as_str()));
         assert_eq!(last_transfer(server.port())["outcome"], "capped");
     }
+    // A sort does not count what it leaves out.
+    let sorted = http::get(server.port(), "/few.json?order=ra");
+    assert_eq!(records(&sorted.body).len(), 100);
+    let limit = sorted.header("datastreamer-row-limit");
+    assert_eq!(limit, Some("100 of more; set-by=server"));
     let few = http::get(server.port(), "/few.json?ra=lt.1");
     assert!(records(&few.body).len() < 100);
     assert_eq!(last_transfer(server.port())["outcome"], "complete");
+}
+
+/// Returns the name under which the response is saved.
+fn saved_as(table: &Response) -> &str {
+    let disposition = table.header("content-disposition").expect("a name");
+    disposition.split('"').nth(1).expect("a quoted name")
+}
+
+#[test]
+fn a_cut_is_seen_in_every_format_before_or_behind_the_rows() {
+    let scratch = Scratch::new("cut");
+    let file = tables::stars(scratch.path(), "stars", STARS);
+    let path = file.display();
+    let server = Daemon::start(&format!(
+        "[routes.few]\nkind = \"table\"\npath = \"{path}\"\nmax_rows = 100\n\
+         [routes.enough]\nkind = \"table\"\npath = \"{path}\"\nmax_rows = {STARS}\n\
+         [routes.asked]\nkind = \"query\"\nsql = \"SELECT * FROM few WHERE ra > 1\"\nmax_rows = 100\n"
+    ));
+    let port = server.port();
+    for suffix in [
+        "csv", "tsv", "json", "ndjson", "vot", "fits", "parquet", "arrow",
+    ] {
+        let known = http::get(port, &format!("/few.{suffix}"));
+        let limit = format!("100 of {STARS}; set-by=server");
+        assert_eq!(
+            known.header("datastreamer-row-limit"),
+            Some(limit.as_str()),
+            "{suffix}"
+        );
+        assert_eq!(saved_as(&known), format!("few-first-100.{suffix}"));
+        let head = http::head(port, &format!("/few.{suffix}"));
+        assert_eq!(
+            head.header("datastreamer-row-limit"),
+            Some(limit.as_str()),
+            "{suffix}"
+        );
+        assert_eq!(saved_as(&head), format!("few-first-100.{suffix}"));
+        // A range begins a production, and a second request joins it.
+        for _ in 0..2 {
+            let range = http::get_with(port, &format!("/few.{suffix}"), "Range: bytes=0-9");
+            assert_eq!(
+                range.header("datastreamer-row-limit"),
+                Some(limit.as_str()),
+                "{suffix}"
+            );
+        }
+        let enough = http::get(port, &format!("/enough.{suffix}"));
+        assert_eq!(enough.header("datastreamer-row-limit"), None, "{suffix}");
+        assert_eq!(saved_as(&enough), format!("enough.{suffix}"));
+        // Known at the end only, which is in the head where that is behind the rows.
+        let unknown = http::get(port, &format!("/asked.{suffix}"));
+        let limit = unknown.header("datastreamer-row-limit").expect("a limit");
+        assert!(
+            limit.starts_with("100") && limit.ends_with("; set-by=server"),
+            "{limit}"
+        );
+        assert_eq!(saved_as(&unknown), format!("asked.{suffix}"));
+        assert_eq!(last_transfer(port)["outcome"], "capped", "{suffix}");
+    }
+    let index = http::get(port, "/");
+    assert!(
+        index
+            .text()
+            .contains(&format!("{STARS} rows, of which 100 are sent at most"))
+    );
+}
+
+#[test]
+fn a_cut_that_shows_at_the_end_is_in_a_trailer() {
+    let stars = Stars::serve();
+    let mut client = Connection::open(stars.server.port());
+    // More than is written before the head is sent, and a filter, so that nobody knows the rows.
+    client.send(
+        "GET /stars.csv?ra=gt.0&limit=20000 HTTP/1.1\r\nHost: localhost\r\nTE: trailers\r\nConnection: TE\r\n\r\n",
+    );
+    let head = client.read_head();
+    if head.header("content-length").is_none() {
+        assert_eq!(head.header("trailer"), Some("datastreamer-row-limit"));
+    }
+    assert_eq!(
+        head.header("datastreamer-row-limit"),
+        Some("20000; set-by=request")
+    );
+}
+
+#[test]
+fn an_operator_may_refuse_what_would_be_cut() {
+    let scratch = Scratch::new("refuse");
+    let file = tables::stars(scratch.path(), "stars", STARS);
+    let path = file.display();
+    let server = Daemon::start(&format!(
+        "[routes.few]\nkind = \"table\"\npath = \"{path}\"\nmax_rows = 100\non_more = \"refuse\"\n\
+         [routes.asked]\nkind = \"query\"\nsql = \"SELECT * FROM few WHERE ra > 1\"\nmax_rows = 100\n\
+         on_more = \"refuse\"\n"
+    ));
+    let port = server.port();
+    let refused = http::get(port, "/few.csv").problem(422);
+    for word in [&STARS.to_string(), "at most 100", "limit=100"] {
+        assert!(refused.contains(word), "{refused}");
+    }
+    http::get(port, "/few.csv?limit=101").problem(422);
+    let cut = http::get(port, "/few.csv?limit=100");
+    let limit = format!("100 of {STARS}; set-by=request");
+    assert_eq!(cut.header("datastreamer-row-limit"), Some(limit.as_str()));
+    assert_eq!(http::get(port, "/few.csv?ra=lt.1").status, 200);
+    let refused = http::get(port, "/asked.csv").problem(422);
+    assert!(refused.contains("there are more rows"), "{refused}");
+    assert_eq!(http::get(port, "/asked.csv?limit=100").status, 200);
+    let index = http::get(port, "/");
+    assert!(
+        index
+            .text()
+            .contains("of which 100 may be asked for at once")
+    );
+}
+
+#[test]
+fn the_name_of_a_saved_file_says_what_is_in_it_or_is_the_one_that_was_asked_for() {
+    let stars = Stars::serve();
+    for (path, name) in [
+        ("/stars.csv", "stars.csv"),
+        ("/stars.csv?limit=10", "stars-first-10.csv"),
+        (
+            "/stars.fits?ra=gt.1&order=dec.desc",
+            "stars-ra.gt.1-order.dec.desc.fits",
+        ),
+        ("/stars.csv?filename=mine", "mine.csv"),
+        ("/stars.csv?filename=mine.csv&ra=gt.1", "mine.csv"),
+        ("/stars.csv?filename=mine.CSV", "mine.CSV"),
+        // Not another kind of file than it is, and no folder.
+        ("/stars.csv?filename=mine.exe", "mine.exe.csv"),
+        (
+            "/stars.csv?filename=..%2F..%2Fetc%2Fpasswd",
+            "_.._etc_passwd.csv",
+        ),
+    ] {
+        let table = stars.get_good(path);
+        assert_eq!(saved_as(&table), name, "{path}");
+    }
+    let long = "1".repeat(80);
+    let one = stars.get_good(&format!("/stars.csv?ra=gt.0.{long}"));
+    let other = stars.get_good(&format!("/stars.csv?ra=gt.0.{long}2"));
+    assert_ne!(saved_as(&one), saved_as(&other));
+    assert!(saved_as(&one).len() < 100, "{}", saved_as(&one));
+    let port = stars.server.port();
+    http::get(port, "/stars.csv?filename=").problem(400);
+    http::get(port, &format!("/stars.csv?filename={}", "a".repeat(201))).problem(400);
 }
 
 #[test]

@@ -433,7 +433,10 @@ fn sql_has_a_limit_of_its_own() {
     let sql = Sql::serve("[sql]\nenabled = true\nmax_rows = 50\n");
     let table = sql.ask("SELECT ra FROM stars", "json");
     assert_eq!(records(&table.body).len(), 50);
-    assert_eq!(table.header("datastreamer-row-limit"), Some("50"));
+    assert_eq!(
+        table.header("datastreamer-row-limit"),
+        Some("50 of 9000; set-by=server")
+    );
     let table = sql.get("/sql.json?MAXREC=5&query=SELECT+ra+FROM+stars");
     assert_eq!(records(&table.body).len(), 5);
 }

@@ -4,10 +4,7 @@
 
 use std::{
     error::Error as StdError,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
 };
 
 use arrow::{error::ArrowError, record_batch::RecordBatch};
@@ -24,24 +21,15 @@ use http::StatusCode;
 use super::{Author, RowSettings, Run, StartRun, postgres};
 use crate::{
     refusal::{Refusal, SOURCE_FAILED, cut},
-    sources::{Feed, Job, RowsJob, SourceError},
+    sources::{Feed, Job, OnMore, RowFacts, RowsJob, SourceError},
 };
 
 /// Makes the job of a file of rows. Its start plans the run, and refuses columns that the format
 /// cannot hold.
-pub(super) fn job(
-    start: StartRun,
-    format: Format,
-    rows_max: Option<u64>,
-    is_sorted: bool,
-    settings: &RowSettings,
-) -> Job {
-    let file = TableFile::new(rows_max);
-    let rows = RowsJob {
-        format,
-        rows_max,
-        is_sorted,
-        capped: Arc::clone(&file.capped),
+pub(super) fn job(start: StartRun, rows: RowsJob, settings: &RowSettings) -> Job {
+    let format = rows.format;
+    let file = TableFile {
+        facts: Arc::clone(&rows.facts),
     };
     let settings = settings.clone();
     Job::of_rows(
@@ -52,17 +40,30 @@ pub(super) fn job(
 
 /// One table that is to be written.
 struct TableFile {
-    rows_max: Option<u64>,
-    /// Set when the limit cut the table.
-    capped: Arc<AtomicBool>,
+    facts: Arc<RowFacts>,
 }
 
 impl TableFile {
-    fn new(rows_max: Option<u64>) -> Self {
-        Self {
-            rows_max,
-            capped: Arc::default(),
+    fn rows_max(&self) -> Option<u64> {
+        self.facts.limit.map(|limit| limit.rows)
+    }
+
+    /// Refuses rows that the limit would cut, if the operator wants that.
+    fn refuse_cut(&self, known: Option<u64>) -> Option<Refusal> {
+        let limit = self.facts.limit?;
+        if limit.on_more == OnMore::Cap || known.is_some_and(|known| known <= limit.rows) {
+            return None;
         }
+        let counted = known.filter(|known| known - limit.rows > 1);
+        let there = match counted {
+            Some(rows) => format!("there are {rows}"),
+            None => "there are more".into(),
+        };
+        let text = format!(
+            "{there} rows, and this server sends at most {0}: narrow them, or ask for limit={0}",
+            limit.rows
+        );
+        Some(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, text))
     }
 
     /// Makes a run's file. Its head waits for a length that is known only once rows have been
@@ -76,12 +77,18 @@ impl TableFile {
     ) -> Result<Feed, Refusal> {
         let mut run = run.with_uuids_for(format);
         let schema = run.reader.schema();
+        if let Some(known) = run.rows_known {
+            let _first = self.facts.rows_known.set(known);
+            if let Some(refusal) = self.refuse_cut(Some(known)) {
+                return Err(refusal);
+            }
+        }
         format.check(&schema).map_err(|error| {
             let text = format!("the format {format} cannot hold this table: {error}");
             Refusal::bad_parameter(text)
         })?;
         let plan = format
-            .plan(&run.description(self.rows_max), &settings.writer)
+            .plan(&run.description(self.rows_max()), &settings.writer)
             .map_err(|error| Refusal::bad_parameter(error.to_string()))?;
         let surveyed = match (&plan, run.rereading.take()) {
             (WritePlan::Survey(survey), Some(rereading)) => {
@@ -108,7 +115,7 @@ impl TableFile {
         surveyed: Option<Run>,
         out: &StreamWriter,
     ) -> Result<(), SourceError> {
-        if let Some(rows) = run.rows_expected(self.rows_max) {
+        if let Some(rows) = run.rows_expected(self.rows_max()) {
             out.expect_rows(rows);
         }
         match (plan, surveyed) {
@@ -196,9 +203,9 @@ impl TableFile {
         out: &StreamWriter,
         mut take: impl FnMut(&RecordBatch) -> Result<bool, SourceError>,
     ) -> Result<TableEnd, SourceError> {
-        if self.rows_max == Some(0) {
+        if self.rows_max() == Some(0) {
             // A request for no rows asks for the columns (DALI 1.1, 3.4.4).
-            self.capped.store(true, Ordering::Relaxed);
+            self.facts.is_capped.store(true, Ordering::Relaxed);
             return Ok(TableEnd::Overflow);
         }
         let stop = run.stop.take();
@@ -206,8 +213,11 @@ impl TableFile {
         let mut rows = 0;
         for batch in &mut run.reader {
             let mut batch = batch.map_err(|error| reader_failed(&error, rows, run.author))?;
-            let left = self.rows_max.map_or(u64::MAX, |most| most - rows);
+            let left = self.rows_max().map_or(u64::MAX, |most| most - rows);
             let is_cut = batch.num_rows() as u64 > left;
+            if is_cut && let Some(refusal) = self.refuse_cut(None) {
+                return Err(Box::new(StatusError::new(refusal.status, refusal.text)));
+            }
             if is_cut {
                 batch = batch.slice(0, left as usize);
             }
@@ -217,7 +227,7 @@ impl TableFile {
             }
             rows += batch.num_rows() as u64;
             if is_cut {
-                self.capped.store(true, Ordering::Relaxed);
+                self.facts.is_capped.store(true, Ordering::Relaxed);
                 return Ok(TableEnd::Overflow);
             }
             if !goes_on {
