@@ -1,30 +1,35 @@
 //! Typed access to the cells of a batch: what kinds of columns there are, and how one is read.
 //!
-//! Kinds that add nothing for a writer are cast away first, within lists as well: dictionaries and
-//! runs become their values, half floats floats, views of lists lists, small decimals larger ones,
-//! a column of nothing but nulls text.
+//! Kinds that add nothing for a writer are cast away first, within nested columns as well:
+//! dictionaries and runs become their values, half floats floats, views of lists lists, small
+//! decimals larger ones, a column of nothing but nulls text.
 
 use std::sync::Arc;
 
 use arrow::{
     array::{
         Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, BooleanArray, FixedSizeBinaryArray,
-        FixedSizeListArray, GenericStringArray, LargeBinaryArray, LargeListArray, LargeStringArray,
-        ListArray, OffsetSizeTrait, StringArray, StringViewArray, new_empty_array,
+        FixedSizeListArray, GenericListArray, GenericStringArray, LargeBinaryArray, LargeListArray,
+        LargeStringArray, ListArray, MapArray, OffsetSizeTrait, StringArray, StringViewArray,
+        StructArray, UnionArray, new_empty_array,
     },
     buffer::NullBuffer,
     compute::cast,
     datatypes::{
-        DataType, Date32Type, Date64Type, Decimal128Type, Decimal256Type, Field, FieldRef,
-        Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Schema,
-        Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType,
-        TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-        TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type, i256,
+        DataType, Date32Type, Date64Type, Decimal128Type, Decimal256Type, DurationMicrosecondType,
+        DurationMillisecondType, DurationNanosecondType, DurationSecondType, Field, FieldRef,
+        Fields, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+        IntervalDayTime, IntervalDayTimeType, IntervalMonthDayNano, IntervalMonthDayNanoType,
+        IntervalUnit, IntervalYearMonthType, Schema, Time32MillisecondType, Time32SecondType,
+        Time64MicrosecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType,
+        TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type,
+        UInt16Type, UInt32Type, UInt64Type, UnionFields, i256,
     },
+    error::ArrowError,
     record_batch::RecordBatch,
 };
 
-use super::{TableError, text, type_name};
+use super::{TableError, nested, text, type_name};
 
 /// The type that a column's cells have once it is cast; `None`: as it is.
 fn cast_type(data_type: &DataType) -> Option<DataType> {
@@ -43,8 +48,30 @@ fn cast_type(data_type: &DataType) -> Option<DataType> {
         DataType::FixedSizeList(element, length) => {
             Some(DataType::FixedSizeList(cast_field(element)?, *length))
         }
+        DataType::Struct(fields) => Some(DataType::Struct(cast_fields(fields)?)),
+        DataType::Map(entries, sorted) => Some(DataType::Map(cast_field(entries)?, *sorted)),
+        DataType::Union(fields, mode) => {
+            let is_cast = fields.iter().any(|(_, field)| is_cast(field));
+            let cast = fields.iter().map(|(id, field)| (id, cell_field(field)));
+            is_cast.then(|| DataType::Union(cast.collect::<UnionFields>(), *mode))
+        }
         _ => None,
     }
+}
+
+fn is_cast(field: &Field) -> bool {
+    cast_type(field.data_type()).is_some()
+}
+
+/// The fields of a struct once they are cast; `None`: as they are. Those that are cast may be null:
+/// the nulls of dictionaries and runs need not be those of their field.
+fn cast_fields(fields: &Fields) -> Option<Fields> {
+    let cast = fields.iter().map(|field| match cast_field(field) {
+        Some(cast) => Arc::new(Field::clone(&cast).with_nullable(true)),
+        None => Arc::clone(field),
+    });
+    let is_cast = fields.iter().any(|field| is_cast(field));
+    is_cast.then(|| cast.collect())
 }
 
 /// The elements of a list once they are cast; `None`: as they are.
@@ -78,20 +105,30 @@ pub(super) fn check_any(schema: &Schema) -> Result<(), TableError> {
     }
 }
 
-/// Refuses columns of which there is no kind.
+/// Refuses columns of which there is no kind, and nested ones that are no JSON.
 ///
 /// # Errors
 /// The first such column, which `format` cannot hold.
 pub(super) fn check_kinds(schema: &Schema, format: &str) -> Result<(), TableError> {
     for (field, data_type) in schema.fields().iter().zip(cell_types(schema)) {
-        if Column::of(&new_empty_array(&data_type)).is_none() {
-            return Err(TableError::Column {
-                column: field.name().clone(),
-                problem: cannot_hold(format, field.data_type()),
-            });
-        }
+        check_kind(&data_type, format).map_err(|problem| TableError::Column {
+            column: field.name().clone(),
+            problem,
+        })?;
     }
     Ok(())
+}
+
+/// Refuses the type of a column, once it is cast.
+///
+/// # Errors
+/// Why `format` cannot hold it.
+pub(super) fn check_kind(data_type: &DataType, format: &str) -> Result<(), String> {
+    nested::check(data_type)?;
+    match Column::of(&new_empty_array(data_type)) {
+        Some(_) => Ok(()),
+        None => Err(cannot_hold(format, data_type)),
+    }
 }
 
 /// What is told of a column whose type a format has no place for.
@@ -112,13 +149,81 @@ pub(super) fn cast_columns(batch: &RecordBatch) -> Result<Vec<ArrayRef>, TableEr
     let columns = batch.columns().iter().zip(schema.fields());
     columns
         .map(|(column, field)| match cast_type(column.data_type()) {
-            Some(data_type) => cast(column, &data_type).map_err(|error| TableError::Column {
+            Some(data_type) => cast_array(column, &data_type).map_err(|error| TableError::Column {
                 column: field.name().clone(),
                 problem: error.to_string(),
             }),
             None => Ok(ArrayRef::clone(column)),
         })
         .collect()
+}
+
+/// Casts an array to the type of its cells. Arrow casts what is not nested; of structs it would pair
+/// the fields by their names, and it casts no unions.
+fn cast_array(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
+    use DataType as T;
+    if array.data_type() == to {
+        return Ok(ArrayRef::clone(array));
+    }
+    let in_two_steps = |first: &DataType| cast_array(&cast(array, first)?, to);
+    Ok(match (array.data_type(), to) {
+        (T::List(_), T::List(element)) => cast_elements(array.as_list::<i32>(), element)?,
+        (T::LargeList(_), T::LargeList(element)) => cast_elements(array.as_list::<i64>(), element)?,
+        (T::FixedSizeList(_, length), T::FixedSizeList(element, _)) => {
+            let list = array.as_fixed_size_list();
+            let values = cast_array(list.values(), element.data_type())?;
+            let (element, nulls) = (Arc::clone(element), list.nulls().cloned());
+            let rows = list.len();
+            let list =
+                FixedSizeListArray::try_new_with_length(element, *length, values, nulls, rows)?;
+            Arc::new(list)
+        }
+        (T::Struct(_), T::Struct(fields)) => Arc::new(cast_struct(array.as_struct(), fields)?),
+        (T::Map(_, sorted), T::Map(entries, _)) => {
+            let map = array.as_map();
+            let T::Struct(fields) = entries.data_type() else {
+                return cast(array, to);
+            };
+            let cast = cast_struct(map.entries(), fields)?;
+            let (offsets, nulls) = (map.offsets().clone(), map.nulls().cloned());
+            let entries = Arc::clone(entries);
+            Arc::new(MapArray::try_new(entries, offsets, cast, nulls, *sorted)?)
+        }
+        (T::Union(_, _), T::Union(fields, _)) => {
+            let union = array.as_union();
+            let children = fields
+                .iter()
+                .map(|(id, field)| cast_array(union.child(id), field.data_type()));
+            let children = children.collect::<Result<_, _>>()?;
+            let (ids, offsets) = (union.type_ids().clone(), union.offsets().cloned());
+            Arc::new(UnionArray::try_new(fields.clone(), ids, offsets, children)?)
+        }
+        (T::ListView(element), _) => in_two_steps(&T::List(Arc::clone(element)))?,
+        (T::LargeListView(element), _) => in_two_steps(&T::LargeList(Arc::clone(element)))?,
+        (T::Dictionary(_, values), _) if values.is_nested() => in_two_steps(values)?,
+        (T::RunEndEncoded(_, values), _) if values.data_type().is_nested() => {
+            in_two_steps(values.data_type())?
+        }
+        _ => cast(array, to)?,
+    })
+}
+
+fn cast_elements<O: OffsetSizeTrait>(
+    list: &GenericListArray<O>,
+    element: &FieldRef,
+) -> Result<ArrayRef, ArrowError> {
+    let values = cast_array(list.values(), element.data_type())?;
+    let (offsets, nulls) = (list.offsets().clone(), list.nulls().cloned());
+    let cast = GenericListArray::try_new(Arc::clone(element), offsets, values, nulls)?;
+    Ok(Arc::new(cast))
+}
+
+fn cast_struct(array: &StructArray, fields: &Fields) -> Result<StructArray, ArrowError> {
+    let columns = array.columns().iter().zip(fields);
+    let columns = columns.map(|(column, field)| cast_array(column, field.data_type()));
+    let columns = columns.collect::<Result<_, _>>()?;
+    let (nulls, rows) = (array.nulls().cloned(), array.len());
+    StructArray::try_new_with_length(fields.clone(), columns, nulls, rows)
 }
 
 /// The columns of a batch, which must have the types of the table.
@@ -155,7 +260,7 @@ pub(super) struct Column<'a> {
     pub(super) cells: Cells<'a>,
     /// Behind each cell in formats that can name a zone.
     pub(super) zone_mark: &'static [u8],
-    nulls: Option<&'a NullBuffer>,
+    nulls: Option<NullBuffer>,
 }
 
 /// The cells of a column, by what they are.
@@ -180,7 +285,15 @@ pub(super) enum Cells<'a> {
     Time64(&'a [i64], TimeUnit),
     Text(Texts<'a>),
     Bytes(ByteTexts<'a>),
+    Duration(&'a [i64], TimeUnit),
+    Interval(Intervals<'a>),
     List(Lists<'a>, Box<Column<'a>>),
+    /// Names and columns of the fields.
+    Struct(Vec<(&'a str, Column<'a>)>),
+    /// Where each row's entries are, their keys and their values.
+    Map(&'a MapArray, Box<[Column<'a>; 2]>),
+    /// The columns that values are in, by the ids of their types.
+    Union(&'a UnionArray, Vec<(i8, Column<'a>)>),
 }
 
 impl Cells<'_> {
@@ -201,6 +314,22 @@ impl Cells<'_> {
                 | Self::F64(_)
         )
     }
+
+    /// Whether they are made of others.
+    #[inline]
+    pub(super) fn are_nested(&self) -> bool {
+        matches!(
+            self,
+            Self::List(..) | Self::Struct(_) | Self::Map(..) | Self::Union(..)
+        )
+    }
+}
+
+/// Intervals, whose parts are none of each other's: a month has no certain number of days.
+pub(super) enum Intervals<'a> {
+    YearMonth(&'a [i32]),
+    DayTime(&'a [IntervalDayTime]),
+    MonthDayNano(&'a [IntervalMonthDayNano]),
 }
 
 /// Decimals, and how many of their digits stand behind the point.
@@ -375,12 +504,52 @@ impl<'a> Column<'a> {
                 let list = array.as_fixed_size_list();
                 Cells::List(Lists::Fixed(list), Box::new(Self::of(list.values())?))
             }
+            DataType::Duration(unit) => {
+                let unit_too = *unit;
+                match unit {
+                    TimeUnit::Second => cells!(Duration, DurationSecondType, unit_too),
+                    TimeUnit::Millisecond => cells!(Duration, DurationMillisecondType, unit_too),
+                    TimeUnit::Microsecond => cells!(Duration, DurationMicrosecondType, unit_too),
+                    TimeUnit::Nanosecond => cells!(Duration, DurationNanosecondType, unit_too),
+                }
+            }
+            DataType::Interval(unit) => Cells::Interval(match unit {
+                IntervalUnit::YearMonth => {
+                    Intervals::YearMonth(array.as_primitive::<IntervalYearMonthType>().values())
+                }
+                IntervalUnit::DayTime => {
+                    Intervals::DayTime(array.as_primitive::<IntervalDayTimeType>().values())
+                }
+                IntervalUnit::MonthDayNano => {
+                    let intervals = array.as_primitive::<IntervalMonthDayNanoType>();
+                    Intervals::MonthDayNano(intervals.values())
+                }
+            }),
+            DataType::Struct(fields) => {
+                let columns = fields.iter().zip(array.as_struct().columns());
+                let columns =
+                    columns.map(|(field, column)| Some((field.name().as_str(), Self::of(column)?)));
+                Cells::Struct(columns.collect::<Option<_>>()?)
+            }
+            DataType::Map(_, _) => {
+                let map = array.as_map();
+                let entries = [Self::of(map.keys())?, Self::of(map.values())?];
+                Cells::Map(map, Box::new(entries))
+            }
+            DataType::Union(fields, _) => {
+                let union = array.as_union();
+                let columns = fields
+                    .iter()
+                    .map(|(id, _)| Some((id, Self::of(union.child(id))?)));
+                Cells::Union(union, columns.collect::<Option<_>>()?)
+            }
             _ => return None,
         };
         Some(Self {
             cells,
             zone_mark: zone_mark(array.data_type()),
-            nulls: array.nulls().filter(|nulls| nulls.null_count() > 0),
+            // A union has its nulls in its children.
+            nulls: array.logical_nulls().filter(|nulls| nulls.null_count() > 0),
         })
     }
 
@@ -391,7 +560,7 @@ impl<'a> Column<'a> {
     /// Calls `of` for each of these rows that is null, counted from their first.
     #[inline]
     pub(super) fn for_each_null(&self, rows: std::ops::Range<usize>, mut of: impl FnMut(usize)) {
-        let Some(nulls) = self.nulls else {
+        let Some(nulls) = &self.nulls else {
             return;
         };
         let valid = nulls.inner().slice(rows.start, rows.len());
@@ -410,6 +579,6 @@ impl<'a> Column<'a> {
 
     #[inline]
     pub(super) fn is_null(&self, row: usize) -> bool {
-        self.nulls.is_some_and(|nulls| nulls.is_null(row))
+        self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
     }
 }

@@ -13,22 +13,25 @@
 use std::{io::Write, sync::Arc};
 
 use arrow::{
-    datatypes::{DataType, Field, Schema, SchemaRef},
+    datatypes::{Schema, SchemaRef},
     record_batch::RecordBatch,
 };
 
 use super::{
     TableEnd, TableError, TableWriter,
     buffer::RowBuffer,
-    column::{Cells, Column, cannot_hold, cell_types, zone_mark},
+    column::{Cells, Column, cell_types, check_kinds, zone_mark},
     gather::{Frames, Gather},
-    scalar,
+    json_value, scalar,
     text::{self, Specials},
     text_format::TextFormat,
 };
 
 /// At the beginning of a file readers take it for no part of the text.
 const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// What is kept of the room for a nested value's JSON: few are longer.
+const JSON_BYTES_KEPT: usize = 64 * 1024;
 
 /// How fields are set apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +44,9 @@ pub enum Delimiter {
 
 /// Writes one table as CSV or TSV.
 ///
-/// Booleans are `true` and `false`, times ISO 8601 (in UTC with `Z` if the column has a zone), binary values
-/// hexadecimal. Lists are refused: no two readers agree on them.
+/// Booleans are `true` and `false`, times ISO 8601 (in UTC with `Z` if the column has a zone), lengths
+/// of time too (`P1DT2H3.5S`), binary values hexadecimal. Nested values are JSON, as
+/// [`JsonWriter`](super::json::JsonWriter) writes them.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -76,6 +80,8 @@ struct Fields {
     delimiter: Delimiter,
     /// The table has one column, so that a line may be blank.
     are_alone: bool,
+    /// A nested value as JSON, before it is escaped.
+    json: Vec<u8>,
 }
 
 impl<W: Write> CsvWriter<W> {
@@ -104,6 +110,7 @@ impl<W: Write> CsvWriter<W> {
             fields: Fields {
                 delimiter,
                 are_alone: columns == 1,
+                json: Vec::new(),
             },
         })
     }
@@ -114,21 +121,15 @@ impl<W: Write> CsvWriter<W> {
 /// # Errors
 /// The first such column.
 pub(super) fn check(schema: &Schema, delimiter: Delimiter) -> Result<(), TableError> {
-    let refused = |field: &Field, problem| TableError::Column {
-        column: field.name().clone(),
-        problem,
-    };
-    for (field, data_type) in schema.fields().iter().zip(cell_types(schema)) {
-        if !holds(&data_type) {
-            let problem = cannot_hold(delimiter.name(), field.data_type());
-            return Err(refused(field, problem));
-        }
-    }
+    check_kinds(schema, delimiter.name())?;
     // TSV has no quotes to hide it behind.
     match schema.fields().first() {
         Some(field) if delimiter == Delimiter::Tab && field.name().starts_with(BYTE_ORDER_MARK) => {
             let problem = "readers take U+FEFF at the beginning of a file for a byte order mark";
-            Err(refused(field, problem.to_owned()))
+            Err(TableError::Column {
+                column: field.name().clone(),
+                problem: problem.to_owned(),
+            })
         }
         _ => Ok(()),
     }
@@ -145,7 +146,7 @@ fn append_header(out: &mut Vec<u8>, schema: &Schema, delimiter: Delimiter) {
             out.push(delimiter.byte());
         }
         match is_blank || (is_first && name.starts_with(BYTE_ORDER_MARK)) {
-            true => append_in_quotes(out, name),
+            true => append_in_quotes(out, name.as_bytes()),
             false => delimiter.append_text(out, name),
         }
     }
@@ -172,6 +173,12 @@ impl TextFormat for Fields {
             Cells::Text(texts) => self.delimiter.append_text(out, texts.get(row)),
             Cells::Bytes(bytes) if bytes.get(row).is_empty() => self.delimiter.append_text(out, ""),
             Cells::Bytes(bytes) => bytes.get(row).iter().for_each(|byte| text::hex(out, *byte)),
+            cells if cells.are_nested() => {
+                self.json.clear();
+                json_value::append_bare(&mut self.json, column, row, json_value::SPECIALS)?;
+                self.delimiter.append_bytes(out, &self.json);
+                self.json.shrink_to(JSON_BYTES_KEPT);
+            }
             cells => scalar::append(out, cells, row, Self::SPECIALS)?,
         }
         Ok(())
@@ -256,41 +263,22 @@ impl Delimiter {
     }
 
     fn append_text(self, out: &mut Vec<u8>, text: &str) {
+        self.append_bytes(out, text.as_bytes());
+    }
+
+    /// Appends a text in UTF-8.
+    fn append_bytes(self, out: &mut Vec<u8>, text: &[u8]) {
         match self {
-            Self::Comma if text.is_empty() || self.has_marks(text.as_bytes()) => {
-                append_in_quotes(out, text);
-            }
-            Self::Comma => out.extend_from_slice(text.as_bytes()),
-            Self::Tab => append_escaped(out, text.as_bytes()),
+            Self::Comma if text.is_empty() || self.has_marks(text) => append_in_quotes(out, text),
+            Self::Comma => out.extend_from_slice(text),
+            Self::Tab => append_escaped(out, text),
         }
     }
 }
 
-fn holds(data_type: &DataType) -> bool {
-    use DataType as T;
-    data_type.is_integer()
-        || matches!(
-            data_type,
-            T::Boolean | T::Float32 | T::Float64 | T::Decimal128(_, _) | T::Decimal256(_, _)
-        )
-        || matches!(
-            data_type,
-            T::Utf8 | T::LargeUtf8 | T::Utf8View | T::Binary | T::LargeBinary | T::BinaryView
-        )
-        || matches!(
-            data_type,
-            T::FixedSizeBinary(_)
-                | T::Timestamp(_, _)
-                | T::Date32
-                | T::Date64
-                | T::Time32(_)
-                | T::Time64(_)
-        )
-}
-
-fn append_in_quotes(out: &mut Vec<u8>, text: &str) {
+fn append_in_quotes(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
-    let mut rest = text.as_bytes();
+    let mut rest = text;
     while let Some(at) = memchr::memchr(b'"', rest) {
         out.extend_from_slice(&rest[..=at]);
         out.push(b'"');

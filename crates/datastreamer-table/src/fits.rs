@@ -9,6 +9,7 @@ mod systems;
 mod write;
 
 pub use read::{FitsError, FitsFile, FitsReader, Repaired, TTYPE, TableChoice};
+pub(crate) use write::nested_beyond;
 pub use write::{FitsShape, FitsSpool, FitsSurvey, FitsTable, FitsWriter, SPOOL_BYTES_MAX};
 
 /// Everything in FITS comes in blocks of this many bytes (FITS 4.0, 3.1).

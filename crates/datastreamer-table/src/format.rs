@@ -13,7 +13,7 @@ use std::{
     path::PathBuf,
 };
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 
 pub use self::plan::{
     RowsDescription, Spool, SpoolPlan, SpooledTable, StreamPlan, Survey, TableLayout, WritePlan,
@@ -23,7 +23,7 @@ use super::{
     TableError, TableWriter,
     column::check_any,
     csv::{self, CsvWriter, Delimiter},
-    fits::{FitsSurvey, SPOOL_BYTES_MAX},
+    fits::{FitsSurvey, SPOOL_BYTES_MAX, nested_beyond},
     html::{self, HtmlWriter},
     ipc::{self, IpcWriter},
     json::{self, JsonWriter},
@@ -278,6 +278,29 @@ impl Format {
     /// [`UuidTexts`](crate::uuid::UuidTexts), or are written as 16 bytes.
     pub fn has_uuids(self) -> bool {
         matches!(self, Self::Parquet | Self::Arrow | Self::ArrowFile)
+    }
+
+    /// Returns the places of the columns that the format has no place for because they are nested. Of
+    /// all formats only FITS has no other place for them; [`WithoutColumns`](crate::WithoutColumns)
+    /// leaves them out.
+    ///
+    /// ```
+    /// use arrow::datatypes::{DataType, Field, Fields, Schema};
+    /// use datastreamer_table::Format;
+    ///
+    /// let list = DataType::new_list(DataType::Int32, false);
+    /// let schema = Schema::new(vec![
+    ///     Field::new("array", list, true),
+    ///     Field::new("struct", DataType::Struct(Fields::empty()), true),
+    /// ]);
+    /// assert_eq!(Format::Fits.nested_beyond(&schema), [1]);
+    /// assert_eq!(Format::Csv.nested_beyond(&schema), [0; 0]);
+    /// ```
+    pub fn nested_beyond(self, schema: &Schema) -> Vec<usize> {
+        match self {
+            Self::Fits => nested_beyond(schema),
+            _ => Vec::new(),
+        }
     }
 
     /// Makes a writer, which begins with what stands before the first row.

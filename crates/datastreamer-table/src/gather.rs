@@ -167,14 +167,9 @@ impl<W: Write> Gather<W> {
         append_row: impl FnOnce(&mut RowBuffer, &mut Vec<u8>) -> Result<(), BadCell>,
     ) -> Result<(), TableError> {
         let kept = self.bytes.len();
-        if let Err((place, problem)) = append_row(&mut self.bytes, &mut self.scratch) {
+        if let Err(bad) = append_row(&mut self.bytes, &mut self.scratch) {
             self.bytes.truncate(kept);
-            let bad = BadValue {
-                row: 0,
-                place,
-                problem,
-            };
-            return Err(bad.error(&self.schema, self.rows));
+            return Err(self.bad_cell(bad));
         }
         self.rows += 1;
         self.hand_over_full()
@@ -186,6 +181,16 @@ impl<W: Write> Gather<W> {
             GATHER_BYTES.. => self.hand_over(),
             _ => Ok(()),
         }
+    }
+
+    /// The error of a cell of the next row.
+    pub(super) fn bad_cell(&self, (place, problem): BadCell) -> TableError {
+        let bad = BadValue {
+            row: 0,
+            place,
+            problem,
+        };
+        bad.error(&self.schema, self.rows)
     }
 
     pub(super) fn schema(&self) -> &SchemaRef {

@@ -1,7 +1,7 @@
 //! JSON: an array of records, or a record a line (NDJSON).
 //!
 //! [`JsonWriter`] owns the frame and the records. Values come from `gather.rs`, and those that it does
-//! not render from `scalar.rs`.
+//! not render from `json_value.rs`.
 //!
 //! Sources: RFC 8259, NDJSON 1.0.
 
@@ -15,22 +15,12 @@ use arrow::{
 use super::{
     TableEnd, TableError, TableWriter,
     buffer::RowBuffer,
-    column::{self, Cells, Column, zone_mark},
+    column::{self, Column, zone_mark},
     gather::{Frames, Gather},
-    scalar,
+    json_value::{self, SPECIALS, append_string, is_escaped},
     text::{self, Specials},
     text_format::TextFormat,
-    times,
 };
-
-/// JSON has no number that is none. What is infinite is refused before it could be written.
-const SPECIALS: Specials = Specials {
-    nan: "null",
-    infinity: "",
-    minus_infinity: "",
-};
-
-const INFINITE: &str = "JSON has no infinity";
 
 /// How records follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,12 +40,17 @@ pub enum Framing {
 /// | Float16 to Float64 | the shortest number that reads back; NaN is `null`, as JSON has none |
 /// | Utf8 | a string |
 /// | Timestamp, Date, Time | a string, ISO 8601; in UTC with `Z` if the column has a zone |
+/// | Duration, Interval | a string, ISO 8601: `P1DT2H3.5S` |
 /// | Binary | a string, hexadecimal |
-/// | List, FixedSizeList | an array |
+/// | List, LargeList, FixedSizeList, ListView | an array |
+/// | Struct | an object |
+/// | Map | an object if its keys are texts, else an array of `{"key":1,"value":2}` |
+/// | Union | the value that is there |
 /// | null | `null` |
 ///
-/// An infinity fails the write, with its row and column. Structs are refused, and two columns of
-/// the same name, of which readers keep one (RFC 8259, 4).
+/// An infinity fails the write, with its row and column, and so does a map with a key twice. Two
+/// columns, or fields, of the same name are refused: readers keep one of them (RFC 8259, 4). So is a
+/// column that is nested more than 100 levels deep, and a nested value of more than 256 MiB.
 ///
 /// An array that is aborted is left open, so that no reader takes it. Lines are all complete, and
 /// nothing but the transport tells that some are missing.
@@ -196,7 +191,7 @@ impl TextFormat for Records {
         column: &Column<'_>,
         row: usize,
     ) -> Result<(), &'static str> {
-        append_bare(out, column, row)
+        json_value::append_bare(out, column, row, SPECIALS)
     }
 
     /// Nothing stands before the first record of an array.
@@ -206,94 +201,5 @@ impl TextFormat for Records {
             out.remove(begun);
         }
         self.is_empty = false;
-    }
-}
-
-/// Appends an element of an array.
-fn append_value(out: &mut Vec<u8>, column: &Column<'_>, row: usize) -> Result<(), &'static str> {
-    if column.is_null(row) {
-        out.extend_from_slice(b"null");
-        return Ok(());
-    }
-    let is_string = matches!(&column.cells, Cells::Text(_) | Cells::Bytes(_))
-        || times::cell_bytes(&column.cells).is_some();
-    if is_string {
-        out.push(b'"');
-    }
-    append_bare(out, column, row)?;
-    out.extend_from_slice(column.zone_mark);
-    if is_string {
-        out.push(b'"');
-    }
-    Ok(())
-}
-
-/// Appends a value that is not null, a string without its quotes.
-fn append_bare(out: &mut Vec<u8>, column: &Column<'_>, row: usize) -> Result<(), &'static str> {
-    match &column.cells {
-        Cells::F32(values) if values[row].is_infinite() => return Err(INFINITE),
-        Cells::F64(values) if values[row].is_infinite() => return Err(INFINITE),
-        Cells::Text(texts) => append_escaped(out, texts.get(row)),
-        Cells::List(lists, elements) => append_array(out, elements, lists.range(row))?,
-        Cells::Bytes(bytes) => bytes.get(row).iter().for_each(|byte| text::hex(out, *byte)),
-        cells => scalar::append(out, cells, row, SPECIALS)?,
-    }
-    Ok(())
-}
-
-fn append_array(
-    out: &mut Vec<u8>,
-    elements: &Column<'_>,
-    rows: std::ops::Range<usize>,
-) -> Result<(), &'static str> {
-    out.push(b'[');
-    let first = rows.start;
-    for row in rows {
-        if row > first {
-            out.push(b',');
-        }
-        append_value(out, elements, row)?;
-    }
-    out.push(b']');
-    Ok(())
-}
-
-/// Appends a string (RFC 8259, 7).
-fn append_string(out: &mut Vec<u8>, text: &str) {
-    out.push(b'"');
-    append_escaped(out, text);
-    out.push(b'"');
-}
-
-/// What a string cannot have as it is.
-#[inline]
-fn is_escaped(byte: u8) -> bool {
-    byte < b' ' || matches!(byte, b'"' | b'\\')
-}
-
-/// Appends what is within the quotes of a string.
-fn append_escaped(out: &mut Vec<u8>, text: &str) {
-    let bytes = text.as_bytes();
-    let mut plain_from = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        if is_escaped(*byte) {
-            out.extend_from_slice(&bytes[plain_from..at]);
-            append_escape(out, *byte);
-            plain_from = at + 1;
-        }
-    }
-    out.extend_from_slice(&bytes[plain_from..]);
-}
-
-fn append_escape(out: &mut Vec<u8>, byte: u8) {
-    match byte {
-        b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-        b'\n' => out.extend_from_slice(b"\\n"),
-        b'\r' => out.extend_from_slice(b"\\r"),
-        b'\t' => out.extend_from_slice(b"\\t"),
-        byte => {
-            out.extend_from_slice(b"\\u00");
-            text::hex(out, byte);
-        }
     }
 }

@@ -15,6 +15,7 @@ mod column;
 pub mod column_metadata;
 mod column_statistics;
 pub mod csv;
+mod durations;
 mod error;
 pub mod fits;
 pub mod format;
@@ -22,6 +23,7 @@ mod gather;
 pub mod html;
 pub mod ipc;
 pub mod json;
+mod json_value;
 pub mod meta;
 pub mod names;
 pub mod nested;
@@ -38,6 +40,7 @@ mod type_names;
 pub mod uuid;
 pub mod votable;
 pub mod votable_head;
+mod without_columns;
 
 use arrow::record_batch::RecordBatch;
 
@@ -50,6 +53,7 @@ pub use format::{
 };
 pub use text::bytes_of_hex;
 pub use type_names::type_name;
+pub use without_columns::WithoutColumns;
 
 /// What a table's rows are written to: one format, over one [`std::io::Write`].
 ///

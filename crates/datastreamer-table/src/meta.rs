@@ -45,7 +45,11 @@ pub const REFPOSITION: &str = "refposition";
 /// Column of numbers with [`TIMESCALE`]: the Julian date of 0.
 pub const TIMEORIGIN: &str = "timeorigin";
 
-/// All keys.
+/// Schema: lines about columns that the rows are without ([`WithoutColumns`](crate::WithoutColumns)).
+/// FITS has them as comments.
+pub const LEFT_OUT: &str = "datastreamer.left_out";
+
+/// All keys that a table or a column is described with.
 pub const KEYS: [&str; 16] = [
     DESCRIPTION,
     NAME,

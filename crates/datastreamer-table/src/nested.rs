@@ -1,6 +1,7 @@
-//! What nested columns are made of: the leaves of lists, maps and structs, and the types within all.
+//! What nested columns are made of: the leaves of lists, maps and structs, and the types within all;
+//! and which of them JSON can hold.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields};
 
@@ -32,6 +33,58 @@ pub fn for_leaves(columns: &Fields, on: &mut dyn FnMut(&Field)) {
     }
 }
 
+/// So many levels a nested column has at most: with the record and the array around it they are fewer
+/// than the 128 that serde_json reads, and few enough for the stack.
+const LEVELS_MAX: usize = 100;
+
+/// Refuses a nested type that JSON cannot hold.
+///
+/// # Errors
+/// Why it cannot.
+pub(super) fn check(data_type: &DataType) -> Result<(), String> {
+    if is_deeper(data_type, LEVELS_MAX) {
+        return Err(format!("it is nested more than {LEVELS_MAX} levels deep"));
+    }
+    let has_twins = |data_type: &DataType| name_given_twice(data_type).is_some();
+    let twins = find_type(data_type, &has_twins).and_then(name_given_twice);
+    match twins {
+        Some(name) => Err(format!(
+            "JSON cannot hold a struct with two fields of the same name, {name:?}"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Says whether a type has more levels than this. A type without others in it has none.
+fn is_deeper(data_type: &DataType, levels: usize) -> bool {
+    let is_deeper = |field: &Field| match levels.checked_sub(1) {
+        Some(rest) => is_deeper(field.data_type(), rest),
+        None => true,
+    };
+    match data_type {
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::ListView(field)
+        | DataType::LargeListView(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::Map(field, _)
+        | DataType::RunEndEncoded(_, field) => is_deeper(field),
+        DataType::Struct(fields) => levels == 0 || fields.iter().any(|field| is_deeper(field)),
+        DataType::Union(fields, _) => fields.iter().any(|(_, field)| is_deeper(field)),
+        _ => false,
+    }
+}
+
+/// The name that two fields of a struct have; of a map's entries too.
+fn name_given_twice(data_type: &DataType) -> Option<&str> {
+    let DataType::Struct(fields) = data_type else {
+        return None;
+    };
+    let mut seen = HashSet::new();
+    let twice = fields.iter().find(|field| !seen.insert(field.name()));
+    twice.map(|field| field.name().as_str())
+}
+
 /// Finds a type of some kind: a type itself, or the first one within it.
 pub fn find_type<'a>(
     data_type: &'a DataType,
@@ -56,5 +109,35 @@ pub fn find_type<'a>(
             .find_map(|(_, field)| find_type(field.data_type(), is)),
         DataType::Dictionary(_, values) => find_type(values, is),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lists(levels: usize) -> DataType {
+        (0..levels).fold(DataType::Int8, |element, _| {
+            DataType::new_list(element, true)
+        })
+    }
+
+    #[test]
+    fn a_hundred_levels_are_held_and_no_more() {
+        assert_eq!(check(&lists(LEVELS_MAX)), Ok(()));
+        let error = check(&lists(LEVELS_MAX + 1)).unwrap_err();
+        assert_eq!(error, "it is nested more than 100 levels deep");
+    }
+
+    #[test]
+    fn two_fields_of_one_name_are_refused_by_it() {
+        let field = |name: &str| Field::new(name, DataType::Int8, true);
+        let fields = |names: [&str; 2]| DataType::Struct(names.map(field).into_iter().collect());
+        assert_eq!(check(&fields(["a", "b"])), Ok(()));
+        let error = check(&DataType::new_list(fields(["a", "a"]), true)).unwrap_err();
+        assert!(
+            error.contains("two fields of the same name, \"a\""),
+            "{error}"
+        );
     }
 }

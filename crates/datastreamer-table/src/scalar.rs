@@ -3,6 +3,7 @@
 
 use super::{
     column::Cells,
+    durations,
     text::{self, Specials},
     times::{self, BeyondYears},
 };
@@ -14,7 +15,7 @@ pub(super) const SPECIALS: Specials = Specials {
     minus_infinity: "-inf",
 };
 
-/// Appends a boolean, a number or a time; nothing for other kinds.
+/// Appends a boolean, a number, a time or a length of time; nothing for other kinds.
 ///
 /// # Errors
 /// What is wrong with a time.
@@ -38,6 +39,7 @@ pub(super) fn append(
         Cells::F32(values) => text::float(out, values[row], specials),
         Cells::F64(values) => text::float(out, values[row], specials),
         Cells::Decimal(values) => values.append(out, row),
+        cells @ (Cells::Duration(..) | Cells::Interval(_)) => durations::append(out, cells, row),
         cells => times::time(out, cells, row).map_err(|BeyondYears| BeyondYears::PROBLEM)?,
     }
     Ok(())

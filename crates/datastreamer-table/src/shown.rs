@@ -4,11 +4,12 @@ use arrow::datatypes::DataType;
 
 use super::{
     column::{Cells, Column},
+    json_value,
     scalar::{self, SPECIALS},
     text,
 };
 
-/// Appends a cell that is not null: texts as they are, bytes hexadecimal, lists in brackets.
+/// Appends a cell that is not null: texts as they are, bytes hexadecimal, nested values as JSON.
 pub(super) fn append_cell(
     out: &mut Vec<u8>,
     column: &Column<'_>,
@@ -17,32 +18,14 @@ pub(super) fn append_cell(
     match &column.cells {
         Cells::Text(texts) => out.extend_from_slice(texts.get(row).as_bytes()),
         Cells::Bytes(bytes) => bytes.get(row).iter().for_each(|byte| text::hex(out, *byte)),
-        Cells::List(lists, elements) => append_list(out, elements, lists.range(row))?,
+        cells if cells.are_nested() => {
+            json_value::append_bare(out, column, row, json_value::SHOWN_SPECIALS)?;
+        }
         cells => {
             scalar::append(out, cells, row, SPECIALS)?;
             out.extend_from_slice(column.zone_mark);
         }
     }
-    Ok(())
-}
-
-fn append_list(
-    out: &mut Vec<u8>,
-    elements: &Column<'_>,
-    rows: std::ops::Range<usize>,
-) -> Result<(), &'static str> {
-    out.push(b'[');
-    let first = rows.start;
-    for row in rows {
-        if row > first {
-            out.extend_from_slice(b", ");
-        }
-        match elements.is_null(row) {
-            true => out.extend_from_slice(b"null"),
-            false => append_cell(out, elements, row)?,
-        }
-    }
-    out.push(b']');
     Ok(())
 }
 

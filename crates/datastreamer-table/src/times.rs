@@ -124,7 +124,7 @@ pub(super) fn check_time(cells: &Cells<'_>, row: usize) -> Result<(), BeyondYear
     has_text.then_some(()).ok_or(BeyondYears)
 }
 
-fn units_per_second(unit: &TimeUnit) -> i64 {
+pub(super) fn units_per_second(unit: &TimeUnit) -> i64 {
     match unit {
         TimeUnit::Second => 1,
         TimeUnit::Millisecond => 1_000,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::{
     array::{
         Array, ArrayRef, AsArray, FixedSizeBinaryArray, FixedSizeListArray, GenericListArray,
-        OffsetSizeTrait, RecordBatchReader, StringArray,
+        MapArray, OffsetSizeTrait, RecordBatchReader, StringArray, StructArray,
     },
     compute::cast,
     datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef},
@@ -68,7 +68,7 @@ pub fn parse(text: &str) -> Option<Vec<u8>> {
     text::bytes_of_hex(&groups.concat()).filter(|_| is_uuid)
 }
 
-/// Rows with the UUIDs of their columns, and those in lists, as texts.
+/// Rows with the UUIDs of their columns, and those within nested ones, as texts.
 pub struct UuidTexts<R> {
     rows: R,
     schema: SchemaRef,
@@ -123,16 +123,27 @@ fn text_field(field: &Field) -> Option<FieldRef> {
         DataType::FixedSizeList(element, length) => {
             DataType::FixedSizeList(text_field(element)?, *length)
         }
+        DataType::Struct(fields) => DataType::Struct(text_fields(fields)?),
+        DataType::Map(entries, sorted) => DataType::Map(text_field(entries)?, *sorted),
         _ => return None,
     };
     let mut metadata = field.metadata().clone();
     metadata.retain(|key, _| !key.starts_with("ARROW:extension:"));
-    if data_type.is_nested() {
+    if data_type.is_list() {
         // Lists of texts need a width in VOTable.
         metadata.insert(meta::WIDTH.to_owned(), TEXT_BYTES.to_string());
     }
     let field = Field::new(field.name(), data_type, field.is_nullable());
     Some(Arc::new(field.with_metadata(metadata)))
+}
+
+/// Returns the fields of a struct once their UUIDs are texts; `None`: they have none.
+fn text_fields(fields: &Fields) -> Option<Fields> {
+    let texts: Vec<_> = fields.iter().map(|field| text_field(field)).collect();
+    let any = texts.iter().any(Option::is_some);
+    let fields = fields.iter().zip(texts);
+    let fields = fields.map(|(field, texts)| texts.unwrap_or_else(|| Arc::clone(field)));
+    any.then(|| fields.collect())
 }
 
 fn texts(column: &ArrayRef, field: &Field) -> Result<ArrayRef, ArrowError> {
@@ -163,8 +174,30 @@ fn texts(column: &ArrayRef, field: &Field) -> Result<ArrayRef, ArrowError> {
                 nulls,
             )?)
         }
+        (DataType::Struct(from), DataType::Struct(to)) => {
+            Arc::new(struct_texts(column.as_struct(), from, to)?)
+        }
+        (DataType::Map(from, sorted), DataType::Map(to, _)) => {
+            let map = column.as_map();
+            let (DataType::Struct(from), DataType::Struct(fields)) =
+                (from.data_type(), to.data_type())
+            else {
+                return Ok(Arc::clone(column));
+            };
+            let entries = struct_texts(map.entries(), from, fields)?;
+            let (offsets, nulls) = (map.offsets().clone(), map.nulls().cloned());
+            let map = MapArray::try_new(Arc::clone(to), offsets, entries, nulls, *sorted)?;
+            Arc::new(map)
+        }
         _ => Arc::new(uuid_texts(column.as_fixed_size_binary())),
     })
+}
+
+fn struct_texts(rows: &StructArray, from: &Fields, to: &Fields) -> Result<StructArray, ArrowError> {
+    let columns = rows.columns().iter().zip(from);
+    let columns = columns.map(|(column, field)| texts(column, field));
+    let (columns, nulls) = (columns.collect::<Result<_, _>>()?, rows.nulls().cloned());
+    StructArray::try_new_with_length(to.clone(), columns, nulls, rows.len())
 }
 
 fn list_texts<O: OffsetSizeTrait>(

@@ -2,14 +2,15 @@
 //!
 //! [`VotableWriter`] owns the frame: head, rows in the chosen serialization, and the status after
 //! them. `field.rs` decides what each column becomes; `head.rs` writes the XML before the rows,
-//! `single.rs` makes values of arrays of one element, `tabledata.rs` and `binary.rs` encode the
-//! rows.
+//! `json_text.rs` makes texts of nested columns, `single.rs` values of arrays of one element,
+//! `tabledata.rs` and `binary.rs` encode the rows.
 //!
 //! Sources: VOTable 1.5 (REC), DALI 1.2 for QUERY_STATUS and timestamps.
 
 mod binary;
 mod field;
 mod head;
+mod json_text;
 mod single;
 mod tabledata;
 
@@ -20,7 +21,9 @@ use arrow::{
     record_batch::RecordBatch,
 };
 
-use self::{binary::BinaryRows, field::VotableField, tabledata::TabledataCells};
+use self::{
+    binary::BinaryRows, field::VotableField, json_text::Conversion, tabledata::TabledataCells,
+};
 use super::{
     TableEnd, TableError, TableWriter,
     gather::{Frames, Gather},
@@ -72,7 +75,9 @@ pub struct VotableOptions {
 /// | Timestamp, Date | char with xtype `timestamp`, in UTC without a zone |
 /// | Time | char |
 /// | FixedSizeList, List of booleans, numbers | the same with an arraysize, unless it is 1 |
-/// | the same of texts | char or unicodeChar, as `8x3` or `8x*`: the [`WIDTH`](super::meta::WIDTH) must be known |
+/// | the same of texts | char or unicodeChar, as `8x3` or `8x*`, if the [`WIDTH`](super::meta::WIDTH) is known |
+/// | Duration, Interval | char, ISO 8601: `P1DT2H3.5S` |
+/// | Struct, Map, Union, other lists | unicodeChar, JSON as of [`JsonWriter`](super::json::JsonWriter) |
 ///
 /// In lists UInt64 is long: an element that is too large fails the write, with its row and column.
 ///
@@ -95,6 +100,7 @@ pub struct VotableOptions {
 /// ```
 pub struct VotableWriter<W> {
     rows: Gather<W>,
+    conversion: Conversion,
     fields: Vec<VotableField>,
     encoder: Encoder,
     /// Characters of TABLEDATA that XML cannot hold.
@@ -114,7 +120,8 @@ impl<W: Write> VotableWriter<W> {
     /// # Errors
     /// A column that VOTable cannot hold, before anything is written; an error of the output.
     pub fn new(out: W, schema: SchemaRef, options: VotableOptions) -> Result<Self, TableError> {
-        let schema = single::schema(&schema);
+        let conversion = Conversion::new(&schema)?;
+        let schema = Arc::clone(conversion.schema());
         let fields = field::fields(&schema, options.serialization)?;
         let mut rows = Gather::new(out, Arc::clone(&schema));
         rows.append(|out| head::append(out, &schema, &fields, &options));
@@ -126,6 +133,7 @@ impl<W: Write> VotableWriter<W> {
                 Serialization::Binary => Encoder::Binary(BinaryRows::new(false)),
                 Serialization::Binary2 => Encoder::Binary2(BinaryRows::new(true)),
             },
+            conversion,
             fields,
             replaced: 0,
         })
@@ -167,14 +175,14 @@ impl<W: Write> VotableWriter<W> {
 /// # Errors
 /// The first such column.
 pub(super) fn check(schema: &Schema, serialization: Serialization) -> Result<(), TableError> {
-    field::fields(&single::schema(schema), serialization).map(drop)
+    field::fields(Conversion::new(schema)?.schema(), serialization).map(drop)
 }
 
 /// A document that describes a table and has none of its rows: what other formats keep beside
-/// theirs (VOParquet 1.0, 2.1).
+/// theirs (VOParquet 1.0, 2.1). Nested columns are no texts there.
 ///
 /// # Errors
-/// A column that VOTable cannot hold.
+/// A column that VOTable cannot hold as it is.
 pub(super) fn without_rows(
     schema: &Schema,
     version: Version,
@@ -202,19 +210,29 @@ fn status(end: TableEnd) -> &'static [u8] {
 
 impl<W: Write> TableWriter for VotableWriter<W> {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), TableError> {
-        let batch = &*single::batch(batch)?;
-        let (fields, replaced) = (&self.fields, &mut self.replaced);
-        match &mut self.encoder {
-            Encoder::Tabledata(frames) => {
-                let mut cells = TabledataCells { fields, replaced };
-                self.rows.write_text_rows(batch, frames, &mut cells)
-            }
-            Encoder::Binary(encoder) | Encoder::Binary2(encoder) => {
-                self.rows.write_blocks(batch, |out, columns, rows| {
-                    encoder.append_block(out, fields, columns, rows)
-                })
-            }
-        }
+        let Self {
+            rows,
+            conversion,
+            fields,
+            encoder,
+            replaced,
+        } = self;
+        let fields = &*fields;
+        conversion.write(
+            batch,
+            rows,
+            |rows, batch| match encoder {
+                Encoder::Tabledata(frames) => {
+                    let mut cells = TabledataCells { fields, replaced };
+                    rows.write_text_rows(batch, frames, &mut cells)
+                }
+                Encoder::Binary(encoder) | Encoder::Binary2(encoder) => rows
+                    .write_blocks(batch, |out, columns, rows| {
+                        encoder.append_block(out, fields, columns, rows)
+                    }),
+            },
+            Gather::bad_cell,
+        )
     }
 
     fn finish(self: Box<Self>, end: TableEnd) -> Result<(), TableError> {

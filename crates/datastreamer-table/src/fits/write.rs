@@ -38,6 +38,7 @@ mod writer;
 pub use shape::FitsShape;
 pub use spool::{FitsSpool, FitsTable, SPOOL_BYTES_MAX};
 pub use survey::FitsSurvey;
+pub(crate) use survey::nested_beyond;
 pub use writer::FitsWriter;
 
 use std::io::{self, Write};

@@ -12,6 +12,7 @@ use crate::{
     big_endian::{append_integer, append_unless_integer, integer, logical},
     buffer::{RowBuffer, copy_short},
     column::{Cells, Column, Lists, Texts},
+    durations,
     error::{BadRow, BadValue, FirstBad},
     text,
     times::{self, BeyondYears},
@@ -285,13 +286,14 @@ fn append_lengths(
     too_long.map_or(Ok(()), |row| Err((rows.start + row, TOO_LONG)))
 }
 
-/// Renders what is text in VOTable though it is none in Arrow: decimals, the largest integers.
+/// Renders what is text in VOTable though it is none in Arrow: decimals, the largest integers, lengths
+/// of time.
 fn render_digits(digits: &mut Vec<u8>, cells: &Cells<'_>, row: usize) {
     digits.clear();
     match cells {
         Cells::U64(values) => text::integer(digits, values[row]),
         Cells::Decimal(values) => values.append(digits, row),
-        _ => {}
+        cells => durations::append(digits, cells, row),
     }
 }
 
@@ -440,7 +442,10 @@ impl Slots<'_> {
                 Ok(())
             }
             Cells::List(lists, elements) => self.put_lists(column, lists, elements, LENGTH_BYTES),
-            cells @ (Cells::U64(_) | Cells::Decimal(..)) => {
+            cells @ (Cells::U64(_)
+            | Cells::Decimal(..)
+            | Cells::Duration(..)
+            | Cells::Interval(_)) => {
                 let mut digits = Vec::new();
                 for row in valid_rows(column, self.rows.clone()) {
                     render_digits(&mut digits, cells, self.rows.start + row);

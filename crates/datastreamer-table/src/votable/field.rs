@@ -124,25 +124,49 @@ pub(super) fn fields(
         .collect()
 }
 
+/// Says whether a column is an array of VOTable: of booleans or numbers, or of texts of a known
+/// width. All other nested ones are none.
+pub(super) fn is_array(field: &Field, data_type: &DataType) -> bool {
+    match list(data_type) {
+        Some((_, element)) if is_text(element) => meta::width(field).is_some(),
+        Some((_, DataType::UInt64)) => true,
+        Some((_, element)) => matches!(primitive(field, element), Some((_, Size::One))),
+        None => false,
+    }
+}
+
+/// The size of a list, and the type of its elements.
+fn list(data_type: &DataType) -> Option<(Size, &DataType)> {
+    match data_type {
+        DataType::FixedSizeList(element, length) => {
+            let length = usize::try_from(*length).unwrap_or_default();
+            Some((Size::Fixed(length), element.data_type()))
+        }
+        DataType::List(element) | DataType::LargeList(element) => {
+            Some((Size::Variable, element.data_type()))
+        }
+        _ => None,
+    }
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    use DataType as T;
+    matches!(data_type, T::Utf8 | T::LargeUtf8 | T::Utf8View)
+}
+
 fn of_column(
     field: &Field,
     data_type: &DataType,
     serialization: Serialization,
 ) -> Result<VotableField, String> {
-    let (size, element) = match data_type {
-        DataType::FixedSizeList(element, length) => {
-            let length = usize::try_from(*length).unwrap_or_default();
-            (Some(Size::Fixed(length)), element.data_type())
-        }
-        DataType::List(element) | DataType::LargeList(element) => {
-            (Some(Size::Variable), element.data_type())
-        }
-        _ => (None, data_type),
+    let list = list(data_type);
+    let is_list = list.is_some();
+    let (size, element) = match list {
+        Some((size, element)) => (Some(size), element),
+        None => (None, data_type),
     };
-    let is_list = size.is_some();
     let refused = || cannot_hold("VOTable", data_type);
-    if let (Some(size), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) = (size, element)
-    {
+    if let Some(size) = size.filter(|_| is_text(element)) {
         return array_of_texts(field, element, size).ok_or_else(refused)?;
     }
     let (primitive, own_size) = match element {
@@ -206,7 +230,9 @@ fn primitive(field: &Field, data_type: &DataType) -> Option<(Primitive, Size)> {
         | DataType::Date32
         | DataType::Date64
         | DataType::Time32(_)
-        | DataType::Time64(_) => Some((Primitive::Char, Size::Variable)),
+        | DataType::Time64(_)
+        | DataType::Duration(_)
+        | DataType::Interval(_) => Some((Primitive::Char, Size::Variable)),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
             let ascii = meta::of_column(field, meta::CHARSET) == Some("ascii");
             let primitive = if ascii {
@@ -273,7 +299,6 @@ mod tests {
         ));
         for data_type in [
             DataType::List(of_lists),
-            DataType::Duration(arrow::datatypes::TimeUnit::Second),
             DataType::Struct(vec![Field::new("a", DataType::Int8, true)].into()),
         ] {
             let error = field(Field::new("odd", data_type, true), Serialization::Binary2);

@@ -1,7 +1,7 @@
 //! Arrays of one element, which VOTable has as single values: `arraysize="1"` is not allowed
 //! (VOTable 1.3, erratum 3).
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, UInt8Array},
@@ -9,54 +9,23 @@ use arrow::{
     compute::{is_null, kernels::nullif::nullif},
     datatypes::{DataType, Field, Schema, SchemaRef},
     error::ArrowError,
-    record_batch::RecordBatch,
 };
 
-use crate::{
-    TableError,
-    column::{cast_columns, cell_types},
-};
+use crate::column::cell_types;
 
 /// The columns of a table, cast, with single values for arrays of one element.
 pub(super) fn schema(schema: &Schema) -> SchemaRef {
     let fields = schema.fields().iter().zip(cell_types(schema));
-    let fields = fields.map(|(field, data_type)| {
-        let (data_type, nullable) = single_type(data_type, field.is_nullable());
-        let field = Field::clone(field);
-        field.with_data_type(data_type).with_nullable(nullable)
-    });
+    let fields = fields.map(|(column, data_type)| field(column, data_type));
     let fields: Vec<Field> = fields.collect();
     Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
-/// The same for a batch.
-///
-/// # Errors
-/// A column that cannot be cast.
-pub(super) fn batch(batch: &RecordBatch) -> Result<Cow<'_, RecordBatch>, TableError> {
-    let schema = batch.schema_ref();
-    if !cell_types(schema).iter().any(is_array_of_one) {
-        return Ok(Cow::Borrowed(batch));
-    }
-    let columns = cast_columns(batch)?.into_iter().map(single);
-    let columns = columns.collect::<Result<Vec<_>, _>>();
-    columns
-        .and_then(|columns| {
-            let fields = schema.fields().iter().zip(&columns);
-            let fields = fields
-                .map(|(field, array)| Field::new(field.name(), array.data_type().clone(), true));
-            let schema = Schema::new(fields.collect::<Vec<_>>());
-            RecordBatch::try_new(Arc::new(schema), columns)
-        })
-        .map(Cow::Owned)
-        .map_err(|error| TableError::Schema(error.to_string()))
-}
-
-fn is_array_of_one(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::FixedSizeBinary(1) | DataType::FixedSizeList(_, 1)
-    )
+/// A column, whose type is given once it is cast.
+pub(super) fn field(column: &Field, data_type: DataType) -> Field {
+    let (data_type, nullable) = single_type(data_type, column.is_nullable());
+    let column = column.clone();
+    column.with_data_type(data_type).with_nullable(nullable)
 }
 
 fn single_type(data_type: DataType, nullable: bool) -> (DataType, bool) {
@@ -70,8 +39,8 @@ fn single_type(data_type: DataType, nullable: bool) -> (DataType, bool) {
     }
 }
 
-/// A value is null where the array is, or its element.
-fn single(array: ArrayRef) -> Result<ArrayRef, ArrowError> {
+/// The same for the values of a column. One is null where the array is, or its element.
+pub(super) fn single(array: ArrayRef) -> Result<ArrayRef, ArrowError> {
     match array.data_type() {
         DataType::FixedSizeBinary(1) => {
             let bytes = array.as_fixed_size_binary();

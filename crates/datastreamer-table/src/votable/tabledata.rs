@@ -3,6 +3,7 @@
 use super::field::{Primitive, VotableField, long};
 use crate::{
     column::{Cells, Column},
+    durations,
     gather::Frames,
     text::{self, Specials},
     text_format::TextFormat,
@@ -95,6 +96,7 @@ fn append_cell(
         Cells::List(lists, elements) => append_list(out, lists.range(row), |out, row| {
             append_element(out, replaced, field, elements, row)
         })?,
+        cells @ (Cells::Duration(..) | Cells::Interval(_)) => durations::append(out, cells, row),
         cells => times::time(out, cells, row).map_err(|BeyondYears| BeyondYears::PROBLEM)?,
     }
     Ok(())

@@ -16,6 +16,7 @@ mod fits_streams;
 mod fits_systems;
 mod fits_types;
 mod more_formats;
+mod nested;
 mod one_column;
 mod parquet_types;
 mod tables;

@@ -11,6 +11,7 @@ use crate::{
     buffer::copy_short,
     column::{ByteTexts, Cells, Column, Texts},
     error::{BadRow, BadValue, FirstBad},
+    scalar,
     times::{self, BeyondYears},
 };
 
@@ -84,7 +85,7 @@ fn append_to_heap(
     match &cells.cells {
         Cells::Text(texts) => out.extend_from_slice(texts.get(row).as_bytes()),
         Cells::Bytes(bytes) => out.extend_from_slice(bytes.get(row)),
-        Cells::Decimal(values) => values.append(out, row),
+        cells if is_gathered_text(cells) => scalar::append(out, cells, row, scalar::SPECIALS)?,
         Cells::List(lists, elements) => {
             for row in lists.range(row) {
                 append_element(out, column, elements, row)?;
@@ -93,6 +94,14 @@ fn append_to_heap(
         _ => {}
     }
     Ok(())
+}
+
+/// Says whether cells are texts only here: decimals and lengths of time.
+pub(super) fn is_gathered_text(cells: &Cells<'_>) -> bool {
+    matches!(
+        cells,
+        Cells::Decimal(_) | Cells::Duration(..) | Cells::Interval(_)
+    )
 }
 
 /// Appends a text of an array, with NUL behind it, as astropy has them, which takes blanks there for
@@ -181,7 +190,8 @@ impl Slots<'_> {
             }
             Cells::Text(texts) => self.put_texts(cells, texts),
             Cells::Bytes(bytes) => self.put_bytes(cells, bytes),
-            Cells::Decimal(..) | Cells::List(..) => self.put_gathered(cells),
+            Cells::List(..) => self.put_gathered(cells),
+            gathered if is_gathered_text(gathered) => self.put_gathered(cells),
             times => {
                 let width = self.column.bytes();
                 for (row, mut slot) in self.each(width).filter(|(row, _)| !cells.is_null(*row)) {
@@ -271,15 +281,16 @@ impl Slots<'_> {
         Ok(())
     }
 
-    /// What is put together before its length is known: lists, decimals.
+    /// What is put together before its length is known: lists, decimals, lengths of time.
     fn put_gathered(&mut self, cells: &Column<'_>) -> Result<(), BadRow> {
         let (column, width) = (self.column, self.column.bytes());
         let mut gathered = Vec::with_capacity(width);
         for (row, slot) in self.each(width) {
             gathered.clear();
             match &cells.cells {
-                Cells::Decimal(values) if !cells.is_null(row) => {
-                    values.append(&mut gathered, row);
+                values if is_gathered_text(values) && !cells.is_null(row) => {
+                    scalar::append(&mut gathered, values, row, scalar::SPECIALS)
+                        .map_err(|problem| (row, problem))?;
                 }
                 Cells::List(..) if cells.is_null(row) => {
                     for _ in 0..column.repeat {
@@ -316,9 +327,10 @@ impl Slots<'_> {
                 Cells::Text(texts) => texts.get(row).len(),
                 Cells::Bytes(bytes) => bytes.get(row).len(),
                 Cells::List(lists, _) => lists.range(row).len() * text_bytes,
-                Cells::Decimal(values) => {
+                values if is_gathered_text(values) => {
                     digits.clear();
-                    values.append(&mut digits, row);
+                    scalar::append(&mut digits, values, row, scalar::SPECIALS)
+                        .map_err(|problem| (row, problem))?;
                     digits.len()
                 }
                 _ => 0,

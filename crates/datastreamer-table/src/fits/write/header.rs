@@ -15,6 +15,11 @@ const CARD_BYTES: usize = 80;
 /// What a text on a card of its own may take, without the quotes (FITS 4.0, 4.2.1).
 const CARD_TEXT_BYTES: usize = 68;
 
+/// What a card of a comment begins with, and how many bytes it may have behind that (FITS 4.0,
+/// 4.4.2.4).
+const COMMENT: &[u8] = b"COMMENT ";
+const COMMENT_BYTES: usize = CARD_BYTES - COMMENT.len();
+
 /// What a card begins with on which a text goes on (FITS 4.0, 4.2.1.2).
 const CONTINUE: &[u8] = b"CONTINUE  ";
 
@@ -37,6 +42,9 @@ pub(super) fn header(schema: &Schema, layout: &Layout) -> Vec<u8> {
     number(&mut out, "TFIELDS", layout.columns.len() as u64);
     if let Some(name) = meta::of_table(schema, meta::NAME) {
         text(&mut out, "EXTNAME", name);
+    }
+    if let Some(left_out) = meta::of_table(schema, meta::LEFT_OUT) {
+        left_out.lines().for_each(|line| comment(&mut out, line));
     }
     for (place, (field, column)) in schema.fields().iter().zip(&layout.columns).enumerate() {
         let number = place + 1;
@@ -112,14 +120,25 @@ pub(super) fn fits_card(text: &str) -> bool {
     text.len() + text.matches('\'').count() <= CARD_TEXT_BYTES
 }
 
-/// A text, on as many cards as it takes (FITS 4.0, 4.2.1.2).
-fn text(out: &mut Vec<u8>, key: &str, value: &str) {
-    // What a header cannot hold becomes a question mark: it describes, it is no data.
-    let printable = value.chars().map(|character| match character {
+/// A text of which what a header cannot hold is a question mark: it describes, it is no data.
+fn printable(text: &str) -> String {
+    let printable = text.chars().map(|character| match character {
         ' '..='~' => character,
         _ => '?',
     });
-    let escaped = printable.collect::<String>().replace('\'', "''");
+    printable.collect()
+}
+
+/// A comment, on as many cards as it takes.
+fn comment(out: &mut Vec<u8>, text: &str) {
+    for part in printable(text).as_bytes().chunks(COMMENT_BYTES) {
+        card(out, &[COMMENT, part].concat());
+    }
+}
+
+/// A text, on as many cards as it takes (FITS 4.0, 4.2.1.2).
+fn text(out: &mut Vec<u8>, key: &str, value: &str) {
+    let escaped = printable(value).replace('\'', "''");
     let mut rest = escaped.as_str();
     let mut start = format!("{key:<8}= ").into_bytes();
     loop {

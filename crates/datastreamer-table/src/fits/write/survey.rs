@@ -2,13 +2,13 @@
 
 use arrow::{
     array::ArrayRef,
-    datatypes::{DataType, Field, SchemaRef},
+    datatypes::{DataType, Field, Schema, SchemaRef},
     record_batch::RecordBatch,
 };
 
 use super::{
     FitsShape, NOT_PRINTABLE,
-    encode::stored_integer,
+    encode::{is_gathered_text, stored_integer},
     header, is_fits_text,
     layout::{FitsColumn, Kind, Layout},
 };
@@ -18,7 +18,7 @@ use crate::{
         Cells, Column, Texts, cannot_hold, cast_columns, cell_types, check_any, typed_columns,
     },
     fits::COLUMNS_MAX,
-    meta, text,
+    meta, scalar, text,
     times::{BeyondYears, check_time, time_bytes},
 };
 
@@ -259,7 +259,9 @@ fn kind_and_shape(data_type: &DataType) -> Option<(Kind, Shape)> {
         | DataType::LargeUtf8
         | DataType::Utf8View
         | DataType::Decimal128(_, _)
-        | DataType::Decimal256(_, _) => Some((Kind::Text, Shape::Widest)),
+        | DataType::Decimal256(_, _)
+        | DataType::Duration(_)
+        | DataType::Interval(_) => Some((Kind::Text, Shape::Widest)),
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
             Some((Kind::Byte { signed: false }, Shape::Variable))
         }
@@ -283,6 +285,14 @@ fn kind_and_shape(data_type: &DataType) -> Option<(Kind, Shape)> {
             Some((Kind::Text, Shape::Fixed(bytes)))
         }
     }
+}
+
+/// The places of the columns that FITS has no place for as they are nested: all that are no arrays.
+pub(crate) fn nested_beyond(schema: &Schema) -> Vec<usize> {
+    let types = cell_types(schema).into_iter().enumerate();
+    let beyond =
+        types.filter(|(_, data_type)| data_type.is_nested() && kind_and_shape(data_type).is_none());
+    beyond.map(|(place, _)| place).collect()
 }
 
 /// Of lists those of booleans, numbers and texts are held; no lists of lists, of one element neither.
@@ -424,11 +434,12 @@ impl Seen {
                     }
                 }
             }
-            Cells::Decimal(values) => {
+            values if is_gathered_text(values) => {
                 let mut out = Vec::new();
                 for row in all {
                     out.clear();
-                    values.append(&mut out, row);
+                    scalar::append(&mut out, values, row, scalar::SPECIALS)
+                        .map_err(|problem| (row, problem))?;
                     self.count(out.len());
                 }
             }
