@@ -161,6 +161,11 @@ pub(crate) struct Cat {
     #[cfg(feature = "tables")]
     #[arg(long, short, value_name = "FORMAT", value_parser = parse_format)]
     pub(crate) format: Option<Format>,
+    /// What becomes of columns that the format has no place for because they are nested, as FITS has
+    /// none for structs: `skip` leaves them out [default: the table is refused].
+    #[cfg(feature = "tables")]
+    #[arg(long, value_name = "skip", value_parser = ["skip"])]
+    pub(crate) nested: Option<String>,
     #[command(flatten)]
     pub(crate) routes: Routes,
     #[cfg(feature = "tables")]
@@ -177,12 +182,18 @@ pub(crate) struct Cat {
 }
 
 impl Cat {
-    /// The name of the format that is asked for.
-    pub(crate) fn format_name(&self) -> Option<&'static str> {
+    /// The parameters that options stand for, as in a URL.
+    pub(crate) fn parameters(&self) -> Vec<(&'static str, String)> {
         #[cfg(feature = "tables")]
-        return self.format.map(Format::name);
+        {
+            let format = self
+                .format
+                .map(|format| ("format", format.name().to_owned()));
+            let nested = self.nested.clone().map(|nested| ("nested", nested));
+            [format, nested].into_iter().flatten().collect()
+        }
         #[cfg(not(feature = "tables"))]
-        None
+        Vec::new()
     }
 }
 

@@ -83,7 +83,7 @@ pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
         counted,
         plan,
         source,
-    } = start(&site, &pool, &file_name, query, cat.format_name())?;
+    } = start(&site, &pool, &file_name, query, cat.parameters())?;
     signals.stop(reader.handle(), source)?;
     let planning = waiting_line("planning", cat.quiet);
     let plan = plan.recv();
@@ -127,11 +127,11 @@ fn start(
     pool: &StreamPool,
     file_name: &str,
     query: &[u8],
-    format: Option<&str>,
+    parameters: Vec<(&'static str, String)>,
 ) -> Result<Started, Fatal> {
     let mut query = Query::parse(query).map_err(Fatal::config)?;
-    if let Some(format) = format {
-        query.add("format", format.into());
+    for (name, value) in parameters {
+        query.add(name, value);
     }
     // It reads every row, so a damaged file does not pass for a table.
     let export = Export::find(site, file_name, &query, None, false);

@@ -10,6 +10,7 @@ mod table;
 mod write;
 
 use std::{
+    borrow::Cow,
     future::Future,
     hash::{DefaultHasher, Hash, Hasher},
     path::Path,
@@ -17,12 +18,15 @@ use std::{
     time::Duration,
 };
 
-use arrow::{datatypes::Schema, record_batch::RecordBatchReader};
+use arrow::{
+    datatypes::{Schema, SchemaRef},
+    record_batch::RecordBatchReader,
+};
 use datastreamer::StreamWriter;
 use datastreamer_engine::EngineError;
 pub(crate) use datastreamer_table::Format;
 use datastreamer_table::{
-    ColumnStatistics, RowsDescription, TableLayout, WriterOptions, meta, type_name,
+    ColumnStatistics, RowsDescription, TableLayout, WithoutColumns, WriterOptions, meta, type_name,
     uuid::{self, UuidTexts},
 };
 use http::StatusCode;
@@ -47,6 +51,9 @@ const DEFAULT_FORMAT: Format = Format::Votable;
 const LIMITS: [&str; 2] = ["limit", "MAXREC"];
 /// Parameters that name the format: RESPONSEFORMAT is DALI's (1.1, 3.4.3).
 const FORMATS: [&str; 2] = ["format", "RESPONSEFORMAT"];
+/// The parameter that says what becomes of columns that the format has no place for because they are
+/// nested.
+const NESTED: &str = "nested";
 
 /// Parameters that narrow a table, beside those that are called like its columns.
 const NARROWING: [&str; 3] = ["select", "order", "offset"];
@@ -57,10 +64,21 @@ const NARROWED_MAX: usize = 60;
 /// The parameter that has the text of a client's own query.
 pub(crate) const QUERY_PARAMETER: &str = "query";
 
-/// Returns whether a parameter of this name means the limit or the format in every route of rows.
+/// Returns whether a parameter of this name means the limit, the format or its columns in every route
+/// of rows.
 pub(crate) fn is_reserved(name: &str) -> bool {
-    let mut reserved = LIMITS.iter().chain(&FORMATS);
+    let mut reserved = LIMITS.iter().chain(&FORMATS).chain([&NESTED]);
     reserved.any(|reserved| reserved.eq_ignore_ascii_case(name))
+}
+
+/// What becomes of columns that the format has no place for because they are nested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NestedColumns {
+    /// The refusal names the others as a `select`, where that is a parameter.
+    Refused {
+        has_select: bool,
+    },
+    LeftOut,
 }
 
 /// A route of rows.
@@ -113,6 +131,8 @@ pub(crate) struct Run {
     pub(crate) author: Author,
     /// Reads some columns of the same rows before, where that costs less than to keep all rows.
     pub(crate) rereading: Option<Box<table::Rereading>>,
+    /// Where columns are left out: all that were planned, and the places of those that are left.
+    pub(crate) kept: Option<(SchemaRef, Vec<usize>)>,
 }
 
 /// Who has written what a run computes, and so may see what is wrong with it.
@@ -149,6 +169,7 @@ impl Run {
             remember: None,
             author: Author::Client,
             rereading: None,
+            kept: None,
         }
     }
 
@@ -168,6 +189,42 @@ impl Run {
             Err(reader) => reader,
         };
         self
+    }
+
+    /// Leaves out the columns that the format has no place for because they are nested, or refuses
+    /// them all by name.
+    fn with_nested_for(mut self, format: Format, nested: NestedColumns) -> Result<Self, Refusal> {
+        let schema = self.reader.schema();
+        let beyond = format.nested_beyond(&schema);
+        if beyond.is_empty() {
+            return Ok(self);
+        }
+        let has_others = beyond.len() < schema.fields().len();
+        if nested != NestedColumns::LeftOut || !has_others {
+            let has_select = nested == NestedColumns::Refused { has_select: true };
+            let text = nested_refused(format, &schema, &beyond, has_others && has_select);
+            return Err(Refusal::bad_parameter(text));
+        }
+        let columns = described(&schema, &beyond);
+        tracing::info!(columns, %format, "nested columns are left out");
+        let reader = WithoutColumns::new(self.reader, &beyond);
+        self.kept = Some((schema, reader.kept().to_vec()));
+        let columns = std::mem::take(&mut self.columns).into_iter().enumerate();
+        let columns = columns.filter(|(place, _)| beyond.binary_search(place).is_err());
+        self.columns = columns.map(|(_, known)| known).collect();
+        self.reader = Box::new(reader);
+        Ok(self)
+    }
+
+    /// Returns the columns that were planned, and the places there of some that the rows have.
+    fn planned(&self, columns: &[usize]) -> (SchemaRef, Vec<usize>) {
+        match &self.kept {
+            None => (self.reader.schema(), columns.to_vec()),
+            Some((planned, kept)) => {
+                let places = columns.iter().filter_map(|place| kept.get(*place));
+                (SchemaRef::clone(planned), places.copied().collect())
+            }
+        }
     }
 
     /// Returns how many rows there will be under a limit, if that is known.
@@ -196,6 +253,10 @@ impl RowRoute {
         let asked = take_limit(&mut query)?;
         let limit = self.limit(asked);
         let rows_max = limit.map(|limit| limit.rows);
+        let is_table = matches!(self.source, RowSource::Table(_));
+        // A `select` of the client's own may have renamed columns.
+        let has_select = is_table && !query.has("select");
+        let nested = take_nested(&mut query, has_select)?;
         if wanted.may_be_file
             && rows_max.is_none()
             && query.pairs().is_empty()
@@ -205,7 +266,6 @@ impl RowRoute {
             return Ok(Job::of_file(Some(rows), file::start(file.to_owned())));
         }
         let start = self.source.check(&query, rows_max)?;
-        let is_table = matches!(self.source, RowSource::Table(_));
         let is_sorted = is_table && query.has("order");
         let rows = RowsJob {
             format,
@@ -219,11 +279,11 @@ impl RowRoute {
                 ..RowFacts::default()
             }),
         };
-        let job = write::job(start, rows, &self.settings);
+        let job = write::job(start, rows, nested, &self.settings);
         Ok(Job {
             fingerprint: self.source.fingerprint(),
-            // Rows that are equal in order come as the sort leaves them.
-            is_repeatable: is_table && !is_sorted && format.is_of_rows_alone(),
+            // Rows that are equal in an order keep that of the files.
+            is_repeatable: is_table && format.is_of_rows_alone(),
             ..job
         })
     }
@@ -344,7 +404,7 @@ impl RowSource {
             Self::Sql(_) => &[QUERY_PARAMETER],
             Self::Query(_) | Self::Postgres(_) | Self::Stars(_) => &[],
         };
-        [&LIMITS, &FORMATS, own].concat()
+        [&LIMITS[..], &FORMATS, &[NESTED], own].concat()
     }
 
     fn has_column(&self, name: &str) -> bool {
@@ -412,6 +472,71 @@ pub(crate) fn take_format(query: &mut Query, wanted: Wanted<'_>) -> Result<Forma
     }
     let accepted = || wanted.accept.and_then(Format::from_accept);
     Ok(wanted.suffix.or_else(accepted).unwrap_or(DEFAULT_FORMAT))
+}
+
+/// Says what becomes of nested columns.
+fn take_nested(query: &mut Query, has_select: bool) -> Result<NestedColumns, Refusal> {
+    match query.take(&[NESTED]).map_err(Refusal::bad_parameter)? {
+        None => Ok(NestedColumns::Refused { has_select }),
+        Some(text) if text == "skip" => Ok(NestedColumns::LeftOut),
+        Some(text) => Err(Refusal::bad_parameter(format!(
+            "{NESTED}: there is no `{text}`; there is skip, which leaves out the columns that the \
+             format has no place for because they are nested"
+        ))),
+    }
+}
+
+/// So many columns are named in a message and in the log, and so many bytes has a `select` there:
+/// tables have up to 65,536 columns.
+const NAMED_MAX: usize = 100;
+const SELECT_BYTES_MAX: usize = 1000;
+
+/// Names the columns that a format has no place for, and what a request can do about them.
+fn nested_refused(format: Format, schema: &Schema, beyond: &[usize], has_select: bool) -> String {
+    let columns = described(schema, beyond);
+    let (noun, they) = match beyond {
+        [_] => ("column", "it is"),
+        _ => ("columns", "they are"),
+    };
+    let refused =
+        format!("the format {format} has no place for the {noun} {columns}: {they} nested");
+    if beyond.len() == schema.fields().len() {
+        return format!("{refused}, and there are no others");
+    }
+    let others = (0..schema.fields().len()).filter(|place| beyond.binary_search(place).is_err());
+    let select = select_of(others.map(|place| schema.field(place).name().as_str()));
+    match has_select && select.len() <= SELECT_BYTES_MAX {
+        true => format!("{refused}; nested=skip leaves out what is nested, and so does {select}"),
+        false => format!("{refused}; nested=skip leaves out what is nested"),
+    }
+}
+
+/// Names columns with their types.
+fn described(schema: &Schema, places: &[usize]) -> String {
+    let named = places.iter().take(NAMED_MAX).map(|place| {
+        let field = schema.field(*place);
+        format!("{:?} ({})", field.name(), type_name(field.data_type()))
+    });
+    let named = named.collect::<Vec<_>>().join(", ");
+    match places.len().checked_sub(NAMED_MAX) {
+        None | Some(0) => named,
+        Some(more) => format!("{named} and {more} more"),
+    }
+}
+
+/// The parameter that selects columns of a table, as in a URL.
+fn select_of<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let quoted = names.map(|name| {
+        let name = match name.contains([',', '"', '\\']) {
+            true => Cow::Owned(format!(
+                "\"{}\"",
+                name.replace('\\', r"\\").replace('"', "\\\"")
+            )),
+            false => Cow::Borrowed(name),
+        };
+        form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>()
+    });
+    format!("select={}", quoted.collect::<Vec<_>>().join(","))
 }
 
 /// Names all formats, for the message to a client that asked for another one.

@@ -44,6 +44,7 @@ mod tables_folders;
 mod tables_held;
 mod tables_hostile;
 mod tables_named;
+mod tables_nested;
 mod tables_queries;
 mod tables_ranges;
 mod tables_readers;

@@ -185,6 +185,7 @@ fn a_table_that_was_sent_before_has_its_length_and_its_tag_again() {
     for path in REPEATABLE.iter().map(|path| (*path).to_owned()).chain([
         "/numbers.csv?n=lt.4000&select=n,t".to_owned(),
         "/numbers.csv?limit=10000".to_owned(),
+        "/numbers.csv?order=t".to_owned(),
     ]) {
         let first = http::get(port, &path);
         assert_eq!(first.status, 200, "{path}");
@@ -213,7 +214,7 @@ fn a_table_that_was_sent_before_has_its_length_and_its_tag_again() {
         assert!(tags.insert(tag), "{path}");
     }
     // Arrow and Parquet depend on how rows come in batches.
-    for path in ["/numbers.parquet", "/numbers.arrow", "/numbers.csv?order=t"] {
+    for path in ["/numbers.parquet", "/numbers.arrow"] {
         let first = http::get(port, path);
         assert_eq!((first.status, first.header("etag")), (200, None), "{path}");
     }

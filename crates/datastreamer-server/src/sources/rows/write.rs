@@ -18,7 +18,7 @@ use datastreamer_table::{
 };
 use http::StatusCode;
 
-use super::{Author, RowSettings, Run, StartRun, postgres};
+use super::{Author, NestedColumns, RowSettings, Run, StartRun, postgres};
 use crate::{
     refusal::{Refusal, SOURCE_FAILED, cut},
     sources::{Feed, Job, OnMore, RowFacts, RowsJob, SourceError},
@@ -26,7 +26,12 @@ use crate::{
 
 /// Makes the job of a file of rows. Its start plans the run, and refuses columns that the format
 /// cannot hold.
-pub(super) fn job(start: StartRun, rows: RowsJob, settings: &RowSettings) -> Job {
+pub(super) fn job(
+    start: StartRun,
+    rows: RowsJob,
+    nested: NestedColumns,
+    settings: &RowSettings,
+) -> Job {
     let format = rows.format;
     let file = TableFile {
         facts: Arc::clone(&rows.facts),
@@ -34,7 +39,11 @@ pub(super) fn job(start: StartRun, rows: RowsJob, settings: &RowSettings) -> Job
     let settings = settings.clone();
     Job::of_rows(
         rows,
-        Box::new(move |place| file.feed(start(place)?, format, &settings, place)),
+        Box::new(move |place| {
+            let run = start(place)?.with_uuids_for(format);
+            let run = run.with_nested_for(format, nested)?;
+            file.feed(run, format, &settings, place)
+        }),
     )
 }
 
@@ -70,12 +79,11 @@ impl TableFile {
     /// read.
     fn feed(
         self,
-        run: Run,
+        mut run: Run,
         format: Format,
         settings: &RowSettings,
         place: &StreamWriter,
     ) -> Result<Feed, Refusal> {
-        let mut run = run.with_uuids_for(format);
         let schema = run.reader.schema();
         if let Some(known) = run.rows_known {
             let _first = self.facts.rows_known.set(known);
@@ -92,7 +100,8 @@ impl TableFile {
             .map_err(|error| Refusal::bad_parameter(error.to_string()))?;
         let surveyed = match (&plan, run.rereading.take()) {
             (WritePlan::Survey(survey), Some(rereading)) => {
-                rereading.plan(survey.columns(), &schema, place)?
+                let (planned, columns) = run.planned(survey.columns());
+                rereading.plan(&columns, &planned, place)?
             }
             _ => None,
         };

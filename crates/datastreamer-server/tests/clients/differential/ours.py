@@ -113,9 +113,65 @@ def parsed(kind, text, no_numbers, zones):
         return nanoseconds(text)
     if base == "instant":
         return instant(text, kind.zoned and zones)
-    if base == "list":
-        return listed(kind.inner[0], text)
+    if base == "duration":
+        return duration(text)
+    if base == "interval":
+        return interval(text)
+    if base in NESTED:
+        return nested(kind, text)
     return text
+
+
+NESTED = ("list", "struct", "map")
+
+
+class Nothing:
+    """A null in the place of a number in JSON text, which may be NaN."""
+
+    def __repr__(self):
+        return "null"
+
+
+NOTHING = Nothing()
+
+
+def nested(kind, text):
+    """JSON text; `None` if it has not the form of the kind. Pages and plain text show NaN and infinities."""
+    shown = {"NaN": "NaN", "Infinity": "inf", "-Infinity": "-inf"}
+    try:
+        value = from_json(kind, record(text, lambda constant: Number(shown[constant])), NOTHING)
+    except (ValueError, TypeError):
+        return None
+    return None if is_malformed(value) else value
+
+
+def is_malformed(value):
+    if isinstance(value, (list, dict)):
+        return any(map(is_malformed, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, Malformed)
+
+
+PARTS = re.compile(r"(-?)P(?:(-?\d+)Y)?(?:(-?\d+)M)?(?:(-?\d+)D)?(?:T(?:(-?\d+)H)?(?:(-?\d+)M)?(?:(-?)(\d+)(?:\.(\d{0,8}[1-9]))?S)?)?\Z")
+
+
+def interval(text):
+    """ISO 8601: months, days and nanoseconds."""
+    match = PARTS.match(text)
+    if not match or text[-1] in "PT":
+        return None
+    sign, years, months, number_of_days, hours, minutes, minus, seconds, fraction = match.groups()
+    sign = -1 if sign else 1
+    time = (int(hours or 0) * 3600 + int(minutes or 0) * 60) * 10**9
+    time += (-1 if minus else 1) * (int(seconds or 0) * 10**9 + int((fraction or "").ljust(9, "0")))
+    return sign * (int(years or 0) * 12 + int(months or 0)), sign * int(number_of_days or 0), sign * time
+
+
+def duration(text):
+    """The same of days of 24 hours, in nanoseconds."""
+    parts = interval(text)
+    if parts is None or parts[0]:
+        return None
+    return parts[1] * 86400 * 10**9 + parts[2]
 
 
 def narrowed(base, value):
@@ -148,45 +204,6 @@ def instant(text, zoned):
     day, _, time = text.removesuffix("Z").partition("T")
     day, time = days(day), nanoseconds(time)
     return None if day is None or time is None else day * 86400 * 10**9 + time
-
-
-def listed(kind, text):
-    """A list as pages show it. Texts within may have commas: such a list stays one text."""
-    if leaf(kind).base in ("text", "bytes"):
-        return Shown(text)
-    # The brackets of JSON around what its cells are.
-    quoted = re.sub(r"[^\[\], ][^\[\],]*", lambda cell: json.dumps(cell[0]), text)
-    try:
-        return from_shown(Kind("list", inner=(kind,)), json.loads(quoted))
-    except (ValueError, TypeError):
-        return None
-
-
-def leaf(kind):
-    return leaf(kind.inner[0]) if kind.base == "list" else kind
-
-
-def from_shown(kind, cell):
-    if kind.base == "list":
-        if cell == "null":
-            return None
-        return [from_shown(kind.inner[0], one) for one in cell] if isinstance(cell, list) else Malformed(str(cell))
-    return None if cell == "null" else from_text(kind, cell or "")
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A list of texts or of bytes as people read it: compared as it is shown."""
-
-    text: str
-
-
-def show(value):
-    if value is None:
-        return "null"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(show, value)) + "]"
-    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def by_rows(names, rows, wanted, **style):
@@ -277,13 +294,13 @@ def read_json(data, wanted):
     return from_records(record(data.decode()), wanted)
 
 
-def record(text):
+def refuse(constant):
+    raise ValueError(f"{constant} is no JSON")
+
+
+def record(text, constants=refuse):
     """JSON, numbers as they are written."""
-
-    def refuse(constant):
-        raise ValueError(f"{constant} is no JSON")
-
-    return json.loads(text, parse_float=Number, parse_int=Number, parse_constant=refuse, object_pairs_hook=pairs)
+    return json.loads(text, parse_float=Number, parse_int=Number, parse_constant=constants, object_pairs_hook=pairs)
 
 
 class Number(str):
@@ -306,15 +323,33 @@ def from_records(records, wanted):
     return names, wanted, [[from_json(kind, one[name]) for one in records] for name, kind in zip(names, wanted)]
 
 
-def from_json(kind, value):
-    if value is None or isinstance(value, bool):
-        return value
+def from_json(kind, value, no_number=None):
+    """A value by its kind. `no_number` is a null in the place of a float."""
+    if value is None:
+        return no_number if kind.base in ("float32", "float64") else None
+    if isinstance(value, bool):
+        return value if kind.base == "bool" else Malformed(repr(value))
     if kind.base == "list":
-        return [from_json(kind.inner[0], one) for one in value] if isinstance(value, list) else Malformed(repr(value))
+        return [from_json(kind.inner[0], one, no_number) for one in value] if isinstance(value, list) else Malformed(repr(value))
+    if kind.base == "struct":
+        if not isinstance(value, dict) or tuple(value) != kind.names:
+            return Malformed(repr(value))
+        return {name: from_json(inner, value[name], no_number) for name, inner in zip(kind.names, kind.inner)}
+    if kind.base == "map":
+        entries = map_entries(kind, value)
+        return Malformed(repr(value)) if entries is None else [[from_json(inner, one, no_number) for inner, one in zip(kind.inner, entry)] for entry in entries]
     is_number = kind.base in ("int", "float32", "float64", "decimal")
     if is_number != isinstance(value, Number) or not isinstance(value, str):
         return Malformed(repr(value))
     return from_text(kind, str(value))
+
+
+def map_entries(kind, value):
+    """Keys and values: an object's if the keys are texts."""
+    if kind.inner[0].base in ("text", "uuid"):
+        return list(value.items()) if isinstance(value, dict) else None
+    is_entries = isinstance(value, list) and all(isinstance(one, dict) and list(one) == ["key", "value"] for one in value)
+    return [(one["key"], one["value"]) for one in value] if is_entries else None
 
 
 class Page(HTMLParser):
@@ -389,7 +424,7 @@ def from_plain(kind, text):
         return MOVED
     if text == "-":
         return None
-    return Plain(text) if kind.base == "text" or leaf(kind).base in ("text", "bytes") and kind.base == "list" else from_text(kind, text)
+    return Plain(text) if kind.base == "text" else from_text(kind, text)
 
 
 @dataclass(frozen=True)
@@ -434,8 +469,12 @@ def read_votable(data, wanted):
 def from_votable_text(kind, text, null, field):
     if text is None or text == null:
         return None
+    if kind.base in ("struct", "map"):
+        return from_text(kind, text)
     if kind.base == "list":
         inner = kind.inner[0]
+        if field.get("datatype") == "unicodeChar" and field.get("arraysize") == "*":
+            return json_or_single(kind, text)
         if inner.base == "bytes" or is_text_array(kind) and "x" not in field.get("arraysize"):
             # An array of one element is its element.
             return [from_votable_text(inner, text, null, field)]
@@ -448,6 +487,12 @@ def from_votable_text(kind, text, null, field):
     if kind.base == "bool":
         return {"T": True, "F": False, "?": None}.get(text, Malformed(text))
     return from_text(kind, text, VOTABLE_NO_NUMBERS, zones=False)
+
+
+def json_or_single(kind, text):
+    """A list that VOTable has no array for is JSON; an array of one element is its element."""
+    value = nested(kind, text)
+    return [from_text(kind.inner[0], text, VOTABLE_NO_NUMBERS, zones=False)] if value is None else value
 
 
 def read_votable_binary(data, wanted):
@@ -476,6 +521,12 @@ def from_plain_cell(kind, value):
     """A value of `votable_binary`."""
     if value is None:
         return None
+    if kind.base in NESTED and value == "":
+        return None
+    if kind.base in ("struct", "map"):
+        return from_text(kind, value)
+    if kind.base == "list" and isinstance(value, str):
+        return json_or_single(kind, value)
     if kind.base == "list":
         # An array of one element is its element.
         return [from_plain_cell(kind.inner[0], one) for one in (value if isinstance(value, list) else [value])]
@@ -489,6 +540,10 @@ def from_plain_cell(kind, value):
 def from_numpy(kind, value, mask=False):
     """A value of astropy's by its kind. A masked element of an array is null."""
     base = kind.base
+    if base in NESTED and isinstance(value, str):
+        if value == "":
+            return None
+        return json_or_single(kind, value) if base == "list" else from_text(kind, value)
     if base == "list" and kind.inner[0].base == "bytes":
         # An array of one element is its element.
         return [from_numpy(kind.inner[0], value, mask)]

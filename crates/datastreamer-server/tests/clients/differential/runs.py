@@ -49,15 +49,21 @@ class Run:
 
     def ask(self, case, form):
         """Runs the program; of a table with columns that the format refuses, asks for the others."""
-        refused, left = [], case.truth
+        refused, left, is_narrowed, skips = [], case.truth, False, False
         while True:
-            output = ours.run(self.program, arguments(case, form, left if refused else None))
+            output = ours.run(self.program, arguments(case, form, left if is_narrowed else None, skips))
+            nested = refused_nested(output)
+            if nested and not skips and len(nested) < len(left or []):
+                refused.append(output.stderr.strip())
+                left = [one for one in left if one.name not in nested]
+                skips = True
+                continue
             column = refused_column(output)
             names = [one.name for one in left or []]
             if column not in names or len(names) == 1 or not all(map(is_selectable, names)):
                 return left, refused, output
             refused.append(output.stderr.strip())
-            left = [one for one in left if one.name != column]
+            left, is_narrowed = [one for one in left if one.name != column], True
 
     def equality(self, what, case, chance):
         """Asks for the rows that have a value, as CSV shows it: each must be found, and no other."""
@@ -116,10 +122,10 @@ def is_equal(kind, text, other):
     return text == other
 
 
-def arguments(case, form, columns):
+def arguments(case, form, columns, skips_nested=False):
     """Behind `cat`: the format, and the columns if not all are asked for."""
     first, *rest = map(str, case.arguments)
-    query = f"?format={form}"
+    query = f"?format={form}" + ("&nested=skip" if skips_nested else "")
     if columns is not None:
         query += "&select=" + ",".join(column.name for column in columns)
     return [first + query, *rest]
@@ -134,9 +140,17 @@ def refused_column(output):
     return match[1] if match and output.code != 0 else None
 
 
+def refused_nested(output):
+    """The columns that a format has no place for because they are nested."""
+    match = re.search(r"has no place for the columns? (.*): (it is|they are) nested", output.stderr)
+    names = re.findall(r'"((?:[^"\\]|\\.)*)" \(', match[1]) if match and output.code != 0 else []
+    return [name.replace('\\"', '"') for name in names]
+
+
 def gist(line):
     """A message without names, places and what is within types."""
     line = re.sub(r"(/[\w.=%+-]+)+(\?\S*)?", "PATH", line)
     line = re.sub(r'"[^"]*"|`[^`]*`', '""', line)
     line = re.sub(r"cannot hold the type (\w+).*", r"cannot hold the type \1", line)
+    line = re.sub(r"(has no place for) .* nested.*", r"\1 what is nested", line)
     return re.sub(r"\b\d+\b", "N", line).removeprefix("datastreamer: ")[:160]

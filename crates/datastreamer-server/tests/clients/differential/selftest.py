@@ -84,6 +84,7 @@ ALLOWED = [
     (Kind("text"), "a ", "a", {"fits"}),
     (Kind("float64"), NAN, None, {"fits", *rules.VOTABLES, *rules.JSONS}),
     (Kind("float64"), None, NAN, {"fits", *rules.VOTABLES, *rules.JSONS}),
+    (FLOATS, [NAN], [ours.NOTHING], {"csv", "tsv", "html", "text", *rules.VOTABLES}),
     (LIST, [], None, {"fits", *rules.VOTABLES}),
     (LIST, [None, None], None, {"fits", *rules.VOTABLES}),
     (Kind("bytes"), b"", None, {"tsv", "fits", *rules.VOTABLES}),
