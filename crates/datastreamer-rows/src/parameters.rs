@@ -202,7 +202,8 @@ impl Parameters {
     ///
     /// Texts are read strictly: `true`, `false`, `1`, `0`; whole numbers of 64 bits; finite
     /// numbers; `2026-11-25`; `2026-11-25T13:14:15.123456` with an optional fraction and an
-    /// optional `Z`, or a date for its midnight (DALI 1.1, 3.1.2), of the years 1 to 9999.
+    /// optional `Z` or offset from UTC (`+01:00`, `+0100`, `+01`), or a date for its midnight (DALI
+    /// 1.1, 3.1.2), of the years 1 to 9999. A time with an offset becomes that in UTC.
     ///
     /// # Errors
     /// For a name that is not declared or was given twice, a parameter that was not given and has

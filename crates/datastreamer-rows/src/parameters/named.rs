@@ -127,6 +127,22 @@ impl PositionalQuery {
         &self.order
     }
 
+    /// Puts texts around the query, without the semicolon and the comments at its end. Positions are
+    /// those in the query as it is.
+    pub(crate) fn within(&self, before: &str, after: &str) -> Self {
+        let mut tokens = Tokens::new(&self.sql);
+        while tokens.next().is_some() {}
+        let query = &self.sql[..tokens.end];
+        let moved = self.replaced.iter();
+        let moved = moved.map(|(end, named_end)| (end + before.len(), *named_end));
+        Self {
+            sql: format!("{before}{query}{after}"),
+            order: self.order.clone(),
+            named: self.named.clone(),
+            replaced: [(before.len(), 0)].into_iter().chain(moved).collect(),
+        }
+    }
+
     /// Returns where in the text with names something is that an engine complains about in the
     /// text with numbers.
     ///
@@ -163,6 +179,8 @@ enum Token<'a> {
 struct Tokens<'a> {
     text: &'a str,
     at: usize,
+    /// Behind the last that is neither blank nor comment nor semicolon.
+    end: usize,
 }
 
 impl<'a> Iterator for Tokens<'a> {
@@ -172,6 +190,8 @@ impl<'a> Iterator for Tokens<'a> {
         loop {
             let rest = &self.text[self.at..];
             let first = rest.chars().next()?;
+            let is_comment = rest.starts_with("--") || rest.starts_with("/*");
+            let says_nothing = is_comment || first == ';' || first.is_whitespace();
             match first {
                 '\'' => self.skip_quoted('\'', Backslash::IsPlain),
                 '"' => self.skip_quoted('"', Backslash::IsPlain),
@@ -181,6 +201,7 @@ impl<'a> Iterator for Tokens<'a> {
                 '/' if rest.starts_with("/*") => self.skip_comment(),
                 '$' => {
                     if let Some(token) = self.dollar() {
+                        self.end = self.at;
                         return Some(token);
                     }
                 }
@@ -189,6 +210,9 @@ impl<'a> Iterator for Tokens<'a> {
                 // engine refuses it.
                 _ if first.is_ascii_digit() => self.skip_word(),
                 _ => self.at += first.len_utf8(),
+            }
+            if !says_nothing {
+                self.end = self.at;
             }
         }
     }
@@ -203,7 +227,11 @@ enum Backslash {
 
 impl<'a> Tokens<'a> {
     fn new(text: &'a str) -> Self {
-        Self { text, at: 0 }
+        Self {
+            text,
+            at: 0,
+            end: 0,
+        }
     }
 
     /// Skips a string or a quoted identifier. Doubled quotes are two strings side by side.
@@ -290,4 +318,35 @@ fn starts_word(c: char) -> bool {
 
 fn continues_word(c: char) -> bool {
     starts_word(c) || c.is_ascii_digit() || c == '$'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parameters::{Parameter, ParameterKind};
+
+    #[test]
+    fn a_query_within_others_keeps_its_positions_and_loses_its_end() {
+        let kind = ParameterKind::Integer;
+        let parameters = Parameters::new(vec![Parameter::new("number", kind)]).unwrap();
+        for end in [
+            "",
+            ";",
+            " ; ",
+            ";-- ;\n",
+            "-- '",
+            "/* ; /* */ */;",
+            ";\u{a0}",
+        ] {
+            let named = format!("SELECT $number, ';--'{end}");
+            let query = PositionalQuery::new(&named, &parameters).unwrap();
+            let within = query.within("a (", "\n)");
+            assert_eq!(within.sql(), "a (SELECT $1, ';--'\n)", "{end:?}");
+            assert_eq!(within.order(), query.order());
+            for character in 1..=10 {
+                let inner = query.named_position(character);
+                assert_eq!(within.named_position(character + 3), inner, "{character}");
+            }
+        }
+    }
 }

@@ -13,6 +13,9 @@ const MICROSECONDS_PER_DAY: i64 = 86_400_000_000;
 /// The most digits of a fraction of a second: the resolution is a microsecond.
 const FRACTION_DIGITS: usize = 6;
 
+/// The largest offset from UTC, in hours, as PostgreSQL has it.
+const OFFSET_HOURS_MAX: i64 = 15;
+
 /// What the values of a parameter are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ParameterKind {
@@ -26,7 +29,7 @@ pub enum ParameterKind {
     Text,
     /// A day.
     Date,
-    /// A time without zone, to the microsecond.
+    /// A time to the microsecond. One with an offset is converted to UTC; one without is taken as it is.
     Timestamp,
 }
 
@@ -72,7 +75,10 @@ impl ParameterKind {
             Self::Float => "a finite number",
             Self::Text => "text",
             Self::Date => "a date like 2026-11-25",
-            Self::Timestamp => "a timestamp like 2026-11-25T13:14:15.123",
+            Self::Timestamp => {
+                "a timestamp like 2026-11-25T13:14:15.123, 2026-11-25T13:14:15Z or \
+                 2026-11-25T13:14:15+01:00"
+            }
         }
     }
 
@@ -86,7 +92,17 @@ impl ParameterKind {
             Self::Date => date(given).map(Value::Date),
             Self::Timestamp => timestamp(given).map(Value::Timestamp),
         };
-        value.ok_or_else(|| format!("{} is expected, not {}", self.expected(), quoted(given)))
+        value.ok_or_else(|| {
+            let hint = match self == Self::Timestamp && has_blank_for_plus(given) {
+                true => ": write + as %2B in a URL",
+                false => "",
+            };
+            format!(
+                "{} is expected, not {}{hint}",
+                self.expected(),
+                quoted(given)
+            )
+        })
     }
 }
 
@@ -190,16 +206,54 @@ fn day(given: &str) -> Option<NaiveDate> {
     NaiveDate::from_ymd_opt(year, month, month_day)
 }
 
-/// Reads `2026-11-25T13:14:15.123Z`, of which all but the date may be absent.
+/// Reads `2026-11-25T13:14:15.123+01:00`, of which all but the date may be absent. With an offset it
+/// becomes a time in UTC, whose year must be one of 1 to 9999 as well.
 fn timestamp(given: &str) -> Option<i64> {
     let (date_text, microseconds) = match given.split_once('T') {
-        Some((date_text, time)) => (
-            date_text,
-            time_of_day(time.strip_suffix('Z').unwrap_or(time))?,
-        ),
+        Some((date_text, time)) => {
+            let (time, offset_seconds) = split_offset(time)?;
+            let offset = offset_seconds * MICROSECONDS_PER_SECOND;
+            (date_text, time_of_day(time)? - offset)
+        }
         None => (given, 0),
     };
-    Some(i64::from(date(date_text)?) * MICROSECONDS_PER_DAY + microseconds)
+    let timestamp = i64::from(date(date_text)?) * MICROSECONDS_PER_DAY + microseconds;
+    let year = DateTime::from_timestamp_micros(timestamp)?.year();
+    (1..=9999).contains(&year).then_some(timestamp)
+}
+
+/// Splits `Z`, `+01:00`, `+0100` or `+01` from a time: its offset from UTC in seconds.
+fn split_offset(time: &str) -> Option<(&str, i64)> {
+    if let Some(time) = time.strip_suffix('Z') {
+        return Some((time, 0));
+    }
+    let Some(at) = time.find(['+', '-']) else {
+        return Some((time, 0));
+    };
+    let (time, offset) = time.split_at(at);
+    let (sign, digits) = match offset.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, &offset[1..]),
+    };
+    let (hours, minutes) = match digits.len() {
+        5 => digits.split_once(':')?,
+        4 if digits.is_ascii() => digits.split_at(2),
+        2 => (digits, "00"),
+        _ => return None,
+    };
+    let number = |text: &str, most: i64| {
+        let is_number = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = is_number.then(|| text.parse().ok())??;
+        (0..=most).contains(&number).then_some(number)
+    };
+    let seconds = number(hours, OFFSET_HOURS_MAX)? * 3600 + number(minutes, 59)? * 60;
+    Some((time, sign * seconds))
+}
+
+/// Returns whether a time has a blank where an offset would begin.
+fn has_blank_for_plus(given: &str) -> bool {
+    let plus = given.replacen(' ', "+", 1);
+    plus != given && timestamp(&plus).is_some()
 }
 
 /// Reads `13:14:15` with a fraction of up to six digits, in microseconds.

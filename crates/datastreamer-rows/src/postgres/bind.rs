@@ -88,7 +88,11 @@ fn holds(inferred: &Type, kind: ParameterKind) -> bool {
     }
 }
 
-/// What people write as text: enumerations and identifiers as well.
+/// Types from this number on are not PostgreSQL's own (`transam.h`, `FirstNormalObjectId`).
+const FIRST_OWN_OID: u32 = 16_384;
+
+/// What people write as text: enumerations, identifiers and types of extensions as well. As text,
+/// `citext` would be compared otherwise.
 fn is_text(inferred: &Type) -> bool {
     let texts = [
         Type::TEXT,
@@ -101,8 +105,22 @@ fn is_text(inferred: &Type) -> bool {
         Type::XML,
         Type::INET,
         Type::CIDR,
+        Type::MACADDR,
+        Type::MACADDR8,
+        Type::INTERVAL,
+        Type::TIMETZ,
+        Type::BIT,
+        Type::VARBIT,
+        Type::TS_VECTOR,
+        Type::TSQUERY,
+        Type::PG_LSN,
     ];
-    texts.contains(inferred) || matches!(inferred.kind(), Kind::Enum(_))
+    texts.contains(inferred)
+        || match inferred.kind() {
+            Kind::Enum(_) | Kind::Range(_) | Kind::Multirange(_) => true,
+            Kind::Simple => inferred.oid() >= FIRST_OWN_OID,
+            _ => false,
+        }
 }
 
 fn own_type(kind: ParameterKind) -> Type {

@@ -31,8 +31,11 @@ pub(super) type Problem = &'static str;
 const MALFORMED: Problem = "the server sent no value of the column's type";
 const NOT_UTF8: Problem = "the text is not UTF-8: the database's encoding does not say what it is";
 const INFINITE: Problem =
-    "an infinite time cannot be held: replace it in the query, as with NULLIF";
-const DISTANT: Problem = "the time is too far away for microseconds in 64 bits";
+    "an infinite time cannot be held: cast it to text in the query, or replace it, as with NULLIF";
+const DISTANT: Problem =
+    "the time is too far away for microseconds in 64 bits: cast it to text in the query";
+const DEEP: Problem = "an array of several dimensions is no list: cast it to text in the query, or declare them in \
+     the table, as int4[][]";
 
 /// A column of the batch that is being filled.
 pub(super) enum ColumnBuilder {
@@ -46,7 +49,6 @@ pub(super) enum ColumnBuilder {
     Decimal(Decimal128Builder, u8, i8),
     Numeric(StringBuilder, String),
     Text(StringBuilder),
-    Char(StringBuilder),
     Jsonb(StringBuilder),
     Uuid(StringBuilder),
     Bytea(BinaryBuilder),
@@ -81,7 +83,6 @@ impl ColumnBuilder {
             }
             Cell::Numeric => Self::Numeric(StringBuilder::new(), String::new()),
             Cell::Text => Self::Text(StringBuilder::new()),
-            Cell::Char => Self::Char(StringBuilder::new()),
             Cell::Jsonb => Self::Jsonb(StringBuilder::new()),
             Cell::Uuid => Self::Uuid(StringBuilder::new()),
             Cell::Bytea => Self::Bytea(BinaryBuilder::new()),
@@ -118,7 +119,6 @@ impl ColumnBuilder {
                 column.append_value(text);
             }
             Self::Text(column) => column.append_value(utf8(raw)?),
-            Self::Char(column) => column.append_value(char_text(raw)?),
             Self::Jsonb(column) => match raw.split_first() {
                 Some((1, text)) => column.append_value(utf8(text)?),
                 _ => return Err(MALFORMED),
@@ -149,7 +149,6 @@ impl ColumnBuilder {
             Self::Decimal(column, ..) => column.append_null(),
             Self::Numeric(column, _)
             | Self::Text(column)
-            | Self::Char(column)
             | Self::Jsonb(column)
             | Self::Uuid(column) => column.append_null(),
             Self::Bytea(column) => column.append_null(),
@@ -176,7 +175,6 @@ impl ColumnBuilder {
             }
             Self::Numeric(column, _)
             | Self::Text(column)
-            | Self::Char(column)
             | Self::Jsonb(column)
             | Self::Uuid(column) => Arc::new(column.finish()),
             Self::Bytea(column) => Arc::new(column.finish()),
@@ -212,7 +210,7 @@ impl ArrayBuilder {
                 integer(&mut raw)?;
                 length
             }
-            _ => return Err("an array of several dimensions is not supported"),
+            _ => return Err(DEEP),
         };
         for _ in 0..length {
             match integer(&mut raw)? {
@@ -265,19 +263,11 @@ fn utf8(raw: &[u8]) -> Result<&str, Problem> {
     std::str::from_utf8(raw).map_err(|_| NOT_UTF8)
 }
 
-/// PostgreSQL's `"char"`: one byte, of which zero is an empty text (`char.c`, `charout`).
-fn char_text(raw: &[u8]) -> Result<&str, Problem> {
-    match fixed::<1>(raw)? {
-        [0] => Ok(""),
-        _ => utf8(raw),
-    }
-}
-
 fn decimal(raw: &[u8], scale: i8) -> Result<i128, Problem> {
     match numeric::read(raw).ok_or(MALFORMED)? {
         Number::Finite(number) => number.scaled(scale).ok_or(MALFORMED),
         Number::Special(_) => {
-            Err("a decimal can be neither NaN nor infinite: cast it, as to float8")
+            Err("a decimal can be neither NaN nor infinite: cast it, as to text or float8")
         }
     }
 }
@@ -292,7 +282,9 @@ fn date(raw: &[u8]) -> Result<i32, Problem> {
 fn time(raw: &[u8]) -> Result<i64, Problem> {
     match i64::from_be_bytes(fixed(raw)?) {
         microseconds @ 0..MICROSECONDS_PER_DAY => Ok(microseconds),
-        MICROSECONDS_PER_DAY => Err("the time 24:00:00 cannot be held: replace it in the query"),
+        MICROSECONDS_PER_DAY => {
+            Err("the time 24:00:00 cannot be held: cast it to text in the query")
+        }
         _ => Err(MALFORMED),
     }
 }

@@ -66,7 +66,7 @@ impl PostgresPool {
     /// [`Busy`](PostgresErrorKind::Busy) if no connection became free,
     /// [`Unavailable`](PostgresErrorKind::Unavailable) if none can be made,
     /// [`BadQuery`](PostgresErrorKind::BadQuery) with the place if the server does not understand
-    /// the query, or a column's type is not supported.
+    /// the query, or a column's type has no values.
     ///
     /// # Panics
     /// On a thread that drives tasks of a tokio runtime (`Handle::block_on`).
@@ -97,10 +97,16 @@ impl PostgresPool {
         let preparing = async {
             let prepared = self.prepare(&mut connection, query, &kinds).await?;
             let columns = schema::columns(&connection, &prepared, query).await?;
-            Ok((prepared, columns))
+            let Some(query) = columns.with_casts(query) else {
+                return Ok((prepared, columns, query.clone()));
+            };
+            let client = &connection.client;
+            let prepared = client.prepare_typed(query.sql(), prepared.params()).await;
+            let prepared = prepared.map_err(|error| PostgresError::of_preparing(error, &query))?;
+            Ok((prepared, columns, query))
         };
         let prepared = self.handle.block_on(self.in_time("to prepare", preparing));
-        let (statement, columns): (Statement, Columns) = match prepared {
+        let (statement, columns, query): (Statement, Columns, PositionalQuery) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => {
                 self.handle.block_on(give_back(connection));
@@ -117,7 +123,7 @@ impl PostgresPool {
             canceller,
             prepared,
             columns,
-            query.clone(),
+            query,
             &self.options,
             self.handle.clone(),
         ))

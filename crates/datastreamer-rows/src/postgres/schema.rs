@@ -34,8 +34,6 @@ pub(super) enum Cell {
     Numeric,
     /// UTF-8 as it comes.
     Text,
-    /// One byte, PostgreSQL's `"char"`.
-    Char,
     /// A version byte, then UTF-8.
     Jsonb,
     Uuid,
@@ -53,6 +51,28 @@ pub(super) enum Cell {
 pub(super) struct Columns {
     pub(super) schema: SchemaRef,
     pub(super) cells: Vec<Cell>,
+    /// The columns that the server must cast to text, because their type has no twin in Arrow.
+    as_text: Vec<bool>,
+}
+
+impl Columns {
+    /// Returns the query with its casts; `None` if there are none.
+    pub(super) fn with_casts(&self, query: &PositionalQuery) -> Option<PositionalQuery> {
+        if !self.as_text.contains(&true) {
+            return None;
+        }
+        let all = self.as_text.iter().enumerate();
+        let (names, values): (Vec<_>, Vec<_>) = all
+            .map(|(place, as_text)| match as_text {
+                true => (format!("c{place}"), format!("c{place}::pg_catalog.text")),
+                false => (format!("c{place}"), format!("c{place}")),
+            })
+            .unzip();
+        let before = format!("SELECT {} FROM (", values.join(", "));
+        // Behind a comment to the end of the line.
+        let after = format!("\n) AS of_query({})", names.join(", "));
+        Some(query.within(&before, &after))
+    }
 }
 
 /// The most digits of a decimal of 128 bits.
@@ -71,7 +91,10 @@ pub(super) async fn columns(
         return Err(bad_query("it gives no columns"));
     }
     let mut names = HashSet::new();
-    let mut cells = Vec::with_capacity(columns.len());
+    let deep = deep_arrays(session, columns)
+        .await
+        .map_err(|error| PostgresError::of_preparing(error, query))?;
+    let (mut cells, mut as_text) = (Vec::new(), Vec::new());
     for column in columns {
         let name = column.name();
         if !names.insert(name) {
@@ -79,13 +102,16 @@ pub(super) async fn columns(
                 "two columns are called {name:?}: name one of them with AS"
             )));
         }
-        let cell = cell(column.type_(), column.type_modifier()).ok_or_else(|| {
-            bad_query(&format!(
-                "column {name:?} is of type {}, which is not supported: cast it, as with {name}::text",
+        let is_deep = place(column).is_some_and(|place| deep.contains(&place));
+        let cell = cell(column.type_(), column.type_modifier()).filter(|_| !is_deep);
+        if cell.is_none() && !has_text(column.type_()) {
+            return Err(bad_query(&format!(
+                "column {name:?} is of type {}, which has no values to send",
                 column.type_().name()
-            ))
-        })?;
-        cells.push(cell);
+            )));
+        }
+        as_text.push(cell.is_none());
+        cells.push(cell.unwrap_or(Cell::Text));
     }
     let comments = comments(session, columns)
         .await
@@ -103,6 +129,7 @@ pub(super) async fn columns(
     Ok(Columns {
         schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
         cells,
+        as_text,
     })
 }
 
@@ -110,7 +137,14 @@ fn bad_query(problem: &str) -> PostgresError {
     PostgresError::new(PostgresErrorKind::BadQuery, format!("the query: {problem}"))
 }
 
-/// How a type's values are decoded; `None` if they are not.
+/// Whether a type has values that can be cast to text: `record` and `anyarray` have, other pseudo-types
+/// (`void`) do not.
+fn has_text(kind: &Type) -> bool {
+    let with_values = [Type::RECORD, Type::RECORD_ARRAY, Type::ANYARRAY];
+    with_values.contains(kind) || !matches!(kind.kind(), Kind::Pseudo)
+}
+
+/// How a type's values are decoded; `None` if they have no twin in Arrow: then the server casts them.
 fn cell(kind: &Type, modifier: i32) -> Option<Cell> {
     match kind.kind() {
         Kind::Domain(base) => return cell(base, modifier),
@@ -132,10 +166,7 @@ fn cell(kind: &Type, modifier: i32) -> Option<Cell> {
         Type::FLOAT4 => Cell::Float4,
         Type::FLOAT8 => Cell::Float8,
         Type::NUMERIC => numeric(modifier),
-        Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::JSON | Type::XML => {
-            Cell::Text
-        }
-        Type::CHAR => Cell::Char,
+        Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::JSON => Cell::Text,
         Type::JSONB => Cell::Jsonb,
         Type::UUID => Cell::Uuid,
         Type::BYTEA => Cell::Bytea,
@@ -172,7 +203,7 @@ fn data_type(cell: &Cell) -> DataType {
         Cell::Float4 => DataType::Float32,
         Cell::Float8 => DataType::Float64,
         Cell::Decimal { precision, scale } => DataType::Decimal128(*precision, *scale),
-        Cell::Numeric | Cell::Text | Cell::Char | Cell::Jsonb | Cell::Uuid => DataType::Utf8,
+        Cell::Numeric | Cell::Text | Cell::Jsonb | Cell::Uuid => DataType::Utf8,
         Cell::Bytea => DataType::Binary,
         Cell::Date => DataType::Date32,
         Cell::Time => DataType::Time64(TimeUnit::Microsecond),
@@ -192,6 +223,30 @@ type Place = (u32, i32);
 
 fn place(column: &Column) -> Option<Place> {
     Some((column.table_oid()?, i32::from(column.column_id()?)))
+}
+
+/// The columns of tables that are declared with several dimensions, as `int4[][]`: their values are no
+/// lists.
+async fn deep_arrays(
+    session: &Session,
+    columns: &[Column],
+) -> Result<HashSet<Place>, tokio_postgres::Error> {
+    const DEEP: &str = "SELECT attrelid, attnum::int4 FROM pg_catalog.pg_attribute \
+        WHERE attrelid = ANY ($1) AND attndims > 1";
+    let arrays = columns.iter();
+    let arrays = arrays.filter(|column| matches!(column.type_().kind(), Kind::Array(_)));
+    let tables: HashSet<u32> = arrays.filter_map(Column::table_oid).collect();
+    if tables.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let tables: Vec<u32> = tables.into_iter().collect();
+    let rows = session
+        .client
+        .query_typed(DEEP, &[(&tables, Type::OID_ARRAY)])
+        .await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .collect()
 }
 
 /// The comments of the columns that are plain columns of tables.

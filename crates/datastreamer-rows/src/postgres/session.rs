@@ -33,10 +33,11 @@ impl Session {
         &mut self,
         statement_timeout: Option<Duration>,
     ) -> Result<(), tokio_postgres::Error> {
-        // Times are to be in UTC; strings as `named.rs` understands them.
+        // Times are to be in UTC; strings as `named.rs` understands them; numbers in texts complete.
         let mut text = String::from(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
-             SET LOCAL TimeZone = 'UTC'; SET LOCAL standard_conforming_strings = on; ",
+             SET LOCAL TimeZone = 'UTC'; SET LOCAL standard_conforming_strings = on; \
+             SET LOCAL extra_float_digits = 3; ",
         );
         if let Some(timeout) = statement_timeout {
             // Zero would be no limit at all.

@@ -69,7 +69,15 @@ fn texts_are_read_strictly() {
         (Timestamp, "2023-01-01T00:00:60"),
         (Timestamp, "2023-01-01T00:00:00."),
         (Timestamp, "2023-01-01T00:00:00.1234567"),
-        (Timestamp, "2023-01-01T00:00:00+01:00"),
+        (Timestamp, "2023-01-01T00:00:00+1:00"),
+        (Timestamp, "2023-01-01T00:00:00+16:00"),
+        (Timestamp, "2023-01-01T00:00:00+01:60"),
+        (Timestamp, "2023-01-01T00:00:00+01:00Z"),
+        (Timestamp, "2023-01-01T00:00:00Z+01:00"),
+        (Timestamp, "2023-01-01T00:00:00+é1"),
+        (Timestamp, "2023-01-01+01:00"),
+        (Timestamp, "0001-01-01T00:00:00+00:01"),
+        (Timestamp, "9999-12-31T23:59:59-00:01"),
         (Timestamp, "2023-01-01T00:00"),
     ];
     for (kind, text) in bad {
@@ -80,6 +88,26 @@ fn texts_are_read_strictly() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn a_time_with_an_offset_is_the_same_instant_in_utc() {
+    for (text, utc) in [
+        ("2023-01-01T00:00:00+01:00", "2022-12-31T23:00:00"),
+        (
+            "2023-01-01T00:00:00.000001-0530",
+            "2023-01-01T05:30:00.000001",
+        ),
+        ("2023-01-01T00:00:00+00", "2023-01-01T00:00:00"),
+        ("2023-01-01T00:00:00-15:59", "2023-01-01T15:59:00"),
+        ("0001-01-01T00:01:00+00:01", "0001-01-01T00:00:00"),
+    ] {
+        let value = read(ParameterKind::Timestamp, text).unwrap();
+        assert_eq!(value.to_string(), utc, "{text}");
+    }
+    let error = read(ParameterKind::Timestamp, "2023-01-01T00:00:00 01:00").unwrap_err();
+    let text = error.to_string();
+    assert!(text.ends_with(": write + as %2B in a URL"), "{text}");
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn values_are_of_the_type_that_their_place_asks_for() {
     let fixture = Fixture::start();
     fixture
         .server
-        .sql("CREATE TYPE mood AS ENUM ('glum', 'gay')");
+        .sql("CREATE TYPE mood AS ENUM ('glum', 'gay'); CREATE EXTENSION citext");
     let good = [
         ("SELECT $p", Integer, "7", "7"),
         ("SELECT pg_typeof($p)", Integer, "7", "bigint"),
@@ -88,6 +88,15 @@ fn values_are_of_the_type_that_their_place_asks_for() {
             "2026-01-01T00:00:00",
             "true",
         ),
+        (
+            "SELECT timestamptz '2026-01-01 01:30+01:30' = $p",
+            Timestamp,
+            "2025-12-31T19:00:00-05:00",
+            "true",
+        ),
+        ("SELECT 'ABC'::citext = $p", Text, "abc", "true"),
+        ("SELECT interval '1 day' = $p", Text, "24:00", "true"),
+        ("SELECT int4range(1, 5) = $p", Text, "[1,4]", "true"),
         (
             "SELECT timestamp '2026-01-01 12:00' > $p",
             Date,

@@ -6,7 +6,7 @@ use arrow::{
         DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type,
         Int64Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, UInt32Type,
     },
-    record_batch::RecordBatchReader,
+    record_batch::{RecordBatch, RecordBatchReader},
 };
 use datastreamer_rows::postgres::PostgresErrorKind;
 use datastreamer_table::meta;
@@ -227,6 +227,9 @@ fn times_that_cannot_be_held_fail_with_row_and_column() {
         let text = error.to_string();
         assert!(text.starts_with("row 20000, column \"bad\": "), "{text}");
         assert!(text.contains(problem), "{text}");
+        // The advice helps.
+        let as_text = fixture.texts(&format!("SELECT ({value})::text"));
+        assert!(as_text[0].is_some());
     }
 }
 
@@ -237,7 +240,8 @@ fn a_decimal_that_is_no_number_fails_with_row_and_column() {
         fixture.failure("SELECT column1::numeric(5,1) AS bad FROM (VALUES ('1'), ('NaN')) t");
     assert_eq!(
         error.to_string(),
-        "row 1, column \"bad\": a decimal can be neither NaN nor infinite: cast it, as to float8"
+        "row 1, column \"bad\": a decimal can be neither NaN nor infinite: cast it, as to text \
+         or float8"
     );
 }
 
@@ -269,7 +273,8 @@ fn arrays_of_one_dimension_are_lists() {
     let error = fixture.failure("SELECT '{{1,2},{3,4}}'::int4[] AS deep");
     assert_eq!(
         error.to_string(),
-        "row 0, column \"deep\": an array of several dimensions is not supported"
+        "row 0, column \"deep\": an array of several dimensions is no list: cast it to text in the \
+         query, or declare them in the table, as int4[][]"
     );
 }
 
@@ -294,28 +299,226 @@ fn enumerations_and_domains_come_as_what_they_are_made_of() {
     }
 }
 
+/// Values of types that have no twin in Arrow.
+const WITHOUT_TWIN: &[(&str, &[&str])] = &[
+    (
+        "interval",
+        &[
+            "'1 day'",
+            "'-1 mon +2 days -03:04:05.000006'",
+            "'0'",
+            "'178000000 years'",
+        ],
+    ),
+    ("citext", &["'MiXed ä'", "''"]),
+    (
+        "inet",
+        &[
+            "'192.168.0.1'",
+            "'192.168.0.1/24'",
+            "'::ffff:1.2.3.4'",
+            "'2001:db8::/32'",
+        ],
+    ),
+    ("cidr", &["'10.0.0.0/8'", "'2001:db8::/32'"]),
+    ("macaddr", &["'08:00:2b:01:02:03'"]),
+    ("macaddr8", &["'08:00:2b:01:02:03:04:05'"]),
+    ("int4range", &["'[1,5)'", "'empty'", "'(,)'", "'[3,]'"]),
+    ("numrange", &["'[1.50,2.25]'"]),
+    ("tsrange", &["'[2020-01-01 00:00,infinity)'"]),
+    (
+        "tstzrange",
+        &["'[2020-01-01 00:00+05,2021-01-01 00:00-05]'"],
+    ),
+    ("daterange", &["'[2020-01-01,2020-02-01]'"]),
+    ("int8multirange", &["'{[1,3),[5,9)}'", "'{}'"]),
+    ("timetz", &["'13:14:15.000001+05:30'", "'24:00:00-15:59'"]),
+    ("money", &["12.34", "'-92233720368547758.08'"]),
+    ("point", &["'(1.5,-2)'", "'(NaN,Infinity)'"]),
+    ("line", &["'{1,2,3}'"]),
+    ("lseg", &["'[(0,0),(1,1e-300)]'"]),
+    ("box", &["'(2,2),(0,0)'"]),
+    ("path", &["'[(0,0),(1,1)]'", "'((0,0),(1,1))'"]),
+    ("polygon", &["'((0,0),(1,1),(2,0))'"]),
+    ("circle", &["'<(1,2),3>'"]),
+    (
+        "xml",
+        &[
+            "'<a b=\"1\">ä</a>'",
+            "'<?xml version=\"1.0\" encoding=\"latin1\"?><a/>'",
+        ],
+    ),
+    ("bit(5)", &["B'10101'"]),
+    ("varbit", &["B''", "B'1010101010101'"]),
+    ("tsvector", &["'a:1A fat:2B,4C'"]),
+    ("tsquery", &["'fat & (rat | !cat:*)'"]),
+    ("hstore", &["'a=>1, \"b c\"=>NULL'", "''"]),
+    ("jsonpath", &["'$.a[*] ? (@ > 1)'"]),
+    ("regclass", &["'pg_class'", "0"]),
+    ("regtype", &["'int4'"]),
+    ("regproc", &["'version'"]),
+    ("pg_lsn", &["'16/B374D848'"]),
+    ("xid", &["'4294967295'"]),
+    ("xid8", &["'18446744073709551615'"]),
+    ("cid", &["'7'"]),
+    ("tid", &["'(42,7)'"]),
+    ("pg_snapshot", &["'10:20:10,14,15'"]),
+    ("\"char\"", &["'x'", "''", "'1'"]),
+    (
+        "pair",
+        &["ROW(1, 'a \"b\", c')", "ROW(NULL, NULL)", "ROW(2, '')"],
+    ),
+    ("shape", &["'[0,10]'"]),
+    ("label", &["'x y'"]),
+    ("interval[]", &["ARRAY['1 day'::interval, NULL]", "'{}'"]),
+    ("citext[]", &["'{A,\"b c\",NULL}'"]),
+    ("pair[]", &["ARRAY[ROW(1, 'a,b')::pair]"]),
+    ("int4range[]", &["ARRAY['[1,5)'::int4range]"]),
+    ("point[]", &["ARRAY[point(1, 2)]"]),
+    ("\"char\"[]", &["'{a,b}'"]),
+];
+
+/// Types of the tests' own.
+const OWN_TYPES: &str = "CREATE EXTENSION citext; CREATE EXTENSION hstore;
+    CREATE TYPE pair AS (n int4, t text);
+    CREATE TYPE shape AS RANGE (subtype = float8);
+    CREATE DOMAIN label AS citext CHECK (VALUE <> '');";
+
 #[test]
-fn an_unsupported_type_is_refused_with_column_and_advice() {
+fn types_without_a_twin_in_arrow_are_the_text_that_the_server_writes() {
+    let fixture = Fixture::start();
+    fixture.server.sql(OWN_TYPES);
+    for (kind, values) in WITHOUT_TWIN {
+        let rows: Vec<_> = values
+            .iter()
+            .map(|value| format!("({value}::{kind})"))
+            .collect();
+        let rows = format!("VALUES {}, (NULL)", rows.join(", "));
+        let expected = fixture.texts(&format!("SELECT column1::text FROM ({rows}) t"));
+        assert_eq!(expected.len(), values.len() + 1, "{kind}");
+        assert_eq!(expected.last(), Some(&None), "{kind}");
+        // Between others, and with a comment behind a semicolon at the end.
+        let sql = format!(
+            "SELECT 1 AS before, column1 AS \"Va\"\"lue\", 'x' AS behind FROM ({rows}) t; -- end"
+        );
+        let batches = fixture.batches(&sql);
+        let schema = batches[0].schema();
+        let fields = schema.fields().iter();
+        let names: Vec<_> = fields.map(|field| field.name().as_str()).collect();
+        assert_eq!(names, ["before", "Va\"lue", "behind"], "{kind}");
+        assert_eq!(schema.field(0).data_type(), &DataType::Int32);
+        assert_eq!(texts(batches[0].column(1)), expected, "{kind}");
+    }
+}
+
+#[test]
+fn a_column_without_values_or_with_a_name_of_another_is_refused() {
     let fixture = Fixture::start();
     let text = refused(
-        fixture.query("SELECT 1 AS good, '1 day'::interval AS span"),
+        fixture.query("SELECT pg_sleep(0) AS nothing"),
         PostgresErrorKind::BadQuery,
     );
     assert_eq!(
         text,
-        "the query: column \"span\" is of type interval, which is not supported: \
-         cast it, as with span::text"
+        "the query: column \"nothing\" is of type void, which has no values to send"
     );
-    let text = refused(
-        fixture.query("SELECT ARRAY['1 day'::interval] AS spans"),
-        PostgresErrorKind::BadQuery,
-    );
-    assert!(text.contains("\"spans\" is of type _interval"), "{text}");
     let text = refused(
         fixture.query("SELECT 1 AS a, 2 AS a"),
         PostgresErrorKind::BadQuery,
     );
     assert!(text.contains("two columns are called \"a\""), "{text}");
+}
+
+#[test]
+fn records_and_all_columns_of_the_catalogue_come() {
+    let fixture = Fixture::start();
+    fixture
+        .server
+        .sql("ALTER ROLE postgres SET extra_float_digits = 0");
+    let digits = fixture.texts("SELECT point(0.1::float8 + 0.2::float8, 0)");
+    assert_eq!(digits, some(&["(0.30000000000000004,0)"]));
+    let records = "SELECT ROW(1, 'a b', NULL) AS r";
+    assert_eq!(fixture.texts(records), some(&["(1,\"a b\",)"]));
+    fixture
+        .server
+        .sql("CREATE TABLE t AS SELECT n % 3 AS n FROM generate_series(1, 300) n; ANALYZE t");
+    let of = |what: &str| {
+        fixture.texts(&format!(
+            "SELECT {what} FROM pg_stats WHERE tablename = 't'"
+        ))
+    };
+    assert_eq!(of("most_common_vals"), of("most_common_vals::text"));
+    assert!(of("most_common_vals")[0].is_some());
+    let tables = fixture.texts(
+        "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' \
+         AND relnamespace = 'pg_catalog'::regnamespace ORDER BY 1",
+    );
+    assert!(tables.len() > 50, "{}", tables.len());
+    for table in tables.iter().flatten() {
+        let rows = fixture.query(&format!("SELECT * FROM {table}"));
+        let rows = rows.unwrap_or_else(|error| panic!("{table}: {error}"));
+        rows.for_each(|batch| drop(batch.unwrap()));
+    }
+}
+
+#[test]
+fn casts_to_text_change_neither_the_rows_nor_their_order() {
+    let fixture = Fixture::start();
+    fixture.server.sql(
+        "CREATE TABLE t AS SELECT n, (n || ' min')::interval AS span FROM generate_series(1, 30000) n",
+    );
+    let all = |sql: &str| -> Vec<(i32, Option<String>)> {
+        let rows = |batch: RecordBatch| {
+            let numbers = batch.column(0).as_primitive::<Int32Type>();
+            let numbers = numbers.values().to_vec();
+            numbers.into_iter().zip(texts(batch.column(1)))
+        };
+        fixture.batches(sql).into_iter().flat_map(rows).collect()
+    };
+    for sql in [
+        "SELECT n, span FROM t ORDER BY n % 7, n DESC",
+        "WITH w AS (SELECT * FROM t) SELECT n, span FROM w ORDER BY n DESC LIMIT 500 OFFSET 3",
+        "SELECT n, span FROM t WHERE n < 9 UNION ALL SELECT n, span FROM t WHERE n > 29990 ORDER BY 1",
+        "SELECT DISTINCT ON (n % 5) n, span FROM t ORDER BY n % 5, n",
+        "TABLE t",
+    ] {
+        // What the server writes of the query as it is.
+        let own = fixture.server.sql(&format!("COPY ({sql}) TO STDOUT"));
+        let come = all(sql).into_iter();
+        let come: Vec<_> = come
+            .map(|(n, span)| format!("{n}\t{}", span.unwrap()))
+            .collect();
+        assert!(come.iter().eq(own.lines()), "{sql}");
+    }
+}
+
+#[test]
+fn columns_that_are_declared_with_several_dimensions_come_as_text() {
+    let fixture = Fixture::start();
+    fixture.server.sql(
+        "CREATE TABLE t (flat int4[], deep int4[][]);
+         INSERT INTO t VALUES ('{1,2}', '{{1,2},{3,4}}'), ('{}', NULL),
+             (NULL, '[2:2][0:1]={{5,NULL}}')",
+    );
+    let batches = fixture.batches("SELECT flat, deep FROM t");
+    assert!(matches!(
+        batches[0].column(0).data_type(),
+        DataType::List(_)
+    ));
+    let expected = fixture.texts("SELECT deep::text FROM t");
+    assert_eq!(texts(batches[0].column(1)), expected);
+    assert_eq!(expected[2].as_deref(), Some("[2:2][0:1]={{5,NULL}}"));
+}
+
+#[test]
+fn an_error_of_a_query_with_casts_has_its_place_in_the_query() {
+    let fixture = Fixture::start();
+    let sql = "SELECT '1 day'::interval AS a,\n  nothing";
+    let text = refused(fixture.query(sql), PostgresErrorKind::BadQuery);
+    assert!(text.contains("line 2, column 3"), "{text}");
+    let error = fixture
+        .failure("SELECT '1 day'::interval AS a, 1 / (n - 2) AS b FROM generate_series(1, 3) n");
+    assert!(error.to_string().contains("division by zero"), "{error}");
 }
 
 #[test]
