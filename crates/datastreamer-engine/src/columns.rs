@@ -48,7 +48,7 @@ pub(crate) fn columns_of_file(
                 .and_then(|file| text::infer(file, format, compression, expansion_max));
             columns.map_err(|error| wrong(error.to_string()))?
         }
-        FileKind::Fits => return Err(wrong("internal error: FITS has its own table".into())),
+        FileKind::Fits(_) => return Err(wrong("internal error: FITS has its own table".into())),
     };
     let mut names = HashSet::new();
     let mut fields = columns.fields().iter();
@@ -101,7 +101,7 @@ pub(crate) fn merge(one: Schema, other: Schema, kind: FileKind) -> Result<Schema
         FileKind::Parquet => merge_by_name(&one, &other),
         FileKind::Arrow => merge_by_place(&one, &other),
         FileKind::Text(format, _) => text::merge(one, &other, format),
-        FileKind::Fits => Err("internal error: FITS has its own table".into()),
+        FileKind::Fits(_) => Err("internal error: FITS has its own table".into()),
     }
 }
 

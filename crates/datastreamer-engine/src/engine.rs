@@ -33,7 +33,7 @@ use datafusion::{
     },
     prelude::SessionConfig,
 };
-use datastreamer_table::column_metadata::ColumnMetadata;
+use datastreamer_table::{column_metadata::ColumnMetadata, fits::FitsHdu};
 use futures_util::{FutureExt, future::BoxFuture};
 
 use crate::{
@@ -43,9 +43,8 @@ use crate::{
     exact_numbers::{COMPARE_DECIMALS, DecimalsInJoins},
     expansion::{DEFAULT_EXPANSION_MAX, with_expansion_max},
     extremes::{Greatest, Least},
-    file_kind::FileKind,
     files::TableFiles,
-    fits::FitsTable,
+    fits::{FitsTable, Opening},
     from_statistics::{FloatPruning, RowCounts},
     grown_values, guard,
     intervals::COMPARE_INTERVALS,
@@ -67,6 +66,7 @@ use crate::{
     table_copy::{Contents, TableCopy},
     threads::EngineThreads,
     time_zone::AT_TIME_ZONE,
+    unpacked::{DEFAULT_UNPACK_BYTES, Unpacker},
     utc::CONVERT_IN_UTC,
 };
 
@@ -133,6 +133,8 @@ pub struct EngineOptions {
     /// How many times its size a compressed text file, batch of Arrow or page of Parquet may become,
     /// where it becomes large.
     pub expansion_max: u64,
+    /// Temporary files of FITS files that are compressed as a whole, in bytes; in `spill_folder`.
+    pub unpack_bytes: u64,
 }
 
 impl Default for EngineOptions {
@@ -147,6 +149,7 @@ impl Default for EngineOptions {
             threads: None,
             fits_strict: false,
             expansion_max: DEFAULT_EXPANSION_MAX,
+            unpack_bytes: DEFAULT_UNPACK_BYTES,
         }
     }
 }
@@ -165,6 +168,7 @@ struct Shared {
     time_limit: Duration,
     fits_strict: bool,
     expansion_max: u64,
+    unpacker: Arc<Unpacker>,
     /// Makes plans. The threads that run them cannot: each may compute one join for seconds.
     planner: Planner,
     memory: Arc<QueryMemory>,
@@ -202,6 +206,22 @@ impl Process {
             // More would wait for the same disks.
             Self::OfOne => 16,
         }
+    }
+}
+
+/// A table that has no name in queries.
+#[derive(Clone, Debug)]
+pub struct OpenTable {
+    /// That of the registered table that it belongs to.
+    name: String,
+    info: TableInfo,
+    provider: Arc<dyn TableProvider>,
+}
+
+impl OpenTable {
+    /// Returns the columns and the size.
+    pub fn info(&self) -> &TableInfo {
+        &self.info
     }
 }
 
@@ -258,6 +278,11 @@ impl Engine {
                 time_limit: options.time_limit,
                 fits_strict: options.fits_strict,
                 expansion_max: options.expansion_max,
+                unpacker: Arc::new(Unpacker::new(
+                    options.spill_folder.as_deref(),
+                    options.unpack_bytes,
+                    options.expansion_max,
+                )),
                 planner: Planner::start(options.plan_timeout, file_threads)?,
                 memory: Arc::clone(&sessions.memory),
                 threads: Arc::new(EngineThreads::start(
@@ -303,16 +328,81 @@ impl Engine {
     /// There is no such table; a file is gone, or no longer fits the table; the plan cannot be made,
     /// or not now ([`EngineErrorKind::Busy`](crate::EngineErrorKind::Busy)).
     pub async fn scan(&self, table: &str, narrowing: &Narrowing) -> Result<Rows, EngineError> {
-        let planned = Planned::Tables(BTreeSet::from([table.to_owned()]));
-        let (engine, table, narrowing) = (self.clone(), table.to_owned(), narrowing.clone());
+        let (engine, name) = (self.clone(), table.to_owned());
+        let found = async move {
+            let info = engine
+                .table(&name)
+                .ok_or_else(|| EngineError::bad(format!("there is no table {name:?}")))?;
+            let bare = TableReference::bare(name.as_str());
+            let provider = engine.shared.sessions.scans.table_provider(bare).await?;
+            Ok(OpenTable {
+                name,
+                info,
+                provider,
+            })
+        };
+        self.scan_found(table, found.boxed(), narrowing).await
+    }
+
+    /// Opens a table without a name: neither queries nor other callers find it. `of` is the registered
+    /// table that it belongs to, with which it shares the places for plans. Otherwise as
+    /// [`register`](Self::register).
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    pub async fn open(
+        &self,
+        of: &str,
+        files: TableFiles,
+        notes: &ColumnMetadata,
+    ) -> Result<OpenTable, EngineError> {
+        let (engine, of, notes) = (self.clone(), of.to_owned(), notes.clone());
+        let opened = async move { engine.shared.open(&of, &files, &notes).await };
+        self.shared.planner.open(opened).await
+    }
+
+    /// Plans the rows of a table that was [opened](Self::open), as [`scan`](Self::scan) does.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub async fn scan_open(
+        &self,
+        table: &OpenTable,
+        narrowing: &Narrowing,
+    ) -> Result<Rows, EngineError> {
+        let found = table.clone();
+        let found = async move { Ok(found) };
+        self.scan_found(&table.name, found.boxed(), narrowing).await
+    }
+
+    /// Says what is in the HDUs of a table that is one FITS file; nothing of other tables. Does not
+    /// block the caller's thread.
+    ///
+    /// # Errors
+    /// The file cannot be read to its end.
+    pub async fn hdus(&self, files: &TableFiles) -> Result<Vec<FitsHdu>, EngineError> {
+        let path = match files.sole_file() {
+            Some(path) if files.is_fits() => path.to_owned(),
+            _ => return Ok(Vec::new()),
+        };
+        let shared = &self.shared;
+        let opening = Opening::new(files, shared.fits_strict, Arc::clone(&shared.unpacker));
+        let listed = async move { opening.hdus(&path) };
+        shared.planner.open(listed).await
+    }
+
+    async fn scan_found(
+        &self,
+        name: &str,
+        found: BoxFuture<'static, Result<OpenTable, EngineError>>,
+        narrowing: &Narrowing,
+    ) -> Result<Rows, EngineError> {
+        let planned = Planned::Tables(BTreeSet::from([name.to_owned()]));
+        let (engine, narrowing) = (self.clone(), narrowing.clone());
         let plan = async move {
             let shared = &engine.shared;
-            let info = engine
-                .table(&table)
-                .ok_or_else(|| EngineError::bad(format!("there is no table {table:?}")))?;
-            let name = TableReference::bare(table.as_str());
+            let OpenTable { info, provider, .. } = found.await?;
             let scans = &shared.sessions.scans;
-            let provider = scans.table_provider(name).await?;
             let frame = narrowing.apply(scans.read_table(provider)?)?;
             let frame = limit(frame, narrowing.offset, narrowing.limit)?;
             shared.rows(frame, Some((&info.schema, &narrowing))).await
@@ -492,29 +582,41 @@ impl Shared {
         files: &TableFiles,
         notes: &ColumnMetadata,
     ) -> Result<TableInfo, EngineError> {
-        let table = self.provider(files, notes).await?;
-        let schema = notes.apply(&table.schema())?;
-        let rows = known_rows(&self.sessions.scans, &table).await;
-        self.sessions.register(name, &table)?;
-        let is_binary = files.kind().is_binary();
-        let info = TableInfo {
-            schema,
-            rows,
-            is_binary,
-        };
+        let OpenTable { info, provider, .. } = self.open(name, files, notes).await?;
+        self.sessions.register(name, &provider)?;
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         tables.insert(name.to_owned(), info.clone());
         Ok(info)
     }
 
-    /// Opens a table, which scans and queries share.
+    async fn open(
+        &self,
+        name: &str,
+        files: &TableFiles,
+        notes: &ColumnMetadata,
+    ) -> Result<OpenTable, EngineError> {
+        let provider = self.provider(files, notes).await?;
+        let info = TableInfo {
+            schema: notes.apply(&provider.schema())?,
+            rows: known_rows(&self.sessions.scans, &provider).await,
+            is_binary: files.kind().is_binary(),
+        };
+        Ok(OpenTable {
+            name: name.to_owned(),
+            info,
+            provider,
+        })
+    }
+
+    /// Opens a table's files, which scans and queries share.
     async fn provider(
         &self,
         files: &TableFiles,
         notes: &ColumnMetadata,
     ) -> Result<Arc<dyn TableProvider>, EngineError> {
-        if files.kind() == FileKind::Fits {
-            let table = FitsTable::open(files.clone(), notes, self.fits_strict).await?;
+        if files.is_fits() {
+            let unpacker = Arc::clone(&self.unpacker);
+            let table = FitsTable::open(files.clone(), notes, self.fits_strict, unpacker).await?;
             return Ok(Arc::new(table));
         }
         let threads = self.threads.handle.clone();
@@ -526,7 +628,11 @@ impl Shared {
     fn provider_of_copy(&self, copy: TableCopy) -> Result<Arc<dyn TableProvider>, EngineError> {
         let contents = copy.contents.clone();
         Ok(match contents {
-            Contents::Fits(heads) => Arc::new(FitsTable::of_copy(&copy, heads, self.fits_strict)?),
+            Contents::Fits(heads) => {
+                let unpacker = Arc::clone(&self.unpacker);
+                let table = FitsTable::of_copy(&copy, heads, self.fits_strict, unpacker)?;
+                Arc::new(table)
+            }
             Contents::Files(files) => {
                 let threads = self.threads.handle.clone();
                 let table = FileTable::of_copy(&copy, files, threads, self.expansion_max)?;

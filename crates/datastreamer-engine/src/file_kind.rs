@@ -10,12 +10,12 @@ pub(crate) enum FileKind {
     Parquet,
     Text(TextFormat, Compression),
     Arrow,
-    Fits,
+    Fits(Compression),
 }
 
 /// The suffixes, for messages.
-pub(crate) const SUFFIXES: &str = "parquet, csv, tsv, ndjson, jsonl, arrow, fits (csv, tsv and \
-                                   ndjson also with .gz or .zst)";
+pub(crate) const SUFFIXES: &str = "parquet, csv, tsv, ndjson, jsonl, arrow, fits (csv, tsv, \
+                                   ndjson and fits also with .gz or .zst)";
 
 impl FileKind {
     /// Returns the kind of a file by its suffix; `None` if no reader knows it.
@@ -25,6 +25,11 @@ impl FileKind {
         let (stem, compression) = match name.rsplit_once('.') {
             Some((stem, suffix)) if suffix.eq_ignore_ascii_case("gz") => (stem, Compression::Gzip),
             Some((stem, suffix)) if suffix.eq_ignore_ascii_case("zst") => (stem, Compression::Zstd),
+            // Written by fpack. A table in it that is not compressed is one as in any FITS file.
+            Some((stem, suffix)) if suffix.eq_ignore_ascii_case("fz") => {
+                let is_fits = Self::of(Path::new(stem)) == Some(Self::Fits(Compression::None));
+                return is_fits.then_some(Self::Fits(Compression::None));
+            }
             _ => (&*name, Compression::None),
         };
         let (_, suffix) = stem.rsplit_once('.')?;
@@ -34,11 +39,11 @@ impl FileKind {
             "tsv" | "tab" => Self::Text(TextFormat::Tsv, compression),
             "ndjson" | "jsonl" => Self::Text(TextFormat::Ndjson, compression),
             "arrow" | "arrows" | "feather" | "ipc" => Self::Arrow,
-            "fits" | "fit" | "fts" => Self::Fits,
+            "fits" | "fit" | "fts" => Self::Fits(compression),
             _ => return None,
         };
-        let may_be = compression == Compression::None || !kind.is_binary();
-        may_be.then_some(kind)
+        let may_be = matches!(kind, Self::Text(..) | Self::Fits(_));
+        (may_be || compression == Compression::None).then_some(kind)
     }
 
     /// Returns the usual suffix of files that are not compressed; `None` if they are, and of Arrow, whose
@@ -49,8 +54,8 @@ impl FileKind {
             Self::Text(TextFormat::Csv, Compression::None) => Some("csv"),
             Self::Text(TextFormat::Tsv, Compression::None) => Some("tsv"),
             Self::Text(TextFormat::Ndjson, Compression::None) => Some("ndjson"),
-            Self::Fits => Some("fits"),
-            Self::Text(..) | Self::Arrow => None,
+            Self::Fits(Compression::None) => Some("fits"),
+            Self::Text(..) | Self::Arrow | Self::Fits(_) => None,
         }
     }
 
@@ -68,7 +73,7 @@ impl fmt::Display for FileKind {
             Self::Text(TextFormat::Tsv, compression) => ("TSV", *compression),
             Self::Text(TextFormat::Ndjson, compression) => ("NDJSON", *compression),
             Self::Arrow => ("Arrow", Compression::None),
-            Self::Fits => ("FITS", Compression::None),
+            Self::Fits(compression) => ("FITS", *compression),
         };
         let compression = match compression {
             Compression::None => "",
@@ -103,7 +108,18 @@ mod tests {
                 "{name}"
             );
         }
-        for name in ["a.txt", "parquet", "a.parquet.gz", "a.fits.gz", "a.gz"] {
+        let fits = |compression| Some(FileKind::Fits(compression));
+        assert_eq!(kind("a.fits.fz"), fits(Compression::None));
+        assert_eq!(kind("a.FIT.gz"), fits(Compression::Gzip));
+        assert_eq!(kind("a.fits.zst"), fits(Compression::Zstd));
+        for name in [
+            "a.txt",
+            "parquet",
+            "a.parquet.gz",
+            "a.fz",
+            "a.csv.fz",
+            "a.gz",
+        ] {
             assert_eq!(kind(name), None, "{name}");
         }
     }

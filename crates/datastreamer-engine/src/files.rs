@@ -35,6 +35,8 @@ pub struct TableFiles {
     kind: FileKind,
     /// The hive partitions, outermost first: `year=2026/` is a column `year`.
     partitions: Vec<Partition>,
+    /// Which of the tables of each file, if they are FITS and it is not the first.
+    hdu: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -73,6 +75,7 @@ impl TableFiles {
                 place: Place::File(absolute(path)?),
                 kind,
                 partitions: Vec::new(),
+                hdu: None,
             });
         }
         if path.is_dir() {
@@ -83,6 +86,7 @@ impl TableFiles {
                 place: Place::Directory(root),
                 kind,
                 partitions,
+                hdu: None,
             });
         }
         if !is_pattern(path.as_os_str()) {
@@ -111,7 +115,45 @@ impl TableFiles {
             place: Place::Glob(pattern),
             kind,
             partitions,
+            hdu: None,
         })
+    }
+
+    /// Chooses a table of each file, by its number or its EXTNAME (see
+    /// [`TableChoice`](datastreamer_table::fits::TableChoice)).
+    ///
+    /// # Errors
+    /// The files are not FITS.
+    pub fn with_hdu(self, hdu: &str) -> Result<Self, EngineError> {
+        if !self.is_fits() {
+            let text = format!(
+                "has no HDU {hdu:?}: only FITS files have HDUs, and this is {}",
+                self.kind
+            );
+            return Err(EngineError::of_file(&self.root(), text));
+        }
+        Ok(Self {
+            hdu: Some(hdu.to_owned()),
+            ..self
+        })
+    }
+
+    /// Returns which of the tables of each file it is; `None`: the first.
+    pub(crate) fn hdu(&self) -> Option<&str> {
+        self.hdu.as_deref()
+    }
+
+    /// Returns whether the files are FITS.
+    pub fn is_fits(&self) -> bool {
+        matches!(self.kind, FileKind::Fits(_))
+    }
+
+    /// Returns the file, if the table is one.
+    pub fn sole_file(&self) -> Option<&Path> {
+        match &self.place {
+            Place::File(path) => Some(path),
+            Place::Directory(_) | Place::Glob(_) => None,
+        }
     }
 
     /// Returns whether a file of this name has a reader: by its suffix.
@@ -119,11 +161,10 @@ impl TableFiles {
         FileKind::of(path).is_some()
     }
 
-    /// Returns the file, if the table is one that is not compressed, and the usual suffix of its kind.
+    /// Returns the file, if the table is one that is not compressed, and the usual suffix of its kind;
+    /// `None` of a table that was chosen among those of a file.
     pub fn single_file(&self) -> Option<(&Path, &'static str)> {
-        let Place::File(path) = &self.place else {
-            return None;
-        };
+        let path = self.sole_file().filter(|_| self.hdu.is_none())?;
         Some((path, self.kind.suffix()?))
     }
 
@@ -135,6 +176,7 @@ impl TableFiles {
     pub fn state(&self) -> Result<FilesState, EngineError> {
         let mut hasher = DefaultHasher::new();
         let mut changed = SystemTime::UNIX_EPOCH;
+        self.hdu.hash(&mut hasher);
         for path in self.list()? {
             let state = FileState::read(&path)?;
             state.hash(&mut hasher);
@@ -165,11 +207,17 @@ impl TableFiles {
     }
 
     /// Makes them of what [`parts`](Self::parts) returned.
-    pub(crate) fn of_parts(place: Place, kind: FileKind, partitions: Vec<Partition>) -> Self {
+    pub(crate) fn of_parts(
+        place: Place,
+        kind: FileKind,
+        partitions: Vec<Partition>,
+        hdu: Option<String>,
+    ) -> Self {
         Self {
             place,
             kind,
             partitions,
+            hdu,
         }
     }
 

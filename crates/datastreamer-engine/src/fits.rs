@@ -29,19 +29,22 @@ use datafusion::{
 };
 use datastreamer_table::{
     column_metadata::ColumnMetadata,
-    fits::{FitsFile, FitsReader},
+    fits::{FitsError, FitsFile, FitsHdu, FitsReader, TableChoice},
     meta,
 };
+use datastreamer_text::Compression;
 use futures_util::stream;
 use tokio::task::{self, JoinHandle};
 
 use crate::{
     error::EngineError,
     file_cache::FileCache,
+    file_kind::FileKind,
     files::TableFiles,
     fits_heads::{FileAndHead, FitsHead, FitsHeads},
     pinned::PinnedFile,
     table_copy::{Contents, TableCopy},
+    unpacked::{Lease, Opened, Unpacker},
 };
 
 /// FITS files with the same columns, as one table.
@@ -50,6 +53,8 @@ pub(crate) struct FitsTable {
     files: Arc<TableFiles>,
     /// Columns of the files, and partitions behind them.
     schema: SchemaRef,
+    /// EXTNAME of the first file's table.
+    name: Option<String>,
     heads: FileCache<Arc<FitsHead>>,
     /// The files and their heads as another process has read them.
     copied: Option<Vec<FileAndHead>>,
@@ -57,14 +62,18 @@ pub(crate) struct FitsTable {
 }
 
 /// How files are opened.
-#[derive(Clone, Copy, Debug)]
-struct Opening {
+#[derive(Clone, Debug)]
+pub(crate) struct Opening {
     /// Values that the standard does not allow are errors.
-    strict: bool,
+    pub(crate) strict: bool,
+    pub(crate) unpacker: Arc<Unpacker>,
+    /// Which table of a file; `None`: the first.
+    pub(crate) hdu: Option<String>,
+    pub(crate) compression: Compression,
 }
 
-fn read_head(path: &Path, files: &TableFiles, opening: Opening) -> Result<FitsHead, EngineError> {
-    let file = opening.open(path)?;
+fn read_head(path: &Path, files: &TableFiles, opening: &Opening) -> Result<FitsHead, EngineError> {
+    let (file, _lease) = opening.open(path)?;
     warn_of_faults(path, &file);
     let schema = file.schema();
     Ok(FitsHead {
@@ -78,14 +87,48 @@ fn read_head(path: &Path, files: &TableFiles, opening: Opening) -> Result<FitsHe
 }
 
 impl Opening {
-    fn open(self, path: &Path) -> Result<FitsFile, EngineError> {
-        let file = FitsFile::open(path);
-        let file = file.map_err(|error| EngineError::of_file(path, error.to_string()))?;
+    /// How these files are opened.
+    pub(crate) fn new(files: &TableFiles, strict: bool, unpacker: Arc<Unpacker>) -> Self {
+        Self {
+            strict,
+            unpacker,
+            hdu: files.hdu().map(str::to_owned),
+            compression: match files.kind() {
+                FileKind::Fits(compression) => compression,
+                FileKind::Parquet | FileKind::Text(..) | FileKind::Arrow => Compression::None,
+            },
+        }
+    }
+
+    fn open(&self, path: &Path) -> Result<(FitsFile, Lease), EngineError> {
+        let Opened { file, lease } = self.unpacker.open(path, self.compression)?;
+        let choice = self.hdu.as_deref();
+        let choice = choice.map_or(TableChoice::First, TableChoice::parse);
+        let file = FitsFile::of_file(file, choice).map_err(|error| refused(path, &error))?;
         match self.strict {
             true if !file.has_whole_blocks() => Err(EngineError::of_file(path, BLOCKS)),
-            true => Ok(file.strict()),
-            false => Ok(file),
+            true => Ok((file.strict(), lease)),
+            false => Ok((file, lease)),
         }
+    }
+
+    /// Says what is in the HDUs of a file. **Blocks.**
+    ///
+    /// # Errors
+    /// The file cannot be read to its end.
+    pub(crate) fn hdus(&self, path: &Path) -> Result<Vec<FitsHdu>, EngineError> {
+        let opened = self.unpacker.open(path, self.compression)?;
+        FitsFile::hdus(&opened.file).map_err(|error| refused(path, &error))
+    }
+}
+
+fn refused(path: &Path, error: &FitsError) -> EngineError {
+    match error {
+        FitsError::Gzip => {
+            let text = "is compressed by gzip, which its name does not say: call it .fits.gz";
+            EngineError::of_file(path, text)
+        }
+        error => EngineError::of_file(path, error.to_string()),
     }
 }
 
@@ -120,14 +163,16 @@ impl FitsTable {
         mut files: TableFiles,
         notes: &ColumnMetadata,
         strict: bool,
+        unpacker: Arc<Unpacker>,
     ) -> Result<Self, EngineError> {
-        let opening = Opening { strict };
+        let opening = Opening::new(&files, strict, unpacker);
         if let Some(first) = files.list()?.first() {
-            files.leave_columns(&opening.open(first)?.schema());
+            files.leave_columns(&opening.open(first)?.0.schema());
         }
         let mut table = Self {
             files: Arc::new(files),
             schema: Arc::new(Schema::empty()),
+            name: None,
             heads: FileCache::new([]),
             copied: None,
             opening,
@@ -144,6 +189,7 @@ impl FitsTable {
             checked.map_err(|text| file.error(&text))?;
             fields.extend(table.files.partition_fields());
             let metadata = first.schema.metadata().clone();
+            table.name = first.name().cloned();
             let schema = Arc::new(Schema::new_with_metadata(fields, metadata));
             table.schema = notes.overlay(&schema);
         }
@@ -168,14 +214,18 @@ impl FitsTable {
         copy: &TableCopy,
         heads: FitsHeads,
         strict: bool,
+        unpacker: Arc<Unpacker>,
     ) -> Result<Self, EngineError> {
         let files = copy.files()?;
+        let heads = heads.with_partitions(&files)?;
+        let first = heads.first();
         Ok(Self {
-            copied: Some(heads.with_partitions(&files)?),
+            name: first.and_then(|(_, head)| head.name().cloned()),
+            copied: Some(heads),
+            opening: Opening::new(&files, strict, unpacker),
             files,
             schema: Arc::clone(&copy.schema),
             heads: FileCache::new([]),
-            opening: Opening { strict },
         })
     }
 
@@ -188,10 +238,9 @@ impl FitsTable {
         if let Some(copied) = &self.copied {
             return Ok(copied.clone());
         }
-        let opening = self.opening;
         let read = |path: PathBuf| {
-            let files = Arc::clone(&self.files);
-            async move { read_head(&path, &files, opening).map(Arc::new) }
+            let (files, opening) = (Arc::clone(&self.files), self.opening.clone());
+            async move { read_head(&path, &files, &opening).map(Arc::new) }
         };
         let heads = self.heads.get_all(self.files.list()?, read).await?;
         if let Some((first, wanted)) = heads.first() {
@@ -255,6 +304,20 @@ impl TableProvider for FitsTable {
             let text = "has other columns now than when the table was opened";
             return Err(file.error(&text).into());
         }
+        // A number may be that of another table once the file has been written anew.
+        if let (Some((file, head)), Some(hdu)) = (files.first(), self.files.hdu())
+            && self.files.sole_file().is_some()
+            && head.name() != self.name.as_ref()
+        {
+            let show =
+                |name: Option<&String>| name.map_or("no name".into(), |it| format!("{it:?}"));
+            let (now, before) = (show(head.name()), show(self.name.as_ref()));
+            let text = format!(
+                "has another table now as HDU {hdu} than when the table was opened: its EXTNAME is \
+                 {now}, and was {before}"
+            );
+            return Err(file.error(&text).into());
+        }
         Ok(Arc::new(FitsScan {
             files,
             properties: Arc::new(PlanProperties::new(
@@ -268,7 +331,7 @@ impl TableProvider for FitsTable {
                 None => (0..self.schema.fields().len()).collect(),
             },
             limit: limit.map(|rows| rows as u64),
-            opening: self.opening,
+            opening: self.opening.clone(),
         }))
     }
 }
@@ -331,6 +394,8 @@ struct OpenFile {
     file: PinnedFile,
     head: Arc<FitsHead>,
     reader: FitsReader,
+    /// Dropped after the reader.
+    _lease: Lease,
 }
 
 impl Drop for OpenFile {
@@ -354,7 +419,9 @@ impl FitsBatches {
     /// Reads the next batch. **Blocks.**
     fn next(&mut self) -> Result<Option<RecordBatch>, EngineError> {
         loop {
-            if let Some(OpenFile { file, head, reader }) = &mut self.reader
+            if let Some(OpenFile {
+                file, head, reader, ..
+            }) = &mut self.reader
                 && let Some(batch) = reader.next()
             {
                 let batch =
@@ -374,10 +441,15 @@ impl FitsBatches {
             let inside = head.schema.fields().len();
             let columns = self.columns.iter().copied();
             let columns: Vec<_> = columns.filter(|column| *column < inside).collect();
-            let opened = self.opening.open(&file.path)?;
+            let (opened, lease) = self.opening.open(&file.path)?;
             let reader = opened.reader(Some(&columns), rows, self.batch_rows);
             let reader = reader.map_err(|error| file.error(&error))?;
-            self.reader = Some(OpenFile { file, head, reader });
+            self.reader = Some(OpenFile {
+                file,
+                head,
+                reader,
+                _lease: lease,
+            });
         }
     }
 }
@@ -485,7 +557,7 @@ impl ExecutionPlan for FitsScan {
     ) -> Result<SendableRecordBatchStream> {
         let batches = Box::new(FitsBatches {
             files: self.files.clone().into_iter(),
-            opening: self.opening,
+            opening: self.opening.clone(),
             reader: None,
             columns: self.columns.clone(),
             batch_rows: context.session_config().batch_size(),

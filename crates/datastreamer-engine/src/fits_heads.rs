@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
+use datastreamer_table::meta;
 use serde::{Deserialize, Serialize};
 
 use crate::{error::EngineError, files::TableFiles, packed, pinned::PinnedFile};
@@ -20,6 +21,13 @@ pub(crate) struct FitsHead {
     pub(crate) text_bytes_max: Vec<Option<usize>>,
     /// The values of the partitions.
     pub(crate) partitions: Vec<ScalarValue>,
+}
+
+impl FitsHead {
+    /// The table's EXTNAME.
+    pub(crate) fn name(&self) -> Option<&String> {
+        self.schema.metadata().get(meta::NAME)
+    }
 }
 
 /// The heads of a table's files as a message. Most files have the same columns, which it has once.

@@ -261,6 +261,7 @@ impl Shared {
             time_limit: self.options.time_limit,
             fits_strict: self.options.fits_strict,
             expansion_max: self.options.expansion_max,
+            unpack_bytes: self.options.unpack_bytes,
         }
     }
 

@@ -93,10 +93,12 @@ mod text_opener;
 mod threads;
 mod time_zone;
 mod type_difference;
+mod unpacked;
 mod utc;
 
 pub use engine::{
-    DEFAULT_MEMORY_BYTES, DEFAULT_SPILL_BYTES, DEFAULT_TIME_LIMIT, Engine, EngineOptions, TableInfo,
+    DEFAULT_MEMORY_BYTES, DEFAULT_SPILL_BYTES, DEFAULT_TIME_LIMIT, Engine, EngineOptions,
+    OpenTable, TableInfo,
 };
 pub use error::{EngineError, EngineErrorKind};
 pub use expansion::DEFAULT_EXPANSION_MAX;
@@ -106,3 +108,4 @@ pub use narrow::{Narrowing, OPERATORS};
 pub use planning::DEFAULT_PLAN_TIMEOUT;
 pub use rows::{Rows, RowsStopper};
 pub use sql::Query;
+pub use unpacked::DEFAULT_UNPACK_BYTES;

@@ -292,7 +292,7 @@ impl FileTable {
 fn format_of(kind: FileKind, expansion_max: u64) -> Arc<dyn FileFormat> {
     match kind {
         // FITS has its own table provider, which does not ask for a format.
-        FileKind::Parquet | FileKind::Fits => Arc::new(parquet_format()),
+        FileKind::Parquet | FileKind::Fits(_) => Arc::new(parquet_format()),
         FileKind::Text(..) | FileKind::Arrow => Arc::new(Scanned {
             kind,
             expansion_max,

@@ -25,6 +25,7 @@ pub(crate) struct TableCopy {
     pub(crate) name: String,
     place: Place,
     partitions: Vec<Partition>,
+    hdu: Option<String>,
     /// Columns in the files, and those of partitions behind them.
     #[serde(with = "packed::schema")]
     pub(crate) schema: SchemaRef,
@@ -51,6 +52,7 @@ impl TableCopy {
             name: name.to_owned(),
             place: place.clone(),
             partitions: partitions.to_vec(),
+            hdu: files.hdu().map(str::to_owned),
             schema,
             contents,
         }
@@ -73,6 +75,11 @@ impl TableCopy {
         let kind = first.and_then(|file| FileKind::of(&file.path));
         let kind = kind.ok_or_else(|| EngineError::data("the table has no files"))?;
         let (place, partitions) = (self.place.clone(), self.partitions.clone());
-        Ok(Arc::new(TableFiles::of_parts(place, kind, partitions)))
+        Ok(Arc::new(TableFiles::of_parts(
+            place,
+            kind,
+            partitions,
+            self.hdu.clone(),
+        )))
     }
 }

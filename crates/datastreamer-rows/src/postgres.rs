@@ -10,6 +10,9 @@
 //! is read ahead is bounded by the kernel's socket buffers and a few blocks of 8 KiB: a query
 //! whose rows are not asked for waits in the server.
 //!
+//! Columns of types that Arrow does not have come as the text that the server writes: the query is put
+//! into one that casts them.
+//!
 //! A connection on which anything went wrong, or which was cancelled, is closed, not used again.
 //! TLS is for `sslmode=require` in the URL, and then verified.
 //!

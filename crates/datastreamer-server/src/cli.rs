@@ -47,7 +47,7 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Serves tables, directories and configured routes over HTTP.
     ///
-    /// A table PATH (Parquet, CSV, TSV, NDJSON, Arrow, FITS; text also as .gz or .zst) becomes
+    /// A table PATH (Parquet, CSV, TSV, NDJSON, Arrow, FITS; text and FITS also as .gz or .zst) becomes
     /// /NAME.vot, /NAME.fits, /NAME.csv and so on, a directory PATH the archive /NAME.tar; with
     /// --table PATH the files of a directory are one table. Without any PATH or route the built-in
     /// demo is served: /stars.vot?rows=1e6 and /noise.bin?n=1e6.
@@ -166,6 +166,11 @@ pub(crate) struct Cat {
     #[cfg(feature = "tables")]
     #[arg(long, value_name = "skip", value_parser = ["skip"])]
     pub(crate) nested: Option<String>,
+    /// Which table of a FITS file: its number (0 is the primary HDU, 1 the first extension) or its
+    /// EXTNAME [default: the first table]; in a target, ?hdu=.
+    #[cfg(feature = "tables")]
+    #[arg(long, value_name = "NUMBER|NAME")]
+    pub(crate) hdu: Option<String>,
     #[command(flatten)]
     pub(crate) routes: Routes,
     #[cfg(feature = "tables")]
@@ -194,6 +199,14 @@ impl Cat {
         }
         #[cfg(not(feature = "tables"))]
         Vec::new()
+    }
+
+    /// The table of a FITS file that is asked for.
+    pub(crate) fn hdu(&self) -> Option<&str> {
+        #[cfg(feature = "tables")]
+        return self.hdu.as_deref();
+        #[cfg(not(feature = "tables"))]
+        None
     }
 }
 

@@ -242,6 +242,13 @@ impl RouteConfig {
         Ok(Self::new(name, source))
     }
 
+    /// Chooses a table of a FITS file.
+    pub(crate) fn choose_hdu(&mut self, hdu: &str) {
+        if let SourceConfig::Rows(rows) = &mut self.source {
+            rows.choose_hdu(hdu.to_owned());
+        }
+    }
+
     pub(crate) fn is_query(&self) -> bool {
         matches!(&self.source, SourceConfig::Rows(rows) if rows.is_query())
     }

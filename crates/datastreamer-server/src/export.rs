@@ -70,16 +70,14 @@ impl<'a> Export<'a> {
     /// Returns the name of the saved file: that which the request wants, or one that says what a table is
     /// narrowed by.
     pub(crate) fn file_name(&self) -> String {
-        let suffix = match &self.job.rows {
-            Some(rows) => rows.format.suffix(),
-            None => self.route.suffix(),
-        };
-        let narrowed = self.job.rows.as_ref().map_or("", |rows| &rows.narrowed);
+        let rows = self.job.rows.as_ref();
+        let suffix = rows.map_or(self.route.suffix(), |rows| rows.format.suffix());
+        let narrowed = rows.map_or("", |rows| &rows.narrowed);
         match &self.wanted_name {
             // Not another kind of file than it is.
             Some(name) if has_suffix(name, suffix) => name.clone(),
             Some(name) => format!("{name}.{suffix}"),
-            None => format!("{}{narrowed}.{suffix}", self.route.name()),
+            None => format!("{}{narrowed}.{suffix}", self.name()),
         }
     }
 
@@ -97,7 +95,16 @@ impl<'a> Export<'a> {
             .is_some_and(|of| of.narrowed.is_empty());
         let is_own = self.wanted_name.is_none() && of_server;
         let suffix = self.job.rows.as_ref()?.format.suffix();
-        is_own.then(|| format!("{}-first-{rows}.{suffix}", self.route.name()))
+        is_own.then(|| format!("{}-first-{rows}.{suffix}", self.name()))
+    }
+
+    /// Returns the route's name, with that of one of its tables.
+    fn name(&self) -> String {
+        let label = self.job.rows.as_ref().and_then(|rows| rows.label.as_ref());
+        match label {
+            Some(label) => format!("{}-{label}", self.route.name()),
+            None => self.route.name().to_owned(),
+        }
     }
 
     /// Returns whether a browser shows the file instead of saving it.

@@ -81,6 +81,8 @@ pub(crate) struct RowsJob {
     pub(crate) format: Format,
     /// Whether a table is sorted for this request, which takes the memory of a query.
     pub(crate) is_sorted: bool,
+    /// Which of several tables it is, as a part of a file's name.
+    pub(crate) label: Option<String>,
     /// What the request narrows a table by, in the form of a part of a file name; empty: nothing.
     pub(crate) narrowed: String,
     pub(crate) facts: Arc<RowFacts>,
@@ -167,6 +169,7 @@ impl RowsJob {
         Self {
             format,
             is_sorted: false,
+            label: None,
             narrowed: String::new(),
             facts: Arc::default(),
         }
@@ -276,6 +279,17 @@ pub(crate) struct ShownColumn {
     pub(crate) description: String,
 }
 
+/// A table of a file that has several, for people.
+pub(crate) struct ShownTable {
+    /// Its number in the file.
+    pub(crate) hdu: usize,
+    /// Empty if it has none.
+    pub(crate) name: String,
+    /// How many rows it has, or why it is not served.
+    pub(crate) size: String,
+    pub(crate) is_served: bool,
+}
+
 /// Which of several formats a request is for, beside its parameters.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Wanted<'a> {
@@ -350,6 +364,14 @@ impl Source {
         match self {
             Self::Noise(_) | Self::Directory(_) | Self::File(_) | Self::Command(_) => 0,
             Self::Rows(rows) => rows.column_count(),
+        }
+    }
+
+    /// Describes the tables among which a request may choose with `hdu`; none if there is one only.
+    pub(crate) fn tables(&self) -> Vec<ShownTable> {
+        match self {
+            Self::Noise(_) | Self::Directory(_) | Self::File(_) | Self::Command(_) => Vec::new(),
+            Self::Rows(rows) => rows.tables(),
         }
     }
 

@@ -8,7 +8,7 @@ mod read;
 mod systems;
 mod write;
 
-pub use read::{FitsError, FitsFile, FitsReader, Repaired, TTYPE, TableChoice};
+pub use read::{FitsError, FitsFile, FitsHdu, FitsReader, HduKind, Repaired, TTYPE, TableChoice};
 pub(crate) use write::nested_beyond;
 pub use write::{FitsShape, FitsSpool, FitsSurvey, FitsTable, FitsWriter, SPOOL_BYTES_MAX};
 

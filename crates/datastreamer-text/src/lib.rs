@@ -60,7 +60,7 @@ pub enum TextFormat {
     Ndjson,
 }
 
-/// How a text file is compressed.
+/// How a file is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Compression {
     /// It is not.
@@ -113,14 +113,27 @@ pub fn infer(
 }
 
 fn input(file: File, compression: Compression, expansion_max: u64) -> io::Result<Input> {
+    Input::new(decompressed(file, compression, expansion_max)?)
+}
+
+/// Returns the bytes of a file without its compression. A compressed one may become 1 GiB, or
+/// `expansion_max` times its size. Reading them **blocks**.
+///
+/// # Errors
+/// The file cannot be read. So it is with the bytes: compressed data that is damaged or cut short, or
+/// becomes more than that.
+pub fn decompressed(
+    file: File,
+    compression: Compression,
+    expansion_max: u64,
+) -> io::Result<Box<dyn Read + Send>> {
     let file_bytes = file.metadata()?.len();
     let bounded = |bytes| Bounded::new(bytes, file_bytes, expansion_max);
-    let bytes: Box<dyn Read + Send> = match compression {
+    Ok(match compression {
         Compression::None => Box::new(file),
         Compression::Gzip => Box::new(bounded(Box::new(Gzip::new(file)))),
         Compression::Zstd => Box::new(bounded(Box::new(Zstd::new(file)?))),
-    };
-    Input::new(bytes)
+    })
 }
 
 fn delimiter(format: TextFormat) -> Option<Delimiter> {

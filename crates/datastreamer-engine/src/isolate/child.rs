@@ -129,6 +129,7 @@ fn options(limits: &Limits) -> EngineOptions {
         threads: Some(limits.threads),
         fits_strict: limits.fits_strict,
         expansion_max: limits.expansion_max,
+        unpack_bytes: limits.unpack_bytes,
         ..EngineOptions::default()
     }
 }

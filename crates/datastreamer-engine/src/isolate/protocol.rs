@@ -41,6 +41,7 @@ pub(super) struct Limits {
     pub(super) time_limit: Duration,
     pub(super) fits_strict: bool,
     pub(super) expansion_max: u64,
+    pub(super) unpack_bytes: u64,
 }
 
 /// A query of a client.

@@ -49,12 +49,16 @@ pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
         config.tables.set_parquet_compression(compression);
     }
     let shown = cat.target.to_string_lossy();
+    let mut given = cat.parameters();
     let (site, file_name, query) = match file_of(cat)? {
         Some((path, query)) => {
-            let route = RouteConfig {
+            let mut route = RouteConfig {
                 precedence: Precedence::Replaces,
                 ..RouteConfig::of_table(path)?
             };
+            if let Some(hdu) = cat.hdu() {
+                route.choose_hdu(hdu);
+            }
             let name = route.name.clone();
             config.routes.push(route);
             let message = format!("reading the columns of {}", path.display());
@@ -72,6 +76,7 @@ pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
             if site.routes.find(file_name).is_none() {
                 return Err(nothing_of(&shown, &site));
             }
+            given.extend(cat.hdu().map(|hdu| ("hdu", hdu.to_owned())));
             (site, file_name.to_owned(), query)
         }
     };
@@ -83,7 +88,7 @@ pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
         counted,
         plan,
         source,
-    } = start(&site, &pool, &file_name, query, cat.parameters())?;
+    } = start(&site, &pool, &file_name, query, given)?;
     signals.stop(reader.handle(), source)?;
     let planning = waiting_line("planning", cat.quiet);
     let plan = plan.recv();
@@ -121,7 +126,7 @@ struct Started {
     source: Receiver<()>,
 }
 
-/// Starts a route's source.
+/// Starts a route's source; `parameters` are beside those of the query.
 fn start(
     site: &Site,
     pool: &StreamPool,

@@ -73,13 +73,20 @@ mod rows {
             }
             let waiting = waiting_line(&format!("reading {}", route.name()), false);
             let mut count = 0;
-            let done = table.read_all(|rows| {
+            let mut report = |rows: usize| {
                 count += rows as u64;
                 waiting.set_message(format!(
                     "reading {}, {} rows",
                     route.name(),
                     HumanCount(count)
                 ));
+            };
+            let done = table.read_all(&mut report).and_then(|()| {
+                let mut others = table.hdus().others();
+                others.try_for_each(|(hdu, table)| {
+                    let read = table.read_all(&mut report);
+                    read.map_err(|text| format!("HDU {hdu}: {text}"))
+                })
             });
             waiting.finish_and_clear();
             if let Err(text) = done {

@@ -56,6 +56,10 @@ impl RowsConfig {
         None
     }
 
+    pub(super) fn choose_hdu(&mut self, _: String) {
+        match *self {}
+    }
+
     pub(super) fn is_query(&self) -> bool {
         match *self {}
     }

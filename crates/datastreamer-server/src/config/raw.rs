@@ -101,6 +101,7 @@ pub(super) struct RawTables {
     pub(super) html_rows: Option<u64>,
     pub(super) fits_strict: Option<bool>,
     pub(super) expansion_max: Option<NonZeroU64>,
+    pub(super) unpack_bytes: Option<ByteSize>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -126,6 +127,7 @@ pub(super) struct RawRoute {
     pub(super) max_active: Option<NonZeroUsize>,
     pub(super) min_rate: Option<ByteSize>,
     pub(super) path: Option<PathBuf>,
+    pub(super) hdu: Option<RawValue>,
     pub(super) argv: Option<Vec<String>>,
     pub(super) sql: Option<String>,
     pub(super) database: Option<String>,

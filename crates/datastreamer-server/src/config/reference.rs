@@ -325,6 +325,11 @@ fn routes() -> Section {
             "The directory or the file; of a table, a file, a directory (hive partitions) or a glob of Parquet, \
              CSV, TSV, NDJSON, Arrow or FITS files.",
         ))
+        .with(setting("hdu", ValueType::Scalar).kinds(&[Kind::Table])
+            .words("the first table, and the others for requests with `?hdu=`").about(
+            "Which table of a FITS file, or of each of several: its number, as astropy counts (0 is the primary \
+             HDU, 1 the first extension), or its EXTNAME. The route then has no other.",
+        ))
         .with(setting("argv", ValueType::Texts).kinds(&[Kind::Command]).required().about(
             "The program and its arguments; there is no shell. Its file is complete only if it \
              exits with code 0.",

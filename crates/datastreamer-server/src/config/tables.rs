@@ -82,6 +82,8 @@ pub(crate) struct RowsConfig {
 pub(crate) enum RowsSource {
     Table {
         path: PathBuf,
+        /// Which table of a FITS file; `None`: the first, and the others for requests that ask for one.
+        hdu: Option<String>,
         metadata: ColumnMetadata,
     },
     Query {
@@ -138,8 +140,16 @@ impl RowsConfig {
     pub(super) fn of_table(path: &Path) -> Result<Self, Fatal> {
         Ok(Self::new(RowsSource::Table {
             path: path.to_owned(),
+            hdu: None,
             metadata: ColumnMetadata::default(),
         }))
+    }
+
+    /// Chooses a table of a FITS file. Does nothing to what is no table of files.
+    pub(super) fn choose_hdu(&mut self, chosen: String) {
+        if let RowsSource::Table { hdu, .. } = &mut self.source {
+            *hdu = Some(chosen);
+        }
     }
 
     /// Returns whether a file of this name is read as a table.
@@ -198,7 +208,11 @@ pub(super) fn rows(raw: &RawRoute, path: PathBuf) -> Result<RowsConfig, String> 
     let sql = raw.sql.clone().unwrap_or_default();
     let metadata = column_metadata(raw);
     let source = match raw.kind {
-        Kind::Table => RowsSource::Table { path, metadata },
+        Kind::Table => RowsSource::Table {
+            path,
+            hdu: raw.hdu.as_ref().map(hdu).transpose()?,
+            metadata,
+        },
         Kind::Query => RowsSource::Query {
             sql,
             parameters: parameters(raw)?,
@@ -225,6 +239,16 @@ pub(super) fn rows(raw: &RawRoute, path: PathBuf) -> Result<RowsConfig, String> 
     })
 }
 
+/// The number or the name of a table of a FITS file.
+fn hdu(raw: &RawValue) -> Result<String, String> {
+    match raw {
+        RawValue::Integer(0..) | RawValue::Text(_) => Ok(raw.to_string()),
+        _ => Err(format!(
+            "hdu must be the number of an HDU, of which the primary is 0, or its EXTNAME; it is {raw}"
+        )),
+    }
+}
+
 /// What bounds the queries.
 fn engine(raw: &RawTables, origin: &Origin<'_>) -> Result<EngineOptions, Fatal> {
     let defaults = EngineOptions::default();
@@ -239,6 +263,9 @@ fn engine(raw: &RawTables, origin: &Origin<'_>) -> Result<EngineOptions, Fatal> 
         threads: raw.threads.map(Into::into),
         fits_strict: raw.fits_strict.unwrap_or(defaults.fits_strict),
         expansion_max: raw.expansion_max.map_or(defaults.expansion_max, Into::into),
+        unpack_bytes: raw
+            .unpack_bytes
+            .map_or(defaults.unpack_bytes, |size| size.0),
     })
 }
 

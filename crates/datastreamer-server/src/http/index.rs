@@ -73,6 +73,7 @@ fn item(
                 @if route.gives_rows() { "as " (forms(route)) } @else { (route.media_type()) }
             }
             code { "curl -fOJ 'http://" (host) "/" (link) "'" }
+            (tables(route))
             (columns(&shown, route.source.column_count()))
         }
     }
@@ -86,6 +87,44 @@ fn forms(route: &Route) -> Markup {
         @for (at, suffix) in suffixes().enumerate() {
             @if at > 0 { " " }
             a href={ "/" (name) "." (suffix) (query) } { (suffix) }
+        }
+    }
+}
+
+/// Links to the tables of a file that has several.
+fn tables(route: &Route) -> Markup {
+    let tables = route.source.tables();
+    let name = encode(route.name());
+    html! {
+        @if tables.len() > 1 {
+            details {
+                summary { (tables.len()) " tables of the file" }
+                table {
+                    thead {
+                        tr {
+                            th { "HDU" }
+                            th { "name" }
+                            th { "size" }
+                            th { "as" }
+                        }
+                    }
+                    tbody {
+                        @for table in &tables {
+                            tr {
+                                td { (table.hdu) }
+                                td { (table.name) }
+                                td { (table.size) }
+                                td {
+                                    @for suffix in suffixes().filter(|_| table.is_served) {
+                                        a href={ "/" (name) "." (suffix) "?hdu=" (table.hdu) } { (suffix) }
+                                        " "
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use datastreamer_engine::{
     isolate::{self, IsolatedQueries},
 };
 use datastreamer_rows::parameters::Parameters;
-use datastreamer_table::{Format, column_metadata::ColumnMetadata};
+use datastreamer_table::{Format, column_metadata::ColumnMetadata, fits::FitsHdu};
 
 use super::databases::{DatabaseThreads, Databases};
 use crate::{
@@ -16,7 +16,10 @@ use crate::{
     site::routes::Route,
     sources::{
         OnMore, Source,
-        rows::{ClientSql, PostgresQuery, RowRoute, RowSource, SqlQuery, Stars, Table, block_on},
+        rows::{
+            ClientSql, Hdus, PostgresQuery, RowRoute, RowSource, SqlQuery, Stars, TABLES_MAX,
+            Table, block_on,
+        },
     },
 };
 
@@ -47,8 +50,15 @@ impl<'a> Tables<'a> {
     /// Opens a route's rows: reads the columns of a table, plans a query.
     pub(super) fn open(&mut self, name: &str, config: &RowsConfig) -> Result<RowRoute, String> {
         let source = match &config.source {
-            RowsSource::Table { path, metadata } => {
-                let files = TableFiles::find(path).map_err(|error| error.to_string())?;
+            RowsSource::Table {
+                path,
+                hdu,
+                metadata,
+            } => {
+                let mut files = TableFiles::find(path).map_err(|error| error.to_string())?;
+                if let Some(hdu) = hdu {
+                    files = files.with_hdu(hdu).map_err(|error| error.to_string())?;
+                }
                 let own_file = files.single_file().filter(|_| metadata.is_empty());
                 let own_file = own_file.and_then(|(path, suffix)| {
                     Some((path.to_owned(), Format::from_suffix(suffix)?))
@@ -56,7 +66,12 @@ impl<'a> Tables<'a> {
                 let engine = self.engine()?;
                 let info = block_on(engine.register(name, files.clone(), metadata))?;
                 let info = info.map_err(|error| about(path, error.to_string()))?;
-                RowSource::Table(Table::new(engine, name, info, files, own_file))
+                let hdus = match hdu {
+                    Some(hdu) => Hdus::Configured(hdu.clone()),
+                    None => hdus(&engine, name, &files)?,
+                };
+                let table = Table::new(engine, name, info, files, own_file);
+                RowSource::Table(table.with_hdus(hdus))
             }
             RowsSource::Query {
                 sql,
@@ -137,6 +152,37 @@ impl<'a> Tables<'a> {
         let started = started.map_err(|error| error.to_string())?;
         Ok(self.engine.insert(started).clone())
     }
+}
+
+/// Opens the tables of a FITS file among which requests may choose. One that cannot be read is refused
+/// when it is asked for; so are all but the first if the file cannot be read to its end.
+fn hdus(engine: &Engine, name: &str, files: &TableFiles) -> Result<Hdus, String> {
+    if !files.is_fits() {
+        return Ok(Hdus::None);
+    }
+    if files.sole_file().is_none() {
+        return Ok(Hdus::First);
+    }
+    let hdus = match block_on(engine.hdus(files))? {
+        Ok(hdus) => hdus,
+        Err(error) => {
+            tracing::warn!(table = name, %error, "only the first table of the file is served");
+            return Ok(Hdus::Unread(error.text_for_clients()));
+        }
+    };
+    let notes = ColumnMetadata::default();
+    let is_table = |hdu: &&FitsHdu| hdu.kind.is_readable();
+    let mut tables = Vec::new();
+    for hdu in hdus.iter().filter(is_table).take(TABLES_MAX) {
+        let files = files.clone().with_hdu(&hdu.number.to_string());
+        let files = files.map_err(|error| error.to_string())?;
+        let table = match block_on(engine.open(name, files.clone(), &notes))? {
+            Ok(opened) => Ok(Table::of_open(engine.clone(), name, opened, files)),
+            Err(error) => Err(error.text_for_clients()),
+        };
+        tables.push((hdu.number, table));
+    }
+    Ok(Hdus::All { hdus, tables })
 }
 
 /// Names the table's path, unless the text does: it may be about one file of many.

@@ -1,6 +1,6 @@
 //! Rows and their formats in a program that was built without tables: there are none.
 
-use super::{Job, Query, ShownColumn, Wanted};
+use super::{Job, Query, ShownColumn, ShownTable, Wanted};
 use crate::refusal::Refusal;
 
 /// The parameter of a posted query.
@@ -56,6 +56,10 @@ impl RowRoute {
     }
 
     pub(crate) fn columns(&self, _most: usize) -> Vec<ShownColumn> {
+        match *self {}
+    }
+
+    pub(crate) fn tables(&self) -> Vec<ShownTable> {
         match *self {}
     }
 

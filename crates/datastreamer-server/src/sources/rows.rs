@@ -3,6 +3,7 @@
 //! [`RowRoute`] reads the parameters that all of them share (format, limit); each [`RowSource`]
 //! checks its own, and plans a run once its stream has a place; `rows/write.rs` writes it.
 
+mod hdus;
 mod postgres;
 mod query;
 mod stars;
@@ -32,6 +33,7 @@ use datastreamer_table::{
 use http::StatusCode;
 
 pub(crate) use self::{
+    hdus::{HDU, Hdus, TABLES_MAX},
     postgres::PostgresQuery,
     query::{ClientSql, SqlQuery},
     stars::Stars,
@@ -39,8 +41,8 @@ pub(crate) use self::{
     write::engine_refusal,
 };
 use super::{
-    Fingerprint, Job, LimitBy, OnMore, Query, RowFacts, RowLimit, RowsJob, ShownColumn, Wanted,
-    file,
+    Fingerprint, Job, LimitBy, OnMore, Query, RowFacts, RowLimit, RowsJob, ShownColumn, ShownTable,
+    Wanted, file,
 };
 use crate::refusal::{Refusal, SOURCE_FAILED};
 
@@ -247,8 +249,16 @@ impl Run {
 impl RowRoute {
     pub(crate) fn check(&self, query: &Query, wanted: Wanted<'_>) -> Result<Job, Refusal> {
         let mut query = query.clone();
+        let chosen = self.source.take_hdu(&mut query)?;
+        let label = chosen.as_ref().and_then(|chosen| chosen.label.clone());
+        let is_chosen = chosen.is_some();
+        let table = chosen.and_then(|chosen| chosen.table);
+        let source = match table {
+            Some(table) => &RowSource::Table(table),
+            None => &self.source,
+        };
         // `ORDER` is the column of this name if there is one; `order` never is.
-        query.spell(&self.source.reserved(), |name| self.source.has_column(name));
+        query.spell(&source.reserved(), |name| source.has_column(name));
         let format = take_format(&mut query, wanted)?;
         let asked = take_limit(&mut query)?;
         let limit = self.limit(asked);
@@ -259,16 +269,18 @@ impl RowRoute {
         let nested = take_nested(&mut query, has_select)?;
         if wanted.may_be_file
             && rows_max.is_none()
+            && !is_chosen
             && query.pairs().is_empty()
-            && let Some(file) = self.source.own_file(format)
+            && let Some(file) = source.own_file(format)
         {
             let rows = RowsJob::complete(format);
             return Ok(Job::of_file(Some(rows), file::start(file.to_owned())));
         }
-        let start = self.source.check(&query, rows_max)?;
+        let start = source.check(&query, rows_max)?;
         let is_sorted = is_table && query.has("order");
         let rows = RowsJob {
             format,
+            label,
             is_sorted,
             narrowed: match is_table {
                 true => narrowed(&query, asked),
@@ -281,7 +293,7 @@ impl RowRoute {
         };
         let job = write::job(start, rows, nested, &self.settings);
         Ok(Job {
-            fingerprint: self.source.fingerprint(),
+            fingerprint: source.fingerprint(),
             // Rows that are equal in an order keep that of the files.
             is_repeatable: is_table && format.is_of_rows_alone(),
             ..job
@@ -303,6 +315,14 @@ impl RowRoute {
         // Of equal ones that of the request: it expects no more.
         let limits = by_request.into_iter().chain(by_server);
         limits.min_by_key(|limit| limit.rows)
+    }
+
+    /// Describes the tables among which a request may choose, for people.
+    pub(crate) fn tables(&self) -> Vec<ShownTable> {
+        match &self.source {
+            RowSource::Table(table) => table.hdus().shown(),
+            _ => Vec::new(),
+        }
     }
 
     /// The format of the route's own file name.
@@ -379,6 +399,17 @@ impl RowSource {
             Self::Sql(sql) => sql.check(query, rows_max),
             Self::Postgres(postgres) => postgres.check(query),
             Self::Stars(stars) => stars.check(query),
+        }
+    }
+
+    /// Takes the parameter that chooses a table of a file.
+    fn take_hdu(&self, query: &mut Query) -> Result<Option<hdus::Chosen>, Refusal> {
+        match self {
+            Self::Table(table) if table.hdus().is_chosen_from() => {
+                query.spell(&[HDU], |name| self.has_column(name));
+                table.hdus().take(query)
+            }
+            _ => Ok(None),
         }
     }
 

@@ -41,6 +41,7 @@ mod tables_bounds;
 mod tables_differential;
 mod tables_failures;
 mod tables_folders;
+mod tables_hdus;
 mod tables_held;
 mod tables_hostile;
 mod tables_named;

@@ -36,6 +36,7 @@ use self::{
 };
 
 pub use error::FitsError;
+pub use hdu::{FitsHdu, HduKind};
 pub use reader::FitsReader;
 pub use values::Repaired;
 
@@ -51,10 +52,29 @@ pub enum TableChoice<'a> {
     /// The first table that is no compressed image.
     #[default]
     First,
-    /// The first with this name (EXTNAME), in letters of either case.
+    /// The one with this name (EXTNAME), in letters of either case. Where several tables have it, it
+    /// is none of them; `NAME,2` is the one of that name whose EXTVER is 2.
     Name(&'a str),
-    /// The extension of this number; the primary one is 0.
+    /// The HDU of this number; the primary one is 0, as in astropy, and the first extension 1.
     Number(usize),
+}
+
+impl<'a> TableChoice<'a> {
+    /// Reads a text in which digits are a number, and everything else is a name.
+    ///
+    /// ```
+    /// use datastreamer_table::fits::TableChoice;
+    ///
+    /// assert_eq!(TableChoice::parse("2"), TableChoice::Number(2));
+    /// assert_eq!(TableChoice::parse("EVENTS"), TableChoice::Name("EVENTS"));
+    /// ```
+    pub fn parse(text: &'a str) -> Self {
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse() {
+            Ok(number) if is_number => Self::Number(number),
+            _ => Self::Name(text),
+        }
+    }
 }
 
 /// Reads a table of a FITS file, binary or ASCII.
@@ -149,8 +169,16 @@ impl FitsFile {
     /// A file that cannot be read, is not FITS or is truncated; no such table, with the list of those
     /// that are there; a column that cannot be read, with its name.
     pub fn open_table(path: &Path, choice: TableChoice<'_>) -> Result<Self, FitsError> {
-        let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
-        let (file_bytes, file) = opened.map_err(|error| FitsError::File { byte: 0, error })?;
+        let file = File::open(path).map_err(|error| FitsError::File { byte: 0, error })?;
+        Self::of_file(file, choice)
+    }
+
+    /// The same of a file that is open.
+    ///
+    /// # Errors
+    /// See [`open_table`](Self::open_table).
+    pub fn of_file(file: File, choice: TableChoice<'_>) -> Result<Self, FitsError> {
+        let file_bytes = length(&file)?;
         let hdu = hdu::find(&file, file_bytes, choice)?;
         let table = Table::new(file, file_bytes, &hdu)?;
         let schema = metadata::schema(&hdu.header, &table.columns);
@@ -159,6 +187,14 @@ impl FitsFile {
             schema: Arc::new(schema),
             not_standard: NotStandard::Count,
         })
+    }
+
+    /// Says what is in all HDUs of a file.
+    ///
+    /// # Errors
+    /// A file that is not FITS, a header that cannot be read, or data that is truncated.
+    pub fn hdus(file: &File) -> Result<Vec<FitsHdu>, FitsError> {
+        hdu::list_all(file, length(file)?)
     }
 
     /// Makes logical values other than T, F and 0 and texts that are not ASCII errors.
@@ -262,6 +298,12 @@ impl FitsFile {
             self.not_standard,
         ))
     }
+}
+
+fn length(file: &File) -> Result<u64, FitsError> {
+    let metadata = file.metadata();
+    let metadata = metadata.map_err(|error| FitsError::File { byte: 0, error })?;
+    Ok(metadata.len())
 }
 
 impl Table {

@@ -171,9 +171,16 @@ fn a_table_is_found_by_its_name_or_its_number_and_images_are_passed_over() {
     let refused = |choice| FitsFile::open_table(&file, choice).unwrap_err().to_string();
     assert_eq!(
         refused(TableChoice::Name("three")),
-        "no table \"three\": there are 1 (COMPRESSED), 2 (ONE), 3 (TWO)"
+        "no table \"three\": the tables are 2 (ONE), 3 (TWO)"
     );
-    assert_eq!(refused(TableChoice::Number(0)), "extension 0 is no table");
+    assert_eq!(
+        refused(TableChoice::Number(0)),
+        "HDU 0 (PRIMARY) is an image; the tables are 2 (ONE), 3 (TWO)"
+    );
+    assert_eq!(
+        refused(TableChoice::Name("compressed")),
+        "HDU 1 (COMPRESSED) is an image in compressed tiles (ZIMAGE); the tables are 2 (ONE), 3 (TWO)"
+    );
 }
 
 #[test]

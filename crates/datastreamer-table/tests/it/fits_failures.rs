@@ -54,7 +54,10 @@ fn a_truncated_file_says_how_many_bytes_are_missing() {
     // Only padding is missing.
     assert_eq!(read(&whole[..2 * BLOCK + 4000]), Ok(1000));
     let error = read(&whole[..2 * BLOCK - 1]).unwrap_err();
-    assert_eq!(error, "no table: there are none");
+    assert_eq!(
+        error,
+        "no table: there are none: HDU 0 (PRIMARY) is an image"
+    );
     assert!(read(b"").unwrap_err().starts_with("not a FITS file"));
     assert!(
         read(&[b' '; 9000])

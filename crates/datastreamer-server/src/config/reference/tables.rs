@@ -2,7 +2,7 @@
 
 use datastreamer_engine::{
     DEFAULT_EXPANSION_MAX, DEFAULT_MEMORY_BYTES, DEFAULT_PLAN_TIMEOUT, DEFAULT_SPILL_BYTES,
-    DEFAULT_TIME_LIMIT,
+    DEFAULT_TIME_LIMIT, DEFAULT_UNPACK_BYTES,
     isolate::{DEFAULT_QUERY_BYTES, QUERY_BYTES_MIN},
 };
 use datastreamer_rows::{
@@ -80,6 +80,12 @@ fn tables() -> Section {
             "How many times their size compressed data of a table may become: a text file of more \
              than 1GiB, a batch of Arrow of more than 256MiB, a page of Parquet of more than 64MiB. \
              gzip reaches 1032 times.",
+        ))
+        .with(setting("unpack_bytes", size(0, usize::MAX)).bytes(DEFAULT_UNPACK_BYTES).about(
+            "Temporary files of all FITS files that are compressed as a whole (`.fits.gz`, `.fits.zst`), in \
+             `spill_folder`: their rows are read at any place. Each is decompressed once and kept while \
+             there is space; a process of a query of `/sql` decompresses for itself, and has as much \
+             again. 0 refuses such files.",
         ))
 }
 

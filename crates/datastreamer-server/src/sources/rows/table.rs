@@ -7,10 +7,10 @@ use std::{
 
 use arrow::{datatypes::Schema, error::ArrowError};
 use datastreamer::StreamWriter;
-use datastreamer_engine::{Engine, Narrowing, TableFiles, TableInfo};
+use datastreamer_engine::{Engine, EngineError, Narrowing, OpenTable, Rows, TableFiles, TableInfo};
 use datastreamer_table::{Format, TableLayout};
 
-use super::{Run, StartRun, block_on, engine_refusal, wait_for};
+use super::{Hdus, Run, StartRun, block_on, engine_refusal, wait_for};
 use crate::{
     refusal::Refusal,
     sources::{DataState, Fingerprint, Query},
@@ -23,6 +23,10 @@ pub(crate) struct Table {
     name: String,
     info: TableInfo,
     files: TableFiles,
+    /// The engine's table, of one that has no name there.
+    opened: Option<OpenTable>,
+    /// The other tables of its file.
+    hdus: Arc<Hdus>,
     /// The file that the table is, and its format, where nothing of the configuration is added to it.
     own_file: Option<(PathBuf, Format)>,
     /// The layout of the complete table in the format that found it out last.
@@ -49,7 +53,43 @@ impl Table {
             engine,
             name: name.to_owned(),
             info,
+            opened: None,
+            hdus: Arc::new(Hdus::None),
             layout: Arc::default(),
+        }
+    }
+
+    /// Makes a table of one that has no name in the engine; `name` is that of the table that it belongs
+    /// to.
+    pub(crate) fn of_open(
+        engine: Engine,
+        name: &str,
+        opened: OpenTable,
+        files: TableFiles,
+    ) -> Self {
+        let info = opened.info().clone();
+        Self {
+            opened: Some(opened),
+            ..Self::new(engine, name, info, files, None)
+        }
+    }
+
+    /// Says which tables of its files a request may choose.
+    pub(crate) fn with_hdus(self, hdus: Hdus) -> Self {
+        Self {
+            hdus: Arc::new(hdus),
+            ..self
+        }
+    }
+
+    pub(crate) fn hdus(&self) -> &Hdus {
+        &self.hdus
+    }
+
+    async fn scan(&self, narrowing: &Narrowing) -> Result<Rows, EngineError> {
+        match &self.opened {
+            Some(opened) => self.engine.scan_open(opened, narrowing).await,
+            None => self.engine.scan(&self.name, narrowing).await,
         }
     }
 
@@ -80,7 +120,7 @@ impl Table {
     /// # Errors
     /// What cannot be read, with its file.
     pub(crate) fn read_all(&self, mut report: impl FnMut(usize)) -> Result<(), String> {
-        let rows = block_on(self.engine.scan(&self.name, &Narrowing::default()))?;
+        let rows = block_on(self.scan(&Narrowing::default()))?;
         for batch in rows.map_err(|error| error.to_string())? {
             report(batch.map_err(text_of)?.num_rows());
         }
@@ -97,7 +137,7 @@ impl Table {
     }
 
     fn plan(&self, narrowing: Narrowing, place: &StreamWriter) -> Result<Run, Refusal> {
-        let rows = wait_for(place, self.engine.scan(&self.name, &narrowing))?;
+        let rows = wait_for(place, self.scan(&narrowing))?;
         let version = rows.version();
         let mut run = Run::from(rows);
         if let Some(version) = version.filter(|_| narrowing.is_complete_table()) {
@@ -151,9 +191,8 @@ impl Rereading {
         schema: &Schema,
         place: &StreamWriter,
     ) -> Result<Option<Run>, Refusal> {
-        let Table { engine, name, .. } = &self.table;
         let narrowing = self.narrowing.some_columns(columns, schema);
-        let rows = wait_for(place, engine.scan(name, &narrowing))?;
+        let rows = wait_for(place, self.table.scan(&narrowing))?;
         Ok((rows.version() == self.version).then(|| Run::from(rows)))
     }
 }
