@@ -226,6 +226,10 @@ fn is_allowed(wanted: &ValueType, value: &Spanned<DeValue<'_>>) -> bool {
             read::<RawTexts>(value).is_some_and(|texts| texts.iter().all(Cors::is_origin))
         }
         ValueType::Scalar => read::<RawValue>(value).is_some(),
+        ValueType::Hdu => matches!(
+            read(value),
+            Some(RawValue::Integer(0..) | RawValue::Text(_))
+        ),
         // A list is checked table by table.
         ValueType::Tables(_) => false,
         ValueType::Metadata => read::<RawMetadata>(value).is_some(),

@@ -93,6 +93,8 @@ pub(crate) enum ValueType {
     Origins,
     /// A number, a truth value or a text.
     Scalar,
+    /// The number or the name of a part of a FITS file.
+    Hdu,
     /// Tables of this section, in a list.
     Tables(&'static str),
     /// Tables with free keys and texts, by name.
@@ -325,7 +327,7 @@ fn routes() -> Section {
             "The directory or the file; of a table, a file, a directory (hive partitions) or a glob of Parquet, \
              CSV, TSV, NDJSON, Arrow or FITS files.",
         ))
-        .with(setting("hdu", ValueType::Scalar).kinds(&[Kind::Table])
+        .with(setting("hdu", ValueType::Hdu).kinds(&[Kind::Table])
             .words("the first table, and the others for requests with `?hdu=`").about(
             "Which table of a FITS file, or of each of several: its number, as astropy counts (0 is the primary \
              HDU, 1 the first extension), or its EXTNAME. The route then has no other.",
@@ -497,6 +499,7 @@ impl ValueType {
             Self::Networks => "list of networks".into(),
             Self::Origins => "`\"*\"` or list of origins".into(),
             Self::Scalar => "number, text, `true` or `false`".into(),
+            Self::Hdu => "integer or text".into(),
             Self::Tables(_) => "list of tables".into(),
             Self::Metadata => "tables of texts".into(),
         }
@@ -545,6 +548,7 @@ impl ValueType {
                 )
             }
             Self::Scalar => "a number, text in quotes, true or false".into(),
+            Self::Hdu => "the number of an HDU, of which the primary is 0, or its EXTNAME".into(),
             Self::Tables(_) => {
                 "a list of tables, for example [{ name = \"limit\", type = \"number\" }]".into()
             }
@@ -568,6 +572,7 @@ impl ValueType {
             Self::Networks => "[\"127.0.0.1\", \"10.0.0.0/8\"]".into(),
             Self::Origins => "[\"https://example.org\", \"http://localhost:8000\"]".into(),
             Self::Scalar => "1.5".into(),
+            Self::Hdu => "1".into(),
             Self::Tables(_) => "[]".into(),
             Self::Metadata => "{ ra = { unit = \"deg\" } }".into(),
         }

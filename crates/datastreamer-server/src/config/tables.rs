@@ -210,7 +210,7 @@ pub(super) fn rows(raw: &RawRoute, path: PathBuf) -> Result<RowsConfig, String> 
     let source = match raw.kind {
         Kind::Table => RowsSource::Table {
             path,
-            hdu: raw.hdu.as_ref().map(hdu).transpose()?,
+            hdu: raw.hdu.as_ref().map(ToString::to_string),
             metadata,
         },
         Kind::Query => RowsSource::Query {
@@ -237,16 +237,6 @@ pub(super) fn rows(raw: &RawRoute, path: PathBuf) -> Result<RowsConfig, String> 
             }
         },
     })
-}
-
-/// The number or the name of a table of a FITS file.
-fn hdu(raw: &RawValue) -> Result<String, String> {
-    match raw {
-        RawValue::Integer(0..) | RawValue::Text(_) => Ok(raw.to_string()),
-        _ => Err(format!(
-            "hdu must be the number of an HDU, of which the primary is 0, or its EXTNAME; it is {raw}"
-        )),
-    }
 }
 
 /// What bounds the queries.
