@@ -1,13 +1,18 @@
 //! The columns of one file, and whether they fit those of a table. It reads a file's own schema, or
 //! infers it; it keeps nothing.
 
-use std::{collections::HashSet, fs::File, path::Path, sync::Arc};
+use std::{
+    collections::HashSet,
+    fs::File,
+    path::Path,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use arrow::datatypes::{DataType, Field, Fields, Schema};
 
 use datafusion::parquet::{arrow::arrow_reader::ArrowReaderMetadata, basic::LogicalType};
-use datastreamer_table::uuid;
-use datastreamer_text::{self as text, TextFormat, check_same_columns};
+use datastreamer_table::{column_metadata::column_names, uuid};
+use datastreamer_text::{self as text, TextForm, TextFormat, TextOptions, check_same_columns};
 
 use crate::{
     arrow_columns::arrow_columns,
@@ -18,8 +23,27 @@ use crate::{
     type_difference::Differing,
 };
 
-/// Reads the columns of a file: from its header, or from all its rows where it is a text file. Of
-/// Parquet it returns what a row usually takes, too.
+/// The columns of one file.
+pub(crate) struct FileColumns {
+    pub(crate) columns: Schema,
+    /// What a row usually takes, of Parquet.
+    pub(crate) row_bytes: RowBytes,
+    /// How a file of text is written.
+    pub(crate) text: Option<TextFound>,
+}
+
+/// How a file of text is written, as it was found.
+pub(crate) struct TextFound {
+    /// The options with what was found.
+    pub(crate) options: TextOptions,
+    /// Whether it is as usual, by no option.
+    pub(crate) is_usual: bool,
+    /// What was found and not set, for people.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Reads the columns of a file: from its header, or from all its rows where it is a text file with columns
+/// that have no type in the options; `read` counts its bytes.
 /// **Blocks**; for a text file as long as it takes to read it.
 ///
 /// # Errors
@@ -28,14 +52,16 @@ use crate::{
 pub(crate) fn columns_of_file(
     path: &Path,
     kind: FileKind,
+    options: &TextOptions,
     expansion_max: u64,
-) -> Result<(Schema, RowBytes), EngineError> {
+    read: Option<&Arc<AtomicU64>>,
+) -> Result<FileColumns, EngineError> {
     tracing::debug!(path = %path.display(), "reading the columns of a file");
     let wrong = |text: String| EngineError::of_file(path, text);
     if path.metadata().is_ok_and(|metadata| metadata.len() == 0) {
         return Err(wrong("is empty".into()));
     }
-    let mut row_bytes = RowBytes::default();
+    let (mut row_bytes, mut found) = (RowBytes::default(), None);
     let columns = match kind {
         FileKind::Parquet => {
             let columns;
@@ -44,21 +70,58 @@ pub(crate) fn columns_of_file(
         }
         FileKind::Arrow => arrow_columns(path, expansion_max).map_err(wrong)?,
         FileKind::Text(format, compression) => {
-            let columns = File::open(path)
-                .and_then(|file| text::infer(file, format, compression, expansion_max));
-            columns.map_err(|error| wrong(error.to_string()))?
+            let form = TextForm {
+                format,
+                compression,
+                expansion_max,
+                options,
+                read,
+            };
+            let inferred = File::open(path).and_then(|file| text::infer(file, form));
+            let inferred = inferred.map_err(|error| wrong(error.to_string()))?;
+            found = Some(TextFound {
+                options: inferred.settle(options),
+                is_usual: inferred.is_usual(options),
+                notes: inferred.notes,
+            });
+            inferred.columns
         }
         FileKind::Fits(_) => return Err(wrong("internal error: FITS has its own table".into())),
     };
     let mut names = HashSet::new();
     let mut fields = columns.fields().iter();
     if let Some(field) = fields.find(|field| !names.insert(field.name())) {
-        return Err(wrong(format!("has two columns called {:?}", field.name())));
+        return Err(wrong(match kind.is_binary() {
+            true => format!("has two columns called {:?}", field.name()),
+            false => format!(
+                "has two columns called {:?}: set header = true and names to call them otherwise",
+                field.name()
+            ),
+        }));
     }
     if !matches!(kind, FileKind::Text(TextFormat::Ndjson, _)) {
         check_any(&columns).map_err(wrong)?;
     }
-    Ok((columns, row_bytes))
+    Ok(FileColumns {
+        columns,
+        row_bytes,
+        text: found,
+    })
+}
+
+/// Checks that a table of text files has the columns of which the options have types.
+///
+/// # Errors
+/// The text of the column that it lacks.
+pub(crate) fn check_declared(columns: &Schema, options: &TextOptions) -> Result<(), String> {
+    let mut declared = options.types.keys();
+    match declared.find(|name| columns.field_with_name(name).is_err()) {
+        Some(name) => Err(format!(
+            "has no column {name:?}, of which the type is set; there are {}",
+            column_names(columns)
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Checks that there are columns: one file of objects without members may stand beside others.

@@ -231,6 +231,8 @@ pub struct TableInfo {
     schema: SchemaRef,
     rows: Option<u64>,
     is_binary: bool,
+    is_usual: bool,
+    is_checked: bool,
 }
 
 impl TableInfo {
@@ -249,6 +251,17 @@ impl TableInfo {
     /// without parsing the others, so that reading rows twice costs less than storing them.
     pub fn is_binary(&self) -> bool {
         self.is_binary
+    }
+
+    /// Returns whether the files are written as is usual for their format: by no option, and with no
+    /// other delimiter or encoding.
+    pub fn is_usual(&self) -> bool {
+        self.is_usual
+    }
+
+    /// Returns whether every row was read when the table was registered: to infer types from all values.
+    pub fn is_checked(&self) -> bool {
+        self.is_checked
     }
 }
 
@@ -596,10 +609,14 @@ impl Shared {
         notes: &ColumnMetadata,
     ) -> Result<OpenTable, EngineError> {
         let provider = self.provider(files, notes).await?;
+        let is_binary = files.kind().is_binary();
+        let of_files: &dyn Any = provider.as_ref();
         let info = TableInfo {
             schema: notes.apply(&provider.schema())?,
             rows: known_rows(&self.sessions.scans, &provider).await,
-            is_binary: files.kind().is_binary(),
+            is_binary,
+            is_usual: of_files.downcast_ref().is_none_or(FileTable::is_usual),
+            is_checked: !is_binary && files.text().types.is_empty(),
         };
         Ok(OpenTable {
             name: name.to_owned(),

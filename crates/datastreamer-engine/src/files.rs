@@ -10,12 +10,13 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     io,
     path::{Component, Path, PathBuf},
+    sync::{Arc, atomic::AtomicU64},
     time::SystemTime,
 };
 
 use arrow::datatypes::{FieldRef, Schema};
 use datafusion::common::ScalarValue;
-use datastreamer_text::TextFormat;
+use datastreamer_text::{TextFormat, TextOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -37,6 +38,10 @@ pub struct TableFiles {
     partitions: Vec<Partition>,
     /// Which of the tables of each file, if they are FITS and it is not the first.
     hdu: Option<String>,
+    /// How files of text are written, and the types of their columns.
+    text: TextOptions,
+    /// Counts the bytes that are read of files of text for the types of their columns.
+    read: Option<Arc<AtomicU64>>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -76,6 +81,8 @@ impl TableFiles {
                 kind,
                 partitions: Vec::new(),
                 hdu: None,
+                text: TextOptions::default(),
+                read: None,
             });
         }
         if path.is_dir() {
@@ -87,6 +94,8 @@ impl TableFiles {
                 kind,
                 partitions,
                 hdu: None,
+                text: TextOptions::default(),
+                read: None,
             });
         }
         if !is_pattern(path.as_os_str()) {
@@ -116,6 +125,8 @@ impl TableFiles {
             kind,
             partitions,
             hdu: None,
+            text: TextOptions::default(),
+            read: None,
         })
     }
 
@@ -154,6 +165,70 @@ impl TableFiles {
             Place::File(path) => Some(path),
             Place::Directory(_) | Place::Glob(_) => None,
         }
+    }
+
+    /// Sets how files of text are written, and the types of their columns.
+    ///
+    /// # Errors
+    /// The options do not fit one another, or the kind of the files.
+    pub fn with_text_options(self, text: TextOptions) -> Result<Self, EngineError> {
+        let place = match &self.place {
+            Place::File(path) | Place::Directory(path) | Place::Glob(path) => path,
+        };
+        let refuse = |text: String| EngineError::of_file(place, text);
+        match (self.kind, text.set().first()) {
+            (FileKind::Text(format, _), _) => text.check(format).map_err(refuse)?,
+            (_, None) => {}
+            (kind, Some(option)) => {
+                let text =
+                    format!("{option} is an option of CSV, TSV and NDJSON, and this is {kind}");
+                return Err(refuse(text));
+            }
+        }
+        Ok(Self { text, ..self })
+    }
+
+    /// Counts the bytes that are read of files of text for the types of their columns.
+    #[must_use]
+    pub fn counting(self, read: Arc<AtomicU64>) -> Self {
+        Self {
+            read: Some(read),
+            ..self
+        }
+    }
+
+    pub(crate) fn counter(&self) -> Option<Arc<AtomicU64>> {
+        self.read.clone()
+    }
+
+    /// Returns whether the types of columns are inferred from the rows.
+    pub fn are_text(&self) -> bool {
+        !self.kind.is_binary()
+    }
+
+    /// Returns the bytes of all files. **Blocks** to list and look at them.
+    ///
+    /// # Errors
+    /// The files cannot be listed, or one is gone.
+    pub fn bytes(&self) -> Result<u64, EngineError> {
+        let sizes = self.list()?.into_iter().map(|path| {
+            let metadata = path.metadata();
+            let metadata = metadata.map_err(|error| EngineError::of_system(&path, &error))?;
+            Ok(metadata.len())
+        });
+        sizes.sum()
+    }
+
+    /// Returns the same files, read with other options.
+    pub(crate) fn read_with(&self, text: TextOptions) -> Self {
+        Self {
+            text,
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn text(&self) -> &TextOptions {
+        &self.text
     }
 
     /// Returns whether a file of this name has a reader: by its suffix.
@@ -212,12 +287,15 @@ impl TableFiles {
         kind: FileKind,
         partitions: Vec<Partition>,
         hdu: Option<String>,
+        text: TextOptions,
     ) -> Self {
         Self {
             place,
             kind,
             partitions,
             hdu,
+            text,
+            read: None,
         }
     }
 

@@ -96,6 +96,15 @@ mod type_difference;
 mod unpacked;
 mod utc;
 
+/// How CSV, TSV and NDJSON files are written, and the types of their columns: options of
+/// [`TableFiles::with_text_options`].
+pub mod text {
+    pub use datastreamer_text::{
+        DecimalMark, Quote, TextEncoding, TextOptions, parse_comment, parse_decimal,
+        parse_delimiter, parse_quote, parse_type,
+    };
+}
+
 pub use engine::{
     DEFAULT_MEMORY_BYTES, DEFAULT_SPILL_BYTES, DEFAULT_TIME_LIMIT, Engine, EngineOptions,
     OpenTable, TableInfo,

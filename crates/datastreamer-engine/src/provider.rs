@@ -38,7 +38,9 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::runtime::Handle;
 
 use crate::{
-    columns::{check_any, check_fit, columns_of_file, merge},
+    columns::{
+        FileColumns, TextFound, check_any, check_declared, check_fit, columns_of_file, merge,
+    },
     error::EngineError,
     file_cache::FileCache,
     file_kind::FileKind,
@@ -70,6 +72,8 @@ pub(crate) struct FileTable {
     copied: Option<Vec<(PinnedFile, RowBytes)>>,
     /// How many times its size a compressed file may become.
     expansion_max: u64,
+    /// Whether the files are written as usual for their format.
+    is_usual: bool,
     /// Threads that read columns: the planner's thread must stay free.
     threads: Handle,
 }
@@ -80,33 +84,29 @@ impl FileTable {
     /// # Errors
     /// Files that cannot be read, or that do not make one table.
     pub(crate) async fn open(
-        mut files: TableFiles,
+        files: TableFiles,
         notes: &ColumnMetadata,
         threads: Handle,
         expansion_max: u64,
     ) -> Result<Self, EngineError> {
         let kind = files.kind();
-        let mut read: Vec<(PinnedFile, RowBytes)> = Vec::new();
-        let mut merged: Option<Schema> = None;
-        for path in files.list()? {
-            let state = FileState::read(&path)?;
-            let file = PinnedFile { path, state };
-            let (columns, row_bytes) =
-                columns_of(file.path.clone(), kind, expansion_max, &threads).await?;
-            if merged.is_none() {
-                files.leave_columns(&columns);
+        let opened = match read_columns(&files, &threads, expansion_max).await {
+            Err((error, Some(usual))) => {
+                let opened = read_columns(&usual, &threads, expansion_max).await;
+                opened.map_err(|_| error)?
             }
-            let checked = files.check_columns(&columns);
-            checked.map_err(|text| file.error(&text))?;
-            merged = Some(match merged {
-                None => columns,
-                Some(merged) => merge(merged, columns, kind).map_err(|text| file.error(&text))?,
-            });
-            read.push((file, row_bytes));
-        }
-        let merged = merged.unwrap_or_else(Schema::empty);
+            opened => opened.map_err(|(error, _)| error)?,
+        };
+        let Opened {
+            files,
+            read,
+            merged,
+            is_usual,
+        } = opened;
         if let Some((first, _)) = read.first() {
             check_any(&merged).map_err(|text| first.error(&text))?;
+            let declared = check_declared(&merged, files.text());
+            declared.map_err(|text| first.error(&text))?;
         }
         let columns = match (kind, read.first()) {
             (FileKind::Parquet, Some((file, _))) => {
@@ -118,8 +118,9 @@ impl FileTable {
         let columns = notes.overlay(&columns);
         let partitions = files.partition_fields();
         Ok(Self {
-            format: format_of(kind, expansion_max),
+            format: format_of(&files, expansion_max),
             expansion_max,
+            is_usual,
             files: Arc::new(files),
             fingerprint: Arc::new(SchemaFingerprint::from_schema(&columns)),
             schema: TableSchema::builder(columns)
@@ -132,6 +133,11 @@ impl FileTable {
             copied: None,
             threads,
         })
+    }
+
+    /// Returns whether the files are written as usual for their format, by no option.
+    pub(crate) fn is_usual(&self) -> bool {
+        self.is_usual
     }
 
     /// Copies the table for another process, with its files as they are now.
@@ -159,8 +165,9 @@ impl FileTable {
         let metadata = copy.schema.metadata().clone();
         let columns = Arc::new(Schema::new_with_metadata(inside.to_vec(), metadata));
         Ok(Self {
-            format: format_of(files.kind(), expansion_max),
+            format: format_of(&files, expansion_max),
             expansion_max,
+            is_usual: false,
             fingerprint: Arc::new(SchemaFingerprint::from_schema(&columns)),
             schema: TableSchema::builder(columns)
                 .with_table_partition_cols(partitions.to_vec())
@@ -186,7 +193,8 @@ impl FileTable {
             let (files, threads) = (Arc::clone(&self.files), self.threads.clone());
             let table = Arc::clone(self.schema.file_schema());
             async move {
-                let (columns, row_bytes) = columns_of(path, kind, expansion_max, &threads).await?;
+                let read = columns_of(path, &files, expansion_max, &threads).await?;
+                let (columns, row_bytes) = (read.columns, read.row_bytes);
                 let fits = files.check_columns(&columns);
                 let may_lack = files.may_lack_columns();
                 let fits = fits.and_then(|()| check_fit(&table, &columns, kind, may_lack));
@@ -288,13 +296,100 @@ impl FileTable {
     }
 }
 
+/// The files of a table that is being opened, and their columns.
+struct Opened {
+    files: TableFiles,
+    read: Vec<(PinnedFile, RowBytes)>,
+    merged: Schema,
+    is_usual: bool,
+}
+
+/// Reads the columns of all files. How the first file of text is written holds for the others.
+///
+/// # Errors
+/// Files that cannot be read, or that do not make one table. If the first file was read with another
+/// delimiter than the usual one, for which the others may not be, also the files to read with that.
+async fn read_columns(
+    files: &TableFiles,
+    threads: &Handle,
+    expansion_max: u64,
+) -> Result<Opened, (EngineError, Option<TableFiles>)> {
+    let kind = files.kind();
+    let mut opened = Opened {
+        files: files.clone(),
+        read: Vec::new(),
+        merged: Schema::empty(),
+        is_usual: true,
+    };
+    let mut usual = None;
+    for path in files.list().map_err(|error| (error, None))? {
+        let is_first = opened.read.is_empty();
+        let added = opened.add(path, is_first, threads, expansion_max).await;
+        let found = match added {
+            Ok(found) => found,
+            Err(error) => return Err((error, usual)),
+        };
+        let Some(found) = found.filter(|_| is_first) else {
+            continue;
+        };
+        let (first, _) = &opened.read[0];
+        for note in &found.notes {
+            tracing::warn!(path = %first.path.display(), note);
+        }
+        opened.is_usual = found.is_usual;
+        if let FileKind::Text(format, _) = kind
+            && files.text().delimiter.is_none()
+            && found.options.delimiter.is_some()
+        {
+            usual = Some(files.read_with(format.with_usual_delimiter(files.text())));
+        }
+        opened.files = opened.files.read_with(found.options);
+    }
+    Ok(opened)
+}
+
+impl Opened {
+    async fn add(
+        &mut self,
+        path: PathBuf,
+        is_first: bool,
+        threads: &Handle,
+        expansion_max: u64,
+    ) -> Result<Option<TextFound>, EngineError> {
+        let kind = self.files.kind();
+        let state = FileState::read(&path)?;
+        let file = PinnedFile { path, state };
+        let FileColumns {
+            columns,
+            row_bytes,
+            text,
+        } = columns_of(file.path.clone(), &self.files, expansion_max, threads).await?;
+        if is_first {
+            self.files.leave_columns(&columns);
+        }
+        let checked = self.files.check_columns(&columns);
+        checked.map_err(|text| file.error(&text))?;
+        self.merged = match is_first {
+            true => columns,
+            false => {
+                let merged = merge(self.merged.clone(), columns, kind);
+                merged.map_err(|text| file.error(&text))?
+            }
+        };
+        self.read.push((file, row_bytes));
+        Ok(text)
+    }
+}
+
 /// Returns the format that DataFusion reads such files with.
-fn format_of(kind: FileKind, expansion_max: u64) -> Arc<dyn FileFormat> {
+fn format_of(files: &TableFiles, expansion_max: u64) -> Arc<dyn FileFormat> {
+    let kind = files.kind();
     match kind {
         // FITS has its own table provider, which does not ask for a format.
         FileKind::Parquet | FileKind::Fits(_) => Arc::new(parquet_format()),
         FileKind::Text(..) | FileKind::Arrow => Arc::new(Scanned {
             kind,
+            text: Arc::new(files.text().clone()),
             expansion_max,
         }),
     }
@@ -358,12 +453,14 @@ fn parquet_format() -> ParquetFormat {
 /// Those of [`columns_of_file`], or a panic in it.
 async fn columns_of(
     path: PathBuf,
-    kind: FileKind,
+    files: &TableFiles,
     expansion_max: u64,
     threads: &Handle,
-) -> Result<(Schema, RowBytes), EngineError> {
+) -> Result<FileColumns, EngineError> {
+    let (kind, options) = (files.kind(), files.text().clone());
+    let counter = files.counter();
     let reading = threads.spawn_blocking(move || {
-        guarded(|| columns_of_file(&path, kind, expansion_max))
+        guarded(|| columns_of_file(&path, kind, &options, expansion_max, counter.as_ref()))
             .unwrap_or_else(|error| Err(EngineError::of_file(&path, error.to_string())))
     });
     reading

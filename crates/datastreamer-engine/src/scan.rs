@@ -23,6 +23,7 @@ use datafusion::{
     physical_expr::{LexOrdering, projection::ProjectionExprs},
     physical_plan::{ExecutionPlan, PhysicalExpr, metrics::ExecutionPlanMetricsSet},
 };
+use datastreamer_text::TextOptions;
 
 use crate::{
     arrow_file, arrow_opener::ArrowOpener, file_kind::FileKind, pinned::PinnedFile,
@@ -33,9 +34,11 @@ use crate::{
 pub(crate) const BATCH_ROWS: usize = 8192;
 
 /// How DataFusion reads text files of one kind, or Arrow files.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Scanned {
     pub(crate) kind: FileKind,
+    /// How files of text are written.
+    pub(crate) text: Arc<TextOptions>,
     /// How many times its size a compressed file may become.
     pub(crate) expansion_max: u64,
 }
@@ -85,6 +88,7 @@ impl FileFormat for Scanned {
     fn file_source(&self, schema: TableSchema) -> Arc<dyn FileSource> {
         Arc::new(ScannedSource {
             kind: self.kind,
+            text: Arc::clone(&self.text),
             expansion_max: self.expansion_max,
             projection: SplitProjection::unprojected(&schema),
             schema,
@@ -98,6 +102,7 @@ impl FileFormat for Scanned {
 #[derive(Clone)]
 struct ScannedSource {
     kind: FileKind,
+    text: Arc<TextOptions>,
     expansion_max: u64,
     schema: TableSchema,
     projection: SplitProjection,
@@ -119,6 +124,7 @@ impl FileSource for ScannedSource {
             FileKind::Text(format, compression) => Arc::new(TextOpener {
                 format,
                 compression,
+                options: Arc::clone(&self.text),
                 expansion_max: self.expansion_max,
                 schema,
                 places,

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use datastreamer_text::TextOptions;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -26,6 +27,7 @@ pub(crate) struct TableCopy {
     place: Place,
     partitions: Vec<Partition>,
     hdu: Option<String>,
+    text: TextOptions,
     /// Columns in the files, and those of partitions behind them.
     #[serde(with = "packed::schema")]
     pub(crate) schema: SchemaRef,
@@ -53,6 +55,7 @@ impl TableCopy {
             place: place.clone(),
             partitions: partitions.to_vec(),
             hdu: files.hdu().map(str::to_owned),
+            text: files.text().clone(),
             schema,
             contents,
         }
@@ -75,11 +78,9 @@ impl TableCopy {
         let kind = first.and_then(|file| FileKind::of(&file.path));
         let kind = kind.ok_or_else(|| EngineError::data("the table has no files"))?;
         let (place, partitions) = (self.place.clone(), self.partitions.clone());
+        let (hdu, text) = (self.hdu.clone(), self.text.clone());
         Ok(Arc::new(TableFiles::of_parts(
-            place,
-            kind,
-            partitions,
-            self.hdu.clone(),
+            place, kind, partitions, hdu, text,
         )))
     }
 }

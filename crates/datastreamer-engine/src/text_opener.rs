@@ -10,7 +10,7 @@ use datafusion::{
         physical_plan::{FileOpenFuture, FileOpener},
     },
 };
-use datastreamer_text::{Compression, TextFormat, TextReader};
+use datastreamer_text::{Compression, TextForm, TextFormat, TextOptions, TextReader};
 use futures_util::{StreamExt, stream};
 
 use crate::{error::EngineError, pinned::PinnedFile};
@@ -18,6 +18,7 @@ use crate::{error::EngineError, pinned::PinnedFile};
 pub(crate) struct TextOpener {
     pub(crate) format: TextFormat,
     pub(crate) compression: Compression,
+    pub(crate) options: Arc<TextOptions>,
     /// The columns to read, and their places in the file.
     pub(crate) schema: SchemaRef,
     pub(crate) places: Vec<usize>,
@@ -33,17 +34,17 @@ impl FileOpener for TextOpener {
         let (format, compression) = (self.format, self.compression);
         let columns = (Arc::clone(&self.schema), self.places.clone());
         let (batch_rows, expansion_max) = (self.batch_rows, self.expansion_max);
+        let options = Arc::clone(&self.options);
         Ok(Box::pin(async move {
-            let reader = File::open(&file.path).and_then(|bytes| {
-                TextReader::new(
-                    bytes,
-                    format,
-                    compression,
-                    expansion_max,
-                    columns,
-                    batch_rows,
-                )
-            });
+            let form = TextForm {
+                format,
+                compression,
+                expansion_max,
+                options: &options,
+                read: None,
+            };
+            let reader = File::open(&file.path)
+                .and_then(|bytes| TextReader::new(bytes, form, columns, batch_rows));
             let mut reader = Some(reader.map_err(|error| file.error(&error))?);
             let batches = iter::from_fn(move || {
                 let read = reader.as_mut()?.read();

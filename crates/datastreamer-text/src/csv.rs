@@ -4,39 +4,50 @@ use std::io;
 
 use arrow::{
     array::RecordBatchOptions,
-    datatypes::{Schema, SchemaRef},
+    datatypes::{Field, Schema, SchemaRef},
     record_batch::RecordBatch,
 };
 
 use crate::{
     batch::{BATCH_BYTES_MAX, Values},
-    fields::{Delimiter, Rows},
+    fields::{Dialect, Rows},
     input::Input,
+    options::TextOptions,
     seen::Seen,
 };
 
-/// Infers the columns from all rows.
+/// Infers the types of the columns that have none in the options from all rows; reads no row if each has
+/// one.
 ///
 /// # Errors
 /// The file cannot be read or split into rows.
-pub(crate) fn infer(input: Input, delimiter: Delimiter) -> io::Result<Schema> {
-    let mut rows = Rows::new(input, delimiter)?;
+pub(crate) fn infer(input: Input, dialect: Dialect, options: &TextOptions) -> io::Result<Schema> {
+    let mut rows = Rows::new(input, dialect, options)?;
     let mut columns = vec![Seen::default(); rows.names().len()];
-    while let Some(row) = rows.next()? {
-        for (place, seen) in columns.iter_mut().enumerate() {
-            if seen.is_text() {
-                continue;
-            }
-            let field = row.get(place);
-            match (field.text.as_ref(), field.is_quoted) {
-                ("", false) => {}
-                ("", true) => seen.add_nothing(),
-                (text, _) => seen.add(text),
+    let places = rows.names().iter().enumerate();
+    let places = places.filter(|(_, name)| !options.types.contains_key(*name));
+    let places: Vec<_> = places.map(|(place, _)| place).collect();
+    if !options.has_types_of(rows.names()) {
+        while let Some(row) = rows.next()? {
+            for place in &places {
+                let seen = &mut columns[*place];
+                if seen.is_text() {
+                    continue;
+                }
+                let field = row.get(*place);
+                match (options.is_null(&field.text), field.is_quoted) {
+                    (true, false) => {}
+                    (true, true) => seen.add_nothing(),
+                    (false, _) => seen.add(&field.text, options.decimal()),
+                }
             }
         }
     }
     let fields = rows.names().iter().zip(columns);
-    let fields = fields.map(|(name, seen)| seen.field(name));
+    let fields = fields.map(|(name, seen)| match options.types.get(name) {
+        Some(data_type) => Field::new(name, data_type.clone(), true),
+        None => seen.field(name),
+    });
     Ok(Schema::new(fields.collect::<Vec<_>>()))
 }
 
@@ -47,6 +58,7 @@ pub(crate) struct CsvReader {
     places: Vec<usize>,
     schema: SchemaRef,
     rows_max: usize,
+    options: TextOptions,
 }
 
 impl CsvReader {
@@ -57,15 +69,17 @@ impl CsvReader {
     /// The file cannot be read.
     pub(crate) fn new(
         input: Input,
-        delimiter: Delimiter,
+        dialect: Dialect,
+        options: &TextOptions,
         (schema, places): (SchemaRef, Vec<usize>),
         rows_max: usize,
     ) -> io::Result<Self> {
         Ok(Self {
-            rows: Rows::new(input, delimiter)?,
+            rows: Rows::new(input, dialect, options)?,
             places,
             schema,
             rows_max,
+            options: options.clone(),
         })
     }
 
@@ -75,7 +89,8 @@ impl CsvReader {
     /// The file cannot be read, or a field is not of its column's type.
     pub(crate) fn read(&mut self) -> io::Result<Option<RecordBatch>> {
         let fields = self.schema.fields().iter();
-        let values = fields.map(|field| Values::new(field.data_type(), self.rows_max));
+        let decimal = self.options.decimal();
+        let values = fields.map(|field| Values::new(field.data_type(), self.rows_max, decimal));
         let mut values = values.collect::<io::Result<Vec<_>>>()?;
         let (mut count, mut bytes) = (0, 0);
         while count < self.rows_max && bytes < BATCH_BYTES_MAX {
@@ -86,7 +101,8 @@ impl CsvReader {
             for ((column, place), values) in columns.zip(&mut values) {
                 let field = row.get(*place);
                 bytes += field.text.len();
-                let is_null = field.text.is_empty() && !(field.is_quoted && values.are_texts());
+                let is_text = field.is_quoted && values.are_texts();
+                let is_null = self.options.is_null(&field.text) && !is_text;
                 match is_null {
                     true => values.append_null(),
                     false => values.append(&field.text).map_err(|text| {

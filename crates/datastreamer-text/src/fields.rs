@@ -4,28 +4,56 @@
 //! In TSV tab, line breaks and backslash are `\t`, `\n`, `\r` and `\\`; every other backslash is
 //! itself. Lines end with LF, CR LF or CR.
 
-use std::{borrow::Cow, io, str};
+use std::{borrow::Cow, io};
 
 use datastreamer_table::names::named;
 
-use crate::{COLUMNS_MAX, input::Input};
+use crate::{
+    COLUMNS_MAX, TextFormat,
+    input::Input,
+    options::{Quote, TextOptions},
+};
 
-const QUOTE: u8 = b'"';
+const USUAL_QUOTE: u8 = b'"';
 
 /// How fields are set apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Delimiter {
-    Comma,
-    Tab,
+pub(crate) struct Dialect {
+    pub(crate) delimiter: u8,
+    form: FieldForm,
+    /// Lines that begin with it are left out.
+    comment: Option<u8>,
+}
+
+/// How fields hold delimiters and line breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FieldForm {
+    /// In quotes of this byte.
+    Quotes(u8),
+    /// By escapes.
+    Escapes,
+    /// Not at all.
+    Plain,
 }
 
 /// The rows of a file, behind its header.
 pub(crate) struct Rows {
     input: Input,
-    delimiter: Delimiter,
+    dialect: Dialect,
     names: Vec<String>,
+    /// What the names are from, for messages.
+    head: &'static str,
     spans: Vec<Span>,
     /// Of the row that is read next.
+    line: u64,
+    /// A row that was found and is to be read.
+    found: Option<FoundRow>,
+}
+
+/// A row whose bytes were consumed last, and whose spans are there.
+#[derive(Clone, Copy)]
+struct FoundRow {
+    bytes: usize,
     line: u64,
 }
 
@@ -33,7 +61,7 @@ pub(crate) struct Rows {
 pub(crate) struct Row<'a> {
     text: &'a str,
     spans: &'a [Span],
-    delimiter: Delimiter,
+    form: FieldForm,
     pub(crate) line: u64,
 }
 
@@ -76,32 +104,100 @@ enum Found {
     OpenQuote,
 }
 
+impl Dialect {
+    /// Returns how a file of a format is written; `None` of NDJSON.
+    pub(crate) fn of(format: TextFormat, options: &TextOptions) -> Option<Self> {
+        let (delimiter, form) = match format {
+            TextFormat::Csv => (b',', FieldForm::Quotes(USUAL_QUOTE)),
+            TextFormat::Tsv => (b'\t', FieldForm::Escapes),
+            TextFormat::Ndjson => return None,
+        };
+        Some(Self {
+            delimiter: options.delimiter.unwrap_or(delimiter),
+            form: match options.quote {
+                Some(Quote::Byte(quote)) => FieldForm::Quotes(quote),
+                Some(Quote::None) => FieldForm::Plain,
+                None => form,
+            },
+            comment: options.comment,
+        })
+    }
+
+    /// Returns the same with another delimiter.
+    pub(crate) fn with_delimiter(self, delimiter: u8) -> Self {
+        Self { delimiter, ..self }
+    }
+
+    /// Returns whether a line that begins with this byte is left out.
+    pub(crate) fn has_comment(self, byte: u8) -> bool {
+        self.comment == Some(byte)
+    }
+
+    fn quote(self) -> Option<u8> {
+        match self.form {
+            FieldForm::Quotes(quote) => Some(quote),
+            FieldForm::Escapes | FieldForm::Plain => None,
+        }
+    }
+}
+
 impl Rows {
-    /// Reads the header.
+    /// Reads the header, unless the first row has values.
     ///
     /// # Errors
-    /// The file cannot be read; it ends within quotes; it is not UTF-8.
-    pub(crate) fn new(input: Input, delimiter: Delimiter) -> io::Result<Self> {
+    /// The file cannot be read; it ends within quotes; it is not UTF-8; it has another number of columns
+    /// than there are names.
+    pub(crate) fn new(input: Input, dialect: Dialect, options: &TextOptions) -> io::Result<Self> {
         let mut rows = Self {
             input,
-            delimiter,
+            dialect,
             names: Vec::new(),
+            head: "header",
             spans: Vec::new(),
             line: 1,
+            found: None,
         };
-        let mut names = Vec::new();
-        while let Some(bytes) = rows.find()? {
-            let row = rows.row(bytes, 1)?;
+        let (found, fields) = rows.first()?;
+        let has_header = options.header.unwrap_or(true);
+        rows.names = match (has_header, &options.names) {
+            (_, Some(names)) => {
+                if found.is_some() && fields.len() != names.len() {
+                    let (fields, names) = (fields.len(), names.len());
+                    let text = format!("the first row has {fields} fields, and names {names}");
+                    return Err(io::Error::other(text));
+                }
+                names.clone()
+            }
+            (true, None) => named(fields),
+            (false, None) => named(vec![String::new(); fields.len()]),
+        };
+        if !has_header {
+            rows.head = "first row";
+            rows.found = found;
+        }
+        Ok(rows)
+    }
+
+    /// Reads the fields of the first row; none of an empty file.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    pub(crate) fn first_row(input: Input, dialect: Dialect) -> io::Result<Vec<String>> {
+        let options = TextOptions::default();
+        Self::new(input, dialect, &options).map(|rows| rows.names)
+    }
+
+    /// Finds the first row that is not blank, and its fields.
+    fn first(&mut self) -> io::Result<(Option<FoundRow>, Vec<String>)> {
+        while let Some(found) = self.find()? {
+            let row = self.row(found)?;
             if row.spans != [Span::BLANK] {
-                let columns = 0..row.spans.len();
-                names = columns
-                    .map(|place| row.get(place).text.into_owned())
-                    .collect();
-                break;
+                let fields = (0..row.spans.len()).map(|place| row.get(place).text.into_owned());
+                let fields = fields.collect();
+                return Ok((Some(found), fields));
             }
         }
-        rows.names = named(names);
-        Ok(rows)
+        Ok((None, Vec::new()))
     }
 
     /// Returns the names of the columns.
@@ -117,8 +213,11 @@ impl Rows {
     pub(crate) fn next(&mut self) -> io::Result<Option<Row<'_>>> {
         let columns = self.names.len();
         loop {
-            let line = self.line;
-            let Some(bytes) = self.find()? else {
+            let found = match self.found.take() {
+                Some(found) => Some(found),
+                None => self.find()?,
+            };
+            let Some(found) = found else {
                 return Ok(None);
             };
             let is_blank = self.spans[..] == [Span::BLANK];
@@ -127,29 +226,45 @@ impl Rows {
             }
             let fields = self.spans.len();
             if fields != columns {
-                let text = format!("line {line} has {fields} fields, and the header {columns}");
+                let (head, line) = (self.head, found.line);
+                let text = format!("line {line} has {fields} fields, and the {head} {columns}");
                 return Err(io::Error::other(text));
             }
-            return self.row(bytes, line).map(Some);
+            return self.row(found).map(Some);
         }
     }
 
     /// Finds the fields of the next row, and consumes its bytes.
-    fn find(&mut self) -> io::Result<Option<usize>> {
+    fn find(&mut self) -> io::Result<Option<FoundRow>> {
         loop {
             let (rest, is_at_end) = (self.input.rest(), self.input.is_at_end());
-            if rest.is_empty() && is_at_end {
-                return Ok(None);
+            let Some(first) = rest.first() else {
+                if is_at_end {
+                    return Ok(None);
+                }
+                self.input.read_more()?;
+                continue;
+            };
+            if self.dialect.comment == Some(*first) {
+                match line_bytes(rest, is_at_end) {
+                    Some(bytes) => {
+                        self.input.consume(bytes);
+                        self.line += 1;
+                    }
+                    None => self.input.read_more()?,
+                }
+                continue;
             }
-            match split(rest, is_at_end, self.delimiter, &mut self.spans) {
+            let line = self.line;
+            match split(rest, is_at_end, self.dialect, &mut self.spans) {
                 Found::Row { bytes, lines } => {
                     self.input.consume(bytes);
                     self.line += lines;
-                    return Ok(Some(bytes));
+                    return Ok(Some(FoundRow { bytes, line }));
                 }
                 Found::Part => self.input.read_more()?,
                 Found::TooMany => {
-                    let text = format!("line {} has over {COLUMNS_MAX} fields", self.line);
+                    let text = format!("line {line} has over {COLUMNS_MAX} fields");
                     return Err(io::Error::other(text));
                 }
                 Found::OpenQuote => {
@@ -160,14 +275,12 @@ impl Rows {
         }
     }
 
-    fn row(&self, bytes: usize, line: u64) -> io::Result<Row<'_>> {
-        let text = str::from_utf8(self.input.consumed(bytes));
-        let text = text.map_err(|_| io::Error::other(format!("line {line} is not UTF-8")))?;
+    fn row(&self, found: FoundRow) -> io::Result<Row<'_>> {
         Ok(Row {
-            text,
+            text: self.input.text(found.bytes, found.line)?,
             spans: &self.spans,
-            delimiter: self.delimiter,
-            line,
+            form: self.dialect.form,
+            line: found.line,
         })
     }
 }
@@ -177,12 +290,14 @@ impl<'a> Row<'a> {
     pub(crate) fn get(&self, place: usize) -> FieldText<'a> {
         let span = self.spans[place];
         let text = &self.text[span.from..span.to];
-        let (text, is_quoted) = match (span.form, self.delimiter) {
-            (Form::Plain, Delimiter::Tab) if self.spans.len() == 1 => blanks_in_quotes(text),
-            (Form::Plain, _) => (Cow::Borrowed(text), false),
+        let (text, is_quoted) = match (span.form, self.form) {
+            (Form::Plain, FieldForm::Escapes) if self.spans.len() == 1 => blanks_in_quotes(text),
+            (Form::Plain, _) | (Form::Escaped, FieldForm::Plain) => (Cow::Borrowed(text), false),
             (Form::Quoted, _) => (Cow::Borrowed(text), true),
-            (Form::Escaped, Delimiter::Comma) => (Cow::Owned(without_quotes(text)), true),
-            (Form::Escaped, Delimiter::Tab) => (Cow::Owned(without_escapes(text)), false),
+            (Form::Escaped, FieldForm::Quotes(quote)) => {
+                (Cow::Owned(without_quotes(text, quote.into())), true)
+            }
+            (Form::Escaped, FieldForm::Escapes) => (Cow::Owned(without_escapes(text)), false),
         };
         FieldText { text, is_quoted }
     }
@@ -196,11 +311,24 @@ impl Span {
     };
 }
 
+/// Returns the bytes of a line, with its end; `None`: more are needed.
+fn line_bytes(piece: &[u8], is_at_end: bool) -> Option<usize> {
+    match memchr::memchr2(b'\n', b'\r', piece) {
+        Some(end) if piece[end] == b'\r' => match piece.get(end + 1) {
+            None if !is_at_end => None,
+            Some(b'\n') => Some(end + 2),
+            _ => Some(end + 1),
+        },
+        Some(end) => Some(end + 1),
+        None => is_at_end.then_some(piece.len()),
+    }
+}
+
 /// Splits the first row of a piece of a file into its fields.
-fn split(piece: &[u8], is_at_end: bool, delimiter: Delimiter, spans: &mut Vec<Span>) -> Found {
+fn split(piece: &[u8], is_at_end: bool, dialect: Dialect, spans: &mut Vec<Span>) -> Found {
     spans.clear();
     let (mut at, mut lines) = (0, 1);
-    let between = delimiter.byte();
+    let (between, quote) = (dialect.delimiter, dialect.quote());
     loop {
         if spans.len() == COLUMNS_MAX {
             return Found::TooMany;
@@ -208,8 +336,10 @@ fn split(piece: &[u8], is_at_end: bool, delimiter: Delimiter, spans: &mut Vec<Sp
         let from = at;
         let mut form = Form::Plain;
         let mut to = None;
-        if delimiter == Delimiter::Comma && piece.get(at) == Some(&QUOTE) {
-            let Some(quoted) = Quoted::find(&piece[at..]) else {
+        if let Some(quote) = quote
+            && piece.get(at) == Some(&quote)
+        {
+            let Some(quoted) = Quoted::find(&piece[at..], quote) else {
                 return match is_at_end {
                     true => Found::OpenQuote,
                     false => Found::Part,
@@ -234,7 +364,7 @@ fn split(piece: &[u8], is_at_end: bool, delimiter: Delimiter, spans: &mut Vec<Sp
             return Found::Part;
         }
         let end = length.map_or(piece.len(), |length| at + length);
-        if delimiter == Delimiter::Tab && piece[at..end].contains(&b'\\') {
+        if dialect.form == FieldForm::Escapes && piece[at..end].contains(&b'\\') {
             form = Form::Escaped;
         }
         spans.push(Span {
@@ -273,13 +403,13 @@ struct Quoted {
 }
 
 impl Quoted {
-    fn find(field: &[u8]) -> Option<Self> {
+    fn find(field: &[u8], quote: u8) -> Option<Self> {
         let (mut at, mut has_quotes, mut lines) = (1, false, 0);
         loop {
-            let length = memchr::memchr(QUOTE, &field[at..])?;
+            let length = memchr::memchr(quote, &field[at..])?;
             lines += memchr::memchr_iter(b'\n', &field[at..at + length]).count() as u64;
             at += length + 1;
-            if field.get(at) != Some(&QUOTE) {
+            if field.get(at) != Some(&quote) {
                 return Some(Self {
                     bytes: at,
                     has_quotes,
@@ -292,26 +422,17 @@ impl Quoted {
     }
 }
 
-impl Delimiter {
-    fn byte(self) -> u8 {
-        match self {
-            Self::Comma => b',',
-            Self::Tab => b'\t',
-        }
-    }
-}
-
 /// Returns the text of a field that begins with a quote. What follows the closing quote is part of
 /// it.
-fn without_quotes(field: &str) -> String {
+fn without_quotes(field: &str, quote: char) -> String {
     let mut text = String::with_capacity(field.len());
     let mut rest = &field[1..];
-    while let Some((before, after)) = rest.split_once('"') {
+    while let Some((before, after)) = rest.split_once(quote) {
         text.push_str(before);
-        let Some(after) = after.strip_prefix('"') else {
+        let Some(after) = after.strip_prefix(quote) else {
             return text + after;
         };
-        text.push('"');
+        text.push(quote);
         rest = after;
     }
     text + rest
@@ -338,7 +459,7 @@ fn without_escapes(field: &str) -> String {
 /// TSV has no quotes. Only the one column of a table has blanks and quotes in quotes, because a line
 /// of blanks is none to other readers: so our writer writes it.
 fn blanks_in_quotes(line: &str) -> (Cow<'_, str>, bool) {
-    let is_blank = |byte: u8| byte == QUOTE || byte.is_ascii_whitespace();
+    let is_blank = |byte: u8| byte == USUAL_QUOTE || byte.is_ascii_whitespace();
     let plain = (Cow::Borrowed(line), false);
     if !line.bytes().all(is_blank) || line.len() < 2 || !line.starts_with('"') {
         return plain;
@@ -371,10 +492,20 @@ mod tests {
         }
     }
 
-    fn read(bytes: &[u8], delimiter: Delimiter) -> Result<Vec<Vec<String>>, String> {
-        let input = Input::new(Box::new(Drops(Cursor::new(bytes.to_vec()))));
+    fn read(bytes: &[u8], format: TextFormat) -> Result<Vec<Vec<String>>, String> {
+        read_with(bytes, format, &TextOptions::default())
+    }
+
+    fn read_with(
+        bytes: &[u8],
+        format: TextFormat,
+        options: &TextOptions,
+    ) -> Result<Vec<Vec<String>>, String> {
+        let drops = Drops(Cursor::new(bytes.to_vec()));
+        let input = Input::new(Box::new(drops), options.encoding);
+        let dialect = Dialect::of(format, options).unwrap();
         let read = || {
-            let mut rows = Rows::new(input?, delimiter)?;
+            let mut rows = Rows::new(input?, dialect, options)?;
             let mut read = vec![rows.names().to_vec()];
             while let Some(row) = rows.next()? {
                 let fields = 0..row.spans.len();
@@ -392,11 +523,11 @@ mod tests {
     }
 
     fn csv(text: &str) -> Result<Vec<Vec<String>>, String> {
-        read(text.as_bytes(), Delimiter::Comma)
+        read(text.as_bytes(), TextFormat::Csv)
     }
 
     fn tsv(text: &str) -> Result<Vec<Vec<String>>, String> {
-        read(text.as_bytes(), Delimiter::Tab)
+        read(text.as_bytes(), TextFormat::Tsv)
     }
 
     fn rows(rows: &[&[&str]]) -> Result<Vec<Vec<String>>, String> {
@@ -488,9 +619,9 @@ mod tests {
         ] {
             let column: ArrayRef = Arc::new(StringArray::from(texts.to_vec()));
             let batch = RecordBatch::try_from_iter([(name, column)]).unwrap();
-            for (delimiter, writer) in [
-                (Delimiter::Comma, csv::Delimiter::Comma),
-                (Delimiter::Tab, csv::Delimiter::Tab),
+            for (format, writer) in [
+                (TextFormat::Csv, csv::Delimiter::Comma),
+                (TextFormat::Tsv, csv::Delimiter::Tab),
             ] {
                 let mut file = Vec::new();
                 let table = csv::CsvWriter::new(&mut file, batch.schema(), writer);
@@ -499,7 +630,7 @@ mod tests {
                 table.finish(TableEnd::Complete).unwrap();
                 let mut expected = vec![vec![shown.to_owned()]];
                 expected.extend(texts.map(|text| vec![text.to_owned()]));
-                assert_eq!(read(&file, delimiter), Ok(expected));
+                assert_eq!(read(&file, format), Ok(expected));
             }
         }
     }
@@ -531,7 +662,83 @@ mod tests {
         ] {
             assert_eq!(csv(text).unwrap_err(), expected, "{text:?}");
         }
-        let error = read(b"a,b\n1,2\n\xff,3\n", Delimiter::Comma).unwrap_err();
-        assert!(error.starts_with("line 3 is not UTF-8"), "{error}");
+        let error = read(b"a,b\n1,2\n\xff,3\n", TextFormat::Csv).unwrap_err();
+        assert!(
+            error.starts_with("line 3 is not UTF-8 at byte 8, "),
+            "{error}"
+        );
+        let marked = read(b"\xef\xbb\xbfa,b\n1,\xff\n", TextFormat::Csv).unwrap_err();
+        assert!(
+            marked.starts_with("line 2 is not UTF-8 at byte 9, "),
+            "{marked}"
+        );
+    }
+
+    #[test]
+    fn a_dialect_has_its_own_delimiter_quote_and_comment() {
+        let semicolons = TextOptions {
+            delimiter: Some(b';'),
+            quote: Some(Quote::Byte(b'\'')),
+            comment: Some(b'#'),
+            ..TextOptions::default()
+        };
+        for (text, expected) in [
+            (
+                "#made by hand\r\n# \"\r\na;b\r\n1,5;'x;\n#''y'\r\n#;\n\n\"2\";#3",
+                rows(&[&["a", "b"], &["1,5", "x;\n#'y"], &["\"2\"", "#3"]]),
+            ),
+            ("#only", rows(&[&[]])),
+            ("a\n#1\n''\n", rows(&[&["a"], &[""]])),
+        ] {
+            let read = read_with(text.as_bytes(), TextFormat::Csv, &semicolons);
+            assert_eq!(read, expected, "{text:?}");
+        }
+        let plain = TextOptions {
+            quote: Some(Quote::None),
+            ..TextOptions::default()
+        };
+        let text = b"a\tb\n\"x\tC:\\new\n\"\ty\"\n";
+        let expected = rows(&[&["a", "b"], &["\"x", "C:\\new"], &["\"", "y\""]]);
+        assert_eq!(read_with(text, TextFormat::Tsv, &plain), expected);
+        // A comment counts as a line.
+        let error = read_with(b"#\na;b\n#\n1\n", TextFormat::Csv, &semicolons).unwrap_err();
+        assert_eq!(error, "line 4 has 1 fields, and the header 2");
+    }
+
+    #[test]
+    fn names_are_those_of_the_header_of_the_options_or_the_places() {
+        let options = |header, names: Option<&[&str]>| TextOptions {
+            header: Some(header),
+            names: names.map(|names| names.iter().map(|name| (*name).to_owned()).collect()),
+            ..TextOptions::default()
+        };
+        let text = b"\n1,\"2\n\"\n3,4\n";
+        for (options, expected) in [
+            (options(true, None), rows(&[&["1", "2\n"], &["3", "4"]])),
+            (
+                options(true, Some(&["a", "b"])),
+                rows(&[&["a", "b"], &["3", "4"]]),
+            ),
+            (
+                options(false, Some(&["a", "b"])),
+                rows(&[&["a", "b"], &["1", "2\n"], &["3", "4"]]),
+            ),
+            (
+                options(false, None),
+                rows(&[&["column1", "column2"], &["1", "2\n"], &["3", "4"]]),
+            ),
+        ] {
+            assert_eq!(read_with(text, TextFormat::Csv, &options), expected);
+        }
+        let wrong = read_with(text, TextFormat::Csv, &options(false, Some(&["a"])));
+        assert_eq!(
+            wrong.unwrap_err(),
+            "the first row has 2 fields, and names 1"
+        );
+        let short = read_with(b"1,2\n3\n", TextFormat::Csv, &options(false, None));
+        assert_eq!(
+            short.unwrap_err(),
+            "line 2 has 1 fields, and the first row 2"
+        );
     }
 }

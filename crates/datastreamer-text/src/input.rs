@@ -1,12 +1,18 @@
-//! The bytes of a text file: decompressed, without a byte order mark, in a buffer that holds at least
-//! one whole line.
+//! The bytes of a text file: decompressed, as UTF-8 without a byte order mark, in a buffer that holds at
+//! least one whole line.
 
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use flate2::bufread::GzDecoder;
+
+use crate::encoding::{Decoded, TextEncoding, decoded};
 
 /// 1 MiB is read from a file at a time.
 const READ_BYTES: usize = 1 << 20;
@@ -14,7 +20,6 @@ const READ_BYTES: usize = 1 << 20;
 const ROW_BYTES_MAX: usize = 1 << 30;
 /// 1 GiB of a compressed file are read in some seconds, however small it is.
 const TEXT_BYTES_FREE: u64 = 1 << 30;
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// RFC 1952, section 2.3.1.
 const GZIP_MAGIC: u8 = 0x1f;
 
@@ -25,23 +30,57 @@ pub(crate) struct Input {
     from: usize,
     to: usize,
     is_at_end: bool,
+    encoding: TextEncoding,
+    /// Of the text's bytes before those in the buffer.
+    offset: u64,
 }
 
 impl Input {
-    /// Reads the beginning of a file.
-    pub(crate) fn new(bytes: Box<dyn Read + Send>) -> io::Result<Self> {
+    /// Reads the beginning of a file, which is of this encoding; `None`: of the one that it says, else
+    /// UTF-8.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is of another encoding.
+    pub(crate) fn new(
+        bytes: Box<dyn Read + Send>,
+        encoding: Option<TextEncoding>,
+    ) -> io::Result<Self> {
+        let Decoded {
+            bytes,
+            encoding,
+            mark_bytes,
+        } = decoded(bytes, encoding)?;
         let mut input = Self {
             bytes,
             buffer: vec![0; READ_BYTES],
             from: 0,
             to: 0,
             is_at_end: false,
+            encoding,
+            offset: mark_bytes as u64,
         };
         input.fill()?;
-        if input.rest().starts_with(BYTE_ORDER_MARK) {
-            input.consume(BYTE_ORDER_MARK.len());
-        }
         Ok(input)
+    }
+
+    /// Returns the encoding of the file.
+    pub(crate) fn encoding(&self) -> TextEncoding {
+        self.encoding
+    }
+
+    /// Returns the text of a row, of which these bytes were consumed last.
+    ///
+    /// # Errors
+    /// It is not UTF-8; with the line, which the caller knows.
+    pub(crate) fn text(&self, bytes: usize, line: u64) -> io::Result<&str> {
+        str::from_utf8(self.consumed(bytes)).map_err(|error| {
+            let before = self.from - bytes + error.valid_up_to();
+            let offset = self.offset + before as u64;
+            io::Error::other(format!(
+                "line {line} is not UTF-8 at byte {offset}, counted from 0: set encoding, for example \
+                 to latin-1 or windows-1252"
+            ))
+        })
     }
 
     /// Returns the bytes in the buffer.
@@ -69,6 +108,7 @@ impl Input {
     /// The file cannot be read; a row is larger than 1 GiB.
     pub(crate) fn read_more(&mut self) -> io::Result<()> {
         self.buffer.copy_within(self.from..self.to, 0);
+        self.offset += self.from as u64;
         self.to -= self.from;
         self.from = 0;
         if self.to == self.buffer.len() {
@@ -96,6 +136,22 @@ impl Input {
             }
         }
         Ok(())
+    }
+}
+
+/// The bytes of a file, which may be counted as they are read.
+pub(crate) struct Counted {
+    pub(crate) file: File,
+    pub(crate) read: Option<Arc<AtomicU64>>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(into)?;
+        if let Some(counter) = &self.read {
+            counter.fetch_add(read as u64, Ordering::Relaxed);
+        }
+        Ok(read)
     }
 }
 
@@ -134,11 +190,11 @@ impl Read for Bounded {
 /// Decompresses gzip: several members are one file (RFC 1952, section 2.2), and zeros may follow, as
 /// tapes and block devices leave them.
 pub(crate) struct Gzip {
-    member: Option<GzDecoder<BufReader<File>>>,
+    member: Option<GzDecoder<BufReader<Counted>>>,
 }
 
 impl Gzip {
-    pub(crate) fn new(file: File) -> Self {
+    pub(crate) fn new(file: Counted) -> Self {
         let file = BufReader::with_capacity(READ_BYTES, file);
         Self {
             member: Some(GzDecoder::new(file)),
@@ -160,7 +216,7 @@ impl Read for Gzip {
     }
 }
 
-fn next_member(mut file: BufReader<File>) -> io::Result<Option<GzDecoder<BufReader<File>>>> {
+fn next_member(mut file: BufReader<Counted>) -> io::Result<Option<GzDecoder<BufReader<Counted>>>> {
     loop {
         let bytes = file.fill_buf()?;
         let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
@@ -177,12 +233,12 @@ fn next_member(mut file: BufReader<File>) -> io::Result<Option<GzDecoder<BufRead
 }
 
 /// Decompresses Zstandard.
-pub(crate) struct Zstd(zstd::Decoder<'static, BufReader<File>>);
+pub(crate) struct Zstd(zstd::Decoder<'static, BufReader<Counted>>);
 
 impl Zstd {
     /// # Errors
     /// There is no memory for it.
-    pub(crate) fn new(file: File) -> io::Result<Self> {
+    pub(crate) fn new(file: Counted) -> io::Result<Self> {
         zstd::Decoder::new(file).map(Self)
     }
 }

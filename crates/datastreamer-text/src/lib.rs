@@ -7,8 +7,11 @@
 //! infer by patterns that their parsers do not follow, drop blank lines, and cannot tell an empty
 //! text from a null.
 //!
+//! [`TextOptions`] say how a file is written where that is not as usual, and the types of columns. If
+//! each column has one, [`infer`] reads the header only.
+//!
 //! # The path of a byte
-//! `input.rs` decompresses a file, `fields.rs` splits CSV and TSV into rows and fields, `csv.rs` makes
+//! `input.rs` decompresses a file, `encoding.rs` makes UTF-8 of it, `fields.rs` splits CSV and TSV into rows and fields, `csv.rs` makes
 //! columns of them; `ndjson.rs` does both for NDJSON, with `json.rs`, which reads a line. `values.rs`
 //! says what a text is as a value, `seen.rs` which type holds a whole column, `merge.rs` those of
 //! several files. `batch.rs` builds the columns of a batch.
@@ -19,30 +22,39 @@
 
 mod batch;
 mod csv;
+mod delimiters;
+mod encoding;
 mod fields;
 mod input;
 mod json;
 mod merge;
 mod ndjson;
+mod options;
 mod seen;
 mod values;
 
 use std::{
     fs::File,
     io::{self, Read},
+    sync::{Arc, atomic::AtomicU64},
 };
 
-use arrow::{
-    datatypes::{Schema, SchemaRef},
-    record_batch::RecordBatch,
-};
+use arrow::{datatypes::SchemaRef, record_batch::RecordBatch};
 
-pub use self::merge::{check_same_columns, merge, without_notes};
 use self::{
     csv::CsvReader,
-    fields::Delimiter,
-    input::{Bounded, Gzip, Input, Zstd},
+    fields::Dialect,
+    input::{Bounded, Counted, Gzip, Input, Zstd},
     ndjson::NdjsonReader,
+};
+pub use self::{
+    delimiters::Inferred,
+    encoding::TextEncoding,
+    merge::{check_same_columns, merge, without_notes},
+    options::{
+        DecimalMark, Quote, TextOptions, parse_comment, parse_decimal, parse_delimiter,
+        parse_quote, parse_type,
+    },
 };
 
 /// 65,536 columns, those of objects in NDJSON counted: each takes some 8 kB while a table is read. A
@@ -71,49 +83,86 @@ pub enum Compression {
     Zstd,
 }
 
-/// Infers the columns of a file from all its rows. **Blocks** for as long as it takes to read them.
+/// A text file, and how it is written.
+#[derive(Clone, Copy, Debug)]
+pub struct TextForm<'a> {
+    /// How rows are written.
+    pub format: TextFormat,
+    /// How the file is compressed.
+    pub compression: Compression,
+    /// A compressed file may become 1 GiB, or this many times its size.
+    pub expansion_max: u64,
+    /// What is not as usual.
+    pub options: &'a TextOptions,
+    /// Counts the bytes that are read from the file.
+    pub read: Option<&'a Arc<AtomicU64>>,
+}
+
+/// Infers the columns of a file from all its rows, but for those that have a type in the options: if
+/// all have one, no row is read. A CSV or TSV file that has one column, and other delimiters in its
+/// header, is taken with one of these if every row agrees. **Blocks** for as long as it takes to read
+/// the file.
 ///
-/// The fields may carry notes for [`merge`]; [`without_notes`] removes them. A compressed file may
-/// become 1 GiB, or `expansion_max` times its size.
+/// The fields may carry notes for [`merge`]; [`without_notes`] removes them.
 ///
 /// # Errors
-/// The file cannot be read or split into rows, with the line; it becomes more than that.
+/// The file cannot be read or split into rows, with the line; it becomes larger than it may; the options
+/// contradict each other or the file.
 ///
 /// # Examples
 /// ```
 /// use std::{fs::File, sync::Arc};
 /// use arrow::datatypes::DataType;
-/// use datastreamer_text::{Compression, TextFormat, TextReader, infer, without_notes};
+/// use datastreamer_text::{
+///     Compression, TextForm, TextFormat, TextOptions, TextReader, infer, without_notes,
+/// };
 ///
 /// let path = std::env::temp_dir().join("datastreamer-text-infer.csv");
 /// std::fs::write(&path, "code,mag\n01569,+41.2\n,7\n")?;
-/// let columns = infer(File::open(&path)?, TextFormat::Csv, Compression::None, 1100)?;
+/// let form = TextForm {
+///     format: TextFormat::Csv,
+///     compression: Compression::None,
+///     expansion_max: 1100,
+///     options: &TextOptions::default(),
+///     read: None,
+/// };
+/// let columns = infer(File::open(&path)?, form)?.columns;
 /// let columns = Arc::new(without_notes(&columns));
 /// assert_eq!(columns.field(0).data_type(), &DataType::Utf8);
 /// assert_eq!(columns.field(1).data_type(), &DataType::Float64);
 ///
-/// let file = File::open(&path)?;
 /// let rows = (Arc::clone(&columns), vec![0, 1]);
-/// let mut rows = TextReader::new(file, TextFormat::Csv, Compression::None, 1100, rows, 8192)?;
+/// let mut rows = TextReader::new(File::open(&path)?, form, rows, 8192)?;
 /// assert_eq!(rows.read()?.map(|batch| batch.num_rows()), Some(2));
 /// assert!(rows.read()?.is_none());
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn infer(
-    file: File,
-    format: TextFormat,
-    compression: Compression,
-    expansion_max: u64,
-) -> io::Result<Schema> {
-    let input = input(file, compression, expansion_max)?;
-    match delimiter(format) {
-        Some(delimiter) => csv::infer(input, delimiter),
-        None => ndjson::infer(input),
+pub fn infer(file: File, form: TextForm<'_>) -> io::Result<Inferred> {
+    let options = form.options;
+    options.check(form.format).map_err(io::Error::other)?;
+    match Dialect::of(form.format, options) {
+        Some(dialect) => delimiters::infer(&file, form, dialect),
+        None => {
+            let input = input(file, form)?;
+            let encoding = input.encoding();
+            Ok(Inferred {
+                columns: ndjson::infer(input, options)?,
+                delimiter: None,
+                encoding,
+                notes: Vec::new(),
+            })
+        }
     }
 }
 
-fn input(file: File, compression: Compression, expansion_max: u64) -> io::Result<Input> {
-    Input::new(decompressed(file, compression, expansion_max)?)
+fn input(file: File, form: TextForm<'_>) -> io::Result<Input> {
+    let file_bytes = file.metadata()?.len();
+    let file = Counted {
+        file,
+        read: form.read.map(Arc::clone),
+    };
+    let bytes = unpacked(file, file_bytes, form.compression, form.expansion_max)?;
+    Input::new(bytes, form.options.encoding)
 }
 
 /// Returns the bytes of a file without its compression. A compressed one may become 1 GiB, or
@@ -128,20 +177,22 @@ pub fn decompressed(
     expansion_max: u64,
 ) -> io::Result<Box<dyn Read + Send>> {
     let file_bytes = file.metadata()?.len();
+    let file = Counted { file, read: None };
+    unpacked(file, file_bytes, compression, expansion_max)
+}
+
+fn unpacked(
+    file: Counted,
+    file_bytes: u64,
+    compression: Compression,
+    expansion_max: u64,
+) -> io::Result<Box<dyn Read + Send>> {
     let bounded = |bytes| Bounded::new(bytes, file_bytes, expansion_max);
     Ok(match compression {
         Compression::None => Box::new(file),
         Compression::Gzip => Box::new(bounded(Box::new(Gzip::new(file)))),
         Compression::Zstd => Box::new(bounded(Box::new(Zstd::new(file)?))),
     })
-}
-
-fn delimiter(format: TextFormat) -> Option<Delimiter> {
-    match format {
-        TextFormat::Csv => Some(Delimiter::Comma),
-        TextFormat::Tsv => Some(Delimiter::Tab),
-        TextFormat::Ndjson => None,
-    }
 }
 
 /// Reads the rows of a file.
@@ -155,22 +206,23 @@ enum Rows {
 impl TextReader {
     /// Reads the header, if there is one. `columns` are those to read, with their places in the file;
     /// NDJSON finds them by their names. A batch has at most `batch_rows` rows, and fewer if they are
-    /// long: it holds about 16 MiB of text. `expansion_max` is that of [`infer`]. **Blocks.**
+    /// long: it holds about 16 MiB of text. **Blocks.**
     ///
     /// # Errors
     /// The file cannot be read.
     pub fn new(
         file: File,
-        format: TextFormat,
-        compression: Compression,
-        expansion_max: u64,
+        form: TextForm<'_>,
         columns: (SchemaRef, Vec<usize>),
         batch_rows: usize,
     ) -> io::Result<Self> {
-        let input = input(file, compression, expansion_max)?;
-        Ok(Self(match delimiter(format) {
-            Some(delimiter) => Rows::Fields(CsvReader::new(input, delimiter, columns, batch_rows)?),
-            None => Rows::Objects(NdjsonReader::new(input, columns.0, batch_rows)),
+        let (input, options) = (input(file, form)?, form.options);
+        Ok(Self(match Dialect::of(form.format, options) {
+            Some(dialect) => {
+                let reader = CsvReader::new(input, dialect, options, columns, batch_rows)?;
+                Rows::Fields(reader)
+            }
+            None => Rows::Objects(NdjsonReader::new(input, options, columns.0, batch_rows)),
         }))
     }
 

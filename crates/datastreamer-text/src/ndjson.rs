@@ -2,7 +2,11 @@
 //!
 //! A column of values of several types is text: strings as they are, and all else as its JSON.
 
-use std::{collections::HashMap, io, mem, str, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    io, mem,
+    sync::Arc,
+};
 
 use arrow::{
     array::{ArrayRef, ListArray, NullBufferBuilder, RecordBatchOptions, StructArray},
@@ -16,24 +20,49 @@ use crate::{
     batch::{BATCH_BYTES_MAX, Values},
     input::Input,
     json::{Json, Kind},
+    options::{DecimalMark, TextOptions},
     seen::Seen,
 };
 
-/// Infers the columns from all rows.
+/// Infers the types of the columns that have none in the options from all rows; reads no row if all
+/// names of columns are given, each with a type.
 ///
 /// # Errors
-/// The file cannot be read; a line is no JSON object, or has a name twice.
-pub(crate) fn infer(input: Input) -> io::Result<Schema> {
-    let mut lines = Lines::new(input);
+/// The file cannot be read; a line is no JSON object, or has a name twice or one that is not given.
+pub(crate) fn infer(input: Input, options: &TextOptions) -> io::Result<Schema> {
+    let declared = |name: &str| {
+        let data_type = options.types.get(name);
+        data_type.map(|data_type| Field::new(name, data_type.clone(), true))
+    };
     let mut columns = Members::default();
     let mut left = COLUMNS_MAX;
+    let names = options.names.as_deref().unwrap_or_default();
+    for name in names {
+        let place = columns.place(usize::MAX, name, &mut left);
+        place.map_err(io::Error::other)?;
+    }
+    if options.names.is_some() {
+        columns.is_closed = true;
+    }
+    if options.has_types_of(names) {
+        let fields = names.iter().filter_map(|name| declared(name));
+        return Ok(Schema::new(fields.collect::<Vec<_>>()));
+    }
+    let mut lines = Lines::new(input);
     while let Some((line, text)) = lines.next()? {
         let mut json = Json::new(text);
         let read = columns.add(&mut json, &mut left);
         let read = read.and_then(|()| json.end());
         read.map_err(|text| at_line(line, &text))?;
     }
-    Ok(Schema::new(columns.fields()))
+    let fields = columns.fields().into_iter();
+    let fields = fields.map(|field| declared(field.name()).unwrap_or(field));
+    Ok(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// What a line says that has a member which no column is.
+fn unknown_member(name: &str) -> String {
+    format!("{name:?} is not among names")
 }
 
 /// The lines of a file that are not blank.
@@ -63,9 +92,7 @@ impl Lines {
             self.input.consume(bytes);
             self.line += 1;
             if !self.input.consumed(bytes).trim_ascii().is_empty() {
-                let text = str::from_utf8(self.input.consumed(bytes));
-                let text = text.map_err(|_| at_line(self.line, "is not UTF-8"))?;
-                return Ok(Some((self.line, text)));
+                return Ok(Some((self.line, self.input.text(bytes, self.line)?)));
             }
         }
     }
@@ -98,7 +125,7 @@ impl SeenJson {
             Kind::Number => {
                 let number = json.number()?;
                 if !self.plain.is_text() {
-                    self.plain.add(number);
+                    self.plain.add(number, DecimalMark::Point);
                 }
                 Ok(())
             }
@@ -138,6 +165,8 @@ struct Members {
     list: Vec<Member>,
     places: HashMap<String, usize>,
     objects: u64,
+    /// There are no others.
+    is_closed: bool,
 }
 
 struct Member {
@@ -177,6 +206,9 @@ impl Members {
         if let Some(place) = self.places.get(name) {
             return Ok(*place);
         }
+        if self.is_closed {
+            return Err(unknown_member(name));
+        }
         let fewer = left.checked_sub(1);
         *left = fewer.ok_or_else(|| format!("the objects have over {COLUMNS_MAX} names in all"))?;
         let place = self.list.len();
@@ -201,15 +233,24 @@ impl Members {
 pub(crate) struct NdjsonReader {
     lines: Lines,
     schema: SchemaRef,
+    /// Of all members that there may be; `None`: of any name.
+    names: Option<Arc<HashSet<String>>>,
     rows_max: usize,
 }
 
 impl NdjsonReader {
     /// Reads the columns of `schema`, in batches of up to `rows_max` rows.
-    pub(crate) fn new(input: Input, schema: SchemaRef, rows_max: usize) -> Self {
+    pub(crate) fn new(
+        input: Input,
+        options: &TextOptions,
+        schema: SchemaRef,
+        rows_max: usize,
+    ) -> Self {
+        let names = options.names.as_ref();
         Self {
             lines: Lines::new(input),
             schema,
+            names: names.map(|names| Arc::new(names.iter().cloned().collect())),
             rows_max,
         }
     }
@@ -220,6 +261,7 @@ impl NdjsonReader {
     /// The file cannot be read, or a value is not of its column's type.
     pub(crate) fn read(&mut self) -> io::Result<Option<RecordBatch>> {
         let mut columns = Structs::new(self.schema.fields(), self.rows_max)?;
+        columns.names.clone_from(&self.names);
         let mut bytes = 0;
         while columns.count < self.rows_max && bytes < BATCH_BYTES_MAX {
             let Some((line, text)) = self.lines.next()? else {
@@ -271,7 +313,7 @@ impl JsonValues {
                 members: Structs::new(fields, rows)?,
                 nulls: NullBufferBuilder::new(rows),
             },
-            data_type => Self::Plain(Values::new(data_type, rows)?),
+            data_type => Self::Plain(Values::new(data_type, rows, DecimalMark::Point)?),
         })
     }
 
@@ -296,7 +338,7 @@ impl JsonValues {
             return json.word(kind);
         }
         match (self, kind) {
-            (Self::Plain(values), Kind::Text) if values.are_texts() => values.append(&json.text()?),
+            (Self::Plain(values), Kind::Text) => values.append(&json.text()?),
             (Self::Plain(values), Kind::Number) => values.append(json.number()?),
             (Self::Plain(values), Kind::Boolean(value)) if !values.are_texts() => {
                 json.word(kind)?;
@@ -327,6 +369,13 @@ impl JsonValues {
                 members.append(json)?;
                 nulls.append_non_null();
                 Ok(())
+            }
+            (Self::Plain(values), _) => {
+                let data_type = values.type_name();
+                Err(format!(
+                    "{} is not of the column's type, {data_type}",
+                    json.skip()?
+                ))
             }
             _ => Err(format!("{} is not of the column's type", json.skip()?)),
         }
@@ -361,6 +410,8 @@ impl JsonValues {
 struct Structs {
     columns: Vec<(String, JsonValues, usize)>,
     places: HashMap<String, usize>,
+    /// Of all members that there may be; `None`: of any name.
+    names: Option<Arc<HashSet<String>>>,
     /// The objects so far. A column with fewer values lacks the last one.
     count: usize,
 }
@@ -377,6 +428,7 @@ impl Structs {
             places: names
                 .map(|(place, field)| (field.name().clone(), place))
                 .collect(),
+            names: None,
             count: 0,
         })
     }
@@ -390,6 +442,13 @@ impl Structs {
                 true => next,
                 false => match self.places.get(name) {
                     Some(place) => *place,
+                    None if self
+                        .names
+                        .as_ref()
+                        .is_some_and(|names| !names.contains(name)) =>
+                    {
+                        return Err(unknown_member(name));
+                    }
                     None => return json.skip().map(drop),
                 },
             };

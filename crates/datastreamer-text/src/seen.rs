@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
 
-use crate::values::{self, Time};
+use crate::{
+    options::DecimalMark,
+    values::{self, Time},
+};
 
 /// The precision of Decimal128 at its largest: integers of 38 digits.
 pub(crate) const LARGE_INTEGER: DataType = DataType::Decimal128(38, 0);
@@ -59,8 +62,8 @@ impl Seen {
     }
 
     /// Adds a text of which the characters decide.
-    pub(crate) fn add(&mut self, text: &str) {
-        if !self.is_text() && !self.add_number(text) && !self.add_time(text) {
+    pub(crate) fn add(&mut self, text: &str, decimal: DecimalMark) {
+        if !self.is_text() && !self.add_number(text, decimal) && !self.add_time(text) {
             self.kinds |= match values::boolean(text) {
                 Some(_) => BOOLEAN,
                 None => TEXT,
@@ -69,7 +72,7 @@ impl Seen {
     }
 
     /// Adds a number; returns false if the text is none.
-    fn add_number(&mut self, text: &str) -> bool {
+    fn add_number(&mut self, text: &str, decimal: DecimalMark) -> bool {
         if let Some(value) = values::integer(text) {
             self.kinds |= INTEGER;
             if value.unsigned_abs() > values::FLOAT_INTEGER_MAX {
@@ -80,7 +83,7 @@ impl Seen {
             }
             return true;
         }
-        let is_float = values::float(text).is_some();
+        let is_float = values::float(text, decimal).is_some();
         if is_float {
             self.kinds |= FLOAT;
         }

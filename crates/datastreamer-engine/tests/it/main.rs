@@ -20,3 +20,4 @@ mod statistics;
 mod stored_types;
 mod support;
 mod text_files;
+mod text_options;

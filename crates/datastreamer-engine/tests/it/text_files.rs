@@ -399,7 +399,10 @@ fn a_line_that_is_no_json_object_is_refused_by_its_number() {
         );
     }
     let error = refusal("t.ndjson", b"{\"a\":1}\n{\"a\":\"\xff\"}\n");
-    assert!(error.contains("line 2: is not UTF-8"), "{error}");
+    assert!(
+        error.contains("line 2 is not UTF-8 at byte 14, "),
+        "{error}"
+    );
 }
 
 #[test]

@@ -1,0 +1,166 @@
+//! Which delimiter a CSV or TSV file has. Many that are called `.csv` have semicolons, bars or tabs: by
+//! commas they would be one column of whole lines. Another delimiter is taken only if every row agrees.
+//!
+//! `lib.rs` calls it. It reads a file once for each delimiter that its header shows, and no values.
+
+use std::{
+    fs::File,
+    io::{self, Seek},
+};
+
+use arrow::datatypes::Schema;
+
+use crate::{
+    TextForm, csv,
+    encoding::TextEncoding,
+    fields::{Dialect, Rows},
+    input,
+    options::{DecimalMark, TextOptions},
+};
+
+/// What may be between fields besides the usual.
+const OTHERS: [u8; 3] = [b';', b'|', b'\t'];
+
+/// The columns of a file, and how they were found.
+#[derive(Debug)]
+pub struct Inferred {
+    /// The columns with their types.
+    pub columns: Schema,
+    /// The delimiter, if it is not the usual one of the format.
+    pub delimiter: Option<u8>,
+    /// The encoding that was set, or that a byte order mark says, else UTF-8.
+    pub encoding: TextEncoding,
+    /// What was found out and not set, for people.
+    pub notes: Vec<String>,
+}
+
+/// Infers the columns of a file: with the delimiter of the options, or the one of which the file shows
+/// that it has it.
+///
+/// # Errors
+/// The file cannot be read or split into rows.
+pub(crate) fn infer(file: &File, form: TextForm<'_>, dialect: Dialect) -> io::Result<Inferred> {
+    let options = form.options;
+    let again = || {
+        let mut file = file.try_clone()?;
+        file.rewind()?;
+        input(file, form)
+    };
+    let first = again()?;
+    let encoding = first.encoding();
+    let mut notes = Vec::new();
+    if options.encoding.is_none() && encoding != TextEncoding::Utf8 {
+        notes.push(format!("is {} by its byte order mark", encoding.name()));
+    }
+    let found = |columns, delimiter, notes| {
+        Ok(Inferred {
+            columns,
+            delimiter,
+            encoding,
+            notes,
+        })
+    };
+    if let Some(delimiter) = options.delimiter {
+        return found(
+            csv::infer(again()?, dialect, options)?,
+            Some(delimiter),
+            notes,
+        );
+    }
+    let usual = || {
+        let commas = dialect.delimiter == b',' && options.decimal == Some(DecimalMark::Comma);
+        match commas {
+            true => Err(io::Error::other(
+                "decimal = \",\" needs another delimiter than the comma: set delimiter",
+            )),
+            false => csv::infer(again()?, dialect, options),
+        }
+    };
+    let header = Rows::first_row(first, dialect)?;
+    if header.len() != 1 || options.has_types_of(&header) {
+        return found(usual()?, None, notes);
+    }
+    let mut agree = Vec::new();
+    let mut disagree = Vec::new();
+    for delimiter in OTHERS {
+        let other = dialect.with_delimiter(delimiter);
+        let is_there = header[0].contains(char::from(delimiter));
+        if !is_there
+            || dialect.has_comment(delimiter)
+            || Rows::first_row(again()?, other)?.len() < 2
+        {
+            continue;
+        }
+        match csv::infer(again()?, other, options) {
+            Ok(columns) => agree.push((delimiter, columns)),
+            Err(error) => disagree.push((delimiter, error)),
+        }
+    }
+    let name = |delimiter: u8| match delimiter {
+        b'\t' => "tab".to_owned(),
+        other => char::from(other).to_string(),
+    };
+    if agree.len() == 1
+        && let Some((delimiter, columns)) = agree.pop()
+    {
+        let fields = columns.fields();
+        let (count, other) = (fields.len(), name(delimiter));
+        let why = match fields
+            .iter()
+            .all(|field| options.types.contains_key(field.name()))
+        {
+            true => "as declared",
+            false => "in every row",
+        };
+        notes.push(format!(
+            "has one column by its usual delimiter, and {count} with {other:?}, {why}: it is read with \
+             {other:?}; set delimiter to be sure"
+        ));
+        return found(columns, Some(delimiter), notes);
+    }
+    let why: Vec<_> = match agree.is_empty() {
+        true => {
+            let texts = disagree.iter();
+            let texts =
+                texts.map(|(delimiter, error)| format!("with {:?}: {error}", name(*delimiter)));
+            texts.collect()
+        }
+        false => {
+            let names = agree.iter().map(|(delimiter, _)| name(*delimiter));
+            vec![format!(
+                "every row has several columns with each of {:?}",
+                names.collect::<Vec<_>>()
+            )]
+        }
+    };
+    if why.is_empty() {
+        return found(usual()?, None, notes);
+    }
+    let why = why.join("; ");
+    match usual() {
+        Ok(columns) => {
+            notes.push(format!(
+                "is read as one column, although its header has other delimiters ({why}): set \
+                 delimiter if it has more"
+            ));
+            found(columns, None, notes)
+        }
+        Err(error) => Err(io::Error::other(format!("{error} ({why}): set delimiter"))),
+    }
+}
+
+impl Inferred {
+    /// Returns the options with the delimiter that was found.
+    #[must_use]
+    pub fn settle(&self, options: &TextOptions) -> TextOptions {
+        TextOptions {
+            delimiter: self.delimiter.or(options.delimiter),
+            ..options.clone()
+        }
+    }
+
+    /// Returns whether the file is written as usual for its format: by no option, and as UTF-8.
+    pub fn is_usual(&self, options: &TextOptions) -> bool {
+        options.is_empty() && self.delimiter.is_none() && self.encoding == TextEncoding::Utf8
+    }
+}
