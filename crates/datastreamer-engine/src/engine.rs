@@ -610,12 +610,15 @@ impl Shared {
     ) -> Result<OpenTable, EngineError> {
         let provider = self.provider(files, notes).await?;
         let is_binary = files.kind().is_binary();
-        let of_files: &dyn Any = provider.as_ref();
+        let is_usual = {
+            let of_files: &dyn Any = provider.as_ref();
+            of_files.downcast_ref().is_none_or(FileTable::is_usual)
+        };
         let info = TableInfo {
             schema: notes.apply(&provider.schema())?,
             rows: known_rows(&self.sessions.scans, &provider).await,
             is_binary,
-            is_usual: of_files.downcast_ref().is_none_or(FileTable::is_usual),
+            is_usual,
             is_checked: !is_binary && files.text().types.is_empty(),
         };
         Ok(OpenTable {

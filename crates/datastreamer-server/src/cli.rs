@@ -3,6 +3,8 @@
 pub(crate) mod cat;
 pub(crate) mod check;
 pub(crate) mod get;
+#[cfg(feature = "tables")]
+mod text;
 mod waiting;
 
 use std::{ffi::OsString, io, path::PathBuf, time::Duration};
@@ -19,7 +21,11 @@ use crate::config::parse_compression;
 #[cfg(feature = "tables")]
 use crate::sources::rows::{Format, format_names};
 use crate::{
-    config::{BadPaths, CONFIG_VARIABLE, CommandLine, Demo, LOG_FORMAT_VARIABLE, reference::help},
+    config::{
+        BadPaths, CONFIG_VARIABLE, CommandLine, Demo, LOG_FORMAT_VARIABLE, TextOptions,
+        reference::help,
+    },
+    error::Fatal,
     get::is_own_header,
     units::parse_duration,
 };
@@ -268,8 +274,8 @@ pub(crate) struct Check {
     /// The configuration file.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
-    /// Reads the columns of Parquet, Arrow and FITS files, not their rows, as `serve` does when it
-    /// starts.
+    /// Reads the columns of Parquet, Arrow and FITS files, not their rows, and no rows of text files
+    /// whose columns all have a type, as `serve` does when it starts.
     #[cfg(feature = "tables")]
     #[arg(long)]
     pub(crate) quick: bool,
@@ -290,6 +296,9 @@ pub(crate) struct Routes {
     /// Serves the built-in demo as well: /stars.vot and /noise.bin.
     #[arg(long)]
     pub(crate) demo: bool,
+    #[cfg(feature = "tables")]
+    #[command(flatten)]
+    pub(crate) text: text::TextFlags,
 }
 
 impl Routes {
@@ -301,7 +310,32 @@ impl Routes {
             paths: &self.paths,
             bad_paths: BadPaths::Refuse,
             tables: &self.tables,
+            text: self.text_options(),
             demo: if self.demo { Demo::Always } else { demo },
+        }
+    }
+}
+
+impl Routes {
+    /// Returns what the flags say of the files of tables.
+    pub(crate) fn text_options(&self) -> TextOptions {
+        #[cfg(feature = "tables")]
+        return self.text.options();
+        #[cfg(not(feature = "tables"))]
+        TextOptions
+    }
+
+    /// Refuses flags that hold for no table.
+    ///
+    /// # Errors
+    /// There is such a flag, and no path.
+    pub(crate) fn check_flags(&self) -> Result<(), Fatal> {
+        match self.text_options().set().first() {
+            Some(option) if self.paths.is_empty() && self.tables.is_empty() => {
+                let text = "holds for tables of the command line, and there are none";
+                Err(Fatal::config(format!("--{option} {text}")))
+            }
+            _ => Ok(()),
         }
     }
 }

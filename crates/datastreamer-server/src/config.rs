@@ -39,7 +39,7 @@ use self::origin::Origin;
 pub(crate) use self::resolve::Checked;
 #[cfg(feature = "tables")]
 pub(crate) use self::tables::{DatabaseConfig, RowsSource, parse_compression};
-pub(crate) use self::tables::{RowsConfig, TablesConfig};
+pub(crate) use self::tables::{RowsConfig, TablesConfig, TextOptions};
 use crate::{error::Fatal, sources::DirectoryOptions};
 
 /// 512 KiB a chunk of a stream that is alone: a fourth of the switches between its threads that
@@ -186,7 +186,7 @@ pub(crate) enum SourceConfig {
 }
 
 /// What the command line says of the configuration.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CommandLine<'a> {
     /// The file.
     pub(crate) config: Option<&'a Path>,
@@ -196,6 +196,8 @@ pub(crate) struct CommandLine<'a> {
     pub(crate) bad_paths: BadPaths,
     /// Directories and globs that are one table each.
     pub(crate) tables: &'a [PathBuf],
+    /// How their files of text are written, and the types of their columns.
+    pub(crate) text: TextOptions,
     pub(crate) demo: Demo,
 }
 
@@ -235,9 +237,9 @@ impl RouteConfig {
     }
 
     /// A table named on the command line, as `PATH` or `NAME=PATH`.
-    pub(crate) fn of_table(argument: &Path) -> Result<Self, Fatal> {
+    pub(crate) fn of_table(argument: &Path, text: &TextOptions) -> Result<Self, Fatal> {
         let (name, path) = names::split(argument)?;
-        let source = SourceConfig::Rows(RowsConfig::of_table(path)?);
+        let source = SourceConfig::Rows(RowsConfig::of_table(path, text)?);
         let name = name.map_or_else(|| names::of_table(path), str::to_owned);
         Ok(Self::new(name, source))
     }

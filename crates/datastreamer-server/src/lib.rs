@@ -94,7 +94,9 @@ pub fn run() -> ExitCode {
                 },
                 ..serve.routes.command_line(Demo::IfNothingElse)
             };
-            Config::of_command_line(&command_line).and_then(http::serve::run)
+            let checked = serve.routes.check_flags();
+            let config = checked.and_then(|()| Config::of_command_line(&command_line));
+            config.and_then(http::serve::run)
         }
         Command::Cat(cat) => cli::cat::run(cat),
         Command::Get(get) => cli::get::run(get),

@@ -28,6 +28,9 @@ use crate::{
     sources::{Command, Directory, File, Noise, Source},
 };
 
+/// Takes a text for people on what a start waits for.
+pub(crate) type Report<'a> = dyn Fn(&str) + 'a;
+
 /// The complete set of what is served.
 ///
 /// Dropping it ends the engine and the connections to databases, without waiting. So whoever runs
@@ -48,7 +51,12 @@ impl Site {
     /// [`Fatal::Config`], with a line for each route that cannot be served. Paths of the command line of
     /// `serve` that cannot be served are left out, with a warning in the log, unless that is all of them.
     pub fn build(config: &Config) -> Result<Self, Fatal> {
-        let mut builder = Builder::new(config)?;
+        Self::build_with(config, &|_| {})
+    }
+
+    /// Does the same, and reports for people what it waits for.
+    pub(crate) fn build_with(config: &Config, report: &Report<'_>) -> Result<Self, Fatal> {
+        let mut builder = Builder::new(config, report)?;
         builder.add_routes();
         if !builder.errors.is_empty() {
             return Err(Fatal::Config(builder.errors));
@@ -88,11 +96,11 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(config: &'a Config) -> Result<Self, Fatal> {
+    fn new(config: &'a Config, report: &'a Report<'a>) -> Result<Self, Fatal> {
         Ok(Self {
             config,
             routes: RouteTable::default(),
-            tables: Tables::new(&config.tables)?,
+            tables: Tables::new(&config.tables, report)?,
             errors: Vec::new(),
             left_out: Vec::new(),
         })

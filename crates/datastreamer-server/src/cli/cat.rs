@@ -54,7 +54,7 @@ pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
         Some((path, query)) => {
             let mut route = RouteConfig {
                 precedence: Precedence::Replaces,
-                ..RouteConfig::of_table(path)?
+                ..RouteConfig::of_table(path, &cat.routes.text_options())?
             };
             if let Some(hdu) = cat.hdu() {
                 route.choose_hdu(hdu);
@@ -63,11 +63,13 @@ pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
             config.routes.push(route);
             let message = format!("reading the columns of {}", path.display());
             let opening = waiting_line(&message, cat.quiet);
-            let site = Site::build(&config);
+            let report = |text: &str| opening.set_message(text.to_owned());
+            let site = Site::build_with(&config, &report);
             opening.finish_and_clear();
             (site?, name, query)
         }
         None => {
+            cat.routes.check_flags()?;
             let target = shown.trim_start_matches('/');
             let (file_name, _) = target.split_once('?').unwrap_or((target, ""));
             let mut query = cat.target.as_bytes().splitn(2, |byte| *byte == b'?');

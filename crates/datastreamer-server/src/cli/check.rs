@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::Check;
+use super::{Check, waiting::waiting_line};
 use crate::{
     config, config::Checked, config::Config, error::Fatal, http::spool, print_with, site::Site,
 };
@@ -16,7 +16,11 @@ pub(crate) fn run(check: &Check) -> Result<(), Fatal> {
     };
     config.tables.lift_time_limit();
     errors.extend(spool::check(&config.spool).err());
-    match Site::build(&config).and_then(|site| read(check, &site).map(|()| site)) {
+    let waiting = waiting_line("reading the columns of tables", false);
+    let report = |text: &str| waiting.set_message(text.to_owned());
+    let site = Site::build_with(&config, &report);
+    waiting.finish_and_clear();
+    match site.and_then(|site| read(check, &site).map(|()| site)) {
         Ok(site) if errors.is_empty() => print_with(|out| say_good(out, check, &site)),
         Ok(_) => Err(Fatal::Config(errors)),
         Err(Fatal::Config(more)) => {
@@ -49,6 +53,7 @@ fn say_good(out: &mut Vec<u8>, check: &Check, site: &Site) -> io::Result<()> {
 
 #[cfg(feature = "tables")]
 mod rows {
+    use datastreamer_engine::TableInfo;
     use indicatif::HumanCount;
 
     use crate::{
@@ -68,7 +73,7 @@ mod rows {
             let RowSource::Table(table) = &rows.source else {
                 continue;
             };
-            if !table.info().is_binary() {
+            if table.info().is_some_and(TableInfo::is_checked) {
                 continue;
             }
             let waiting = waiting_line(&format!("reading {}", route.name()), false);

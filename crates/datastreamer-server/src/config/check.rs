@@ -15,6 +15,7 @@ use super::{
     origin::Origin,
     raw::{Kind, RawKeep, RawMetadata, RawTexts, RawValue},
     reference::{ROUTES, Section, Setting, ValueType, is_left_out, sections},
+    tables::{TYPE, check_type},
 };
 use crate::units::{ByteSize, Span};
 
@@ -149,6 +150,9 @@ impl<'a> Checker<'a> {
             return;
         }
         if is_allowed(&setting.value, value) {
+            if setting.value == ValueType::Metadata {
+                self.check_types(&name, value);
+            }
             return;
         }
         let text = format!(
@@ -159,6 +163,21 @@ impl<'a> Checker<'a> {
         match self.origin.variable(section.name, setting.key) {
             Some(variable) => self.errors.push((0, format!("{variable}: {text}"))),
             None => self.push(start, &text),
+        }
+    }
+
+    /// Checks the types of columns.
+    fn check_types(&mut self, name: &str, columns: &Spanned<DeValue<'_>>) {
+        for (column, metadata) in columns.get_ref().as_table().into_iter().flatten() {
+            let table = metadata.get_ref().as_table();
+            let Some((key, value)) = table.and_then(|table| table.get_key_value(TYPE)) else {
+                continue;
+            };
+            let checked = value.get_ref().as_str().map_or(Ok(()), check_type);
+            if let Err(text) = checked {
+                let text = format!("{name}.{}: {text}", column.get_ref());
+                self.push(key.span().start, &text);
+            }
         }
     }
 

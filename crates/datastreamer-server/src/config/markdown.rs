@@ -10,7 +10,7 @@ const HEAD: &str = "\
 <!-- Written by `datastreamer config reference`; do not edit. -->
 
 `datastreamer serve --config FILE` reads a TOML file; `DATASTREAMER_CONFIG` names one too. Every \
-setting has a default. `datastreamer check FILE` reports all errors of a file, each with its line: those of its settings, and of the files, programs and queries that it names. Queries are not checked if what they read has an error. It reads every row of the tables; with `--quick` it reads of Parquet, Arrow and FITS files only the columns, as `serve` does when it starts. \
+setting has a default. `datastreamer check FILE` reports all errors of a file, each with its line: those of its settings, and of the files, programs and queries that it names. Queries are not checked if what they read has an error. It reads every row of the tables; with `--quick` it reads of Parquet, Arrow and FITS files only the columns, and of text files only those rows that types are inferred from, as `serve` does when it starts. \
 [program.md](program.md) shows an example. Relative paths start at the folder of the file.
 
 Types:

@@ -10,7 +10,7 @@ use std::{
 
 use datastreamer_archive::directory::{Hidden, OnChange};
 
-use super::{BadPaths, CommandLine, RouteConfig, RowsConfig, SourceConfig};
+use super::{BadPaths, CommandLine, RouteConfig, RowsConfig, SourceConfig, TextOptions};
 use crate::{error::Fatal, escapes, sources::DirectoryOptions};
 
 /// What a glob has, and a plain path need not have.
@@ -35,7 +35,7 @@ pub(super) fn routes(command_line: &CommandLine<'_>) -> Result<Vec<RouteConfig>,
     let mut good = Vec::new();
     let mut bad = Vec::new();
     for (path, as_table) in paths.chain(tables) {
-        match named(path, as_table) {
+        match named(path, as_table, &command_line.text) {
             Ok(mut named) => {
                 named.route.optional = is_optional.then(|| path.clone());
                 good.push(named);
@@ -61,14 +61,20 @@ pub(crate) fn warn_of(path: &Path, error: &str) {
 
 /// Makes the route of a path, or of `NAME=PATH`; a directory is a tar, or a table if `as_table`. A file
 /// that is no table is served as it is.
-fn named(argument: &Path, as_table: bool) -> Result<Named<'_>, Fatal> {
+fn named<'a>(argument: &'a Path, as_table: bool, text: &TextOptions) -> Result<Named<'a>, Fatal> {
     let (name, path) = split(argument)?;
     let mut route = match as_table {
         false if path.is_dir() => of_directory(path, name)?,
         false if path.is_file() && !RowsConfig::is_table(path) => of_file(path, name),
         // What is wrong with a table's files names them.
-        _ => RouteConfig::of_table(argument)?,
+        _ => RouteConfig::of_table(argument, text)?,
     };
+    let is_table = matches!(route.source, SourceConfig::Rows(_));
+    if let (false, Some(option)) = (is_table, text.set().first()) {
+        let path = path.display();
+        let text = format!("{path}: {option} is an option of tables, and this is served as it is");
+        return Err(Fatal::config(text));
+    }
     if as_table {
         route.origin = "--table: ".into();
     }

@@ -22,6 +22,23 @@ pub(crate) struct TablesConfig;
 #[derive(Clone, Debug)]
 pub(crate) enum RowsConfig {}
 
+/// There are none.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TextOptions;
+
+impl TextOptions {
+    pub(crate) fn set(&self) -> [&'static str; 0] {
+        []
+    }
+}
+
+/// The key of a column's type.
+pub(super) const TYPE: &str = "type";
+
+pub(super) fn check_type(_: &str) -> Result<(), String> {
+    Ok(())
+}
+
 impl TablesConfig {
     pub(super) fn has_sql(&self) -> bool {
         false
@@ -37,10 +54,12 @@ impl TablesConfig {
     }
 
     pub(crate) fn lift_time_limit(&mut self) {}
+
+    pub(crate) fn serve_while_opening(&mut self) {}
 }
 
 impl RowsConfig {
-    pub(super) fn of_table(path: &Path) -> Result<Self, Fatal> {
+    pub(super) fn of_table(path: &Path, _: &TextOptions) -> Result<Self, Fatal> {
         Err(Fatal::config(format!("{}: {NO_TABLES}", path.display())))
     }
 

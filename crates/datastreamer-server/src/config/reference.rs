@@ -117,6 +117,7 @@ const KEPT: &[Kind] = &[
     Kind::Postgres,
     Kind::Stars,
 ];
+const TABLES: &[Kind] = &[Kind::Table];
 const QUERIES: &[Kind] = &[Kind::Query, Kind::Postgres];
 const DESCRIBED: &[Kind] = &[Kind::Table, Kind::Query, Kind::Postgres];
 const ROWS: &[Kind] = &[Kind::Table, Kind::Query, Kind::Postgres, Kind::Stars];
@@ -289,7 +290,10 @@ fn routes() -> Section {
                  four kinds have every format of tables.";
     let metadata = format!(
         "`[routes.NAME.columns.COLUMN]`: metadata of a column, which overrides that of the files: \
-         {}.",
+         {}. Of a `table` of CSV, TSV or NDJSON also `type`, which is not inferred then: `text`, \
+         `boolean`, `int8` to `int64`, `uint8` to `uint64`, `float32`, `float64`, `decimal(10,2)`, \
+         `date`, `time`, `timestamp`, `timestamp with zone`, the last three also with a unit, as in \
+         `timestamp(ns)`. If every column has one, no row is read before the first request.",
         tables::column_keys().join(", ")
     );
     let mut section = section(ROUTES, about)
@@ -365,6 +369,37 @@ fn routes() -> Section {
             "What a client may set in the URL; see below.",
         ))
         .with(setting("columns", ValueType::Metadata).kinds(DESCRIBED).words("none").about(metadata))
+        .with(setting("delimiter", ValueType::Text).kinds(TABLES)
+            .words("`,` of CSV, a tab of TSV; another one that every row agrees with").about(
+            "Of CSV and TSV: the ASCII character between fields; `\"tab\"` is a tab.",
+        ))
+        .with(setting("quote", ValueType::Text).kinds(TABLES).words("`\"` of CSV; TSV has escapes instead").about(
+            "Of CSV and TSV: the ASCII character around fields, doubled within them. `\"\"`: none, and no \
+             escapes.",
+        ))
+        .with(setting("header", ValueType::Flag).kinds(TABLES).default("true".into()).about(
+            "Of CSV and TSV: whether the first row has the names of the columns. Without, they are \
+             `names`, or else `column1`, `column2` and so on.",
+        ))
+        .with(setting("names", ValueType::Texts).kinds(TABLES).words("those of the header").about(
+            "The names of all columns, in their order. Of CSV and TSV they need `header`: with `true` \
+             they replace those of the header. Of NDJSON they are the members that an object may have; \
+             any other is an error.",
+        ))
+        .with(setting("null", ValueType::Texts).kinds(TABLES).words("none").about(
+            "Of CSV and TSV: texts that are null, besides the empty one, for example `[\"NA\", \"-\"]`. \
+             In quotes they are null beside numbers, and texts beside texts.",
+        ))
+        .with(setting("comment", ValueType::Text).kinds(TABLES).words("none").about(
+            "Of CSV and TSV: lines that begin with this ASCII character are left out.",
+        ))
+        .with(setting("encoding", ValueType::Text).kinds(TABLES).words("that of a byte order mark, else `utf-8`").about(
+            "Of CSV, TSV and NDJSON: `utf-8`, `latin-1`, `windows-1252`, `utf-16` (with a byte order \
+             mark), `utf-16le` or `utf-16be`. Bytes that are no character are an error.",
+        ))
+        .with(setting("decimal", ValueType::OneOf(vec![".", ","])).kinds(TABLES).text(".").about(
+            "Of CSV and TSV: what is before the decimals of a number. With `,` a number has no point.",
+        ))
         .with(setting("max_rows", ValueType::Integer(0..=i64::MAX as u64)).kinds(ROWS).words("no limit").about(
             "A download never has more rows. If this cuts a table, the client is told: see `on_more`.",
         ))

@@ -7,9 +7,11 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use datastreamer_engine::text::TextOptions;
 use datastreamer_engine::{
     EngineOptions, TableFiles,
     isolate::{DEFAULT_QUERY_BYTES, IsolationOptions},
+    text::{self, TextEncoding},
 };
 use datastreamer_rows::{
     parameters::{Parameter, ParameterKind, Parameters, Value},
@@ -34,6 +36,8 @@ use crate::{
     },
 };
 
+/// 10 s: what supervisors give a program to start, and some hundred MB of text are read in it.
+pub(super) const DEFAULT_OPEN_WAIT: Duration = Duration::from_secs(10);
 /// 100 years: whoever waits for `check` ends it.
 const NO_TIME_LIMIT: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
@@ -47,6 +51,10 @@ pub(crate) struct TablesConfig {
     /// Whether clients may send queries of their own.
     pub(crate) sql: Option<SqlConfig>,
     pub(crate) databases: BTreeMap<String, DatabaseConfig>,
+    /// How long a start waits for the types of columns to be inferred; `None`: until they are.
+    pub(crate) open_wait: Option<Duration>,
+    /// The same, of a server.
+    server_open_wait: Duration,
 }
 
 /// The route for clients' own queries.
@@ -85,6 +93,8 @@ pub(crate) enum RowsSource {
         /// Which table of a FITS file; `None`: the first, and the others for requests that ask for one.
         hdu: Option<String>,
         metadata: ColumnMetadata,
+        /// How files of text are written, and the types of their columns.
+        text: TextOptions,
     },
     Query {
         sql: String,
@@ -115,6 +125,11 @@ impl TablesConfig {
         self.rows.length_wait
     }
 
+    /// Lets a server start before the types of all columns are inferred.
+    pub(crate) fn serve_while_opening(&mut self) {
+        self.open_wait = Some(self.server_open_wait);
+    }
+
     /// Lets a table be read for as long as that takes.
     pub(crate) fn lift_time_limit(&mut self) {
         self.engine.time_limit = NO_TIME_LIMIT;
@@ -136,12 +151,17 @@ impl RowsConfig {
         }
     }
 
-    /// A table named on the command line. Never refused in this build.
-    pub(super) fn of_table(path: &Path) -> Result<Self, Fatal> {
+    /// A table named on the command line.
+    ///
+    /// # Errors
+    /// The options contradict each other.
+    pub(super) fn of_table(path: &Path, text: &TextOptions) -> Result<Self, Fatal> {
+        text.check_together().map_err(Fatal::config)?;
         Ok(Self::new(RowsSource::Table {
             path: path.to_owned(),
             hdu: None,
             metadata: ColumnMetadata::default(),
+            text: text.clone(),
         }))
     }
 
@@ -200,17 +220,20 @@ pub(super) fn resolve(raw: &Raw, origin: &Origin<'_>) -> Result<TablesConfig, Fa
             origin: origin.of_setting("sql", "enabled") + ": ",
         }),
         databases: databases.collect(),
+        open_wait: None,
+        server_open_wait: duration(raw.tables.open_wait, DEFAULT_OPEN_WAIT),
     })
 }
 
 /// Checks what a route says of its rows.
 pub(super) fn rows(raw: &RawRoute, path: PathBuf) -> Result<RowsConfig, String> {
     let sql = raw.sql.clone().unwrap_or_default();
-    let metadata = column_metadata(raw);
+    let mut metadata = column_metadata(raw);
     let source = match raw.kind {
         Kind::Table => RowsSource::Table {
             path,
             hdu: raw.hdu.as_ref().map(ToString::to_string),
+            text: text_options(raw, &mut metadata)?,
             metadata,
         },
         Kind::Query => RowsSource::Query {
@@ -328,6 +351,49 @@ fn column_metadata(raw: &RawRoute) -> ColumnMetadata {
         table: BTreeMap::from_iter(description),
         columns: raw.columns.clone().unwrap_or_default(),
     }
+}
+
+/// What a route says of its files of text. Takes the types of columns from their metadata.
+fn text_options(raw: &RawRoute, metadata: &mut ColumnMetadata) -> Result<TextOptions, String> {
+    let mut types = BTreeMap::new();
+    for (column, written) in &mut metadata.columns {
+        if let Some(name) = written.remove(TYPE) {
+            // `check.rs` lets no other names through.
+            let data_type = text::parse_type(&name);
+            types.insert(column.clone(), data_type?);
+        }
+    }
+    metadata.columns.retain(|_, written| !written.is_empty());
+    fn parsed<T>(
+        written: Option<&String>,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, String> {
+        written.map(|text| parse(text)).transpose()
+    }
+    let options = TextOptions {
+        delimiter: parsed(raw.delimiter.as_ref(), text::parse_delimiter)?,
+        quote: parsed(raw.quote.as_ref(), text::parse_quote)?,
+        header: raw.header,
+        names: raw.names.clone(),
+        nulls: raw.null.clone().unwrap_or_default(),
+        comment: parsed(raw.comment.as_ref(), text::parse_comment)?,
+        encoding: parsed(raw.encoding.as_ref(), TextEncoding::parse)?,
+        decimal: parsed(raw.decimal.as_ref(), text::parse_decimal)?,
+        types,
+    };
+    options.check_together()?;
+    Ok(options)
+}
+
+/// The key of a column's type, beside those of its metadata.
+pub(super) const TYPE: &str = "type";
+
+/// Checks the name of a column's type.
+///
+/// # Errors
+/// The text of which ones there are.
+pub(super) fn check_type(name: &str) -> Result<(), String> {
+    text::parse_type(name).map(drop)
 }
 
 fn parameters(raw: &RawRoute) -> Result<Parameters, String> {

@@ -14,7 +14,12 @@ use datastreamer::{Outcome, Record};
 use datastreamer_http::Problem;
 use serde_json::{Value, json};
 
-use crate::{http::transfers::cut, site::routes::Route, site::routes::RouteTable};
+use crate::{
+    http::transfers::cut,
+    refusal::SOURCE_FAILED,
+    site::routes::{Route, RouteTable},
+    sources::rows::Progress,
+};
 
 /// How the last attempts of the routes have ended.
 #[derive(Clone, Default)]
@@ -88,6 +93,21 @@ impl Health {
         }))
     }
 
+    /// Returns the tables of these routes that are not ready yet, with the bytes that were read of them.
+    pub(crate) fn not_ready(routes: &RouteTable) -> Value {
+        let reading = routes
+            .iter()
+            .filter_map(|(_, route)| match route.progress()? {
+                Progress::Reading(read, bytes) => Some(json!({
+                    "route": route.file_name(),
+                    "read_bytes": read,
+                    "bytes": bytes,
+                })),
+                Progress::Open | Progress::Failed(_) => None,
+            });
+        reading.collect::<Vec<_>>().into()
+    }
+
     /// Returns the status for `/healthz`, what it is called, and the broken ones of these routes. 503 if
     /// no route works of those that were tried. Failures of requests with parameters do not lead to it:
     /// a client must not take a server out of service.
@@ -103,7 +123,17 @@ impl Health {
                 "error": error,
             })),
         });
-        let broken: Vec<_> = broken.collect();
+        let unopened = routes
+            .iter()
+            .filter_map(|(_, route)| match route.progress()? {
+                Progress::Failed(since) => Some(json!({
+                    "route": route.file_name(),
+                    "since": humantime::format_rfc3339_millis(since).to_string(),
+                    "error": SOURCE_FAILED,
+                })),
+                Progress::Open | Progress::Reading(..) => None,
+            });
+        let broken: Vec<_> = broken.chain(unopened).collect();
         let fails_for_all = |state: &State| {
             matches!(
                 state,
@@ -116,7 +146,7 @@ impl Health {
         let (status, name) = match broken.is_empty() {
             true if self.show_spool().is_some() => (StatusCode::OK, "degraded"),
             true => (StatusCode::OK, "ok"),
-            false if states.values().all(fails_for_all) => {
+            false if !states.is_empty() && states.values().all(fails_for_all) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "broken")
             }
             false => (StatusCode::OK, "degraded"),

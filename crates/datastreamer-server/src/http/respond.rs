@@ -154,13 +154,15 @@ async fn show_index(State(app): State<Arc<App>>, request: Request) -> impl IntoR
 }
 
 async fn show_health(State(app): State<Arc<App>>) -> impl IntoResponse {
-    let (status, name, broken) = app.health.show(&app.site().routes);
+    let site = app.site();
+    let (status, name, broken) = app.health.show(&site.routes);
     let health = json!({
         "status": name,
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": uptime(app.started),
         "broken": broken,
         "spool": app.health.show_spool(),
+        "not_ready": Health::not_ready(&site.routes),
     });
     (status, Extension(refused::Recorded), now(Json(health)))
 }

@@ -62,7 +62,8 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 const FOLDER_AS_TABLE: &str = "  (an archive; --table PATH serves a folder's files as a table)";
 
 /// Serves until a signal comes; blocks.
-pub(crate) fn run(config: Config) -> Result<(), Fatal> {
+pub(crate) fn run(mut config: Config) -> Result<(), Fatal> {
+    config.tables.serve_while_opening();
     let site = Site::build(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -3,7 +3,7 @@
 use crate::{
     config::{RowsConfig, TablesConfig},
     error::Fatal,
-    site::routes::Route,
+    site::{Report, routes::Route},
     sources::rows::RowRoute,
 };
 
@@ -12,7 +12,7 @@ pub(super) type Kept = ();
 pub(super) struct Tables<'a>(&'a TablesConfig);
 
 impl<'a> Tables<'a> {
-    pub(super) fn new(config: &'a TablesConfig) -> Result<Self, Fatal> {
+    pub(super) fn new(config: &'a TablesConfig, _: &Report<'_>) -> Result<Self, Fatal> {
         Ok(Self(config))
     }
 

@@ -7,7 +7,10 @@ use http::HeaderValue;
 use crate::{
     config::{Keep, RouteLimits},
     escapes::encode,
-    sources::{Source, rows::Format},
+    sources::{
+        Source,
+        rows::{Format, Progress},
+    },
 };
 
 /// A message names 20 files: more are found on the index page.
@@ -67,6 +70,14 @@ impl Route {
 
     pub(crate) fn gives_rows(&self) -> bool {
         matches!(self.source, Source::Rows(_))
+    }
+
+    /// Returns how far a table is that is being opened; `None` of other routes.
+    pub(crate) fn progress(&self) -> Option<Progress> {
+        match &self.source {
+            Source::Rows(rows) => rows.progress(),
+            _ => None,
+        }
     }
 
     pub(crate) fn set_suffix(&mut self, suffix: &str) -> Result<(), String> {

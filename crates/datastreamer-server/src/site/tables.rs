@@ -1,6 +1,14 @@
 //! The tables of a site: the engine, the databases, and the routes of rows over them.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
 use datastreamer_engine::{
     Engine, TableFiles,
@@ -8,20 +16,30 @@ use datastreamer_engine::{
 };
 use datastreamer_rows::parameters::Parameters;
 use datastreamer_table::{Format, column_metadata::ColumnMetadata, fits::FitsHdu};
+use tokio::sync::Semaphore;
 
 use super::databases::{DatabaseThreads, Databases};
 use crate::{
     config::{RowsConfig, RowsSource, TablesConfig},
     error::Fatal,
+    site::Report,
     site::routes::Route,
     sources::{
         OnMore, Source,
         rows::{
-            ClientSql, Hdus, PostgresQuery, RowRoute, RowSource, SqlQuery, Stars, TABLES_MAX,
-            Table, block_on,
+            ClientSql, Hdus, Opened, Opening, Openings, PostgresQuery, RowRoute, RowSource,
+            SqlQuery, Stars, TABLES_MAX, Table, block_on,
         },
     },
 };
+
+/// How often a start says how far it is.
+const REPORT: Duration = Duration::from_millis(200);
+/// What a table gets even if others have taken the time that a start waits: small files are read in
+/// milliseconds.
+const WAIT_MIN: Duration = Duration::from_millis(250);
+/// Four tables are read at once behind the start: more do not make a disk faster.
+const READ_AT_ONCE: usize = 4;
 
 /// What the sources of rows need for as long as they run: the threads that drive the connections.
 pub(super) type Kept = Option<DatabaseThreads>;
@@ -32,18 +50,38 @@ pub(super) struct Tables<'a> {
     /// Started with the first table.
     engine: Option<Engine>,
     databases: Databases,
+    openings: Openings,
+    /// Queries that could not be checked, as tables are not open yet.
+    unchecked: Vec<(String, SqlQuery)>,
+    /// Places to read tables in.
+    places: Arc<Semaphore>,
+    /// When the start waits no longer for tables; `None`: it waits for all.
+    deadline: Option<Instant>,
+    report: &'a Report<'a>,
 }
 
 impl<'a> Tables<'a> {
-    pub(super) fn new(config: &'a TablesConfig) -> Result<Self, Fatal> {
+    pub(super) fn new(config: &'a TablesConfig, report: &'a Report<'a>) -> Result<Self, Fatal> {
         Ok(Self {
             config,
             engine: None,
             databases: Databases::open(&config.databases)?,
+            openings: Openings::default(),
+            unchecked: Vec::new(),
+            places: Arc::new(Semaphore::new(READ_AT_ONCE)),
+            deadline: config.open_wait.map(|wait| Instant::now() + wait),
+            report,
         })
     }
 
     pub(super) fn keep(self) -> Kept {
+        for (name, query) in self.unchecked {
+            let openings = self.openings.clone();
+            let check = move || check_later(&name, &query, &openings);
+            if let Err(error) = thread::Builder::new().name("check".into()).spawn(check) {
+                tracing::warn!(%error, "a query is not checked");
+            }
+        }
         self.databases.threads
     }
 
@@ -54,30 +92,38 @@ impl<'a> Tables<'a> {
                 path,
                 hdu,
                 metadata,
+                text,
             } => {
-                let mut files = TableFiles::find(path).map_err(|error| error.to_string())?;
+                let mut files = TableFiles::find(path)
+                    .and_then(|files| files.with_text_options(text.clone()))
+                    .map_err(|error| error.to_string())?;
                 if let Some(hdu) = hdu {
                     files = files.with_hdu(hdu).map_err(|error| error.to_string())?;
                 }
-                let own_file = files.single_file().filter(|_| metadata.is_empty());
-                let own_file = own_file.and_then(|(path, suffix)| {
-                    Some((path.to_owned(), Format::from_suffix(suffix)?))
-                });
-                let engine = self.engine()?;
-                let info = block_on(engine.register(name, files.clone(), metadata))?;
-                let info = info.map_err(|error| about(path, error.to_string()))?;
+                let opening = Opening::new(name, files.bytes().unwrap_or_default());
+                let files = files.counting(opening.counter());
+                let (engine, metadata) = (self.engine()?, metadata.clone());
+                let open = {
+                    let (name, path) = (name.to_owned(), path.clone());
+                    let (engine, files) = (engine.clone(), files.clone());
+                    move || register(&engine, &name, &path, files, &metadata)
+                };
+                match files.are_text() {
+                    true => self.open_text(name, &opening, open)?,
+                    false => opening.end(Ok(open()?)),
+                }
                 let hdus = match hdu {
                     Some(hdu) => Hdus::Configured(hdu.clone()),
                     None => hdus(&engine, name, &files)?,
                 };
-                let table = Table::new(engine, name, info, files, own_file);
+                let table = Table::new(engine, name, opening, files);
                 RowSource::Table(table.with_hdus(hdus))
             }
             RowsSource::Query {
                 sql,
                 parameters,
                 metadata,
-            } => RowSource::Query(self.query(sql, parameters, metadata)?),
+            } => RowSource::Query(self.query(name, sql, parameters, metadata)?),
             RowsSource::Postgres {
                 database,
                 sql,
@@ -108,7 +154,7 @@ impl<'a> Tables<'a> {
             let options = self.config.engine.clone();
             let queries = IsolatedQueries::start(engine, options, config.isolation.clone());
             let queries = queries.map_err(|error| error.to_string())?;
-            let sql = RowSource::Sql(ClientSql::new(queries));
+            let sql = RowSource::Sql(ClientSql::new(queries, self.openings.clone()));
             let source = Source::Rows(Box::new(self.route(sql, config.rows_max, OnMore::Cap)));
             let mut route = Route::new("sql", source)?;
             route.description = Some("one SELECT over the tables here".into());
@@ -126,21 +172,74 @@ impl<'a> Tables<'a> {
         }
     }
 
+    /// Opens a table of text on a thread of its own, and waits for it until the deadline.
+    ///
+    /// # Errors
+    /// It cannot be opened, and that is known by then.
+    fn open_text(
+        &self,
+        name: &str,
+        opening: &Opening,
+        open: impl FnOnce() -> Result<Opened, String> + Send + 'static,
+    ) -> Result<(), String> {
+        self.openings.add(opening);
+        let (ended, end) = mpsc::channel();
+        let (places, of_thread) = (Arc::clone(&self.places), opening.clone());
+        let shown = name.to_owned();
+        let run = move || {
+            let opened = block_on(places.acquire_owned())
+                .and_then(|place| place.map_err(|error| error.to_string()))
+                .and_then(|_place| open());
+            of_thread.end(opened);
+            if ended.send(()).is_ok() {
+                return;
+            }
+            match of_thread.error() {
+                None => tracing::info!(table = shown, "ready"),
+                Some(error) => tracing::error!(table = shown, error, "cannot be opened"),
+            }
+        };
+        let spawned = thread::Builder::new().name("open".into()).spawn(run);
+        spawned.map_err(|error| error.to_string())?;
+        let wait_min = self.config.open_wait.map(|wait| wait.min(WAIT_MIN));
+        let deadline = wait_min
+            .map(|least| Instant::now() + least)
+            .max(self.deadline);
+        loop {
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            let wait = left.map_or(REPORT, |left| left.min(REPORT));
+            match end.recv_timeout(wait) {
+                Err(RecvTimeoutError::Timeout) if left.is_none_or(|left| !left.is_zero()) => {
+                    (self.report)(&format!("{name}: {}", opening.show()));
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    tracing::info!(table = name, "not ready yet: {}", opening.show());
+                    return Ok(());
+                }
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+                    return opening.error().map_or(Ok(()), |text| Err(text.to_owned()));
+                }
+            }
+        }
+    }
+
     /// Plans a query once, so that its errors show at the start.
     fn query(
         &mut self,
+        name: &str,
         sql: &str,
         parameters: &Parameters,
         metadata: &ColumnMetadata,
     ) -> Result<SqlQuery, String> {
         let engine = self.engine()?;
-        let query = SqlQuery::new(engine, sql.into(), parameters.clone(), metadata.clone());
-        block_on(query.check_text())?.map_err(|refusal| match refusal.position {
-            Some((line, column)) => {
-                format!("sql, line {line}, column {column}: {}", refusal.text)
-            }
-            None => format!("sql: {}", refusal.text),
-        })?;
+        let (parameters, metadata) = (parameters.clone(), metadata.clone());
+        let tables = self.openings.clone();
+        let query = SqlQuery::new(engine, sql.into(), parameters, metadata, tables);
+        let not_ready = self.openings.not_ready();
+        match check(&query) {
+            Err(_) if not_ready.is_some() => self.unchecked.push((name.to_owned(), query.clone())),
+            checked => checked?,
+        }
         Ok(query)
     }
 
@@ -183,6 +282,43 @@ fn hdus(engine: &Engine, name: &str, files: &TableFiles) -> Result<Hdus, String>
         tables.push((hdu.number, table));
     }
     Ok(Hdus::All { hdus, tables })
+}
+
+/// Reads the columns of a table's files, for minutes if they are large files of text.
+fn register(
+    engine: &Engine,
+    name: &str,
+    path: &Path,
+    files: TableFiles,
+    metadata: &ColumnMetadata,
+) -> Result<Opened, String> {
+    let own_file = files.single_file().filter(|_| metadata.is_empty());
+    let own_file =
+        own_file.and_then(|(path, suffix)| Some((path.to_owned(), Format::from_suffix(suffix)?)));
+    let info = block_on(engine.register(name, files, metadata))?;
+    let info = info.map_err(|error| about(path, error.to_string()))?;
+    Ok(Opened {
+        own_file: own_file.filter(|_| info.is_usual()),
+        info,
+    })
+}
+
+fn check(query: &SqlQuery) -> Result<(), String> {
+    let checked = block_on(query.check_text())?;
+    checked.map_err(|refusal| match refusal.position {
+        Some((line, column)) => format!("sql, line {line}, column {column}: {}", refusal.text),
+        None => format!("sql: {}", refusal.text),
+    })
+}
+
+/// Checks a query once all tables are open.
+fn check_later(name: &str, query: &SqlQuery, openings: &Openings) {
+    while openings.not_ready().is_some() {
+        thread::sleep(REPORT);
+    }
+    if let Err(error) = check(query) {
+        tracing::error!(route = name, error, "the query cannot be planned");
+    }
 }
 
 /// Names the table's path, unless the text does: it may be about one file of many.

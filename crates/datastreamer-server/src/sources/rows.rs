@@ -4,6 +4,7 @@
 //! checks its own, and plans a run once its stream has a place; `rows/write.rs` writes it.
 
 mod hdus;
+mod opening;
 mod postgres;
 mod query;
 mod stars;
@@ -24,7 +25,7 @@ use arrow::{
     record_batch::RecordBatchReader,
 };
 use datastreamer::StreamWriter;
-use datastreamer_engine::EngineError;
+use datastreamer_engine::{EngineError, TableInfo};
 pub(crate) use datastreamer_table::Format;
 use datastreamer_table::{
     ColumnStatistics, RowsDescription, TableLayout, WithoutColumns, WriterOptions, meta, type_name,
@@ -34,6 +35,7 @@ use http::StatusCode;
 
 pub(crate) use self::{
     hdus::{HDU, Hdus, TABLES_MAX},
+    opening::{Opened, Opening, Openings, Progress},
     postgres::PostgresQuery,
     query::{ClientSql, SqlQuery},
     stars::Stars,
@@ -325,6 +327,14 @@ impl RowRoute {
         }
     }
 
+    /// Returns how far a table is that is being opened; `None` of other routes.
+    pub(crate) fn progress(&self) -> Option<Progress> {
+        match &self.source {
+            RowSource::Table(table) => Some(table.progress()),
+            _ => None,
+        }
+    }
+
     /// The format of the route's own file name.
     pub(crate) fn usual_format(&self) -> Format {
         DEFAULT_FORMAT
@@ -445,7 +455,7 @@ impl RowSource {
 
     fn rows_known(&self) -> Option<u64> {
         match self {
-            Self::Table(table) => table.info().rows(),
+            Self::Table(table) => table.info()?.rows(),
             Self::Query(_) | Self::Sql(_) | Self::Postgres(_) | Self::Stars(_) => None,
         }
     }
@@ -453,7 +463,7 @@ impl RowSource {
     /// What the columns are, where that is known before a run.
     pub(crate) fn columns(&self) -> Option<&Schema> {
         match self {
-            Self::Table(table) => Some(table.info().schema()),
+            Self::Table(table) => table.info().map(TableInfo::schema),
             Self::Query(_) | Self::Sql(_) | Self::Postgres(_) => None,
             Self::Stars(stars) => Some(stars.columns()),
         }

@@ -51,3 +51,4 @@ mod tables_ranges;
 mod tables_readers;
 mod tables_routes;
 mod tables_sql;
+mod tables_text;

@@ -12,7 +12,10 @@ use datastreamer_rows::{
 use datastreamer_table::{WriterOptions, meta};
 
 use super::{ACTIVE, DATABASES, PARAMETERS, RATE, Section, ValueType, section, setting, size};
-use crate::config::resolve::{DEFAULT_LENGTH_WAIT, SCARCE_ACTIVE, SCARCE_MIN_RATE};
+use crate::config::{
+    resolve::{DEFAULT_LENGTH_WAIT, SCARCE_ACTIVE, SCARCE_MIN_RATE},
+    tables::DEFAULT_OPEN_WAIT,
+};
 
 /// 1024 threads: more than machines have cores, and each has a stack of its own.
 const THREADS_MAX: u64 = 1024;
@@ -50,6 +53,12 @@ fn tables() -> Section {
         .with(setting("plan_timeout", ValueType::PositiveDuration).time(DEFAULT_PLAN_TIMEOUT).about(
             "How long a plan may take, which lists a table's files and reads their heads; then the \
              request gets 503 with Retry-After. Files that do not answer hold up no other table.",
+        ))
+        .with(setting("open_wait", ValueType::Duration).time(DEFAULT_OPEN_WAIT).about(
+            "How long a start of the server waits until the types of columns of CSV, TSV and NDJSON \
+             files are inferred. Then it serves what is ready; a table that is not gets 503 with \
+             Retry-After, and `/healthz` says how far it is. If every column has a `type` there is \
+             nothing to wait for.",
         ))
         .with(setting("threads", ValueType::Integer(1..=THREADS_MAX)).words("one per core").about(
             "Threads for queries. Scans of tables use the threads of their streams.",

@@ -1,5 +1,6 @@
 //! The tables of one FITS file, among which a request chooses with `hdu`.
 
+use datastreamer_engine::TableInfo;
 use datastreamer_table::fits::{FitsHdu, TableChoice};
 
 use super::table::Table;
@@ -98,7 +99,7 @@ impl Hdus {
                 hdu: *number,
                 name: hdu.name.clone().unwrap_or_default(),
                 size: match table {
-                    Ok(table) => match table.info().rows() {
+                    Ok(table) => match table.info().and_then(TableInfo::rows) {
                         Some(rows) => format!("{rows} rows"),
                         None => String::new(),
                     },

@@ -11,7 +11,7 @@ use datastreamer_table::column_metadata::ColumnMetadata;
 use datastreamer::StreamWriter;
 use http::StatusCode;
 
-use super::{QUERY_PARAMETER, Run, StartRun, engine_refusal, wait_for};
+use super::{QUERY_PARAMETER, Run, StartRun, engine_refusal, opening::Openings, wait_for};
 use crate::{refusal::Refusal, sources::Query};
 
 /// A query with typed parameters.
@@ -21,6 +21,7 @@ pub(crate) struct SqlQuery {
     sql: String,
     parameters: Parameters,
     notes: ColumnMetadata,
+    tables: Openings,
 }
 
 impl SqlQuery {
@@ -29,12 +30,14 @@ impl SqlQuery {
         sql: String,
         parameters: Parameters,
         notes: ColumnMetadata,
+        tables: Openings,
     ) -> Self {
         Self {
             engine,
             sql,
             parameters,
             notes,
+            tables,
         }
     }
 
@@ -65,18 +68,20 @@ impl SqlQuery {
         let query = EngineQuery::new(&self.sql)
             .bind(&bound)
             .notes(self.notes.clone());
-        Ok(start(&self.engine, query, rows_max))
+        let (engine, tables) = (self.engine.clone(), self.tables.clone());
+        Ok(Box::new(move |place| {
+            let not_ready = tables.not_ready();
+            let planned = wait_for(place, engine.query(&query, rows_max));
+            // What is wrong with it may be that the table is not there yet.
+            Ok(planned
+                .map_err(|refusal| not_ready.unwrap_or(refusal))?
+                .into())
+        }))
     }
 
     pub(super) fn parameters(&self) -> &Parameters {
         &self.parameters
     }
-}
-
-/// Plans a query once its stream has a place.
-fn start(engine: &Engine, query: EngineQuery, rows_max: Option<u64>) -> StartRun {
-    let engine = engine.clone();
-    Box::new(move |place| Ok(wait_for(place, engine.query(&query, rows_max))?.into()))
 }
 
 /// Reads a request's parameters as what the query declares.
@@ -121,11 +126,12 @@ const TEXT_BYTES_MAX: usize = 64 << 10;
 #[derive(Clone)]
 pub(crate) struct ClientSql {
     queries: IsolatedQueries,
+    tables: Openings,
 }
 
 impl ClientSql {
-    pub(crate) fn new(queries: IsolatedQueries) -> Self {
-        Self { queries }
+    pub(crate) fn new(queries: IsolatedQueries, tables: Openings) -> Self {
+        Self { queries, tables }
     }
 
     /// Checks that there is a text; whether it is SQL shows once it is planned.
@@ -145,10 +151,12 @@ impl ClientSql {
             );
             return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, text));
         }
-        let queries = self.queries.clone();
+        let (queries, tables) = (self.queries.clone(), self.tables.clone());
         Ok(Box::new(move |place| {
-            let asked = queries.ask(&sql, rows_max).map_err(engine_refusal)?;
-            run(asked, place)
+            let not_ready = tables.not_ready();
+            let asked = queries.ask(&sql, rows_max).map_err(engine_refusal);
+            let planned = asked.and_then(|asked| run(asked, place));
+            planned.map_err(|refusal| not_ready.unwrap_or(refusal))
         }))
     }
 }

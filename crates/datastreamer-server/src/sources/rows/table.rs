@@ -1,7 +1,7 @@
 //! A registered table, narrowed by the request's parameters.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -10,7 +10,11 @@ use datastreamer::StreamWriter;
 use datastreamer_engine::{Engine, EngineError, Narrowing, OpenTable, Rows, TableFiles, TableInfo};
 use datastreamer_table::{Format, TableLayout};
 
-use super::{Hdus, Run, StartRun, block_on, engine_refusal, wait_for};
+use super::{
+    Hdus, Run, StartRun, block_on, engine_refusal,
+    opening::{Opened, Opening, Progress},
+    wait_for,
+};
 use crate::{
     refusal::Refusal,
     sources::{DataState, Fingerprint, Query},
@@ -21,14 +25,12 @@ use crate::{
 pub(crate) struct Table {
     engine: Engine,
     name: String,
-    info: TableInfo,
+    opening: Opening,
     files: TableFiles,
     /// The engine's table, of one that has no name there.
     opened: Option<OpenTable>,
     /// The other tables of its file.
     hdus: Arc<Hdus>,
-    /// The file that the table is, and its format, where nothing of the configuration is added to it.
-    own_file: Option<(PathBuf, Format)>,
     /// The layout of the complete table in the format that found it out last.
     layout: Arc<Mutex<Option<VersionedLayout>>>,
 }
@@ -40,21 +42,14 @@ struct VersionedLayout {
 }
 
 impl Table {
-    pub(crate) fn new(
-        engine: Engine,
-        name: &str,
-        info: TableInfo,
-        files: TableFiles,
-        own_file: Option<(PathBuf, Format)>,
-    ) -> Self {
+    pub(crate) fn new(engine: Engine, name: &str, opening: Opening, files: TableFiles) -> Self {
         Self {
             files,
-            own_file,
             engine,
             name: name.to_owned(),
-            info,
             opened: None,
             hdus: Arc::new(Hdus::None),
+            opening,
             layout: Arc::default(),
         }
     }
@@ -67,10 +62,14 @@ impl Table {
         opened: OpenTable,
         files: TableFiles,
     ) -> Self {
-        let info = opened.info().clone();
+        let opening = Opening::new(name, 0);
+        opening.end(Ok(Opened {
+            info: opened.info().clone(),
+            own_file: None,
+        }));
         Self {
             opened: Some(opened),
-            ..Self::new(engine, name, info, files, None)
+            ..Self::new(engine, name, opening, files)
         }
     }
 
@@ -93,8 +92,13 @@ impl Table {
         }
     }
 
-    pub(crate) fn info(&self) -> &TableInfo {
-        &self.info
+    /// Returns what is known of the table; `None` until it is open.
+    pub(crate) fn info(&self) -> Option<&TableInfo> {
+        self.opening.opened().map(|opened| &opened.info)
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        self.opening.progress()
     }
 
     /// Looks at the files of the table.
@@ -111,7 +115,7 @@ impl Table {
 
     /// The file that the complete table is in this format.
     pub(crate) fn own_file(&self, format: Format) -> Option<&Path> {
-        let (path, of) = self.own_file.as_ref()?;
+        let (path, of) = self.opening.opened()?.own_file.as_ref()?;
         (*of == format).then_some(path)
     }
 
@@ -129,7 +133,8 @@ impl Table {
 
     /// Checks the parameters against the columns of the table.
     pub(super) fn check(&self, query: &Query, rows_max: Option<u64>) -> Result<StartRun, Refusal> {
-        let narrowing = Narrowing::parse(query.pairs(), self.info.schema());
+        let opened = self.opening.ready()?;
+        let narrowing = Narrowing::parse(query.pairs(), opened.info.schema());
         let mut narrowing = narrowing.map_err(engine_refusal)?;
         narrowing.limit = rows_max;
         let table = self.clone();
@@ -145,7 +150,7 @@ impl Table {
             let table = self.clone();
             run.remember = Some(Box::new(move |layout| table.remember(version, layout)));
         }
-        if self.info.is_binary() && narrowing.keeps_order() {
+        if self.info().is_some_and(TableInfo::is_binary) && narrowing.keeps_order() {
             run.rereading = Some(Box::new(Rereading {
                 table: self.clone(),
                 narrowing,
