@@ -93,7 +93,14 @@ impl FileTable {
         let opened = match read_columns(&files, &threads, expansion_max).await {
             Err((error, Some(usual))) => {
                 let opened = read_columns(&usual, &threads, expansion_max).await;
-                opened.map_err(|_| error)?
+                let Ok(mut opened) = opened else {
+                    return Err(error);
+                };
+                opened.found.push(format!(
+                    "is read as one column, as not all files have the columns of another delimiter \
+                     ({error}): set delimiter if they have more"
+                ));
+                opened
             }
             opened => opened.map_err(|(error, _)| error)?,
         };
@@ -102,8 +109,12 @@ impl FileTable {
             read,
             merged,
             is_usual,
+            found,
         } = opened;
         if let Some((first, _)) = read.first() {
+            for note in found {
+                tracing::warn!(path = %first.path.display(), note);
+            }
             check_any(&merged).map_err(|text| first.error(&text))?;
             let declared = check_declared(&merged, files.text());
             declared.map_err(|text| first.error(&text))?;
@@ -302,6 +313,8 @@ struct Opened {
     read: Vec<(PinnedFile, RowBytes)>,
     merged: Schema,
     is_usual: bool,
+    /// What was found in the first file and not set, for people.
+    found: Vec<String>,
 }
 
 /// Reads the columns of all files. How the first file of text is written holds for the others.
@@ -320,6 +333,7 @@ async fn read_columns(
         read: Vec::new(),
         merged: Schema::empty(),
         is_usual: true,
+        found: Vec::new(),
     };
     let mut usual = None;
     for path in files.list().map_err(|error| (error, None))? {
@@ -332,10 +346,7 @@ async fn read_columns(
         let Some(found) = found.filter(|_| is_first) else {
             continue;
         };
-        let (first, _) = &opened.read[0];
-        for note in &found.notes {
-            tracing::warn!(path = %first.path.display(), note);
-        }
+        opened.found = found.notes;
         opened.is_usual = found.is_usual;
         if let FileKind::Text(format, _) = kind
             && files.text().delimiter.is_none()

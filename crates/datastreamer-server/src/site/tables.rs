@@ -100,7 +100,12 @@ impl<'a> Tables<'a> {
                 if let Some(hdu) = hdu {
                     files = files.with_hdu(hdu).map_err(|error| error.to_string())?;
                 }
-                let opening = Opening::new(name, files.bytes().unwrap_or_default());
+                let bytes = match files.are_text() {
+                    true => files.bytes().map_err(|error| error.to_string())?,
+                    // They are open at once.
+                    false => 0,
+                };
+                let opening = Opening::new(name, bytes);
                 let files = files.counting(opening.counter());
                 let (engine, metadata) = (self.engine()?, metadata.clone());
                 let open = {
@@ -216,8 +221,9 @@ impl<'a> Tables<'a> {
                     tracing::info!(table = name, "not ready yet: {}", opening.show());
                     return Ok(());
                 }
-                Ok(()) | Err(RecvTimeoutError::Disconnected) => {
-                    return opening.error().map_or(Ok(()), |text| Err(text.to_owned()));
+                Ok(()) => return opening.error().map_or(Ok(()), |text| Err(text.to_owned())),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err("internal error: the thread that opens it has ended".into());
                 }
             }
         }

@@ -177,6 +177,24 @@ fn what_is_found_in_a_file_is_said() {
 }
 
 #[test]
+fn a_folder_whose_files_disagree_is_one_column_and_that_is_said() {
+    let scratch = Scratch::new("text");
+    let folder = scratch.join("parts");
+    fs::create_dir(&folder).unwrap();
+    for (name, text) in [("1.csv", "a;b\n1;2\n"), ("2.csv", "a;b\n3\n")] {
+        fs::write(folder.join(name), text).unwrap();
+    }
+    let mut command = program::command(&["cat", "--format", "ndjson"]);
+    command.arg(&folder);
+    let said = program::finish(command);
+    assert_eq!(said.text(), "{\"a;b\":\"1;2\"}\n{\"a;b\":\"3\"}\n");
+    assert_eq!(said.stderr.lines().count(), 1, "{said:?}");
+    for words in ["one column", "2.csv: line 2 has 1 fields"] {
+        assert!(said.stderr.contains(words), "{said:?}");
+    }
+}
+
+#[test]
 fn options_that_do_not_fit_are_refused_by_name() {
     for (name, flags, words) in [
         (
