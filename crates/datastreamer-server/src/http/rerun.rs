@@ -147,6 +147,7 @@ impl Rerun {
                 break;
             }
         }
+        out.add_rows(source.handle().record().rows);
         Ok(())
     }
 

@@ -224,6 +224,35 @@ fn clients_that_crawl_do_not_keep_a_fast_one_from_the_database() {
 }
 
 #[test]
+fn a_slow_client_of_a_production_does_not_hold_the_database() {
+    const ROWS: usize = 1_000_000;
+    let database = Postgres::start();
+    let daemon = Daemon::start(&format!(
+        "[databases.archive]\nurl = \"{}\"\n\
+         [routes.rows]\nkind = \"postgres\"\nkeep = \"while_running\"\n\
+         sql = \"SELECT i FROM (SELECT generate_series(1, {ROWS}) AS i) AS numbers\"\n",
+        database.url()
+    ));
+    let mut slow = Connection::open_narrow(daemon.port());
+    slow.ask("/rows.csv");
+    let mut response = slow.read_head();
+    assert_eq!(response.status, 200);
+    let statements = || database.active_statements("datastreamer");
+    wait::until("the query has ended", LIMIT, || statements() == 0);
+    wait::until("its source is no longer active", LIMIT, || {
+        http::transfers(daemon.port())["active"] == 0
+    });
+    // Its client has taken next to nothing.
+    let transfers = http::transfers(daemon.port());
+    let running = &transfers["running"][0];
+    let delivered = running["bytes"].as_u64().expect("a number");
+    assert!(delivered < 3_000_000, "{transfers}");
+    assert_eq!(slow.read_body(&mut response), Ok(()));
+    assert_eq!(response.text().lines().count(), ROWS + 1);
+    assert!(response.text().ends_with(&format!("\n{ROWS}\r\n")));
+}
+
+#[test]
 fn connections_are_bounded_and_given_back_at_the_last_row() {
     let database = Postgres::start();
     let daemon = start(&database);

@@ -70,8 +70,15 @@ fn equal_requests_share_one_run_early_and_late() {
     let kept = Kept::new("shared", "");
     let server = kept.serve();
     let responses: Vec<_> = std::thread::scope(|threads| {
-        let clients: Vec<_> = (0..12)
-            .map(|_| threads.spawn(|| http::get(server.port(), "/random.bin")))
+        let clients: Vec<_> = (1..=100)
+            .map(|number| {
+                let port = server.port();
+                // Each with a share of its own.
+                threads.spawn(move || {
+                    let address = [127, 0, 5, number].into();
+                    Connection::open_from(address, port).get("/random.bin")
+                })
+            })
             .collect();
         clients
             .into_iter()
