@@ -52,6 +52,15 @@ enum Source {
     RandomBrief,
     RandomUnkept,
     File,
+    /// The file, printed by a command that runs again.
+    Printed,
+    /// Rows of the file, in formats that any run writes alike.
+    #[cfg(feature = "tables")]
+    Tsv,
+    #[cfg(feature = "tables")]
+    Votable,
+    #[cfg(feature = "tables")]
+    Fits,
 }
 
 /// What happens between the cut and the resumption.
@@ -141,7 +150,7 @@ impl Client {
 }
 
 impl Source {
-    const ALL: [Self; 9] = [
+    const ALL: &[Self] = &[
         Self::NoiseKept,
         Self::NoiseRunning,
         Self::NoiseAuto,
@@ -151,6 +160,13 @@ impl Source {
         Self::RandomBrief,
         Self::RandomUnkept,
         Self::File,
+        Self::Printed,
+        #[cfg(feature = "tables")]
+        Self::Tsv,
+        #[cfg(feature = "tables")]
+        Self::Votable,
+        #[cfg(feature = "tables")]
+        Self::Fits,
     ];
 
     fn path(self) -> &'static str {
@@ -164,6 +180,13 @@ impl Source {
             Self::RandomBrief => "/random-brief.bin",
             Self::RandomUnkept => "/random-unkept.bin",
             Self::File => "/file.bin",
+            Self::Printed => "/printed.bin",
+            #[cfg(feature = "tables")]
+            Self::Tsv => "/rows.tsv",
+            #[cfg(feature = "tables")]
+            Self::Votable => "/rows.vot",
+            #[cfg(feature = "tables")]
+            Self::Fits => "/rows.fits",
         }
     }
 
@@ -174,12 +197,18 @@ impl Source {
                 matches!(between, Between::Nothing | Between::Change)
             }
             Self::File => between == Between::Nothing,
+            #[cfg(feature = "tables")]
+            Self::Tsv | Self::Votable | Self::Fits => between == Between::Nothing,
             _ => false,
         }
     }
 
     /// Panics or says why not, if this is no version of the file. For a file `versions` are known.
     fn judge(self, got: &[u8], versions: &BTreeSet<String>) -> Result<(), String> {
+        #[cfg(feature = "tables")]
+        if matches!(self, Self::Tsv | Self::Votable | Self::Fits) {
+            return self.judge_rows(got, versions);
+        }
         if got.len() != BYTES {
             return Err(format!("{} bytes", got.len()));
         }
@@ -195,9 +224,37 @@ impl Source {
         if names.len() != 1 {
             return Err(format!("{} versions", names.len()));
         }
-        match self == Self::File && !versions.contains(&first) {
+        let is_of_file = matches!(self, Self::File | Self::Printed);
+        match is_of_file && !versions.contains(first.trim_start()) {
             true => Err(format!("a version that never was: {first}")),
             false => Ok(()),
+        }
+    }
+
+    /// The same for the rows, each of which has the name of its version.
+    #[cfg(feature = "tables")]
+    fn judge_rows(self, got: &[u8], versions: &BTreeSet<String>) -> Result<(), String> {
+        let text = String::from_utf8_lossy(got);
+        let is_ended = match self {
+            Self::Votable => text.trim_end().ends_with("</VOTABLE>"),
+            Self::Fits => got.len().is_multiple_of(2880),
+            _ => text.ends_with("\n"),
+        };
+        let mut names: BTreeMap<&str, usize> = BTreeMap::new();
+        for (at, _) in text.match_indices("file-") {
+            let name = &text[at..];
+            let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+            *names.entry(&name[..end.unwrap_or(name.len())]).or_default() += 1;
+        }
+        let expected = BYTES / LINE_BYTES;
+        match names.iter().next() {
+            Some((name, count)) if names.len() == 1 && *count == expected && is_ended => {
+                match versions.contains(*name) {
+                    true => Ok(()),
+                    false => Err(format!("a version that never was: {name}")),
+                }
+            }
+            _ => Err(format!("versions and rows {names:?}, ended: {is_ended}")),
         }
     }
 }
@@ -304,10 +361,15 @@ fn serve(scratch: &Scratch) -> Server {
 }
 
 fn write_version(scratch: &Scratch, versions: &mut BTreeSet<String>) {
-    let name = format!("{:>31}", format!("file-{}", versions.len()));
-    let line = format!("{name}\n");
-    let text = line.repeat(BYTES / LINE_BYTES);
+    let name = format!("file-{:03}", versions.len());
+    let count = BYTES / LINE_BYTES;
+    let text = format!("{name:>31}\n").repeat(count);
     fs::write(scratch.join("file.bin"), text).expect("a file can be written");
+    let rows: String = (0..count)
+        .map(|number| format!("{number},{number}.25,{name}\n"))
+        .collect();
+    let rows = format!("number,value,version\n{rows}");
+    fs::write(scratch.join("rows.csv"), rows).expect("a file can be written");
     versions.insert(name);
 }
 
@@ -340,9 +402,15 @@ fn configuration(scratch: &Scratch, memory: Memory) -> String {
     }
     let file = scratch.join("file.bin");
     text += &format!(
-        "[routes.file]\nkind = \"file\"\npath = \"{}\"\n",
+        "[routes.file]\nkind = \"file\"\npath = \"{0}\"\n\
+         [routes.printed]\nkind = \"command\"\nresume = \"rerun\"\nargv = [\"cat\", \"{0}\"]\n",
         file.display()
     );
+    if cfg!(feature = "tables") {
+        let rows = scratch.join("rows.csv");
+        let rows = rows.display();
+        text += &format!("[routes.rows]\nkind = \"table\"\npath = \"{rows}\"\n");
+    }
     text
 }
 
@@ -407,8 +475,8 @@ fn sweep(
 ) {
     let mut served = Served::start(memory);
     let cells = Source::ALL
-        .into_iter()
-        .flat_map(|source| Client::ALL.map(|client| (source, client)));
+        .iter()
+        .flat_map(|source| Client::ALL.map(|client| (*source, client)));
     let port = served.server.port();
     let jobs: Vec<_> = cells
         .enumerate()
