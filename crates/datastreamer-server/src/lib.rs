@@ -38,6 +38,7 @@ mod refusal;
 mod site;
 mod sources;
 mod telemetry;
+mod temporary_room;
 mod units;
 
 use std::{

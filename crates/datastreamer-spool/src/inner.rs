@@ -5,6 +5,7 @@
 
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -24,6 +25,10 @@ use crate::{
 /// Ten seconds for another request to begin the same production. Its closure only starts a stream,
 /// which takes microseconds.
 const BEGIN_WAIT: Duration = Duration::from_secs(10);
+
+/// How long room that others are about to give back is waited for, and how often it is asked for.
+pub(crate) const ROOM_WAIT: Duration = Duration::from_secs(10);
+const ROOM_INTERVAL: Duration = Duration::from_millis(2);
 
 pub(crate) struct Inner {
     pub(crate) folder: Folder,
@@ -93,6 +98,23 @@ impl Inner {
             }
             Reserved::Refused(error) => Err(error),
         }
+    }
+
+    /// Removes productions; without any, waits for a moment for those that others remove. Blocks.
+    pub(crate) fn make_room(
+        &self,
+        victims: Vec<Victim<Shared>>,
+        until: Instant,
+    ) -> Result<(), Error> {
+        if victims.is_empty() {
+            if Instant::now() >= until {
+                let text = "what was evicted is not removed";
+                return Err(Error::new(ErrorKind::Full, text));
+            }
+            thread::sleep(ROOM_INTERVAL);
+        }
+        victims.into_iter().for_each(|it| self.remove(it));
+        Ok(())
     }
 
     /// Removes the files of a production, and gives its room back. Blocks.

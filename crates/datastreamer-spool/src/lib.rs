@@ -101,4 +101,4 @@ pub use production::{Production, State};
 #[cfg(not(loom))]
 pub use reader::Piece;
 #[cfg(not(loom))]
-pub use spool::{Beginning, How, Keep, Spool, Usage};
+pub use spool::{Beginning, How, Keep, Room, Spool, Usage};

@@ -20,18 +20,15 @@ use crate::{
     digests::{Digests, Hasher},
     error::{Error, ErrorKind, Failure},
     folder,
-    inner::Inner,
+    inner::{Inner, ROOM_WAIT},
     shared::Shared,
-    table::{Reserved, Victim},
+    table::Reserved,
 };
 
 /// 256 KiB for a piece of the newest bytes, as for a read of a file: a reader that stalls holds one at
 /// most, however large the chunks of the source are.
 const PIECE_BYTES: usize = 256 * 1024;
 
-/// How long room that others are about to give back is waited for, and how often it is asked for.
-const ROOM_WAIT: Duration = Duration::from_secs(10);
-const ROOM_INTERVAL: Duration = Duration::from_millis(2);
 /// A promise of the length is noticed within 50 ms: 20 looks a second, until there is a byte.
 const PROMISE_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -170,7 +167,7 @@ impl Pump {
         while let Err(error) = folder::write_at(file, data, at) {
             let is_full = error.is_out_of_room();
             match is_full.then(|| self.inner.table().evict_one()) {
-                Some(Reserved::AfterRemoving(victims)) => self.make_room(victims, until)?,
+                Some(Reserved::AfterRemoving(victims)) => self.inner.make_room(victims, until)?,
                 _ => return Err(error.into()),
             }
         }
@@ -185,22 +182,9 @@ impl Pump {
             match reserved {
                 Reserved::Done => return Ok(()),
                 Reserved::Refused(error) => return Err(error.into()),
-                Reserved::AfterRemoving(victims) => self.make_room(victims, until)?,
+                Reserved::AfterRemoving(victims) => self.inner.make_room(victims, until)?,
             }
         }
-    }
-
-    /// Removes productions; without any, waits for a moment for those that others remove.
-    fn make_room(&self, victims: Vec<Victim<Shared>>, until: Instant) -> Result<(), Failure> {
-        if victims.is_empty() {
-            if Instant::now() >= until {
-                let text = "what was evicted is not removed";
-                return Err(Error::new(ErrorKind::Full, text).into());
-            }
-            thread::sleep(ROOM_INTERVAL);
-        }
-        victims.into_iter().for_each(|it| self.inner.remove(it));
-        Ok(())
     }
 
     /// Makes the production durable, if it is kept.

@@ -16,7 +16,7 @@ use crate::{
     error::Error,
     etag::ETag,
     folder::Folder,
-    inner::{Inner, stop},
+    inner::{Inner, ROOM_WAIT, stop},
     key::Key,
     names::ProductionId,
     options::SpoolOptions,
@@ -24,7 +24,7 @@ use crate::{
     pump,
     shared::{Described, Shared},
     sweep,
-    table::{Limits, NewEntry, Table},
+    table::{Limits, NewEntry, Reserved, Table},
 };
 
 /// Bounded storage for productions, in a folder of its own. Clones refer to the same spool.
@@ -74,6 +74,8 @@ pub enum How {
 pub struct Usage {
     /// Bytes that are written, or reserved because they were promised.
     pub bytes: u64,
+    /// Of these, those of temporary files of callers ([`Spool::take_room`]).
+    pub temporary_bytes: u64,
     /// Productions in all.
     pub productions: usize,
     /// Productions whose source runs.
@@ -183,11 +185,33 @@ impl Spool {
         Ok((production, How::Begun))
     }
 
+    /// Takes room for temporary files of the caller's, which count among all bytes of the spool; evicts
+    /// what nobody reads. **Blocks** while that is removed, for at most ten seconds.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Full`](crate::ErrorKind::Full): there is no room.
+    pub fn take_room(&self, bytes: u64) -> Result<Room, Error> {
+        let until = Instant::now() + ROOM_WAIT;
+        loop {
+            let reserved = self.inner.table().reserve_temporary(bytes);
+            match reserved {
+                Reserved::Done => break,
+                Reserved::Refused(error) => return Err(error),
+                Reserved::AfterRemoving(victims) => self.inner.make_room(victims, until)?,
+            }
+        }
+        Ok(Room {
+            inner: Arc::clone(&self.inner),
+            bytes,
+        })
+    }
+
     /// Returns what the spool holds now.
     pub fn usage(&self) -> Usage {
         let figures = self.inner.table().figures();
         Usage {
             bytes: figures.bytes,
+            temporary_bytes: figures.temporary_bytes,
             productions: figures.productions,
             running: figures.running,
             readers: figures.users,
@@ -237,6 +261,27 @@ impl Spool {
         let production = Production::new(&self.inner, Arc::clone(&shared));
         pump::start(&self.inner, shared, beginning.reader)?;
         Ok(production)
+    }
+}
+
+/// Room for temporary files of a caller; given back when it is dropped.
+#[must_use = "dropping it gives the room back"]
+pub struct Room {
+    inner: Arc<Inner>,
+    bytes: u64,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.inner.table().free_temporary(self.bytes);
+    }
+}
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Room")
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
     }
 }
 

@@ -26,7 +26,10 @@ pub(crate) struct Table<S> {
     beginning: HashSet<Key>,
     client_bytes: HashMap<Arc<str>, u64>,
     limits: Limits,
+    /// All that is reserved.
     bytes: u64,
+    /// Of these, what is reserved for temporary files of others.
+    temporary_bytes: u64,
     uses: u64,
     evicted: u64,
     expired: u64,
@@ -116,6 +119,7 @@ pub(crate) enum Admission<S> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Figures {
     pub(crate) bytes: u64,
+    pub(crate) temporary_bytes: u64,
     pub(crate) productions: usize,
     pub(crate) running: usize,
     pub(crate) users: usize,
@@ -132,6 +136,7 @@ impl<S> Table<S> {
             client_bytes: HashMap::new(),
             limits,
             bytes: 0,
+            temporary_bytes: 0,
             uses: 0,
             evicted: 0,
             expired: 0,
@@ -289,6 +294,24 @@ impl<S> Table<S> {
         Reserved::Done
     }
 
+    /// Reserves room for temporary files of others.
+    pub(crate) fn reserve_temporary(&mut self, bytes: u64) -> Reserved<S> {
+        let too_many = self.bytes.saturating_add(bytes);
+        let too_many = too_many.saturating_sub(self.limits.total_bytes);
+        if too_many > 0 {
+            let text = format!("more than {} bytes", self.limits.total_bytes);
+            return self.evict_bytes(too_many, |_| true, ErrorKind::Full, text);
+        }
+        self.bytes += bytes;
+        self.temporary_bytes += bytes;
+        Reserved::Done
+    }
+
+    pub(crate) fn free_temporary(&mut self, bytes: u64) {
+        self.bytes -= bytes;
+        self.temporary_bytes -= bytes;
+    }
+
     /// Evicts the least recently used, because the disk is full although the spool is not.
     pub(crate) fn evict_one(&mut self) -> Reserved<S> {
         let text = "the disk is full".to_owned();
@@ -398,6 +421,7 @@ impl<S> Table<S> {
         let entries = self.entries.values();
         Figures {
             bytes: self.bytes,
+            temporary_bytes: self.temporary_bytes,
             productions: self.entries.len(),
             running: entries.clone().filter(|entry| entry.is_running()).count(),
             users: entries.map(|entry| entry.users).sum(),

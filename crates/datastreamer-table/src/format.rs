@@ -11,6 +11,7 @@ mod spooled;
 use std::{
     io::{self, Write},
     path::PathBuf,
+    sync::Arc,
 };
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -29,6 +30,7 @@ use super::{
     json::{self, JsonWriter},
     parquet::{ParquetCompression, ParquetWriter},
     plain::{self, PlainWriter},
+    temporary::TemporaryRoom,
     votable::{self, Serialization, Version, VotableOptions, VotableWriter},
 };
 
@@ -85,6 +87,8 @@ pub struct WriterOptions {
     pub spool_directory: PathBuf,
     /// How large it may be there, in bytes.
     pub spool_bytes_max: u64,
+    /// Where it gets its room from; `None`: it has only its own bound.
+    pub temporary_room: Option<Arc<dyn TemporaryRoom>>,
 }
 
 impl Default for WriterOptions {
@@ -95,6 +99,7 @@ impl Default for WriterOptions {
             html_rows_max: html::ROWS_MAX,
             spool_directory: std::env::temp_dir(),
             spool_bytes_max: SPOOL_BYTES_MAX,
+            temporary_room: None,
         }
     }
 }

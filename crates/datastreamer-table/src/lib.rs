@@ -33,6 +33,7 @@ mod rendered;
 mod scalar;
 pub mod shared_values;
 mod shown;
+mod temporary;
 mod text;
 mod text_format;
 mod times;
@@ -51,6 +52,7 @@ pub use format::{
     Format, RowsDescription, Spool, SpoolPlan, SpooledTable, StreamPlan, Survey, TableLayout,
     WritePlan, WriterOptions,
 };
+pub use temporary::TemporaryRoom;
 pub use text::bytes_of_hex;
 pub use type_names::type_name;
 pub use without_columns::WithoutColumns;

@@ -10,7 +10,7 @@ use super::{
     raw::{Raw, RawRoute},
     resolve::DEFAULT_LENGTH_WAIT,
 };
-use crate::error::Fatal;
+use crate::{error::Fatal, temporary_room::TakeRoom};
 
 const NO_TABLES: &str = "this program was built without tables (the Cargo feature `tables`)";
 
@@ -54,6 +54,8 @@ impl TablesConfig {
     }
 
     pub(crate) fn lift_time_limit(&mut self) {}
+
+    pub(crate) fn count_temporary_files(&self, _: TakeRoom) {}
 
     pub(crate) fn serve_while_opening(&mut self) {}
 }

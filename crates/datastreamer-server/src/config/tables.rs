@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -34,6 +35,7 @@ use crate::{
         OnMore,
         rows::{RowSettings, is_reserved},
     },
+    temporary_room::{TakeRoom, TemporaryFiles},
 };
 
 /// 10 s: what supervisors give a program to start, and some hundred MB of text are read in it.
@@ -128,6 +130,11 @@ impl TablesConfig {
     /// Lets a server start before the types of all columns are inferred.
     pub(crate) fn serve_while_opening(&mut self) {
         self.open_wait = Some(self.server_open_wait);
+    }
+
+    /// Lets temporary files count among the bytes of the spool.
+    pub(crate) fn count_temporary_files(&self, take: TakeRoom) {
+        self.rows.temporary_files.count_in(take);
     }
 
     /// Lets a table be read for as long as that takes.
@@ -315,8 +322,11 @@ fn settings(raw: &RawTables, origin: &Origin<'_>) -> RowSettings {
     if let Some(folder) = &raw.spill_folder {
         writer.spool_directory = origin.folder.join(folder);
     }
+    let temporary_files = Arc::new(TemporaryFiles::default());
+    writer.temporary_room = Some(Arc::clone(&temporary_files) as Arc<_>);
     RowSettings {
         writer,
+        temporary_files,
         length_wait: duration(raw.length_wait, DEFAULT_LENGTH_WAIT),
     }
 }

@@ -2,8 +2,8 @@
 //! rest of another run, once that run has proved to begin with the same bytes.
 //!
 //! `sending.rs` calls it with the source's stream. Of every run the digests of its blocks are remembered.
-//! A run that is to be resumed at byte k is compared with them up to a place behind k, and none of its
-//! bytes is sent before. So what the client has joined is this run, whatever its data have become.
+//! Where they are known, no byte is sent before its block is compared. So whoever has a tag has bytes
+//! that the digests vouch for, and what a client joins is one run, whatever the data have become.
 
 use std::{
     future::poll_fn,
@@ -18,7 +18,10 @@ use bytes::Bytes;
 use datastreamer::{AsyncStreamWriter, ChunkReader};
 use datastreamer_http::{BareRanges, ETag, Piece, PlanReport, Planned, StatusError};
 use lru::LruCache;
-use ring::digest::{Context, SHA256};
+use ring::{
+    digest::{Context, SHA256},
+    rand::{SecureRandom, SystemRandom},
+};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -37,9 +40,18 @@ const DIGEST_BYTES: usize = 16;
 
 type Digest = [u8; DIGEST_BYTES];
 
-/// What is remembered of runs, by their tags. Clones share it.
+/// What is remembered of runs, by the names of their versions. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Runs(Arc<Mutex<LruCache<ETag, Arc<Mutex<Run>>>>>);
+pub(crate) struct Runs(Arc<Mutex<LruCache<Arc<str>, Remembered>>>);
+
+/// What is remembered of the runs of one version.
+#[derive(Clone)]
+struct Remembered {
+    /// That of the state of its data; otherwise drawn when the first of the runs began, so that whoever
+    /// knows it has bytes of one of these runs.
+    tag: ETag,
+    run: Arc<Mutex<Run>>,
+}
 
 /// The digests of what runs of one version have begun with.
 #[derive(Default)]
@@ -48,6 +60,8 @@ struct Run {
     blocks: Vec<Digest>,
     /// Where the longest run ended within the block behind them, and the digest up to there.
     end: Option<(u64, Digest)>,
+    /// A client has bytes under the tag that no digest vouches for.
+    is_void: bool,
 }
 
 impl Runs {
@@ -55,15 +69,34 @@ impl Runs {
         Self(Arc::new(Mutex::new(LruCache::new(RUNS_MAX))))
     }
 
-    fn of(&self, tag: &ETag) -> Arc<Mutex<Run>> {
+    /// Returns what is remembered of a version, whose data may have a tag. `None`: there is no tag.
+    fn of(&self, name: &Arc<str>, tag: Option<&ETag>) -> Option<Remembered> {
         let mut runs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(runs.get_or_insert_mut(tag.clone(), Arc::default))
+        if let Some(known) = runs.get(name)
+            && tag.is_none_or(|tag| *tag == known.tag)
+        {
+            return Some(known.clone());
+        }
+        let begun = Remembered {
+            tag: tag.cloned().or_else(drawn)?,
+            run: Arc::default(),
+        };
+        runs.put(Arc::clone(name), begun.clone());
+        Some(begun)
     }
 
-    fn forget(&self, tag: &ETag) {
+    /// Forgets a version whose runs were not alike: its tag is never given again.
+    fn forget(&self, name: &Arc<str>) {
         let mut runs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        runs.pop(tag);
+        runs.pop(name);
     }
+}
+
+/// Draws a tag that nothing else has.
+fn drawn() -> Option<ETag> {
+    let mut bytes = [0; DIGEST_BYTES];
+    SystemRandom::new().fill(&mut bytes).ok()?;
+    ETag::new(&bytes.map(|byte| format!("{byte:02x}")).concat())
 }
 
 impl Run {
@@ -83,6 +116,10 @@ pub(crate) struct Plan {
 /// One response, beside the stream of its source.
 pub(crate) struct Rerun {
     pub(crate) runs: Runs,
+    /// That of the version.
+    pub(crate) name: Arc<str>,
+    /// Whether the client asks for the file only if it has changed: that is known once it has run.
+    pub(crate) asks_for_change: bool,
     pub(crate) lengths: Lengths,
     pub(crate) delivery: Delivery,
     /// How long the head of a response that resumes waits until its run is proved.
@@ -105,9 +142,9 @@ impl Rerun {
         let Ok(plan) = plan.await else {
             return Err(failure(&mut source, &out).await);
         };
-        let tag = plan.planned.known_etag().cloned();
-        let run = tag.as_ref().map(|tag| self.runs.of(tag));
-        let planned = self.planned(plan.planned, &report, run.as_deref());
+        let of_data = plan.planned.known_etag().cloned();
+        let remembered = self.remembered(of_data.as_ref());
+        let planned = self.planned(plan.planned, &report, remembered.as_ref());
         let pieces = self
             .delivery
             .report(report, planned, BareRanges::Bounded, plan.changed);
@@ -123,15 +160,22 @@ impl Rerun {
             [Piece::From(from)] => (*from, u64::MAX),
             _ => return Err("a run anew has one range".into()),
         };
+        let run = remembered.as_ref().map(|known| Arc::clone(&known.run));
         let mut check = Check::new(run.unwrap_or_default(), from, end);
-        while let Some(chunk) = poll_fn(|cx| source.poll_chunk(cx)).await {
-            let chunk = chunk.map_err(|error| Box::new(out.fail(error)))?;
-            let sent = match check.take(chunk) {
+        loop {
+            let next = poll_fn(|cx| source.poll_chunk(cx)).await.transpose();
+            let next = next.map_err(|error| Box::new(out.fail(error)))?;
+            let is_over = next.is_none();
+            let taken = match next {
+                Some(chunk) => check.take(chunk),
+                None => check.finish(),
+            };
+            let sent = match taken {
                 Ok(sent) => sent,
                 Err(Differs) => {
-                    if let Some(tag) = &tag {
-                        self.lengths.note_failure(tag);
-                        self.runs.forget(tag);
+                    self.runs.forget(&self.name);
+                    if let Some(known) = &remembered {
+                        self.lengths.note_failure(&known.tag);
                     }
                     if from > 0 {
                         return Err(Box::new(differs()));
@@ -143,7 +187,7 @@ impl Rerun {
             for bytes in sent {
                 out.write_bytes(bytes).await?;
             }
-            if check.is_done() {
+            if is_over || check.is_done() {
                 break;
             }
         }
@@ -151,16 +195,46 @@ impl Rerun {
         Ok(())
     }
 
+    /// Returns what is remembered of the version. Runs that failed, or had two lengths, are forgotten.
+    fn remembered(&self, of_data: Option<&ETag>) -> Option<Remembered> {
+        let known = self.runs.of(&self.name, of_data)?;
+        let is_trusted = self.lengths.trusted(Some(known.tag.clone())).is_some();
+        if is_trusted && !lock(&known.run).is_void {
+            return Some(known);
+        }
+        self.runs.forget(&self.name);
+        match of_data {
+            Some(_) => None,
+            None => self.runs.of(&self.name, None),
+        }
+    }
+
     /// Completes what is planned. A range is honoured if it begins in what is remembered of a run.
-    fn planned(&self, planned: Planned, report: &PlanReport, run: Option<&Mutex<Run>>) -> Planned {
+    fn planned(
+        &self,
+        planned: Planned,
+        report: &PlanReport,
+        remembered: Option<&Remembered>,
+    ) -> Planned {
+        let is_of_data = planned.known_etag().is_some();
+        let tag = remembered.map(|known| known.tag.clone());
+        // A complete run may have another length than the one before: that is no failure.
+        let length = tag.as_ref().filter(|_| report.has_ranges());
+        let length = length.and_then(|tag| self.lengths.get(tag));
+        let length = planned.known_length().or(length);
+        let planned = planned.length(length).etag(tag);
         if !report.has_ranges() {
-            return planned.ranges(true);
+            let planned = planned.ranges(true);
+            return match self.asks_for_change && !is_of_data {
+                true => planned.etag(None),
+                false => planned,
+            };
         }
         // Of several ranges, and of the last bytes, the complete file is the answer.
         let Some(start) = report.range_start() else {
-            return planned;
+            return planned.ranges(false);
         };
-        let is_proved = run.is_some_and(|run| start <= lock(run).proves());
+        let is_proved = remembered.is_some_and(|known| start <= lock(&known.run).proves());
         match is_proved || start == 0 {
             true => planned.ranges(true).commit_after(self.wait),
             // The complete file for `If-Range`, and 412 without it.
@@ -188,7 +262,8 @@ fn differs() -> StatusError {
 #[derive(Debug, PartialEq, Eq)]
 struct Differs;
 
-/// Compares a run with what is remembered, and remembers the rest of it. Holds back what is not proved.
+/// Compares a run with what is remembered, and remembers the rest of it. Holds back what is not compared
+/// yet, where it can be.
 struct Check {
     run: Arc<Mutex<Run>>,
     /// The first byte that is sent, and the one behind the last.
@@ -197,9 +272,12 @@ struct Check {
     position: u64,
     /// Of the block at the position.
     digest: Context,
-    /// Bytes from `from` on that are not proved yet: a block at most, and a chunk.
+    /// Bytes that are to be sent: a block at most, and a chunk.
     held: Vec<Bytes>,
-    is_proved: bool,
+    /// Up to where the run has been compared, or is remembered.
+    known: u64,
+    /// Whether bytes behind that place were sent.
+    is_ahead: bool,
     compares: bool,
 }
 
@@ -212,7 +290,8 @@ impl Check {
             position: 0,
             digest: Context::new(&SHA256),
             held: Vec::new(),
-            is_proved: from == 0,
+            known: 0,
+            is_ahead: false,
             compares: true,
         }
     }
@@ -235,10 +314,22 @@ impl Check {
                 return Err(differs);
             }
         }
-        Ok(match self.is_proved {
-            true => mem::take(&mut self.held),
-            false => Vec::new(),
-        })
+        if self.compares && self.position > self.known {
+            // A digest will tell, or nobody has been as far.
+            if self.known < self.from || self.position < lock(&self.run).proves() {
+                return Ok(Vec::new());
+            }
+            self.is_ahead |= !self.held.is_empty();
+        }
+        Ok(mem::take(&mut self.held))
+    }
+
+    /// Ends the run: it must not end before one that is remembered.
+    fn finish(&mut self) -> Result<Vec<Bytes>, Differs> {
+        match self.held.is_empty() {
+            true => Ok(Vec::new()),
+            false => Err(Differs),
+        }
     }
 
     /// Moves on by some bytes, and holds those that are to be sent.
@@ -246,7 +337,8 @@ impl Check {
         let start = self.position;
         self.position += part.len() as u64;
         let in_part = |place: u64| place.saturating_sub(start).min(part.len() as u64) as usize;
-        let sent = part.slice(in_part(self.from).min(in_part(self.end))..in_part(self.end));
+        let (from, end) = (in_part(self.from), in_part(self.end));
+        let sent = part.slice(from.min(end)..end);
         if !sent.is_empty() {
             self.held.push(sent);
         }
@@ -255,12 +347,11 @@ impl Check {
     /// Compares and remembers nothing from now on; returns what was held back.
     fn end_comparison(&mut self) -> Vec<Bytes> {
         self.compares = false;
-        self.is_proved = true;
         mem::take(&mut self.held)
     }
 
     fn is_done(&self) -> bool {
-        self.is_proved && self.position >= self.end
+        self.position >= self.end && self.held.is_empty()
     }
 
     /// The next place at which the digest is compared: the end of the block, or where a run ended in it.
@@ -282,7 +373,8 @@ impl Check {
             if digest_of(&self.digest) != digest {
                 return Err(Differs);
             }
-            self.is_proved |= self.position >= self.from;
+            self.known = self.position;
+            self.is_ahead = false;
         }
         if !self.position.is_multiple_of(BLOCK_BYTES) {
             return Ok(());
@@ -291,13 +383,16 @@ impl Check {
         let digest = digest_of(&mem::replace(&mut self.digest, Context::new(&SHA256)));
         match run.blocks.get(block) {
             Some(known) if *known != digest => return Err(Differs),
-            Some(_) => self.is_proved |= self.position >= self.from,
+            Some(_) => {}
             None if run.blocks.len() == block && block < BLOCKS_MAX => {
                 run.blocks.push(digest);
                 run.end = run.end.filter(|(end, _)| *end > self.position);
             }
-            None => {}
+            // Too far to be remembered, and to be resumed.
+            None => return Ok(()),
         }
+        self.known = self.position;
+        self.is_ahead = false;
         Ok(())
     }
 }
@@ -305,10 +400,16 @@ impl Check {
 impl Drop for Check {
     /// Remembers where the run has ended.
     fn drop(&mut self) {
+        if !self.compares {
+            return;
+        }
         let mut run = lock(&self.run);
         let is_behind_blocks = self.position / BLOCK_BYTES == run.blocks.len() as u64;
-        if self.compares && is_behind_blocks && self.position > run.proves() {
+        if is_behind_blocks && self.position > run.proves() {
             run.end = Some((self.position, digest_of(&self.digest)));
+        } else if self.is_ahead && self.position > self.known && run.proves() > self.known {
+            // Another run was as far in the meantime, and this one was not compared with it.
+            run.is_void = true;
         }
     }
 }
@@ -408,10 +509,30 @@ mod tests {
         let mut sent = Vec::new();
         for chunk in other.chunks(70_000) {
             let taken = check.take(Bytes::copy_from_slice(chunk));
-            let taken = taken.unwrap_or_else(|Differs| check.end_comparison());
+            let taken = taken.unwrap_or_else(|Differs| {
+                // Under the tag of the other runs it has none but their bytes.
+                assert!(all.starts_with(&sent));
+                check.end_comparison()
+            });
             taken.iter().for_each(|bytes| sent.extend_from_slice(bytes));
         }
         assert!(sent == other);
         assert_eq!(check.position, other.len() as u64);
+    }
+
+    #[test]
+    fn a_run_beside_another_one_that_was_not_compared_makes_the_tag_void() {
+        let all = file(500_000);
+        let known = Arc::default();
+        let mut other = all.clone();
+        other[1000] ^= 1;
+        let mut beside = Check::new(Arc::clone(&known), 0, u64::MAX);
+        // Nobody has been as far.
+        let sent = beside.take(Bytes::copy_from_slice(&other[..2000])).unwrap();
+        assert_eq!(sent.len(), 1);
+        run(&known, &all[..4000], 0, 70_000).unwrap();
+        assert!(!lock(&known).is_void);
+        drop(beside);
+        assert!(lock(&known).is_void);
     }
 }

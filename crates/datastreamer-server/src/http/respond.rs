@@ -63,7 +63,7 @@ pub(crate) struct App {
     pub(crate) listeners: Listeners,
     pub(crate) deliveries: Deliveries,
     pub(crate) health: Health,
-    pub(crate) spool: LazySpool,
+    pub(crate) spool: Arc<LazySpool>,
     pub(crate) runs: Runs,
     /// The pool of readers of productions, which need no threads: those of sources must not wait for
     /// them.
@@ -78,6 +78,7 @@ impl App {
     }
 
     pub(crate) fn replace(&self, site: Site) {
+        site.config.tables.count_temporary_files(self.spool.room());
         let mut current = self.site.write().unwrap_or_else(PoisonError::into_inner);
         let old = mem::replace(&mut *current, Arc::new(site));
         drop(current);

@@ -137,6 +137,8 @@ impl Sending<'_> {
         let version = self.version(&export);
         let rerun = Rerun {
             runs: self.app.runs.clone(),
+            name: Arc::clone(version.name()),
+            asks_for_change: self.request.headers().contains_key(header::IF_NONE_MATCH),
             lengths: self.app.transfers.lengths().clone(),
             delivery: self.delivery,
             wait: self.site.config.tables.length_wait(),

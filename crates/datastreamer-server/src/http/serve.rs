@@ -150,8 +150,11 @@ impl Server {
             ..
         } = site.config;
         let deliveries = Deliveries::new();
+        let spool = LazySpool::new(site.config.spool.clone(), deliveries.clone());
+        let spool = Arc::new(spool);
+        site.config.tables.count_temporary_files(spool.room());
         let app = Arc::new(App {
-            spool: LazySpool::new(site.config.spool.clone(), deliveries.clone()),
+            spool,
             deliveries,
             runs: Runs::new(),
             health: Health::default(),

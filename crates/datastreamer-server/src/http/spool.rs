@@ -7,13 +7,13 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::PathBuf,
+    sync::{Arc, OnceLock},
 };
 
 use datastreamer_spool::{ErrorKind, Spool};
 use rustix::fs::{Access, access};
-use tokio::sync::OnceCell;
 
-use crate::{config::SpoolConfig, http::deliveries::Deliveries};
+use crate::{config::SpoolConfig, http::deliveries::Deliveries, temporary_room::TakeRoom};
 
 /// Servers of one user on one machine, each with a folder of its own.
 const FOLDERS_MAX: u32 = 1000;
@@ -23,7 +23,7 @@ pub(crate) struct LazySpool {
     config: SpoolConfig,
     /// Kept in the folder that the configuration names.
     deliveries: Deliveries,
-    opened: OnceCell<Result<Spool, String>>,
+    opened: OnceLock<Result<Spool, String>>,
 }
 
 impl LazySpool {
@@ -31,7 +31,7 @@ impl LazySpool {
         Self {
             config,
             deliveries,
-            opened: OnceCell::new(),
+            opened: OnceLock::new(),
         }
     }
 
@@ -39,29 +39,49 @@ impl LazySpool {
     ///
     /// # Errors
     /// The folder cannot be used; for the operator.
-    pub(crate) async fn get(&self) -> Result<&Spool, &str> {
-        let open = async || {
-            let config = self.config.clone();
-            let deliveries = self.deliveries.clone();
-            let opened = tokio::task::spawn_blocking(move || {
-                let spool = open(&config)?;
-                if let Some(folder) = &config.folder {
-                    deliveries.remember(folder);
+    pub(crate) async fn get(self: &Arc<Self>) -> Result<&Spool, &str> {
+        if self.opened.get().is_none() {
+            let this = Arc::clone(self);
+            let opening =
+                tokio::task::spawn_blocking(move || this.get_blocking().map(drop).is_ok());
+            // A panic is reported by whoever asks next.
+            let _ended = opening.await;
+        }
+        self.get_blocking()
+    }
+
+    /// Opens it, the first time. **Blocks**.
+    ///
+    /// # Errors
+    /// The folder cannot be used; for the operator.
+    pub(crate) fn get_blocking(&self) -> Result<&Spool, &str> {
+        let opened = self.opened.get_or_init(|| {
+            let opened = open(&self.config);
+            match &opened {
+                Ok(_) => {
+                    if let Some(folder) = &self.config.folder {
+                        self.deliveries.remember(folder);
+                    }
                 }
-                Ok(spool)
-            });
-            let opened = opened.await;
-            let opened = opened.unwrap_or_else(|error| Err(error.to_string()));
-            // Otherwise it ends the program before it serves.
-            if let Err(error) = &opened
-                && !self.has_own_folder()
-            {
-                tracing::error!(error, "there is no spool");
+                // Otherwise it ends the program before it serves.
+                Err(error) if !self.has_own_folder() => {
+                    tracing::error!(error, "there is no spool");
+                }
+                Err(_) => {}
             }
             opened
-        };
-        let opened = self.opened.get_or_init(open).await;
+        });
         opened.as_ref().map_err(String::as_str)
+    }
+
+    /// Returns what takes room of the spool for temporary files; it opens the spool, and blocks.
+    pub(crate) fn room(self: &Arc<Self>) -> TakeRoom {
+        let this = Arc::clone(self);
+        Box::new(move |bytes| {
+            let spool = this.get_blocking().map_err(io::Error::other)?;
+            let full = |error| io::Error::new(io::ErrorKind::StorageFull, error);
+            spool.take_room(bytes).map_err(full)
+        })
     }
 
     /// The spool, if it has been opened.

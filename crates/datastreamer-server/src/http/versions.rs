@@ -20,7 +20,6 @@ use lru::LruCache;
 use ring::digest::{Context, SHA256};
 
 use crate::{
-    config::Keep,
     export::{Export, FILE_NAME_PARAMETER},
     refusal::Refusal,
     sources::{DataState, Feed, Fingerprint},
@@ -38,17 +37,8 @@ pub(crate) struct Version {
     name: Arc<str>,
     /// Looks at the data; `None`: its state cannot be found out.
     look: Option<Fingerprint>,
-    repeats: Repeats,
-}
-
-/// Whether two runs write the same bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Repeats {
-    No,
-    /// Over the same data.
-    OfData,
-    /// Whoever operates the server says so; each run is compared.
-    Declared,
+    /// Whether two runs over the same data write the same bytes.
+    is_repeatable: bool,
 }
 
 impl Version {
@@ -72,12 +62,13 @@ impl Version {
         Self {
             name: name.into(),
             look: export.job.fingerprint.clone(),
-            repeats: match (export.route.keep, export.job.is_repeatable) {
-                (Keep::Rerun, _) => Repeats::Declared,
-                (_, true) => Repeats::OfData,
-                (_, false) => Repeats::No,
-            },
+            is_repeatable: export.job.is_repeatable,
         }
+    }
+
+    /// Returns the name, without the state of the data.
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     /// Looks at the data. **Blocks**. `None`: its state cannot be found out.
@@ -98,14 +89,13 @@ impl Version {
     /// Returns the strong tag of what a run over this data writes, if that is the same each time. `None`
     /// also if the data was changed a moment ago: it may change once more without a trace.
     pub(crate) fn tag(&self, state: Option<DataState>) -> Option<ETag> {
-        match (self.repeats, state) {
-            (Repeats::No, _) | (Repeats::OfData, None) => return None,
-            (_, Some(state)) if SystemTime::now() <= state.changed + SETTLED_AFTER => return None,
-            (Repeats::OfData | Repeats::Declared, _) => {}
+        let state = state.filter(|_| self.is_repeatable)?;
+        if SystemTime::now() <= state.changed + SETTLED_AFTER {
+            return None;
         }
         let mut digest = Context::new(&SHA256);
         digest.update(&PROGRAM);
-        digest.update(self.key(state, "").as_str().as_bytes());
+        digest.update(self.key(Some(state), "").as_str().as_bytes());
         let digest = digest.finish();
         let digest = digest.as_ref().iter().take(TAG_BYTES);
         ETag::new(&digest.map(|byte| format!("{byte:02x}")).collect::<String>())
@@ -125,7 +115,8 @@ impl Version {
         lengths: &Lengths,
         named: Named,
     ) -> Result<Feed, Refusal> {
-        let Some(tag) = tag else {
+        // A file on disk has its own.
+        let Some(tag) = tag.filter(|_| feed.planned.known_etag().is_none()) else {
             return Ok(feed);
         };
         if self.look()? != before {
@@ -199,7 +190,8 @@ impl Lengths {
         self.lock().put(tag.clone(), Length::Unsure);
     }
 
-    fn get(&self, tag: &ETag) -> Option<u64> {
+    /// Returns the length of a version.
+    pub(crate) fn get(&self, tag: &ETag) -> Option<u64> {
         match self.lock().get(tag)? {
             Length::Known(bytes) => Some(*bytes),
             Length::Unsure => None,
@@ -226,7 +218,7 @@ mod tests {
         Version {
             name: name.into(),
             look: None,
-            repeats: Repeats::OfData,
+            is_repeatable: true,
         }
     }
 
@@ -248,15 +240,10 @@ mod tests {
         assert_eq!(version("a").tag(state(1, Duration::ZERO)), None);
         assert_eq!(version("a").tag(None), None);
         let once = Version {
-            repeats: Repeats::No,
+            is_repeatable: false,
             ..version("a")
         };
         assert_eq!(once.tag(state(1, old)), None);
-        let declared = Version {
-            repeats: Repeats::Declared,
-            ..version("a")
-        };
-        assert!(declared.tag(None).is_some());
     }
 
     #[test]

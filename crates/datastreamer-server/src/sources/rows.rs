@@ -46,7 +46,10 @@ use super::{
     Fingerprint, Job, LimitBy, OnMore, Query, RowFacts, RowLimit, RowsJob, ShownColumn, ShownTable,
     Wanted, file,
 };
-use crate::refusal::{Refusal, SOURCE_FAILED};
+use crate::{
+    refusal::{Refusal, SOURCE_FAILED},
+    temporary_room::TemporaryFiles,
+};
 
 /// The format of a request that names none: astronomers' programs expect it.
 const DEFAULT_FORMAT: Format = Format::Votable;
@@ -111,6 +114,8 @@ pub(crate) enum RowSource {
 #[derive(Clone, Debug)]
 pub(crate) struct RowSettings {
     pub(crate) writer: WriterOptions,
+    /// That of the writers' temporary files.
+    pub(crate) temporary_files: Arc<TemporaryFiles>,
     /// How long a head waits for a length that is known only once rows have been read.
     pub(crate) length_wait: Duration,
 }

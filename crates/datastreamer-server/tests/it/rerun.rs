@@ -55,7 +55,10 @@ impl Again {
     /// Receives the beginning of a response without chunks, and hangs up.
     fn give_up(&self, path: &str, bytes: usize) -> (Vec<u8>, String) {
         let mut client = Connection::open(self.server.port());
-        client.send(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        // A range has a length, so its bytes are not in chunks.
+        client.send(&format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nRange: bytes=0-\r\n\r\n"
+        ));
         let head = client.read_head();
         assert!(head.header("content-length").is_some(), "{head:?}");
         assert_eq!(head.header("accept-ranges"), Some("bytes"));
@@ -82,16 +85,15 @@ fn a_broken_download_goes_on_with_another_run() {
         );
         assert!([part.clone(), rest.body].concat() == all, "{headers}");
     }
-    let head = again.head(path);
-    assert_eq!(head.header("etag"), Some(tag.as_str()));
+    assert_eq!(again.head(path).header("accept-ranges"), Some("bytes"));
     // As programs that read parts do.
     let middle = again.get(path, "Range: bytes=1000-1999");
     assert_eq!(middle.status, 206);
     assert!(middle.body == all[1000..2000]);
-    assert_eq!(
-        again.get(path, &format!("If-None-Match: {tag}")).status,
-        304
-    );
+    // Whether it has changed is known once it has run.
+    let asked = again.get(path, &format!("If-None-Match: {tag}"));
+    assert_eq!(asked.status, 200);
+    assert!(asked.body == all);
     // Of several ranges, and of the last bytes, the answer is the complete file.
     for ranges in ["bytes=0-1,10-11", "bytes=-5"] {
         let complete = again.get(path, &format!("Range: {ranges}"));
@@ -104,12 +106,60 @@ fn a_broken_download_goes_on_with_another_run() {
 fn what_no_run_has_reached_is_not_gone_on_with() {
     let again = Again::new("unreached");
     let path = "/noise.bin?n=3000000&length=known";
-    let tag = again.head(path).header("etag").expect("a tag").to_owned();
-    again.get(path, "Range: bytes=1500000-").problem(412);
-    let if_range = format!("Range: bytes=1500000-\r\nIf-Range: {tag}");
+    let mut client = Connection::open(again.server.port());
+    client.ask(path);
+    let tag = client.read_head().header("etag").expect("a tag").to_owned();
+    let reached = client.read_part(1000).len();
+    assert_eq!(reached, 1000);
+    // What it has not received is not known to be that of its run.
+    drop(client);
+    again.get(path, "Range: bytes=2999999-").problem(412);
+    let if_range = format!("Range: bytes=2999999-\r\nIf-Range: {tag}");
     let complete = again.get(path, &if_range);
     assert_eq!(complete.status, 200);
     assert!(complete.body == noise::bytes(0, 3_000_000));
+}
+
+#[test]
+fn a_run_of_another_server_is_never_joined_to_one_of_before() {
+    let mut again = Again::new("restarted");
+    again.get("/printed.bin", "");
+    let (_, tag) = again.give_up("/printed.bin", 2_000_000);
+    again.server.kill_9();
+    let mut other = noise::bytes(0, 3_000_000);
+    other[1_234_567] ^= 1;
+    fs::write(again.scratch.join("data"), &other).expect("a file can be written");
+    let config = again.scratch.join("datastreamer.toml");
+    again.server = Server::start(["--config".into(), config.into_os_string()]);
+    // A complete run of it, whose digests are remembered.
+    let complete = again.get("/printed.bin", "");
+    assert_ne!(complete.header("etag"), Some(tag.as_str()));
+    let if_range = format!("Range: bytes=2000000-\r\nIf-Range: {tag}");
+    let answer = again.get("/printed.bin", &if_range);
+    assert_eq!(answer.status, 200);
+    assert!(answer.body == other);
+    assert_eq!(
+        again
+            .get("/printed.bin", &format!("If-None-Match: {tag}"))
+            .status,
+        200
+    );
+}
+
+#[test]
+fn a_change_of_the_output_is_never_answered_with_not_modified() {
+    let again = Again::new("modified");
+    let tag = again
+        .get("/printed.bin", "")
+        .header("etag")
+        .expect("a tag")
+        .to_owned();
+    let mut other = noise::bytes(0, 3_000_000);
+    other[1_234_567] ^= 1;
+    fs::write(again.scratch.join("data"), &other).expect("a file can be written");
+    let asked = again.get("/printed.bin", &format!("If-None-Match: {tag}"));
+    assert_eq!(asked.status, 200);
+    assert!(asked.body == other);
 }
 
 #[test]
@@ -131,28 +181,84 @@ fn a_run_that_differs_is_never_joined_to_an_earlier_one() {
         .get("/printed.bin", "Range: bytes=2000000-")
         .problem(412);
     assert_eq!(again.runs(), runs + 1);
-    // From now on the tag vouches for nothing.
+    // From now on the tag is that of nothing.
     let complete = again.get("/printed.bin", &if_range);
     assert_eq!(complete.status, 200);
     assert!(complete.body == other);
-    assert_eq!(complete.header("etag"), None);
+    assert_ne!(complete.header("etag"), Some(tag.as_str()));
 }
 
 #[test]
 fn a_complete_run_that_differs_arrives_and_takes_the_tag_away() {
     let again = Again::new("anew");
     let first = again.get("/printed.bin", "");
-    assert!(first.header("etag").is_some());
+    let tag = first.header("etag").expect("a tag").to_owned();
     let other = noise::bytes(0, 2_999_999);
     fs::write(again.scratch.join("data"), &other).expect("a file can be written");
-    // The length of the run before was promised.
-    let cut = again.get("/printed.bin", "");
-    assert_eq!(cut.header("content-length"), Some("3000000"));
-    assert_ne!(cut.end, End::Whole);
     let complete = again.get("/printed.bin", "");
     assert_eq!((complete.status, complete.end), (200, End::Whole));
     assert!(complete.body == other);
-    assert_eq!(complete.header("etag"), None);
+    // It was begun under the tag of the run before, which is that of nothing now.
+    let complete = again.get("/printed.bin", "");
+    assert!(complete.body == other);
+    assert_ne!(complete.header("etag"), Some(tag.as_str()));
+    let if_range = format!("Range: bytes=1000-\r\nIf-Range: {tag}");
+    assert_eq!(again.get("/printed.bin", &if_range).status, 200);
+}
+
+#[test]
+fn a_part_of_a_run_that_differs_is_never_gone_on_with() {
+    let again = Again::new("part");
+    let first = again.get("/printed.bin", "").body;
+    let mut other = first.clone();
+    other[2_500_000] ^= 1;
+    fs::write(again.scratch.join("data"), &other).expect("a file can be written");
+    // It breaks off behind the byte that differs.
+    let (part, tag) = again.give_up("/printed.bin", 2_600_000);
+    assert!(part == other[..2_600_000]);
+    for data in [&first, &other] {
+        fs::write(again.scratch.join("data"), data).expect("a file can be written");
+        let if_range = format!("Range: bytes=2600000-\r\nIf-Range: {tag}");
+        let answer = again.get("/printed.bin", &if_range);
+        assert_eq!(answer.status, 200);
+        assert!(answer.body == **data);
+    }
+}
+
+#[cfg(feature = "tables")]
+#[test]
+fn a_table_that_is_sent_as_its_file_has_the_tag_of_that() {
+    let scratch = Scratch::new("own");
+    let table = scratch.join("t.csv");
+    let write = |value: u32| {
+        let rows: String = (0..100_000).map(|row| format!("{row},{value}\n")).collect();
+        fs::write(&table, format!("row,value\n{rows}")).expect("a file can be written");
+        std::thread::sleep(std::time::Duration::from_millis(3200));
+    };
+    write(1);
+    let config = scratch.join("datastreamer.toml");
+    let text = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\n[routes.t]\nkind = \"table\"\npath = \"{}\"\nresume = \"rerun\"\n",
+        table.display()
+    );
+    fs::write(&config, text).expect("a file can be written");
+    let server = Server::start(["--config".into(), config.into_os_string()]);
+    for path in ["/t.csv", "/t.tsv"] {
+        let port = server.port();
+        let first = http::get(port, path);
+        let tag = first.header("etag").expect("a tag").to_owned();
+        write(2);
+        assert_eq!(
+            http::get_with(port, path, "Range: bytes=1000-").status,
+            412,
+            "{path}"
+        );
+        let asked = http::get_with(port, path, &format!("If-None-Match: {tag}"));
+        assert_eq!(asked.status, 200, "{path}");
+        let if_range = format!("Range: bytes=1000-\r\nIf-Range: {tag}");
+        assert_eq!(http::get_with(port, path, &if_range).status, 200, "{path}");
+        write(1);
+    }
 }
 
 #[test]

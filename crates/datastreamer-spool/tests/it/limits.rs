@@ -208,3 +208,33 @@ fn equal_tags_join_and_other_runs_of_a_key_begin() {
     let early = first.open(vec![Piece::From(0)], readers());
     assert_eq!(early.read_to_vec().unwrap(), bytes(0..1000));
 }
+
+#[test]
+fn temporary_files_of_callers_count_and_evict_what_nobody_reads() {
+    let folder = folder();
+    let spool = open(&folder, SpoolOptions::new().total_bytes_max(1000));
+    let (kept, _) = spool
+        .join_or_begin(Key::new("kept"), || beginning(600).keep(KEPT))
+        .unwrap();
+    complete(&kept);
+    // It is being used.
+    let full = spool.take_room(500).unwrap_err();
+    assert_eq!(full.kind(), ErrorKind::Full);
+    drop(kept);
+    let room = spool.take_room(500).unwrap();
+    assert!(spool.find(&Key::new("kept")).is_none());
+    let usage = spool.usage();
+    assert_eq!((usage.bytes, usage.temporary_bytes), (500, 500));
+    let (next, _) = spool
+        .join_or_begin(Key::new("next"), || beginning(600))
+        .unwrap();
+    match finished(&next) {
+        State::Failed(Failure::Spool(error)) => assert_eq!(error.kind(), ErrorKind::Full),
+        state => panic!("{state:?}"),
+    }
+    drop((room, next));
+    wait_until("the room is free", || spool.usage().bytes == 0);
+    let all = spool.take_room(1000).unwrap();
+    assert_eq!(spool.take_room(1).unwrap_err().kind(), ErrorKind::Full);
+    drop(all);
+}

@@ -283,9 +283,12 @@ impl SpoolPlan {
         let WriterOptions {
             spool_directory,
             spool_bytes_max,
+            temporary_room,
             ..
         } = &self.output.options;
-        let spool = FitsSpool::new(self.output.schema, spool_directory, *spool_bytes_max)?;
+        let room = temporary_room.clone();
+        let schema = self.output.schema;
+        let spool = FitsSpool::in_room(schema, spool_directory, *spool_bytes_max, room)?;
         Ok(Spool(spool))
     }
 }

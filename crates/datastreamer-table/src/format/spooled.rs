@@ -21,7 +21,9 @@ impl<W: Write> FitsWriter<W> {
         schema: SchemaRef,
         options: &WriterOptions,
     ) -> Result<Self, TableError> {
-        let spool = FitsSpool::new(schema, &options.spool_directory, options.spool_bytes_max)?;
+        let room = options.temporary_room.clone();
+        let (directory, bytes_max) = (&options.spool_directory, options.spool_bytes_max);
+        let spool = FitsSpool::in_room(schema, directory, bytes_max, room)?;
         Ok(Self { out, spool })
     }
 }

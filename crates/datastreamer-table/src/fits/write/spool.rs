@@ -1,7 +1,6 @@
 //! A table kept in a temporary file until it is complete.
 
 use std::{
-    fs::File,
     io::{self, BufReader, BufWriter, Seek, Write},
     ops::Range,
     path::Path,
@@ -19,6 +18,7 @@ use crate::{
     TableError,
     column::{Column, cast_columns, cell_types, typed_columns},
     error::BadValue,
+    temporary::{TemporaryFile, TemporaryRoom},
 };
 
 /// What a spool's file may take on disk by default: 16 GiB hold 200 million rows
@@ -48,14 +48,14 @@ pub const SPOOL_BYTES_MAX: u64 = 16 << 30;
 pub struct FitsSpool {
     /// Of the spool: the columns, cast.
     schema: SchemaRef,
-    spool: StreamWriter<BufWriter<Bounded>>,
+    spool: StreamWriter<BufWriter<TemporaryFile>>,
     survey: FitsSurvey,
 }
 
 /// A complete table, ready to be written.
 pub struct FitsTable {
     shape: FitsShape,
-    spool: File,
+    spool: TemporaryFile,
 }
 
 impl FitsSpool {
@@ -65,13 +65,19 @@ impl FitsSpool {
     /// # Errors
     /// A column that FITS cannot hold, or more than 999 of them; a file that cannot be made.
     pub fn new(schema: SchemaRef, directory: &Path, bytes_max: u64) -> Result<Self, TableError> {
+        Self::in_room(schema, directory, bytes_max, None)
+    }
+
+    /// As [`new`](Self::new), in room that is taken from an account.
+    pub(crate) fn in_room(
+        schema: SchemaRef,
+        directory: &Path,
+        bytes_max: u64,
+        room: Option<Arc<dyn TemporaryRoom>>,
+    ) -> Result<Self, TableError> {
         let cast = cast_schema(&schema);
         let survey = FitsSurvey::new(schema)?;
-        let file = Bounded {
-            file: tempfile::tempfile_in(directory)?,
-            bytes_max,
-            left_bytes: bytes_max,
-        };
+        let file = TemporaryFile::new(directory, bytes_max, room)?;
         let spool = StreamWriter::try_new_buffered(file, &cast).map_err(io::Error::other)?;
         Ok(Self {
             schema: cast,
@@ -101,7 +107,7 @@ impl FitsSpool {
         let spool = spool.into_inner().map_err(|error| error.into_error())?;
         Ok(FitsTable {
             shape: self.survey.finish()?,
-            spool: spool.file,
+            spool,
         })
     }
 }
@@ -194,31 +200,5 @@ fn spool_error(error: arrow::error::ArrowError) -> io::Error {
     match error {
         arrow::error::ArrowError::IoError(_, error) => error,
         error => io::Error::other(error),
-    }
-}
-
-/// A file that may not grow beyond a bound.
-struct Bounded {
-    file: File,
-    bytes_max: u64,
-    left_bytes: u64,
-}
-
-impl Write for Bounded {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        if data.len() as u64 > self.left_bytes {
-            let problem = format!(
-                "the table is larger than its temporary file may be, which are {} bytes",
-                self.bytes_max
-            );
-            return Err(io::Error::new(io::ErrorKind::StorageFull, problem));
-        }
-        let written = self.file.write(data)?;
-        self.left_bytes -= written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
     }
 }
