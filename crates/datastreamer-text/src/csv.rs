@@ -16,6 +16,11 @@ use crate::{
     seen::Seen,
 };
 
+/// The key of the columns' metadata with the header that names of the options replace.
+pub(crate) const REPLACED_HEADER: &str = "replaced header";
+/// ASCII's separator of units, which is in no name.
+pub(crate) const BETWEEN_NAMES: &str = "\u{1f}";
+
 /// Infers the types of the columns that have none in the options from all rows; reads no row if each has
 /// one.
 ///
@@ -48,7 +53,13 @@ pub(crate) fn infer(input: Input, dialect: Dialect, options: &TextOptions) -> io
         Some(data_type) => Field::new(name, data_type.clone(), true),
         None => seen.field(name),
     });
-    Ok(Schema::new(fields.collect::<Vec<_>>()))
+    let header = rows.replaced().map(|header| header.join(BETWEEN_NAMES));
+    let metadata = header.map(|header| (REPLACED_HEADER.to_owned(), header));
+    let fields = fields.collect::<Vec<_>>();
+    Ok(Schema::new_with_metadata(
+        fields,
+        metadata.into_iter().collect(),
+    ))
 }
 
 /// Reads rows as record batches.

@@ -11,7 +11,8 @@ use std::{
 use arrow::datatypes::Schema;
 
 use crate::{
-    TextForm, csv,
+    TextForm,
+    csv::{self, BETWEEN_NAMES, REPLACED_HEADER},
     encoding::TextEncoding,
     fields::{Dialect, Rows},
     input,
@@ -150,10 +151,13 @@ pub(crate) fn infer(file: &File, form: TextForm<'_>, dialect: Dialect) -> io::Re
 }
 
 impl Inferred {
-    /// Returns the options with the delimiter that was found.
+    /// Returns the options with the delimiter and the header that were found.
     #[must_use]
     pub fn settle(&self, options: &TextOptions) -> TextOptions {
+        let header = self.columns.metadata().get(REPLACED_HEADER);
+        let header = header.map(|header| header.split(BETWEEN_NAMES).map(str::to_owned).collect());
         TextOptions {
+            replaced_header: header.or_else(|| options.replaced_header.clone()),
             delimiter: self.delimiter.or(options.delimiter),
             ..options.clone()
         }

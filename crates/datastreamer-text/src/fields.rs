@@ -41,6 +41,8 @@ pub(crate) struct Rows {
     input: Input,
     dialect: Dialect,
     names: Vec<String>,
+    /// The header that names of the options replace.
+    replaced: Option<Vec<String>>,
     /// What the names are from, for messages.
     head: &'static str,
     spans: Vec<Span>,
@@ -141,6 +143,17 @@ impl Dialect {
     }
 }
 
+/// Checks that a header is the one that the names were made for.
+fn check_header(header: &[String], first: Option<&[String]>) -> io::Result<()> {
+    match first {
+        Some(first) if first != header => Err(io::Error::other(format!(
+            "the header is {header:?}, and that of the first file was {first:?}: names replace one header \
+             only"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 impl Rows {
     /// Reads the header, unless the first row has values.
     ///
@@ -152,6 +165,7 @@ impl Rows {
             input,
             dialect,
             names: Vec::new(),
+            replaced: None,
             head: "header",
             spans: Vec::new(),
             line: 1,
@@ -165,6 +179,10 @@ impl Rows {
                     let (fields, names) = (fields.len(), names.len());
                     let text = format!("the first row has {fields} fields, and names {names}");
                     return Err(io::Error::other(text));
+                }
+                if has_header && found.is_some() {
+                    check_header(&fields, options.replaced_header.as_deref())?;
+                    rows.replaced = Some(fields);
                 }
                 names.clone()
             }
@@ -198,6 +216,11 @@ impl Rows {
             }
         }
         Ok((None, Vec::new()))
+    }
+
+    /// Returns the header that names of the options replace, if there is one.
+    pub(crate) fn replaced(&self) -> Option<&[String]> {
+        self.replaced.as_deref()
     }
 
     /// Returns the names of the columns.

@@ -33,6 +33,9 @@ pub struct TextOptions {
     /// The names of the columns. They replace those of a header. The objects of NDJSON may have no
     /// members of other names.
     pub names: Option<Vec<String>>,
+    /// The header that `names` replace, as it was in the first file that was read: the columns of a file
+    /// with another one would be called by the names of others. No option of anybody's.
+    pub replaced_header: Option<Vec<String>>,
     /// Texts that are null, besides the empty one.
     pub nulls: Vec<String>,
     /// Lines that begin with this byte are left out.

@@ -340,3 +340,33 @@ fn a_file_of_declared_columns_is_opened_without_its_rows() {
         assert_eq!(count, rows, "{name}");
     }
 }
+
+#[test]
+fn names_replace_one_header_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = || TextOptions {
+        header: Some(true),
+        names: Some(vec!["x".into(), "y".into()]),
+        ..TextOptions::default()
+    };
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("1.csv", "a,b\n1,2\n");
+    write("2.csv", "a,b\n3,4\n");
+    let both = read(folder.path(), options()).unwrap();
+    assert_eq!(both.num_rows(), 2);
+    // The columns of this file are called otherwise: its values would be those of others.
+    write("2.csv", "b,a\n3,4\n");
+    let error = read(folder.path(), options()).unwrap_err();
+    for word in ["2.csv", "names replace one header only"] {
+        assert!(error.contains(word), "{error}");
+    }
+    // So they would be if the file is replaced while the table is there.
+    let file = folder.path().join("1.csv");
+    let engine = open(&file, options()).unwrap();
+    write("1.csv", "b,a\n1,2\n");
+    let is_refused = match scan(&engine, &[]) {
+        Ok(mut rows) => rows.next().unwrap().is_err(),
+        Err(_) => true,
+    };
+    assert!(is_refused);
+}
