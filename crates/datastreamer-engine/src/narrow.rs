@@ -107,7 +107,7 @@ impl Narrowing {
     }
 
     /// Returns the table's name of a column of the result, which may rename it.
-    pub(crate) fn column_of<'a>(&'a self, index: usize, result: &'a Schema) -> &'a str {
+    pub fn column_of<'a>(&'a self, index: usize, result: &'a Schema) -> &'a str {
         match self.select.get(index) {
             Some((column, _)) => column,
             None => result.field(index).name(),

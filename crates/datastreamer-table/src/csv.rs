@@ -90,10 +90,29 @@ impl<W: Write> CsvWriter<W> {
     /// # Errors
     /// A column that the format cannot hold, before anything is written; an error of the output.
     pub fn new(out: W, schema: SchemaRef, delimiter: Delimiter) -> Result<Self, TableError> {
+        Self::marked(out, schema, delimiter, false)
+    }
+
+    /// The same, with a byte order mark before the header if it `has_mark`: without one some
+    /// spreadsheets take UTF-8 for another encoding.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn marked(
+        out: W,
+        schema: SchemaRef,
+        delimiter: Delimiter,
+        has_mark: bool,
+    ) -> Result<Self, TableError> {
         check(&schema, delimiter)?;
         let columns = schema.fields().len();
         let mut rows = Gather::new(out, Arc::clone(&schema));
-        rows.append(|out| append_header(out, &schema, delimiter));
+        rows.append(|out| {
+            if has_mark {
+                out.extend_from_slice(BYTE_ORDER_MARK.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+            append_header(out, &schema, delimiter);
+        });
         rows.hand_over()?;
         let types = cell_types(&schema);
         let around = types.iter().enumerate().map(|(place, data_type)| {

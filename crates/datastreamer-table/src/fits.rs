@@ -10,10 +10,12 @@ mod write;
 
 pub use read::{FitsError, FitsFile, FitsHdu, FitsReader, HduKind, Repaired, TTYPE, TableChoice};
 pub(crate) use write::nested_beyond;
-pub use write::{FitsShape, FitsSpool, FitsSurvey, FitsTable, FitsWriter, SPOOL_BYTES_MAX};
+pub use write::{
+    FitsShape, FitsSpool, FitsSurvey, FitsTable, FitsWriter, NOT_PRINTABLE, SPOOL_BYTES_MAX,
+};
 
 /// Everything in FITS comes in blocks of this many bytes (FITS 4.0, 3.1).
 const BLOCK_BYTES: u64 = 2880;
 
 /// The largest TFIELDS (FITS 4.0, 7.3.1).
-const COLUMNS_MAX: usize = 999;
+pub(crate) const COLUMNS_MAX: usize = 999;

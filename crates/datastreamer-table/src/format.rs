@@ -24,7 +24,7 @@ use super::{
     TableError, TableWriter,
     column::check_any,
     csv::{self, CsvWriter, Delimiter},
-    fits::{FitsSurvey, SPOOL_BYTES_MAX, nested_beyond},
+    fits::{COLUMNS_MAX, FitsSurvey, SPOOL_BYTES_MAX, nested_beyond},
     html::{self, HtmlWriter},
     ipc::{self, IpcWriter},
     json::{self, JsonWriter},
@@ -83,6 +83,13 @@ pub struct WriterOptions {
     pub parquet_compression: ParquetCompression,
     /// How many rows an HTML page has at most.
     pub html_rows_max: u64,
+    /// What an HTML page has around its rows.
+    pub html_frame: Option<html::PageFrame>,
+    /// Whether CSV begins with a byte order mark.
+    pub csv_mark: bool,
+    /// What is said of the limit where one has cut the table, in the formats that have a place for it:
+    /// who has set it, and its number of rows.
+    pub limit: Option<String>,
     /// Where a FITS table is kept until it is complete.
     pub spool_directory: PathBuf,
     /// How large it may be there, in bytes.
@@ -97,6 +104,9 @@ impl Default for WriterOptions {
             votable_version: Version::default(),
             parquet_compression: ParquetCompression::default(),
             html_rows_max: html::ROWS_MAX,
+            html_frame: None,
+            csv_mark: false,
+            limit: None,
             spool_directory: std::env::temp_dir(),
             spool_bytes_max: SPOOL_BYTES_MAX,
             temporary_room: None,
@@ -148,6 +158,12 @@ impl Format {
     /// Returns whether people read the file, and no program: HTML and aligned text.
     pub fn is_for_people(self) -> bool {
         matches!(self, Self::Html | Self::Text)
+    }
+
+    /// Returns the style that pages of this format have within: of what they load, all that a policy has
+    /// to allow.
+    pub fn style(self) -> Option<&'static str> {
+        (self == Self::Html).then_some(html::STYLE)
     }
 
     /// Returns whether compressing the complete file is worth it: text is, binary formats are dense or
@@ -279,6 +295,28 @@ impl Format {
         }
     }
 
+    /// Returns whether a text may be more than the format holds, which is printable ASCII then. Rows for it
+    /// may go through [`AsciiTexts`](crate::ascii::AsciiTexts).
+    pub fn is_ascii(self) -> bool {
+        self == Self::Fits
+    }
+
+    /// Returns the places of the columns that the format can hold, each as far as it is checked alone, and no
+    /// more than a table of it may have.
+    pub fn columns_held(self, schema: &Schema) -> Vec<usize> {
+        let beyond = self.nested_beyond(schema);
+        let is_held = |place: &usize| {
+            let alone = Schema::new(vec![Arc::clone(&schema.fields()[*place])]);
+            beyond.binary_search(place).is_err() && self.check(&Arc::new(alone)).is_ok()
+        };
+        let most = match self {
+            Self::Fits => COLUMNS_MAX,
+            _ => usize::MAX,
+        };
+        let places = 0..schema.fields().len();
+        places.filter(is_held).take(most).collect()
+    }
+
     /// Returns whether the format has a type of UUIDs. Rows for others must go through
     /// [`UuidTexts`](crate::uuid::UuidTexts), or are written as 16 bytes.
     pub fn has_uuids(self) -> bool {
@@ -339,22 +377,39 @@ impl Format {
         };
         use Serialization as S;
         Ok(match self {
-            Self::Votable => Box::new(VotableWriter::new(out, schema, votable(S::Tabledata))?),
-            Self::VotableBinary => Box::new(VotableWriter::new(out, schema, votable(S::Binary))?),
-            Self::VotableBinary2 => Box::new(VotableWriter::new(out, schema, votable(S::Binary2))?),
+            Self::Votable | Self::VotableBinary | Self::VotableBinary2 => {
+                let votable = votable(match self {
+                    Self::VotableBinary => S::Binary,
+                    Self::VotableBinary2 => S::Binary2,
+                    _ => S::Tabledata,
+                });
+                let table = VotableWriter::new(out, schema, votable)?;
+                Box::new(table.with_limit(options.limit.clone()))
+            }
             Self::Fits => Box::new(FitsWriter::new(out, schema, options)?),
-            Self::Csv => Box::new(CsvWriter::new(out, schema, Delimiter::Comma)?),
+            Self::Csv => {
+                let (delimiter, has_mark) = (Delimiter::Comma, options.csv_mark);
+                Box::new(CsvWriter::marked(out, schema, delimiter, has_mark)?)
+            }
             Self::Tsv => Box::new(CsvWriter::new(out, schema, Delimiter::Tab)?),
             Self::Ndjson => Box::new(JsonWriter::new(out, schema, json::Framing::Lines)?),
             Self::Json => Box::new(JsonWriter::new(out, schema, json::Framing::Array)?),
             Self::Parquet => {
                 let compression = options.parquet_compression;
-                Box::new(ParquetWriter::new(out, schema, compression)?)
+                let table = ParquetWriter::new(out, schema, compression)?;
+                Box::new(table.with_limit(options.limit.clone()))
             }
             Self::Arrow => Box::new(IpcWriter::new(out, schema, ipc::Framing::Stream)?),
             Self::ArrowFile => Box::new(IpcWriter::new(out, schema, ipc::Framing::File)?),
-            Self::Html => Box::new(HtmlWriter::new(out, schema, options.html_rows_max)?),
-            Self::Text => Box::new(PlainWriter::new(out, schema)?),
+            Self::Html => {
+                let (rows_max, frame) = (options.html_rows_max, options.html_frame.clone());
+                let page = HtmlWriter::framed(out, schema, rows_max, frame)?;
+                Box::new(page.with_limit(options.limit.clone()))
+            }
+            Self::Text => {
+                let table = PlainWriter::new(out, schema)?;
+                Box::new(table.with_limit(options.limit.clone()))
+            }
         })
     }
 }

@@ -9,6 +9,7 @@
 //! cannot hold when it is made, before a byte is written; a value that cannot be held (a date
 //! beyond the year 9999) fails the write with its row and column. Nothing is silently altered.
 
+pub mod ascii;
 mod big_endian;
 mod buffer;
 mod column;

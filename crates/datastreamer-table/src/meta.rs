@@ -45,7 +45,8 @@ pub const REFPOSITION: &str = "refposition";
 /// Column of numbers with [`TIMESCALE`]: the Julian date of 0.
 pub const TIMEORIGIN: &str = "timeorigin";
 
-/// Schema: lines about columns that the rows are without ([`WithoutColumns`](crate::WithoutColumns)).
+/// Schema: lines about columns that the rows are without ([`WithoutColumns`](crate::WithoutColumns)), and
+/// about characters that were replaced ([`AsciiTexts`](crate::ascii::AsciiTexts)).
 /// FITS has them as comments.
 pub const LEFT_OUT: &str = "datastreamer.left_out";
 

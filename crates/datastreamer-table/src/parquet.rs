@@ -14,7 +14,7 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, new_null_array},
+    array::{Array, ArrayRef, AsArray, new_null_array},
     datatypes::{DataType, Field, Schema, SchemaRef},
     record_batch::RecordBatch,
 };
@@ -93,7 +93,7 @@ pub enum ParquetCompression {
 ///
 /// The footer has VOParquet's keys `IVOA.VOTable-Parquet.version` and `.content`: the head of a
 /// VOTable with all metadata. It is left out of a table that VOTable cannot describe, one with
-/// structs for example. Where a limit cut the table, the VOTable's QUERY_STATUS and the footer's
+/// structs for example. The widths of texts in it are those of the longest ones. Where a limit cut the table, the VOTable's QUERY_STATUS and the footer's
 /// key [`STATUS_KEY`](Self::STATUS_KEY) say `OVERFLOW`.
 ///
 /// Memory is a row group of at most 8 MiB, what compresses it (about 16 MB in all for ten columns,
@@ -121,6 +121,10 @@ pub struct ParquetWriter<W: Write + Send> {
     schema: SchemaRef,
     stored: Stored,
     rows: u64,
+    /// Of columns of texts: the UTF-16 units of the longest.
+    widths: Vec<Option<usize>>,
+    /// What is said where a limit has cut the table.
+    limit: Option<String>,
     /// Of the row group that is being filled.
     row_group_bytes: usize,
 }
@@ -149,16 +153,32 @@ impl<W: Write + Send> ParquetWriter<W> {
         let file = ArrowWriter::try_new_with_options(out, schema_stored, options);
         Ok(Self {
             file: file.map_err(output_error)?,
+            widths: schema
+                .fields()
+                .iter()
+                .map(|field| has_texts(field).then_some(0))
+                .collect(),
+            limit: None,
             schema,
             stored,
             rows: 0,
             row_group_bytes: FIRST_ROW_GROUP_BYTES,
         })
     }
+
+    /// Says, where a limit has cut the table, which one it was.
+    pub fn with_limit(self, limit: Option<String>) -> Self {
+        Self { limit, ..self }
+    }
 }
 
 impl<W: Write + Send> TableWriter for ParquetWriter<W> {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), TableError> {
+        for (width, column) in self.widths.iter_mut().zip(batch.columns()) {
+            if let Some(width) = width {
+                *width = widest(column, *width);
+            }
+        }
         let batch = self.stored.batch(batch, self.rows)?;
         self.rows += batch.num_rows() as u64;
         let piece_rows = piece_rows(&batch);
@@ -181,7 +201,13 @@ impl<W: Write + Send> TableWriter for ParquetWriter<W> {
             self.file
                 .append_key_value_metadata(KeyValue::new(key.to_owned(), value));
         };
-        if let Ok(document) = votable::without_rows(&self.schema, votable::Version::V1_4, end) {
+        if let Ok(document) = votable::without_rows(
+            &self.schema,
+            votable::Version::V1_4,
+            end,
+            self.limit.as_deref(),
+            &self.widths,
+        ) {
             note("IVOA.VOTable-Parquet.version", "1.0".into());
             let document = String::from_utf8_lossy(&document).into_owned();
             note("IVOA.VOTable-Parquet.content", document);
@@ -197,6 +223,31 @@ impl<W: Write + Send> TableWriter for ParquetWriter<W> {
     fn abort(mut self: Box<Self>, _reason: &str) -> Result<(), TableError> {
         Ok(self.file.sync()?)
     }
+}
+
+fn has_texts(field: &Field) -> bool {
+    use DataType as T;
+    matches!(field.data_type(), T::Utf8 | T::LargeUtf8 | T::Utf8View)
+}
+
+/// Returns the UTF-16 units of the longest of these texts, if it is longer than `width`.
+fn widest(column: &ArrayRef, width: usize) -> usize {
+    match column.data_type() {
+        DataType::Utf8 => widest_of(column.as_string::<i32>().iter(), width),
+        DataType::LargeUtf8 => widest_of(column.as_string::<i64>().iter(), width),
+        DataType::Utf8View => widest_of(column.as_string_view().iter(), width),
+        _ => width,
+    }
+}
+
+fn widest_of<'a>(texts: impl Iterator<Item = Option<&'a str>>, width: usize) -> usize {
+    texts.flatten().fold(width, |width, text| {
+        // A unit is at least a byte of UTF-8.
+        match text.len() > width {
+            true => width.max(text.encode_utf16().count()),
+            false => width,
+        }
+    })
 }
 
 /// Has the writer try each column with one row, a null: what it cannot hold it says late.

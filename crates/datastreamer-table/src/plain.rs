@@ -55,6 +55,8 @@ pub struct PlainWriter<W> {
     columns: Vec<Alignment>,
     /// The head follows the first rows' widths.
     has_head: bool,
+    /// What is said where a limit has cut the table.
+    limit: Option<String>,
     /// A cell before it is padded.
     cell: Vec<u8>,
 }
@@ -87,8 +89,14 @@ impl<W: Write> PlainWriter<W> {
             columns: columns.collect(),
             rows: Gather::new(out, schema),
             has_head: false,
+            limit: None,
             cell: Vec::new(),
         })
+    }
+
+    /// Says, where a limit has cut the table, which one it was.
+    pub fn with_limit(self, limit: Option<String>) -> Self {
+        Self { limit, ..self }
     }
 
     /// Widens columns to what these rows need.
@@ -166,10 +174,13 @@ impl<W: Write> TableWriter for PlainWriter<W> {
     }
 
     fn finish(self: Box<Self>, end: TableEnd) -> Result<(), TableError> {
-        self.end(match end {
-            TableEnd::Complete => "",
-            TableEnd::Overflow => "a limit cut the table here: it has more rows",
-        })
+        const CUT: &str = "a limit cut the table here: it has more rows";
+        let note = match (end, &self.limit) {
+            (TableEnd::Complete, _) => String::new(),
+            (TableEnd::Overflow, None) => CUT.to_owned(),
+            (TableEnd::Overflow, Some(limit)) => format!("{CUT} ({limit})"),
+        };
+        self.end(&note)
     }
 
     /// The last line says why there are no more rows.

@@ -68,6 +68,13 @@ pub fn parse(text: &str) -> Option<Vec<u8>> {
     text::bytes_of_hex(&groups.concat()).filter(|_| is_uuid)
 }
 
+/// Returns the columns of [`UuidTexts`].
+pub fn schema_of_texts(schema: &Schema) -> Schema {
+    let fields = schema.fields().iter();
+    let texts = fields.map(|field| text_field(field).unwrap_or_else(|| Arc::clone(field)));
+    Schema::new_with_metadata(texts.collect::<Fields>(), schema.metadata().clone())
+}
+
 /// Rows with the UUIDs of their columns, and those within nested ones, as texts.
 pub struct UuidTexts<R> {
     rows: R,
@@ -78,16 +85,13 @@ impl<R: RecordBatchReader> UuidTexts<R> {
     /// Converts the rows of a reader; `Err` gives it back if it has no UUIDs.
     pub fn new(rows: R) -> Result<Self, R> {
         let schema = rows.schema();
-        let fields = schema.fields().iter();
-        let texts = fields.map(|field| text_field(field).unwrap_or_else(|| Arc::clone(field)));
-        let texts: Fields = texts.collect();
-        if texts == *schema.fields() {
+        let texts = schema_of_texts(&schema);
+        if texts.fields() == schema.fields() {
             return Err(rows);
         }
-        let schema = Schema::new_with_metadata(texts, schema.metadata().clone());
         Ok(Self {
             rows,
-            schema: Arc::new(schema),
+            schema: Arc::new(texts),
         })
     }
 }

@@ -105,6 +105,8 @@ pub struct VotableWriter<W> {
     encoder: Encoder,
     /// Characters of TABLEDATA that XML cannot hold.
     replaced: u64,
+    /// What is said where a limit has cut the table.
+    limit: Option<String>,
 }
 
 /// The encoder of the rows.
@@ -136,7 +138,13 @@ impl<W: Write> VotableWriter<W> {
             conversion,
             fields,
             replaced: 0,
+            limit: None,
         })
+    }
+
+    /// Says, where a limit has cut the table, which one it was.
+    pub fn with_limit(self, limit: Option<String>) -> Self {
+        Self { limit, ..self }
     }
 
     /// Everything after the last row.
@@ -179,7 +187,8 @@ pub(super) fn check(schema: &Schema, serialization: Serialization) -> Result<(),
 }
 
 /// A document that describes a table and has none of its rows: what other formats keep beside
-/// theirs (VOParquet 1.0, 2.1). Nested columns are no texts there.
+/// theirs (VOParquet 1.0, 2.1). Nested columns are no texts there. Texts are as wide as `widths` says, in
+/// the order of the columns, where that is known: astropy takes others for objects.
 ///
 /// # Errors
 /// A column that VOTable cannot hold as it is.
@@ -187,25 +196,42 @@ pub(super) fn without_rows(
     schema: &Schema,
     version: Version,
     end: TableEnd,
+    limit: Option<&str>,
+    widths: &[Option<usize>],
 ) -> Result<Vec<u8>, TableError> {
     let schema = single::schema(schema);
     let mut fields = field::fields(&schema, Serialization::Binary2)?;
     // The other format has nulls of its own.
     fields.iter_mut().for_each(|field| field.null = None);
+    for (field, width) in fields.iter_mut().zip(widths) {
+        if let (field::Size::Variable, Some(width)) = (field.size, width) {
+            field.size = field::Size::UpTo((*width).max(1));
+        }
+    }
     let mut document = Vec::new();
     head::append_table(&mut document, &schema, &fields, version);
     document.extend_from_slice(b"</TABLE>\n");
-    document.extend_from_slice(status(end));
+    document.extend_from_slice(&status(end, limit));
     document.extend_from_slice(b"</RESOURCE>\n</VOTABLE>\n");
     Ok(document)
 }
 
 /// What stands behind a table's rows.
-fn status(end: TableEnd) -> &'static [u8] {
-    match end {
-        TableEnd::Complete => b"",
-        TableEnd::Overflow => b"<INFO name=\"QUERY_STATUS\" value=\"OVERFLOW\"/>\n",
+fn status(end: TableEnd, limit: Option<&str>) -> Vec<u8> {
+    match (end, limit) {
+        (TableEnd::Complete, _) => Vec::new(),
+        (TableEnd::Overflow, None) => {
+            b"<INFO name=\"QUERY_STATUS\" value=\"OVERFLOW\"/>\n".to_vec()
+        }
+        (TableEnd::Overflow, Some(limit)) => info("OVERFLOW", limit),
     }
+}
+
+fn info(status: &str, text: &str) -> Vec<u8> {
+    let mut info = format!("<INFO name=\"QUERY_STATUS\" value=\"{status}\">").into_bytes();
+    head::append_escaped(&mut info, text);
+    info.extend_from_slice(b"</INFO>\n");
+    info
 }
 
 impl<W: Write> TableWriter for VotableWriter<W> {
@@ -216,6 +242,7 @@ impl<W: Write> TableWriter for VotableWriter<W> {
             fields,
             encoder,
             replaced,
+            limit: _,
         } = self;
         let fields = &*fields;
         conversion.write(
@@ -236,14 +263,12 @@ impl<W: Write> TableWriter for VotableWriter<W> {
     }
 
     fn finish(self: Box<Self>, end: TableEnd) -> Result<(), TableError> {
-        self.end(status(end))
+        let status = status(end, self.limit.as_deref());
+        self.end(&status)
     }
 
     /// The document is closed with QUERY_STATUS ERROR and the reason.
     fn abort(self: Box<Self>, reason: &str) -> Result<(), TableError> {
-        let mut status = b"<INFO name=\"QUERY_STATUS\" value=\"ERROR\">".to_vec();
-        head::append_escaped(&mut status, reason);
-        status.extend_from_slice(b"</INFO>\n");
-        self.end(&status)
+        self.end(&info("ERROR", reason))
     }
 }

@@ -50,7 +50,8 @@ use super::BLOCK_BYTES;
 /// Rows are encoded so many bytes at a time: the memory that writing takes.
 const ENCODE_BYTES: usize = 64 * 1024;
 
-const NOT_PRINTABLE: &str = "FITS holds printable ASCII only";
+/// What is wrong with a text that is not printable ASCII (FITS 4.0, 7.3.3.1).
+pub const NOT_PRINTABLE: &str = "FITS holds printable ASCII only";
 
 /// FITS 4.0, 3.2.
 fn is_fits_text(text: &[u8]) -> bool {

@@ -215,7 +215,7 @@ impl VotableField {
         match self.size {
             Size::One => self.primitive.bytes(),
             Size::Fixed(length) => length * self.primitive.bytes(),
-            Size::Variable => LENGTH_BYTES,
+            Size::Variable | Size::UpTo(_) => LENGTH_BYTES,
         }
     }
 

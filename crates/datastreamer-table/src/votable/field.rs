@@ -56,6 +56,8 @@ pub(super) enum Size {
     One,
     Fixed(usize),
     Variable,
+    /// Variable, and never more than this: only in a document without rows.
+    UpTo(usize),
 }
 
 impl Primitive {

@@ -61,6 +61,7 @@ fn append_field(out: &mut Vec<u8>, column: &Field, field: &VotableField, system:
             let axes: Vec<_> = axes.map(|axis| axis.to_string()).collect();
             Some(axes.join("x"))
         }
+        Size::UpTo(most) => Some(format!("{most}*")),
         Size::Variable => Some(match field.width {
             Some(width) => format!("{width}x*"),
             None => "*".to_owned(),

@@ -4,6 +4,7 @@
 // What tests call may fail as tests do; clippy knows only the test functions.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod ascii_texts;
 mod fits_ascii;
 mod fits_astropy;
 mod fits_failures;

@@ -23,6 +23,7 @@ use arrow::{
 use datastreamer_table::{
     Format, TableEnd, TableError, TableWriter, WriterOptions,
     fits::FitsShape,
+    html::{ColumnHead, PageFrame, Sorted},
     json::{Framing, JsonWriter},
     meta,
     parquet::{ParquetCompression, ParquetWriter},
@@ -492,12 +493,106 @@ fn a_page_has_names_units_and_descriptions_and_says_that_it_failed() {
     let page = String::from_utf8(file).unwrap();
     for part in [
         "<title>stars &amp; dust</title>",
-        "<th scope=\"col\" title=\"how &quot;fast&quot; &lt;it&gt; is\">speed<br><small>km/s</small></th>",
-        "<tr><td>1.5</td></tr>\n<tr><td class=\"null\"></td></tr>\n<tr><td>-20.0</td></tr>\n",
+        "<th scope=\"col\" class=\"right\" title=\"how &quot;fast&quot; &lt;it&gt; is\">speed<br><small>km/s</small></th>",
+        "<tr><td class=\"right\">1.5</td></tr>\n<tr><td class=\"null\"></td></tr>\n\
+         <tr><td class=\"right\">-20.0</td></tr>\n",
         "<p class=\"failed\">The table failed after 3 rows and is incomplete: disk &lt;1&gt; gone</p>",
-        "th:nth-child(1),td:nth-child(1){text-align:right}",
     ] {
         assert!(page.contains(part), "{part}\n{page}");
+    }
+}
+
+#[test]
+fn a_page_with_a_frame_says_which_rows_it_has_and_escapes_what_it_is_given() {
+    let batch = described();
+    let page = |offset: u64, rows: Option<u64>, written: usize, end: TableEnd| {
+        let mut file = Vec::new();
+        let mut options = WriterOptions::default();
+        options.html_rows_max = 2;
+        options.limit = Some("a limit <of> 2".to_owned());
+        options.html_frame = Some(PageFrame {
+            title: "unused".to_owned(),
+            above: "<i>above</i>".to_owned(),
+            heads: vec![ColumnHead {
+                link: Some("?a=\"<b>&c".to_owned()),
+                sorted: Some(Sorted::Descending),
+            }],
+            offset,
+            rows,
+            below: Arc::new(|rows| format!("<i>{} {}</i>", rows.shown, rows.has_more)),
+        });
+        let mut writer = Format::Html
+            .writer(&mut file, batch.schema(), &options)
+            .unwrap();
+        writer.write(&batch.slice(0, written)).unwrap();
+        writer.finish(end).unwrap();
+        String::from_utf8(file).unwrap()
+    };
+    for part in [
+        "<title>stars &amp; dust</title>",
+        "</h1>\n<i>above</i><div",
+        "aria-sort=\"descending\"",
+        "<a rel=\"nofollow\" href=\"?a=&quot;&lt;b&gt;&amp;c\">speed</a>",
+        "<i>2 true</i></body>",
+    ] {
+        let whole = page(0, None, 3, TableEnd::Complete);
+        assert!(whole.contains(part), "{part}\n{whole}");
+    }
+    use TableEnd::{Complete, Overflow};
+    for (offset, rows, written, end, note) in [
+        (0, Some(3), 3, Complete, "Rows 1 to 2 of 3."),
+        (
+            0,
+            None,
+            3,
+            Complete,
+            "Rows 1 to 2 of a table that has more.",
+        ),
+        (2, None, 1, Complete, "Row 3 of 3."),
+        // What was counted before is wrong: what was seen counts.
+        (2, Some(9), 1, Complete, "Row 3 of 3."),
+        (
+            2,
+            Some(3),
+            1,
+            Overflow,
+            "Row 3 of a table that has more (a limit &lt;of&gt; 2).",
+        ),
+        (
+            0,
+            Some(9),
+            2,
+            Overflow,
+            "Rows 1 to 2 of 9 (a limit &lt;of&gt; 2).",
+        ),
+        (
+            9,
+            Some(3),
+            0,
+            Complete,
+            "No rows behind row 9: there are 3.",
+        ),
+        (9, Some(10), 0, Complete, "No rows behind row 9."),
+        (9, None, 0, Complete, "No rows behind row 9."),
+        (0, Some(3), 0, Complete, "No rows."),
+        (
+            0,
+            Some(3),
+            0,
+            Overflow,
+            "No rows are shown (a limit &lt;of&gt; 2).",
+        ),
+        (
+            u64::MAX,
+            None,
+            1,
+            Complete,
+            "Row 18446744073709551615 of 18446744073709551615.",
+        ),
+    ] {
+        let whole = page(offset, rows, written, end);
+        let wanted = format!("<p class=\"end\">{note}</p>");
+        assert!(whole.contains(&wanted), "{wanted}\n{whole}");
     }
 }
 

@@ -332,7 +332,7 @@ class Page(HTMLParser):
         self.rows, self.open, self.cell = [], [], None
 
     def handle_starttag(self, tag, attributes):
-        if tag not in ("meta", "br"):
+        if tag not in ("meta", "link", "br"):
             self.open.append(tag)
         if tag == "tr":
             self.rows.append([])
