@@ -172,6 +172,15 @@ pub(crate) struct Cat {
     #[cfg(feature = "tables")]
     #[arg(long, value_name = "skip", value_parser = ["skip"])]
     pub(crate) nested: Option<String>,
+    /// What becomes of texts beyond printable ASCII, where the format holds no others, as FITS: `replace`
+    /// puts ? in the place of each such character [default: the table is refused].
+    #[cfg(feature = "tables")]
+    #[arg(long, value_name = "replace", value_parser = ["replace"])]
+    pub(crate) ascii: Option<String>,
+    /// Begins CSV with a byte order mark, without which some spreadsheets take UTF-8 for another encoding.
+    #[cfg(feature = "tables")]
+    #[arg(long)]
+    pub(crate) bom: bool,
     /// Which table of a FITS file: its number (0 is the primary HDU, 1 the first extension) or its
     /// EXTNAME [default: the first table]; in a target, ?hdu=.
     #[cfg(feature = "tables")]
@@ -201,7 +210,9 @@ impl Cat {
                 .format
                 .map(|format| ("format", format.name().to_owned()));
             let nested = self.nested.clone().map(|nested| ("nested", nested));
-            [format, nested].into_iter().flatten().collect()
+            let ascii = self.ascii.clone().map(|ascii| ("ascii", ascii));
+            let bom = self.bom.then(|| ("bom", "1".to_owned()));
+            [format, nested, ascii, bom].into_iter().flatten().collect()
         }
         #[cfg(not(feature = "tables"))]
         Vec::new()

@@ -21,20 +21,30 @@ pub(crate) struct Export<'a> {
     wanted_name: Option<String>,
 }
 
+/// Who takes a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taker {
+    /// A client of the server: a table that is one file is sent unread, and pages have links.
+    Client,
+    /// Whoever reads standard output: every row is read, so that a damaged file does not pass for a
+    /// table, and links would lead nowhere.
+    Output,
+}
+
 /// The parameter with the name of the saved file.
 pub(crate) const FILE_NAME_PARAMETER: &str = "filename";
 /// Bytes of such a name: file systems take 255, and a suffix may be added.
 const FILE_NAME_MAX: usize = 200;
 
 impl<'a> Export<'a> {
-    /// Finds the route of `file_name` (decoded, without a slash) and checks the parameters. A table that
-    /// is one file is sent unread if it `may_be_file`.
+    /// Finds the route of `file_name` (decoded, without a slash) and checks the parameters for whoever
+    /// takes the file.
     pub(crate) fn find(
         site: &'a Site,
         file_name: &str,
         query: &Query,
         accept: Option<&str>,
-        may_be_file: bool,
+        taker: Taker,
     ) -> Result<Self, Refusal> {
         let Found { route, format } = site.routes.find(file_name).ok_or_else(|| {
             let names = site.routes.names();
@@ -44,7 +54,8 @@ impl<'a> Export<'a> {
         let wanted = Wanted {
             suffix: format,
             accept,
-            may_be_file,
+            may_be_file: taker == Taker::Client,
+            page_of: (taker == Taker::Client).then_some(route.name()),
         };
         let mut query = query.clone();
         let wanted_name = take_file_name(&mut query, route);
@@ -111,6 +122,11 @@ impl<'a> Export<'a> {
     pub(crate) fn is_for_people(&self) -> bool {
         let rows = self.job.rows.as_ref();
         rows.is_some_and(|rows| rows.format.is_for_people())
+    }
+
+    /// Returns the style of a page, for a policy.
+    pub(crate) fn style(&self) -> Option<&'static str> {
+        self.job.rows.as_ref()?.format.style()
     }
 
     /// Returns whether clients that accept a content coding get one.

@@ -154,6 +154,20 @@ impl RowFacts {
 }
 
 impl RowLimit {
+    /// Describes the limit in a file that it has cut.
+    #[cfg(feature = "tables")]
+    pub(crate) fn for_people(self) -> String {
+        let rows = self.rows;
+        let of = match self.by {
+            LimitBy::Request => "request",
+            LimitBy::Server => "server",
+        };
+        match rows {
+            1 => format!("the limit of the {of} is 1 row"),
+            rows => format!("the limit of the {of} is {rows} rows"),
+        }
+    }
+
     fn describe(self, of: &str) -> String {
         let by = match self.by {
             LimitBy::Request => "request",
@@ -298,6 +312,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) accept: Option<&'a str>,
     /// Whether a table that is one file may be sent as that file, unread.
     pub(crate) may_be_file: bool,
+    /// What a page for people has as its title; `None`: it is written without links.
+    pub(crate) page_of: Option<&'a str>,
 }
 
 impl Source {
@@ -356,6 +372,15 @@ impl Source {
         match self {
             Self::Noise(_) | Self::Directory(_) | Self::File(_) | Self::Command(_) => Vec::new(),
             Self::Rows(rows) => rows.columns(most),
+        }
+    }
+
+    /// Returns whether a table may be had in the format of this suffix, as far as that is known before a
+    /// run.
+    pub(crate) fn is_had_as(&self, suffix: &str) -> bool {
+        match self {
+            Self::Noise(_) | Self::Directory(_) | Self::File(_) | Self::Command(_) => true,
+            Self::Rows(rows) => rows.is_had_as(suffix),
         }
     }
 

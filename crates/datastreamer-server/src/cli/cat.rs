@@ -28,7 +28,7 @@ use crate::{
     },
     config::{Config, Demo, Precedence, RouteConfig, names},
     error::Fatal,
-    export::Export,
+    export::{Export, Taker},
     refusal::Refusal,
     site::Site,
     sources::Query,
@@ -140,8 +140,7 @@ fn start(
     for (name, value) in parameters {
         query.add(name, value);
     }
-    // It reads every row, so a damaged file does not pass for a table.
-    let export = Export::find(site, file_name, &query, None, false);
+    let export = Export::find(site, file_name, &query, None, Taker::Output);
     let export = export.map_err(|refusal| Fatal::config(refusal.into_text()))?;
     let (runs, done) = mpsc::channel();
     let counted = match export.job.rows {

@@ -79,12 +79,12 @@ fn item(
     }
 }
 
-/// Links to a table in each format.
+/// Links to a table in each format that holds it.
 fn forms(route: &Route) -> Markup {
     let query = route.source.example_query();
     let name = encode(route.name());
     html! {
-        @for (at, suffix) in suffixes().enumerate() {
+        @for (at, suffix) in suffixes().filter(|suffix| route.source.is_had_as(suffix)).enumerate() {
             @if at > 0 { " " }
             a href={ "/" (name) "." (suffix) (query) } { (suffix) }
         }

@@ -2,20 +2,22 @@
 
 use std::sync::LazyLock;
 
-use axum::http::{HeaderName, header};
+use axum::http::{HeaderName, HeaderValue, header};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use maud::{Markup, PreEscaped, html};
 use ring::digest::{SHA256, digest};
 
 /// What browsers may load for a page: its own style, which its hash names, and nothing else. A name
 /// or a description that is not escaped right does nothing then.
-static POLICY: LazyLock<String> = LazyLock::new(|| {
-    let hash = BASE64_STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));
+static POLICY: LazyLock<String> = LazyLock::new(|| policy(STYLE, "'none'"));
+
+fn policy(style: &str, form_action: &str) -> String {
+    let hash = BASE64_STANDARD.encode(digest(&SHA256, style.as_bytes()));
     format!(
         "default-src 'none'; style-src 'sha256-{hash}'; img-src data:; base-uri 'none'; \
-         form-action 'none'; frame-ancestors 'none'"
+         form-action {form_action}; frame-ancestors 'none'"
     )
-});
+}
 
 const DOCTYPE: PreEscaped<&str> = PreEscaped("<!doctype html>\n");
 const STYLE: &str = "\
@@ -39,6 +41,20 @@ pub(super) fn headers() -> [(HeaderName, &'static str); 3] {
         (header::CONTENT_SECURITY_POLICY, POLICY.as_str()),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
+    ]
+}
+
+/// Returns the headers of the page of a table, which has a style and a form of its own.
+pub(super) fn headers_of_table(style: &str) -> [(HeaderName, HeaderValue); 3] {
+    // A hash in base64 is of visible characters.
+    let policy = HeaderValue::try_from(policy(style, "'self'"));
+    let [_, no_sniffing, no_referrer] = headers();
+    let policy = policy.unwrap_or(HeaderValue::from_static("default-src 'none'"));
+    let fixed = |(name, value)| (name, HeaderValue::from_static(value));
+    [
+        (header::CONTENT_SECURITY_POLICY, policy),
+        fixed(no_sniffing),
+        fixed(no_referrer),
     ]
 }
 

@@ -26,7 +26,7 @@ use serde_json::json;
 
 use crate::{
     escapes,
-    export::Export,
+    export::{Export, Taker},
     http::client::{Client, Sees},
     http::connection::Open,
     http::cors,
@@ -231,7 +231,7 @@ async fn find<'a>(
     };
     let accept = request.headers().get(header::ACCEPT);
     let accept = accept.and_then(|accept| accept.to_str().ok());
-    Export::find(site, file_name, &query, accept, true)
+    Export::find(site, file_name, &query, accept, Taker::Client)
 }
 
 fn takes_posts(site: &Site, file_name: &str) -> bool {
@@ -268,6 +268,11 @@ async fn send(
         .compressible(export.is_compressible())
         .commit_after(site.config.stream.commit_after)
         .commit_bytes(site.config.stream.commit_bytes);
+    if let Some(style) = export.style() {
+        for (name, value) in page::headers_of_table(style) {
+            download = download.header(name, value);
+        }
+    }
     asked.gives_rows = export.job.rows.is_some();
     if export.is_by_accept {
         download = download.header(header::VARY, HeaderValue::from_static("accept"));

@@ -28,7 +28,7 @@ use crate::{
         OnMore, Source,
         rows::{
             ClientSql, Hdus, Opened, Opening, Openings, PostgresQuery, RowRoute, RowSource,
-            SqlQuery, Stars, TABLES_MAX, Table, block_on,
+            SqlQuery, Stars, TABLES_MAX, Table, block_on, formats_of,
         },
     },
 };
@@ -305,6 +305,7 @@ fn register(
     let info = info.map_err(|error| about(path, error.to_string()))?;
     Ok(Opened {
         own_file: own_file.filter(|_| info.is_usual()),
+        formats: formats_of(info.schema()),
         info,
     })
 }

@@ -29,6 +29,10 @@ impl Format {
         match self {}
     }
 
+    pub(crate) fn style(self) -> Option<&'static str> {
+        match self {}
+    }
+
     pub(crate) fn is_compressible(self) -> bool {
         match self {}
     }
@@ -72,6 +76,10 @@ impl RowRoute {
     }
 
     pub(crate) fn tables(&self) -> Vec<ShownTable> {
+        match *self {}
+    }
+
+    pub(crate) fn is_had_as(&self, _suffix: &str) -> bool {
         match *self {}
     }
 

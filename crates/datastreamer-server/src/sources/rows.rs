@@ -5,6 +5,7 @@
 
 mod hdus;
 mod opening;
+mod page;
 mod postgres;
 mod query;
 mod stars;
@@ -28,11 +29,14 @@ use datastreamer::StreamWriter;
 use datastreamer_engine::{EngineError, TableInfo};
 pub(crate) use datastreamer_table::Format;
 use datastreamer_table::{
-    ColumnStatistics, RowsDescription, TableLayout, WithoutColumns, WriterOptions, meta, type_name,
+    ColumnStatistics, RowsDescription, TableLayout, WithoutColumns, WriterOptions,
+    ascii::{AsciiTexts, Counted},
+    meta, type_name,
     uuid::{self, UuidTexts},
 };
 use http::StatusCode;
 
+use self::page::{Narrowed, Page};
 pub(crate) use self::{
     hdus::{HDU, Hdus, TABLES_MAX},
     opening::{Opened, Opening, Openings, Progress},
@@ -61,6 +65,12 @@ const FORMATS: [&str; 2] = ["format", "RESPONSEFORMAT"];
 /// The parameter that says what becomes of columns that the format has no place for because they are
 /// nested.
 const NESTED: &str = "nested";
+/// The parameter that says what becomes of texts beyond ASCII, of which the format has no others.
+const ASCII: &str = "ascii";
+/// The parameter that puts a byte order mark before a CSV file.
+const BOM: &str = "bom";
+/// All parameters that say how a file is written.
+const WRITING: [&str; 3] = [NESTED, ASCII, BOM];
 
 /// Parameters that narrow a table, beside those that are called like its columns.
 const NARROWING: [&str; 3] = ["select", "order", "offset"];
@@ -74,7 +84,7 @@ pub(crate) const QUERY_PARAMETER: &str = "query";
 /// Returns whether a parameter of this name means the limit, the format or its columns in every route
 /// of rows.
 pub(crate) fn is_reserved(name: &str) -> bool {
-    let mut reserved = LIMITS.iter().chain(&FORMATS).chain([&NESTED]);
+    let mut reserved = LIMITS.iter().chain(&FORMATS).chain(&WRITING);
     reserved.any(|reserved| reserved.eq_ignore_ascii_case(name))
 }
 
@@ -86,6 +96,21 @@ pub(crate) enum NestedColumns {
         has_select: bool,
     },
     LeftOut,
+}
+
+/// What a request says of the way in which its file is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Writing {
+    nested: NestedColumns,
+    ascii: Ascii,
+    has_select: bool,
+}
+
+/// What becomes of texts that are not printable ASCII, where the format has no others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ascii {
+    Refused,
+    Replaced,
 }
 
 /// A route of rows.
@@ -120,8 +145,19 @@ pub(crate) struct RowSettings {
     pub(crate) length_wait: Duration,
 }
 
+impl RowSettings {
+    fn with_mark(&self, has_mark: bool) -> Self {
+        let mut settings = self.clone();
+        settings.writer.csv_mark = has_mark;
+        settings
+    }
+}
+
 /// Plans a run, once its stream has a place; blocks, but not for long once that is stopped.
 pub(crate) type StartRun = Box<dyn FnOnce(&StreamWriter) -> Result<Run, Refusal> + Send>;
+
+/// Counts the rows of a table, if that takes no reading; blocks as [`StartRun`] does.
+pub(crate) type Count = Box<dyn FnOnce(&StreamWriter) -> Result<Option<u64>, Refusal> + Send>;
 
 /// Rows that were planned: nothing has run yet.
 pub(crate) struct Run {
@@ -200,6 +236,16 @@ impl Run {
         self
     }
 
+    /// Replaces the characters that the format has no place for, if that is asked for.
+    fn with_ascii_for(mut self, format: Format, writing: Writing, counted: Counted) -> Self {
+        if writing.ascii == Ascii::Replaced && format.is_ascii() {
+            self.reader = Box::new(AsciiTexts::new(self.reader, counted));
+            // A layout is that of the texts as they are.
+            (self.layout, self.remember) = (None, None);
+        }
+        self
+    }
+
     /// Leaves out the columns that the format has no place for because they are nested, or refuses
     /// them all by name.
     fn with_nested_for(mut self, format: Format, nested: NestedColumns) -> Result<Self, Refusal> {
@@ -256,6 +302,7 @@ impl Run {
 impl RowRoute {
     pub(crate) fn check(&self, query: &Query, wanted: Wanted<'_>) -> Result<Job, Refusal> {
         let mut query = query.clone();
+        let mut asked_for = query.clone();
         let chosen = self.source.take_hdu(&mut query)?;
         let label = chosen.as_ref().and_then(|chosen| chosen.label.clone());
         let is_chosen = chosen.is_some();
@@ -265,25 +312,59 @@ impl RowRoute {
             None => &self.source,
         };
         // `ORDER` is the column of this name if there is one; `order` never is.
-        query.spell(&source.reserved(), |name| source.has_column(name));
+        for query in [&mut query, &mut asked_for] {
+            query.spell(&source.reserved(), |name| source.has_column(name));
+        }
         let format = take_format(&mut query, wanted)?;
+        let page = wanted.page_of.filter(|_| format == Format::Html);
+        let has_links = page.is_some() && source.narrows();
+        if has_links && !page::FORM.iter().any(|name| source.has_column(name)) {
+            page::take_form(&mut query, &mut asked_for).map_err(Refusal::bad_parameter)?;
+        }
         let asked = take_limit(&mut query)?;
+        let page_rows = self.settings.writer.html_rows_max;
+        // A page never reaches a limit that is larger than itself.
         let limit = self.limit(asked);
+        let limit = limit.filter(|limit| !has_links || limit.rows <= page_rows);
         let rows_max = limit.map(|limit| limit.rows);
         let is_table = matches!(self.source, RowSource::Table(_));
         // A `select` of the client's own may have renamed columns.
         let has_select = is_table && !query.has("select");
-        let nested = take_nested(&mut query, has_select)?;
+        let writing = Writing {
+            nested: take_nested(&mut query, has_select)?,
+            ascii: take_ascii(&mut query)?,
+            has_select,
+        };
+        let has_mark = take_mark(&mut query, format)?;
         if wanted.may_be_file
             && rows_max.is_none()
             && !is_chosen
+            && !has_mark
+            && writing.ascii == Ascii::Refused
             && query.pairs().is_empty()
             && let Some(file) = source.own_file(format)
         {
             let rows = RowsJob::complete(format);
             return Ok(Job::of_file(Some(rows), file::start(file.to_owned())));
         }
-        let start = source.check(&query, rows_max)?;
+        let planned_max = match has_links {
+            true => Some(rows_max.unwrap_or(page_rows)),
+            false => rows_max,
+        };
+        let start = source.check(&query, planned_max)?;
+        let page = page.map(|title| {
+            let page = Page::bare(title);
+            match planned_max.filter(|_| has_links) {
+                None => page,
+                Some(rows_max) => page.with_links(Narrowed::new(
+                    &asked_for,
+                    &query,
+                    rows_max,
+                    source.columns(),
+                    source.count(),
+                )),
+            }
+        });
         let is_sorted = is_table && query.has("order");
         let rows = RowsJob {
             format,
@@ -298,7 +379,13 @@ impl RowRoute {
                 ..RowFacts::default()
             }),
         };
-        let job = write::job(start, rows, nested, &self.settings);
+        let job = write::job(
+            start,
+            rows,
+            writing,
+            page,
+            &self.settings.with_mark(has_mark),
+        );
         Ok(Job {
             fingerprint: source.fingerprint(),
             // Rows that are equal in an order keep that of the files.
@@ -365,6 +452,15 @@ impl RowRoute {
         self.source
             .columns()
             .map_or(0, |schema| schema.fields().len())
+    }
+
+    /// Returns whether the columns are such that a format of this suffix holds them, as far as that is
+    /// known before a run.
+    pub(crate) fn is_had_as(&self, suffix: &str) -> bool {
+        match &self.source {
+            RowSource::Table(table) => table.is_had_as(suffix),
+            _ => true,
+        }
     }
 
     /// Describes the first columns for people, where they are known before a run.
@@ -435,6 +531,19 @@ impl RowSource {
         }
     }
 
+    /// Returns whether a request may narrow its rows with [`NARROWING`] and conditions on columns.
+    fn narrows(&self) -> bool {
+        matches!(self, Self::Table(_))
+    }
+
+    /// How all of its rows are counted, where they can be.
+    fn count(&self) -> Option<Count> {
+        match self {
+            Self::Table(table) => Some(table.count()),
+            Self::Query(_) | Self::Sql(_) | Self::Postgres(_) | Self::Stars(_) => None,
+        }
+    }
+
     /// The file that all rows are in this format.
     fn own_file(&self, format: Format) -> Option<&Path> {
         match self {
@@ -450,7 +559,7 @@ impl RowSource {
             Self::Sql(_) => &[QUERY_PARAMETER],
             Self::Query(_) | Self::Postgres(_) | Self::Stars(_) => &[],
         };
-        [&LIMITS[..], &FORMATS, &[NESTED], own].concat()
+        [&LIMITS[..], &FORMATS, &WRITING, own].concat()
     }
 
     fn has_column(&self, name: &str) -> bool {
@@ -532,6 +641,83 @@ fn take_nested(query: &mut Query, has_select: bool) -> Result<NestedColumns, Ref
     }
 }
 
+/// Says what becomes of texts beyond ASCII.
+fn take_ascii(query: &mut Query) -> Result<Ascii, Refusal> {
+    match query.take(&[ASCII]).map_err(Refusal::bad_parameter)? {
+        None => Ok(Ascii::Refused),
+        Some(text) if text == "replace" => Ok(Ascii::Replaced),
+        Some(text) => Err(Refusal::bad_parameter(format!(
+            "{ASCII}: there is no `{text}`; there is replace, which puts ? in the place of characters \
+             that the format has no place for because they are not printable ASCII"
+        ))),
+    }
+}
+
+/// Says whether a byte order mark is wanted.
+fn take_mark(query: &mut Query, format: Format) -> Result<bool, Refusal> {
+    match query
+        .take(&[BOM])
+        .map_err(Refusal::bad_parameter)?
+        .as_deref()
+    {
+        None | Some("0") => Ok(false),
+        Some("1") if format == Format::Csv => Ok(true),
+        Some("1") => Err(Refusal::bad_parameter(format!(
+            "{BOM}: the format {format} has no byte order mark; csv may have one"
+        ))),
+        Some(text) => Err(Refusal::bad_parameter(format!(
+            "{BOM}: there is no `{text}`; there are 1, for a byte order mark, and 0"
+        ))),
+    }
+}
+
+/// Tables of more columns are not looked through for those that a format holds: their `select` would be
+/// longer than a message.
+const LOOKED_THROUGH_MAX: usize = 2_000;
+
+/// Returns the `select` of the columns that a format holds but for `without`, as an end of a sentence;
+/// empty if there is none that helps, or it would be too long.
+fn other_columns(format: Format, schema: &Schema, without: Option<&str>) -> String {
+    if schema.fields().len() > LOOKED_THROUGH_MAX {
+        return String::new();
+    }
+    let held = format.columns_held(schema);
+    let held: Vec<_> = held
+        .into_iter()
+        .filter(|place| without != Some(schema.field(*place).name()))
+        .collect();
+    let together = schema.project(&held).map(Arc::new);
+    let is_held = together.is_ok_and(|schema| format.check(&schema).is_ok());
+    if !is_held || held.len() == schema.fields().len() {
+        return String::new();
+    }
+    let select = select_of(
+        held.iter()
+            .map(|place| schema.field(*place).name().as_str()),
+    );
+    match select.len() <= SELECT_BYTES_MAX {
+        true => format!("; it holds {select}"),
+        false => String::new(),
+    }
+}
+
+/// Returns the formats that hold these columns, as far as is known without their values.
+pub(crate) fn formats_of(schema: &Schema) -> Vec<Format> {
+    let as_texts = Arc::new(uuid::schema_of_texts(schema));
+    let as_they_are = Arc::new(schema.clone());
+    let mut formats = Format::ALL.to_vec();
+    if schema.fields().len() <= LOOKED_THROUGH_MAX {
+        formats.retain(|format| {
+            let schema = match format.has_uuids() {
+                true => &as_they_are,
+                false => &as_texts,
+            };
+            format.check(schema).is_ok()
+        });
+    }
+    formats
+}
+
 /// So many columns are named in a message and in the log, and so many bytes has a `select` there:
 /// tables have up to 65,536 columns.
 const NAMED_MAX: usize = 100;
@@ -549,8 +735,16 @@ fn nested_refused(format: Format, schema: &Schema, beyond: &[usize], has_select:
     if beyond.len() == schema.fields().len() {
         return format!("{refused}, and there are no others");
     }
-    let others = (0..schema.fields().len()).filter(|place| beyond.binary_search(place).is_err());
-    let select = select_of(others.map(|place| schema.field(place).name().as_str()));
+    let others = match schema.fields().len() <= LOOKED_THROUGH_MAX {
+        true => format.columns_held(schema),
+        false => Vec::new(),
+    };
+    let has_select = has_select && !others.is_empty();
+    let select = select_of(
+        others
+            .iter()
+            .map(|place| schema.field(*place).name().as_str()),
+    );
     match has_select && select.len() <= SELECT_BYTES_MAX {
         true => format!("{refused}; nested=skip leaves out what is nested, and so does {select}"),
         false => format!("{refused}; nested=skip leaves out what is nested"),
@@ -573,16 +767,21 @@ fn described(schema: &Schema, places: &[usize]) -> String {
 /// The parameter that selects columns of a table, as in a URL.
 fn select_of<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let quoted = names.map(|name| {
-        let name = match name.contains([',', '"', '\\']) {
-            true => Cow::Owned(format!(
-                "\"{}\"",
-                name.replace('\\', r"\\").replace('"', "\\\"")
-            )),
-            false => Cow::Borrowed(name),
-        };
+        let name = quoted_in_list(name);
         form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>()
     });
     format!("select={}", quoted.collect::<Vec<_>>().join(","))
+}
+
+/// Sets a part of a `select` or an `order` in quotes where it has characters that mean something there.
+fn quoted_in_list(part: &str) -> Cow<'_, str> {
+    match part.contains([',', '"', '\\']) {
+        true => {
+            let escaped = part.replace('\\', r"\\").replace('"', "\\\"");
+            Cow::Owned(format!("\"{escaped}\""))
+        }
+        false => Cow::Borrowed(part),
+    }
 }
 
 /// Names all formats, for the message to a client that asked for another one.

@@ -4,7 +4,7 @@
 //
 // Says "ready" when it runs. Each line of input is an order, each answer a line, in any order:
 //
-//   ID <tab> download|fetch|view <tab> URL <tab> FILE
+//   ID <tab> download|fetch|view|click-through <tab> URL <tab> FILE
 //   ID <tab> fetch-from <tab> URL <tab> FILE <tab> PAGE
 //   ID <tab> ok
 //   ID <tab> failed <tab> REASON
@@ -12,6 +12,7 @@
 // "download" is what a reader gets who clicks on a link; "fetch" is what the script of a page gets.
 // "fetch-from" is what the script of PAGE gets, which may be of another origin: the file, its ETag,
 // and a part of it by that. "view" fails if the page's own policy blocks anything of it; it saves nothing.
+// "click-through" is a reader of a page with 100 of the invented stars.
 // The end of the input closes the browser and ends the program.
 //
 // Playwright gives the browser a new profile directory and removes it.
@@ -129,7 +130,65 @@ async function view(page, url) {
   if (problems.length) throw new Error(problems.join("; "));
 }
 
-const ways = { download, fetch: fetchInPage, "fetch-from": fetchFrom, view };
+async function clickThrough(page, url) {
+  const problems = [];
+  const note = (message) => message.type() === "error" && problems.push(message.text());
+  page.on("console", note);
+  const expect = (what, is) => {
+    if (!is) throw new Error(`${page.url()}: ${what}`);
+  };
+  const says = async (text) => {
+    const end = await page.textContent("p.end");
+    expect(`${text}, and not ${end}`, end.startsWith(text));
+  };
+  const follow = (name) => page.click(`nav[aria-label=pages] >> text="${name}"`);
+  const cells = async (name) => {
+    const heads = await page.$$eval("th", (heads) => heads.map((th) => th.firstChild.textContent));
+    const place = heads.indexOf(name) + 1;
+    const texts = await page.$$eval(`td:nth-child(${place})`, (all) => all.map((td) => td.textContent));
+    return texts.map(Number);
+  };
+  const parameter = (name) => new URL(page.url()).searchParams.get(name);
+  try {
+    await page.goto(url);
+    await says("Rows 1 to 100 of 9000 ");
+    await follow("next");
+    await says("Rows 101 to 200 of 9000 ");
+    await follow("next");
+    await follow("previous");
+    await says("Rows 101 to 200 of 9000 ");
+    for (const [direction, sign] of [["ascending", 1], ["descending", -1]]) {
+      await page.click("th a >> text=ra");
+      await says("Rows 1 to 100 of 9000 ");
+      expect("sorted", (await page.textContent(`th[aria-sort=${direction}]`)).startsWith("ra"));
+      const values = await cells("ra");
+      const isSorted = values.every((value, at) => at === 0 || sign * (value - values[at - 1]) >= 0);
+      expect(`sorted by ra, ${direction}`, values.length === 100 && isSorted);
+    }
+    // By the keyboard, and by the labels that are read aloud.
+    await page.getByLabel("column").selectOption("dec");
+    await page.getByLabel("condition").selectOption("gt");
+    await page.getByLabel("value").fill("30");
+    await page.keyboard.press("Enter");
+    await page.waitForSelector("text=dec=gt.30");
+    const found = await cells("dec");
+    expect("filtered", found.length === 100 && found.every((value) => value > 30));
+    expect("the order is kept", parameter("order") === "ra.desc" && parameter("limit") === "100");
+    await follow("next");
+    await says("Rows 101 to 200 of a table that has more");
+    expect("the filter is kept", (await cells("dec")).every((value) => value > 30));
+    await page.getByLabel("remove dec=gt.30").click();
+    await says("Rows 1 to 100 of 9000 ");
+    expect("the filter is gone", (await cells("dec")).some((value) => value <= 30));
+    const isWide = await page.evaluate(() => document.body.scrollWidth > innerWidth);
+    expect("the page itself scrolls sideways", !isWide);
+  } finally {
+    page.off("console", note);
+  }
+  if (problems.length) throw new Error(problems.join("; "));
+}
+
+const ways = { download, fetch: fetchInPage, "fetch-from": fetchFrom, view, "click-through": clickThrough };
 
 // Pages that wait for an order. A new page costs more than most downloads.
 const idlePages = [];

@@ -108,7 +108,8 @@ fn cat_writes_the_bytes_that_the_server_sends() {
             .body;
         let said = program::run(&["cat", file, "--format", name]);
         said.assert_good();
-        assert!(said.stdout == sent, "{name}");
+        // Its page has no links, which would lead nowhere.
+        assert_eq!(said.stdout == sent, name != "html", "{name}");
     }
     // Narrowed, and by the suffix of a route.
     let narrowed = "dec=gt.30&select=source_id,name&order=source_id";

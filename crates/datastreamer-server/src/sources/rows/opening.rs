@@ -24,6 +24,8 @@ pub(crate) struct Opened {
     pub(crate) info: TableInfo,
     /// The file that the table is, and its format, where nothing of the configuration is added to it.
     pub(crate) own_file: Option<(PathBuf, Format)>,
+    /// The formats that hold its columns.
+    pub(crate) formats: Vec<Format>,
 }
 
 /// A table that is open, or being opened.

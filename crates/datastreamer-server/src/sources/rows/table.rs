@@ -11,7 +11,7 @@ use datastreamer_engine::{Engine, EngineError, Narrowing, OpenTable, Rows, Table
 use datastreamer_table::{Format, TableLayout};
 
 use super::{
-    Hdus, Run, StartRun, block_on, engine_refusal,
+    Count, Hdus, Run, StartRun, block_on, engine_refusal, formats_of,
     opening::{Opened, Opening, Progress},
     wait_for,
 };
@@ -66,6 +66,7 @@ impl Table {
         opening.end(Ok(Opened {
             info: opened.info().clone(),
             own_file: None,
+            formats: formats_of(opened.info().schema()),
         }));
         Self {
             opened: Some(opened),
@@ -95,6 +96,13 @@ impl Table {
     /// Returns what is known of the table; `None` until it is open.
     pub(crate) fn info(&self) -> Option<&TableInfo> {
         self.opening.opened().map(|opened| &opened.info)
+    }
+
+    /// Returns whether a format of this suffix holds its columns; true until it is open.
+    pub(crate) fn is_had_as(&self, suffix: &str) -> bool {
+        let format = Format::from_suffix(suffix);
+        let opened = self.opening.opened();
+        format.is_none_or(|format| opened.is_none_or(|opened| opened.formats.contains(&format)))
     }
 
     pub(crate) fn progress(&self) -> Progress {
@@ -139,6 +147,15 @@ impl Table {
         narrowing.limit = rows_max;
         let table = self.clone();
         Ok(Box::new(move |place| table.plan(narrowing, place)))
+    }
+
+    /// Makes the function that counts all rows, by what the files say of themselves.
+    pub(super) fn count(&self) -> Count {
+        let table = self.clone();
+        Box::new(move |place| {
+            let rows = wait_for(place, table.scan(&Narrowing::default()))?;
+            Ok(rows.known_rows())
+        })
     }
 
     fn plan(&self, narrowing: Narrowing, place: &StreamWriter) -> Result<Run, Refusal> {

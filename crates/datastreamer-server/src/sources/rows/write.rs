@@ -14,14 +14,14 @@ use datastreamer_http::StatusError;
 use datastreamer_rows::postgres::PostgresError;
 use datastreamer_table::{
     Format, SpoolPlan, StreamPlan, Survey, TableEnd, TableError, TableLayout, WritePlan,
-    shared_values,
+    ascii::Counted, fits::NOT_PRINTABLE, shared_values,
 };
 use http::StatusCode;
 
-use super::{Author, NestedColumns, RowSettings, Run, StartRun, postgres};
+use super::{Author, Page, RowSettings, Run, StartRun, Writing, other_columns, postgres};
 use crate::{
     refusal::{Refusal, SOURCE_FAILED, cut},
-    sources::{Feed, Job, OnMore, RowFacts, RowsJob, SourceError},
+    sources::{Feed, Job, OnMore, RowFacts, RowLimit, RowsJob, SourceError},
 };
 
 /// Makes the job of a file of rows. Its start plans the run, and refuses columns that the format
@@ -29,20 +29,27 @@ use crate::{
 pub(super) fn job(
     start: StartRun,
     rows: RowsJob,
-    nested: NestedColumns,
+    writing: Writing,
+    page: Option<Page>,
     settings: &RowSettings,
 ) -> Job {
     let format = rows.format;
     let file = TableFile {
         facts: Arc::clone(&rows.facts),
     };
-    let settings = settings.clone();
+    let mut settings = settings.clone();
+    settings.writer.limit = rows.facts.limit.map(RowLimit::for_people);
     Job::of_rows(
         rows,
         Box::new(move |place| {
             let run = start(place)?.with_uuids_for(format);
-            let run = run.with_nested_for(format, nested)?;
-            file.feed(run, format, &settings, place)
+            let run = run.with_nested_for(format, writing.nested)?;
+            let run = run.with_ascii_for(format, writing, Counted::InTheLog);
+            if let Some(page) = page {
+                let frame = page.frame(&run.reader.schema(), run.rows_known, place)?;
+                settings.writer.html_frame = Some(frame);
+            }
+            file.feed(run, format, writing, &settings, place)
         }),
     )
 }
@@ -81,6 +88,7 @@ impl TableFile {
         self,
         mut run: Run,
         format: Format,
+        writing: Writing,
         settings: &RowSettings,
         place: &StreamWriter,
     ) -> Result<Feed, Refusal> {
@@ -91,13 +99,20 @@ impl TableFile {
                 return Err(refusal);
             }
         }
+        let others = |error: &TableError| match error {
+            TableError::Column { column, .. } if writing.has_select => {
+                other_columns(format, &schema, Some(column))
+            }
+            _ => String::new(),
+        };
         format.check(&schema).map_err(|error| {
-            let text = format!("the format {format} cannot hold this table: {error}");
+            let others = others(&error);
+            let text = format!("the format {format} cannot hold this table: {error}{others}");
             Refusal::bad_parameter(text)
         })?;
         let plan = format
             .plan(&run.description(self.rows_max()), &settings.writer)
-            .map_err(|error| Refusal::bad_parameter(error.to_string()))?;
+            .map_err(|error| Refusal::bad_parameter(format!("{error}{}", others(&error))))?;
         let surveyed = match (&plan, run.rereading.take()) {
             (WritePlan::Survey(survey), Some(rereading)) => {
                 let (planned, columns) = run.planned(survey.columns());
@@ -105,7 +120,10 @@ impl TableFile {
             }
             _ => None,
         };
-        let surveyed = surveyed.map(|run| run.with_uuids_for(format));
+        let surveyed = surveyed.map(|run| {
+            let run = run.with_uuids_for(format);
+            run.with_ascii_for(format, writing, Counted::Not)
+        });
         let (length, length_wait) = match &plan {
             WritePlan::Stream(stream) => (stream.length(), None),
             WritePlan::Survey(_) | WritePlan::Spool(_) => (None, Some(settings.length_wait)),
@@ -312,6 +330,10 @@ fn reader_failed(error: &ArrowError, rows: u64, author: Author) -> SourceError {
 /// sent: another format would do.
 fn with_status(error: SourceError) -> SourceError {
     match error.downcast_ref() {
+        Some(TableError::Value { problem, .. }) if problem == NOT_PRINTABLE => {
+            let text = format!("{error}; ascii=replace puts ? in the place of other characters");
+            Box::new(StatusError::new(StatusCode::UNPROCESSABLE_ENTITY, text))
+        }
         Some(TableError::Column { .. } | TableError::Value { .. }) => {
             let status = StatusCode::UNPROCESSABLE_ENTITY;
             Box::new(StatusError::new(status, error.to_string()))

@@ -29,6 +29,9 @@ pub(crate) enum Way<'a> {
     FetchFrom(&'a str),
     /// A page to look at: nothing of it may be blocked by its policy. Saves nothing.
     View,
+    /// The page of a table, through which a reader clicks: the rows behind and before, a sort, a filter.
+    /// Saves nothing.
+    ClickThrough,
 }
 
 /// The running browser. Never dropped: the end of this process ends its input, and with it itself.
@@ -85,6 +88,7 @@ impl Chromium {
             Way::Fetch => ("fetch", ""),
             Way::FetchFrom(page) => ("fetch-from", page),
             Way::View => ("view", ""),
+            Way::ClickThrough => ("click-through", ""),
         };
         // If the browser has ended, the receiver is disconnected, and this may fail or not.
         let _ = writeln!(

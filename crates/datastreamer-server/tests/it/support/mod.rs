@@ -9,6 +9,7 @@ pub(crate) mod http;
 pub(crate) mod liar;
 pub(crate) mod nginx;
 pub(crate) mod noise;
+pub(crate) mod pages;
 pub(crate) mod program;
 pub(crate) mod rounds;
 pub(crate) mod scratch;

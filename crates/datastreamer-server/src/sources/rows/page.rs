@@ -1,0 +1,387 @@
+//! What the page of a table has around its rows: links to the rows before and behind them, to other
+//! orders, and a form that adds a filter. They work without a script.
+//!
+//! `rows.rs` asks here for pages of routes that narrow; `datastreamer_table::html` writes the page. All
+//! links begin with `?`, so that they hold behind any path of a proxy. The page depends on the
+//! parameters and on no order among them, as its ETag does (`http/versions.rs`).
+
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+use datastreamer::StreamWriter;
+use datastreamer_engine::Narrowing;
+use datastreamer_table::html::{ColumnHead, PageFrame, PageRows, Sorted};
+use maud::{Markup, html};
+
+use super::{Count, NARROWING, quoted_in_list};
+use crate::{refusal::Refusal, sources::Query};
+
+/// The parameters of the form: HTML has no way to make `COLUMN=OPERATOR.VALUE` of three fields.
+pub(super) const FORM: [&str; 3] = ["filter-column", "filter-operator", "filter-value"];
+/// The operators of the form, and what they are called there.
+const OPERATORS: [(&str, &str); 12] = [
+    ("eq", "="),
+    ("neq", "≠"),
+    ("gt", ">"),
+    ("gte", "≥"),
+    ("lt", "<"),
+    ("lte", "≤"),
+    ("like", "like (* is any text)"),
+    ("ilike", "like, in any case"),
+    ("in", "is one of (a,b,c)"),
+    ("not.in", "is none of (a,b,c)"),
+    ("is.null", "is null"),
+    ("is.not_null", "is not null"),
+];
+/// Links and options of a page in bytes, 4 MiB: each link has all parameters, and a table may have 65,536
+/// columns. What has no link beyond that can be asked for in the URL.
+const LINKS_BYTES_MAX: usize = 4 << 20;
+
+/// A page that is asked for.
+pub(super) struct Page {
+    /// What the table is called where it does not say so itself.
+    title: String,
+    /// Of a route that narrows.
+    links: Option<Narrowed>,
+}
+
+/// What a page shows of a table that can be narrowed.
+pub(super) struct Narrowed {
+    asked: Asked,
+    /// The columns that can be asked for, if they are known before a run.
+    columns: Option<Schema>,
+    /// Counts the rows of the table, without conditions.
+    count: Option<Count>,
+}
+
+/// What was asked for.
+#[derive(Clone)]
+struct Asked {
+    /// The parameters of the request, in an order of their own.
+    parameters: Vec<(String, String)>,
+    /// Those of them that are conditions.
+    filters: Vec<(String, String)>,
+    /// Rows that a page shows at most.
+    rows_max: u64,
+    offset: u64,
+}
+
+impl Page {
+    /// Makes a page without links.
+    pub(super) fn bare(title: &str) -> Self {
+        Self {
+            title: title.to_owned(),
+            links: None,
+        }
+    }
+
+    /// Makes the page that has these links.
+    pub(super) fn with_links(self, links: Narrowed) -> Self {
+        Self {
+            links: Some(links),
+            ..self
+        }
+    }
+
+    /// Makes what stands around the rows of a run: these columns, and as many rows as are known of the
+    /// run, or one more than a page has if there are more. **Blocks** to count those of all pages.
+    ///
+    /// # Errors
+    /// The rows cannot be counted.
+    pub(super) fn frame(
+        self,
+        result: &Schema,
+        rows_known: Option<u64>,
+        place: &StreamWriter,
+    ) -> Result<PageFrame, Refusal> {
+        let Some(Narrowed {
+            asked,
+            columns,
+            count,
+        }) = self.links
+        else {
+            return Ok(PageFrame {
+                title: self.title,
+                above: String::new(),
+                heads: Vec::new(),
+                offset: 0,
+                rows: None,
+                below: Arc::new(|_| String::new()),
+            });
+        };
+        let rows = match (rows_known, count) {
+            (Some(known), _) if known > 0 && known != asked.rows_max.saturating_add(1) => {
+                Some(known.saturating_add(asked.offset))
+            }
+            (_, Some(count)) if asked.filters.is_empty() => count(place)?,
+            _ => None,
+        };
+        // A `select` may have renamed what is shown.
+        let has_select = asked.parameters.iter().any(|(name, _)| name == "select");
+        let shown = (!has_select).then_some(result);
+        Ok(asked.frame(self.title, result, columns.as_ref().or(shown), rows))
+    }
+}
+
+impl Narrowed {
+    /// Makes them of a request's parameters; `conditions` are those that narrow.
+    pub(super) fn new(
+        asked: &Query,
+        conditions: &Query,
+        rows_max: u64,
+        columns: Option<&Schema>,
+        count: Option<Count>,
+    ) -> Self {
+        let mut parameters = asked.pairs().to_vec();
+        parameters.sort_unstable();
+        let mut filters = conditions.pairs().to_vec();
+        filters.retain(|(name, _)| !NARROWING.contains(&name.as_str()));
+        filters.sort_unstable();
+        let offset = conditions.get("offset", |text| text.parse().map_err(|_| String::new()));
+        Self {
+            asked: Asked {
+                parameters,
+                filters,
+                rows_max,
+                // What is no number is refused by whoever narrows.
+                offset: offset.ok().flatten().unwrap_or_default(),
+            },
+            columns: columns.cloned(),
+            count,
+        }
+    }
+}
+
+impl Asked {
+    fn frame(
+        self,
+        title: String,
+        result: &Schema,
+        columns: Option<&Schema>,
+        rows: Option<u64>,
+    ) -> PageFrame {
+        let mut links = Links {
+            parameters: &self.parameters,
+            bytes_left: LINKS_BYTES_MAX,
+        };
+        let above = html! {
+            (self.conditions(&mut links))
+            @if let Some(columns) = columns { (self.form(columns, &mut links)) }
+        };
+        let heads = columns.map(|columns| self.heads(result, columns, &mut links));
+        PageFrame {
+            title,
+            above: above.into_string(),
+            heads: heads.unwrap_or_default(),
+            offset: self.offset,
+            rows,
+            below: Arc::new(move |rows| self.other_pages(rows).into_string()),
+        }
+    }
+
+    /// What the rows are narrowed by, each with a link that takes it away.
+    fn conditions(&self, links: &mut Links<'_>) -> Markup {
+        let narrows = |(name, _): &&(String, String)| matches!(name.as_str(), "order" | "select");
+        let others = self.parameters.iter().filter(narrows);
+        let asked: Vec<_> = self.filters.iter().chain(others).collect();
+        html! {
+            @if !asked.is_empty() {
+                ul class="asked" aria-label="what is asked for" {
+                    @for (name, value) in asked {
+                        li {
+                            code title={ (name) "=" (value) } { (name) "=" (value) }
+                            @if let Some(link) = links.without(name, value) {
+                                a href=(link) rel="nofollow"
+                                    aria-label={ "remove " (name) "=" (value) } { "remove" }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The form that adds a condition.
+    fn form(&self, columns: &Schema, links: &mut Links<'_>) -> Markup {
+        let is_taken = FORM.iter().any(|name| columns.index_of(name).is_ok());
+        let names = columns.fields().iter().map(|field| field.name());
+        let bytes = names
+            .map(|name| name.len() + "<option></option>".len())
+            .sum();
+        if is_taken || !links.spend(bytes) {
+            return html! {};
+        }
+        let [column, operator, value] = FORM;
+        html! {
+            form method="get" {
+                @for (name, value) in self.parameters.iter().filter(|(name, _)| name != "offset") {
+                    input type="hidden" name=(name) value=(value);
+                }
+                label {
+                    "column "
+                    select name=(column) {
+                        @for field in columns.fields() { option { (field.name()) } }
+                    }
+                }
+                label {
+                    "condition "
+                    select name=(operator) {
+                        @for (name, text) in OPERATORS { option value=(name) { (text) } }
+                    }
+                }
+                label { "value " input type="text" name=(value) size="16"; }
+                button { "Filter" }
+            }
+        }
+    }
+
+    /// The heads of the columns, which sort by them.
+    fn heads(&self, result: &Schema, columns: &Schema, links: &mut Links<'_>) -> Vec<ColumnHead> {
+        let is_select = |(name, _): &&(String, String)| name == "select";
+        let select: Vec<_> = self.parameters.iter().filter(is_select).cloned().collect();
+        // It was read before.
+        let selected = Narrowing::parse(&select, columns).unwrap_or_default();
+        let order = self.parameters.iter().find(|(name, _)| name == "order");
+        let order = order.map(|(_, value)| value.as_str());
+        let heads = (0..result.fields().len()).map(|place| {
+            let name = selected.column_of(place, result);
+            let Some((ascending, descending)) = orders(name, columns) else {
+                return ColumnHead::default();
+            };
+            let first = |by: &str| {
+                let rest = order.and_then(|order| order.strip_prefix(by));
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(','))
+            };
+            let explicit = format!("{ascending}.asc");
+            let sorted = match () {
+                () if first(&ascending) || first(&explicit) => Some(Sorted::Ascending),
+                () if first(&descending) => Some(Sorted::Descending),
+                () => None,
+            };
+            let next = match sorted {
+                Some(Sorted::Ascending) => &descending,
+                _ => &ascending,
+            };
+            ColumnHead {
+                link: links.with("order", next),
+                sorted,
+            }
+        });
+        heads.collect()
+    }
+
+    /// Links to the rows before and behind these.
+    fn other_pages(&self, rows: PageRows) -> Markup {
+        let to = |offset: u64| {
+            let mut links = Links {
+                parameters: &self.parameters,
+                bytes_left: usize::MAX,
+            };
+            match offset {
+                0 => links.without_any("offset"),
+                offset => links.with("offset", &offset.to_string()),
+            }
+        };
+        let behind = self.offset.saturating_add(rows.shown);
+        let has_next = rows.has_more && rows.shown > 0;
+        html! {
+            @if self.offset > 0 || has_next {
+                nav aria-label="pages" {
+                    @if self.offset > 0 {
+                        a href=[to(0)] rel="nofollow" { "first" }
+                        a href=[to(self.offset.saturating_sub(self.rows_max.max(1)))]
+                            rel="prev nofollow" { "previous" }
+                    }
+                    @if has_next {
+                        a href=[to(behind)] rel="next nofollow" { "next" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Makes the condition of the form's fields, if there are any, a parameter of both queries.
+///
+/// # Errors
+/// There are some of them only, or one is given twice.
+pub(super) fn take_form(query: &mut Query, asked: &mut Query) -> Result<(), String> {
+    let mut fields = FORM.map(|_| None);
+    for (field, name) in fields.iter_mut().zip(FORM) {
+        asked.take(&[name])?;
+        *field = query.take(&[name])?;
+    }
+    let (column, operator, value) = match fields {
+        [None, None, None] => return Ok(()),
+        [Some(column), Some(operator), value] => (column, operator, value.unwrap_or_default()),
+        _ => return Err(format!("of {} only some are given", FORM.join(", "))),
+    };
+    let condition = match operator.as_str() {
+        "is.null" | "is.not_null" => operator,
+        "in" | "not.in" => format!("{operator}.({value})"),
+        _ => format!("{operator}.{value}"),
+    };
+    asked.add(&column, condition.clone());
+    query.add(&column, condition);
+    Ok(())
+}
+
+/// The values of `order` by a column, ascending and descending; `None` if it has no order, or its name
+/// and a word behind it are the name of another column.
+fn orders(name: &str, columns: &Schema) -> Option<(String, String)> {
+    let field = columns.field_with_name(name).ok()?;
+    let descending = format!("{name}.desc");
+    if field.data_type().is_nested() || columns.field_with_name(&descending).is_ok() {
+        return None;
+    }
+    Some((
+        quoted_in_list(name).into_owned(),
+        quoted_in_list(&descending).into_owned(),
+    ))
+}
+
+/// Makes links of a request's parameters with one of them changed, up to a bound of bytes.
+struct Links<'a> {
+    parameters: &'a [(String, String)],
+    bytes_left: usize,
+}
+
+impl Links<'_> {
+    /// The same rows with this parameter, from the first row on.
+    fn with(&mut self, name: &str, value: &str) -> Option<String> {
+        let is_kept = |(other, _): &&(String, String)| other != name && other != "offset";
+        self.link(is_kept, Some((name, value)))
+    }
+
+    fn without(&mut self, name: &str, value: &str) -> Option<String> {
+        let is_kept =
+            |(other, of): &&(String, String)| (other != name || of != value) && other != "offset";
+        self.link(is_kept, None)
+    }
+
+    fn without_any(&mut self, name: &str) -> Option<String> {
+        self.link(|(other, _)| other != name, None)
+    }
+
+    fn link(
+        &mut self,
+        is_kept: impl FnMut(&&(String, String)) -> bool,
+        added: Option<(&str, &str)>,
+    ) -> Option<String> {
+        let mut link = form_urlencoded::Serializer::for_suffix("?".to_owned(), 1);
+        for (name, value) in self.parameters.iter().filter(is_kept) {
+            link.append_pair(name, value);
+        }
+        if let Some((name, value)) = added {
+            link.append_pair(name, value);
+        }
+        let link = link.finish();
+        self.spend(link.len()).then_some(link)
+    }
+
+    fn spend(&mut self, bytes: usize) -> bool {
+        let left = self.bytes_left.checked_sub(bytes);
+        self.bytes_left = left.unwrap_or_default();
+        left.is_some()
+    }
+}

@@ -1,0 +1,254 @@
+//! The pages of tables for people: links to other rows, orders and filters, and what they say of the rows.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::support::chromium::{Chromium, Way};
+use crate::support::clients::Report;
+use crate::support::http::{self, End};
+use crate::support::pages::{cells, links, note};
+use crate::support::program::{self, Daemon};
+use crate::support::scratch::Scratch;
+use crate::support::server::Server;
+use crate::support::tables::{self, STARS};
+
+/// A file that was changed a moment ago may change once more without a trace, so it has no tag yet.
+const SETTLING: Duration = Duration::from_millis(3200);
+
+fn serve_stars(scratch: &Scratch) -> Server {
+    Server::start([tables::stars(scratch.path(), "stars", STARS)])
+}
+
+#[track_caller]
+fn get(port: u16, path: &str) -> String {
+    let page = http::get(port, path);
+    assert_eq!((page.status, page.end), (200, End::Whole), "{path}");
+    // These are never closed.
+    let closed = page.text().replace("<input", "<!input").replace("<br>", "");
+    crate::pages::assert_balanced(&closed);
+    page.text().to_owned()
+}
+
+#[test]
+fn a_reader_clicks_through_a_table_in_chromium() {
+    let scratch = Scratch::new("click");
+    let server = serve_stars(&scratch);
+    let url = server.url("/stars.html?limit=100");
+    let report = Chromium::running().get(Way::ClickThrough, &url, "".as_ref());
+    assert!(matches!(report, Report::Success), "{report:?}");
+}
+
+#[test]
+fn the_page_of_a_table_loads_nothing_but_its_style_and_may_send_its_form() {
+    let scratch = Scratch::new("policy");
+    let server = serve_stars(&scratch);
+    let page = http::get(server.port(), "/stars.html");
+    let policy = page.header("content-security-policy").expect("a policy");
+    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"));
+    assert!(policy.contains("form-action 'self'"), "{policy}");
+    assert!(!policy.contains("unsafe"), "{policy}");
+    assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+    assert!(!page.text().contains("<script") && !page.text().contains(" style="));
+    let report = Chromium::running().get(Way::View, &server.url("/stars.html"), "".as_ref());
+    assert!(matches!(report, Report::Success), "{report:?}");
+}
+
+#[test]
+fn the_pages_of_a_narrowed_table_have_each_row_once_in_its_order() {
+    let scratch = Scratch::new("each-once");
+    let server = serve_stars(&scratch);
+    let port = server.port();
+    let narrowed = "select=source_id,brightness:g_mag&dec=gt.0&order=g_mag.desc&limit=700";
+    let mut path = format!("/stars.html?{narrowed}");
+    let mut found = Vec::new();
+    loop {
+        let page = get(port, &path);
+        found.extend(cells(&page));
+        let next = links(&page).into_iter().find(|link| link.text == "next");
+        let Some(next) = next else {
+            let rows = found.len() / 2;
+            let last = rows - (rows - 1) % 700;
+            assert_eq!(note(&page), format!("Rows {last} to {rows} of {rows}."));
+            break;
+        };
+        path = format!("/stars.html{}", next.href);
+    }
+    let csv = http::get(
+        port,
+        &format!("/stars.csv?{}", narrowed.replace("&limit=700", "")),
+    );
+    let wanted = csv.text().lines().skip(1).flat_map(|line| line.split(','));
+    assert!(found.iter().map(String::as_str).eq(wanted));
+    assert!(found.len() > 2 * 1400);
+}
+
+#[test]
+fn a_page_says_which_of_how_many_rows_it_has_and_who_has_cut_it() {
+    let scratch = Scratch::new("counts");
+    let file = tables::stars(scratch.path(), "stars", STARS);
+    let routes = format!(
+        "[sql]\nenabled = true\n\
+         [routes.all]\nkind = \"table\"\npath = {file:?}\n\
+         [routes.capped]\nkind = \"table\"\npath = {file:?}\nmax_rows = 150\n\
+         [routes.refusing]\nkind = \"table\"\npath = {file:?}\nmax_rows = 150\non_more = \"refuse\"\n\
+         [routes.query]\nkind = \"query\"\nsql = 'SELECT * FROM \"all\" LIMIT 20'\n"
+    );
+    let daemon = Daemon::start(&routes);
+    let port = daemon.port();
+    let server = "(the limit of the server is 150 rows)";
+    for (path, wanted) in [
+        ("/all.html", "Rows 1 to 1000 of 9000.".to_owned()),
+        ("/all.html?offset=8500", "Rows 8501 to 9000 of 9000.".into()),
+        ("/all.html?offset=8999&order=ra", "Row 9000 of 9000.".into()),
+        (
+            "/all.html?offset=4000&order=ra",
+            "Rows 4001 to 5000 of 9000.".into(),
+        ),
+        (
+            "/all.html?offset=9000",
+            "No rows behind row 9000: there are 9000.".into(),
+        ),
+        ("/all.html?dec=gt.100", "No rows.".into()),
+        (
+            "/all.html?limit=20&offset=20",
+            "Rows 21 to 40 of 9000 (the limit of the request is 20 rows).".into(),
+        ),
+        (
+            "/all.html?dec=gt.0",
+            "Rows 1 to 1000 of a table that has more.".into(),
+        ),
+        ("/capped.html", format!("Rows 1 to 150 of 9000 {server}.")),
+        (
+            "/capped.html?offset=150&dec=gt.0",
+            format!("Rows 151 to 300 of a table that has more {server}."),
+        ),
+        (
+            "/capped.html?limit=20",
+            "Rows 1 to 20 of 9000 (the limit of the request is 20 rows).".into(),
+        ),
+        ("/query.html", "Rows 1 to 20 of 20.".into()),
+        (
+            "/query.html?limit=5",
+            "Rows 1 to 5 of a table that has more (the limit of the request is 5 rows).".into(),
+        ),
+    ] {
+        assert_eq!(note(&get(port, path)), wanted, "{path}");
+    }
+    http::get(port, "/refusing.html").problem(422);
+    // What a route does not take is not offered.
+    for path in ["/query.html?limit=5", "/sql.html?query=SELECT+1"] {
+        let page = get(port, path);
+        assert!(!page.contains("<form") && links(&page).is_empty(), "{page}");
+    }
+    assert!(get(port, "/sql.html?query=SELECT+1").contains("<title>sql</title>"));
+    assert!(get(port, "/query.html").contains("<title>"));
+}
+
+/// Names that mean something to HTML, to URLs, and to `select` and `order`.
+const NAMES: [&str; 9] = [
+    "a",
+    "a.desc",
+    "a,b",
+    "<b>&amp;",
+    "it's",
+    "\"q\"",
+    "back\\slash",
+    "für +%41",
+    "order by",
+];
+
+#[test]
+fn links_and_the_form_hold_for_columns_of_any_name() {
+    let scratch = Scratch::new("names");
+    let file = scratch.join("odd.csv");
+    let header = NAMES.map(|name| format!("\"{}\"", name.replace('"', "\"\"")));
+    let rows: String = (0..5)
+        .map(|row| format!("{}\n", NAMES.map(|_| (row * 3 % 5).to_string()).join(",")))
+        .collect();
+    fs::write(&file, format!("{}\n{rows}", header.join(","))).expect("files can be written");
+    let server = Server::start([file]);
+    let port = server.port();
+    let page = get(port, "/odd.html");
+    assert!(!page.contains("<b>"), "{page}");
+    let heads: Vec<_> = links(&page);
+    // `a.desc` may be a column or a sort of `a`: there is no link that could be taken for the other.
+    assert_eq!(heads.len(), NAMES.len() - 1);
+    for link in heads {
+        assert!(link.href.starts_with('?'), "{}", link.href);
+        let sorted = get(port, &format!("/odd.html{}", link.href));
+        let first: Vec<_> = cells(&sorted).into_iter().step_by(NAMES.len()).collect();
+        assert_eq!(first, ["0", "1", "2", "3", "4"], "{}", link.href);
+        let again = links(&sorted)
+            .into_iter()
+            .find(|again| again.text == link.text);
+        let again = again.expect("the same column");
+        let sorted = get(port, &format!("/odd.html{}", again.href));
+        let first: Vec<_> = cells(&sorted).into_iter().step_by(NAMES.len()).collect();
+        assert_eq!(first, ["4", "3", "2", "1", "0"], "{}", again.href);
+    }
+    for name in NAMES {
+        let form = form_urlencoded::Serializer::new(String::new())
+            .append_pair("limit", "10")
+            .append_pair("filter-column", name)
+            .append_pair("filter-operator", "in")
+            .append_pair("filter-value", "1,2")
+            .finish();
+        let page = get(port, &format!("/odd.html?{form}"));
+        let first: Vec<_> = cells(&page).into_iter().step_by(NAMES.len()).collect();
+        assert_eq!(first, ["1", "2"], "{name}");
+        let remove = links(&page).into_iter().find(|link| link.text == "remove");
+        assert_eq!(remove.expect("a link").href, "?limit=10", "{name}");
+    }
+    let detail = http::get(port, "/odd.html?filter-column=a").problem(400);
+    assert!(detail.contains("filter-operator"), "{detail}");
+    let detail = http::get(port, "/odd.csv?filter-column=a&filter-operator=eq").problem(400);
+    assert!(detail.contains("filter-column"), "{detail}");
+}
+
+#[test]
+fn columns_that_are_called_as_the_form_s_fields_are_filtered_by_as_any_other() {
+    let scratch = Scratch::new("form-names");
+    let file = scratch.join("odd.csv");
+    fs::write(&file, "filter-column,n\n1,2\n3,4\n").expect("files can be written");
+    let server = Server::start([file]);
+    let page = get(server.port(), "/odd.html?filter-column=eq.3");
+    assert_eq!(cells(&page), ["3", "4"]);
+    assert!(!page.contains("<form"), "{page}");
+}
+
+#[test]
+fn a_page_is_the_same_whatever_the_order_of_the_parameters() {
+    let scratch = Scratch::new("order");
+    let server = serve_stars(&scratch);
+    std::thread::sleep(SETTLING);
+    let port = server.port();
+    let one = http::get(port, "/stars.html?ra=gt.30&dec=lt.5&limit=9&ra=lt.200");
+    let other = http::get(port, "/stars.html?limit=9&ra=lt.200&dec=lt.5&ra=gt.30");
+    assert!(one.body == other.body);
+    let tag = one.header("etag").expect("a tag");
+    assert_eq!(other.header("etag"), Some(tag));
+    let length = one.body.len().to_string();
+    assert_eq!(other.header("content-length"), Some(length.as_str()));
+    let next = http::get(
+        port,
+        "/stars.html?limit=9&ra=lt.200&dec=lt.5&ra=gt.30&offset=9",
+    );
+    assert_ne!(next.header("etag"), Some(tag));
+    // How the file is called is in no byte of it.
+    let named = http::get(
+        port,
+        "/stars.html?filename=x&ra=gt.30&dec=lt.5&limit=9&ra=lt.200",
+    );
+    assert!(named.body == one.body);
+}
+
+#[test]
+fn cat_writes_the_page_without_links() {
+    let scratch = Scratch::new("cat-page");
+    let file = tables::stars(scratch.path(), "stars", 10);
+    let said = program::run(&["cat", file.to_str().expect("text"), "--format", "html"]);
+    said.assert_good();
+    let page = String::from_utf8(said.stdout).expect("text");
+    assert!(links(&page).is_empty() && !page.contains("<form"));
+    assert_eq!(note(&page), "All 10 rows.");
+}
