@@ -146,9 +146,12 @@ fn take_file_name(query: &mut Query, route: &Route) -> Result<Option<String>, St
     }
     let name = query.take(&[FILE_NAME_PARAMETER])?;
     match &name {
-        Some(name) if name.is_empty() || name.len() > FILE_NAME_MAX => Err(format!(
-            "parameter `{FILE_NAME_PARAMETER}`: a name has 1 to {FILE_NAME_MAX} bytes"
-        )),
+        Some(name) if !name.contains(char::is_alphanumeric) || name.len() > FILE_NAME_MAX => {
+            Err(format!(
+                "parameter `{FILE_NAME_PARAMETER}`: a name has 1 to {FILE_NAME_MAX} bytes, and a letter or \
+                 digit"
+            ))
+        }
         _ => Ok(name),
     }
 }

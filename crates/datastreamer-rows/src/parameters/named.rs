@@ -129,6 +129,7 @@ impl PositionalQuery {
 
     /// Puts texts around the query, without the semicolon and the comments at its end. Positions are
     /// those in the query as it is.
+    #[cfg(any(feature = "postgres", test))]
     pub(crate) fn within(&self, before: &str, after: &str) -> Self {
         let mut tokens = Tokens::new(&self.sql);
         while tokens.next().is_some() {}

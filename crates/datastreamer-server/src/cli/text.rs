@@ -99,6 +99,7 @@ impl TextFlags {
             encoding: self.encoding,
             decimal: self.decimal,
             types: BTreeMap::from_iter(self.types.iter().cloned()),
+            ..TextOptions::default()
         }
     }
 }

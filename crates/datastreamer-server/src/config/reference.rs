@@ -267,8 +267,9 @@ fn spool() -> Section {
              `If-Range` (curl, wget, aria2).",
         ))
         .with(setting("bytes", size(0, usize::MAX)).bytes(DEFAULT_TOTAL_BYTES_MAX).about(
-            "Bytes of all productions. The ones that were used least recently go first, and never one that \
-             is being read. If nothing can go, a request gets 507.",
+            "Bytes of all productions, and of the temporary files of FITS tables. The productions that were \
+             used least recently go first, and never one that is being read. If nothing can go, a request \
+             gets 507.",
         ))
         .with(setting("production_bytes", size(0, usize::MAX)).bytes(DEFAULT_PRODUCTION_BYTES_MAX).about(
             "Bytes of one production. A longer one is aborted.",

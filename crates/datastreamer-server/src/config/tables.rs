@@ -390,6 +390,7 @@ fn text_options(raw: &RawRoute, metadata: &mut ColumnMetadata) -> Result<TextOpt
         encoding: parsed(raw.encoding.as_ref(), TextEncoding::parse)?,
         decimal: parsed(raw.decimal.as_ref(), text::parse_decimal)?,
         types,
+        ..TextOptions::default()
     };
     options.check_together()?;
     Ok(options)

@@ -692,7 +692,7 @@ fn every_documented_setting_can_be_overridden_and_is_checked_there_too() {
         let said = check_with("", &[(&name, "no such value")]);
         said.assert_refused(CONFIGURATION, &["no such value"]);
     }
-    assert_eq!(settings, 47);
+    assert_eq!(settings, 48);
 }
 
 /// Returns section, key and default of the settings with a variable, as the reference shows them.

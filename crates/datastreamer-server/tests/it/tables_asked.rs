@@ -583,7 +583,9 @@ fn the_name_of_a_saved_file_says_what_is_in_it_or_is_the_one_that_was_asked_for(
     assert_ne!(saved_as(&one), saved_as(&other));
     assert!(saved_as(&one).len() < 100, "{}", saved_as(&one));
     let port = stars.server.port();
-    http::get(port, "/stars.csv?filename=").problem(400);
+    for name in ["", "%00", "%20%20", ".."] {
+        http::get(port, &format!("/stars.csv?filename={name}")).problem(400);
+    }
     http::get(port, &format!("/stars.csv?filename={}", "a".repeat(201))).problem(400);
 }
 

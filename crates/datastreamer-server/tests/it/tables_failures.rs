@@ -470,3 +470,19 @@ fn fits_strict_refuses_what_is_else_read_and_counted_in_the_log() {
         refused.status
     );
 }
+
+#[test]
+fn a_temporary_file_without_room_is_507_and_gives_its_room_back() {
+    let daemon = Daemon::start(
+        "[spool]\nbytes = \"20MB\"\n[routes.numbers]\nkind = \"query\"\n\
+         sql = \"SELECT value, 'a text of a row' AS text FROM range(2000000) WHERE value >= $least\"\n\
+         parameters = [{ name = \"least\", type = \"integer\", default = 0 }]\n",
+    );
+    let port = daemon.port();
+    http::get(port, "/numbers.fits").problem(507);
+    // 16 MiB are taken at a time: there is room for one.
+    for _ in 0..2 {
+        let few = http::get(port, "/numbers.fits?least=1999990");
+        assert_eq!((few.status, few.end), (200, End::Whole));
+    }
+}

@@ -4,6 +4,7 @@
 
 use std::{
     error::Error as StdError,
+    io,
     sync::{Arc, atomic::Ordering},
 };
 
@@ -333,6 +334,12 @@ fn with_status(error: SourceError) -> SourceError {
         Some(TableError::Value { problem, .. }) if problem == NOT_PRINTABLE => {
             let text = format!("{error}; ascii=replace puts ? in the place of other characters");
             Box::new(StatusError::new(StatusCode::UNPROCESSABLE_ENTITY, text))
+        }
+        Some(TableError::Output(failed)) if failed.kind() == io::ErrorKind::StorageFull => {
+            tracing::error!(error = %failed, "a temporary file has no room");
+            let text = "the server has no room to make this file: try again later, or ask for fewer \
+                        rows or another format";
+            Box::new(StatusError::new(StatusCode::INSUFFICIENT_STORAGE, text))
         }
         Some(TableError::Column { .. } | TableError::Value { .. }) => {
             let status = StatusCode::UNPROCESSABLE_ENTITY;
