@@ -199,7 +199,7 @@ fn unpacked(
 pub struct TextReader(Rows);
 
 enum Rows {
-    Fields(CsvReader),
+    Fields(Box<CsvReader>),
     Objects(NdjsonReader),
 }
 
@@ -220,7 +220,7 @@ impl TextReader {
         Ok(Self(match Dialect::of(form.format, options) {
             Some(dialect) => {
                 let reader = CsvReader::new(input, dialect, options, columns, batch_rows)?;
-                Rows::Fields(reader)
+                Rows::Fields(Box::new(reader))
             }
             None => Rows::Objects(NdjsonReader::new(input, options, columns.0, batch_rows)),
         }))
