@@ -13,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::{
+    datatypes::{Schema, SchemaRef},
+    record_batch::RecordBatchReader,
+};
 use datafusion::{
     catalog::TableProvider,
     common::{TableReference, tree_node::TreeNodeRecursion},
@@ -50,7 +53,7 @@ use crate::{
     intervals::COMPARE_INTERVALS,
     known::Known,
     limited_sorts::{KEPT_ROWS_MAX, LimitedSorts},
-    narrow::Narrowing,
+    narrow::{Narrowing, Ties},
     overflow::CHECK_ARITHMETIC,
     patterns::COMPARE_DICTIONARIES,
     planning::{DEFAULT_PLAN_TIMEOUT, Planned, Planner},
@@ -265,6 +268,21 @@ impl TableInfo {
     }
 }
 
+/// A query whose columns are known: nothing of it has run.
+pub struct PlannedQuery {
+    state: SessionState,
+    plan: LogicalPlan,
+    notes: ColumnMetadata,
+    schema: SchemaRef,
+}
+
+impl PlannedQuery {
+    /// Returns the columns of the result.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+}
+
 impl Engine {
     /// Starts an engine without tables.
     ///
@@ -416,7 +434,7 @@ impl Engine {
             let shared = &engine.shared;
             let OpenTable { info, provider, .. } = found.await?;
             let scans = &shared.sessions.scans;
-            let frame = narrowing.apply(scans.read_table(provider)?)?;
+            let frame = narrowing.apply(scans.read_table(provider)?, Ties::OfFiles)?;
             let frame = limit(frame, narrowing.offset, narrowing.limit)?;
             shared.rows(frame, Some((&info.schema, &narrowing))).await
         };
@@ -431,8 +449,26 @@ impl Engine {
     /// The text is not one SELECT, or cannot be planned: the error has the position, if it is known.
     /// The plan cannot be made now ([`EngineErrorKind::Busy`](crate::EngineErrorKind::Busy)).
     pub async fn query(&self, query: &Query, rows_max: Option<u64>) -> Result<Rows, EngineError> {
+        let planned = self.plan_text(query).await?;
+        let narrowing = Narrowing {
+            limit: rows_max,
+            ..Narrowing::default()
+        };
+        self.rows_of(planned, &narrowing).await
+    }
+
+    /// Plans a query as far as its columns are known. Otherwise as [`query`](Self::query).
+    ///
+    /// # Errors
+    /// As [`query`](Self::query); metadata of a column that the result does not have.
+    pub async fn plan_query(&self, query: &Query) -> Result<PlannedQuery, EngineError> {
+        let planned = self.plan_text(query).await;
+        planned.map_err(|error| error.with_tables(&self.names()))
+    }
+
+    async fn plan_text(&self, query: &Query) -> Result<PlannedQuery, EngineError> {
         let engine = self.clone();
-        let (of_text, notes) = (query.clone(), query.column_metadata().clone());
+        let of_text = query.clone();
         let (state, plan) = self
             .shared
             .planner
@@ -442,15 +478,41 @@ impl Engine {
                 Ok((state, plan))
             })
             .await?;
-        let engine = self.clone();
-        let planned = Planned::Tables(tables_of(&plan)?);
+        let notes = query.column_metadata().clone();
+        let schema = Arc::new(plan.schema().as_arrow().clone());
+        Ok(PlannedQuery {
+            schema: notes.apply(&schema)?,
+            state,
+            plan,
+            notes,
+        })
+    }
+
+    /// Plans the rows of a query, narrowed. Rows that are equal in an order of `narrowing` are ordered
+    /// by the other columns; without one, the order is that of the query. The limit works as in
+    /// [`scan`](Self::scan).
+    ///
+    /// # Errors
+    /// The plan cannot be made, or not now ([`EngineErrorKind::Busy`](crate::EngineErrorKind::Busy)).
+    pub async fn rows_of(
+        &self,
+        planned: PlannedQuery,
+        narrowing: &Narrowing,
+    ) -> Result<Rows, EngineError> {
+        let PlannedQuery {
+            state, plan, notes, ..
+        } = planned;
+        let (engine, narrowing) = (self.clone(), narrowing.clone());
+        let tables = Planned::Tables(tables_of(&plan)?);
         let plan = async move {
-            let frame = limit(DataFrame::new(state, plan), 0, rows_max)?;
+            let frame = narrowing.apply(DataFrame::new(state, plan), Ties::OtherColumns)?;
+            let frame = limit(frame, narrowing.offset, narrowing.limit)?;
             let mut rows = engine.shared.rows(frame, None).await?;
+            let notes = narrowing.metadata(&notes, &rows.schema());
             rows.apply(&notes)?;
             Ok(rows)
         };
-        self.plan(planned, plan.boxed()).await
+        self.plan(tables, plan.boxed()).await
     }
 
     /// Copies registered tables for another process, each with its files as they are now: those of
@@ -485,7 +547,7 @@ impl Engine {
         self.shared.sessions.register(&name, &table)
     }
 
-    fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let tables = self.shared.tables.read();
         let tables = tables.unwrap_or_else(PoisonError::into_inner);
         tables.keys().cloned().collect()

@@ -7,10 +7,12 @@ use std::{
 };
 
 use datafusion::common::DataFusionError;
-use datastreamer_table::column_metadata::ColumnMetadataError;
+use datastreamer_table::column_metadata::{ColumnMetadataError, few_names};
 use serde::{Deserialize, Serialize};
 
-use crate::messages::{INTERNAL, OF_PARQUET, Position, is_of_regex, message, of_reader};
+use crate::messages::{
+    INTERNAL, NO_TABLE, OF_PARQUET, Position, is_of_regex, message, nearest, of_reader,
+};
 
 /// The reason why there are no rows, or no more rows.
 #[derive(Debug)]
@@ -174,6 +176,28 @@ impl EngineError {
             line: text.lines().count().max(1) as u64,
             column: text.lines().last().map_or(0, |line| line.chars().count()) as u64 + 1,
         });
+        self
+    }
+
+    /// Names the tables that are there, if the error is that one is not.
+    pub(crate) fn with_tables(mut self, names: &[String]) -> Self {
+        let missing = self.text.strip_prefix(NO_TABLE);
+        let Some(missing) = missing.and_then(|name| name.strip_suffix('"')) else {
+            return self;
+        };
+        let mut names: Vec<_> = names.iter().map(String::as_str).collect();
+        names.sort_unstable();
+        let meant = nearest(missing, names.iter().copied());
+        let meant = meant.map(|meant| format!("; did you mean \"{meant}\"?"));
+        let there = match names.is_empty() {
+            true => "none".to_owned(),
+            false => few_names(&names),
+        };
+        self.text = format!(
+            "{}; there are {there}{}",
+            self.text,
+            meant.unwrap_or_default()
+        );
         self
     }
 

@@ -292,7 +292,11 @@ impl Asked {
     /// its table; the query was stopped.
     pub fn rows(mut self) -> Result<IsolatedRows, EngineError> {
         let planned = self.plan();
-        let head = planned.map_err(|error| in_time(error, self.plan_time()))?;
+        // The process has the tables of the query only.
+        let head = planned.map_err(|error| {
+            let names = self.queries.shared.engine.names();
+            in_time(error.with_tables(&names), self.plan_time())
+        })?;
         warn_if_free(head.is_confined);
         let schema = packed::schema_of(&head.columns.0).map_err(|error| {
             tracing::info!(%error, "the columns of a query cannot be read");

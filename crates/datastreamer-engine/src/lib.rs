@@ -71,6 +71,7 @@ mod listing;
 mod literal;
 mod messages;
 mod narrow;
+mod narrowed;
 mod overflow;
 mod packed;
 mod parquet;
@@ -107,13 +108,13 @@ pub mod text {
 
 pub use engine::{
     DEFAULT_MEMORY_BYTES, DEFAULT_SPILL_BYTES, DEFAULT_TIME_LIMIT, Engine, EngineOptions,
-    OpenTable, TableInfo,
+    OpenTable, PlannedQuery, TableInfo,
 };
 pub use error::{EngineError, EngineErrorKind};
 pub use expansion::DEFAULT_EXPANSION_MAX;
 pub use files::{FilesState, TableFiles};
 pub use messages::Position;
-pub use narrow::{Narrowing, OPERATORS};
+pub use narrow::{JUNCTIONS, Narrowing, OPERATORS};
 pub use planning::DEFAULT_PLAN_TIMEOUT;
 pub use rows::{Rows, RowsStopper};
 pub use sql::Query;

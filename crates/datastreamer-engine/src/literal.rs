@@ -36,11 +36,17 @@ impl Literal {
     pub(crate) fn parse(text: &str, column: &Field) -> Result<Self, EngineError> {
         let data_type = column.data_type();
         let wrong = || {
-            let name = match is_uuid(column) {
-                true => "UUID".to_owned(),
-                false => type_name(data_type),
+            let (name, example) = match is_uuid(column) {
+                true => ("UUID".to_owned(), "123e4567-e89b-12d3-a456-426614174000"),
+                false => (type_name(data_type), example(data_type)),
             };
-            EngineError::bad(format!("`{text}` is not a value of type {name}"))
+            let hint = match text.eq_ignore_ascii_case("null") {
+                true => "; rows without a value are found by is.null, others by is.not_null",
+                false => "",
+            };
+            EngineError::bad(format!(
+                "`{text}` is not a value of type {name}: write for example {example}{hint}"
+            ))
         };
         if is_uuid(column) {
             let bytes = uuid::parse(text).ok_or_else(wrong)?;
@@ -94,6 +100,25 @@ pub(crate) fn check_exact(constant: &ScalarValue, data_type: &DataType) -> Resul
 /// Returns how many of a unit make one of a coarser unit; 1 if it is not coarser.
 fn per_unit(coarser: TimeUnit, unit: TimeUnit) -> i64 {
     (per_second(unit) / per_second(coarser)).max(1)
+}
+
+/// Returns how a value of a type is written.
+fn example(data_type: &DataType) -> &'static str {
+    match data_type {
+        DataType::Dictionary(_, values) => example(values),
+        DataType::RunEndEncoded(_, values) => example(values.data_type()),
+        DataType::Boolean => "true",
+        DataType::Date32 | DataType::Date64 => "2016-01-31",
+        DataType::Time32(_) | DataType::Time64(_) => "13:14:15",
+        DataType::Timestamp(_, _) => "2016-01-31T13:14:15Z",
+        DataType::Binary
+        | DataType::LargeBinary
+        | DataType::BinaryView
+        | DataType::FixedSizeBinary(_) => "00ff",
+        _ if data_type.is_floating() || data_type.is_decimal() => "1.5",
+        _ if data_type.is_integer() => "12",
+        _ => "a text",
+    }
 }
 
 /// Parses a text by a type; `None`: it is not a value of this type.

@@ -10,6 +10,8 @@ use datastreamer_table::{column_metadata::few_names, type_name};
 
 /// What is told of an error of the query engine itself.
 pub(crate) const INTERNAL: &str = "the query engine fails on this query: the log has more";
+/// How the error of a table begins that is not there.
+pub(crate) const NO_TABLE: &str = "there is no table \"";
 /// How the error of a function begins that has no such arguments.
 const NO_FUNCTION: &str = "No function matches the given name";
 /// How the error of a regular expression begins.
@@ -18,6 +20,11 @@ const REGEX: &str = "regex parse error:";
 const LARGE_REGEX: [&str; 2] = ["Compiled regex exceeds size limit", "CompiledTooBig"];
 /// How some functions begin it.
 const NO_REGEX: &str = "Regular expression did not compile: ";
+/// So many characters of a wrong name may differ from the one that a message proposes.
+const MISTAKES_MAX: usize = 2;
+/// So many bytes has a name that another one is proposed for: to compare two takes the product of their
+/// lengths.
+const MISTAKEN_MAX: usize = 64;
 /// Texts of DataFusion and Arrow that say too little, or name what no client knows; and ours.
 const REPLACED: [(&str, &str); 14] = [
     (
@@ -229,6 +236,23 @@ fn of_schema(error: &SchemaError) -> String {
     }
 }
 
+/// Finds the name that a wrong one may be meant for.
+pub(crate) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if name.len() > MISTAKEN_MAX {
+        return None;
+    }
+    // In a short name two characters are most of it.
+    let most = MISTAKES_MAX.min(name.chars().count() / 2);
+    let wanted = name.to_lowercase();
+    let alike = names
+        .into_iter()
+        .filter(|known| known.len().abs_diff(name.len()) <= MISTAKES_MAX)
+        .map(|known| (strsim::osa_distance(&known.to_lowercase(), &wanted), known));
+    let nearest = alike.min_by_key(|(mistakes, _)| *mistakes);
+    let nearest = nearest.filter(|(mistakes, _)| *mistakes <= most);
+    nearest.map(|(_, known)| known)
+}
+
 fn no_column(column: &Column, there: &[Column]) -> String {
     let name = &column.name;
     let of_table = |other: &&Column| column.relation.is_none() || other.relation == column.relation;
@@ -261,7 +285,7 @@ fn for_clients(text: &str) -> String {
         return of_regex(text);
     }
     match missing_table(text) {
-        Some(table) => format!("there is no table \"{table}\""),
+        Some(table) => format!("{NO_TABLE}{table}\""),
         None => with_type_names(&with_known_words(text)),
     }
 }

@@ -1,6 +1,7 @@
 //! Narrows a table by a URL's parameters, in PostgREST's convention
 //! (<https://docs.postgrest.org/en/v13/references/api/tables_views.html>):
-//! `select=a,b:c`, `COLUMN=op.value`, `order=a.desc.nullslast`, `limit=`, `offset=`.
+//! `select=a,b:c`, `COLUMN=op.value`, `or=(a.op.value,and(b.op.value,c.op.value))`,
+//! `order=a.desc.nullslast`, `limit=`, `offset=`.
 //!
 //! Values are parsed by the column's type in `literal.rs`, and never become part of a query's text.
 
@@ -14,12 +15,15 @@ use datafusion::{
     common::Column,
     dataframe::DataFrame,
     functions_window::expr_fn::row_number,
-    logical_expr::{Expr, SortExpr, cast, lit, not},
+    logical_expr::{Expr, Operator, SortExpr, binary_expr, cast, lit, not},
 };
 
-use datastreamer_table::{column_metadata::column_names, type_name};
+use datastreamer_table::{
+    column_metadata::{ColumnMetadata, column_names},
+    type_name,
+};
 
-use crate::{error::EngineError, literal::Literal};
+use crate::{error::EngineError, literal::Literal, messages::nearest};
 
 /// The operators of `COLUMN=op.value`; each may have `not.` before it.
 pub const OPERATORS: [&str; 10] = [
@@ -27,6 +31,12 @@ pub const OPERATORS: [&str; 10] = [
 ];
 /// At most 100 conditions in a request: each is computed for every row, and no client needs more.
 const FILTERS_MAX: usize = 100;
+/// The parameters that join conditions of several columns. Each may also be a column's name: a value
+/// in parentheses has no operator, and is none of a column.
+pub const JUNCTIONS: [&str; 4] = ["or", "and", "not.or", "not.and"];
+/// At most 16 levels of `and(...)` and `or(...)` in each other: each takes stack while it is parsed and
+/// planned.
+const JUNCTION_DEPTH_MAX: usize = 16;
 /// At most 100 columns to order by, for the same reason.
 const ORDER_MAX: usize = 100;
 /// At most 10,000 values in one `in`, for the same reason.
@@ -38,16 +48,15 @@ const SELECTED_TIMES: usize = 2;
 const SELECTED_MAX: usize = 2_000;
 /// The two words that may follow a column of `order`: its direction, and where nulls are.
 const ORDER_WORDS: usize = 2;
-/// The dots of a column's name that a message about it looks at.
+/// The dots of a column's name that a message about it, or a condition on it, looks at.
 const DOTS_MAX: usize = 16;
-
 /// The columns and rows of a table that a request selects, and their order.
 #[derive(Clone, Debug, Default)]
 pub struct Narrowing {
     /// Column, and name in the result; empty: all.
-    select: Vec<(String, String)>,
-    filters: Vec<Expr>,
-    order: Vec<SortExpr>,
+    pub(crate) select: Vec<(String, String)>,
+    pub(crate) filters: Vec<Expr>,
+    pub(crate) order: Vec<SortExpr>,
     /// The largest number of rows; `None`: all.
     pub limit: Option<u64>,
     /// The number of rows to skip at the start.
@@ -61,29 +70,44 @@ impl Narrowing {
     /// An unknown column or operator, a value that is not of the column's type, or too many of them;
     /// the text names the alternatives.
     pub fn parse(parameters: &[(String, String)], schema: &Schema) -> Result<Self, EngineError> {
-        let columns = Columns::of(schema);
+        Self::parse_beside(&[], parameters, schema)
+    }
+
+    /// The same, where a request may have other parameters too, which a message about an unknown name
+    /// lists.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_beside(
+        others: &[&str],
+        parameters: &[(String, String)],
+        schema: &Schema,
+    ) -> Result<Self, EngineError> {
+        let columns = Columns::of(schema, others);
         let mut narrowing = Self::default();
-        let mut seen = Vec::new();
+        let mut seen = HashSet::new();
+        let mut left = Left::new();
         for (name, value) in parameters {
             let about = |error: EngineError| error.about(&format!("parameter `{name}`"));
             let once = matches!(name.as_str(), "select" | "order" | "limit" | "offset");
-            if once && seen.contains(&name) {
+            if once && !seen.insert(name) {
                 return Err(EngineError::bad(format!(
                     "parameter `{name}` is given twice"
                 )));
             }
-            seen.push(name);
             match name.as_str() {
                 "select" => narrowing.select = parse_select(value, &columns).map_err(about)?,
                 "order" => narrowing.order = parse_order(value, &columns).map_err(about)?,
                 "limit" => narrowing.limit = Some(parse_count(value).map_err(about)?),
                 "offset" => narrowing.offset = parse_count(value).map_err(about)?,
-                _ if narrowing.filters.len() == FILTERS_MAX => {
-                    let text = format!("more than {FILTERS_MAX} conditions");
-                    return Err(EngineError::bad(text));
+                junction if JUNCTIONS.contains(&junction) && value.starts_with('(') => {
+                    let text = format!("{junction}{value}");
+                    let filter = Junctions::new(&text, &columns, &mut left).parse();
+                    narrowing.filters.push(filter.map_err(about)?);
                 }
                 column => {
                     let column = columns.field(column)?;
+                    left.take()?;
                     let filter = parse_filter(column, value).map_err(about)?;
                     narrowing.filters.push(filter);
                 }
@@ -132,8 +156,21 @@ impl Narrowing {
         }
     }
 
-    /// Applies everything but the limit and the offset, which `Engine::scan` applies.
-    pub(crate) fn apply(&self, mut table: DataFrame) -> Result<DataFrame, EngineError> {
+    /// Returns metadata of columns as that of the same columns in the result, which may rename them.
+    pub fn metadata(&self, of_columns: &ColumnMetadata, result: &Schema) -> ColumnMetadata {
+        let fields = result.fields().iter().enumerate();
+        let columns = fields.filter_map(|(index, field)| {
+            let metadata = of_columns.columns.get(self.column_of(index, result))?;
+            Some((field.name().clone(), metadata.clone()))
+        });
+        ColumnMetadata {
+            table: of_columns.table.clone(),
+            columns: columns.collect(),
+        }
+    }
+
+    /// Applies everything but the limit and the offset, which the engine applies.
+    pub(crate) fn apply(&self, mut table: DataFrame, ties: Ties) -> Result<DataFrame, EngineError> {
         for filter in &self.filters {
             table = table.filter(filter.clone())?;
         }
@@ -143,7 +180,10 @@ impl Narrowing {
                 let names = table.schema().fields().iter().map(|field| field.name());
                 select = names.map(|name| (name.clone(), name.clone())).collect();
             }
-            table = self.sort(table)?;
+            table = match ties {
+                Ties::OfFiles => self.sort(table)?,
+                Ties::OtherColumns => self.sort_completely(table)?,
+            };
         }
         if !select.is_empty() {
             let columns = select.iter().map(|(column, name)| match column == name {
@@ -168,6 +208,26 @@ impl Narrowing {
         order.push(column_of(&position).sort(true, false));
         Ok(table.sort(order)?)
     }
+
+    /// Sorts the rows of a query, which have no place in files, by all columns that can be compared.
+    fn sort_completely(&self, rows: DataFrame) -> Result<DataFrame, EngineError> {
+        let mut order = self.order.clone();
+        let fields = rows.schema().fields().iter();
+        let fields = fields.filter(|field| !shown_type(field.data_type()).is_nested());
+        let others = fields.map(|field| column_of(field.name()));
+        let others = others.filter(|other| self.order.iter().all(|sorted| sorted.expr != *other));
+        order.extend(others.map(|other| other.sort(true, false)));
+        Ok(rows.sort(order)?)
+    }
+}
+
+/// The order of rows that are equal in the order of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ties {
+    /// That of the files of a table.
+    OfFiles,
+    /// By the other columns, so that only rows that are the same have no order.
+    OtherColumns,
 }
 
 /// Returns a column by its exact name, which may contain dots and capitals.
@@ -179,14 +239,17 @@ fn column_of(name: &str) -> Expr {
 /// length, however many columns there are.
 struct Columns<'a> {
     schema: &'a Schema,
+    /// Names of parameters that are no columns.
+    others: &'a [&'a str],
     /// Made for the first name: a bare request has none.
     by_name: OnceCell<HashMap<&'a str, &'a Field>>,
 }
 
 impl<'a> Columns<'a> {
-    fn of(schema: &'a Schema) -> Self {
+    fn of(schema: &'a Schema, others: &'a [&'a str]) -> Self {
         Self {
             schema,
+            others,
             by_name: OnceCell::new(),
         }
     }
@@ -208,7 +271,27 @@ impl<'a> Columns<'a> {
     }
 
     fn field(&self, name: &str) -> Result<&'a Field, EngineError> {
-        self.find(name).ok_or_else(|| no_column(name, self.schema))
+        self.find(name).ok_or_else(|| self.no_column(name))
+    }
+
+    fn no_column(&self, name: &str) -> EngineError {
+        let there = column_names(self.schema);
+        let columns = self
+            .schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str());
+        let meant = nearest(name, columns.chain(self.others.iter().copied()));
+        let meant = meant.map(|meant| format!("; did you mean `{meant}`?"));
+        let others = match self.others {
+            [] => String::new(),
+            others => format!(", the parameters {}", others.join(", ")),
+        };
+        EngineError::bad(format!(
+            "there is no column `{name}`; there are {there}{others} (and select, order, limit, offset, \
+             or, and){}",
+            meant.unwrap_or_default()
+        ))
     }
 
     /// Returns how many columns a result may have.
@@ -216,13 +299,6 @@ impl<'a> Columns<'a> {
         let count = self.schema.fields().len();
         count.max(SELECTED_MAX.min(count.saturating_mul(SELECTED_TIMES)))
     }
-}
-
-fn no_column(column: &str, schema: &Schema) -> EngineError {
-    let there = column_names(schema);
-    EngineError::bad(format!(
-        "there is no column `{column}`; there are {there} (and select, order, limit, offset)"
-    ))
 }
 
 fn parse_count(text: &str) -> Result<u64, EngineError> {
@@ -316,24 +392,226 @@ fn no_order(column: &str, table: &Columns<'_>) -> EngineError {
         Some(before) => EngineError::bad(format!(
             "`{column}`: behind the column `{before}` may be .asc, .desc, .nullsfirst, .nullslast"
         )),
-        None => no_column(column, table.schema),
+        None => table.no_column(column),
     }
 }
 
 fn parse_filter(column: &Field, text: &str) -> Result<Expr, EngineError> {
-    let (negated, condition) = match text.strip_prefix("not.") {
+    let (negated, condition) = without_not(text);
+    let (operator, value) = condition.split_once('.').unwrap_or((condition, ""));
+    Ok(negate_if(
+        negated,
+        parse_condition(column, operator, value)?,
+    ))
+}
+
+/// Takes `not.` from the beginning of a text.
+fn without_not(text: &str) -> (bool, &str) {
+    match text.strip_prefix("not.") {
         Some(rest) => (true, rest),
         None => (false, text),
-    };
-    let (operator, value) = condition.split_once('.').unwrap_or((condition, ""));
-    let filter = match operator {
-        "is" => parse_is(column, value)?,
-        "in" => parse_in(column, value)?,
-        "like" | "ilike" => parse_like(column, operator, value)?,
-        _ if names_nan(column, value) => parse_nan(column, operator)?,
-        _ => parse_comparison(column, operator, value)?,
-    };
-    Ok(negate_if(negated, filter))
+    }
+}
+
+fn parse_condition(column: &Field, operator: &str, value: &str) -> Result<Expr, EngineError> {
+    match operator {
+        "is" => parse_is(column, value),
+        "in" => parse_in(column, value),
+        "like" | "ilike" => parse_like(column, operator, value),
+        _ if names_nan(column, value) => parse_nan(column, operator),
+        _ => parse_comparison(column, operator, value),
+    }
+}
+
+/// How many conditions a request may still have.
+struct Left(usize);
+
+impl Left {
+    fn new() -> Self {
+        Self(FILTERS_MAX)
+    }
+
+    fn take(&mut self) -> Result<(), EngineError> {
+        self.0 = self
+            .0
+            .checked_sub(1)
+            .ok_or_else(|| EngineError::bad(format!("more than {FILTERS_MAX} conditions")))?;
+        Ok(())
+    }
+}
+
+/// Conditions that are joined: `or(a.lt.1,not.and(b.gt.2,c.in.(1,2)))`.
+struct Junctions<'t, 'c> {
+    rest: &'t str,
+    columns: &'t Columns<'c>,
+    left: &'t mut Left,
+}
+
+impl<'t, 'c> Junctions<'t, 'c> {
+    fn new(text: &'t str, columns: &'t Columns<'c>, left: &'t mut Left) -> Self {
+        Self {
+            rest: text,
+            columns,
+            left,
+        }
+    }
+
+    fn parse(mut self) -> Result<Expr, EngineError> {
+        let filter = self.one(0)?;
+        match self.rest.is_empty() {
+            true => Ok(filter),
+            false => Err(self.is_not("the end")),
+        }
+    }
+
+    /// Parses a junction, or the condition of a column.
+    fn one(&mut self, depth: usize) -> Result<Expr, EngineError> {
+        let (negated, rest) = without_not(self.rest);
+        let junction = [("or(", Operator::Or), ("and(", Operator::And)];
+        let junction = junction
+            .into_iter()
+            .find_map(|(word, operator)| Some((rest.strip_prefix(word)?, operator)));
+        let Some((inner, operator)) = junction else {
+            return self.condition();
+        };
+        if depth == JUNCTION_DEPTH_MAX {
+            let text = format!("more than {JUNCTION_DEPTH_MAX} levels of and(...) and or(...)");
+            return Err(EngineError::bad(text));
+        }
+        self.rest = inner;
+        let mut conditions = vec![self.one(depth + 1)?];
+        while self.skip(',') {
+            conditions.push(self.one(depth + 1)?);
+        }
+        match self.skip(')') {
+            true => Ok(negate_if(negated, joined(conditions, operator))),
+            false => Err(self.is_not("a comma or a closing parenthesis")),
+        }
+    }
+
+    fn condition(&mut self) -> Result<Expr, EngineError> {
+        self.left.take()?;
+        let column = self.column()?;
+        let (negated, rest) = without_not(self.rest);
+        self.rest = rest;
+        let end = self.rest.find(['.', ',', ')']);
+        let operator = self.take(end.unwrap_or(self.rest.len()));
+        if !self.skip('.') {
+            check_operator(operator).map_err(|error| error.about(column.name()))?;
+            return Err(self.is_not("a dot and a value"));
+        }
+        let value = self.value(operator)?;
+        let filter = parse_condition(column, operator, &value);
+        let filter = filter.map_err(|error| error.about(&format!("`{}`", column.name())))?;
+        Ok(negate_if(negated, filter))
+    }
+
+    /// Takes the name of a column and the dot behind it. A name without quotes may have dots too.
+    fn column(&mut self) -> Result<&'c Field, EngineError> {
+        if self.rest.starts_with('"') {
+            let name = self.quoted()?;
+            let column = self.columns.field(&name)?;
+            return match self.skip('.') {
+                true => Ok(column),
+                false => Err(self.is_not("a dot and an operator")),
+            };
+        }
+        let end = self.rest.find([',', '(', ')']).unwrap_or(self.rest.len());
+        let text = &self.rest[..end];
+        let dots = text.match_indices('.').take(DOTS_MAX).map(|(dot, _)| dot);
+        for dot in dots.clone() {
+            let (_, behind) = without_not(&text[dot + 1..]);
+            let operator = behind.split('.').next().unwrap_or(behind);
+            if let Some(column) = self.columns.find(&text[..dot])
+                && OPERATORS.contains(&operator)
+            {
+                self.take(dot + 1);
+                return Ok(column);
+            }
+        }
+        let Some(dot) = dots.clone().next() else {
+            return Err(self.is_not("a condition, for example COLUMN.gt.1,"));
+        };
+        // The column is there, and its operator is not; or neither.
+        let column = dots.clone().find_map(|dot| {
+            let column = self.columns.find(&text[..dot])?;
+            Some((column, dot))
+        });
+        let Some((column, dot)) = column else {
+            return Err(self.columns.no_column(&text[..dot]));
+        };
+        self.take(dot + 1);
+        Ok(column)
+    }
+
+    /// Takes a value, which ends at a comma or a closing parenthesis unless it has quotes.
+    fn value(&mut self, operator: &str) -> Result<String, EngineError> {
+        if operator == "in" && self.rest.starts_with('(') {
+            let end = end_of_list(self.rest)?;
+            return Ok(self.take(end).to_owned());
+        }
+        if self.rest.starts_with('"') {
+            return self.quoted();
+        }
+        let end = self.rest.find([',', ')']).unwrap_or(self.rest.len());
+        Ok(self.take(end).to_owned())
+    }
+
+    /// Takes a text in double quotes.
+    fn quoted(&mut self) -> Result<String, EngineError> {
+        let mut text = String::new();
+        let mut characters = self.rest.char_indices().skip(1);
+        while let Some((at, character)) = characters.next() {
+            match character {
+                '"' => {
+                    self.rest = &self.rest[at + 1..];
+                    return Ok(text);
+                }
+                '\\' => text.extend(characters.next().map(|(_, escaped)| escaped)),
+                character => text.push(character),
+            }
+        }
+        Err(EngineError::bad("a quote is not closed"))
+    }
+
+    fn take(&mut self, bytes: usize) -> &'t str {
+        let (taken, rest) = self.rest.split_at(bytes);
+        self.rest = rest;
+        taken
+    }
+
+    fn skip(&mut self, character: char) -> bool {
+        let rest = self.rest.strip_prefix(character);
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
+    }
+
+    fn is_not(&self, expected: &str) -> EngineError {
+        let there = match self.rest {
+            "" => "at the end".to_owned(),
+            rest => format!("before `{rest}`"),
+        };
+        EngineError::bad(format!(
+            "{expected} is missing {there}: write for example (a.lt.1,and(b.gt.2,c.is.null)), and \
+             put values with commas or parentheses in double quotes"
+        ))
+    }
+}
+
+/// Returns where a list in parentheses ends, whose parts may have quotes.
+fn end_of_list(text: &str) -> Result<usize, EngineError> {
+    let (mut is_quoted, mut begins) = (false, false);
+    let mut characters = text.char_indices();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '"' if is_quoted || begins => is_quoted = !is_quoted,
+            '\\' if is_quoted => drop(characters.next()),
+            ')' if !is_quoted => return Ok(at + 1),
+            _ => {}
+        }
+        begins = !is_quoted && matches!(character, '(' | ',');
+    }
+    Err(EngineError::bad("a list has no closing parenthesis"))
 }
 
 fn negate_if(negated: bool, filter: Expr) -> Expr {
@@ -388,14 +666,7 @@ fn without_nan(column: &Field, filter: Expr) -> Expr {
 }
 
 fn parse_comparison(column: &Field, operator: &str, value: &str) -> Result<Expr, EngineError> {
-    if !OPERATORS.contains(&operator) {
-        let there = OPERATORS.join(", ");
-        let text = format!(
-            "there is no operator `{operator}`; there are {there}, each also with `not.` before \
-             it: write for example gte.10"
-        );
-        return Err(EngineError::bad(text));
-    }
+    check_operator(operator)?;
     let literal = Literal::parse(value, column)?;
     let high = literal.high.clone().unwrap_or_else(|| literal.low.clone());
     let values = values_of(column);
@@ -407,6 +678,17 @@ fn parse_comparison(column: &Field, operator: &str, value: &str) -> Result<Expr,
         _ => is_one_of(column, vec![literal]),
     };
     Ok(negate_if(operator == "neq", without_nan(column, filter)))
+}
+
+fn check_operator(operator: &str) -> Result<(), EngineError> {
+    if OPERATORS.contains(&operator) {
+        return Ok(());
+    }
+    let there = OPERATORS.join(", ");
+    Err(EngineError::bad(format!(
+        "there is no operator `{operator}`; there are {there}, each also with `not.` before it: write \
+         for example gte.10"
+    )))
 }
 
 /// Returns the rows that are shown as one of these values.
@@ -423,17 +705,21 @@ fn is_one_of(column: &Field, literals: Vec<Literal>) -> Expr {
         1 => any.extend(single.pop().map(|single| values_of(column).eq(single))),
         _ => any.push(values_of(column).in_list(single, false)),
     }
-    any_of(any)
+    joined(any, Operator::Or)
 }
 
-/// Joins conditions by OR as a tree of little depth: each level takes stack while planning.
-fn any_of(mut conditions: Vec<Expr>) -> Expr {
+/// Joins conditions by an operator, as a tree of little depth: each level takes stack while planning.
+fn joined(mut conditions: Vec<Expr>, operator: Operator) -> Expr {
     match conditions.len() {
-        0 => lit(false),
+        0 => lit(operator == Operator::And),
         1 => conditions.remove(0),
         count => {
             let half = conditions.split_off(count / 2);
-            any_of(conditions).or(any_of(half))
+            binary_expr(
+                joined(conditions, operator),
+                operator,
+                joined(half, operator),
+            )
         }
     }
 }

@@ -6,10 +6,12 @@
 //! This crate refuses to own what queries them (`datastreamer-engine`) and what writes them
 //! (`datastreamer-table`).
 //!
+//! - [`narrowed`]: what a request selects of a result, for a database to apply.
 //! - [`parameters`]: the typed parameters of a query.
 //! - `postgres`, behind the feature of that name: a query's rows from a PostgreSQL server.
 //! - [`stars`]: an invented catalogue, made while it is read.
 
+pub mod narrowed;
 pub mod parameters;
 #[cfg(feature = "postgres")]
 pub mod postgres;

@@ -72,6 +72,93 @@ fn each_operator_narrows() {
 }
 
 #[test]
+fn conditions_of_several_columns_are_joined() {
+    for (name, value, wanted) in [
+        ("or", "(id.lt.2,id.gt.97)", vec![0, 1, 98, 99]),
+        ("and", "(id.lt.9,id.gt.7)", vec![8]),
+        ("not.or", "(id.lt.98,id.eq.99)", vec![98]),
+        ("not.and", "(id.gte.1,id.lte.98)", vec![0, 99]),
+        (
+            "or",
+            "(id.eq.1,and(id.gt.5,not.or(id.gt.7,name.eq.star 6)))",
+            vec![1, 7],
+        ),
+        (
+            "or",
+            "(name.eq.\"star 4\",id.in.(1,2),RA.not.gt.0)",
+            vec![0, 1, 2, 4],
+        ),
+        (
+            "or",
+            "(\"id\".eq.3,name.in.(\"star 5\",\"a,)\"))",
+            vec![3, 5],
+        ),
+        ("and", "(id.lt.21,or(name.is.null))", vec![0, 10, 20]),
+    ] {
+        assert_eq!(narrowed(&[(name, value)]), Ok(wanted), "{name}={value}");
+    }
+    let deep =
+        |levels: usize| format!("({}id.eq.3{}", "or(".repeat(levels), ")".repeat(levels + 1));
+    assert_eq!(narrowed(&[("and", &deep(15))]), Ok(vec![3]));
+    for (value, text) in [
+        (
+            "()",
+            "a condition, for example COLUMN.gt.1, is missing before `)`",
+        ),
+        ("(id.lt.1", "closing parenthesis is missing at the end"),
+        ("(id.lt.1)x", "the end is missing before `x`"),
+        (
+            "(id.lt.1,)",
+            "a condition, for example COLUMN.gt.1, is missing",
+        ),
+        ("(id.lt)", "a dot and a value is missing"),
+        ("(id.below.1)", "there is no operator `below`; there are eq"),
+        (
+            "(idd.lt.1)",
+            "there is no column `idd`; there are id, RA, name",
+        ),
+        (
+            "(id.lt.x)",
+            "parameter `or`: `id`: `x` is not a value of type",
+        ),
+        ("(name.eq.\"a)", "a quote is not closed"),
+        ("(id.in.(1,2)", "closing parenthesis is missing"),
+        (&deep(16), "more than 16 levels"),
+        (
+            &format!("({}id.eq.1)", "id.eq.1,".repeat(100)),
+            "more than 100 conditions",
+        ),
+    ] {
+        let error = narrowed(&[("or", value)]).unwrap_err();
+        assert!(error.contains(text), "or={value}: {error}");
+    }
+    assert!(
+        narrowed(&[("or", "eq.1")])
+            .unwrap_err()
+            .contains("there is no column `or`")
+    );
+}
+
+#[test]
+fn an_error_proposes_a_name_and_a_value() {
+    for (name, value, text) in [
+        ("ID", "gt.1", "did you mean `id`?"),
+        ("nmae", "gt.1", "did you mean `name`?"),
+        ("order", "ra", "did you mean `RA`?"),
+        ("id", "eq.five", "write for example 12"),
+        ("RA", "gt.high", "write for example 1.5"),
+        ("id", "eq.null", "is.null"),
+    ] {
+        let error = narrowed(&[(name, value)]).unwrap_err();
+        assert!(error.contains(text), "{name}={value}: {error}");
+    }
+    let far = narrowed(&[("colour", "gt.1")]).unwrap_err();
+    assert!(!far.contains("did you mean"), "{far}");
+    // A text, as any other.
+    assert_eq!(narrowed(&[("name", "eq.null")]), Ok(vec![]));
+}
+
+#[test]
 fn conditions_order_and_limit_go_together() {
     let given = [
         ("id", "gte.10"),
@@ -155,6 +242,14 @@ fn the_time_of_a_check_is_linear_in_the_request_and_in_the_table() {
         vec![("order".to_owned(), vec!["c65535"; 100].join(","))],
         vec![("c65535".to_owned(), "gt.1".to_owned()); 20_000],
         vec![("no".to_owned(), "gt.1".to_owned()); 20_000],
+        vec![("n".repeat(64_000), "gt.1".to_owned())],
+        vec![(
+            "or".to_owned(),
+            format!("({})", "c65535.gt.1,".repeat(5_000)),
+        )],
+        vec![("or".to_owned(), format!("({})", "c.".repeat(32_000)))],
+        vec![("or".to_owned(), "(".repeat(64_000))],
+        vec![("or".to_owned(), format!("({}", "or(".repeat(20_000)))],
     ];
     for parameters in hostile {
         let started = Instant::now();

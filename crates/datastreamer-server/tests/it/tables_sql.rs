@@ -114,17 +114,17 @@ fn a_refusal_of_a_query_has_no_words_of_the_engine() {
         (
             "SELECT * FROM \"/etc/passwd\"",
             400,
-            "there is no table \"/etc/passwd\"",
+            "there is no table \"/etc/passwd\"; there are stars",
         ),
         (
             "SELECT * FROM '/etc/passwd'",
             400,
-            "there is no table \"/etc/passwd\"",
+            "there is no table \"/etc/passwd\"; there are stars",
         ),
         (
             "SELECT * FROM datafusion.public.nope",
             400,
-            "there is no table \"nope\"",
+            "there is no table \"nope\"; there are stars",
         ),
         (
             "SELECT a.nope FROM (SELECT 1 AS x, 2 AS y) AS a",
