@@ -42,6 +42,7 @@ mod bind;
 mod cancel;
 mod decode;
 mod error;
+mod narrow;
 mod numeric;
 mod options;
 mod pool;

@@ -35,25 +35,36 @@ pub(super) fn types_to_ask(inferred: &[Type], kinds: &[ParameterKind]) -> Option
 
 /// A value that the driver can send.
 #[derive(Debug)]
-pub(super) struct Text(String);
+pub(super) enum Sent {
+    Text(String),
+    /// As the type is sent in binary form.
+    Binary(Vec<u8>),
+}
 
-impl Text {
+impl Sent {
     pub(super) fn new(name: &str, value: &Value) -> Result<Self, PostgresError> {
-        let text = value.to_string();
+        Self::text(&format!("parameter {name}"), value.to_string())
+    }
+
+    /// Makes a text that `what` names in an error.
+    pub(super) fn text(what: &str, text: String) -> Result<Self, PostgresError> {
         // PostgreSQL 17, 8.3: "the characters that can be stored ... not code zero".
         if text.contains('\0') {
             return Err(PostgresError::new(
                 PostgresErrorKind::BadValue,
-                format!("parameter {name}: PostgreSQL's texts have no zero byte"),
+                format!("{what}: PostgreSQL's texts have no zero byte"),
             ));
         }
-        Ok(Self(text))
+        Ok(Self::Text(text))
     }
 }
 
-impl ToSql for Text {
+impl ToSql for Sent {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        out.extend_from_slice(self.0.as_bytes());
+        out.extend_from_slice(match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        });
         Ok(IsNull::No)
     }
 
@@ -62,7 +73,10 @@ impl ToSql for Text {
     }
 
     fn encode_format(&self, _: &Type) -> Format {
-        Format::Text
+        match self {
+            Self::Text(_) => Format::Text,
+            Self::Binary(_) => Format::Binary,
+        }
     }
 
     to_sql_checked!();

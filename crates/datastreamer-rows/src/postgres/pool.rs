@@ -6,6 +6,7 @@ use std::{
     time::Instant,
 };
 
+use arrow::datatypes::Schema;
 use deadpool::{
     Runtime,
     managed::{Object, Pool, PoolError, TimeoutType},
@@ -15,11 +16,15 @@ use tokio_postgres::{Statement, error::SqlState};
 
 use super::{
     PostgresCanceller, PostgresError, PostgresErrorKind, PostgresOptions, PostgresRows, bind,
+    narrow,
     rows::Prepared,
     schema::{self, Columns},
     session::{Connection, Session, Sessions, give_back},
 };
-use crate::parameters::{Bound, ParameterKind, PositionalQuery};
+use crate::{
+    narrowed::Narrowed,
+    parameters::{Bound, ParameterKind, PositionalQuery},
+};
 
 /// The connections to one server: at most so many, made when they are needed.
 ///
@@ -75,38 +80,57 @@ impl PostgresPool {
         query: &PositionalQuery,
         bound: &Bound,
     ) -> Result<PostgresRows, PostgresError> {
-        self.query_unless(future::pending(), query, bound)
+        let all = |_: &Schema| Ok(None);
+        self.query_narrowed(future::pending(), query, bound, all)
     }
 
-    /// The same, unless somebody gives it up while it waits for a connection.
+    /// The same, unless somebody gives it up while it waits for a connection; and of the rows that
+    /// `narrow` selects, once it sees the columns. `None` selects all, without another query around
+    /// this one.
     ///
     /// # Errors
-    /// As [`query`](Self::query); [`Cancelled`](PostgresErrorKind::Cancelled).
+    /// As [`query`](Self::query); [`Cancelled`](PostgresErrorKind::Cancelled);
+    /// [`BadValue`](PostgresErrorKind::BadValue) for what cannot be asked of a column, with what can
+    /// be; what `narrow` refuses.
     ///
     /// # Panics
     /// As [`query`](Self::query).
-    pub fn query_unless(
+    pub fn query_narrowed<E: From<PostgresError>>(
         &self,
         given_up: impl Future<Output = ()>,
         query: &PositionalQuery,
         bound: &Bound,
-    ) -> Result<PostgresRows, PostgresError> {
+        narrow: impl FnOnce(&Schema) -> Result<Option<Narrowed>, E>,
+    ) -> Result<PostgresRows, E> {
         let parameters = self.parameters(query, bound)?;
         let mut connection = self.handle.block_on(self.begun(given_up))?;
         let kinds: Vec<_> = parameters.iter().map(|(kind, _)| *kind).collect();
         let preparing = async {
             let prepared = self.prepare(&mut connection, query, &kinds).await?;
             let columns = schema::columns(&connection, &prepared, query).await?;
-            let Some(query) = columns.with_casts(query) else {
-                return Ok((prepared, columns, query.clone()));
+            let narrowed = narrow(&columns.schema)?;
+            let mut types = prepared.params().to_vec();
+            let (query, columns, values) = match (narrowed, columns.with_casts(query)) {
+                (Some(narrowed), _) => {
+                    let around = narrow::around(query, columns, &narrowed, types.len())?;
+                    types.extend(around.types);
+                    (around.query, around.columns, around.values)
+                }
+                (None, Some(query)) => (query, columns, Vec::new()),
+                (None, None) => return Ok((prepared, columns, query.clone(), Vec::new())),
             };
             let client = &connection.client;
-            let prepared = client.prepare_typed(query.sql(), prepared.params()).await;
+            let prepared = client.prepare_typed(query.sql(), &types).await;
             let prepared = prepared.map_err(|error| PostgresError::of_preparing(error, &query))?;
-            Ok((prepared, columns, query))
+            Ok((prepared, columns, query, values))
         };
         let prepared = self.handle.block_on(self.in_time("to prepare", preparing));
-        let (statement, columns, query): (Statement, Columns, PositionalQuery) = match prepared {
+        let (statement, columns, query, more_values): (
+            Statement,
+            Columns,
+            PositionalQuery,
+            Vec<bind::Sent>,
+        ) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => {
                 self.handle.block_on(give_back(connection));
@@ -116,7 +140,11 @@ impl PostgresPool {
         let canceller = PostgresCanceller::new(&connection, &self.handle);
         let prepared = Prepared {
             statement,
-            values: parameters.into_iter().map(|(_, value)| value).collect(),
+            values: parameters
+                .into_iter()
+                .map(|(_, value)| value)
+                .chain(more_values)
+                .collect(),
         };
         Ok(PostgresRows::new(
             connection,
@@ -139,7 +167,7 @@ impl PostgresPool {
         &self,
         query: &PositionalQuery,
         bound: &Bound,
-    ) -> Result<Vec<(ParameterKind, bind::Text)>, PostgresError> {
+    ) -> Result<Vec<(ParameterKind, bind::Sent)>, PostgresError> {
         let parameter = |index: &usize| {
             let (name, value) = bound.iter().nth(*index).ok_or_else(|| {
                 PostgresError::new(
@@ -147,7 +175,7 @@ impl PostgresPool {
                     "PostgreSQL: the values are of another query's parameters",
                 )
             })?;
-            Ok((value.kind(), bind::Text::new(name, value)?))
+            Ok((value.kind(), bind::Sent::new(name, value)?))
         };
         query.order().iter().map(parameter).collect()
     }
@@ -209,14 +237,14 @@ impl PostgresPool {
         asked.map_err(refused)
     }
 
-    async fn in_time<T>(
+    async fn in_time<T, E: From<PostgresError>>(
         &self,
         what: &str,
-        work: impl Future<Output = Result<T, PostgresError>>,
-    ) -> Result<T, PostgresError> {
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
         timeout(self.options.prepare_timeout, work)
             .await
-            .unwrap_or_else(|_| Err(PostgresError::too_slow(what)))
+            .unwrap_or_else(|_| Err(PostgresError::too_slow(what).into()))
     }
 }
 

@@ -23,7 +23,7 @@ use tokio_postgres::{
 
 use super::{
     PostgresCanceller, PostgresError, PostgresErrorKind, PostgresOptions,
-    bind::Text,
+    bind::Sent,
     decode::ColumnBuilder,
     schema::Columns,
     session::{Connection, give_back},
@@ -62,7 +62,7 @@ enum State {
 /// A statement and its values.
 pub(super) struct Prepared {
     pub(super) statement: Statement,
-    pub(super) values: Vec<Text>,
+    pub(super) values: Vec<Sent>,
 }
 
 impl PostgresRows {

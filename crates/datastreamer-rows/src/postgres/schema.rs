@@ -52,7 +52,11 @@ pub(super) struct Columns {
     pub(super) schema: SchemaRef,
     pub(super) cells: Vec<Cell>,
     /// The columns that the server must cast to text, because their type has no twin in Arrow.
-    as_text: Vec<bool>,
+    pub(super) as_text: Vec<bool>,
+    /// The types, as the server has them.
+    pub(super) types: Vec<Type>,
+    /// Where the columns are in the query.
+    places: Vec<usize>,
 }
 
 impl Columns {
@@ -61,17 +65,40 @@ impl Columns {
         if !self.as_text.contains(&true) {
             return None;
         }
-        let all = self.as_text.iter().enumerate();
-        let (names, values): (Vec<_>, Vec<_>) = all
-            .map(|(place, as_text)| match as_text {
-                true => (format!("c{place}"), format!("c{place}::pg_catalog.text")),
-                false => (format!("c{place}"), format!("c{place}")),
-            })
-            .unzip();
-        let before = format!("SELECT {} FROM (", values.join(", "));
+        Some(query.within(&self.before(), &self.after()))
+    }
+
+    /// What stands before a query that is put into another one, which has our names of its columns.
+    pub(super) fn before(&self) -> String {
+        let columns = self.places.iter().zip(&self.as_text);
+        let columns = columns.map(|(place, as_text)| match as_text {
+            true => format!("of_query.c{place}::pg_catalog.text"),
+            false => format!("of_query.c{place}"),
+        });
+        format!("SELECT {} FROM (", columns.collect::<Vec<_>>().join(", "))
+    }
+
+    /// What stands behind such a query, of all columns.
+    pub(super) fn after(&self) -> String {
+        let names = (0..self.cells.len()).map(|place| format!("c{place}"));
         // Behind a comment to the end of the line.
-        let after = format!("\n) AS of_query({})", names.join(", "));
-        Some(query.within(&before, &after))
+        format!("\n) AS of_query({})", names.collect::<Vec<_>>().join(", "))
+    }
+
+    /// Returns columns at some places, by other names.
+    pub(super) fn select(self, selected: &[(usize, String)]) -> Self {
+        let fields = selected.iter().map(|(place, name)| {
+            let field = self.schema.field(*place).clone();
+            field.with_name(name)
+        });
+        let places = || selected.iter().map(|(place, _)| *place);
+        Self {
+            schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+            cells: places().map(|place| self.cells[place].clone()).collect(),
+            as_text: places().map(|place| self.as_text[place]).collect(),
+            types: places().map(|place| self.types[place].clone()).collect(),
+            places: places().map(|place| self.places[place]).collect(),
+        }
     }
 }
 
@@ -130,6 +157,11 @@ pub(super) async fn columns(
         schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
         cells,
         as_text,
+        types: columns
+            .iter()
+            .map(|column| column.type_().clone())
+            .collect(),
+        places: (0..columns.len()).collect(),
     })
 }
 

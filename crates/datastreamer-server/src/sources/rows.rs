@@ -27,6 +27,7 @@ use arrow::{
 };
 use datastreamer::StreamWriter;
 use datastreamer_engine::{EngineError, TableInfo};
+use datastreamer_rows::parameters::Parameters;
 pub(crate) use datastreamer_table::Format;
 use datastreamer_table::{
     ColumnStatistics, RowsDescription, TableLayout, WithoutColumns, WriterOptions,
@@ -72,8 +73,10 @@ const BOM: &str = "bom";
 /// All parameters that say how a file is written.
 const WRITING: [&str; 3] = [NESTED, ASCII, BOM];
 
-/// Parameters that narrow a table, beside those that are called like its columns.
-const NARROWING: [&str; 3] = ["select", "order", "offset"];
+/// Parameters that narrow rows, beside those that are called like their columns.
+const NARROWING: [&str; 7] = [
+    "select", "order", "offset", "or", "and", "not.or", "not.and",
+];
 
 /// Characters of a file name that say how a table is narrowed: names of 255 bytes are usual.
 const NARROWED_MAX: usize = 60;
@@ -313,11 +316,11 @@ impl RowRoute {
         };
         // `ORDER` is the column of this name if there is one; `order` never is.
         for query in [&mut query, &mut asked_for] {
-            query.spell(&source.reserved(), |name| source.has_column(name));
+            query.spell(&source.reserved(), |name| source.has_name(name));
         }
         let format = take_format(&mut query, wanted)?;
         let page = wanted.page_of.filter(|_| format == Format::Html);
-        let has_links = page.is_some() && source.narrows();
+        let has_links = page.is_some() && source.has_pages();
         if has_links && !page::FORM.iter().any(|name| source.has_column(name)) {
             page::take_form(&mut query, &mut asked_for).map_err(Refusal::bad_parameter)?;
         }
@@ -329,7 +332,7 @@ impl RowRoute {
         let rows_max = limit.map(|limit| limit.rows);
         let is_table = matches!(self.source, RowSource::Table(_));
         // A `select` of the client's own may have renamed columns.
-        let has_select = is_table && !query.has("select");
+        let has_select = source.is_narrowed() && !query.has("select");
         let writing = Writing {
             nested: take_nested(&mut query, has_select)?,
             ascii: take_ascii(&mut query)?,
@@ -370,8 +373,8 @@ impl RowRoute {
             format,
             label,
             is_sorted,
-            narrowed: match is_table {
-                true => narrowed(&query, asked),
+            narrowed: match source.is_narrowed() {
+                true => narrowed(&source.narrowing_of(&query), asked),
                 false => String::new(),
             },
             facts: Arc::new(RowFacts {
@@ -434,12 +437,7 @@ impl RowRoute {
 
     /// Returns whether a parameter of this name means a column, or is one of the operator's.
     pub(crate) fn has_parameter(&self, name: &str) -> bool {
-        let parameters = match &self.source {
-            RowSource::Query(sql) => Some(sql.parameters()),
-            RowSource::Postgres(sql) => Some(sql.parameters()),
-            RowSource::Table(_) | RowSource::Sql(_) | RowSource::Stars(_) => None,
-        };
-        self.source.has_column(name) || parameters.is_some_and(|them| them.index(name).is_some())
+        self.source.has_name(name)
     }
 
     /// Returns whether a request may carry a query in its body.
@@ -506,9 +504,9 @@ impl RowSource {
     fn check(&self, query: &Query, rows_max: Option<u64>) -> Result<StartRun, Refusal> {
         match self {
             Self::Table(table) => table.check(query, rows_max),
-            Self::Query(sql) => sql.check(query, rows_max).map(of_operator),
+            Self::Query(sql) => sql.check(query, rows_max),
             Self::Sql(sql) => sql.check(query, rows_max),
-            Self::Postgres(postgres) => postgres.check(query),
+            Self::Postgres(postgres) => postgres.check(query, rows_max),
             Self::Stars(stars) => stars.check(query),
         }
     }
@@ -531,8 +529,8 @@ impl RowSource {
         }
     }
 
-    /// Returns whether a request may narrow its rows with [`NARROWING`] and conditions on columns.
-    fn narrows(&self) -> bool {
+    /// Returns whether its HTML page leads through all rows: the columns are known before a run.
+    fn has_pages(&self) -> bool {
         matches!(self, Self::Table(_))
     }
 
@@ -555,11 +553,43 @@ impl RowSource {
     /// The names of parameters that do not mean a column or a parameter of a query.
     fn reserved(&self) -> Vec<&'static str> {
         let own: &[_] = match self {
-            Self::Table(_) => &NARROWING,
+            Self::Table(_) | Self::Query(_) | Self::Postgres(_) => &NARROWING,
             Self::Sql(_) => &[QUERY_PARAMETER],
-            Self::Query(_) | Self::Postgres(_) | Self::Stars(_) => &[],
+            Self::Stars(_) => &[],
         };
         [&LIMITS[..], &FORMATS, &WRITING, own].concat()
+    }
+
+    /// Returns whether a request may select columns and rows, and order them.
+    fn is_narrowed(&self) -> bool {
+        matches!(self, Self::Table(_) | Self::Query(_) | Self::Postgres(_))
+    }
+
+    /// The operator's own parameters.
+    fn parameters(&self) -> Option<&Parameters> {
+        match self {
+            Self::Query(sql) => Some(sql.parameters()),
+            Self::Postgres(sql) => Some(sql.parameters()),
+            Self::Table(_) | Self::Sql(_) | Self::Stars(_) => None,
+        }
+    }
+
+    fn has_parameter(&self, name: &str) -> bool {
+        self.parameters()
+            .is_some_and(|them| them.index(name).is_some())
+    }
+
+    /// Returns whether a parameter of this name means a column, or is one of the operator's.
+    fn has_name(&self, name: &str) -> bool {
+        self.has_column(name) || self.has_parameter(name)
+    }
+
+    /// The parameters of a request that are not the operator's.
+    fn narrowing_of<'a>(&self, query: &'a Query) -> Vec<&'a (String, String)> {
+        let pairs = query.pairs().iter();
+        pairs
+            .filter(|(name, _)| !self.has_parameter(name))
+            .collect()
     }
 
     fn has_column(&self, name: &str) -> bool {
@@ -586,9 +616,9 @@ impl RowSource {
 
 /// The part of a file name that tells a narrowed table from the complete one: `-dec.gt.30`. A long one
 /// ends with digits that tell it from others.
-fn narrowed(query: &Query, limit: Option<u64>) -> String {
+fn narrowed(narrowing: &[&(String, String)], limit: Option<u64>) -> String {
     let first = limit.map(|rows| format!("-first-{rows}"));
-    let others = query.pairs().iter();
+    let others = narrowing.iter();
     let others = others.map(|(name, value)| format!("-{name}.{value}"));
     let all: String = others.chain(first).collect();
     let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '.' | '_');
@@ -603,18 +633,6 @@ fn narrowed(query: &Query, limit: Option<u64>) -> String {
     all.hash(&mut hasher);
     let begin: String = plain.chars().take(NARROWED_MAX).collect();
     format!("{begin}-{:08x}", hasher.finish() as u32)
-}
-
-/// Keeps the operator's SQL, and what is said of it, from clients.
-fn of_operator(start: StartRun) -> StartRun {
-    let author = Author::Operator;
-    Box::new(move |place| match start(place) {
-        Ok(run) => Ok(Run { author, ..run }),
-        Err(refusal) => Err(match author.conceals(refusal.status) {
-            Some(text) => Refusal::new(refusal.status, text).caused_by(refusal.into_text()),
-            None => refusal,
-        }),
-    })
 }
 
 /// Finds the format: a parameter goes before the suffix, and that before `Accept`.

@@ -45,6 +45,7 @@ mod tables_hdus;
 mod tables_held;
 mod tables_hostile;
 mod tables_named;
+mod tables_narrowed;
 mod tables_nested;
 mod tables_pages;
 mod tables_queries;

@@ -2,6 +2,8 @@
 
 use std::{error::Error as StdError, fmt, sync::Arc};
 
+use arrow::record_batch::RecordBatchReader;
+use datastreamer_engine::Narrowing;
 use datastreamer_rows::{
     parameters::{ParameterError, Parameters, PositionalQuery},
     postgres::{PostgresError, PostgresErrorKind, PostgresPool},
@@ -9,7 +11,7 @@ use datastreamer_rows::{
 use datastreamer_table::column_metadata::{ColumnMetadata, WithMetadata};
 use http::StatusCode;
 
-use super::{Run, StartRun, query};
+use super::{Run, StartRun, engine_refusal, query::Given};
 use crate::{
     refusal::{Refusal, SOURCE_FAILED},
     sources::Query,
@@ -51,15 +53,27 @@ impl PostgresQuery {
 
     /// Checks the parameters. The run takes a connection, and gives it back as soon as the last row
     /// is read.
-    pub(super) fn check(&self, query: &Query) -> Result<StartRun, Refusal> {
-        let bound = query::bind(&self.parameters, query)?;
+    pub(super) fn check(&self, query: &Query, rows_max: Option<u64>) -> Result<StartRun, Refusal> {
+        let Given { bound, narrowing } = Given::of(&self.parameters, query)?;
         let (pool, query, notes) = (self.pool.clone(), self.query.clone(), self.notes.clone());
         Ok(Box::new(move |place| {
             let stop = place.stop_token();
             let given_up = async move { drop(stop.stopped().await) };
-            let rows = pool.query_unless(given_up, &query, &bound);
-            let rows = rows.map_err(|error| refusal(&error))?;
+            let mut narrowed_by = Narrowing::default();
+            let rows = pool.query_narrowed(given_up, &query, &bound, |columns| {
+                narrowed_by = narrowing.parse(columns)?;
+                if narrowed_by.is_complete_table() {
+                    return Ok(None);
+                }
+                narrowed_by.limit = rows_max;
+                let narrowed = narrowed_by.for_database(columns);
+                narrowed.map(Some).map_err(engine_refusal)
+            })?;
             let canceller = rows.canceller();
+            let notes = match narrowed_by.is_complete_table() {
+                true => notes,
+                false => narrowed_by.metadata(&notes, &rows.schema()),
+            };
             let rows = WithMetadata::new(rows, &notes).map_err(|error| {
                 let status = StatusCode::INTERNAL_SERVER_ERROR;
                 Refusal::new(status, SOURCE_FAILED).caused_by(error)
@@ -73,11 +87,13 @@ impl PostgresQuery {
 }
 
 /// An error as the client sees it; its cause is in the log.
-fn refusal(error: &PostgresError) -> Refusal {
-    if let Some(cause) = error.source() {
-        tracing::warn!(%error, cause, "PostgreSQL");
+impl From<PostgresError> for Refusal {
+    fn from(error: PostgresError) -> Self {
+        if let Some(cause) = error.source() {
+            tracing::warn!(%error, cause, "PostgreSQL");
+        }
+        Self::new(status_of(&error), error.text_for_clients()).caused_by(error)
     }
-    Refusal::new(status_of(error), error.text_for_clients()).caused_by(error)
 }
 
 /// Returns the status by whose mistake it is: the query is the operator's, its values are the

@@ -1,8 +1,9 @@
 //! SQL over the registered tables: written in the configuration, with parameters that are bound
 //! as values; or a client's own, where that is allowed.
 
+use arrow::datatypes::Schema;
 use datastreamer_engine::{
-    Engine, EngineErrorKind, Query as EngineQuery,
+    Engine, EngineErrorKind, Narrowing, Query as EngineQuery,
     isolate::{Asked, IsolatedQueries, IsolatedRows},
 };
 use datastreamer_rows::parameters::{Bound, ParameterError, Parameters, check_names};
@@ -11,7 +12,7 @@ use datastreamer_table::column_metadata::ColumnMetadata;
 use datastreamer::StreamWriter;
 use http::StatusCode;
 
-use super::{QUERY_PARAMETER, Run, StartRun, engine_refusal, opening::Openings, wait_for};
+use super::{Author, QUERY_PARAMETER, Run, StartRun, engine_refusal, opening::Openings, wait_for};
 use crate::{refusal::Refusal, sources::Query};
 
 /// A query with typed parameters.
@@ -54,7 +55,11 @@ impl SqlQuery {
         let query = EngineQuery::new(&self.sql)
             .bind(&self.parameters.probe())
             .notes(self.notes.clone());
-        match self.engine.query(&query, Some(0)).await {
+        let planned = async {
+            let planned = self.engine.plan_query(&query).await?;
+            self.engine.rows_of(planned, &Narrowing::default()).await
+        };
+        match planned.await {
             Err(error) if error.kind() != EngineErrorKind::Computation => {
                 Err(engine_refusal(error))
             }
@@ -64,18 +69,24 @@ impl SqlQuery {
 
     /// Checks the values of the parameters.
     pub(super) fn check(&self, query: &Query, rows_max: Option<u64>) -> Result<StartRun, Refusal> {
-        let bound = bind(&self.parameters, query)?;
+        let Given { bound, narrowing } = Given::of(&self.parameters, query)?;
         let query = EngineQuery::new(&self.sql)
             .bind(&bound)
             .notes(self.notes.clone());
         let (engine, tables) = (self.engine.clone(), self.tables.clone());
         Ok(Box::new(move |place| {
             let not_ready = tables.not_ready();
-            let planned = wait_for(place, engine.query(&query, rows_max));
+            let planned = wait_for(place, engine.plan_query(&query));
             // What is wrong with it may be that the table is not there yet.
-            Ok(planned
-                .map_err(|refusal| not_ready.unwrap_or(refusal))?
-                .into())
+            let planned = planned.map_err(|refusal| not_ready.unwrap_or(concealed(refusal)))?;
+            let mut narrowing = narrowing.parse(planned.schema())?;
+            narrowing.limit = rows_max;
+            let rows = wait_for(place, engine.rows_of(planned, &narrowing));
+            let run = Run::from(rows.map_err(concealed)?);
+            Ok(Run {
+                author: Author::Operator,
+                ..run
+            })
         }))
     }
 
@@ -84,12 +95,55 @@ impl SqlQuery {
     }
 }
 
-/// Reads a request's parameters as what the query declares.
-pub(super) fn bind(parameters: &Parameters, query: &Query) -> Result<Bound, Refusal> {
-    let given = query.pairs().iter();
-    let given = given.map(|(name, value)| (name.as_str(), value.as_str()));
-    let bound = parameters.bind(given);
-    bound.map_err(|error| Refusal::bad_parameter(error.to_string()))
+/// Keeps the operator's SQL, and what is said of it, from clients.
+fn concealed(refusal: Refusal) -> Refusal {
+    match Author::Operator.conceals(refusal.status) {
+        Some(text) => Refusal::new(refusal.status, text).caused_by(refusal.into_text()),
+        None => refusal,
+    }
+}
+
+/// A request's parameters: those that a query declares, and those that narrow its rows.
+pub(super) struct Given {
+    pub(super) bound: Bound,
+    pub(super) narrowing: UnparsedNarrowing,
+}
+
+/// Parameters that narrow rows whose columns are not known yet.
+pub(super) struct UnparsedNarrowing {
+    parameters: Vec<(String, String)>,
+    /// The names that the query declares.
+    declared: Vec<String>,
+}
+
+impl Given {
+    /// Reads what the query declares.
+    pub(super) fn of(parameters: &Parameters, query: &Query) -> Result<Self, Refusal> {
+        let is_declared = |name: &str| parameters.index(name).is_some();
+        let pairs = query.pairs().iter().cloned();
+        let (own, narrowing): (Vec<_>, Vec<_>) = pairs.partition(|(name, _)| is_declared(name));
+        let given = own
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let bound = parameters.bind(given);
+        let declared = parameters.declared().iter();
+        Ok(Self {
+            bound: bound.map_err(|error| Refusal::bad_parameter(error.to_string()))?,
+            narrowing: UnparsedNarrowing {
+                parameters: narrowing,
+                declared: declared.map(|parameter| parameter.name.clone()).collect(),
+            },
+        })
+    }
+}
+
+impl UnparsedNarrowing {
+    /// Parses them by the columns of the result.
+    pub(super) fn parse(&self, columns: &Schema) -> Result<Narrowing, Refusal> {
+        let declared: Vec<_> = self.declared.iter().map(String::as_str).collect();
+        let narrowing = Narrowing::parse_beside(&declared, &self.parameters, columns);
+        narrowing.map_err(engine_refusal)
+    }
 }
 
 /// A query string with each parameter: its default, or what it should be.
@@ -143,7 +197,12 @@ impl ClientSql {
         let sql = sql.ok_or_else(|| {
             Refusal::bad_parameter("parameter `query` is missing: a SELECT over the tables here")
         })?;
-        query.allow(&[]).map_err(Refusal::bad_parameter)?;
+        query.allow(&[]).map_err(|error| {
+            Refusal::bad_parameter(format!(
+                "{error} but query, limit, format and nested; SQL says itself which columns and rows \
+                 it wants: SELECT, WHERE, ORDER BY, OFFSET"
+            ))
+        })?;
         if sql.len() > TEXT_BYTES_MAX {
             let text = format!(
                 "a query has at most {TEXT_BYTES_MAX} bytes, and this one {}",

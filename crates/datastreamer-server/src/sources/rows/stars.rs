@@ -30,7 +30,11 @@ impl Stars {
     }
 
     pub(super) fn check(&self, query: &Query) -> Result<StartRun, Refusal> {
-        query.allow(&["rows"]).map_err(Refusal::bad_parameter)?;
+        query.allow(&["rows"]).map_err(|error| {
+            Refusal::bad_parameter(format!(
+                "{error}, limit, format and nested: this catalogue is invented, and has no rows to find"
+            ))
+        })?;
         // Counts are written like sizes: 1e6.
         let rows = query
             .get("rows", parse_bytes)
