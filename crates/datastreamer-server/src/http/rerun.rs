@@ -118,6 +118,8 @@ pub(crate) struct Rerun {
     pub(crate) runs: Runs,
     /// That of the version.
     pub(crate) name: Arc<str>,
+    /// Whether its tag is that of the state of its data, and there is none while that is not settled.
+    pub(crate) is_of_data: bool,
     /// Whether the client asks for the file only if it has changed: that is known once it has run.
     pub(crate) asks_for_change: bool,
     pub(crate) lengths: Lengths,
@@ -197,6 +199,9 @@ impl Rerun {
 
     /// Returns what is remembered of the version. Runs that failed, or had two lengths, are forgotten.
     fn remembered(&self, of_data: Option<&ETag>) -> Option<Remembered> {
+        if self.is_of_data && of_data.is_none() {
+            return None;
+        }
         let known = self.runs.of(&self.name, of_data)?;
         let is_trusted = self.lengths.trusted(Some(known.tag.clone())).is_some();
         if is_trusted && !lock(&known.run).is_void {

@@ -138,6 +138,7 @@ impl Sending<'_> {
         let rerun = Rerun {
             runs: self.app.runs.clone(),
             name: Arc::clone(version.name()),
+            is_of_data: version.is_of_data(),
             asks_for_change: self.request.headers().contains_key(header::IF_NONE_MATCH),
             lengths: self.app.transfers.lengths().clone(),
             delivery: self.delivery,

@@ -71,6 +71,11 @@ impl Version {
         &self.name
     }
 
+    /// Returns whether its tag is that of the state of its data.
+    pub(crate) fn is_of_data(&self) -> bool {
+        self.is_repeatable && self.look.is_some()
+    }
+
     /// Looks at the data. **Blocks**. `None`: its state cannot be found out.
     ///
     /// # Errors

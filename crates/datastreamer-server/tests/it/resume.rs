@@ -197,8 +197,7 @@ impl Source {
                 matches!(between, Between::Nothing | Between::Change)
             }
             Self::File => between == Between::Nothing,
-            #[cfg(feature = "tables")]
-            Self::Tsv | Self::Votable | Self::Fits => between == Between::Nothing,
+            // Some are complete before they are cut, and aria2 does not resume what has no length.
             _ => false,
         }
     }
