@@ -152,15 +152,27 @@ impl Values {
     ) -> Result<(), &'static str> {
         out.push(b'{');
         for (place, (name, column)) in fields.iter().enumerate() {
-            if place > 0 {
-                out.push(b',');
-            }
-            append_string(out, name);
-            out.push(b':');
-            self.append(out, column, row)?;
+            self.append_member(out, place == 0, name, column, row)?;
         }
         out.push(b'}');
         Ok(())
+    }
+
+    /// Appends a name and its value, behind others unless it `is_first`.
+    fn append_member(
+        self,
+        out: &mut Vec<u8>,
+        is_first: bool,
+        name: &str,
+        column: &Column<'_>,
+        row: usize,
+    ) -> Result<(), &'static str> {
+        if !is_first {
+            out.push(b',');
+        }
+        append_string(out, name);
+        out.push(b':');
+        self.append(out, column, row)
     }
 
     /// Appends a map whose keys are texts, as an object.
@@ -182,12 +194,7 @@ impl Values {
             if !seen.insert(key) {
                 return Err(KEY_TWICE);
             }
-            if row > first {
-                out.push(b',');
-            }
-            append_string(out, key);
-            out.push(b':');
-            self.append(out, values, row)?;
+            self.append_member(out, row == first, key, values, row)?;
         }
         out.push(b'}');
         Ok(())

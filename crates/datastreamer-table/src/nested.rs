@@ -61,6 +61,13 @@ fn is_deeper(data_type: &DataType, levels: usize) -> bool {
         Some(rest) => is_deeper(field.data_type(), rest),
         None => true,
     };
+    // One without fields is a level, too.
+    let is_struct = matches!(data_type, DataType::Struct(_));
+    levels == 0 && is_struct || fields_within(data_type).into_iter().any(is_deeper)
+}
+
+/// Returns the fields of the types of which a type is made; not the values of a dictionary.
+fn fields_within(data_type: &DataType) -> Vec<&Field> {
     match data_type {
         DataType::List(field)
         | DataType::LargeList(field)
@@ -68,10 +75,10 @@ fn is_deeper(data_type: &DataType, levels: usize) -> bool {
         | DataType::LargeListView(field)
         | DataType::FixedSizeList(field, _)
         | DataType::Map(field, _)
-        | DataType::RunEndEncoded(_, field) => is_deeper(field),
-        DataType::Struct(fields) => levels == 0 || fields.iter().any(|field| is_deeper(field)),
-        DataType::Union(fields, _) => fields.iter().any(|(_, field)| is_deeper(field)),
-        _ => false,
+        | DataType::RunEndEncoded(_, field) => vec![field],
+        DataType::Struct(fields) => fields.iter().map(AsRef::as_ref).collect(),
+        DataType::Union(fields, _) => fields.iter().map(|(_, field)| field.as_ref()).collect(),
+        _ => Vec::new(),
     }
 }
 
@@ -93,23 +100,11 @@ pub fn find_type<'a>(
     if is(data_type) {
         return Some(data_type);
     }
-    match data_type {
-        DataType::List(field)
-        | DataType::LargeList(field)
-        | DataType::ListView(field)
-        | DataType::LargeListView(field)
-        | DataType::FixedSizeList(field, _)
-        | DataType::Map(field, _)
-        | DataType::RunEndEncoded(_, field) => find_type(field.data_type(), is),
-        DataType::Struct(fields) => fields
-            .iter()
-            .find_map(|field| find_type(field.data_type(), is)),
-        DataType::Union(fields, _) => fields
-            .iter()
-            .find_map(|(_, field)| find_type(field.data_type(), is)),
-        DataType::Dictionary(_, values) => find_type(values, is),
-        _ => None,
+    if let DataType::Dictionary(_, values) = data_type {
+        return find_type(values, is);
     }
+    let mut fields = fields_within(data_type).into_iter();
+    fields.find_map(|field| find_type(field.data_type(), is))
 }
 
 #[cfg(test)]
