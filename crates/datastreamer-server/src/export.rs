@@ -141,7 +141,7 @@ impl<'a> Export<'a> {
 
 /// Takes the name of the saved file out of the parameters, unless it is that of a column.
 fn take_file_name(query: &mut Query, route: &Route) -> Result<Option<String>, String> {
-    if route.source.has_parameter(FILE_NAME_PARAMETER) {
+    if route.source.has_name(FILE_NAME_PARAMETER) {
         return Ok(None);
     }
     let name = query.take(&[FILE_NAME_PARAMETER])?;

@@ -353,8 +353,8 @@ impl Source {
     }
 
     /// Returns whether a parameter of this name means a column, or is one of the operator's.
-    pub(crate) fn has_parameter(&self, name: &str) -> bool {
-        matches!(self, Self::Rows(rows) if rows.has_parameter(name))
+    pub(crate) fn has_name(&self, name: &str) -> bool {
+        matches!(self, Self::Rows(rows) if rows.has_name(name))
     }
 
     /// Returns whether a request may carry a query in its body.

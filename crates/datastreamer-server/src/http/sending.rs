@@ -419,8 +419,12 @@ fn tagged(
     lengths: &Lengths,
     out: &StreamWriter,
 ) -> Result<Feed, SourceError> {
-    // What cannot be looked at is for the source to report.
-    let state = version.look().unwrap_or_default();
+    // What cannot be looked at is for the source to report. Of what has no tag nothing is to be looked at:
+    // a folder may have a hundred thousand files.
+    let state = match version.is_of_data() {
+        true => version.look().unwrap_or_default(),
+        false => None,
+    };
     let tag = lengths.trusted(version.tag(state));
     let feed = start(job, file_name, refused, out)?;
     let feed = version.identify(feed, state, tag, lengths, Named::NotYet);

@@ -63,7 +63,7 @@ impl RowRoute {
         match *self {}
     }
 
-    pub(crate) fn has_parameter(&self, _: &str) -> bool {
+    pub(crate) fn has_name(&self, _: &str) -> bool {
         match *self {}
     }
 

@@ -436,7 +436,7 @@ impl RowRoute {
     }
 
     /// Returns whether a parameter of this name means a column, or is one of the operator's.
-    pub(crate) fn has_parameter(&self, name: &str) -> bool {
+    pub(crate) fn has_name(&self, name: &str) -> bool {
         self.source.has_name(name)
     }
 
