@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
+    time::{Instant, SystemTime},
 };
 
 use axum::http::{Method, Request, StatusCode};
@@ -36,6 +36,8 @@ enum State {
     Broken {
         /// The first failure after the last success.
         since: SystemTime,
+        /// The last failure: the success of an attempt from before it says nothing of it.
+        last: Instant,
         /// The last one, as its client was told.
         error: String,
         /// The request had parameters: perhaps it fails for nobody else.
@@ -47,6 +49,7 @@ enum State {
 #[derive(Clone)]
 pub(crate) struct Attempt {
     health: Health,
+    begun: Instant,
     /// `None`: how it ends says nothing of the route.
     route: Option<String>,
     /// Whether its end is that of the file: a HEAD is answered before the file is made.
@@ -61,6 +64,7 @@ impl Health {
         let is_own = !route.source.takes_posts();
         Attempt {
             health: self.clone(),
+            begun: Instant::now(),
             route: is_own.then(|| route.file_name()),
             makes_file: request.method() != Method::HEAD,
             has_parameters: request.uri().query().is_some_and(|query| !query.is_empty()),
@@ -184,6 +188,7 @@ impl Attempt {
         let routes = &self.health.routes;
         let mut states = routes.lock().unwrap_or_else(PoisonError::into_inner);
         let since = match states.get(route) {
+            Some(State::Broken { last, .. }) if error.is_none() && self.begun < *last => return,
             Some(State::Broken { since, .. }) => *since,
             _ => SystemTime::now(),
         };
@@ -191,6 +196,7 @@ impl Attempt {
             None => State::Good,
             Some(error) => State::Broken {
                 since,
+                last: Instant::now(),
                 error: cut(error),
                 has_parameters: self.has_parameters,
             },

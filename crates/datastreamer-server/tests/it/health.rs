@@ -167,6 +167,32 @@ fn a_route_is_broken_from_its_first_failure_to_its_next_success() {
     assert_eq!(told["broken"], json!([]), "{told}");
 }
 
+#[test]
+fn a_success_of_before_a_failure_says_nothing_of_it() {
+    let server = Daemon::start(
+        "[routes.slow]\nkind = \"command\"\n\
+         argv = [\"sh\", \"-c\", \"test ! -e bad && echo data && until test -e go; do sleep 0.01; done\"]\n",
+    );
+    let (bad, go) = (server.folder().join("bad"), server.folder().join("go"));
+    let mut early = Connection::open(server.port());
+    early.send("GET /slow.bin HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    wait::until("the program runs", LIMIT, || {
+        http::transfers(server.port())["running"][0]["bytes_written"] == 5
+    });
+    fs::write(&bad, "").expect("files can be written");
+    http::get(server.port(), "/slow.bin").problem(500);
+    health_once(&server, 503, "broken");
+    fs::write(&go, "").expect("files can be written");
+    assert_eq!(early.read_response().text(), "data\n");
+    wait::until("its record is complete", LIMIT, || {
+        http::transfers(server.port())["running"] == json!([])
+    });
+    health_once(&server, 503, "broken");
+    fs::remove_file(&bad).expect("files can be removed");
+    assert_eq!(http::get(server.port(), "/slow.bin").text(), "data\n");
+    health_once(&server, 200, "ok");
+}
+
 fn humantime_like(time: &Value) -> bool {
     let time = time.as_str().unwrap_or_default();
     time.starts_with("20") && time.ends_with('Z')
