@@ -13,6 +13,7 @@ use arrow::datatypes::{DataType, Field, Fields, Schema};
 use datafusion::parquet::{arrow::arrow_reader::ArrowReaderMetadata, basic::LogicalType};
 use datastreamer_table::{column_metadata::column_names, uuid};
 use datastreamer_text::{self as text, TextForm, TextFormat, TextOptions, check_same_columns};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     arrow_columns::arrow_columns,
@@ -26,10 +27,18 @@ use crate::{
 /// The columns of one file.
 pub(crate) struct FileColumns {
     pub(crate) columns: Schema,
-    /// What a row usually takes, of Parquet.
-    pub(crate) row_bytes: RowBytes,
+    pub(crate) rows: FileRows,
     /// How a file of text is written.
     pub(crate) text: Option<TextFound>,
+}
+
+/// What is known of the rows of a file.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct FileRows {
+    /// How many there are, of text of which every row was read.
+    pub(crate) count: Option<u64>,
+    /// What one usually takes, of Parquet.
+    pub(crate) bytes: RowBytes,
 }
 
 /// How a file of text is written, as it was found.
@@ -61,11 +70,11 @@ pub(crate) fn columns_of_file(
     if path.metadata().is_ok_and(|metadata| metadata.len() == 0) {
         return Err(wrong("is empty".into()));
     }
-    let (mut row_bytes, mut found) = (RowBytes::default(), None);
+    let (mut rows, mut found) = (FileRows::default(), None);
     let columns = match kind {
         FileKind::Parquet => {
             let columns;
-            (columns, row_bytes) = parquet_columns(path, expansion_max).map_err(wrong)?;
+            (columns, rows.bytes) = parquet_columns(path, expansion_max).map_err(wrong)?;
             columns
         }
         FileKind::Arrow => arrow_columns(path, expansion_max).map_err(wrong)?,
@@ -84,6 +93,7 @@ pub(crate) fn columns_of_file(
                 is_usual: inferred.is_usual(options),
                 notes: inferred.notes,
             });
+            rows.count = inferred.rows;
             inferred.columns
         }
         FileKind::Fits(_) => return Err(wrong("internal error: FITS has its own table".into())),
@@ -104,7 +114,7 @@ pub(crate) fn columns_of_file(
     }
     Ok(FileColumns {
         columns,
-        row_bytes,
+        rows,
         text: found,
     })
 }

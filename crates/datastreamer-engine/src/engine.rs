@@ -436,7 +436,8 @@ impl Engine {
             let scans = &shared.sessions.scans;
             let frame = narrowing.apply(scans.read_table(provider)?, Ties::OfFiles)?;
             let frame = limit(frame, narrowing.offset, narrowing.limit)?;
-            shared.rows(frame, Some((&info.schema, &narrowing))).await
+            let of = Of::Table(&info.schema, &narrowing);
+            shared.rows(frame, of).await
         };
         self.plan(planned, plan.boxed()).await
     }
@@ -504,10 +505,14 @@ impl Engine {
         } = planned;
         let (engine, narrowing) = (self.clone(), narrowing.clone());
         let tables = Planned::Tables(tables_of(&plan)?);
+        let of = match has_limit(&plan)? {
+            true => Of::LimitedQuery,
+            false => Of::Query,
+        };
         let plan = async move {
             let frame = narrowing.apply(DataFrame::new(state, plan), Ties::OtherColumns)?;
             let frame = limit(frame, narrowing.offset, narrowing.limit)?;
-            let mut rows = engine.shared.rows(frame, None).await?;
+            let mut rows = engine.shared.rows(frame, of).await?;
             let notes = narrowing.metadata(&notes, &rows.schema());
             rows.apply(&notes)?;
             Ok(rows)
@@ -737,12 +742,8 @@ impl Shared {
         }
     }
 
-    /// Makes the physical plan of a query, or of a table with this schema, narrowed.
-    async fn rows(
-        &self,
-        frame: DataFrame,
-        of_table: Option<(&Schema, &Narrowing)>,
-    ) -> Result<Rows, EngineError> {
+    /// Makes the physical plan of a query, or of a table.
+    async fn rows(&self, frame: DataFrame, of: Of<'_>) -> Result<Rows, EngineError> {
         let mut task = frame.task_ctx();
         let mut plan = frame.clone().create_physical_plan().await?;
         if let Some(rows) = self.memory.batch_rows(plan.as_ref()) {
@@ -758,21 +759,43 @@ impl Shared {
         }
         let environment = self.memory.environment(&task.runtime_env());
         let task = Arc::new(task.with_runtime(environment));
-        let known = match of_table {
-            Some((_, narrowing)) => Known::of_scan(plan.as_ref(), narrowing),
-            None => Known {
-                columns: Vec::new(),
-                ..Known::of(plan.as_ref())
-            },
+        let mut known = match of {
+            Of::Table(_, narrowing) => Known::of_scan(plan.as_ref(), narrowing),
+            Of::Query => Known::of(plan.as_ref()),
+            Of::LimitedQuery => Known::of_limited(Arc::clone(&plan)),
         };
         let mut schema = plan.schema();
-        if let Some((table, _)) = of_table {
+        if !matches!(of, Of::Table(..)) {
+            known.columns.clear();
+        }
+        if let Of::Table(table, _) = of {
             let fields = schema.fields().clone();
             schema = Arc::new(Schema::new_with_metadata(fields, table.metadata().clone()));
         }
         let threads = Arc::clone(&self.threads);
         Rows::new(schema, known, plan, task, threads, self.time_limit)
     }
+}
+
+/// What the rows of a plan are.
+enum Of<'a> {
+    /// Those of a table with this schema, narrowed. The only limit is that of the request, of which the
+    /// known rows are those without it.
+    Table(&'a Schema, &'a Narrowing),
+    /// Those of a query without a limit: the same.
+    Query,
+    /// Those of a query that has a limit, and perhaps that of the request.
+    LimitedQuery,
+}
+
+/// Returns whether a query, or a query within it, has a limit.
+fn has_limit(plan: &LogicalPlan) -> Result<bool, EngineError> {
+    let mut has_limit = false;
+    plan.apply_with_subqueries(|plan| {
+        has_limit |= matches!(plan, LogicalPlan::Limit(_));
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(has_limit)
 }
 
 /// Limits a plan to one row more than `rows_max`, so that the reader can see that there are more. A

@@ -1,11 +1,16 @@
 //! Facts about the rows of a plan before they are read: their number, and statistics of the columns.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use datafusion::{
-    common::{ColumnStatistics as PlanColumnStatistics, ScalarValue, Statistics, stats::Precision},
+    common::{
+        ColumnStatistics as PlanColumnStatistics, ScalarValue, Statistics,
+        stats::Precision,
+        tree_node::{Transformed, TreeNode},
+    },
     physical_plan::{
         ExecutionPlan,
+        limit::GlobalLimitExec,
         statistics::{StatisticsArgs, StatisticsContext},
     },
 };
@@ -32,6 +37,23 @@ impl Known {
             },
             Err(_) => Self::default(),
         }
+    }
+
+    /// Computes them for a plan of which a part has a limit. A scan takes a limit into it, and goes on
+    /// saying how many rows there are without.
+    pub(crate) fn of_limited(plan: Arc<dyn ExecutionPlan>) -> Self {
+        let limit = |node: Arc<dyn ExecutionPlan>| {
+            let fetch = node.fetch().filter(|_| node.children().is_empty());
+            Ok(match fetch {
+                Some(_) => Transformed::yes(Arc::new(GlobalLimitExec::new(node, 0, fetch)) as _),
+                None => Transformed::no(node),
+            })
+        };
+        let counted = plan.transform_up(limit);
+        counted.map_or_else(
+            |_| Self::default(),
+            |counted| Self::of(counted.data.as_ref()),
+        )
     }
 
     /// Computes them for the scan of a narrowed table, with the width of texts in FITS files.

@@ -17,7 +17,7 @@ use datafusion::{
     catalog::{Session, TableProvider},
     common::{
         ColumnStatistics, DFSchema, Result, ScalarValue, Statistics, cast::as_boolean_array,
-        config::TableParquetOptions, project_schema,
+        config::TableParquetOptions, project_schema, stats::Precision,
     },
     datasource::{
         file_format::{FileFormat, parquet::ParquetFormat},
@@ -39,14 +39,15 @@ use tokio::runtime::Handle;
 
 use crate::{
     columns::{
-        FileColumns, TextFound, check_any, check_declared, check_fit, columns_of_file, merge,
+        FileColumns, FileRows, TextFound, check_any, check_declared, check_fit, columns_of_file,
+        merge,
     },
     error::EngineError,
     file_cache::FileCache,
     file_kind::FileKind,
     files::TableFiles,
     guard::guarded,
-    parquet::{self, column_metadata, row_bytes::RowBytes, scan::Footers},
+    parquet::{self, column_metadata, scan::Footers},
     pinned::{FileState, PinnedFile},
     scan::Scanned,
     table_copy::{Contents, TableCopy},
@@ -66,10 +67,10 @@ pub(crate) struct FileTable {
     schema: TableSchema,
     /// Of the columns in the files: cached statistics of a file are valid for these columns only.
     fingerprint: Arc<SchemaFingerprint>,
-    /// Of each file whether it fits the table, and what a row takes, or the text of why not.
-    fits: FileCache<Result<RowBytes, String>>,
+    /// Of each file whether it fits the table, and what is known of its rows, or the text of why not.
+    fits: FileCache<Result<FileRows, String>>,
     /// The files as another process has compared them.
-    copied: Option<Vec<(PinnedFile, RowBytes)>>,
+    copied: Option<Vec<(PinnedFile, FileRows)>>,
     /// How many times its size a compressed file may become.
     expansion_max: u64,
     /// Whether the files are written as usual for their format.
@@ -137,10 +138,7 @@ impl FileTable {
             schema: TableSchema::builder(columns)
                 .with_table_partition_cols(partitions)
                 .build(),
-            fits: FileCache::new(
-                read.into_iter()
-                    .map(|(file, row_bytes)| (file, Ok(row_bytes))),
-            ),
+            fits: FileCache::new(read.into_iter().map(|(file, rows)| (file, Ok(rows)))),
             copied: None,
             threads,
         })
@@ -166,7 +164,7 @@ impl FileTable {
     /// The copy has no files.
     pub(crate) fn of_copy(
         copy: &TableCopy,
-        compared: Vec<(PinnedFile, RowBytes)>,
+        compared: Vec<(PinnedFile, FileRows)>,
         threads: Handle,
         expansion_max: u64,
     ) -> Result<Self, EngineError> {
@@ -191,11 +189,11 @@ impl FileTable {
     }
 
     /// Lists the files as they are now, and returns each in the state in which it was compared with
-    /// the table, and what a row of it usually takes. Compares only those that are new or changed.
+    /// the table, and what is known of its rows. Compares only those that are new or changed.
     ///
     /// # Errors
     /// A file is gone, cannot be read, or has columns or types that the table cannot hold.
-    async fn compare(&self) -> Result<Vec<(PinnedFile, RowBytes)>, EngineError> {
+    async fn compare(&self) -> Result<Vec<(PinnedFile, FileRows)>, EngineError> {
         if let Some(copied) = &self.copied {
             return Ok(copied.clone());
         }
@@ -205,16 +203,16 @@ impl FileTable {
             let table = Arc::clone(self.schema.file_schema());
             async move {
                 let read = columns_of(path, &files, expansion_max, &threads).await?;
-                let (columns, row_bytes) = (read.columns, read.row_bytes);
+                let (columns, rows) = (read.columns, read.rows);
                 let fits = files.check_columns(&columns);
                 let may_lack = files.may_lack_columns();
                 let fits = fits.and_then(|()| check_fit(&table, &columns, kind, may_lack));
-                Ok(fits.map(|()| row_bytes))
+                Ok(fits.map(|()| rows))
             }
         };
         let files = self.fits.get_all(self.files.list()?, read).await?;
         let checked = files.into_iter().map(|(file, fits)| match fits {
-            Ok(row_bytes) => Ok((file, row_bytes)),
+            Ok(rows) => Ok((file, rows)),
             Err(text) => Err(EngineError::data(format!(
                 "{} no longer fits the table as it was opened: it {text}",
                 file.path.display()
@@ -223,12 +221,23 @@ impl FileTable {
         checked.collect()
     }
 
-    /// Returns a file for a plan, with its pin and the values of its partitions.
-    fn partitioned(&self, file: PinnedFile) -> Result<PartitionedFile, EngineError> {
+    /// Returns a file for a plan, with its pin, the values of its partitions and the number of its rows.
+    fn partitioned(
+        &self,
+        file: PinnedFile,
+        rows: Option<u64>,
+    ) -> Result<PartitionedFile, EngineError> {
         let values = self.files.partition_values(&file.path)?;
-        Ok(PartitionedFile::from(file.object()?)
+        let mut partitioned = PartitionedFile::from(file.object()?)
             .with_partition_values(values)
-            .with_extension(file))
+            .with_extension(file);
+        if let Some(rows) = rows.and_then(|rows| usize::try_from(rows).ok()) {
+            let mut statistics = Statistics::new_unknown(self.schema.file_schema());
+            statistics.num_rows = Precision::Exact(rows);
+            partitioned = partitioned.with_statistics(Arc::new(statistics));
+            count_null_partitions(&mut partitioned);
+        }
+        Ok(partitioned)
     }
 
     /// Returns whether a filter needs the partition columns only.
@@ -310,7 +319,7 @@ impl FileTable {
 /// The files of a table that is being opened, and their columns.
 struct Opened {
     files: TableFiles,
-    read: Vec<(PinnedFile, RowBytes)>,
+    read: Vec<(PinnedFile, FileRows)>,
     merged: Schema,
     is_usual: bool,
     /// What was found in the first file and not set, for people.
@@ -372,7 +381,7 @@ impl Opened {
         let file = PinnedFile { path, state };
         let FileColumns {
             columns,
-            row_bytes,
+            rows,
             text,
         } = columns_of(file.path.clone(), &self.files, expansion_max, threads).await?;
         if is_first {
@@ -387,7 +396,7 @@ impl Opened {
                 merged.map_err(|text| file.error(&text))?
             }
         };
-        self.read.push((file, row_bytes));
+        self.read.push((file, rows));
         Ok(text)
     }
 }
@@ -544,9 +553,11 @@ impl TableProvider for FileTable {
         let read = project_schema(&schema, projection)?;
         let row_bytes = compared
             .iter()
-            .map(|(_, row_bytes)| row_bytes.in_columns(&read));
+            .map(|(_, rows)| rows.bytes.in_columns(&read));
         let row_bytes = row_bytes.max().unwrap_or_default();
-        let files = compared.into_iter().map(|(file, _)| self.partitioned(file));
+        let files = compared
+            .into_iter()
+            .map(|(file, rows)| self.partitioned(file, rows.count));
         let files = self.prune(files.collect::<Result<_, EngineError>>()?, filters, session)?;
         if files.is_empty() {
             return Ok(Arc::new(EmptyExec::new(read)));
@@ -561,7 +572,7 @@ impl TableProvider for FileTable {
                     .try_collect()
                     .await?
             }
-            // No other kind has any.
+            // Of others at most the number of rows is known.
             false => files,
         };
         let mut files = files;
@@ -571,8 +582,11 @@ impl TableProvider for FileTable {
         }
         let batch_rows = session.config().batch_size();
         let groups = FileGroup::new(files).split_files(session.config().target_partitions());
+        // Of a file without statistics nothing is known, and so of all of them together.
+        let unknown = Statistics::new_unknown(&schema);
         let groups = groups.into_iter().map(|group| {
-            let of_files = group.iter().filter_map(|file| file.statistics.as_deref());
+            let of_files = group.iter().map(|file| file.statistics.as_deref());
+            let of_files = of_files.map(|known| known.unwrap_or(&unknown));
             let of_group = Statistics::try_merge_iter(of_files, &schema)?;
             Ok(group.with_statistics(Arc::new(of_group)))
         });

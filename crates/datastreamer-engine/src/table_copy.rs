@@ -10,12 +10,12 @@ use datastreamer_text::TextOptions;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    columns::FileRows,
     error::EngineError,
     file_kind::FileKind,
     files::{Place, TableFiles},
     fits_heads::FitsHeads,
     packed,
-    parquet::row_bytes::RowBytes,
     partitions::Partition,
     pinned::PinnedFile,
 };
@@ -37,8 +37,7 @@ pub(crate) struct TableCopy {
 /// The files of a table, and what is known about each.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) enum Contents {
-    /// What a row of each usually takes.
-    Files(Vec<(PinnedFile, RowBytes)>),
+    Files(Vec<(PinnedFile, FileRows)>),
     Fits(FitsHeads),
 }
 

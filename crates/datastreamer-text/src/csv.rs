@@ -21,19 +21,26 @@ pub(crate) const REPLACED_HEADER: &str = "replaced header";
 /// ASCII's separator of units, which is in no name.
 pub(crate) const BETWEEN_NAMES: &str = "\u{1f}";
 
-/// Infers the types of the columns that have none in the options from all rows; reads no row if each has
-/// one.
+/// Infers the types of the columns that have none in the options from all rows, and counts these; reads
+/// no row if each has one.
 ///
 /// # Errors
 /// The file cannot be read or split into rows.
-pub(crate) fn infer(input: Input, dialect: Dialect, options: &TextOptions) -> io::Result<Schema> {
+pub(crate) fn infer(
+    input: Input,
+    dialect: Dialect,
+    options: &TextOptions,
+) -> io::Result<(Schema, Option<u64>)> {
     let mut rows = Rows::new(input, dialect, options)?;
     let mut columns = vec![Seen::default(); rows.names().len()];
     let places = rows.names().iter().enumerate();
     let places = places.filter(|(_, name)| !options.types.contains_key(*name));
     let places: Vec<_> = places.map(|(place, _)| place).collect();
+    let mut count = None;
     if !options.has_types_of(rows.names()) {
+        let count = count.insert(0);
         while let Some(row) = rows.next()? {
+            *count += 1;
             for place in &places {
                 let seen = &mut columns[*place];
                 if seen.is_text() {
@@ -56,10 +63,8 @@ pub(crate) fn infer(input: Input, dialect: Dialect, options: &TextOptions) -> io
     let header = rows.replaced().map(|header| header.join(BETWEEN_NAMES));
     let metadata = header.map(|header| (REPLACED_HEADER.to_owned(), header));
     let fields = fields.collect::<Vec<_>>();
-    Ok(Schema::new_with_metadata(
-        fields,
-        metadata.into_iter().collect(),
-    ))
+    let columns = Schema::new_with_metadata(fields, metadata.into_iter().collect());
+    Ok((columns, count))
 }
 
 /// Reads rows as record batches.

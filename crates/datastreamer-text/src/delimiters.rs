@@ -27,6 +27,8 @@ const OTHERS: [u8; 3] = [b';', b'|', b'\t'];
 pub struct Inferred {
     /// The columns with their types.
     pub columns: Schema,
+    /// How many rows there are, if they were read.
+    pub rows: Option<u64>,
     /// The delimiter, if it is not the usual one of the format.
     pub delimiter: Option<u8>,
     /// The encoding that was set, or that a byte order mark says, else UTF-8.
@@ -53,9 +55,10 @@ pub(crate) fn infer(file: &File, form: TextForm<'_>, dialect: Dialect) -> io::Re
     if options.encoding.is_none() && encoding != TextEncoding::Utf8 {
         notes.push(format!("is {} by its byte order mark", encoding.name()));
     }
-    let found = |columns, delimiter, notes| {
+    let found = |(columns, rows), delimiter, notes| {
         Ok(Inferred {
             columns,
+            rows,
             delimiter,
             encoding,
             notes,
@@ -102,7 +105,7 @@ pub(crate) fn infer(file: &File, form: TextForm<'_>, dialect: Dialect) -> io::Re
         other => char::from(other).to_string(),
     };
     if agree.len() == 1
-        && let Some((delimiter, columns)) = agree.pop()
+        && let Some((delimiter, (columns, rows))) = agree.pop()
     {
         let fields = columns.fields();
         let (count, other) = (fields.len(), name(delimiter));
@@ -117,7 +120,7 @@ pub(crate) fn infer(file: &File, form: TextForm<'_>, dialect: Dialect) -> io::Re
             "has one column by its usual delimiter, and {count} with {other:?}, {why}: it is read with \
              {other:?}; set delimiter to be sure"
         ));
-        return found(columns, Some(delimiter), notes);
+        return found((columns, rows), Some(delimiter), notes);
     }
     let why: Vec<_> = match agree.is_empty() {
         true => {

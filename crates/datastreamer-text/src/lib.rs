@@ -145,8 +145,10 @@ pub fn infer(file: File, form: TextForm<'_>) -> io::Result<Inferred> {
         None => {
             let input = input(file, form)?;
             let encoding = input.encoding();
+            let (columns, rows) = ndjson::infer(input, options)?;
             Ok(Inferred {
-                columns: ndjson::infer(input, options)?,
+                columns,
+                rows,
                 delimiter: None,
                 encoding,
                 notes: Vec::new(),

@@ -24,12 +24,12 @@ use crate::{
     seen::Seen,
 };
 
-/// Infers the types of the columns that have none in the options from all rows; reads no row if all
-/// names of columns are given, each with a type.
+/// Infers the types of the columns that have none in the options from all rows, and counts these; reads
+/// no row if all names of columns are given, each with a type.
 ///
 /// # Errors
 /// The file cannot be read; a line is no JSON object, or has a name twice or one that is not given.
-pub(crate) fn infer(input: Input, options: &TextOptions) -> io::Result<Schema> {
+pub(crate) fn infer(input: Input, options: &TextOptions) -> io::Result<(Schema, Option<u64>)> {
     let declared = |name: &str| {
         let data_type = options.types.get(name);
         data_type.map(|data_type| Field::new(name, data_type.clone(), true))
@@ -46,18 +46,20 @@ pub(crate) fn infer(input: Input, options: &TextOptions) -> io::Result<Schema> {
     }
     if options.has_types_of(names) {
         let fields = names.iter().filter_map(|name| declared(name));
-        return Ok(Schema::new(fields.collect::<Vec<_>>()));
+        return Ok((Schema::new(fields.collect::<Vec<_>>()), None));
     }
+    let mut count = 0;
     let mut lines = Lines::new(input);
     while let Some((line, text)) = lines.next()? {
         let mut json = Json::new(text);
         let read = columns.add(&mut json, &mut left);
         let read = read.and_then(|()| json.end());
         read.map_err(|text| at_line(line, &text))?;
+        count += 1;
     }
     let fields = columns.fields().into_iter();
     let fields = fields.map(|field| declared(field.name()).unwrap_or(field));
-    Ok(Schema::new(fields.collect::<Vec<_>>()))
+    Ok((Schema::new(fields.collect::<Vec<_>>()), Some(count)))
 }
 
 /// What a line says that has a member which no column is.

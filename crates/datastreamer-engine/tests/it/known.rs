@@ -60,6 +60,100 @@ fn a_parquet_file_tells_nulls_and_extremes_of_all_its_rows() {
 }
 
 #[test]
+fn files_of_text_have_as_many_rows_as_were_read_for_the_types() {
+    let folder = tempfile::tempdir().unwrap();
+    for (file, text, rows) in [
+        ("quoted.csv", "a,b\n1,\"x\ny\"\n\n2,\"\"\r\n3,z", 3),
+        ("blank.csv", "a\n1\n\n2\n", 3),
+        ("none.csv", "a,b\n", 0),
+        ("semicolon.csv", "a;b\n1;2\n3;4\n", 2),
+        ("escaped.tsv", "a\tb\n1\tx\\ny\n", 1),
+        ("objects.ndjson", "{\"a\":1}\n\n{}\n{\"a\":[2]}", 3),
+    ] {
+        let path = folder.path().join(file);
+        std::fs::write(&path, text).unwrap();
+        let engine = engine_of(&path);
+        assert_eq!(engine.table("stars").unwrap().rows(), Some(rows), "{file}");
+        let all = scan(&engine, &[]).unwrap();
+        assert_eq!(all.known_rows(), Some(rows), "{file}");
+        assert_eq!(collect(all).num_rows() as u64, rows, "{file}");
+        let counted = Query::new("SELECT count(*) AS n FROM stars");
+        let counted = collect(block_on(engine.query(&counted, None)).unwrap());
+        let wanted: ArrayRef = Arc::new(Int64Array::from(vec![rows.cast_signed()]));
+        assert_eq!(counted.column(0), &wanted, "{file}");
+        let filtered = scan(&engine, &[("a", "is.not_null")]).unwrap();
+        assert_eq!(filtered.known_rows(), (rows == 0).then_some(0), "{file}");
+    }
+    // A file that changes has the rows that it has then.
+    let path = folder.path().join("grows.csv");
+    std::fs::write(&path, "a\n1\n").unwrap();
+    let engine = engine_of(&path);
+    std::fs::write(&path, "a\n1\n2\n3\n").unwrap();
+    let all = scan(&engine, &[]).unwrap();
+    assert_eq!((all.known_rows(), collect(all).num_rows()), (Some(3), 3));
+    // Of several files all are counted.
+    for (file, text) in [("m1.csv", "a\n1\n"), ("m2.csv", "a\n2\n3\n")] {
+        std::fs::write(folder.path().join(file), text).unwrap();
+    }
+    let all = scan(&engine_of(&folder.path().join("m*.csv")), &[]).unwrap();
+    assert_eq!((all.known_rows(), collect(all).num_rows()), (Some(3), 3));
+}
+
+#[test]
+fn the_rows_of_a_query_that_has_a_limit_are_known_or_unknown_and_never_too_many() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("stars.parquet");
+    write_parquet(&file, &stars(0, 2500));
+    let engine = engine_of(&file);
+    for (sql, limit, known) in [
+        ("SELECT id FROM stars", None, Some(2500)),
+        ("SELECT id FROM stars", Some(5), Some(2500)),
+        ("SELECT id FROM stars LIMIT 20", None, Some(20)),
+        ("SELECT id FROM stars LIMIT 20", Some(5), Some(6)),
+        ("SELECT id FROM stars LIMIT 20", Some(100), Some(20)),
+        ("SELECT id FROM stars LIMIT 5000", None, Some(2500)),
+        ("SELECT id FROM stars LIMIT 20 OFFSET 2490", None, Some(10)),
+        (
+            "SELECT id FROM (SELECT id FROM stars LIMIT 20) AS t OFFSET 15",
+            None,
+            Some(5),
+        ),
+        (
+            "SELECT id FROM stars ORDER BY name LIMIT 20",
+            None,
+            Some(20),
+        ),
+        (
+            "SELECT id FROM (SELECT id FROM stars LIMIT 20) AS t UNION ALL SELECT id FROM stars",
+            None,
+            Some(2520),
+        ),
+        (
+            "SELECT t.id FROM (SELECT id FROM stars LIMIT 20) AS t \
+             CROSS JOIN (SELECT id AS other FROM stars LIMIT 3) AS u",
+            None,
+            Some(60),
+        ),
+        (
+            "SELECT id FROM stars WHERE id IN (SELECT id FROM stars LIMIT 7)",
+            None,
+            None,
+        ),
+    ] {
+        let rows = block_on(engine.query(&Query::new(sql), limit)).unwrap();
+        let of_rows = rows.known_rows();
+        let read = collect(rows).num_rows() as u64;
+        let is_cut = limit.is_some_and(|limit| read > limit);
+        // Nobody needs to know it, but what is known is so; of a cut, that there are more.
+        assert!(
+            of_rows.is_none_or(|known| known == read || is_cut && known > read),
+            "{sql}"
+        );
+        assert_eq!(of_rows, known, "{sql}");
+    }
+}
+
+#[test]
 fn fits_files_tell_how_long_their_texts_are_at_most() {
     let folder = tempfile::tempdir().unwrap();
     for (file, text) in [("a.fits", "abc"), ("b.fits", "abcdefg")] {

@@ -1,5 +1,7 @@
 //! Tables as they are asked for: the format, the columns and rows, and how many of them.
 
+use std::fs;
+
 use serde_json::Value;
 
 use crate::support::http::{self, Connection, End, Response};
@@ -451,10 +453,19 @@ fn a_cut_is_seen_in_every_format_before_or_behind_the_rows() {
     let scratch = Scratch::new("cut");
     let file = tables::stars(scratch.path(), "stars", STARS);
     let path = file.display();
+    let (text, declared) = (scratch.join("text.csv"), scratch.join("declared.csv"));
+    let lines: String = (0..STARS).map(|n| format!("{n}\n")).collect();
+    fs::write(&text, format!("n\n{lines}")).expect("files can be written");
+    fs::write(&declared, "a\n1\n2\n3\n").expect("files can be written");
     let server = Daemon::start(&format!(
         "[routes.few]\nkind = \"table\"\npath = \"{path}\"\nmax_rows = 100\n\
          [routes.enough]\nkind = \"table\"\npath = \"{path}\"\nmax_rows = {STARS}\n\
-         [routes.asked]\nkind = \"query\"\nsql = \"SELECT * FROM few WHERE ra > 1\"\nmax_rows = 100\n"
+         [routes.text]\nkind = \"table\"\npath = \"{}\"\nmax_rows = 100\n\
+         [routes.declared]\nkind = \"table\"\npath = \"{}\"\nmax_rows = 2\n\
+         columns = {{ a = {{ type = \"int64\" }} }}\n\
+         [routes.asked]\nkind = \"query\"\nsql = \"SELECT * FROM few WHERE ra > 1\"\nmax_rows = 100\n",
+        text.display(),
+        declared.display()
     ));
     let port = server.port();
     for suffix in [
@@ -484,6 +495,24 @@ fn a_cut_is_seen_in_every_format_before_or_behind_the_rows() {
                 "{suffix}"
             );
         }
+        // The rows of text were counted when their types were inferred.
+        let text = http::get(port, &format!("/text.{suffix}"));
+        assert_eq!(
+            text.header("datastreamer-row-limit"),
+            Some(limit.as_str()),
+            "{suffix}"
+        );
+        let declared = http::get(port, &format!("/declared.{suffix}"));
+        let of_declared = declared.header("datastreamer-row-limit").expect("a limit");
+        assert!(
+            [
+                "2; set-by=server",
+                "2 of more; set-by=server",
+                "2 of 3; set-by=server"
+            ]
+            .contains(&of_declared),
+            "{suffix}: {of_declared}"
+        );
         let enough = http::get(port, &format!("/enough.{suffix}"));
         assert_eq!(enough.header("datastreamer-row-limit"), None, "{suffix}");
         assert_eq!(saved_as(&enough), format!("enough.{suffix}"));
@@ -531,7 +560,9 @@ fn an_operator_may_refuse_what_would_be_cut() {
     let server = Daemon::start(&format!(
         "[routes.few]\nkind = \"table\"\npath = \"{path}\"\nmax_rows = 100\non_more = \"refuse\"\n\
          [routes.asked]\nkind = \"query\"\nsql = \"SELECT * FROM few WHERE ra > 1\"\nmax_rows = 100\n\
-         on_more = \"refuse\"\n"
+         on_more = \"refuse\"\n\
+         [routes.limited]\nkind = \"query\"\nsql = \"SELECT 1 AS one FROM few LIMIT 20\"\n\
+         max_rows = 100\non_more = \"refuse\"\n"
     ));
     let port = server.port();
     let refused = http::get(port, "/few.csv").problem(422);
@@ -546,6 +577,17 @@ fn an_operator_may_refuse_what_would_be_cut() {
     let refused = http::get(port, "/asked.csv").problem(422);
     assert!(refused.contains("there are more rows"), "{refused}");
     assert_eq!(http::get(port, "/asked.csv?limit=100").status, 200);
+    // The limit of the query itself is below.
+    for path in ["/limited.csv", "/limited.fits", "/limited.vot"] {
+        let limited = http::get(port, path);
+        assert_eq!((limited.status, limited.end), (200, End::Whole), "{path}");
+        assert_eq!(limited.header("datastreamer-row-limit"), None, "{path}");
+        let record = last_transfer(port);
+        assert_eq!(
+            (&record["rows"], &record["rows_expected"]),
+            (&20.into(), &20.into())
+        );
+    }
     let index = http::get(port, "/");
     assert!(
         index
