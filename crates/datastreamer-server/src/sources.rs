@@ -79,7 +79,7 @@ pub(crate) type Start = Box<dyn FnOnce(&StreamWriter) -> Result<Feed, Refusal> +
 /// What a file of rows is, beyond its route.
 pub(crate) struct RowsJob {
     pub(crate) format: Format,
-    /// Whether a table is sorted for this request, which takes the memory of a query.
+    /// Whether rows are sorted for this request, which takes the memory of a query.
     pub(crate) is_sorted: bool,
     /// Which of several tables it is, as a part of a file's name.
     pub(crate) label: Option<String>,

@@ -322,7 +322,9 @@ impl RowRoute {
         let page = wanted.page_of.filter(|_| format == Format::Html);
         let has_links = page.is_some() && source.has_pages();
         if has_links && !page::FORM.iter().any(|name| source.has_column(name)) {
-            page::take_form(&mut query, &mut asked_for).map_err(Refusal::bad_parameter)?;
+            let is_taken = |name: &str| source.has_parameter(name);
+            page::take_form(&mut query, &mut asked_for, is_taken)
+                .map_err(Refusal::bad_parameter)?;
         }
         let asked = take_limit(&mut query)?;
         let page_rows = self.settings.writer.html_rows_max;
@@ -355,26 +357,25 @@ impl RowRoute {
             false => rows_max,
         };
         let start = source.check(&query, planned_max)?;
+        let narrowing = source.narrowing_of(&query);
         let page = page.map(|title| {
             let page = Page::bare(title);
             match planned_max.filter(|_| has_links) {
                 None => page,
-                Some(rows_max) => page.with_links(Narrowed::new(
-                    &asked_for,
-                    &query,
-                    rows_max,
-                    source.columns(),
-                    source.count(),
-                )),
+                Some(rows_max) => {
+                    page.with_links(Narrowed::new(&asked_for, &narrowing, rows_max, source))
+                }
             }
         });
-        let is_sorted = is_table && query.has("order");
+        // A database sorts in its own memory.
+        let sorts_here = matches!(source, RowSource::Table(_) | RowSource::Query(_));
+        let is_sorted = sorts_here && narrowing.iter().any(|(name, _)| name == "order");
         let rows = RowsJob {
             format,
             label,
             is_sorted,
             narrowed: match source.is_narrowed() {
-                true => narrowed(&source.narrowing_of(&query), asked),
+                true => narrowed(&narrowing, asked),
                 false => String::new(),
             },
             facts: Arc::new(RowFacts {
@@ -529,8 +530,15 @@ impl RowSource {
         }
     }
 
-    /// Returns whether its HTML page leads through all rows: the columns are known before a run.
+    /// Returns whether its HTML page leads through all rows: no parameter of the operator's has the
+    /// name of one that the page makes.
     fn has_pages(&self) -> bool {
+        let mut made = page::FORM.iter().chain(&NARROWING);
+        self.is_narrowed() && !made.any(|name| self.has_parameter(name))
+    }
+
+    /// Returns whether rows that are not ordered come in the same order each time.
+    fn has_order(&self) -> bool {
         matches!(self, Self::Table(_))
     }
 
@@ -577,6 +585,12 @@ impl RowSource {
     fn has_parameter(&self, name: &str) -> bool {
         self.parameters()
             .is_some_and(|them| them.index(name).is_some())
+    }
+
+    fn parameter_names(&self) -> Vec<String> {
+        let declared = self.parameters().map(Parameters::declared);
+        let declared = declared.into_iter().flatten();
+        declared.map(|parameter| parameter.name.clone()).collect()
     }
 
     /// Returns whether a parameter of this name means a column, or is one of the operator's.

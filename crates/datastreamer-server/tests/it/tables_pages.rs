@@ -91,7 +91,8 @@ fn a_page_says_which_of_how_many_rows_it_has_and_who_has_cut_it() {
          [routes.all]\nkind = \"table\"\npath = {file:?}\n\
          [routes.capped]\nkind = \"table\"\npath = {file:?}\nmax_rows = 150\n\
          [routes.refusing]\nkind = \"table\"\npath = {file:?}\nmax_rows = 150\non_more = \"refuse\"\n\
-         [routes.query]\nkind = \"query\"\nsql = 'SELECT * FROM \"all\" LIMIT 20'\n"
+         [routes.query]\nkind = \"query\"\nsql = 'SELECT * FROM \"all\" LIMIT 20'\n\
+         [routes.every]\nkind = \"query\"\nsql = 'SELECT * FROM \"all\"'\n"
     );
     let daemon = Daemon::start(&routes);
     let port = daemon.port();
@@ -117,6 +118,10 @@ fn a_page_says_which_of_how_many_rows_it_has_and_who_has_cut_it() {
             "/all.html?dec=gt.0",
             "Rows 1 to 1000 of a table that has more.".into(),
         ),
+        (
+            "/all.html?or=(dec.gt.0,ra.lt.10)",
+            "Rows 1 to 1000 of a table that has more.".into(),
+        ),
         ("/capped.html", format!("Rows 1 to 150 of 9000 {server}.")),
         (
             "/capped.html?offset=150&dec=gt.0",
@@ -127,6 +132,11 @@ fn a_page_says_which_of_how_many_rows_it_has_and_who_has_cut_it() {
             "Rows 1 to 20 of 9000 (the limit of the request is 20 rows).".into(),
         ),
         ("/query.html", "Rows 1 to 20 of 20.".into()),
+        ("/query.html?offset=15", "Rows 16 to 20 of 20.".into()),
+        (
+            "/every.html?limit=5",
+            "Rows 1 to 5 of 9000 (the limit of the request is 5 rows).".into(),
+        ),
         (
             "/query.html?limit=5",
             "Rows 1 to 5 of a table that has more (the limit of the request is 5 rows).".into(),
@@ -136,12 +146,61 @@ fn a_page_says_which_of_how_many_rows_it_has_and_who_has_cut_it() {
     }
     http::get(port, "/refusing.html").problem(422);
     // What a route does not take is not offered.
-    for path in ["/query.html?limit=5", "/sql.html?query=SELECT+1"] {
-        let page = get(port, path);
-        assert!(!page.contains("<form") && links(&page).is_empty(), "{page}");
-    }
+    let page = get(port, "/sql.html?query=SELECT+1");
+    assert!(!page.contains("<form") && links(&page).is_empty(), "{page}");
     assert!(get(port, "/sql.html?query=SELECT+1").contains("<title>sql</title>"));
     assert!(get(port, "/query.html").contains("<title>"));
+}
+
+#[test]
+fn the_pages_of_a_query_have_each_row_once_where_they_are_ordered() {
+    let scratch = Scratch::new("of-queries");
+    let file = tables::stars(scratch.path(), "stars", STARS);
+    let parameters = "parameters = [{ name = \"dec\", type = \"number\", default = 0 }, \
+                      { name = \"what\", type = \"text\", default = \"*\" }]";
+    let routes = format!(
+        "[routes.all]\nkind = \"table\"\npath = {file:?}\n\
+         [routes.north]\nkind = \"query\"\n{parameters}\n\
+         sql = 'SELECT source_id, ra, dec, $what AS what FROM \"all\" WHERE dec > $dec'\n\
+         [routes.own]\nkind = \"query\"\n\
+         parameters = [{{ name = \"offset\", type = \"integer\", default = 0 }}]\n\
+         sql = 'SELECT source_id + $offset AS n FROM \"all\"'\n"
+    );
+    let daemon = Daemon::start(&routes);
+    let port = daemon.port();
+    let narrowed = "dec=-10&order=ra.desc&ra=gt.20&what=a%26b";
+    let mut path = format!("/north.html?{narrowed}&limit=700");
+    let mut found = Vec::new();
+    while let Some(next) = {
+        let page = get(port, &path);
+        assert!(!page.contains("another order each time"), "{path}");
+        found.extend(cells(&page));
+        links(&page).into_iter().find(|link| link.text == "next")
+    } {
+        path = format!("/north.html{}", next.href);
+    }
+    let csv = http::get(port, &format!("/north.csv?{narrowed}"));
+    let wanted = csv.text().lines().skip(1).flat_map(|line| line.split(','));
+    assert!(found.iter().map(String::as_str).eq(wanted));
+    assert!(found.len() > 4 * 2100);
+
+    let page = get(port, "/north.html?dec=-10&ra=gt.20");
+    assert!(page.contains("another order each time"), "{page}");
+    // The parameter of the query is no condition of the result, and the form offers none of its name.
+    let removed: Vec<_> = links(&page)
+        .into_iter()
+        .filter(|link| link.text == "remove")
+        .map(|link| link.href)
+        .collect();
+    assert_eq!(removed, ["?dec=-10"]);
+    assert!(page.contains("<option>ra</option>") && !page.contains("<option>dec</option>"));
+    let form = "filter-operator=eq&filter-value=1";
+    let detail = http::get(port, &format!("/north.html?filter-column=what&{form}")).problem(400);
+    assert!(detail.contains("and=(what.eq.VALUE)"), "{detail}");
+
+    // A parameter of the operator's that a link would need: no links.
+    let page = get(port, "/own.html?offset=5");
+    assert!(!page.contains("<form") && links(&page).is_empty(), "{page}");
 }
 
 /// Names that mean something to HTML, to URLs, and to `select` and `order`.

@@ -13,11 +13,13 @@ use datastreamer_engine::Narrowing;
 use datastreamer_table::html::{ColumnHead, PageFrame, PageRows, Sorted};
 use maud::{Markup, html};
 
-use super::{Count, NARROWING, quoted_in_list};
+use super::{Count, RowSource, quoted_in_list};
 use crate::{refusal::Refusal, sources::Query};
 
 /// The parameters of the form: HTML has no way to make `COLUMN=OPERATOR.VALUE` of three fields.
 pub(super) const FORM: [&str; 3] = ["filter-column", "filter-operator", "filter-value"];
+/// Parameters that narrow rows by no condition.
+const NO_CONDITIONS: [&str; 3] = ["select", "order", "offset"];
 /// The operators of the form, and what they are called there.
 const OPERATORS: [(&str, &str); 12] = [
     ("eq", "="),
@@ -64,6 +66,10 @@ struct Asked {
     /// Rows that a page shows at most.
     rows_max: u64,
     offset: u64,
+    /// Each page goes on where the one before has ended.
+    has_order: bool,
+    /// Columns without a condition of their own: a parameter of the operator's has their name.
+    hidden: Vec<String>,
 }
 
 impl Page {
@@ -124,30 +130,38 @@ impl Page {
 }
 
 impl Narrowed {
-    /// Makes them of a request's parameters; `conditions` are those that narrow.
+    /// Makes them of a request's parameters, of which `narrowing` are those that narrow.
     pub(super) fn new(
         asked: &Query,
-        conditions: &Query,
+        narrowing: &[&(String, String)],
         rows_max: u64,
-        columns: Option<&Schema>,
-        count: Option<Count>,
+        source: &RowSource,
     ) -> Self {
         let mut parameters = asked.pairs().to_vec();
         parameters.sort_unstable();
-        let mut filters = conditions.pairs().to_vec();
-        filters.retain(|(name, _)| !NARROWING.contains(&name.as_str()));
+        let value_of = |name| {
+            let mut named = narrowing.iter().filter(|(other, _)| other == name);
+            named.next().map(|(_, value)| value.as_str())
+        };
+        let filters = narrowing
+            .iter()
+            .filter(|(name, _)| !NO_CONDITIONS.contains(&name.as_str()));
+        let mut filters: Vec<_> = filters.copied().cloned().collect();
         filters.sort_unstable();
-        let offset = conditions.get("offset", |text| text.parse().map_err(|_| String::new()));
         Self {
             asked: Asked {
                 parameters,
                 filters,
                 rows_max,
                 // What is no number is refused by whoever narrows.
-                offset: offset.ok().flatten().unwrap_or_default(),
+                offset: value_of("offset")
+                    .and_then(|text| text.parse().ok())
+                    .unwrap_or_default(),
+                has_order: source.has_order() || value_of("order").is_some(),
+                hidden: source.parameter_names(),
             },
-            columns: columns.cloned(),
-            count,
+            columns: source.columns().cloned(),
+            count: source.count(),
         }
     }
 }
@@ -205,7 +219,9 @@ impl Asked {
     fn form(&self, columns: &Schema, links: &mut Links<'_>) -> Markup {
         let is_taken = FORM.iter().any(|name| columns.index_of(name).is_ok());
         let names = columns.fields().iter().map(|field| field.name());
+        let names = names.filter(|name| !self.hidden.contains(name));
         let bytes = names
+            .clone()
             .map(|name| name.len() + "<option></option>".len())
             .sum();
         if is_taken || !links.spend(bytes) {
@@ -220,7 +236,7 @@ impl Asked {
                 label {
                     "column "
                     select name=(column) {
-                        @for field in columns.fields() { option { (field.name()) } }
+                        @for name in names { option { (name) } }
                     }
                 }
                 label {
@@ -295,6 +311,10 @@ impl Asked {
                     @if has_next {
                         a href=[to(behind)] rel="next nofollow" { "next" }
                     }
+                    @if !self.has_order {
+                        " The query may give its rows in another order each time: sorted by a \
+                         column, each row is on one page."
+                    }
                 }
             }
         }
@@ -304,8 +324,12 @@ impl Asked {
 /// Makes the condition of the form's fields, if there are any, a parameter of both queries.
 ///
 /// # Errors
-/// There are some of them only, or one is given twice.
-pub(super) fn take_form(query: &mut Query, asked: &mut Query) -> Result<(), String> {
+/// There are some of them only, or one is given twice; the column's name is taken.
+pub(super) fn take_form(
+    query: &mut Query,
+    asked: &mut Query,
+    is_taken: impl Fn(&str) -> bool,
+) -> Result<(), String> {
     let mut fields = FORM.map(|_| None);
     for (field, name) in fields.iter_mut().zip(FORM) {
         asked.take(&[name])?;
@@ -316,6 +340,11 @@ pub(super) fn take_form(query: &mut Query, asked: &mut Query) -> Result<(), Stri
         [Some(column), Some(operator), value] => (column, operator, value.unwrap_or_default()),
         _ => return Err(format!("of {} only some are given", FORM.join(", "))),
     };
+    if is_taken(&column) {
+        return Err(format!(
+            "`{column}` is a parameter of this query: ask for and=({column}.eq.VALUE)"
+        ));
+    }
     let condition = match operator.as_str() {
         "is.null" | "is.not_null" => operator,
         "in" | "not.in" => format!("{operator}.({value})"),
