@@ -4,12 +4,14 @@
 //
 // Says "ready" when it runs. Each line of input is an order, each answer a line, in any order:
 //
-//   ID <tab> download|fetch|view|click-through <tab> URL <tab> FILE
+//   ID <tab> download|begin|resume|fetch|view|click-through <tab> URL <tab> FILE
 //   ID <tab> fetch-from <tab> URL <tab> FILE <tab> PAGE
 //   ID <tab> ok
 //   ID <tab> failed <tab> REASON
 //
 // "download" is what a reader gets who clicks on a link; "fetch" is what the script of a page gets.
+// "begin" is a download that may be interrupted, and saves nothing; "resume" is the reader who then opens
+// the list of downloads, and resumes it.
 // "fetch-from" is what the script of PAGE gets, which may be of another origin: the file, its ETag,
 // and a part of it by that. "view" fails if the page's own policy blocks anything of it; it saves nothing.
 // "click-through" is a reader of a page with 100 of the invented stars.
@@ -17,6 +19,7 @@
 //
 // Playwright gives the browser a new profile directory and removes it.
 
+import { copyFile, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 
@@ -66,6 +69,71 @@ async function download(page, url, file) {
   }
   if (response) throw new Error(`status ${response.status()}, and a page instead of a download`);
   await save(downloading, file);
+}
+
+// The list of downloads, so high that it shows all of them.
+let list;
+
+async function openList() {
+  const page = await context.newPage();
+  await page.setViewportSize({ width: 800, height: 20000 });
+  await page.goto("chrome://downloads/");
+  return page;
+}
+
+// What the list says of the download of a URL; `action` is the button there that is pressed.
+async function listed(url, action) {
+  list ??= openList();
+  const look = ([url, action]) => {
+    const manager = document.querySelector("downloads-manager");
+    const items = [...manager.shadowRoot.querySelectorAll("downloads-item")];
+    const item = items.find((item) => item.data?.url === url);
+    if (!item) return null;
+    if (action) item.shadowRoot.querySelector(action).click();
+    const { state, resume, retry, filePath, lastReasonText } = item.data;
+    return { isComplete: state === 2, isOver: state === 1 || resume || retry, resume, filePath, lastReasonText };
+  };
+  return (await list).evaluate(look, [url, action]);
+}
+
+// Waits until the download of a URL is complete or interrupted.
+async function settled(page, url) {
+  for (;;) {
+    const item = await listed(url);
+    if (item?.isComplete || item?.isOver) return item;
+    await page.waitForTimeout(50);
+  }
+}
+
+async function begin(page, url) {
+  let response;
+  try {
+    response = await page.goto(url);
+  } catch (error) {
+    // It was cut within its head: there is nothing to resume.
+    if (/net::ERR_(EMPTY_RESPONSE|CONNECTION_|INVALID_HTTP|RESPONSE_HEADERS)/.test(error.message)) return null;
+    if (!/Download is starting|net::ERR_ABORTED/.test(error.message)) throw error;
+  }
+  if (response) throw new Error(`status ${response.status()}, and a page instead of a download`);
+  return settled(page, url);
+}
+
+async function resume(page, url, file) {
+  let item = await listed(url);
+  if (!item) {
+    item = await begin(page, url);
+  } else if (item.isOver) {
+    if (!item.resume) throw new Error(`cannot be resumed: ${item.lastReasonText}`);
+    await listed(url, "#pause-or-resume");
+    // The list tells it a moment later.
+    for (let waits = 0; waits < 20 && (await listed(url)).isOver; waits += 1) await page.waitForTimeout(50);
+    item = await settled(page, url);
+  }
+  if (!item) throw new Error("no download");
+  await listed(url, "#quick-remove");
+  if (!item.isComplete) throw new Error(`interrupted: ${item.lastReasonText}`);
+  await copyFile(item.filePath, file);
+  await rm(item.filePath);
 }
 
 async function fetchInPage(page, url, file) {
@@ -188,7 +256,7 @@ async function clickThrough(page, url) {
   if (problems.length) throw new Error(problems.join("; "));
 }
 
-const ways = { download, fetch: fetchInPage, "fetch-from": fetchFrom, view, "click-through": clickThrough };
+const ways = { download, begin, resume, fetch: fetchInPage, "fetch-from": fetchFrom, view, "click-through": clickThrough };
 
 // Pages that wait for an order. A new page costs more than most downloads.
 const idlePages = [];

@@ -14,6 +14,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use crate::support::chromium::{Chromium, Way};
 use crate::support::clients::{Report, report_of};
 use crate::support::cutting::{Cut, Cutting};
 use crate::support::rounds::Chance;
@@ -39,6 +40,7 @@ enum Client {
     Urllib,
     Requests,
     Get,
+    Chromium,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,17 +85,28 @@ enum Memory {
 }
 
 impl Client {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Curl,
         Self::Wget,
         Self::Aria2,
         Self::Urllib,
         Self::Requests,
         Self::Get,
+        Self::Chromium,
     ];
 
+    fn run(self, url: &str, folder: &Path, resumes: bool) -> Report {
+        match self.command(url, folder, resumes) {
+            Some(command) => report_of(command),
+            None => {
+                let way = if resumes { Way::Resume } else { Way::Begin };
+                Chromium::running().get(way, url, &folder.join("data"))
+            }
+        }
+    }
+
     /// The command that begins and that resumes; they differ for curl, which refuses to resume nothing.
-    fn command(self, url: &str, folder: &Path, resumes: bool) -> Command {
+    fn command(self, url: &str, folder: &Path, resumes: bool) -> Option<Command> {
         let script = |name| {
             let mut python = tools::python();
             python.arg(tools::client_script(name)).args([url, "data"]);
@@ -143,9 +156,10 @@ impl Client {
                 }
                 get
             }
+            Self::Chromium => return None,
         };
         command.current_dir(folder);
-        command
+        Some(command)
     }
 }
 
@@ -426,11 +440,14 @@ struct Job {
 impl Job {
     fn begin(&self) {
         let url = self.proxy.url(self.source.path());
-        let mut command = self.client.command(&url, &self.folder, false);
-        if self.client != Client::Get {
-            report_of(command);
+        let mut command = match self.client {
+            Client::Get => self.client.command(&url, &self.folder, false),
+            _ => None,
+        };
+        let Some(command) = &mut command else {
+            self.client.run(&url, &self.folder, false);
             return;
-        }
+        };
         let mut child = command.spawn().expect("the program starts");
         wait::until("it is cut, or has ended", LIMIT, || {
             self.proxy.has_cut() || child.try_wait().is_ok_and(|ended| ended.is_some())
@@ -444,7 +461,7 @@ impl Job {
     fn resume(&self, server: u16) -> Result<Vec<u8>, Report> {
         self.proxy.heal(server);
         let url = self.proxy.url(self.source.path());
-        match report_of(self.client.command(&url, &self.folder, true)) {
+        match self.client.run(&url, &self.folder, true) {
             Report::Success => Ok(fs::read(self.folder.join("data")).unwrap_or_default()),
             other => Err(other),
         }
@@ -599,7 +616,8 @@ fn sweep_all(title: &str, memory: Memory) {
             let ways = Between::ALL.into_iter().enumerate();
             let ways: Vec<_> = ways.collect();
             wait::for_all(ways, |(way, between)| {
-                let selected = |number| number % 4 == (way + number / 6) % 4;
+                let clients = Client::ALL.len();
+                let selected = |number| (number % clients + number / clients) % 4 == way;
                 sweep(&table, memory, between, way as u64 * 7 + 1, selected);
             });
         }

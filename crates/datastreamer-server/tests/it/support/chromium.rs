@@ -22,6 +22,10 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 pub(crate) enum Way<'a> {
     /// The reader's way: a navigation that becomes a download.
     Download,
+    /// A download that may be interrupted. Saves nothing.
+    Begin,
+    /// The reader who resumes it in the list of downloads.
+    Resume,
     /// A page's way: `fetch(...)` and `arrayBuffer()`.
     Fetch,
     /// The same of the page with this URL, which may be of another origin; and a part of the file, by its
@@ -85,6 +89,8 @@ impl Chromium {
         }
         let (way, from) = match way {
             Way::Download => ("download", ""),
+            Way::Begin => ("begin", ""),
+            Way::Resume => ("resume", ""),
             Way::Fetch => ("fetch", ""),
             Way::FetchFrom(page) => ("fetch-from", page),
             Way::View => ("view", ""),
