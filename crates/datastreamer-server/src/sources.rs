@@ -420,6 +420,14 @@ impl Source {
     }
 
     /// A query that shows what the route can do.
+    /// Parameters that narrow the rows, as an example for people.
+    pub(crate) fn example_narrowing(&self) -> Option<String> {
+        match self {
+            Self::Rows(rows) => rows.example_narrowing(),
+            Self::Noise(_) | Self::Directory(_) | Self::File(_) | Self::Command(_) => None,
+        }
+    }
+
     pub(crate) fn example_query(&self) -> String {
         match self {
             Self::Noise(_) => "?n=1e6".into(),

@@ -74,7 +74,7 @@ fn item(
             }
             code { "curl -fOJ 'http://" (host) "/" (link) "'" }
             (tables(route))
-            (columns(&shown, route.source.column_count()))
+            (columns(&shown, route))
         }
     }
 }
@@ -130,7 +130,8 @@ fn tables(route: &Route) -> Markup {
 }
 
 /// What a table's columns are: the first of them, if they are many.
-fn columns(columns: &[ShownColumn], count: usize) -> Markup {
+fn columns(columns: &[ShownColumn], route: &Route) -> Markup {
+    let count = route.source.column_count();
     html! {
         @if count > 0 {
             details {
@@ -157,6 +158,14 @@ fn columns(columns: &[ShownColumn], count: usize) -> Markup {
                 }
                 @if count > columns.len() {
                     p { "and " (count - columns.len()) " more" }
+                }
+                @if let Some(example) = route.source.example_narrowing() {
+                    p {
+                        "Columns, rows and their order can be asked for: "
+                        a href={ "/" (encode(route.name())) ".html" (example) } rel="nofollow" {
+                            (example)
+                        }
+                    }
                 }
             }
         }

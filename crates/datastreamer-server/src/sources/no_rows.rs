@@ -91,6 +91,10 @@ impl RowRoute {
         match *self {}
     }
 
+    pub(crate) fn example_narrowing(&self) -> Option<String> {
+        match *self {}
+    }
+
     pub(crate) fn example_query(&self) -> String {
         match *self {}
     }

@@ -78,6 +78,9 @@ const NARROWING: [&str; 7] = [
     "select", "order", "offset", "or", "and", "not.or", "not.and",
 ];
 
+/// Columns that an example of narrowing names.
+const EXAMPLE_COLUMNS: usize = 3;
+
 /// Characters of a file name that say how a table is narrowed: names of 255 bytes are usual.
 const NARROWED_MAX: usize = 60;
 
@@ -488,6 +491,36 @@ impl RowRoute {
             (None, Some(most)) => format!("as many rows as there are, {most} at most"),
             (None, None) => "as many rows as there are".into(),
         }
+    }
+
+    /// Narrows the rows to some of its first columns, as an example for people; `None` if the columns
+    /// are not known before a run, or their names mean something else in a URL.
+    pub(crate) fn example_narrowing(&self) -> Option<String> {
+        let columns = self
+            .source
+            .columns()
+            .filter(|_| self.source.is_narrowed())?;
+        let means_more = |name: &str| {
+            is_reserved(name)
+                || NARROWING
+                    .iter()
+                    .any(|other| other.eq_ignore_ascii_case(name))
+        };
+        let fields = columns.fields().iter().map(|field| field.name().as_str());
+        let plain =
+            fields.filter(|name| !means_more(name) && page::orders(name, columns).is_some());
+        let names: Vec<_> = plain.take(EXAMPLE_COLUMNS).collect();
+        let last = *names.last()?;
+        let (_, descending) = page::orders(last, columns)?;
+        let mut rest = form_urlencoded::Serializer::new(String::new());
+        rest.append_pair(last, "is.not_null");
+        rest.append_pair("order", &descending);
+        rest.append_pair("limit", "100");
+        Some(format!(
+            "?{}&{}",
+            select_of(names.into_iter()),
+            rest.finish()
+        ))
     }
 
     pub(crate) fn example_query(&self) -> String {

@@ -265,6 +265,41 @@ fn links_and_the_form_hold_for_columns_of_any_name() {
 }
 
 #[test]
+fn the_index_has_an_example_of_narrowing_that_works() {
+    let scratch = Scratch::new("example");
+    let odd = scratch.join("odd.csv");
+    fs::write(
+        &odd,
+        "select,a.desc,\"b,c\",\"<d>&\"\n1,2,3,4\n1,5,,6\n1,7,8,9\n",
+    )
+    .expect("a file");
+    let server = Server::start([tables::stars(scratch.path(), "stars", STARS), odd]);
+    let port = server.port();
+    let index = http::get(port, "/");
+    let examples: Vec<_> = links(index.text())
+        .into_iter()
+        .filter(|link| link.href.contains(".html?select="))
+        .map(|link| link.href)
+        .collect();
+    assert_eq!(examples.len(), 2, "{examples:?}");
+    for (example, name, columns) in [
+        (&examples[1], "/stars.html", 3),
+        (&examples[0], "/odd.html", 3),
+    ] {
+        assert!(example.starts_with(name), "{example}");
+        let page = get(port, example);
+        let last: Vec<f64> = cells(&page)
+            .chunks(columns)
+            .map(|row| row[columns - 1].parse().expect("a number"))
+            .collect();
+        assert!(
+            last.len() >= 3 && last.is_sorted_by(|one, other| one >= other),
+            "{last:?}"
+        );
+    }
+}
+
+#[test]
 fn columns_that_are_called_as_the_form_s_fields_are_filtered_by_as_any_other() {
     let scratch = Scratch::new("form-names");
     let file = scratch.join("odd.csv");

@@ -357,7 +357,7 @@ pub(super) fn take_form(
 
 /// The values of `order` by a column, ascending and descending; `None` if it has no order, or its name
 /// and a word behind it are the name of another column.
-fn orders(name: &str, columns: &Schema) -> Option<(String, String)> {
+pub(super) fn orders(name: &str, columns: &Schema) -> Option<(String, String)> {
     let field = columns.field_with_name(name).ok()?;
     let descending = format!("{name}.desc");
     if field.data_type().is_nested() || columns.field_with_name(&descending).is_ok() {
