@@ -165,6 +165,10 @@ impl PostgresError {
             Some(code) if *code == SqlState::READ_ONLY_SQL_TRANSACTION => {
                 PostgresErrorKind::BadQuery
             }
+            // LIMIT and OFFSET of a parameter are computed when it runs.
+            Some(code) if is_row_count(code) && !query.order().is_empty() => {
+                PostgresErrorKind::BadValue
+            }
             _ => PostgresErrorKind::Failed,
         };
         Self::of_server(kind, error, query)
@@ -242,6 +246,14 @@ fn is_of_author(code: &SqlState) -> bool {
 /// The driver tells it in words only.
 fn is_of_tls(error: &tokio_postgres::Error) -> bool {
     error.to_string().contains("TLS handshake")
+}
+
+fn is_row_count(code: &SqlState) -> bool {
+    [
+        SqlState::INVALID_ROW_COUNT_IN_LIMIT_CLAUSE,
+        SqlState::INVALID_ROW_COUNT_IN_RESULT_OFFSET_CLAUSE,
+    ]
+    .contains(code)
 }
 
 fn is_class(code: &SqlState, class: &str) -> bool {

@@ -126,6 +126,14 @@ fn a_value_that_its_place_cannot_take_is_the_givers_fault() {
     let error = failure(rows.next().unwrap());
     assert_eq!(error.kind(), PostgresErrorKind::BadValue);
 
+    for (clause, code) in [("LIMIT", "2201W"), ("OFFSET", "2201X")] {
+        let sql = format!("SELECT n FROM generate_series(1, 3) n {clause} $p");
+        let mut rows = fixture.with(&sql, ParameterKind::Integer, "-1").unwrap();
+        let error = failure(rows.next().unwrap());
+        assert_eq!(error.kind(), PostgresErrorKind::BadValue, "{clause}");
+        assert_eq!(error.sqlstate(), Some(code));
+    }
+
     let zero = fixture.with("SELECT $p::text", ParameterKind::Text, "a\0b");
     let text = refused(zero, PostgresErrorKind::BadValue);
     assert_eq!(text, "parameter p: PostgreSQL's texts have no zero byte");
