@@ -116,6 +116,6 @@ pub use files::{FilesState, TableFiles};
 pub use messages::Position;
 pub use narrow::{JUNCTIONS, Narrowing, OPERATORS};
 pub use planning::DEFAULT_PLAN_TIMEOUT;
-pub use rows::{Rows, RowsStopper};
+pub use rows::{Rows, RowsFiles, RowsStopper};
 pub use sql::Query;
 pub use unpacked::DEFAULT_UNPACK_BYTES;

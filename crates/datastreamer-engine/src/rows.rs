@@ -57,7 +57,7 @@ pub struct Rows {
     needs_memory: bool,
     /// Kept for as long as the plan runs.
     place: Option<QueryPlace>,
-    pinned: Vec<PinnedFile>,
+    pinned: Arc<[PinnedFile]>,
     cancellation: Cancellation,
     /// The engine's threads, kept until the last row.
     threads: Arc<EngineThreads>,
@@ -126,7 +126,7 @@ impl Rows {
             place: None,
             schema,
             known,
-            pinned,
+            pinned: pinned.into(),
             run: Run::Planned(with_checks(plan, &cancellation)?, task),
             stopper: RowsStopper(Arc::new(Stop {
                 cancellation: cancellation.clone(),
@@ -164,6 +164,12 @@ impl Rows {
     /// process: facts about the rows stay true as long as it is the same. `None` if no file is read.
     pub fn version(&self) -> Option<u64> {
         pinned::version(&self.pinned)
+    }
+
+    /// Returns the files that are read. `next` checks them at the end of the rows: whoever takes no more
+    /// before that does so with [`RowsFiles::check`].
+    pub fn files(&self) -> RowsFiles {
+        RowsFiles(Arc::clone(&self.pinned))
     }
 
     /// Returns a handle that stops these rows.
@@ -263,7 +269,7 @@ impl Rows {
 
     /// Names the file, if there is one only.
     fn of_file(&self, error: EngineError) -> EngineError {
-        match self.pinned.as_slice() {
+        match &*self.pinned {
             [file] => file.error(&error),
             _ => error,
         }
@@ -277,7 +283,21 @@ impl Rows {
 
     /// Returns an error if a file is no longer as it was planned. Blocks for a `stat` per file.
     fn changed_file(&self) -> Option<EngineError> {
-        self.pinned.iter().find_map(|file| file.check().err())
+        self.files().check().err()
+    }
+}
+
+/// The files that some rows are read from, as they were when these were planned.
+#[derive(Clone, Debug)]
+pub struct RowsFiles(Arc<[PinnedFile]>);
+
+impl RowsFiles {
+    /// Checks that the files are as they were. **Blocks** for a `stat` per file.
+    ///
+    /// # Errors
+    /// A file has changed, or is gone: the rows may be those of another one.
+    pub fn check(&self) -> Result<(), EngineError> {
+        self.0.iter().try_for_each(PinnedFile::check)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     refusal::Refusal,
     site::Site,
     site::routes::{Found, Route},
-    sources::{Job, Query, Wanted},
+    sources::{FILE_NAME_PARAMETER, Job, Query, Wanted},
 };
 
 /// A file that was asked for, checked.
@@ -31,8 +31,6 @@ pub(crate) enum Taker {
     Output,
 }
 
-/// The parameter with the name of the saved file.
-pub(crate) const FILE_NAME_PARAMETER: &str = "filename";
 /// Bytes of such a name: file systems take 255, and a suffix may be added.
 const FILE_NAME_MAX: usize = 200;
 
@@ -51,15 +49,16 @@ impl<'a> Export<'a> {
             let text = format!("there is no /{file_name}; there are {names}");
             Refusal::new(StatusCode::NOT_FOUND, text)
         })?;
+        let mut query = query.clone();
+        let wanted_name = take_file_name(&mut query, route);
+        let wanted_name = wanted_name.map_err(Refusal::bad_parameter)?;
         let wanted = Wanted {
             suffix: format,
             accept,
             may_be_file: taker == Taker::Client,
             page_of: (taker == Taker::Client).then_some(route.name()),
+            is_named: wanted_name.is_some(),
         };
-        let mut query = query.clone();
-        let wanted_name = take_file_name(&mut query, route);
-        let wanted_name = wanted_name.map_err(Refusal::bad_parameter)?;
         let job = route.source.check(&query, wanted);
         let job = job.map_err(|refusal| refusal.about(file_name))?;
         Ok(Self {

@@ -314,7 +314,12 @@ pub(crate) struct Wanted<'a> {
     pub(crate) may_be_file: bool,
     /// What a page for people has as its title; `None`: it is written without links.
     pub(crate) page_of: Option<&'a str>,
+    /// Whether a parameter has been taken for the name of the saved file.
+    pub(crate) is_named: bool,
 }
+
+/// The parameter with the name of the saved file.
+pub(crate) const FILE_NAME_PARAMETER: &str = "filename";
 
 impl Source {
     /// Checks a request's parameters, without any work; the refusal is for the client, and names

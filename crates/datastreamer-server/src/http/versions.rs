@@ -20,9 +20,9 @@ use lru::LruCache;
 use ring::digest::{Context, SHA256};
 
 use crate::{
-    export::{Export, FILE_NAME_PARAMETER},
+    export::Export,
     refusal::Refusal,
-    sources::{DataState, Feed, Fingerprint},
+    sources::{DataState, FILE_NAME_PARAMETER, Feed, Fingerprint},
 };
 
 /// Versions whose length is known: those of some hours of a busy server, in at most 2 MB.

@@ -26,7 +26,7 @@ use arrow::{
     record_batch::RecordBatchReader,
 };
 use datastreamer::StreamWriter;
-use datastreamer_engine::{EngineError, TableInfo};
+use datastreamer_engine::{EngineError, RowsFiles, TableInfo};
 use datastreamer_rows::parameters::Parameters;
 pub(crate) use datastreamer_table::Format;
 use datastreamer_table::{
@@ -48,8 +48,8 @@ pub(crate) use self::{
     write::engine_refusal,
 };
 use super::{
-    Fingerprint, Job, LimitBy, OnMore, Query, RowFacts, RowLimit, RowsJob, ShownColumn, ShownTable,
-    Wanted, file,
+    FILE_NAME_PARAMETER, Fingerprint, Job, LimitBy, OnMore, Query, RowFacts, RowLimit, RowsJob,
+    ShownColumn, ShownTable, Wanted, file,
 };
 use crate::{
     refusal::{Refusal, SOURCE_FAILED},
@@ -172,6 +172,8 @@ pub(crate) struct Run {
     pub(crate) rows_known: Option<u64>,
     /// Statistics of the columns, in their order; empty if there are none.
     pub(crate) columns: Vec<ColumnStatistics>,
+    /// The files of a table, which are checked where the rows are not read to their end.
+    pub(crate) files: Option<RowsFiles>,
     /// Stops a reader that blocks, from another thread.
     pub(crate) stop: Option<Box<dyn FnOnce() + Send>>,
     /// The layout that an earlier run of the same rows left.
@@ -215,6 +217,7 @@ impl Run {
             reader: Box::new(reader),
             rows_known: None,
             columns: Vec::new(),
+            files: None,
             stop: None,
             layout: None,
             remember: None,
@@ -325,8 +328,7 @@ impl RowRoute {
         let page = wanted.page_of.filter(|_| format == Format::Html);
         let has_links = page.is_some() && source.has_pages();
         if has_links && !page::FORM.iter().any(|name| source.has_column(name)) {
-            let is_taken = |name: &str| source.has_parameter(name);
-            page::take_form(&mut query, &mut asked_for, is_taken)
+            page::take_form(&mut query, &mut asked_for, &source.taken())
                 .map_err(Refusal::bad_parameter)?;
         }
         let asked = take_limit(&mut query)?;
@@ -359,7 +361,7 @@ impl RowRoute {
             true => Some(rows_max.unwrap_or(page_rows)),
             false => rows_max,
         };
-        let start = source.check(&query, planned_max)?;
+        let start = source.check(&query, planned_max, wanted.is_named)?;
         let narrowing = source.narrowing_of(&query);
         let page = page.map(|title| {
             let page = Page::bare(title);
@@ -535,12 +537,19 @@ impl RowRoute {
 }
 
 impl RowSource {
-    fn check(&self, query: &Query, rows_max: Option<u64>) -> Result<StartRun, Refusal> {
+    /// `is_named` says that a parameter was taken for the file's name, although it may be meant for a
+    /// column.
+    fn check(
+        &self,
+        query: &Query,
+        rows_max: Option<u64>,
+        is_named: bool,
+    ) -> Result<StartRun, Refusal> {
         match self {
             Self::Table(table) => table.check(query, rows_max),
-            Self::Query(sql) => sql.check(query, rows_max),
+            Self::Query(sql) => sql.check(query, rows_max, is_named),
             Self::Sql(sql) => sql.check(query, rows_max),
-            Self::Postgres(postgres) => postgres.check(query, rows_max),
+            Self::Postgres(postgres) => postgres.check(query, rows_max, is_named),
             Self::Stars(stars) => stars.check(query),
         }
     }
@@ -620,10 +629,14 @@ impl RowSource {
             .is_some_and(|them| them.index(name).is_some())
     }
 
-    fn parameter_names(&self) -> Vec<String> {
+    /// The names that mean something else than a condition on a column of that name.
+    fn taken(&self) -> Taken {
         let declared = self.parameters().map(Parameters::declared);
         let declared = declared.into_iter().flatten();
-        declared.map(|parameter| parameter.name.clone()).collect()
+        Taken {
+            declared: declared.map(|parameter| parameter.name.clone()).collect(),
+            has_columns: self.columns().is_some(),
+        }
     }
 
     /// Returns whether a parameter of this name means a column, or is one of the operator's.
@@ -658,6 +671,34 @@ impl RowSource {
             Self::Query(_) | Self::Sql(_) | Self::Postgres(_) => None,
             Self::Stars(stars) => Some(stars.columns()),
         }
+    }
+}
+
+/// The names that are parameters in a request for rows.
+#[derive(Clone, Debug)]
+struct Taken {
+    /// The operator's.
+    declared: Vec<String>,
+    /// Whether the columns are known before a run: then those of a table win over some names.
+    has_columns: bool,
+}
+
+impl Taken {
+    /// Returns whether a parameter of this name may be another one than a condition on its column.
+    fn has(&self, name: &str) -> bool {
+        let reserved = [
+            &LIMITS[..],
+            &FORMATS,
+            &WRITING,
+            &NARROWING,
+            &[HDU, FILE_NAME_PARAMETER],
+        ];
+        let mut reserved = reserved.into_iter().flatten();
+        self.declared.iter().any(|other| other == name)
+            || reserved.any(|other| match self.has_columns {
+                true => *other == name && name != FILE_NAME_PARAMETER,
+                false => other.eq_ignore_ascii_case(name),
+            })
     }
 }
 

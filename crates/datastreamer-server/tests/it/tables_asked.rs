@@ -562,7 +562,9 @@ fn an_operator_may_refuse_what_would_be_cut() {
          [routes.asked]\nkind = \"query\"\nsql = \"SELECT * FROM few WHERE ra > 1\"\nmax_rows = 100\n\
          on_more = \"refuse\"\n\
          [routes.limited]\nkind = \"query\"\nsql = \"SELECT 1 AS one FROM few LIMIT 20\"\n\
-         max_rows = 100\non_more = \"refuse\"\n"
+         max_rows = 100\non_more = \"refuse\"\n\
+         [routes.none]\nkind = \"query\"\nsql = \"SELECT * FROM few WHERE ra > 1\"\nmax_rows = 0\n\
+         on_more = \"refuse\"\n"
     ));
     let port = server.port();
     let refused = http::get(port, "/few.csv").problem(422);
@@ -577,6 +579,7 @@ fn an_operator_may_refuse_what_would_be_cut() {
     let refused = http::get(port, "/asked.csv").problem(422);
     assert!(refused.contains("there are more rows"), "{refused}");
     assert_eq!(http::get(port, "/asked.csv?limit=100").status, 200);
+    http::get(port, "/none.csv").problem(422);
     // The limit of the query itself is below.
     for path in ["/limited.csv", "/limited.fits", "/limited.vot"] {
         let limited = http::get(port, path);

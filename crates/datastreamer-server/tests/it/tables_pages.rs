@@ -193,7 +193,7 @@ fn the_pages_of_a_query_have_each_row_once_where_they_are_ordered() {
         .map(|link| link.href)
         .collect();
     assert_eq!(removed, ["?dec=-10"]);
-    assert!(page.contains("<option>ra</option>") && !page.contains("<option>dec</option>"));
+    assert!(page.contains("<option value=\"ra\"") && !page.contains("<option value=\"dec\""));
     let form = "filter-operator=eq&filter-value=1";
     let detail = http::get(port, &format!("/north.html?filter-column=what&{form}")).problem(400);
     assert!(detail.contains("and=(what.eq.VALUE)"), "{detail}");
@@ -262,6 +262,65 @@ fn links_and_the_form_hold_for_columns_of_any_name() {
     assert!(detail.contains("filter-operator"), "{detail}");
     let detail = http::get(port, "/odd.csv?filter-column=a&filter-operator=eq").problem(400);
     assert!(detail.contains("filter-column"), "{detail}");
+}
+
+#[test]
+fn the_form_filters_by_the_column_that_is_chosen_and_by_nothing_else() {
+    let scratch = Scratch::new("form");
+    let file = scratch.join("odd.csv");
+    let header = "\"a  b\",a b,limit,select,filename,s";
+    fs::write(
+        &file,
+        format!("{header}\n1,2,3,4,x,(a)\n5,6,7,8,y,\"l\nm\"\n"),
+    )
+    .expect("a file");
+    let daemon = Daemon::start(&format!(
+        "[routes.odd]\nkind = \"table\"\npath = {file:?}\n\
+         [routes.query]\nkind = \"query\"\nsql = 'SELECT * FROM odd'\n"
+    ));
+    let port = daemon.port();
+    let options = |page: &str| -> Vec<String> {
+        let of_columns = page.split("filter-operator").next().expect("a part");
+        let options = of_columns.split("<option value=\"").skip(1);
+        options
+            .map(|option| option.split('"').next().expect("a value").to_owned())
+            .collect()
+    };
+    // White space is kept, and what is a parameter is not offered.
+    let offered = options(&get(port, "/odd.html"));
+    assert_eq!(offered, ["a  b", "a b", "filename", "s"]);
+    assert_eq!(options(&get(port, "/query.html")), ["a  b", "a b", "s"]);
+    let form = |column: &str, operator: &str, value: &str| {
+        let form = form_urlencoded::Serializer::new(String::new())
+            .append_pair("filter-column", column)
+            .append_pair("filter-operator", operator)
+            .append_pair("filter-value", value)
+            .finish();
+        format!("/query.html?{form}")
+    };
+    for column in ["limit", "select", "filename"] {
+        let detail = http::get(port, &form(column, "eq", "1")).problem(400);
+        assert!(
+            detail.contains(&format!("and=({column}.eq.VALUE)")),
+            "{detail}"
+        );
+    }
+    // As the name of the operator shows it, or without the parentheses.
+    for value in ["1,2", "(1,2)"] {
+        let page = get(port, &form("a  b", "in", value));
+        assert_eq!(cells(&page), ["1", "2", "3", "4", "x", "(a)"]);
+    }
+    // A browser would change the line break of a hidden field.
+    let page = get(port, "/query.html?s=eq.l%0Am");
+    assert_eq!(cells(&page).len(), 6, "{page}");
+    assert!(!page.contains("<form"), "{page}");
+    // Nobody's condition is taken for a name, or the other way round.
+    let detail = http::get(port, "/query.csv?filename=eq.x").problem(400);
+    assert!(detail.contains("and=(filename.eq.VALUE)"), "{detail}");
+    let found = http::get(port, "/query.csv?and=(filename.eq.x)");
+    assert_eq!(found.text().lines().count(), 2);
+    let found = http::get(port, "/odd.csv?filename=eq.x");
+    assert_eq!(found.text().lines().count(), 2);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use datastreamer_engine::Narrowing;
 use datastreamer_table::html::{ColumnHead, PageFrame, PageRows, Sorted};
 use maud::{Markup, html};
 
-use super::{Count, RowSource, quoted_in_list};
+use super::{Count, RowSource, Taken, quoted_in_list};
 use crate::{refusal::Refusal, sources::Query};
 
 /// The parameters of the form: HTML has no way to make `COLUMN=OPERATOR.VALUE` of three fields.
@@ -68,8 +68,8 @@ struct Asked {
     offset: u64,
     /// Each page goes on where the one before has ended.
     has_order: bool,
-    /// Columns without a condition of their own: a parameter of the operator's has their name.
-    hidden: Vec<String>,
+    /// A column that is called like a parameter has no condition of its own.
+    taken: Taken,
 }
 
 impl Page {
@@ -158,7 +158,7 @@ impl Narrowed {
                     .and_then(|text| text.parse().ok())
                     .unwrap_or_default(),
                 has_order: source.has_order() || value_of("order").is_some(),
-                hidden: source.parameter_names(),
+                taken: source.taken(),
             },
             columns: source.columns().cloned(),
             count: source.count(),
@@ -218,8 +218,11 @@ impl Asked {
     /// The form that adds a condition.
     fn form(&self, columns: &Schema, links: &mut Links<'_>) -> Markup {
         let is_taken = FORM.iter().any(|name| columns.index_of(name).is_ok());
+        // A browser makes CR LF of each line break of a form's values.
+        let has_breaks = |(_, value): &(String, String)| value.contains(['\r', '\n']);
+        let is_taken = is_taken || self.parameters.iter().any(has_breaks);
         let names = columns.fields().iter().map(|field| field.name());
-        let names = names.filter(|name| !self.hidden.contains(name));
+        let names = names.filter(|name| !self.taken.has(name));
         let bytes = names
             .clone()
             .map(|name| name.len() + "<option></option>".len())
@@ -236,7 +239,8 @@ impl Asked {
                 label {
                     "column "
                     select name=(column) {
-                        @for name in names { option { (name) } }
+                        // Without a value, a browser takes the text with its white space collapsed.
+                        @for name in names { option value=(name) { (name) } }
                     }
                 }
                 label {
@@ -325,11 +329,7 @@ impl Asked {
 ///
 /// # Errors
 /// There are some of them only, or one is given twice; the column's name is taken.
-pub(super) fn take_form(
-    query: &mut Query,
-    asked: &mut Query,
-    is_taken: impl Fn(&str) -> bool,
-) -> Result<(), String> {
+pub(super) fn take_form(query: &mut Query, asked: &mut Query, taken: &Taken) -> Result<(), String> {
     let mut fields = FORM.map(|_| None);
     for (field, name) in fields.iter_mut().zip(FORM) {
         asked.take(&[name])?;
@@ -340,13 +340,16 @@ pub(super) fn take_form(
         [Some(column), Some(operator), value] => (column, operator, value.unwrap_or_default()),
         _ => return Err(format!("of {} only some are given", FORM.join(", "))),
     };
-    if is_taken(&column) {
+    if taken.has(&column) {
         return Err(format!(
-            "`{column}` is a parameter of this query: ask for and=({column}.eq.VALUE)"
+            "`{column}` is a parameter here, and no column: ask for and=({column}.eq.VALUE)"
         ));
     }
     let condition = match operator.as_str() {
         "is.null" | "is.not_null" => operator,
+        "in" | "not.in" if value.starts_with('(') && value.ends_with(')') => {
+            format!("{operator}.{value}")
+        }
         "in" | "not.in" => format!("{operator}.({value})"),
         _ => format!("{operator}.{value}"),
     };

@@ -53,8 +53,13 @@ impl PostgresQuery {
 
     /// Checks the parameters. The run takes a connection, and gives it back as soon as the last row
     /// is read.
-    pub(super) fn check(&self, query: &Query, rows_max: Option<u64>) -> Result<StartRun, Refusal> {
-        let Given { bound, narrowing } = Given::of(&self.parameters, query)?;
+    pub(super) fn check(
+        &self,
+        query: &Query,
+        rows_max: Option<u64>,
+        is_named: bool,
+    ) -> Result<StartRun, Refusal> {
+        let Given { bound, narrowing } = Given::of(&self.parameters, query, is_named)?;
         let (pool, query, notes) = (self.pool.clone(), self.query.clone(), self.notes.clone());
         Ok(Box::new(move |place| {
             let stop = place.stop_token();

@@ -13,7 +13,10 @@ use datastreamer::StreamWriter;
 use http::StatusCode;
 
 use super::{Author, QUERY_PARAMETER, Run, StartRun, engine_refusal, opening::Openings, wait_for};
-use crate::{refusal::Refusal, sources::Query};
+use crate::{
+    refusal::Refusal,
+    sources::{FILE_NAME_PARAMETER, Query},
+};
 
 /// A query with typed parameters.
 #[derive(Clone)]
@@ -68,8 +71,13 @@ impl SqlQuery {
     }
 
     /// Checks the values of the parameters.
-    pub(super) fn check(&self, query: &Query, rows_max: Option<u64>) -> Result<StartRun, Refusal> {
-        let Given { bound, narrowing } = Given::of(&self.parameters, query)?;
+    pub(super) fn check(
+        &self,
+        query: &Query,
+        rows_max: Option<u64>,
+        is_named: bool,
+    ) -> Result<StartRun, Refusal> {
+        let Given { bound, narrowing } = Given::of(&self.parameters, query, is_named)?;
         let query = EngineQuery::new(&self.sql)
             .bind(&bound)
             .notes(self.notes.clone());
@@ -114,11 +122,17 @@ pub(super) struct UnparsedNarrowing {
     parameters: Vec<(String, String)>,
     /// The names that the query declares.
     declared: Vec<String>,
+    /// Whether a parameter was taken for the name of the file.
+    is_named: bool,
 }
 
 impl Given {
     /// Reads what the query declares.
-    pub(super) fn of(parameters: &Parameters, query: &Query) -> Result<Self, Refusal> {
+    pub(super) fn of(
+        parameters: &Parameters,
+        query: &Query,
+        is_named: bool,
+    ) -> Result<Self, Refusal> {
         let is_declared = |name: &str| parameters.index(name).is_some();
         let pairs = query.pairs().iter().cloned();
         let (own, narrowing): (Vec<_>, Vec<_>) = pairs.partition(|(name, _)| is_declared(name));
@@ -132,6 +146,7 @@ impl Given {
             narrowing: UnparsedNarrowing {
                 parameters: narrowing,
                 declared: declared.map(|parameter| parameter.name.clone()).collect(),
+                is_named,
             },
         })
     }
@@ -140,6 +155,13 @@ impl Given {
 impl UnparsedNarrowing {
     /// Parses them by the columns of the result.
     pub(super) fn parse(&self, columns: &Schema) -> Result<Narrowing, Refusal> {
+        // A condition that is taken for a name would be lost without a word.
+        if self.is_named && columns.index_of(FILE_NAME_PARAMETER).is_ok() {
+            return Err(Refusal::bad_parameter(format!(
+                "`{FILE_NAME_PARAMETER}` is the name of the saved file, and here a column too: ask for \
+                 and=({FILE_NAME_PARAMETER}.eq.VALUE)"
+            )));
+        }
         let declared: Vec<_> = self.declared.iter().map(String::as_str).collect();
         let narrowing = Narrowing::parse_beside(&declared, &self.parameters, columns);
         narrowing.map_err(engine_refusal)

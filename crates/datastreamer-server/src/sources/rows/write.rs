@@ -10,7 +10,7 @@ use std::{
 
 use arrow::{error::ArrowError, record_batch::RecordBatch};
 use datastreamer::StreamWriter;
-use datastreamer_engine::{EngineError, EngineErrorKind, Rows};
+use datastreamer_engine::{EngineError, EngineErrorKind, Rows, RowsFiles};
 use datastreamer_http::StatusError;
 use datastreamer_rows::postgres::PostgresError;
 use datastreamer_table::{
@@ -231,7 +231,11 @@ impl TableFile {
         out: &StreamWriter,
         mut take: impl FnMut(&RecordBatch) -> Result<bool, SourceError>,
     ) -> Result<TableEnd, SourceError> {
-        if self.rows_max() == Some(0) {
+        let is_refused = self
+            .facts
+            .limit
+            .is_some_and(|limit| limit.on_more != OnMore::Cap);
+        if self.rows_max() == Some(0) && !is_refused {
             // A request for no rows asks for the columns (DALI 1.1, 3.4.4).
             self.facts.is_capped.store(true, Ordering::Relaxed);
             return Ok(TableEnd::Overflow);
@@ -254,6 +258,14 @@ impl TableFile {
                 goes_on = goes_on && take(&piece)?;
             }
             rows += batch.num_rows() as u64;
+            if is_cut || !goes_on {
+                // The reader checks them at its end, which nobody reads.
+                let checked = run.files.as_ref().map_or(Ok(()), RowsFiles::check);
+                checked.map_err(|error| {
+                    let error = ArrowError::ExternalError(Box::new(error));
+                    reader_failed(&error, rows, run.author)
+                })?;
+            }
             if is_cut {
                 self.facts.is_capped.store(true, Ordering::Relaxed);
                 return Ok(TableEnd::Overflow);
@@ -288,6 +300,7 @@ impl From<Rows> for Run {
         Self {
             rows_known: rows.known_rows(),
             columns: rows.column_statistics().to_vec(),
+            files: Some(rows.files()),
             stop: Some(Box::new(move || stopper.stop())),
             ..Self::new(rows)
         }
