@@ -1,4 +1,4 @@
-//! The server: it accepts connections (`serve.rs`, `connection.rs`), answers requests with the
+//! The server: it accepts connections (`serve.rs`, `connection.rs`, `framing.rs`), answers requests with the
 //! current site (`respond.rs`, `sending.rs`, `versions.rs`, `rerun.rs`; `posted.rs` reads queries from bodies, `index.rs` makes the index
 //! page in the frame of `page.rs`), tells clients apart (`client.rs`), records transfers (`transfers.rs`) and productions
 //! (`produced.rs`), shows their receipts (`receipt.rs`, `receipts.rs`, `events.rs`), logs refusals
@@ -9,6 +9,7 @@ pub(crate) mod connection;
 mod cors;
 pub(crate) mod deliveries;
 mod events;
+mod framing;
 pub(crate) mod health;
 pub(crate) mod index;
 mod journal;

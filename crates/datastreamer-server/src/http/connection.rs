@@ -8,12 +8,15 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, extract::Request, http::Version};
 use datastreamer_http::Armed;
+use futures_util::TryFutureExt;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
     service::TowerToHyperService,
 };
 use tokio::{net::TcpStream, sync::watch, time::timeout};
+
+use crate::http::framing;
 
 /// How long a connection may be without a request.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +41,9 @@ pub(crate) async fn serve(
         let open = Open::new(&demand, request.version(), patience);
         request.extensions_mut().insert(connection.clone());
         request.extensions_mut().insert(open);
-        tower::Service::call(&mut router.clone(), request)
+        let (version, method) = (request.version(), request.method().clone());
+        let answered = tower::Service::call(&mut router.clone(), request);
+        answered.map_ok(move |response| framing::first(response, version, &method))
     });
     let served = builder.serve_connection(TokioIo::new(io), TowerToHyperService::new(service));
     let mut served = pin!(served);

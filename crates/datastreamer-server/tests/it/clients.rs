@@ -9,11 +9,15 @@
 
 use std::cell::RefCell;
 use std::fs::{self, File};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::clients::{Client, Probe, Report, TIME_LIMIT, assert_downloads, probe};
+use crate::support::clients::{
+    Client, Probe, Report, TIME_LIMIT, assert_downloads, probe, report_of,
+};
+use crate::support::cutting::{Cut, Cutting};
 use crate::support::rounds::{Chance, rounds};
 use crate::support::scratch::Scratch;
 use crate::support::server::Server;
@@ -625,4 +629,51 @@ fn assert_unpacks_to(archive: &Path, directory: &Path) {
         "other files than {}",
         directory.display()
     );
+}
+
+/// Behind the status line and the field that frames the body, and before the end of any head.
+const CUTS_IN_HEADS: [u64; 3] = [60, 120, 200];
+
+#[test]
+fn curl_wget_and_urllib_do_not_take_a_head_that_is_cut_for_an_empty_file() {
+    let scratch = Scratch::new("heads");
+    let file = scratch.join("file.bin");
+    fs::write(&file, [7; 1000]).expect("files can be written");
+    let server = Server::start(["--demo".into(), file.into_os_string()]);
+    // Chunked, with a length, and unread from a file.
+    for path in [
+        "/noise.bin?n=1000",
+        "/noise.bin?n=1000&length=known",
+        "/file.bin",
+    ] {
+        for bytes in CUTS_IN_HEADS {
+            let saved = scratch.join("saved");
+            let cut = |client: &str, get: &dyn Fn(&str) -> Report| {
+                let proxy = Cutting::start(Ipv4Addr::LOCALHOST, server.port(), bytes, Cut::Fin);
+                let report = get(&proxy.url(path));
+                assert!(
+                    !report.is_success(),
+                    "{client} of {path} behind {bytes} bytes"
+                );
+            };
+            cut("curl", &|url| {
+                let mut curl = tools::program("curl");
+                curl.args(["-q", "--silent", "--fail", url, "--output"]);
+                curl.arg(&saved);
+                report_of(curl)
+            });
+            cut("wget", &|url| {
+                let mut wget = tools::program("wget");
+                wget.args(["--no-config", "--quiet", "--tries=1", url, "-O"]);
+                wget.arg(&saved);
+                report_of(wget)
+            });
+            cut("urllib", &|url| {
+                let mut urllib = tools::python();
+                urllib.arg(tools::client_script("get_urllib.py")).arg(url);
+                urllib.arg(&saved);
+                report_of(urllib)
+            });
+        }
+    }
 }
