@@ -765,12 +765,12 @@ impl Shared {
             Of::LimitedQuery => Known::of_limited(Arc::clone(&plan)),
         };
         let mut schema = plan.schema();
-        if !matches!(of, Of::Table(..)) {
-            known.columns.clear();
-        }
-        if let Of::Table(table, _) = of {
-            let fields = schema.fields().clone();
-            schema = Arc::new(Schema::new_with_metadata(fields, table.metadata().clone()));
+        match of {
+            Of::Table(table, _) => {
+                let fields = schema.fields().clone();
+                schema = Arc::new(Schema::new_with_metadata(fields, table.metadata().clone()));
+            }
+            Of::Query | Of::LimitedQuery => known.columns.clear(),
         }
         let threads = Arc::clone(&self.threads);
         Rows::new(schema, known, plan, task, threads, self.time_limit)

@@ -37,7 +37,6 @@ use datastreamer_table::{
 };
 use http::StatusCode;
 
-use self::page::{Narrowed, Page};
 pub(crate) use self::{
     hdus::{HDU, Hdus, TABLES_MAX},
     opening::{Opened, Opening, Openings, Progress},
@@ -46,6 +45,10 @@ pub(crate) use self::{
     stars::Stars,
     table::Table,
     write::engine_refusal,
+};
+use self::{
+    page::{Narrowed, Page},
+    query::Given,
 };
 use super::{
     FILE_NAME_PARAMETER, Fingerprint, Job, LimitBy, OnMore, Query, RowFacts, RowLimit, RowsJob,
@@ -502,15 +505,9 @@ impl RowRoute {
             .source
             .columns()
             .filter(|_| self.source.is_narrowed())?;
-        let means_more = |name: &str| {
-            is_reserved(name)
-                || NARROWING
-                    .iter()
-                    .any(|other| other.eq_ignore_ascii_case(name))
-        };
+        let taken = self.source.taken();
         let fields = columns.fields().iter().map(|field| field.name().as_str());
-        let plain =
-            fields.filter(|name| !means_more(name) && page::orders(name, columns).is_some());
+        let plain = fields.filter(|name| !taken.has(name) && page::orders(name, columns).is_some());
         let names: Vec<_> = plain.take(EXAMPLE_COLUMNS).collect();
         let last = *names.last()?;
         let (_, descending) = page::orders(last, columns)?;
@@ -547,9 +544,15 @@ impl RowSource {
     ) -> Result<StartRun, Refusal> {
         match self {
             Self::Table(table) => table.check(query, rows_max),
-            Self::Query(sql) => sql.check(query, rows_max, is_named),
+            Self::Query(sql) => {
+                let given = Given::of(sql.parameters(), query, is_named)?;
+                Ok(sql.start(given, rows_max))
+            }
             Self::Sql(sql) => sql.check(query, rows_max),
-            Self::Postgres(postgres) => postgres.check(query, rows_max, is_named),
+            Self::Postgres(postgres) => {
+                let given = Given::of(postgres.parameters(), query, is_named)?;
+                Ok(postgres.start(given, rows_max))
+            }
             Self::Stars(stars) => stars.check(query),
         }
     }
@@ -633,9 +636,16 @@ impl RowSource {
     fn taken(&self) -> Taken {
         let declared = self.parameters().map(Parameters::declared);
         let declared = declared.into_iter().flatten();
+        let has_columns = self.columns().is_some();
+        let mut reserved = self.reserved();
+        reserved.push(HDU);
+        if !has_columns {
+            reserved.push(FILE_NAME_PARAMETER);
+        }
         Taken {
             declared: declared.map(|parameter| parameter.name.clone()).collect(),
-            has_columns: self.columns().is_some(),
+            reserved,
+            has_columns,
         }
     }
 
@@ -679,6 +689,8 @@ impl RowSource {
 struct Taken {
     /// The operator's.
     declared: Vec<String>,
+    /// Ours.
+    reserved: Vec<&'static str>,
     /// Whether the columns are known before a run: then those of a table win over some names.
     has_columns: bool,
 }
@@ -686,17 +698,10 @@ struct Taken {
 impl Taken {
     /// Returns whether a parameter of this name may be another one than a condition on its column.
     fn has(&self, name: &str) -> bool {
-        let reserved = [
-            &LIMITS[..],
-            &FORMATS,
-            &WRITING,
-            &NARROWING,
-            &[HDU, FILE_NAME_PARAMETER],
-        ];
-        let mut reserved = reserved.into_iter().flatten();
+        let mut reserved = self.reserved.iter();
         self.declared.iter().any(|other| other == name)
             || reserved.any(|other| match self.has_columns {
-                true => *other == name && name != FILE_NAME_PARAMETER,
+                true => *other == name,
                 false => other.eq_ignore_ascii_case(name),
             })
     }

@@ -12,10 +12,7 @@ use datastreamer_table::column_metadata::{ColumnMetadata, WithMetadata};
 use http::StatusCode;
 
 use super::{Run, StartRun, engine_refusal, query::Given};
-use crate::{
-    refusal::{Refusal, SOURCE_FAILED},
-    sources::Query,
-};
+use crate::refusal::{Refusal, SOURCE_FAILED};
 
 /// A query with typed parameters, and the pool of its connections.
 #[derive(Clone)]
@@ -51,17 +48,12 @@ impl PostgresQuery {
         &self.parameters
     }
 
-    /// Checks the parameters. The run takes a connection, and gives it back as soon as the last row
+    /// Makes the run of checked parameters. It takes a connection, and gives it back as soon as the last row
     /// is read.
-    pub(super) fn check(
-        &self,
-        query: &Query,
-        rows_max: Option<u64>,
-        is_named: bool,
-    ) -> Result<StartRun, Refusal> {
-        let Given { bound, narrowing } = Given::of(&self.parameters, query, is_named)?;
+    pub(super) fn start(&self, given: Given, rows_max: Option<u64>) -> StartRun {
+        let Given { bound, narrowing } = given;
         let (pool, query, notes) = (self.pool.clone(), self.query.clone(), self.notes.clone());
-        Ok(Box::new(move |place| {
+        Box::new(move |place| {
             let stop = place.stop_token();
             let given_up = async move { drop(stop.stopped().await) };
             let mut narrowed_by = Narrowing::default();
@@ -87,7 +79,7 @@ impl PostgresQuery {
                 stop: Some(Box::new(move || canceller.cancel())),
                 ..Run::new(rows)
             })
-        }))
+        })
     }
 }
 

@@ -70,19 +70,14 @@ impl SqlQuery {
         }
     }
 
-    /// Checks the values of the parameters.
-    pub(super) fn check(
-        &self,
-        query: &Query,
-        rows_max: Option<u64>,
-        is_named: bool,
-    ) -> Result<StartRun, Refusal> {
-        let Given { bound, narrowing } = Given::of(&self.parameters, query, is_named)?;
+    /// Makes the run of checked parameters.
+    pub(super) fn start(&self, given: Given, rows_max: Option<u64>) -> StartRun {
+        let Given { bound, narrowing } = given;
         let query = EngineQuery::new(&self.sql)
             .bind(&bound)
             .notes(self.notes.clone());
         let (engine, tables) = (self.engine.clone(), self.tables.clone());
-        Ok(Box::new(move |place| {
+        Box::new(move |place| {
             let not_ready = tables.not_ready();
             let planned = wait_for(place, engine.plan_query(&query));
             // What is wrong with it may be that the table is not there yet.
@@ -95,7 +90,7 @@ impl SqlQuery {
                 author: Author::Operator,
                 ..run
             })
-        }))
+        })
     }
 
     pub(super) fn parameters(&self) -> &Parameters {
