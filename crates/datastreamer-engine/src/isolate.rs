@@ -47,6 +47,8 @@ use crate::{
     engine::{Engine, EngineOptions},
     error::{EngineError, EngineErrorKind},
     packed::{self, Bytes},
+    rows::RowsFiles,
+    table_copy::TableCopy,
 };
 
 /// The variable that tells a process what it was started for.
@@ -293,7 +295,7 @@ impl Asked {
     pub fn rows(mut self) -> Result<IsolatedRows, EngineError> {
         let planned = self.plan();
         // The process has the tables of the query only.
-        let head = planned.map_err(|error| {
+        let (head, files) = planned.map_err(|error| {
             let names = self.queries.shared.engine.names();
             in_time(error.with_tables(&names), self.plan_time())
         })?;
@@ -310,6 +312,7 @@ impl Asked {
         Ok(IsolatedRows {
             schema,
             known_rows: head.rows_known,
+            files,
             time_limit: self.queries.shared.options.time_limit,
             time_left: self.queries.shared.options.time_limit,
             received: Some(receiving(self.process, decoder)?),
@@ -320,7 +323,8 @@ impl Asked {
         self.queries.shared.options.time_limit.min(PLAN_TIME_MAX)
     }
 
-    fn plan(&mut self) -> Result<Head, EngineError> {
+    /// Returns what the rows will be, and the files of the query's tables.
+    fn plan(&mut self) -> Result<(Head, RowsFiles), EngineError> {
         let mut deadline = Instant::now() + self.plan_time();
         let wanted = match self.process.listen(Some(deadline))? {
             (Tag::Wanted, body) => unpack::<Wanted>(&body).map_err(of_message)?,
@@ -331,9 +335,10 @@ impl Asked {
         let copies = engine.block_on(engine.copies(wanted.0))?;
         deadline += listing.elapsed();
         self.process.tell(&copies)?;
+        let files = RowsFiles::new(copies.iter().flat_map(TableCopy::pinned).cloned());
         drop(copies);
         match self.process.listen(Some(deadline))? {
-            (Tag::Head, body) => unpack(&body).map_err(of_message),
+            (Tag::Head, body) => Ok((unpack(&body).map_err(of_message)?, files)),
             (tag, body) => Err(unexpected(tag, &body)),
         }
     }
@@ -358,6 +363,7 @@ impl IsolatedStopper {
 pub struct IsolatedRows {
     schema: SchemaRef,
     known_rows: Option<u64>,
+    files: RowsFiles,
     time_limit: Duration,
     time_left: Duration,
     /// `None` once there are no more rows.
@@ -368,6 +374,12 @@ impl IsolatedRows {
     /// Returns the number of rows, if the files state it and nothing filters them.
     pub fn known_rows(&self) -> Option<u64> {
         self.known_rows
+    }
+
+    /// Returns the files of the query's tables. The process checks those that it has read at the end of
+    /// the rows: whoever takes no more before that does so with [`RowsFiles::check`].
+    pub fn files(&self) -> &RowsFiles {
+        &self.files
     }
 }
 

@@ -292,6 +292,10 @@ impl Rows {
 pub struct RowsFiles(Arc<[PinnedFile]>);
 
 impl RowsFiles {
+    pub(crate) fn new(files: impl IntoIterator<Item = PinnedFile>) -> Self {
+        Self(files.into_iter().collect())
+    }
+
     /// Checks that the files are as they were. **Blocks** for a `stat` per file.
     ///
     /// # Errors

@@ -30,6 +30,16 @@ pub(crate) struct Report {
     pub(crate) decision: Decision,
 }
 
+impl Report {
+    /// Returns how many bytes the source is to write, if that is known.
+    pub(crate) fn length(&self) -> Option<u64> {
+        match &self.decision {
+            Decision::Send { pieces, .. } => pieces.length(),
+            Decision::NotModified | Decision::Refuse(..) => None,
+        }
+    }
+}
+
 /// Receives the report for the response.
 pub(crate) type Planning = oneshot::Receiver<Report>;
 
@@ -80,10 +90,9 @@ impl PlanReport {
     /// Reports that planning has succeeded, and returns what the source is to write. `None`: nothing, as
     /// the request is HEAD, or its preconditions say that the client needs no bytes.
     ///
-    /// A source without [`ranges`](Planned::ranges) gets the complete file. A source that knows the
-    /// length should also promise it
-    /// ([`StreamWriter::promise_length`](datastreamer::StreamWriter::promise_length)): that of the
-    /// pieces.
+    /// A source without [`ranges`](Planned::ranges) gets the complete file. If the length of the pieces is
+    /// known, it is promised: a source that writes more or less fails with
+    /// [`ErrorKind::LengthMismatch`](datastreamer::ErrorKind::LengthMismatch).
     pub fn done(self, planned: Planned) -> Option<Pieces> {
         let decision = self.conditions.decide(&planned);
         let pieces = match &decision {

@@ -318,7 +318,6 @@ impl Download {
     ///             if report.done(Planned::new().length(11)).is_none() {
     ///                 return Ok(()); // HEAD
     ///             }
-    ///             out.promise_length(11)?;
     ///             rows.iter().try_for_each(|row| out.write_slice(format!("{row}\n").as_bytes()))
     ///         })
     ///     })
@@ -338,7 +337,32 @@ impl Download {
     where
         F: FnOnce(StreamOptions, PlanReport) -> ChunkReader,
     {
-        let head = Head::of(request);
+        self.planned(Head::of(request), start)
+    }
+
+    /// Does the same for a request of which only the head is there, as [`respond_to`](Self::respond_to).
+    ///
+    /// # Panics
+    /// As [`respond`](Self::respond).
+    pub fn respond_planned_to<F>(
+        self,
+        parts: &Parts,
+        start: F,
+    ) -> impl Future<Output = Response<DownloadBody>> + use<F>
+    where
+        F: FnOnce(StreamOptions, PlanReport) -> ChunkReader,
+    {
+        self.planned(Head::of_parts(parts), start)
+    }
+
+    fn planned<F>(
+        self,
+        head: Head<'_>,
+        start: F,
+    ) -> impl Future<Output = Response<DownloadBody>> + use<F>
+    where
+        F: FnOnce(StreamOptions, PlanReport) -> ChunkReader,
+    {
         let conditions = Conditions::of(head.method, head.headers, &self.media_type);
         let mut info = self.request_info(head);
         if conditions.has_ranges() {
@@ -443,6 +467,11 @@ impl Download {
             Ok(report) => report,
             Err(error) => return Problem::of_stream(&error, reader.handle().id()).into_response(),
         };
+        let length = report.as_ref().and_then(Report::length);
+        if let Some(Err(error)) = length.map(|length| source.promise_length(length)) {
+            source.stop(error.clone());
+            return Problem::of_stream(&error, reader.handle().id()).into_response();
+        }
         let planned = match self.planned_head(report, info.coding) {
             Ok(planned) => planned,
             Err(response) => {

@@ -6,20 +6,24 @@ use std::{future::Future, io, time::Duration};
 
 use axum::{
     Router,
-    extract::connect_info::Connected,
-    middleware,
+    extract::{Request, connect_info::Connected},
+    middleware::{self, Next},
+    response::Response,
     serve::{IncomingStream, Listener},
 };
 use datastreamer::{Shutdown, StreamPool};
+use http::Method;
 use tokio::{
     net::TcpListener,
-    sync::oneshot,
+    sync::{oneshot, watch},
     time::{Instant, sleep, timeout_at},
 };
 
 use crate::{
     armed::Connection,
     axum_listener::{ArmedListener, count_requests},
+    framing::framing_first,
+    guard::Ends,
 };
 
 /// How long running downloads may go on after the stop: half a minute, as Kubernetes waits before it
@@ -80,7 +84,7 @@ pub async fn serve(listener: TcpListener, router: Router) -> io::Result<()> {
 pub struct Serve<L = ArmedListener> {
     listener: L,
     router: Router,
-    pool: StreamPool,
+    pools: Vec<StreamPool>,
     drain: Duration,
 }
 
@@ -98,14 +102,16 @@ impl<L> Serve<L> {
         Self {
             listener,
             router,
-            pool: StreamPool::global().clone(),
+            pools: Vec::new(),
             drain: DEFAULT_DRAIN,
         }
     }
 
-    /// Sets the pool of the downloads; without this it is the process's global pool.
+    /// Sets the pool of the downloads, in place of the process's global one; further calls add pools. At the
+    /// stop they start no more streams, and those that run are waited for and aborted. The responses of
+    /// another pool are aborted too, but its other streams are not, and nobody waits for its sources.
     pub fn pool(mut self, pool: &StreamPool) -> Self {
-        self.pool = pool.clone();
+        self.pools.push(pool.clone());
         self
     }
 
@@ -135,17 +141,28 @@ where
         let Self {
             listener,
             router,
-            pool,
+            mut pools,
             drain,
         } = self;
-        let router = router.layer(middleware::from_fn(count_requests));
+        if pools.is_empty() {
+            pools.push(StreamPool::global().clone());
+        }
+        let (end, ended) = watch::channel(false);
+        let ends = Ends::new(ended);
+        let outermost = {
+            let ends = ends.clone();
+            move |request, next| guard(ends.clone(), request, next)
+        };
+        let router = router
+            .layer(middleware::from_fn(count_requests))
+            .layer(middleware::from_fn(outermost));
         let service = router.into_make_service_with_connect_info::<Connection>();
         let (stopping, stopped) = oneshot::channel();
         let stop = {
-            let pool = pool.clone();
+            let pools = pools.clone();
             async move {
                 stop.await;
-                pool.refuse_new();
+                pools.iter().for_each(StreamPool::refuse_new);
                 let _nobody_waits = stopping.send(());
             }
         };
@@ -168,25 +185,43 @@ where
         if has_ended {
             // Streams that are sent elsewhere, and sources that still clean up, have their time too.
             tokio::select! {
-                () = until_empty(&pool) => {}
+                () = until_empty(&pools) => {}
                 () = drained => {}
             }
         }
-        let aborted = pool.abort_all();
+        let aborted: usize = pools.iter().map(StreamPool::abort_all).sum();
+        // Streams of other pools, and what is no stream.
+        end.send_replace(true);
         let deadline = Instant::now() + ABORTS_MAX;
         if !has_ended {
             let _late = timeout_at(deadline, served).await;
         }
-        let _late = timeout_at(deadline, until_empty(&pool)).await;
+        let _late = timeout_at(deadline, until_empty(&pools)).await;
         Ok(Shutdown {
-            aborted,
-            left: pool.streams().len(),
+            aborted: aborted + ends.aborted(),
+            left: streams_of(&pools),
         })
     }
 }
 
-async fn until_empty(pool: &StreamPool) {
-    while !pool.streams().is_empty() {
+/// The outermost layer: what the others add to a head stands behind its framing, and what they make of a
+/// body is armed.
+async fn guard(ends: Ends, request: Request, next: Next) -> Response {
+    let (version, method) = (request.version(), request.method().clone());
+    let connection = Connection::of(request.extensions());
+    let response = framing_first(next.run(request).await, version, &method);
+    match method == Method::HEAD {
+        true => response,
+        false => ends.guard(response, connection.as_ref(), version),
+    }
+}
+
+async fn until_empty(pools: &[StreamPool]) {
+    while streams_of(pools) > 0 {
         sleep(LOOK).await;
     }
+}
+
+fn streams_of(pools: &[StreamPool]) -> usize {
+    pools.iter().map(|pool| pool.streams().len()).sum()
 }

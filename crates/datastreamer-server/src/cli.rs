@@ -336,13 +336,16 @@ impl Routes {
         TextOptions
     }
 
-    /// Refuses flags that hold for no table.
+    /// Refuses flags that hold for no table, and those that contradict each other. `has_file`: there is a
+    /// file beside the paths.
     ///
     /// # Errors
-    /// There is such a flag, and no path.
-    pub(crate) fn check_flags(&self) -> Result<(), Fatal> {
+    /// There is such a flag.
+    pub(crate) fn check_flags(&self, has_file: bool) -> Result<(), Fatal> {
+        #[cfg(feature = "tables")]
+        self.text.check().map_err(Fatal::config)?;
         match self.text_options().set().first() {
-            Some(option) if self.paths.is_empty() && self.tables.is_empty() => {
+            Some(option) if !has_file && self.paths.is_empty() && self.tables.is_empty() => {
                 let text = "holds for tables of the command line, and there are none";
                 Err(Fatal::config(format!("--{option} {text}")))
             }

@@ -9,7 +9,6 @@ pub(crate) mod connection;
 mod cors;
 pub(crate) mod deliveries;
 mod events;
-mod framing;
 pub(crate) mod health;
 pub(crate) mod index;
 mod journal;

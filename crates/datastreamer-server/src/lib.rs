@@ -95,7 +95,7 @@ pub fn run() -> ExitCode {
                 },
                 ..serve.routes.command_line(Demo::IfNothingElse)
             };
-            let checked = serve.routes.check_flags();
+            let checked = serve.routes.check_flags(false);
             let config = checked.and_then(|()| Config::of_command_line(&command_line));
             config.and_then(http::serve::run)
         }

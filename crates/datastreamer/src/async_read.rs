@@ -82,9 +82,10 @@ impl StreamOptions {
     ///
     /// **Not for the reading half of a pipe into which a task of yours writes** (`tokio::io::duplex`):
     /// if that task fails or panics, its half of the pipe is dropped, which the reading half sees as
-    /// the end of the file, and a truncated file is delivered as a complete one. Write the file with
-    /// [`stream_out_async_write`](crate::stream_out_async_write) instead, where the writer's result
-    /// decides.
+    /// the end of the file, and a truncated file is delivered as a complete one. **Nor for the output of a
+    /// child process**, which ends the same way when the process is killed. Write the file with
+    /// [`stream_out_async_write`](crate::stream_out_async_write) instead, where the result decides: of the
+    /// task, or of `child.wait()` behind `tokio::io::copy`.
     pub fn stream_out_async_read<R>(self, source: R) -> ChunkReader
     where
         R: AsyncRead + Send + 'static,

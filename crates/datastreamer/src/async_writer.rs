@@ -91,7 +91,7 @@ impl AsyncStreamWriter {
         poll_fn(|cx| self.poll_flush(cx)).await
     }
 
-    /// Fails the stream: see [`StreamWriter::fail`].
+    /// Fails the stream: see [`StreamWriter::fail`]. **Blocks** while another task writes.
     pub fn fail(&self, error: Error) -> Error {
         self.writer.fail(error)
     }

@@ -16,6 +16,7 @@ use crate::{
     record::{Record, StreamId},
     stop_token::StopToken,
     stream_core::StreamCore,
+    writer,
 };
 
 /// A handle on a stream: reads its record, and pauses, resumes or stops it from any thread.
@@ -74,6 +75,18 @@ impl StreamHandle {
     /// [`crate::ErrorKind::ConsumerFailed`] it receives nothing more.
     pub fn stop(&self, reason: Error) {
         self.core.stop(reason);
+    }
+
+    /// Promises the exact number of bytes in place of the source, which may have begun to write: for a
+    /// consumer that has told its client how many will come. A source that writes others fails with
+    /// [`ErrorKind::LengthMismatch`](crate::ErrorKind::LengthMismatch).
+    ///
+    /// # Errors
+    /// [`ErrorKind::LengthMismatch`](crate::ErrorKind::LengthMismatch) if the source has written more, or
+    /// has ended and written less; if another length was promised before; if the stream has
+    /// [`EndOnStop::Finish`](crate::EndOnStop::Finish). The stream is not stopped.
+    pub fn promise_length(&self, bytes: u64) -> Result<(), Error> {
+        writer::promise(&self.core, bytes)
     }
 
     /// Reports that the consumer has made progress with a chunk that it still holds, so it has not

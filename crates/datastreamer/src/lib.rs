@@ -18,7 +18,9 @@
 //! ```
 //!
 //! # What blocks, what does not
-//! - [`StreamWriter`]'s writes **block**, on the source's own thread, while the buffer is full.
+//! - [`StreamWriter`]'s writes **block**, on the source's own thread, while the buffer is full. So do
+//!   [`StreamWriter::flush_now`], [`StreamWriter::set_chunk_bytes`] and [`StreamWriter::fail`], which hand
+//!   over a chunk.
 //! - These methods wait for the other side or for the end of a stream, so they **block**:
 //!   [`ChunkReader::into_iter`], [`ChunkReader::next_chunk_blocking`],
 //!   [`ChunkReader::read_to_vec`], [`ChunkReader::write_to`], [`StreamHandle::wait`],

@@ -209,8 +209,12 @@ impl ChunkReader {
     }
 
     /// Waits for the first chunk or the end, and returns the reader with every byte still in it. So a
-    /// caller can look whether the stream begins well before it commits itself, for example to a
-    /// status.
+    /// caller can look whether the stream begins well before it commits itself, for example to another
+    /// store.
+    ///
+    /// For a response take `Download` of `datastreamer-http`, which waits too: an `http_body::Body` cannot
+    /// make a later failure visible to every client (curl and wget take the end of a connection for the end
+    /// of a file), unless its connection is armed and its server guards it, as `Serve` there does.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

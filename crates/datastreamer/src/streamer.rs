@@ -6,9 +6,11 @@
 #[cfg(feature = "futures")]
 use std::future::poll_fn;
 use std::{
+    convert::Infallible,
     error::Error as StdError,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
+    process::ExitStatus,
     sync::Arc,
 };
 
@@ -24,7 +26,27 @@ use crate::{
     writer::{StreamWriter, verdict},
 };
 
-/// The return type of a source: nothing, or a `Result` with any error type.
+/// What a source may return: a value that says how it has ended, or a `Result` of one.
+///
+/// An `Ok` around a failure is a failure. So a time-out around a future that writes
+/// (`Result<Result<(), E>, Elapsed>`), a joined task and a child's exit status decide as one would read
+/// them. Of other types nobody knows whether they are a success: they do not compile. Then the source ends
+/// with `Ok(())`.
+///
+/// ```
+/// use std::process::Command;
+///
+/// let chunks = datastreamer::stream_out(|out| -> std::io::Result<_> {
+///     out.write_slice(b"the begin")?;
+///     Command::new("false").status()
+/// });
+/// let error = chunks.read_to_vec().unwrap_err();
+/// assert_eq!(error.kind(), datastreamer::ErrorKind::SourceFailed);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "a source cannot return `{Self}`: nobody knows whether it is a success",
+    note = "end the source with `Ok(())`, behind a `?` if the value may be a failure"
+)]
 pub trait SourceResult {
     /// Converts the return value into the result of the stream.
     ///
@@ -39,9 +61,58 @@ impl SourceResult for () {
     }
 }
 
-impl<T, E: Into<Box<dyn StdError + Send + Sync>> + 'static> SourceResult for Result<T, E> {
+impl<T: SourceResult, E: Into<Box<dyn StdError + Send + Sync>> + 'static> SourceResult
+    for Result<T, E>
+{
     fn into_result(self) -> Result<(), Error> {
-        self.map(drop).map_err(Error::source_failed)
+        self.map_err(Error::source_failed)?.into_result()
+    }
+}
+
+/// A number of bytes that were copied.
+impl SourceResult for u64 {
+    fn into_result(self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Of a source that ends by a failure or a stop only.
+impl SourceResult for Infallible {
+    fn into_result(self) -> Result<(), Error> {
+        match self {}
+    }
+}
+
+/// The output that an encoder gives back once it has written everything.
+impl SourceResult for StreamWriter {
+    fn into_result(self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// The output that an encoder gives back once it has written everything.
+impl SourceResult for &mut StreamWriter {
+    fn into_result(self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// The output that an encoder gives back once it has written everything.
+impl SourceResult for AsyncStreamWriter {
+    fn into_result(self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Of a child process: a failure unless its exit code is 0.
+impl SourceResult for ExitStatus {
+    fn into_result(self) -> Result<(), Error> {
+        match self.success() {
+            true => Ok(()),
+            false => Err(Error::source_failed(format!(
+                "the process ended with {self}"
+            ))),
+        }
     }
 }
 

@@ -284,26 +284,13 @@ impl StreamWriter {
     /// source's return; the reason of the stop if the stream was stopped.
     pub fn promise_length(&self, bytes: u64) -> Result<(), Error> {
         let _turn = self.begin(0)?;
-        if self.core.settings.end_on_stop == EndOnStop::Finish {
-            let text = "a stream with EndOnStop::Finish cannot promise a length";
-            return Err(Error::new(ErrorKind::LengthMismatch, text));
-        }
-        let mut filling = self.core.pending.filling.lock();
-        if filling.written > 0 {
+        if self.core.pending.filling.lock().written > 0 {
             return Err(Error::new(
                 ErrorKind::LengthMismatch,
                 "a length was promised after the first byte",
             ));
         }
-        if !self.core.set_length(bytes) && self.core.length() != Some(bytes) {
-            let text = format!(
-                "{bytes} bytes were promised, but {} bytes before",
-                filling.written_max
-            );
-            return Err(Error::new(ErrorKind::LengthMismatch, text));
-        }
-        filling.written_max = bytes;
-        Ok(())
+        promise(&self.core, bytes)
     }
 
     /// Returns the stream's identity, for logs.
@@ -438,6 +425,31 @@ impl StreamWriter {
         filling.ended = true;
         handed_over.map(|()| filling.written)
     }
+}
+
+/// Promises a length for a source that may have begun to write, or has ended.
+///
+/// # Errors
+/// [`ErrorKind::LengthMismatch`]: the source has written other bytes, another length was promised, or the
+/// stream may end before its end.
+pub(crate) fn promise(core: &StreamCore, bytes: u64) -> Result<(), Error> {
+    let mismatch = |text: String| Err(Error::new(ErrorKind::LengthMismatch, text));
+    if core.settings.end_on_stop == EndOnStop::Finish {
+        return mismatch("a stream with EndOnStop::Finish cannot promise a length".into());
+    }
+    let mut filling = core.pending.filling.lock();
+    let written = filling.written;
+    if written > bytes || (filling.ended && written < bytes) {
+        return mismatch(format!("{written} of the promised {bytes} bytes"));
+    }
+    if !core.set_length(bytes) && core.length() != Some(bytes) {
+        let before = filling.written_max;
+        return mismatch(format!(
+            "{bytes} bytes were promised, but {before} bytes before"
+        ));
+    }
+    filling.written_max = bytes;
+    Ok(())
 }
 
 /// Ends the writing; returns how the stream ends after the source's result.

@@ -11,6 +11,8 @@ use std::{
 };
 
 use datastreamer::{ChunkReader, StreamHandle};
+#[cfg(feature = "axum")]
+use datastreamer::{Error, ErrorKind};
 
 /// How long an abort waits for the valid bytes to be sent: two seconds. A client that takes
 /// nothing for so long has no use for them.
@@ -31,6 +33,8 @@ pub struct Connection {
 pub(super) struct State {
     /// Responses that are being sent.
     pub(super) active: Vec<StreamHandle>,
+    /// Responses without a length that are no streams: the bodies of others, while they are sent.
+    pub(super) others: usize,
     /// Responses whose last byte hyper has taken and the socket perhaps has not.
     pub(super) unflushed: Vec<ChunkReader>,
     /// A response was aborted: the connection must not end cleanly.
@@ -56,6 +60,8 @@ pub(super) struct State {
     pub(super) is_tls_ours: bool,
     /// The next flush breaks the chunked framing: see `INVALID_CHUNK_SIZE` in `h1.rs`.
     pub(super) framing_break_wanted: bool,
+    /// It was broken, or is about to be.
+    pub(super) is_framing_broken: bool,
 }
 
 impl Connection {
@@ -115,6 +121,39 @@ impl Connection {
         state.active.retain(|other| other.id() != stream.id());
     }
 
+    /// Notes that a response begins that has no length, and whose body is no stream.
+    #[cfg(feature = "axum")]
+    pub(crate) fn begin_other(&self) {
+        self.state().others += 1;
+    }
+
+    /// Notes that such a response was handed to hyper to its end, will not be sent, or, if it `failed`, was
+    /// aborted.
+    #[cfg(feature = "axum")]
+    pub(crate) fn end_other(&self, failed: bool) {
+        let mut state = self.state();
+        state.others -= 1;
+        state.failed |= failed && !state.multiplexed;
+    }
+
+    /// Stops all streams that are being sent; returns how many of them were not stopped before.
+    #[cfg(feature = "axum")]
+    pub(crate) fn shut_down(&self) -> usize {
+        let active = self.state().active.clone();
+        let running = active.iter().filter(|stream| stream.error().is_none());
+        let running: Vec<_> = running.collect();
+        for stream in &running {
+            stream.stop(Error::new(ErrorKind::ShutDown, "the server ends"));
+        }
+        running.len()
+    }
+
+    /// Whether streams are being sent.
+    #[cfg(feature = "axum")]
+    pub(crate) fn has_streams(&self) -> bool {
+        !self.state().active.is_empty()
+    }
+
     /// Returns how many bytes the socket has taken, and whether it took the last write.
     pub(crate) fn written(&self) -> (u64, bool) {
         let state = self.state();
@@ -124,7 +163,7 @@ impl Connection {
     /// Whether nothing is being sent and nothing has failed, so that the end may look intended.
     pub(crate) fn may_end_cleanly(&self) -> bool {
         let state = self.state();
-        state.active.is_empty() && !state.failed
+        state.active.is_empty() && state.others == 0 && !state.failed
     }
 
     pub(crate) fn is_multiplexed(&self) -> bool {

@@ -38,7 +38,14 @@ impl Connection {
     pub(crate) fn break_framing(&self) -> bool {
         let mut state = self.state();
         state.framing_break_wanted = state.drained && (!state.is_tls || state.is_tls_ours);
+        state.is_framing_broken |= state.framing_break_wanted;
         state.framing_break_wanted
+    }
+
+    /// Whether a body has broken the framing: nobody does so twice.
+    #[cfg(feature = "axum")]
+    pub(crate) fn is_framing_broken(&self) -> bool {
+        self.state().is_framing_broken
     }
 
     /// Notes that the TLS of this connection breaks the framing within it.

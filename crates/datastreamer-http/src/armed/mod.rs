@@ -173,7 +173,7 @@ impl<S: Socket> Armed<S> {
         }
         let is_streaming = {
             let state = self.connection.state();
-            !state.active.is_empty() || !state.unflushed.is_empty()
+            !state.active.is_empty() || !state.unflushed.is_empty() || state.others > 0
         };
         if is_streaming {
             self.socket.arm(true)?;
@@ -188,7 +188,8 @@ impl<S: Socket> Armed<S> {
         h1::after_flush(&mut state, &mut self.socket);
         let confirmed = std::mem::take(&mut state.unflushed);
         // Never on HTTP/2, where a flush proves nothing.
-        let may_disarm = !state.multiplexed && state.active.is_empty() && !state.failed;
+        let is_over = state.active.is_empty() && state.others == 0;
+        let may_disarm = !state.multiplexed && is_over && !state.failed;
         drop(state);
         for mut reader in confirmed {
             reader.confirm();

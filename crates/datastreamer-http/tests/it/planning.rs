@@ -6,14 +6,14 @@ use std::{
 };
 
 use datastreamer::{StreamOptions, StreamPool};
-use datastreamer_http::{Download, Planned, Problem, StatusError};
+use datastreamer_http::{Download, Piece, Pieces, Planned, Problem, StatusError};
 use datastreamer_testkit::{noise, noise_source};
 use http::StatusCode;
 
 use crate::support::{
     raw::{End, Raw},
     serving::Setup,
-    streams::{ends, gate, writes_then_waits},
+    streams::{ends, gate, write_noise, writes_then_waits},
 };
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -89,7 +89,6 @@ fn a_length_that_planning_finds_is_in_the_head_of_get_and_head() {
                 if head_only {
                     return Ok(());
                 }
-                out.promise_length(BYTES)?;
                 noise_source(BYTES, 1000)(out)
             })
         })
@@ -100,6 +99,71 @@ fn a_length_that_planning_finds_is_in_the_head_of_get_and_head() {
     let received = client.get("/");
     assert_eq!(received.head.content_length(), Some(BYTES as usize));
     assert!(received.body == noise(BYTES as usize));
+}
+
+#[test]
+fn a_request_whose_body_was_read_is_planned_too() {
+    let serving = Setup::HTTP1.serve(|request| {
+        let (parts, _body) = request.into_parts();
+        Download::new("text/csv").respond_planned_to(&parts, |options, report| {
+            options.stream_out(move |out| {
+                let pieces = report.done(Planned::new().length(1000).ranges(true));
+                match pieces.iter().flat_map(Pieces::as_slice).next() {
+                    Some(Piece::Range(bytes)) => {
+                        write_noise(out, bytes.start, (bytes.end - bytes.start) as usize)
+                    }
+                    other => panic!("{other:?}"),
+                }
+            })
+        })
+    });
+    let mut client = Raw::connect(serving.address());
+    client.ask_with("/", "Range: bytes=10-19\r\n");
+    let received = client.read_response();
+    assert_eq!(received.head.status, 206);
+    assert_eq!(received.head.get("content-range"), Some("bytes 10-19/1000"));
+    assert_eq!(received.body, noise(20)[10..]);
+}
+
+#[test]
+fn a_source_that_writes_other_than_it_has_planned_fails_visibly() {
+    const PLANNED: u64 = 300_000;
+    // Fewer, more, none; within the commit window and beyond it.
+    for (difference, window) in [
+        (-1, PLANNED),
+        (1, PLANNED),
+        (-300_000, PLANNED),
+        (-1, 1),
+        (1, 1),
+    ] {
+        for range in [
+            "",
+            "Range: bytes=0-299998\r\n",
+            "Range: bytes=5-9, 20-29\r\n",
+        ] {
+            let serving = Setup::HTTP1.serve(move |request| {
+                Download::new("text/csv")
+                    .commit_bytes(2 * window as usize)
+                    .respond_planned(&request, move |options, report| {
+                        options.stream_out(move |out| {
+                            let planned = Planned::new().length(PLANNED).ranges(true);
+                            let length = report.done(planned).and_then(|pieces| pieces.length());
+                            let length = length.expect("it is known");
+                            let written = length.checked_add_signed(difference);
+                            noise_source(written.unwrap_or_default(), 1000)(out)
+                        })
+                    })
+            });
+            let mut client = Raw::connect(serving.address());
+            client.ask_with("/", range);
+            let received = client.read_response();
+            let what = format!("{difference} bytes, window {window}, {range:?}");
+            match received.head.status {
+                200 | 206 => assert_eq!(received.end, End::Reset, "{what}"),
+                status => assert_eq!(status, 500, "{what}"),
+            }
+        }
+    }
 }
 
 #[test]

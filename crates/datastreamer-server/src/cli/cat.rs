@@ -50,7 +50,9 @@ pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
     }
     let shown = cat.target.to_string_lossy();
     let mut given = cat.parameters();
-    let (site, file_name, query) = match file_of(cat)? {
+    let file = file_of(cat)?;
+    cat.routes.check_flags(file.is_some())?;
+    let (site, file_name, query) = match file {
         Some((path, query)) => {
             let mut route = RouteConfig {
                 precedence: Precedence::Replaces,
@@ -69,7 +71,6 @@ pub(crate) fn run(cat: &Cat) -> Result<(), Fatal> {
             (site?, name, query)
         }
         None => {
-            cat.routes.check_flags()?;
             let target = shown.trim_start_matches('/');
             let (file_name, _) = target.split_once('?').unwrap_or((target, ""));
             let mut query = cat.target.as_bytes().splitn(2, |byte| *byte == b'?');

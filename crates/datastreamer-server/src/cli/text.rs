@@ -1,7 +1,7 @@
 //! The flags that say how files of text are written, and the types of their columns. They hold for the
 //! tables of the command line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use arrow::datatypes::DataType;
 use clap::Args;
@@ -87,6 +87,18 @@ pub(crate) struct TextFlags {
 }
 
 impl TextFlags {
+    /// Checks that no column has two types.
+    ///
+    /// # Errors
+    /// One has.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let mut typed = HashSet::new();
+        match self.types.iter().find(|(name, _)| !typed.insert(name)) {
+            Some((name, _)) => Err(format!("--type: column \"{name}\" has two types")),
+            None => Ok(()),
+        }
+    }
+
     /// Returns the options that they are.
     pub(super) fn options(&self) -> TextOptions {
         TextOptions {

@@ -7,7 +7,7 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, extract::Request, http::Version};
-use datastreamer_http::Armed;
+use datastreamer_http::{Armed, framing_first};
 use futures_util::TryFutureExt;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -15,8 +15,6 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{net::TcpStream, sync::watch, time::timeout};
-
-use crate::http::framing;
 
 /// How long a connection may be without a request.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +41,7 @@ pub(crate) async fn serve(
         request.extensions_mut().insert(open);
         let (version, method) = (request.version(), request.method().clone());
         let answered = tower::Service::call(&mut router.clone(), request);
-        answered.map_ok(move |response| framing::first(response, version, &method))
+        answered.map_ok(move |response| framing_first(response, version, &method))
     });
     let served = builder.serve_connection(TokioIo::new(io), TowerToHyperService::new(service));
     let mut served = pin!(served);

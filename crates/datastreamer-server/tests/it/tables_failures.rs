@@ -251,12 +251,17 @@ fn failures_are_seen_through_a_content_coding() {
 #[test]
 fn a_file_that_is_replaced_in_mid_stream_is_a_failure() {
     // With a parameter it is not the file itself. Cut by a limit, the rows are not read to their end.
-    let cut = format!("csv?limit={}", tables::BIG - 1);
-    for form in ["vot", "csv", "parquet?offset=0", &cut] {
+    let cut = format!("big.csv?limit={}", tables::BIG - 1);
+    // Its process is ended by the server once there are enough rows.
+    let sql = format!("sql.csv?query=SELECT+*+FROM+big&limit={}", tables::BIG - 1);
+    for path in ["big.vot", "big.csv", "big.parquet?offset=0", &cut, &sql] {
         let scratch = Scratch::new("replaced");
         let file = tables::big(scratch.path(), "big");
-        let server = Server::start([&file]);
-        let url = server.url(&format!("/big.{form}"));
+        let server = Daemon::start(&format!(
+            "[sql]\nenabled = true\n[routes.big]\nkind = \"table\"\npath = \"{}\"\n",
+            file.display()
+        ));
+        let url = format!("http://127.0.0.1:{}/{path}", server.port());
         let mut clients = [
             begin(tools::program("curl").args(["-q", "--silent", &url])),
             begin(tools::program("wget").args([
@@ -278,8 +283,8 @@ fn a_file_that_is_replaced_in_mid_stream_is_a_failure() {
         fs::rename(scratch.join("other.parquet"), &file).expect("files can be renamed");
         for client in &mut clients {
             let (saved, is_success) = client.finish();
-            assert!(!is_success, "{form}: success, with {} bytes", saved.len());
-            if form == "vot" {
+            assert!(!is_success, "{path}: success, with {} bytes", saved.len());
+            if path == "big.vot" {
                 assert_reason(&saved, "changed while it was read");
             }
         }

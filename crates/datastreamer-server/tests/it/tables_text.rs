@@ -220,6 +220,11 @@ fn options_that_do_not_fit_are_refused_by_name() {
         ),
         (
             "t.csv",
+            &["--type", "a=text", "--type", "a=int32"],
+            &["--type: column \"a\" has two types"],
+        ),
+        (
+            "t.csv",
             &["--encoding", "utf-16"],
             &["has no byte order mark"],
         ),

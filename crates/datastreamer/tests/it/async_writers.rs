@@ -2,6 +2,8 @@
 
 use std::{
     future::{pending, poll_fn},
+    io,
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,7 +17,7 @@ use crate::support::read;
 use bytes::Bytes;
 use datastreamer::{
     AsyncStreamWriter, Error, ErrorKind, Outcome, PoolOptions, StreamOptions, StreamPool,
-    stream_out_async_write,
+    stream_out, stream_out_async_write,
 };
 use datastreamer_testkit::{BoxError, FAILURE, eventually, noise, within};
 
@@ -128,6 +130,40 @@ fn c20_the_result_of_the_future_is_the_verdict() {
         error.unwrap().to_string(),
         "the source panicked: a quiet panic"
     );
+}
+
+#[test]
+fn c20_a_failure_within_a_success_is_a_failure() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let _entered = runtime.enter();
+    let fails = async || Err::<(), _>(io::Error::other(FAILURE));
+    let timed = tokio::time::timeout(Duration::from_secs(60), fails());
+    let spawned = tokio::spawn(fails());
+    for (chunks, text) in [
+        (
+            stream_out_async_write(async move |_out| timed.await),
+            FAILURE,
+        ),
+        (
+            stream_out_async_write(async move |_out| spawned.await),
+            FAILURE,
+        ),
+        (
+            stream_out(|_out| Ok::<_, Error>(Err::<u64, _>(io::Error::other(FAILURE)))),
+            FAILURE,
+        ),
+        (
+            stream_out(|_out| Command::new("false").status()),
+            "exit status: 1",
+        ),
+    ] {
+        let (_, error) = read(chunks);
+        let error = error.unwrap();
+        assert_eq!(error.kind(), ErrorKind::SourceFailed);
+        assert!(error.to_string().ends_with(text), "{error}");
+    }
+    let (_, error) = read(stream_out(|_out| Command::new("true").status()));
+    assert!(error.is_none());
 }
 
 #[test]

@@ -259,6 +259,8 @@ fn c16_only_a_plain_stop_may_finish_the_consumer() {
         log.wait_bytes(1);
         handle.stop(Error::new(kind, "a test"));
         ended(&handle);
+        // A stream whose consumer has stalled ends without it.
+        eventually("the abort", || log.aborted_with().is_some());
         assert_eq!(end_calls(&log), [Call::Unregister, Call::Abort(kind)]);
     }
     // And with a promised length no part is a whole.

@@ -47,6 +47,11 @@ impl Head {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// Returns the names of the headers, in their order.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        self.headers.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
     /// Returns all values of a header.
     pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         let found = self.headers.iter().filter(|(known, _)| known == name);

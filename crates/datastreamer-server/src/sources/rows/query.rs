@@ -248,6 +248,7 @@ impl From<IsolatedRows> for Run {
     fn from(rows: IsolatedRows) -> Self {
         Self {
             rows_known: rows.known_rows(),
+            files: Some(rows.files().clone()),
             ..Self::new(rows)
         }
     }
