@@ -89,7 +89,7 @@ pub(crate) fn columns_of_file(
             let inferred = File::open(path).and_then(|file| text::infer(file, form));
             let inferred = inferred.map_err(|error| wrong(error.to_string()))?;
             found = Some(TextFound {
-                options: inferred.settle(options),
+                options: inferred.settle(format, options),
                 is_usual: inferred.is_usual(options),
                 notes: inferred.notes,
             });

@@ -359,9 +359,10 @@ async fn read_columns(
         opened.is_usual = found.is_usual;
         if let FileKind::Text(format, _) = kind
             && files.text().delimiter.is_none()
-            && found.options.delimiter.is_some()
         {
-            usual = Some(files.read_with(format.with_usual_delimiter(files.text())));
+            let with_usual = format.with_usual_delimiter(files.text());
+            let is_other = found.options.delimiter != with_usual.delimiter;
+            usual = is_other.then(|| files.read_with(with_usual));
         }
         opened.files = opened.files.read_with(found.options);
     }

@@ -23,7 +23,7 @@ use datafusion::{
     physical_expr::{LexOrdering, projection::ProjectionExprs},
     physical_plan::{ExecutionPlan, PhysicalExpr, metrics::ExecutionPlanMetricsSet},
 };
-use datastreamer_text::TextOptions;
+use datastreamer_text::{TextColumns, TextOptions};
 
 use crate::{
     arrow_file, arrow_opener::ArrowOpener, file_kind::FileKind, pinned::PinnedFile,
@@ -126,8 +126,11 @@ impl FileSource for ScannedSource {
                 compression,
                 options: Arc::clone(&self.text),
                 expansion_max: self.expansion_max,
-                schema,
-                places,
+                columns: TextColumns {
+                    schema,
+                    places,
+                    count: columns.fields().len(),
+                },
                 batch_rows: self.batch_rows.or(config.batch_size).unwrap_or(BATCH_ROWS),
             }),
             _ => Arc::new(ArrowOpener {

@@ -2,7 +2,6 @@
 
 use std::{fs::File, iter, sync::Arc};
 
-use arrow::datatypes::SchemaRef;
 use datafusion::{
     common::Result,
     datasource::{
@@ -10,7 +9,7 @@ use datafusion::{
         physical_plan::{FileOpenFuture, FileOpener},
     },
 };
-use datastreamer_text::{Compression, TextForm, TextFormat, TextOptions, TextReader};
+use datastreamer_text::{Compression, TextColumns, TextForm, TextFormat, TextOptions, TextReader};
 use futures_util::{StreamExt, stream};
 
 use crate::{error::EngineError, pinned::PinnedFile};
@@ -19,9 +18,7 @@ pub(crate) struct TextOpener {
     pub(crate) format: TextFormat,
     pub(crate) compression: Compression,
     pub(crate) options: Arc<TextOptions>,
-    /// The columns to read, and their places in the file.
-    pub(crate) schema: SchemaRef,
-    pub(crate) places: Vec<usize>,
+    pub(crate) columns: TextColumns,
     pub(crate) expansion_max: u64,
     pub(crate) batch_rows: usize,
 }
@@ -32,7 +29,7 @@ impl FileOpener for TextOpener {
             EngineError::data("internal error: a plan reads a file that was not compared")
         })?;
         let (format, compression) = (self.format, self.compression);
-        let columns = (Arc::clone(&self.schema), self.places.clone());
+        let columns = self.columns.clone();
         let (batch_rows, expansion_max) = (self.batch_rows, self.expansion_max);
         let options = Arc::clone(&self.options);
         Ok(Box::pin(async move {

@@ -9,6 +9,7 @@ use arrow::{
 };
 
 use crate::{
+    TextColumns,
     batch::{BATCH_BYTES_MAX, Values},
     fields::{Dialect, Rows},
     input::Input,
@@ -78,22 +79,30 @@ pub(crate) struct CsvReader {
 }
 
 impl CsvReader {
-    /// Reads the header. `schema` has the columns at `places` in the file, in batches of up to
-    /// `rows_max` rows.
+    /// Reads the header. A batch has up to `rows_max` rows.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// The file cannot be read, or has another number of columns.
     pub(crate) fn new(
         input: Input,
         dialect: Dialect,
         options: &TextOptions,
-        (schema, places): (SchemaRef, Vec<usize>),
+        columns: TextColumns,
         rows_max: usize,
     ) -> io::Result<Self> {
+        let rows = Rows::new(input, dialect, options)?;
+        // A row is compared with its file's header only, which may be of another delimiter.
+        let count = rows.names().len();
+        if count != columns.count {
+            return Err(io::Error::other(format!(
+                "has {count} columns, and the table {}",
+                columns.count
+            )));
+        }
         Ok(Self {
-            rows: Rows::new(input, dialect, options)?,
-            places,
-            schema,
+            rows,
+            places: columns.places,
+            schema: columns.schema,
             rows_max,
             options: options.clone(),
         })

@@ -11,7 +11,7 @@ use std::{
 use arrow::datatypes::Schema;
 
 use crate::{
-    TextForm,
+    TextForm, TextFormat,
     csv::{self, BETWEEN_NAMES, REPLACED_HEADER},
     encoding::TextEncoding,
     fields::{Dialect, Rows},
@@ -154,14 +154,16 @@ pub(crate) fn infer(file: &File, form: TextForm<'_>, dialect: Dialect) -> io::Re
 }
 
 impl Inferred {
-    /// Returns the options with the delimiter and the header that were found.
+    /// Returns the options with the delimiter and the header that were found: those of the first file of a
+    /// table hold for the others, which may look as if they had another delimiter.
     #[must_use]
-    pub fn settle(&self, options: &TextOptions) -> TextOptions {
+    pub fn settle(&self, format: TextFormat, options: &TextOptions) -> TextOptions {
+        let usual = format.with_usual_delimiter(options).delimiter;
         let header = self.columns.metadata().get(REPLACED_HEADER);
         let header = header.map(|header| header.split(BETWEEN_NAMES).map(str::to_owned).collect());
         TextOptions {
             replaced_header: header.or_else(|| options.replaced_header.clone()),
-            delimiter: self.delimiter.or(options.delimiter),
+            delimiter: self.delimiter.or(options.delimiter).or(usual),
             ..options.clone()
         }
     }

@@ -114,7 +114,7 @@ pub struct TextForm<'a> {
 /// use std::{fs::File, sync::Arc};
 /// use arrow::datatypes::DataType;
 /// use datastreamer_text::{
-///     Compression, TextForm, TextFormat, TextOptions, TextReader, infer, without_notes,
+///     Compression, TextColumns, TextForm, TextFormat, TextOptions, TextReader, infer, without_notes,
 /// };
 ///
 /// let path = std::env::temp_dir().join("datastreamer-text-infer.csv");
@@ -131,8 +131,8 @@ pub struct TextForm<'a> {
 /// assert_eq!(columns.field(0).data_type(), &DataType::Utf8);
 /// assert_eq!(columns.field(1).data_type(), &DataType::Float64);
 ///
-/// let rows = (Arc::clone(&columns), vec![0, 1]);
-/// let mut rows = TextReader::new(File::open(&path)?, form, rows, 8192)?;
+/// let columns = TextColumns { schema: columns, places: vec![0, 1], count: 2 };
+/// let mut rows = TextReader::new(File::open(&path)?, form, columns, 8192)?;
 /// assert_eq!(rows.read()?.map(|batch| batch.num_rows()), Some(2));
 /// assert!(rows.read()?.is_none());
 /// # Ok::<(), std::io::Error>(())
@@ -197,6 +197,17 @@ fn unpacked(
     })
 }
 
+/// Columns of a file that are to be read.
+#[derive(Clone, Debug)]
+pub struct TextColumns {
+    /// The columns with their types.
+    pub schema: SchemaRef,
+    /// The place of each in the file, from 0 on. NDJSON finds them by their names.
+    pub places: Vec<usize>,
+    /// How many columns the file has.
+    pub count: usize,
+}
+
 /// Reads the rows of a file.
 pub struct TextReader(Rows);
 
@@ -206,16 +217,15 @@ enum Rows {
 }
 
 impl TextReader {
-    /// Reads the header, if there is one. `columns` are those to read, with their places in the file;
-    /// NDJSON finds them by their names. A batch has at most `batch_rows` rows, and fewer if they are
+    /// Reads the header, if there is one. A batch has at most `batch_rows` rows, and fewer if they are
     /// long: it holds about 16 MiB of text. **Blocks.**
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// The file cannot be read, or has another number of columns.
     pub fn new(
         file: File,
         form: TextForm<'_>,
-        columns: (SchemaRef, Vec<usize>),
+        columns: TextColumns,
         batch_rows: usize,
     ) -> io::Result<Self> {
         let (input, options) = (input(file, form)?, form.options);
@@ -224,7 +234,12 @@ impl TextReader {
                 let reader = CsvReader::new(input, dialect, options, columns, batch_rows)?;
                 Rows::Fields(Box::new(reader))
             }
-            None => Rows::Objects(NdjsonReader::new(input, options, columns.0, batch_rows)),
+            None => Rows::Objects(NdjsonReader::new(
+                input,
+                options,
+                columns.schema,
+                batch_rows,
+            )),
         }))
     }
 

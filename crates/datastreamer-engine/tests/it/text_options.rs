@@ -150,6 +150,48 @@ fn the_files_of_a_folder_have_one_delimiter() {
 }
 
 #[test]
+fn a_file_of_another_delimiter_than_the_first_is_refused_whatever_columns_are_asked_for() {
+    let no_header = TextOptions {
+        header: Some(false),
+        ..usual()
+    };
+    let declared = types(&[("a", "text"), ("b", "text")]);
+    for (suffix, options, first, other) in [
+        ("csv", usual(), "a,b\nx,y\n", "a;b\np;q\n"),
+        ("csv", usual(), "a,b\nx,y\n", "a|b\np|q\n"),
+        ("csv", usual(), "a,b\nx,y\n", "a\tb\np\tq\n"),
+        ("csv", usual(), "a;b\nx;y\n", "a,b\np,q\n"),
+        ("tsv", usual(), "a\tb\nx\ty\n", "a;b\np;q\n"),
+        ("csv", no_header, "x,y\n", "p;q\n"),
+        ("csv", declared, "a,b\nx,y\n", "a;b\np;q\n"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(format!("{name}.{suffix}"));
+        fs::write(path("1"), first).unwrap();
+        fs::write(path("2"), other).unwrap();
+        let error = open(folder.path(), options.clone()).err().expect(other);
+        assert!(
+            error.to_string().contains(&format!("2.{suffix}")),
+            "{error}"
+        );
+
+        // One that is added, or replaced, while the table is served.
+        fs::remove_file(path("2")).unwrap();
+        let engine = open(folder.path(), options).unwrap();
+        let column = match first.starts_with('a') {
+            true => "a",
+            false => "column1",
+        };
+        fs::write(path("2"), other).unwrap();
+        let parameters = [("select", column)];
+        scan(&engine, &parameters).err().expect(other);
+        fs::remove_file(path("2")).unwrap();
+        fs::write(path("1"), other).unwrap();
+        scan(&engine, &parameters).err().expect(other);
+    }
+}
+
+#[test]
 fn a_declared_type_holds_what_the_text_says() {
     let text = "a,b,c,d,e,f,g,h,i,j\n\
                 007,1,-5,0.1,12.5,2024-02-29,23:59:59.5,2024-02-29 12:00:00.25,2024-02-29T12:00:00+01:00,t\n\
