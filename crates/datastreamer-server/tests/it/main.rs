@@ -38,6 +38,7 @@ mod shutdown;
 mod support;
 mod tables_asked;
 mod tables_bounds;
+mod tables_cut;
 mod tables_differential;
 mod tables_failures;
 mod tables_folders;
