@@ -19,6 +19,7 @@ mod connections;
 mod cors;
 mod databases;
 mod directories;
+mod documents;
 mod embedding;
 mod files;
 mod get;
