@@ -34,6 +34,7 @@ use datafusion::{
         PhysicalOptimizerRule, aggregate_statistics::AggregateStatistics,
         optimizer::PhysicalOptimizer,
     },
+    physical_plan::ExecutionPlan,
     prelude::SessionConfig,
 };
 use datastreamer_table::{column_metadata::ColumnMetadata, fits::FitsHdu};
@@ -435,9 +436,9 @@ impl Engine {
             let OpenTable { info, provider, .. } = found.await?;
             let scans = &shared.sessions.scans;
             let frame = narrowing.apply(scans.read_table(provider)?, Ties::OfFiles)?;
-            let frame = limit(frame, narrowing.offset, narrowing.limit)?;
-            let of = Of::Table(&info.schema, &narrowing);
-            shared.rows(frame, of).await
+            shared
+                .rows(frame, &narrowing, Of::Table(&info.schema))
+                .await
         };
         self.plan(planned, plan.boxed()).await
     }
@@ -511,8 +512,7 @@ impl Engine {
         };
         let plan = async move {
             let frame = narrowing.apply(DataFrame::new(state, plan), Ties::OtherColumns)?;
-            let frame = limit(frame, narrowing.offset, narrowing.limit)?;
-            let mut rows = engine.shared.rows(frame, of).await?;
+            let mut rows = engine.shared.rows(frame, &narrowing, of).await?;
             let notes = narrowing.metadata(&notes, &rows.schema());
             rows.apply(&notes)?;
             Ok(rows)
@@ -742,8 +742,15 @@ impl Shared {
         }
     }
 
-    /// Makes the physical plan of a query, or of a table.
-    async fn rows(&self, frame: DataFrame, of: Of<'_>) -> Result<Rows, EngineError> {
+    /// Makes the physical plan of a query, or of a table, with the limit and the offset of `narrowing`,
+    /// whose other parts are in `all`.
+    async fn rows(
+        &self,
+        all: DataFrame,
+        narrowing: &Narrowing,
+        of: Of<'_>,
+    ) -> Result<Rows, EngineError> {
+        let frame = limit(all.clone(), narrowing.offset, narrowing.limit)?;
         let mut task = frame.task_ctx();
         let mut plan = frame.clone().create_physical_plan().await?;
         if let Some(rows) = self.memory.batch_rows(plan.as_ref()) {
@@ -759,14 +766,18 @@ impl Shared {
         }
         let environment = self.memory.environment(&task.runtime_env());
         let task = Arc::new(task.with_runtime(environment));
-        let mut known = match of {
-            Of::Table(_, narrowing) => Known::of_scan(plan.as_ref(), narrowing),
-            Of::Query => Known::of(plan.as_ref()),
-            Of::LimitedQuery => Known::of_limited(Arc::clone(&plan)),
-        };
+        let mut known = of.known(&plan, narrowing);
+        if let Some(most) = narrowing.limit
+            && known.rows == Some(most.saturating_add(1))
+        {
+            // Where the plan ends one row behind the limit, this says of the others nothing.
+            let all = limit(all, narrowing.offset, None)?;
+            let all = all.create_physical_plan().await?;
+            known.rows = of.known(&all, narrowing).rows;
+        }
         let mut schema = plan.schema();
         match of {
-            Of::Table(table, _) => {
+            Of::Table(table) => {
                 let fields = schema.fields().clone();
                 schema = Arc::new(Schema::new_with_metadata(fields, table.metadata().clone()));
             }
@@ -779,13 +790,22 @@ impl Shared {
 
 /// What the rows of a plan are.
 enum Of<'a> {
-    /// Those of a table with this schema, narrowed. The only limit is that of the request, of which the
-    /// known rows are those without it.
-    Table(&'a Schema, &'a Narrowing),
+    /// Those of a table with this schema, narrowed. The only limit is that of the request.
+    Table(&'a Schema),
     /// Those of a query without a limit: the same.
     Query,
     /// Those of a query that has a limit, and perhaps that of the request.
     LimitedQuery,
+}
+
+impl Of<'_> {
+    fn known(&self, plan: &Arc<dyn ExecutionPlan>, narrowing: &Narrowing) -> Known {
+        match self {
+            Self::Table(_) => Known::of_scan(plan.as_ref(), narrowing),
+            Self::Query => Known::of(plan.as_ref()),
+            Self::LimitedQuery => Known::of_limited(Arc::clone(plan)),
+        }
+    }
 }
 
 /// Returns whether a query, or a query within it, has a limit.

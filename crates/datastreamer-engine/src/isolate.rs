@@ -371,7 +371,8 @@ pub struct IsolatedRows {
 }
 
 impl IsolatedRows {
-    /// Returns the number of rows, if the files state it and nothing filters them.
+    /// Returns the number of rows that there are without the limit, if the files state it and nothing
+    /// filters them.
     pub fn known_rows(&self) -> Option<u64> {
         self.known_rows
     }

@@ -282,7 +282,12 @@ impl<'a> Columns<'a> {
             .iter()
             .map(|field| field.name().as_str());
         let meant = nearest(name, columns.chain(self.others.iter().copied()));
-        let meant = meant.map(|meant| format!("; did you mean `{meant}`?"));
+        let meant = match JUNCTIONS.contains(&name) {
+            true => Some(format!(
+                "; conditions of {name} stand in parentheses: {name}=(...)"
+            )),
+            false => meant.map(|meant| format!("; did you mean `{meant}`?")),
+        };
         let others = match self.others {
             [] => String::new(),
             others => format!(", the parameters {}", others.join(", ")),

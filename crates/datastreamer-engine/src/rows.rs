@@ -149,7 +149,8 @@ impl Rows {
         self.place = Some(place);
     }
 
-    /// Returns the number of rows, if the files state it and nothing filters them.
+    /// Returns the number of rows that there are without the limit, behind the offset, if the files state
+    /// it and nothing filters them.
     pub fn known_rows(&self) -> Option<u64> {
         self.known.rows
     }

@@ -8,7 +8,7 @@ use crate::{
     refusal::Refusal,
     site::Site,
     site::routes::{Found, Route},
-    sources::{FILE_NAME_PARAMETER, Job, Query, Wanted},
+    sources::{FILE_NAME_PARAMETER, Job, Query, RowFacts, Wanted},
 };
 
 /// A file that was asked for, checked.
@@ -19,6 +19,37 @@ pub(crate) struct Export<'a> {
     pub(crate) is_by_accept: bool,
     /// The name that the request wants the file to be saved under.
     wanted_name: Option<String>,
+}
+
+/// The name that a file is saved under.
+pub(crate) enum SavedName {
+    /// As the request wants it.
+    Wanted(String),
+    Own {
+        stem: String,
+        suffix: String,
+        /// Whether it states the limit also as long as nobody knows whether that cuts.
+        has_limit: bool,
+    },
+}
+
+impl SavedName {
+    /// Returns the name, with the limit if the file has the first rows only.
+    pub(crate) fn of(&self, facts: Option<&RowFacts>) -> String {
+        let (stem, suffix, has_limit) = match self {
+            Self::Wanted(name) => return name.clone(),
+            Self::Own {
+                stem,
+                suffix,
+                has_limit,
+            } => (stem, suffix, *has_limit),
+        };
+        let is_stated = |facts: &&RowFacts| facts.is_cut().unwrap_or(has_limit);
+        match facts.filter(is_stated).and_then(|facts| facts.limit) {
+            Some(limit) => format!("{stem}-first-{}.{suffix}", limit.rows),
+            None => format!("{stem}.{suffix}"),
+        }
+    }
 }
 
 /// Who takes a file.
@@ -77,35 +108,34 @@ impl<'a> Export<'a> {
         }
     }
 
+    /// Returns the name of the saved file, as far as it is known before a run.
+    pub(crate) fn file_name(&self) -> String {
+        let rows = self.job.rows.as_ref();
+        self.saved_name().of(rows.map(|rows| rows.facts.as_ref()))
+    }
+
     /// Returns the name of the saved file: that which the request wants, or one that says what a table is
     /// narrowed by.
-    pub(crate) fn file_name(&self) -> String {
+    pub(crate) fn saved_name(&self) -> SavedName {
         let rows = self.job.rows.as_ref();
         let suffix = rows.map_or(self.route.suffix(), |rows| rows.format.suffix());
         let narrowed = rows.map_or("", |rows| &rows.narrowed);
-        match &self.wanted_name {
+        let stem = match &self.wanted_name {
             // Not another kind of file than it is.
-            Some(name) if has_suffix(name, suffix) => name.clone(),
-            Some(name) => format!("{name}.{suffix}"),
-            None => format!("{}{narrowed}.{suffix}", self.name()),
+            Some(name) if has_suffix(name, suffix) => return SavedName::Wanted(name.clone()),
+            Some(name) => return SavedName::Wanted(format!("{name}.{suffix}")),
+            None => format!("{}{narrowed}", self.name()),
+        };
+        SavedName::Own {
+            stem,
+            suffix: suffix.to_owned(),
+            has_limit: rows.is_some_and(|rows| rows.names_limit),
         }
     }
 
     /// Returns whether the request says how the file is to be called.
     pub(crate) fn has_wanted_name(&self) -> bool {
         self.wanted_name.is_some()
-    }
-
-    /// Returns the name of the saved file, once it is known that it has the first rows only.
-    pub(crate) fn cut_file_name(&self, rows: u64) -> Option<String> {
-        let of_server = self
-            .job
-            .rows
-            .as_ref()
-            .is_some_and(|of| of.narrowed.is_empty());
-        let is_own = self.wanted_name.is_none() && of_server;
-        let suffix = self.job.rows.as_ref()?.format.suffix();
-        is_own.then(|| format!("{}-first-{rows}.{suffix}", self.name()))
     }
 
     /// Returns the route's name, with that of one of its tables.

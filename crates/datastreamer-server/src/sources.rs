@@ -20,10 +20,7 @@ pub(crate) mod rows;
 
 use std::{
     error::Error as StdError,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, OnceLock, atomic::AtomicU64},
     time::{Duration, SystemTime},
 };
 
@@ -83,8 +80,11 @@ pub(crate) struct RowsJob {
     pub(crate) is_sorted: bool,
     /// Which of several tables it is, as a part of a file's name.
     pub(crate) label: Option<String>,
-    /// What the request narrows a table by, in the form of a part of a file name; empty: nothing.
+    /// What the request narrows a table by besides its limit, in the form of a part of a file name; empty:
+    /// nothing.
     pub(crate) narrowed: String,
+    /// Whether the file's name states the limit without knowing that it cuts: it is the request's.
+    pub(crate) names_limit: bool,
     pub(crate) facts: Arc<RowFacts>,
 }
 
@@ -92,11 +92,11 @@ pub(crate) struct RowsJob {
 #[derive(Debug, Default)]
 pub(crate) struct RowFacts {
     pub(crate) limit: Option<RowLimit>,
-    /// The rows that there are without the limit, or one more than the limit if there are as many at least;
-    /// set by planning, where it knows them.
+    /// The rows that there are without the limit, behind the offset; set by planning, where it knows them.
     pub(crate) rows_known: OnceLock<u64>,
-    /// Set when there were more rows than the limit.
-    pub(crate) is_capped: AtomicBool,
+    /// Whether there were more rows than the limit. Set once so many were read, and before by what an earlier
+    /// run of the same file has seen.
+    is_cut: OnceLock<bool>,
 }
 
 /// No more rows than these are sent.
@@ -125,16 +125,16 @@ pub(crate) enum OnMore {
 }
 
 impl RowFacts {
-    /// Describes the limit for the head of a response: `100 of 20000; set-by=server`, or without the number
-    /// of all rows if that is not known. `None`: there is none, or it is known to cut nothing.
+    /// Describes the limit for the head of a response: `100 of 20000; set-by=server`, `100 of more` if it is
+    /// known that there are more rows but not how many, or without either. `None`: there is none, or it is
+    /// known to cut nothing.
     pub(crate) fn limit_header(&self) -> Option<String> {
         let limit = self.limit?;
-        match self.rows_known.get() {
-            Some(known) if *known <= limit.rows => None,
-            // A plan that sorts ends one row behind the limit.
-            Some(known) if *known - limit.rows == 1 => Some(limit.describe(" of more")),
-            Some(known) => Some(limit.describe(&format!(" of {known}"))),
-            None => Some(limit.describe("")),
+        match (self.is_cut(), self.rows_known.get()) {
+            (Some(false), _) => None,
+            (Some(true), Some(known)) => Some(limit.describe(&format!(" of {known}"))),
+            (Some(true), None) => Some(limit.describe(" of more")),
+            (None, _) => Some(limit.describe("")),
         }
     }
 
@@ -142,14 +142,46 @@ impl RowFacts {
     /// `100 of more; set-by=server`.
     pub(crate) fn limit_at_the_end(&self) -> Option<String> {
         let limit = self.limit.filter(|_| self.rows_known.get().is_none())?;
-        let is_capped = self.is_capped.load(Ordering::Relaxed);
-        is_capped.then(|| limit.describe(" of more"))
+        (self.is_cut() == Some(true)).then(|| limit.describe(" of more"))
     }
 
-    /// Returns whether it is known, before the file is made, that it is cut.
-    pub(crate) fn is_known_cut(&self) -> bool {
-        let known = self.rows_known.get().zip(self.limit);
-        known.is_some_and(|(known, limit)| *known > limit.rows)
+    /// Says what is known, for [`learn`](Self::learn) in a later process.
+    pub(crate) fn to_note(&self) -> Option<String> {
+        match (self.is_cut()?, self.rows_known.get()) {
+            (_, Some(known)) => Some(format!("rows {known}")),
+            (true, None) => Some("cut".into()),
+            (false, None) => Some("complete".into()),
+        }
+    }
+
+    /// Learns what an earlier run of the same file has noted.
+    pub(crate) fn learn(&self, note: Option<&str>) {
+        match note {
+            Some("cut") => self.note_cut(true),
+            Some("complete") => self.note_cut(false),
+            Some(note) => {
+                let known = note
+                    .strip_prefix("rows ")
+                    .and_then(|rows| rows.parse().ok());
+                if let Some(known) = known {
+                    let _first = self.rows_known.set(known);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Returns whether the limit cuts the file, or has cut it; `None` as long as nobody knows.
+    pub(crate) fn is_cut(&self) -> Option<bool> {
+        let limit = self.limit?;
+        let counted = self.rows_known.get().map(|known| *known > limit.rows);
+        counted.or(self.is_cut.get().copied())
+    }
+
+    /// Notes whether the limit has cut the file: of this run, or of an earlier one that wrote the same bytes.
+    pub(crate) fn note_cut(&self, is_cut: bool) {
+        // Runs of the same bytes agree.
+        let _first = self.is_cut.set(is_cut);
     }
 }
 
@@ -185,6 +217,7 @@ impl RowsJob {
             is_sorted: false,
             label: None,
             narrowed: String::new(),
+            names_limit: false,
             facts: Arc::default(),
         }
     }

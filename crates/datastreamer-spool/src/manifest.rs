@@ -29,6 +29,7 @@ pub(crate) struct Manifest {
     pub(crate) keep: Duration,
     pub(crate) bytes: u64,
     pub(crate) rows: u64,
+    pub(crate) note: Option<String>,
     pub(crate) digests: Digests,
 }
 
@@ -48,6 +49,9 @@ struct Written {
     keep_ms: u64,
     bytes: u64,
     rows: u64,
+    /// Without one a manifest is as it was before there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
     sha256: String,
     blake3: String,
     /// BLAKE3 of all the fields before, as they are written.
@@ -69,6 +73,7 @@ impl Manifest {
             keep_ms: millis(self.keep),
             bytes: self.bytes,
             rows: self.rows,
+            note: self.note.clone(),
             sha256: to_hex(&self.digests.sha256),
             blake3: to_hex(&self.digests.blake3),
             checksum: String::new(),
@@ -95,6 +100,7 @@ impl Manifest {
             keep: Duration::from_millis(written.keep_ms),
             bytes: written.bytes,
             rows: written.rows,
+            note: written.note,
             digests: Digests {
                 sha256: from_hex(&written.sha256)?,
                 blake3: from_hex(&written.blake3)?,
@@ -131,6 +137,7 @@ mod tests {
             keep: Duration::from_secs(60),
             bytes: 12,
             rows: 3,
+            note: Some("cut".into()),
             digests: Digests {
                 sha256: [1; 32],
                 blake3: [2; 32],
@@ -142,6 +149,13 @@ mod tests {
     fn a_manifest_is_read_back() {
         let json = manifest().to_json().unwrap();
         assert_eq!(Manifest::from_json(&json), Some(manifest()));
+        let without = Manifest {
+            note: None,
+            ..manifest()
+        };
+        let json = without.to_json().unwrap();
+        assert!(!String::from_utf8_lossy(&json).contains("note"));
+        assert_eq!(Manifest::from_json(&json), Some(without));
     }
 
     #[test]

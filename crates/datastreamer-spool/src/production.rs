@@ -108,6 +108,12 @@ impl Production {
         }
     }
 
+    /// Returns what [`Beginning::note`](crate::Beginning::note) knows: at this moment, or, of a production
+    /// that was found after a restart, when it was complete.
+    pub fn note(&self) -> Option<String> {
+        self.shared().note()
+    }
+
     /// Returns the checksums of all bytes, once they are there.
     pub fn digests(&self) -> Option<Digests> {
         self.look(Sight::digests)

@@ -27,6 +27,7 @@ pub(crate) struct Shared {
     /// The stream of the source; `None` after a restart.
     pub(crate) source: Option<StreamHandle>,
     pub(crate) progress: Progress,
+    note: Note,
     /// Open while the production runs, and while it is read.
     file: Mutex<Option<Arc<File>>>,
 }
@@ -44,6 +45,7 @@ impl Shared {
             keep: Some(manifest.keep),
             source: None,
             progress: Progress::found(manifest.bytes, manifest.rows, manifest.digests),
+            note: Note::found(manifest.note.clone()),
             file: Mutex::new(None),
         }
     }
@@ -67,6 +69,7 @@ impl Shared {
             keep: of.keep,
             source: Some(source),
             progress: Progress::running(tail_bytes),
+            note: of.note,
             file: Mutex::new(None),
         }
     }
@@ -84,8 +87,14 @@ impl Shared {
             keep,
             bytes,
             rows,
+            note: self.note(),
             digests,
         }
+    }
+
+    /// What the caller knows of the production, at this moment or at the end of an earlier process.
+    pub(crate) fn note(&self) -> Option<String> {
+        (self.note.0)()
     }
 
     /// The open file; opens that of a complete production, which blocks.
@@ -111,10 +120,25 @@ impl Shared {
     }
 }
 
+/// Gives what the caller knows of a production.
+#[derive(Clone)]
+pub(crate) struct Note(Arc<dyn Fn() -> Option<String> + Send + Sync>);
+
+impl Note {
+    pub(crate) fn new(note: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(note))
+    }
+
+    pub(crate) fn found(note: Option<String>) -> Self {
+        Self::new(move || note.clone())
+    }
+}
+
 /// What the caller says of a production that begins.
 pub(crate) struct Described {
     pub(crate) media_type: String,
     pub(crate) file_name: Option<String>,
     pub(crate) client: Arc<str>,
     pub(crate) keep: Option<Duration>,
+    pub(crate) note: Note,
 }

@@ -22,7 +22,7 @@ use crate::{
     options::SpoolOptions,
     production::Production,
     pump,
-    shared::{Described, Shared},
+    shared::{Described, Note, Shared},
     sweep,
     table::{Limits, NewEntry, Reserved, Table},
 };
@@ -46,6 +46,7 @@ pub struct Beginning {
     file_name: Option<String>,
     client: Arc<str>,
     keep: Option<Keep>,
+    note: Note,
 }
 
 /// How long a production is wanted.
@@ -241,6 +242,7 @@ impl Spool {
             file_name: beginning.file_name,
             client: Arc::clone(&beginning.client),
             keep,
+            note: beginning.note,
         };
         let shared = Arc::new(Shared::begun(
             id,
@@ -308,6 +310,7 @@ impl Beginning {
             file_name: None,
             client: "".into(),
             keep: None,
+            note: Note::found(None),
         }
     }
 
@@ -333,6 +336,14 @@ impl Beginning {
     /// Names the client on whose account the bytes are; one account for all without a name.
     pub fn client(mut self, client: impl Into<Arc<str>>) -> Self {
         self.client = client.into();
+        self
+    }
+
+    /// Keeps a text with a complete production, for the caller after a restart: `note` is asked for it once
+    /// all bytes are there, and by [`Production::note`]. It must not block. A long one counts to the
+    /// manifest, as the key does.
+    pub fn note(mut self, note: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
+        self.note = Note::new(note);
         self
     }
 

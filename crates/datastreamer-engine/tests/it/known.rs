@@ -100,6 +100,37 @@ fn files_of_text_have_as_many_rows_as_were_read_for_the_types() {
 }
 
 #[test]
+fn the_row_that_a_plan_has_behind_its_limit_is_never_taken_for_a_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("stars.parquet");
+    write_parquet(&file, &stars(0, 2500));
+    let engine = engine_of(&file);
+    for (parameters, known) in [
+        (&[("limit", "2499")][..], Some(2500)),
+        (&[("limit", "2500")], Some(2500)),
+        (&[("limit", "2501")], Some(2500)),
+        (&[("limit", "10"), ("order", "name")], Some(2500)),
+        (&[("limit", "10"), ("offset", "5")], Some(2495)),
+        (&[("limit", "10"), ("offset", "2490")], Some(10)),
+        (&[("limit", "10"), ("offset", "2491")], Some(9)),
+        (&[("limit", "10"), ("offset", "5000")], Some(0)),
+        (
+            &[("limit", "10"), ("offset", "5"), ("order", "name.desc")],
+            Some(2495),
+        ),
+        (&[("limit", "10"), ("select", "name")], Some(2500)),
+        (&[("limit", "10"), ("id", "gt.100")], None),
+        (
+            &[("limit", "10"), ("id", "gt.100"), ("order", "name")],
+            None,
+        ),
+    ] {
+        let rows = scan(&engine, parameters).unwrap();
+        assert_eq!(rows.known_rows(), known, "{parameters:?}");
+    }
+}
+
+#[test]
 fn the_rows_of_a_query_that_has_a_limit_are_known_or_unknown_and_never_too_many() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("stars.parquet");
@@ -109,7 +140,10 @@ fn the_rows_of_a_query_that_has_a_limit_are_known_or_unknown_and_never_too_many(
         ("SELECT id FROM stars", None, Some(2500)),
         ("SELECT id FROM stars", Some(5), Some(2500)),
         ("SELECT id FROM stars LIMIT 20", None, Some(20)),
-        ("SELECT id FROM stars LIMIT 20", Some(5), Some(6)),
+        ("SELECT id FROM stars LIMIT 20", Some(5), Some(20)),
+        ("SELECT id FROM stars LIMIT 20", Some(19), Some(20)),
+        ("SELECT id FROM stars ORDER BY name", Some(5), Some(2500)),
+        ("SELECT id FROM stars OFFSET 100", Some(5), Some(2400)),
         ("SELECT id FROM stars LIMIT 20", Some(100), Some(20)),
         ("SELECT id FROM stars LIMIT 5000", None, Some(2500)),
         ("SELECT id FROM stars LIMIT 20 OFFSET 2490", None, Some(10)),
@@ -144,7 +178,7 @@ fn the_rows_of_a_query_that_has_a_limit_are_known_or_unknown_and_never_too_many(
         let of_rows = rows.known_rows();
         let read = collect(rows).num_rows() as u64;
         let is_cut = limit.is_some_and(|limit| read > limit);
-        // Nobody needs to know it, but what is known is so; of a cut, that there are more.
+        // Nobody needs to know it, but what is known is so.
         assert!(
             of_rows.is_none_or(|known| known == read || is_cut && known > read),
             "{sql}"

@@ -132,11 +132,15 @@ fn conditions_of_several_columns_are_joined() {
         let error = narrowed(&[("or", value)]).unwrap_err();
         assert!(error.contains(text), "or={value}: {error}");
     }
-    assert!(
-        narrowed(&[("or", "eq.1")])
-            .unwrap_err()
-            .contains("there is no column `or`")
-    );
+    for (name, value) in [("or", "eq.1"), ("or", "id.eq.1"), ("not.and", "id.eq.1")] {
+        let error = narrowed(&[(name, value)]).unwrap_err();
+        for text in [
+            format!("there is no column `{name}`"),
+            format!("{name}=(...)"),
+        ] {
+            assert!(error.contains(&text), "{name}={value}: {error}");
+        }
+    }
 }
 
 #[test]

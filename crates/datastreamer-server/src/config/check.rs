@@ -20,12 +20,14 @@ use super::{
 use crate::units::{ByteSize, Span};
 
 /// Returns a line for each error, in the order of the file. Takes out of the document what has an
-/// error (a section, a route, a database), so that the rest can be checked further.
+/// error (a section, a route, a database; of unknown keys only these), so that the rest can be checked
+/// further.
 pub(super) fn check(document: &mut DeTable<'_>, origin: &Origin<'_>) -> Vec<String> {
     let mut checker = Checker {
         sections: &sections(),
         origin,
         errors: Vec::new(),
+        unknown_keys: 0,
     };
     retain(document, |key, value| checker.is_good_top(key, value));
     checker.errors.sort_by_key(|(line, _)| *line);
@@ -37,6 +39,8 @@ struct Checker<'a> {
     origin: &'a Origin<'a>,
     /// With their lines; 0 is the environment.
     errors: Vec<(usize, String)>,
+    /// How many of them are those of keys that were taken out of their tables.
+    unknown_keys: usize,
 }
 
 impl<'a> Checker<'a> {
@@ -46,14 +50,14 @@ impl<'a> Checker<'a> {
         key: &Spanned<DeString<'_>>,
         value: &mut Spanned<DeValue<'_>>,
     ) -> bool {
-        let before = self.errors.len();
+        let before = self.errors_left();
         let (name, start) = (key.get_ref().as_ref(), key.span().start);
         if is_left_out(name) {
             return true;
         }
         if let Some(section) = self.find(name) {
             self.check_section(section, name, start, value);
-            return self.errors.len() == before;
+            return self.errors_left() == before;
         }
         let Some(section) = self.find(&format!("{name}.NAME")) else {
             let text = format!("unknown key `{name}`; allowed are {}", self.top_keys());
@@ -68,36 +72,43 @@ impl<'a> Checker<'a> {
             return false;
         };
         retain(tables, |key, value| {
-            let before = self.errors.len();
+            let before = self.errors_left();
             let path = format!("{name}.{}", key.get_ref());
             self.check_section(section, &path, value.span().start, value);
-            self.errors.len() == before
+            self.errors_left() == before
         });
         true
     }
 
-    /// Checks all keys of a table; `start` is where it is in the file.
+    /// Counts the errors of what is still in the document.
+    fn errors_left(&self) -> usize {
+        self.errors.len() - self.unknown_keys
+    }
+
+    /// Checks all keys of a table, and takes unknown ones out of it; `start` is where it is in the file.
     fn check_section(
         &mut self,
         section: &Section,
         path: &str,
         start: usize,
-        value: &Spanned<DeValue<'_>>,
+        value: &mut Spanned<DeValue<'_>>,
     ) {
-        let DeValue::Table(table) = value.get_ref() else {
+        let DeValue::Table(table) = value.get_mut() else {
             let text = format!("{path} must be a table: write [{path}]");
             return self.push(start, &text);
         };
         let kind = table.get("kind").and_then(|kind| kind.get_ref().as_str());
         let kind = kind.and_then(Kind::from_name);
-        for (key, value) in table.iter() {
+        retain(table, |key, value| {
             let (name, start) = (key.get_ref().as_ref(), key.span().start);
-            match section.find(name) {
+            let found = section.find(name);
+            match found {
                 None => {
                     let keys: Vec<_> = section.settings.iter().map(|it| it.key).collect();
                     let keys = keys.join(", ");
                     let text = format!("{path}: unknown key `{name}`; allowed are {keys}");
                     self.push(start, &text);
+                    self.unknown_keys += 1;
                 }
                 Some(setting) => match kind.filter(|kind| is_of_another(setting, *kind)) {
                     Some(_) => {
@@ -110,7 +121,8 @@ impl<'a> Checker<'a> {
                     None => self.check_setting(section, setting, path, start, value),
                 },
             }
-        }
+            found.is_some()
+        });
         for setting in &section.settings {
             let is_asked = match section.name {
                 ROUTES => {
@@ -135,16 +147,16 @@ impl<'a> Checker<'a> {
         setting: &Setting,
         path: &str,
         start: usize,
-        value: &Spanned<DeValue<'_>>,
+        value: &mut Spanned<DeValue<'_>>,
     ) {
         let name = format!("{path}.{}", setting.key);
         if let (ValueType::Tables(section), DeValue::Array(tables)) =
-            (&setting.value, value.get_ref())
+            (&setting.value, value.get_mut())
         {
             let Some(section) = self.find(section) else {
                 return;
             };
-            for table in tables.iter() {
+            for table in tables.iter_mut() {
                 self.check_section(section, &name, table.span().start, table);
             }
             return;

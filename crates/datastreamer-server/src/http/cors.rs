@@ -21,7 +21,8 @@ use crate::config::Cors;
 const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What of a request means something here, beside what every page may send.
-const REQUEST_HEADERS: [HeaderName; 9] = [
+/// `TE` is missing: scripts may not set it (Fetch Standard, 2.2.2).
+const REQUEST_HEADERS: [HeaderName; 11] = [
     header::ACCEPT,
     header::CACHE_CONTROL,
     header::CONTENT_TYPE,
@@ -31,11 +32,13 @@ const REQUEST_HEADERS: [HeaderName; 9] = [
     header::IF_RANGE,
     header::IF_UNMODIFIED_SINCE,
     header::RANGE,
+    HeaderName::from_static("prefer"),
+    HeaderName::from_static("want-repr-digest"),
 ];
 
 /// What of a response scripts need; browsers show them `Content-Length`, `Content-Type` and
 /// `Last-Modified` in any case.
-const RESPONSE_HEADERS: [HeaderName; 13] = [
+const RESPONSE_HEADERS: [HeaderName; 14] = [
     header::ACCEPT_RANGES,
     header::ALLOW,
     header::CONTENT_DISPOSITION,
@@ -46,6 +49,7 @@ const RESPONSE_HEADERS: [HeaderName; 13] = [
     header::LINK,
     header::LOCATION,
     header::RETRY_AFTER,
+    HeaderName::from_static("preference-applied"),
     HeaderName::from_static("repr-digest"),
     HeaderName::from_static("datastreamer-row-limit"),
     header::TRAILER,

@@ -22,10 +22,10 @@ use crate::{
     http::{
         client::Client,
         receipt::{Proof, Receipt, ReceiptId, receipt},
-        spooled,
+        spool,
         transfers::{
-            Asked, CANCELLED, Cancel, Ended, Name, TEXT_BYTES_MAX, Transfers, cut, lock, may_stop,
-            seconds, text_for_client,
+            Asked, CANCELLED, Cancel, Ended, Name, SPOOL_ERROR, TEXT_BYTES_MAX, Transfers, cut,
+            lock, may_stop, seconds, text_for_client,
         },
     },
     sources::RowFacts,
@@ -70,7 +70,7 @@ pub(crate) fn prefers_async(headers: &HeaderMap) -> bool {
 
 impl Transfers {
     /// Lets a request know what is known of the rows of the production that it reads: `facts` are those of
-    /// its own run, if it has begun it.
+    /// the request itself.
     pub(crate) fn know_rows(
         &self,
         asked: &Asked,
@@ -86,8 +86,11 @@ impl Transfers {
                 }
                 facts
             }
-            // One that was found after a restart has told nobody.
-            How::Joined => known.get(&production.id()).cloned(),
+            How::Joined => known.get(&production.id()).cloned().or_else(|| {
+                // It is that of an earlier process, or of so many others ago.
+                let note = production.note();
+                facts.inspect(|facts| facts.learn(note.as_deref()))
+            }),
         };
         if let Some(facts) = facts {
             let _once = asked.facts.set(facts);
@@ -280,7 +283,7 @@ impl Produced {
         let (outcome, error) = match state {
             None => ("cancelled", Some(CANCELLED.to_owned())),
             Some(State::Failed(Failure::Spool(error))) => {
-                ("spool_error", Some(spooled::problem(error).detail))
+                (SPOOL_ERROR, Some(spool::text_for_client(error).to_owned()))
             }
             Some(State::Failed(Failure::Source(error))) => {
                 let outcome = of_source().unwrap_or(error.outcome().as_str());

@@ -26,7 +26,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     http::{deliveries::Delivery, versions::Lengths},
-    sources::SourceError,
+    sources::{RowFacts, SourceError},
 };
 
 /// 1 MiB: what a response that resumes holds back at most, besides a chunk, until it is proved.
@@ -123,6 +123,8 @@ pub(crate) struct Rerun {
     /// Whether the client asks for the file only if it has changed: that is known once it has run.
     pub(crate) asks_for_change: bool,
     pub(crate) lengths: Lengths,
+    /// What is known of the rows of this run.
+    pub(crate) facts: Option<Arc<RowFacts>>,
     pub(crate) delivery: Delivery,
     /// How long the head of a response that resumes waits until its run is proved.
     pub(crate) wait: Duration,
@@ -225,7 +227,8 @@ impl Rerun {
         let tag = remembered.map(|known| known.tag.clone());
         // A complete run may have another length than the one before: that is no failure.
         let length = tag.as_ref().filter(|_| report.has_ranges());
-        let length = length.and_then(|tag| self.lengths.get(tag));
+        let facts = self.facts.as_deref();
+        let length = length.and_then(|tag| self.lengths.get(tag, facts));
         let length = planned.known_length().or(length);
         let planned = planned.length(length).etag(tag);
         if !report.has_ranges() {

@@ -290,8 +290,9 @@ async fn send(
                 .collect()
         });
     }
-    let cut_name = limit.and_then(|limit| export.cut_file_name(limit.rows));
-    let is_for_people = export.is_for_people();
+    // What is shown has no name of a part.
+    let saved_name =
+        Some(export.saved_name()).filter(|_| limit.is_some() && !export.is_for_people());
     let link = asked.receipt.and_then(ReceiptId::link);
     // HEAD has no stream.
     if let Some(link) = link.filter(|_| *request.method() != Method::HEAD) {
@@ -329,9 +330,9 @@ async fn send(
         {
             headers.insert(ROW_LIMIT.clone(), limit);
         }
-        let cut_name = cut_name.filter(|_| facts.is_known_cut() && !is_for_people);
-        if let Some(name) = cut_name {
-            headers.insert(header::CONTENT_DISPOSITION, content_disposition(&name));
+        if let Some(name) = saved_name {
+            let name = content_disposition(&name.of(Some(facts)));
+            headers.insert(header::CONTENT_DISPOSITION, name);
         }
     }
     // A response without a stream has none of the stream's deadlines.

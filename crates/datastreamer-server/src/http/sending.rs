@@ -141,6 +141,7 @@ impl Sending<'_> {
             is_of_data: version.is_of_data(),
             asks_for_change: self.request.headers().contains_key(header::IF_NONE_MATCH),
             lengths: self.app.transfers.lengths().clone(),
+            facts: row_facts(&export),
             delivery: self.delivery,
             wait: self.site.config.tables.length_wait(),
         };
@@ -180,7 +181,7 @@ impl Sending<'_> {
         match found {
             Some(production) => {
                 let transfers = &self.app.transfers;
-                transfers.know_rows(&self.asked, &production, How::Joined, None);
+                transfers.know_rows(&self.asked, &production, How::Joined, row_facts(&export));
                 self.read(production, download).await
             }
             None => self.directly(download, export).await,
@@ -229,6 +230,7 @@ impl Sending<'_> {
         let lengths = self.app.transfers.lengths().clone();
         let tag = lengths.trusted(version.tag(state));
         let facts = row_facts(&export);
+        let noted = facts.clone();
         let options = self.source_options(&export).context(self.file_name);
         let keep = match export.route.keep {
             Keep::Auto if state.is_none() => Keep::For(UNVERSIONED_KEEP),
@@ -245,9 +247,10 @@ impl Sending<'_> {
             let reader = span.in_scope(|| {
                 options.stream_out(move |out| {
                     let _kept_to_the_end = site;
+                    let rows = job.rows.as_ref().map(|rows| Arc::clone(&rows.facts));
                     let feed = start(job, &name, &refused, out)?;
                     let named = Named::Already;
-                    let feed = version.identify(feed, state, tag, &lengths, named);
+                    let feed = version.identify(feed, state, tag, &lengths, rows.as_deref(), named);
                     let feed = feed.map_err(Concealed::refusal)?;
                     let all = Pieces::complete(feed.planned.known_length());
                     feed.write_to(out, &all)
@@ -260,6 +263,7 @@ impl Sending<'_> {
                 .etag(etag)
                 .media_type(media_type)
                 .file_name(saved_as)
+                .note(move || noted.as_ref()?.to_note())
         };
         let joined = spooled::join_or_begin(self.app, key, keep, client, begin).await;
         let (production, how) = joined.map_err(|problem| Box::new(problem.into_response()))?;
@@ -426,8 +430,9 @@ fn tagged(
         false => None,
     };
     let tag = lengths.trusted(version.tag(state));
+    let rows = job.rows.as_ref().map(|rows| Arc::clone(&rows.facts));
     let feed = start(job, file_name, refused, out)?;
-    let feed = version.identify(feed, state, tag, lengths, Named::NotYet);
+    let feed = version.identify(feed, state, tag, lengths, rows.as_deref(), Named::NotYet);
     Ok(feed.map_err(Concealed::refusal)?)
 }
 

@@ -20,6 +20,7 @@ use crate::{
         deliveries::Delivery,
         health::Health,
         respond::App,
+        spool,
         transfers::{Coding, Origin},
     },
 };
@@ -179,24 +180,19 @@ fn refusal(error: &Error, health: &Health) -> Problem {
 }
 
 /// What a client is told of an error of the spool.
-pub(super) fn problem(error: &Error) -> Problem {
-    match error.is_out_of_room() {
-        true => Problem::new(
+fn problem(error: &Error) -> Problem {
+    if error.is_out_of_room() {
+        return Problem::new(
             StatusCode::INSUFFICIENT_STORAGE,
-            "the server has no room to keep this file: try again later",
-        ),
-        false => {
-            tracing::error!(%error, "a file cannot be kept");
-            unavailable()
-        }
+            spool::text_for_client(error),
+        );
     }
+    tracing::error!(%error, "a file cannot be kept");
+    unavailable()
 }
 
 fn unavailable() -> Problem {
-    Problem::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "the server cannot keep this file at the moment: try again later",
-    )
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, spool::UNAVAILABLE)
 }
 
 /// A piece of a response, as the spool has it.

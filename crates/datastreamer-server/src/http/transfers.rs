@@ -15,7 +15,7 @@ use datastreamer::{
     BlockedOn, Error, ErrorKind, Outcome, Record, StreamHandle, StreamId, StreamPool,
 };
 use datastreamer_http::Problem;
-use datastreamer_spool::{Production, ProductionId};
+use datastreamer_spool::{Error as SpoolError, Production, ProductionId};
 use lru::LruCache;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -27,6 +27,7 @@ use crate::{
         health::Attempt,
         produced::Produced,
         receipt::{Proof, Receipt, ReceiptId, receipt},
+        spool,
         versions::Lengths,
     },
     sources::RowFacts,
@@ -43,6 +44,8 @@ pub(super) const TEXT_BYTES_MAX: usize = 1024;
 /// How long a receipt waits for the digests of a file whose last byte has been sent: its last pieces
 /// are being digested, which takes milliseconds. Clients ask again for about a second.
 const PROOF_WAIT: Duration = Duration::from_secs(5);
+/// The outcome of what the spool could not keep.
+pub(super) const SPOOL_ERROR: &str = "spool_error";
 /// What a receipt says of a transfer that was stopped through it.
 pub(crate) const CANCELLED: &str = "the transfer was cancelled";
 
@@ -226,10 +229,13 @@ impl Asked {
     /// not all rows. A request that planning found wrong is `refused`: no failure of the source.
     pub(super) fn outcome_of(&self, record: &Record) -> Option<&'static str> {
         let facts = self.facts.get();
-        let is_capped = facts.is_some_and(|facts| facts.is_capped.load(Ordering::Relaxed));
+        let is_capped = facts.is_some_and(|facts| facts.is_cut() == Some(true));
         match record.outcome? {
             Outcome::Complete if is_capped => Some("capped"),
             Outcome::SourceError if self.is_refused() => Some("refused"),
+            Outcome::SourceError if record.error.as_ref().is_some_and(is_of_spool) => {
+                Some(SPOOL_ERROR)
+            }
             outcome => Some(outcome.as_str()),
         }
     }
@@ -322,7 +328,9 @@ impl Transfers {
             let tag = asked.delivery.as_ref().and_then(Delivery::complete_tag);
             match (tag, record.outcome) {
                 (Some(tag), Some(Outcome::Complete)) => {
-                    transfers.lengths.note(tag, record.bytes_delivered);
+                    let facts = asked.facts.get();
+                    let is_cut = facts.and_then(|facts| facts.is_cut());
+                    transfers.lengths.note(tag, record.bytes_delivered, is_cut);
                 }
                 (Some(tag), Some(Outcome::SourceError)) => transfers.lengths.note_failure(tag),
                 _ => {}
@@ -550,11 +558,16 @@ fn error_for_client(record: &Record) -> Option<String> {
     record.error.as_ref().map(text_for_client)
 }
 
+fn is_of_spool(error: &Error) -> bool {
+    SpoolError::find_in(error).is_some()
+}
+
 /// What clients are told of an error.
 pub(super) fn text_for_client(error: &Error) -> String {
-    match error.kind() {
-        // Nothing of the source's.
-        ErrorKind::Stopped => CANCELLED.to_owned(),
+    // Neither is a failure of the source.
+    match (error.kind(), SpoolError::find_in(error)) {
+        (ErrorKind::Stopped, _) => CANCELLED.to_owned(),
+        (_, Some(error)) => spool::text_for_client(error).to_owned(),
         _ => cut(&Problem::from(error).detail),
     }
 }

@@ -22,7 +22,7 @@ use ring::digest::{Context, SHA256};
 use crate::{
     export::Export,
     refusal::Refusal,
-    sources::{DataState, FILE_NAME_PARAMETER, Feed, Fingerprint},
+    sources::{DataState, FILE_NAME_PARAMETER, Feed, Fingerprint, RowFacts},
 };
 
 /// Versions whose length is known: those of some hours of a busy server, in at most 2 MB.
@@ -107,7 +107,7 @@ impl Version {
     }
 
     /// Gives a planned file the tag that was made of `before`, and the length that another run of this
-    /// version had. **Blocks** to look at the data once more: what was planned is that of `before` only if
+    /// version had, whose rows `facts` learn of. **Blocks** to look at the data once more: what was planned is that of `before` only if
     /// nothing has changed since.
     ///
     /// # Errors
@@ -118,6 +118,7 @@ impl Version {
         before: Option<DataState>,
         tag: Option<ETag>,
         lengths: &Lengths,
+        facts: Option<&RowFacts>,
         named: Named,
     ) -> Result<Feed, Refusal> {
         // A file on disk has its own.
@@ -131,7 +132,7 @@ impl Version {
             };
         }
         if feed.planned.known_length().is_none() {
-            feed.planned = feed.planned.length(lengths.get(&tag));
+            feed.planned = feed.planned.length(lengths.get(&tag, facts));
         }
         feed.planned = feed.planned.etag(tag);
         Ok(feed)
@@ -169,9 +170,17 @@ pub(crate) struct Lengths(Arc<Mutex<LruCache<ETag, Length>>>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Length {
-    Known(u64),
+    Known(Sent),
     /// Two runs had different ones, or one failed: its tag vouches for nothing.
     Unsure,
+}
+
+/// What an earlier run of a version was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sent {
+    bytes: u64,
+    /// Whether a limit has cut its rows, if it has one and that is known.
+    is_cut: Option<bool>,
 }
 
 impl Lengths {
@@ -179,12 +188,15 @@ impl Lengths {
         Self(Arc::new(Mutex::new(LruCache::new(LENGTHS_MAX))))
     }
 
-    /// Notes the length of a complete file.
-    pub(crate) fn note(&self, tag: &ETag, bytes: u64) {
+    /// Notes the length of a complete file, and whether a limit has cut its rows.
+    pub(crate) fn note(&self, tag: &ETag, bytes: u64, is_cut: Option<bool>) {
         let mut lengths = self.lock();
         let length = match lengths.get(tag) {
-            None => Length::Known(bytes),
-            Some(Length::Known(before)) if *before == bytes => Length::Known(bytes),
+            None => Length::Known(Sent { bytes, is_cut }),
+            Some(Length::Known(before)) if before.bytes == bytes => Length::Known(Sent {
+                bytes,
+                is_cut: is_cut.or(before.is_cut),
+            }),
             Some(_) => Length::Unsure,
         };
         lengths.put(tag.clone(), length);
@@ -195,12 +207,17 @@ impl Lengths {
         self.lock().put(tag.clone(), Length::Unsure);
     }
 
-    /// Returns the length of a version.
-    pub(crate) fn get(&self, tag: &ETag) -> Option<u64> {
-        match self.lock().get(tag)? {
-            Length::Known(bytes) => Some(*bytes),
-            Length::Unsure => None,
+    /// Returns the length of a version. `facts` are those of a run of it, which learn what is known of its
+    /// rows: no trailer follows a body whose length is announced.
+    pub(crate) fn get(&self, tag: &ETag, facts: Option<&RowFacts>) -> Option<u64> {
+        let sent = match self.lock().get(tag)? {
+            Length::Known(sent) => *sent,
+            Length::Unsure => return None,
+        };
+        if let Some((facts, is_cut)) = facts.zip(sent.is_cut) {
+            facts.note_cut(is_cut);
         }
+        Some(sent.bytes)
     }
 
     /// Returns the tag, unless runs that had it were not alike.
@@ -255,14 +272,14 @@ mod tests {
     fn two_lengths_of_one_tag_are_none_and_the_tag_is_no_longer_given() {
         let lengths = Lengths::new();
         let tag = ETag::new("a").unwrap();
-        assert_eq!(lengths.get(&tag), None);
-        lengths.note(&tag, 5);
-        lengths.note(&tag, 5);
-        assert_eq!(lengths.get(&tag), Some(5));
+        assert_eq!(lengths.get(&tag, None), None);
+        lengths.note(&tag, 5, None);
+        lengths.note(&tag, 5, None);
+        assert_eq!(lengths.get(&tag, None), Some(5));
         assert_eq!(lengths.trusted(Some(tag.clone())), Some(tag.clone()));
-        lengths.note(&tag, 6);
-        assert_eq!(lengths.get(&tag), None);
-        lengths.note(&tag, 6);
+        lengths.note(&tag, 6, None);
+        assert_eq!(lengths.get(&tag, None), None);
+        lengths.note(&tag, 6, None);
         assert_eq!(lengths.trusted(Some(tag)), None);
     }
 }

@@ -378,14 +378,16 @@ impl RowRoute {
         // A database sorts in its own memory.
         let sorts_here = matches!(source, RowSource::Table(_) | RowSource::Query(_));
         let is_sorted = sorts_here && narrowing.iter().any(|(name, _)| name == "order");
+        let is_of_request = limit.is_some_and(|limit| limit.by == LimitBy::Request);
         let rows = RowsJob {
             format,
             label,
             is_sorted,
             narrowed: match source.is_narrowed() {
-                true => narrowed(&narrowing, asked),
+                true => narrowed(&narrowing),
                 false => String::new(),
             },
+            names_limit: source.is_narrowed() && is_of_request,
             facts: Arc::new(RowFacts {
                 limit,
                 ..RowFacts::default()
@@ -709,11 +711,11 @@ impl Taken {
 
 /// The part of a file name that tells a narrowed table from the complete one: `-dec.gt.30`. A long one
 /// ends with digits that tell it from others.
-fn narrowed(narrowing: &[&(String, String)], limit: Option<u64>) -> String {
-    let first = limit.map(|rows| format!("-first-{rows}"));
-    let others = narrowing.iter();
-    let others = others.map(|(name, value)| format!("-{name}.{value}"));
-    let all: String = others.chain(first).collect();
+fn narrowed(narrowing: &[&(String, String)]) -> String {
+    let parts = narrowing.iter();
+    let all: String = parts
+        .map(|(name, value)| format!("-{name}.{value}"))
+        .collect();
     let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '.' | '_');
     let plain: String = all
         .chars()

@@ -972,3 +972,38 @@ fn check_reports_errors_of_settings_and_of_routes_in_one_round() {
     assert_eq!(lines.len(), 7, "{}", said.stderr);
     assert!(said.stdout.is_empty(), "{said:?}");
 }
+
+#[test]
+fn an_unknown_key_hides_no_other_error_of_its_section_or_route() {
+    let scratch = Scratch::new("unknown");
+    fs::write(scratch.join("t.csv"), "a,b\n1,2\n").expect("files can be written");
+    let text = format!(
+        "[server]\nlisten = \"127.0.0.1:99999\"\nlistne = 3\n[limits]\nclient_stall = 0\n\
+         client_min_rate = 1\nmax_clients = 2\n[routes.f]\nkind = \"table\"\npath = {:?}\n\
+         colour = 1\n[routes.f.columns.Nope]\ntype = \"text\"\n[routes.q]\nkind = \"query\"\n\
+         sql = \"SELECT nothing FROM t\"\nparameters = [{{ name = \"p\", type = \"what\", sort = 1 }}]\n",
+        scratch.join("t.csv")
+    );
+    let said = check(&text);
+    assert_eq!(said.code, Some(CONFIGURATION), "{said:?}");
+    let expected = [
+        (":3: ", "server: unknown key `listne`"),
+        (":7: ", "limits: unknown key `max_clients`"),
+        (":11: ", "routes.f: unknown key `colour`"),
+        (":17: ", "routes.q.parameters: unknown key `sort`"),
+        (":2: ", "is no address to listen on"),
+        (":6: ", "limits.client_min_rate"),
+        (":17: ", "routes.q.parameters.type must be one of"),
+        (":8: ", "no column \"Nope\""),
+    ];
+    let lines: Vec<_> = said.stderr.lines().collect();
+    assert_eq!(lines.len(), expected.len(), "{}", said.stderr);
+    for (place, text) in expected {
+        let is_said = |line: &&&str| line.contains(place) && line.contains(text);
+        assert!(
+            lines.iter().any(|line| is_said(&line)),
+            "{text}: {}",
+            said.stderr
+        );
+    }
+}

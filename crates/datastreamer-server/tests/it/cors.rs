@@ -85,6 +85,7 @@ fn a_page_of_any_origin_may_read_and_is_told_so_beforehand() {
             "datastreamer-row-limit",
             "etag",
             "link",
+            "preference-applied",
             "repr-digest",
             "retry-after",
         ] {
@@ -100,7 +101,14 @@ fn a_page_of_any_origin_may_read_and_is_told_so_beforehand() {
     assert_eq!(methods, Some("GET,HEAD,POST"));
     let headers = allowed.header("access-control-allow-headers");
     let headers = headers.expect("some are").to_lowercase();
-    for name in ["range", "if-range", "if-none-match", "content-type"] {
+    for name in [
+        "range",
+        "if-range",
+        "if-none-match",
+        "content-type",
+        "prefer",
+        "want-repr-digest",
+    ] {
         assert!(headers.split(',').any(|one| one == name), "{headers}");
     }
     assert_eq!(allowed.header("access-control-max-age"), Some("86400"));

@@ -249,13 +249,34 @@ fn a_file_that_is_larger_than_the_spool_is_refused_or_aborted() {
     let kept = Kept::new("full", "bytes = 1000000\nproduction_bytes = 800000");
     let server = kept.serve();
     let detail = http::get(server.port(), "/kept.bin?n=2000000&length=known").problem(507);
-    assert!(detail.contains("no room"), "{detail}");
+    assert!(detail.contains("larger than the server keeps"), "{detail}");
     let late = http::get(server.port(), "/kept.bin?n=2000000");
     assert!(late.status == 507 || late.end == End::Reset, "{late:?}");
     let others = http::get(server.port(), "/plain.bin?n=2000000");
     assert!(others.body == noise::bytes(0, 2_000_000));
     let small = http::get(server.port(), "/kept.bin?n=500000");
     assert!(small.body == noise::bytes(0, 500_000));
+}
+
+#[test]
+fn the_receipt_of_a_file_that_became_too_large_says_so_and_blames_no_source() {
+    let kept = Kept::new("toolarge", "bytes = 1000000\nproduction_bytes = 800000");
+    let server = kept.serve();
+    let path = "/kept.bin?n=2000000&piece=20000&delay=5ms";
+    let late = http::get(server.port(), path);
+    assert_eq!((late.status, late.end), (200, End::Reset));
+    let link = late.header("link").expect("a receipt");
+    let receipt = link.trim_start_matches('<').split('>').next();
+    let receipt = receipt.expect("a URL").to_owned();
+    let ended = || {
+        let receipt = http::get(server.port(), &receipt).json();
+        (receipt["state"] == "failed").then_some(receipt)
+    };
+    wait::until("the transfer is on record", LIMIT, || ended().is_some());
+    let receipt = ended().expect("it is on record");
+    assert_eq!(receipt["outcome"], "spool_error", "{receipt}");
+    let reason = receipt["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("larger than the server keeps"), "{receipt}");
 }
 
 #[test]

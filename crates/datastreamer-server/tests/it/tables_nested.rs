@@ -11,6 +11,7 @@ use crate::support::program::{self, Daemon};
 use crate::support::scratch::Scratch;
 use crate::support::server::Server;
 use crate::support::tables::records;
+use crate::support::tools;
 
 /// Exit code 3: the request is wrong.
 const REFUSED: i32 = 3;
@@ -154,4 +155,41 @@ fn queries_of_clients_leave_nested_columns_out_of_fits() {
     let (rows, comments) = read_fits(&scratch, &found.body);
     assert_eq!(rows, [json!({ "n": 7, "i": "P1M" })]);
     assert_eq!(comments, ["Left out: the column \"s\" (struct)."]);
+}
+
+#[test]
+fn a_null_in_a_list_of_integers_is_tnull_which_astropy_reads_as_the_documents_say() {
+    let scratch = Scratch::new("lists");
+    let (parquet, fits) = (scratch.join("lists.parquet"), scratch.join("lists.fits"));
+    let python = |script: &str, file: &std::path::Path| {
+        let mut python = tools::python();
+        python.args(["-c", script]).arg(file);
+        let said = program::finish(python);
+        said.assert_good();
+        said.text()
+    };
+    python(
+        "import pyarrow as pa, pyarrow.parquet as pq, sys\n\
+         lists = pa.array([[1, None, 3], [4], [], None], pa.list_(pa.int32()))\n\
+         pq.write_table(pa.table({'n': lists}), sys.argv[1])",
+        &parquet,
+    );
+    let target = parquet.to_str().expect("text");
+    let said = program::run(&["cat", target, "--format", "fits"]);
+    said.assert_good();
+    std::fs::write(&fits, &said.stdout).expect("files can be written");
+    let read = python(
+        "from astropy.io import fits; from astropy.table import Table; import sys\n\
+         hdu = fits.open(sys.argv[1])[1]\n\
+         null = hdu.header['TNULL1']\n\
+         rows = [[None if n == null else int(n) for n in row] for row in Table(hdu.data)['n']]\n\
+         print(hdu.header['TFORM1'], rows)",
+        &fits,
+    );
+    assert_eq!(read.trim(), "1PJ(3) [[1, None, 3], [4], [], []]");
+    let mut verify = tools::program("fitsverify");
+    verify.arg("-q").arg(&fits);
+    let said = program::finish(verify);
+    said.assert_good();
+    assert!(said.text().contains("OK"), "{said:?}");
 }

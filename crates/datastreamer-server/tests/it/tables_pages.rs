@@ -139,7 +139,7 @@ fn a_page_says_which_of_how_many_rows_it_has_and_who_has_cut_it() {
         ),
         (
             "/query.html?limit=5",
-            "Rows 1 to 5 of a table that has more (the limit of the request is 5 rows).".into(),
+            "Rows 1 to 5 of 20 (the limit of the request is 5 rows).".into(),
         ),
     ] {
         assert_eq!(note(&get(port, path)), wanted, "{path}");

@@ -2,11 +2,7 @@
 //!
 //! Calls the row source's reader, `datastreamer_table` and the stream's writer.
 
-use std::{
-    error::Error as StdError,
-    io,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{error::Error as StdError, io, sync::Arc};
 
 use arrow::{error::ArrowError, record_batch::RecordBatch};
 use datastreamer::StreamWriter;
@@ -71,8 +67,7 @@ impl TableFile {
         if limit.on_more == OnMore::Cap || known.is_some_and(|known| known <= limit.rows) {
             return None;
         }
-        let counted = known.filter(|known| known - limit.rows > 1);
-        let there = match counted {
+        let there = match known {
             Some(rows) => format!("there are {rows}"),
             None => "there are more".into(),
         };
@@ -237,7 +232,7 @@ impl TableFile {
             .is_some_and(|limit| limit.on_more != OnMore::Cap);
         if self.rows_max() == Some(0) && !is_refused {
             // A request for no rows asks for the columns (DALI 1.1, 3.4.4).
-            self.facts.is_capped.store(true, Ordering::Relaxed);
+            self.facts.note_cut(true);
             return Ok(TableEnd::Overflow);
         }
         let stop = run.stop.take();
@@ -267,13 +262,14 @@ impl TableFile {
                 })?;
             }
             if is_cut {
-                self.facts.is_capped.store(true, Ordering::Relaxed);
+                self.facts.note_cut(true);
                 return Ok(TableEnd::Overflow);
             }
             if !goes_on {
-                break;
+                return Ok(TableEnd::Complete);
             }
         }
+        self.facts.note_cut(false);
         Ok(TableEnd::Complete)
     }
 }
