@@ -33,6 +33,12 @@ pub(crate) fn infer(
     options: &TextOptions,
 ) -> io::Result<(Schema, Option<u64>)> {
     let mut rows = Rows::new(input, dialect, options)?;
+    if options.encoding.is_none() && rows.names().iter().any(|name| name.contains('\0')) {
+        return Err(io::Error::other(
+            "has NUL characters in its header, as UTF-16 without a byte order mark has: set encoding \
+             (utf-16le or utf-16be; utf-8 if they are meant)",
+        ));
+    }
     let mut columns = vec![Seen::default(); rows.names().len()];
     let places = rows.names().iter().enumerate();
     let places = places.filter(|(_, name)| !options.types.contains_key(*name));

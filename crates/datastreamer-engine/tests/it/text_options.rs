@@ -13,7 +13,7 @@ use std::{
 use arrow::record_batch::{RecordBatch, RecordBatchReader};
 use datastreamer_engine::{
     Engine, EngineError, TableFiles,
-    text::{DecimalMark, TextOptions, parse_type},
+    text::{DecimalMark, TextEncoding, TextOptions, parse_type},
 };
 use datastreamer_table::column_metadata::ColumnMetadata;
 
@@ -147,6 +147,26 @@ fn the_files_of_a_folder_have_one_delimiter() {
     // One that disagrees from the start makes all of them one column.
     let batch = read(folder.path(), usual()).unwrap();
     assert_eq!(shown(&batch).1, ["1;2", "3;4", "5;6", "7"]);
+}
+
+#[test]
+fn utf_16_without_a_byte_order_mark_is_refused_until_it_is_declared() {
+    let text = "a,b\n1,2\n";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.csv");
+    for (name, encoded) in [
+        ("utf-16be", u16::to_be_bytes as fn(u16) -> [u8; 2]),
+        ("utf-16le", u16::to_le_bytes),
+    ] {
+        let bytes: Vec<u8> = text.encode_utf16().flat_map(encoded).collect();
+        fs::write(&path, bytes).unwrap();
+        read(&path, usual()).expect_err(name);
+        let declared = TextOptions {
+            encoding: TextEncoding::parse(name).ok(),
+            ..usual()
+        };
+        assert_eq!(shown(&read(&path, declared).unwrap()).1, ["1|2"], "{name}");
+    }
 }
 
 #[test]
