@@ -84,6 +84,22 @@ fn ranges_of_a_file_and_of_memory_are_sent() {
 }
 
 #[test]
+fn a_report_is_made_once_shared_and_read_in_ranges() {
+    let server = Server::start(env!("CARGO_BIN_EXE_spool"));
+    let file = stars(200_000);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| server.serves("/stars.csv", &file));
+        }
+    });
+    for (range, bytes) in [("10-19", &file[10..20]), ("-7", &file[file.len() - 7..])] {
+        let fetched = server.fetch_with("/stars.csv", &["--range", range]);
+        assert_eq!((&*fetched.status, &*fetched.body), ("206", bytes));
+    }
+    server.serves("/runs", b"1");
+}
+
+#[test]
 fn an_async_writer_makes_an_archive_or_no_archive() {
     let server = Server::start(env!("CARGO_BIN_EXE_async_zip"));
     let archive = server.fetch("/stars.zip");
