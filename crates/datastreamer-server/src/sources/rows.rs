@@ -40,7 +40,7 @@ use http::StatusCode;
 pub(crate) use self::{
     hdus::{HDU, Hdus, TABLES_MAX},
     opening::{Opened, Opening, Openings, Progress},
-    postgres::PostgresQuery,
+    postgres::{PostgresQuery, for_operator},
     query::{ClientSql, SqlQuery},
     stars::Stars,
     table::Table,

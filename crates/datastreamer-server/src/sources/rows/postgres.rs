@@ -17,6 +17,8 @@ use crate::refusal::{Refusal, SOURCE_FAILED};
 /// A query with typed parameters, and the pool of its connections.
 #[derive(Clone)]
 pub(crate) struct PostgresQuery {
+    /// The name of the database.
+    database: String,
     pool: PostgresPool,
     query: Arc<PositionalQuery>,
     parameters: Parameters,
@@ -27,7 +29,7 @@ impl PostgresQuery {
     /// # Errors
     /// A text and parameters that do not agree, with the position in the text.
     pub(crate) fn new(
-        pool: PostgresPool,
+        (database, pool): (&str, &PostgresPool),
         sql: &str,
         parameters: Parameters,
         notes: ColumnMetadata,
@@ -37,7 +39,8 @@ impl PostgresQuery {
             error => format!("sql: {error}"),
         })?;
         Ok(Self {
-            pool,
+            database: database.to_owned(),
+            pool: pool.clone(),
             query: Arc::new(query),
             parameters,
             notes,
@@ -46,6 +49,21 @@ impl PostgresQuery {
 
     pub(crate) fn parameters(&self) -> &Parameters {
         &self.parameters
+    }
+
+    /// The name of its database.
+    pub(crate) fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// Lets the database prepare and plan it, without running it. **Blocks** for at most the time limits of
+    /// the database.
+    ///
+    /// # Errors
+    /// What is wrong with it, for the operator.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let checked = self.pool.check(&self.query, &self.parameters);
+        checked.map_err(|error| for_operator(&error))
     }
 
     /// Makes the run of checked parameters. It takes a connection, and gives it back as soon as the last row
@@ -101,6 +119,25 @@ pub(super) fn status_of(error: &PostgresError) -> StatusCode {
         PostgresErrorKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
         PostgresErrorKind::Unavailable => StatusCode::BAD_GATEWAY,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
+/// Says why there is no connection, or what is wrong with a query, to the operator.
+pub(crate) fn for_operator(error: &PostgresError) -> String {
+    let mut text = error.to_string();
+    if error.kind() == PostgresErrorKind::BadQuery {
+        // It has the server's message.
+        return text;
+    }
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        next = cause.source();
+    }
+    text
+}
+
     }
 }
 
