@@ -11,7 +11,7 @@ use datastreamer_rows::{
 use datastreamer_table::column_metadata::{ColumnMetadata, WithMetadata};
 use http::StatusCode;
 
-use super::{Run, StartRun, engine_refusal, query::Given};
+use super::{Author, Run, StartRun, engine_refusal, query::Given};
 use crate::refusal::{Refusal, SOURCE_FAILED};
 
 /// A query with typed parameters, and the pool of its connections.
@@ -69,7 +69,10 @@ impl PostgresQuery {
     /// Makes the run of checked parameters. It takes a connection, and gives it back as soon as the last row
     /// is read.
     pub(super) fn start(&self, given: Given, rows_max: Option<u64>) -> StartRun {
-        let Given { bound, narrowing } = given;
+        let author = given.author();
+        let Given {
+            bound, narrowing, ..
+        } = given;
         let (pool, query, notes) = (self.pool.clone(), self.query.clone(), self.notes.clone());
         Box::new(move |place| {
             let stop = place.stop_token();
@@ -84,7 +87,7 @@ impl PostgresQuery {
                 let narrowed = narrowed_by.for_database(columns);
                 narrowed.map(Some).map_err(engine_refusal)
             })?;
-            let canceller = rows.canceller();
+            let (canceller, asks) = (rows.canceller(), rows.asks());
             let notes = match narrowed_by.is_complete_table() {
                 true => notes,
                 false => narrowed_by.metadata(&notes, &rows.schema()),
@@ -95,6 +98,11 @@ impl PostgresQuery {
             })?;
             Ok(Run {
                 stop: Some(Box::new(move || canceller.cancel())),
+                asks: Some(asks),
+                author: match narrowed_by.is_complete_table() {
+                    true => author,
+                    false => Author::Both,
+                },
                 ..Run::new(rows)
             })
         })
@@ -111,14 +119,6 @@ impl From<PostgresError> for Refusal {
     }
 }
 
-/// Returns the status by whose mistake it is: the query is the operator's, its values are the
-/// client's.
-pub(super) fn status_of(error: &PostgresError) -> StatusCode {
-    match error.kind() {
-        PostgresErrorKind::BadValue => StatusCode::BAD_REQUEST,
-        PostgresErrorKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
-        PostgresErrorKind::Unavailable => StatusCode::BAD_GATEWAY,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
 /// Says why there is no connection, or what is wrong with a query, to the operator.
 pub(crate) fn for_operator(error: &PostgresError) -> String {
     let mut text = error.to_string();
@@ -138,6 +138,14 @@ pub(crate) fn for_operator(error: &PostgresError) -> String {
     text
 }
 
+/// Returns the status by whose mistake it is: the query is the operator's, its values are the
+/// client's.
+pub(super) fn status_of(error: &PostgresError) -> StatusCode {
+    match error.kind() {
+        PostgresErrorKind::BadValue => StatusCode::BAD_REQUEST,
+        PostgresErrorKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        PostgresErrorKind::Unavailable => StatusCode::BAD_GATEWAY,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
