@@ -114,7 +114,7 @@ pub use error::{EngineError, EngineErrorKind};
 pub use expansion::DEFAULT_EXPANSION_MAX;
 pub use files::{FilesState, TableFiles};
 pub use messages::Position;
-pub use narrow::{JUNCTIONS, Narrowing, OPERATORS};
+pub use narrow::{JUNCTIONS, Narrowing, OPERATORS, takes};
 pub use planning::DEFAULT_PLAN_TIMEOUT;
 pub use rows::{Rows, RowsFiles, RowsStopper};
 pub use sql::Query;

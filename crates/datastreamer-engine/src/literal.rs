@@ -121,9 +121,30 @@ fn example(data_type: &DataType) -> &'static str {
     }
 }
 
+/// Checks that the values of a type can be compared.
+///
+/// # Errors
+/// They are nested, durations or intervals.
+pub(crate) fn check_compared(data_type: &DataType) -> Result<(), EngineError> {
+    use DataType as T;
+    match data_type {
+        T::Dictionary(_, values) => check_compared(values),
+        T::RunEndEncoded(_, values) => check_compared(values.data_type()),
+        T::Boolean | T::Timestamp(_, _) | T::Date32 | T::Date64 => Ok(()),
+        T::Time32(_) | T::Time64(_) => Ok(()),
+        _ if data_type.is_numeric() || data_type.is_string() || data_type.is_binary() => Ok(()),
+        _ => {
+            let name = type_name(data_type);
+            let text = format!("a column of type {name} cannot be compared");
+            Err(EngineError::bad(text))
+        }
+    }
+}
+
 /// Parses a text by a type; `None`: it is not a value of this type.
 fn parse(text: &str, data_type: &DataType) -> Result<Option<Literal>, EngineError> {
     use DataType as T;
+    check_compared(data_type)?;
     let value = match data_type {
         T::Dictionary(keys, values) => {
             let of_key = |value| ScalarValue::Dictionary(keys.clone(), Box::new(value));
@@ -149,13 +170,7 @@ fn parse(text: &str, data_type: &DataType) -> Result<Option<Literal>, EngineErro
         T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => {
             binary(text, data_type)
         }
-        T::Boolean | T::Utf8 | T::LargeUtf8 | T::Utf8View => arrow(text, data_type),
-        _ if data_type.is_integer() => arrow(text, data_type),
-        _ => {
-            let name = type_name(data_type);
-            let text = format!("a column of type {name} cannot be compared");
-            return Err(EngineError::bad(text));
-        }
+        _ => arrow(text, data_type),
     };
     Ok(value.map(Literal::from))
 }

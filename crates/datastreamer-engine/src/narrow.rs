@@ -21,9 +21,14 @@ use datafusion::{
 use datastreamer_table::{
     column_metadata::{ColumnMetadata, column_names},
     type_name,
+    uuid::is_uuid,
 };
 
-use crate::{error::EngineError, literal::Literal, messages::nearest};
+use crate::{
+    error::EngineError,
+    literal::{Literal, check_compared},
+    messages::nearest,
+};
 
 /// The operators of `COLUMN=op.value`; each may have `not.` before it.
 pub const OPERATORS: [&str; 10] = [
@@ -50,6 +55,7 @@ const SELECTED_MAX: usize = 2_000;
 const ORDER_WORDS: usize = 2;
 /// The dots of a column's name that a message about it, or a condition on it, looks at.
 const DOTS_MAX: usize = 16;
+
 /// The columns and rows of a table that a request selects, and their order.
 #[derive(Clone, Debug, Default)]
 pub struct Narrowing {
@@ -219,6 +225,16 @@ impl Narrowing {
         order.extend(others.map(|other| other.sort(true, false)));
         Ok(rows.sort(order)?)
     }
+}
+
+/// Returns whether there are conditions with an operator on a column, whatever their values.
+pub fn takes(column: &Field, operator: &str) -> bool {
+    let checked = match operator {
+        "is" => Ok(()),
+        "like" | "ilike" => check_text(column, operator),
+        _ => check_operator(operator).and_then(|()| check_compared(column.data_type())),
+    };
+    checked.is_ok()
 }
 
 /// The order of rows that are equal in the order of a request.
@@ -773,13 +789,21 @@ fn parse_in(column: &Field, value: &str) -> Result<Expr, EngineError> {
     })
 }
 
-fn parse_like(column: &Field, operator: &str, value: &str) -> Result<Expr, EngineError> {
+fn check_text(column: &Field, operator: &str) -> Result<(), EngineError> {
     let data_type = shown_type(column.data_type());
-    if !data_type.is_string() {
-        let name = type_name(data_type);
-        let text = format!("`{operator}` is for texts, and this column has the type {name}");
-        return Err(EngineError::bad(text));
+    if data_type.is_string() {
+        return Ok(());
     }
+    let name = match is_uuid(column) {
+        true => "UUID".to_owned(),
+        false => type_name(data_type),
+    };
+    let text = format!("`{operator}` is for texts, and this column has the type {name}");
+    Err(EngineError::bad(text))
+}
+
+fn parse_like(column: &Field, operator: &str, value: &str) -> Result<Expr, EngineError> {
+    check_text(column, operator)?;
     let pattern = lit(like_pattern(value)?);
     Ok(match operator {
         "ilike" => values_of(column).ilike(pattern),

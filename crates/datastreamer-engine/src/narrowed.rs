@@ -164,7 +164,9 @@ fn constant(expression: &Expr) -> Result<Constant, EngineError> {
         V::Utf8(Some(text)) | V::LargeUtf8(Some(text)) | V::Utf8View(Some(text)) => {
             Constant::Text(text.clone())
         }
-        V::Binary(Some(bytes)) => Constant::Bytes(bytes.clone()),
+        V::Binary(Some(bytes)) | V::FixedSizeBinary(_, Some(bytes)) => {
+            Constant::Bytes(bytes.clone())
+        }
         V::Date32(Some(days)) => Constant::Days(*days),
         V::Time64Microsecond(Some(value)) => Constant::TimeOfDay(*value),
         V::TimestampMicrosecond(Some(value), _) => Constant::Time(*value),

@@ -62,6 +62,21 @@ pub enum Condition {
     },
 }
 
+/// What can be asked of a column of a database, or is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Whether it has a value.
+    Null,
+    /// Whether it is a value, or one of some.
+    Equal,
+    /// Whether it is less or greater than a value, or to order by it.
+    Order,
+    /// Whether it is like a pattern.
+    Like,
+    /// The same, whatever the case of letters.
+    LikeIgnoringCase,
+}
+
 /// How a column is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {

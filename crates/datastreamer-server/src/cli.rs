@@ -79,7 +79,7 @@ pub(crate) enum Command {
     /// Checks a configuration file, reads its tables, and lists what it serves.
     ///
     /// Settings, programs and queries are checked, and every row of the tables is read. No query is
-    /// run, no database is asked and no directory is archived.
+    /// run and no directory is archived; no database is asked without --connect.
     Check(Check),
     /// Describes the configuration.
     #[command(subcommand)]
@@ -290,6 +290,11 @@ pub(crate) struct Check {
     #[cfg(feature = "tables")]
     #[arg(long)]
     pub(crate) quick: bool,
+    /// Connects to each database, within its time limits, and lets it prepare and plan the queries of
+    /// its routes. None of them is run.
+    #[cfg(feature = "tables")]
+    #[arg(long)]
+    pub(crate) connect: bool,
 }
 
 /// The flags that name what is served.

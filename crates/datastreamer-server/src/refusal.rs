@@ -6,6 +6,7 @@
 
 use std::{error::Error as StdError, fmt};
 
+use datastreamer::find_cause;
 use datastreamer_http::{Problem, StatusError};
 use http::StatusCode;
 use serde_json::json;
@@ -36,6 +37,7 @@ pub(crate) struct Refusal {
     pub(crate) methods: Option<&'static str>,
     /// What is behind it, for the operator.
     pub(crate) cause: Option<String>,
+    pub(crate) fault: Fault,
 }
 
 /// An error whose text is for the operator. Its source is the [`StatusError`] for the client.
@@ -43,13 +45,40 @@ pub(crate) struct Refusal {
 pub(crate) struct Concealed {
     text: String,
     told: StatusError,
+    fault: Fault,
+}
+
+/// Whose matter a failure is whose status would say that it is its client's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// As the status says.
+    #[default]
+    OfStatus,
+    /// What the operator has written fails, whoever asks for it.
+    OfOperator,
 }
 
 impl Concealed {
     /// Conceals a text; clients are told another one.
     pub(crate) fn telling(told: &str, text: String) -> Box<dyn StdError + Send + Sync> {
         let told = StatusError::new(StatusCode::INTERNAL_SERVER_ERROR, told);
-        Box::new(Self { text, told })
+        let fault = Fault::OfStatus;
+        Box::new(Self { text, told, fault })
+    }
+
+    /// Tells clients a text, of a failure of what the operator has written.
+    pub(crate) fn of_operator(status: StatusCode, text: String) -> Box<dyn StdError + Send + Sync> {
+        Box::new(Self {
+            text: text.clone(),
+            told: StatusError::new(status, text),
+            fault: Fault::OfOperator,
+        })
+    }
+
+    /// Returns whether an error is that of something that the operator has written.
+    pub(crate) fn is_of_operator(error: &(dyn StdError + 'static)) -> bool {
+        let concealed: Option<&Self> = find_cause(error);
+        concealed.is_some_and(|concealed| concealed.fault == Fault::OfOperator)
     }
 
     /// Conceals why planning refused.
@@ -57,6 +86,7 @@ impl Concealed {
         let text = refusal.cause.clone();
         Self {
             text: text.unwrap_or_else(|| refusal.text.clone()),
+            fault: refusal.fault,
             told: Problem::from(refusal).into(),
         }
     }
@@ -82,7 +112,13 @@ impl Refusal {
             position: None,
             methods: None,
             cause: None,
+            fault: Fault::default(),
         }
+    }
+
+    /// Returns whether it is for a mistake of the client's.
+    pub(crate) fn is_of_client(&self) -> bool {
+        self.status.is_client_error() && self.fault == Fault::OfStatus
     }
 
     /// Adds what is behind it, for the operator.

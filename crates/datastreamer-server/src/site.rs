@@ -39,7 +39,7 @@ pub struct Site {
     pub(crate) config: Config,
     pub(crate) routes: RouteTable,
     /// What the sources need for as long as they run.
-    _kept: Kept,
+    kept: Kept,
 }
 
 impl Site {
@@ -73,8 +73,16 @@ impl Site {
         Ok(Self {
             config: config.clone(),
             routes: builder.routes,
-            _kept: builder.tables.keep(),
+            kept: builder.tables.keep(),
         })
+    }
+}
+
+impl Site {
+    /// Connects to one database after the other: its name, and why it cannot be reached. **Blocks** for at
+    /// most the time limits of each.
+    pub(crate) fn connect(&self) -> impl Iterator<Item = (&str, Result<(), String>)> {
+        self.kept.connect()
     }
 }
 

@@ -105,6 +105,11 @@ fn holds(inferred: &Type, kind: ParameterKind) -> bool {
 /// Types from this number on are not PostgreSQL's own (`transam.h`, `FirstNormalObjectId`).
 const FIRST_OWN_OID: u32 = 16_384;
 
+/// Returns whether a type is one of PostgreSQL's own.
+pub(super) fn is_built_in(kind: &Type) -> bool {
+    kind.oid() < FIRST_OWN_OID
+}
+
 /// What people write as text: enumerations, identifiers and types of extensions as well. As text,
 /// `citext` would be compared otherwise.
 fn is_text(inferred: &Type) -> bool {
@@ -132,7 +137,7 @@ fn is_text(inferred: &Type) -> bool {
     texts.contains(inferred)
         || match inferred.kind() {
             Kind::Enum(_) | Kind::Range(_) | Kind::Multirange(_) => true,
-            Kind::Simple => inferred.oid() >= FIRST_OWN_OID,
+            Kind::Simple => !is_built_in(inferred),
             _ => false,
         }
 }

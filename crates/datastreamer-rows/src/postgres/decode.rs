@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        ArrayRef, ArrowPrimitiveType, BinaryBuilder, BooleanBuilder, Decimal128Builder, ListArray,
-        NullBufferBuilder, PrimitiveBuilder, StringBuilder,
+        ArrayRef, ArrowPrimitiveType, BinaryBuilder, BooleanBuilder, Decimal128Builder,
+        FixedSizeBinaryBuilder, ListArray, NullBufferBuilder, PrimitiveBuilder, StringBuilder,
     },
     buffer::{OffsetBuffer, ScalarBuffer},
     datatypes::{
@@ -17,7 +17,7 @@ use arrow::{
 
 use super::{
     numeric::{self, Number},
-    schema::{Cell, element_field},
+    schema::{Cell, UUID_BYTES, element_field},
 };
 
 /// Days and microseconds from 1970-01-01 to 2000-01-01, where PostgreSQL counts from.
@@ -50,7 +50,7 @@ pub(super) enum ColumnBuilder {
     Numeric(StringBuilder, String),
     Text(StringBuilder),
     Jsonb(StringBuilder),
-    Uuid(StringBuilder),
+    Uuid(FixedSizeBinaryBuilder),
     Bytea(BinaryBuilder),
     Date(PrimitiveBuilder<Date32Type>),
     Time(PrimitiveBuilder<Time64MicrosecondType>),
@@ -84,7 +84,7 @@ impl ColumnBuilder {
             Cell::Numeric => Self::Numeric(StringBuilder::new(), String::new()),
             Cell::Text => Self::Text(StringBuilder::new()),
             Cell::Jsonb => Self::Jsonb(StringBuilder::new()),
-            Cell::Uuid => Self::Uuid(StringBuilder::new()),
+            Cell::Uuid => Self::Uuid(FixedSizeBinaryBuilder::new(UUID_BYTES)),
             Cell::Bytea => Self::Bytea(BinaryBuilder::new()),
             Cell::Date => Self::Date(PrimitiveBuilder::new()),
             Cell::Time => Self::Time(PrimitiveBuilder::new()),
@@ -123,10 +123,7 @@ impl ColumnBuilder {
                 Some((1, text)) => column.append_value(utf8(text)?),
                 _ => return Err(MALFORMED),
             },
-            Self::Uuid(column) => {
-                let text = uuid(fixed(raw)?);
-                column.append_value(utf8(&text)?);
-            }
+            Self::Uuid(column) => column.append_value(raw).map_err(|_| MALFORMED)?,
             Self::Bytea(column) => column.append_value(raw),
             Self::Date(column) => column.append_value(date(raw)?),
             Self::Time(column) => column.append_value(time(raw)?),
@@ -147,10 +144,10 @@ impl ColumnBuilder {
             Self::Float4(column) => column.append_null(),
             Self::Float8(column) => column.append_null(),
             Self::Decimal(column, ..) => column.append_null(),
-            Self::Numeric(column, _)
-            | Self::Text(column)
-            | Self::Jsonb(column)
-            | Self::Uuid(column) => column.append_null(),
+            Self::Numeric(column, _) | Self::Text(column) | Self::Jsonb(column) => {
+                column.append_null();
+            }
+            Self::Uuid(column) => column.append_null(),
             Self::Bytea(column) => column.append_null(),
             Self::Date(column) => column.append_null(),
             Self::Time(column) => column.append_null(),
@@ -173,10 +170,10 @@ impl ColumnBuilder {
                 let array = column.finish();
                 Arc::new(array.with_precision_and_scale(*precision, *scale)?)
             }
-            Self::Numeric(column, _)
-            | Self::Text(column)
-            | Self::Jsonb(column)
-            | Self::Uuid(column) => Arc::new(column.finish()),
+            Self::Numeric(column, _) | Self::Text(column) | Self::Jsonb(column) => {
+                Arc::new(column.finish())
+            }
+            Self::Uuid(column) => Arc::new(column.finish()),
             Self::Bytea(column) => Arc::new(column.finish()),
             Self::Date(column) => primitive(column),
             Self::Time(column) => primitive(column),
@@ -294,16 +291,4 @@ fn timestamp(raw: &[u8]) -> Result<i64, Problem> {
         i64::MIN | i64::MAX => Err(INFINITE),
         microseconds => microseconds.checked_add(EPOCH_MICROSECONDS).ok_or(DISTANT),
     }
-}
-
-/// 32 hexadecimal digits in groups of 8, 4, 4, 4 and 12 (RFC 9562, 4).
-fn uuid(raw: [u8; 16]) -> [u8; 36] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = [b'-'; 36];
-    let places = (0..36).filter(|place| ![8, 13, 18, 23].contains(place));
-    let nibbles = raw.iter().flat_map(|byte| [byte >> 4, byte & 0xF]);
-    for (place, nibble) in places.zip(nibbles) {
-        text[place] = DIGITS[usize::from(nibble)];
-    }
-    text
 }

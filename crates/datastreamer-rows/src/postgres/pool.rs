@@ -12,7 +12,7 @@ use deadpool::{
     managed::{Object, Pool, PoolError, TimeoutType},
 };
 use tokio::{runtime::Handle, time::timeout};
-use tokio_postgres::{Statement, error::SqlState};
+use tokio_postgres::{Statement, error::SqlState, types::ToSql};
 
 use super::{
     PostgresCanceller, PostgresError, PostgresErrorKind, PostgresOptions, PostgresRows, bind,
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     narrowed::Narrowed,
-    parameters::{Bound, ParameterKind, PositionalQuery},
+    parameters::{Bound, ParameterKind, Parameters, PositionalQuery},
 };
 
 /// The connections to one server: at most so many, made when they are needed.
@@ -113,6 +113,7 @@ impl PostgresPool {
             let (query, columns, values) = match (narrowed, columns.with_casts(query)) {
                 (Some(narrowed), _) => {
                     let around = narrow::around(query, columns, &narrowed, types.len())?;
+                    narrow::check_values(&connection, &around).await?;
                     types.extend(around.types);
                     (around.query, around.columns, around.values)
                 }
@@ -155,6 +156,64 @@ impl PostgresPool {
             &self.options,
             self.handle.clone(),
         ))
+    }
+
+    /// Connects, unless a connection is free, and begins a snapshot. Blocks for at most the timeouts of
+    /// the options.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query), without those of a query.
+    ///
+    /// # Panics
+    /// As [`query`](Self::query).
+    pub fn connect(&self) -> Result<(), PostgresError> {
+        let connection = self.handle.block_on(self.begun(future::pending()))?;
+        self.handle.block_on(give_back(connection));
+        Ok(())
+    }
+
+    /// Prepares a query and lets the server plan it, without running it: its names, its types and the
+    /// rights to read what it names are as they have to be. `parameters` are those that it was made for.
+    /// Blocks for at most the timeouts of the options.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query).
+    ///
+    /// # Panics
+    /// As [`query`](Self::query).
+    pub fn check(
+        &self,
+        query: &PositionalQuery,
+        parameters: &Parameters,
+    ) -> Result<(), PostgresError> {
+        let declared = parameters.declared();
+        let kinds = query
+            .order()
+            .iter()
+            .filter_map(|index| declared.get(*index));
+        let kinds: Vec<_> = kinds.map(|parameter| parameter.kind).collect();
+        let mut connection = self.handle.block_on(self.begun(future::pending()))?;
+        let checking = async {
+            let prepared = self.prepare(&mut connection, query, &kinds).await?;
+            let columns = schema::columns(&connection, &prepared, query).await?;
+            let query = columns.with_casts(query).unwrap_or_else(|| query.clone());
+            let explained = query.within("EXPLAIN ", "");
+            let null = None::<bind::Sent>;
+            let values = prepared.params().iter();
+            let values: Vec<_> = values
+                .map(|kind| (&null as &(dyn ToSql + Sync), kind.clone()))
+                .collect();
+            let client = &connection.client;
+            match client.query_typed(explained.sql(), &values).await {
+                // What is no query, as SHOW, has rows but no plan.
+                Err(error) if error.code() == Some(&SqlState::SYNTAX_ERROR) => Ok(()),
+                Err(error) => Err(PostgresError::of_preparing(error, &explained)),
+                Ok(_) => Ok(()),
+            }
+        };
+        let checked = self.handle.block_on(self.in_time("to prepare", checking));
+        self.handle.block_on(give_back(connection));
+        checked
     }
 
     /// Returns how many connections are open now, in use or not.

@@ -4,6 +4,7 @@ use std::{
     error::Error,
     future::poll_fn,
     pin::{Pin, pin},
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
@@ -28,7 +29,7 @@ use super::{
     schema::Columns,
     session::{Connection, give_back},
 };
-use crate::parameters::PositionalQuery;
+use crate::{narrowed::Ask, parameters::PositionalQuery};
 
 /// A batch that has rows waits at most so long for more: a slow query's rows are seen as they
 /// come, and a fast one fills a batch in less.
@@ -41,6 +42,7 @@ const BATCH_DELAY: Duration = Duration::from_millis(100);
 /// without waiting.
 pub struct PostgresRows {
     schema: SchemaRef,
+    described: Arc<Columns>,
     columns: Vec<ColumnBuilder>,
     batch_rows: usize,
     batch_bytes: usize,
@@ -76,8 +78,9 @@ impl PostgresRows {
         handle: Handle,
     ) -> Self {
         Self {
-            schema: columns.schema,
+            schema: SchemaRef::clone(&columns.schema),
             columns: columns.cells.iter().map(ColumnBuilder::new).collect(),
+            described: Arc::new(columns),
             batch_rows: options.batch_rows,
             batch_bytes: options.batch_bytes,
             rows_given: 0,
@@ -91,6 +94,13 @@ impl PostgresRows {
     /// Returns what cancels this query from another thread.
     pub fn canceller(&self) -> PostgresCanceller {
         self.canceller.clone()
+    }
+
+    /// Returns what tells whether something can be asked of a column of these rows, by its place. It is
+    /// what [`query_narrowed`](super::PostgresPool::query_narrowed) refuses by.
+    pub fn asks(&self) -> Box<dyn Fn(usize, Ask) -> bool + Send> {
+        let described = Arc::clone(&self.described);
+        Box::new(move |column, ask| described.check(column, ask).is_ok())
     }
 
     fn read(&mut self) -> Result<Option<RecordBatch>, PostgresError> {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use datastreamer_table::meta;
+use datastreamer_table::{meta, uuid};
 use tokio_postgres::{
     Column, Statement,
     types::{Kind, Type},
@@ -55,6 +55,8 @@ pub(super) struct Columns {
     pub(super) as_text: Vec<bool>,
     /// The types, as the server has them.
     pub(super) types: Vec<Type>,
+    /// The lengths of the values, of columns whose values all have one: those of `char(n)`.
+    pub(super) lengths: Vec<Option<usize>>,
     /// Where the columns are in the query.
     places: Vec<usize>,
 }
@@ -97,6 +99,7 @@ impl Columns {
             cells: places().map(|place| self.cells[place].clone()).collect(),
             as_text: places().map(|place| self.as_text[place]).collect(),
             types: places().map(|place| self.types[place].clone()).collect(),
+            lengths: places().map(|place| self.lengths[place]).collect(),
             places: places().map(|place| self.places[place]).collect(),
         }
     }
@@ -104,7 +107,9 @@ impl Columns {
 
 /// The most digits of a decimal of 128 bits.
 const DECIMAL_DIGITS: u8 = 38;
-/// PostgreSQL adds the length of a header to the modifier of `numeric` (`numeric.c`, `VARHDRSZ`).
+/// The bytes of a UUID.
+pub(super) const UUID_BYTES: i32 = 16;
+/// PostgreSQL adds the length of a header to the modifiers of `numeric` and `char(n)` (`VARHDRSZ`).
 const MODIFIER_OFFSET: i32 = 4;
 
 /// Decides for each column; asks the catalogue for comments.
@@ -144,11 +149,12 @@ pub(super) async fn columns(
         .await
         .map_err(|error| PostgresError::of_preparing(error, query))?;
     let fields = columns.iter().zip(&cells).map(|(column, cell)| {
-        let field = Field::new(column.name(), data_type(cell), true);
+        let field = field(column.name(), cell);
         match place(column).and_then(|place| comments.get(&place)) {
             Some(comment) => {
-                let description = (meta::DESCRIPTION.to_owned(), comment.clone());
-                field.with_metadata(HashMap::from([description]))
+                let mut metadata = field.metadata().clone();
+                metadata.insert(meta::DESCRIPTION.to_owned(), comment.clone());
+                field.with_metadata(metadata)
             }
             None => field,
         }
@@ -161,6 +167,7 @@ pub(super) async fn columns(
             .iter()
             .map(|column| column.type_().clone())
             .collect(),
+        lengths: columns.iter().map(length).collect(),
         places: (0..columns.len()).collect(),
     })
 }
@@ -235,7 +242,8 @@ fn data_type(cell: &Cell) -> DataType {
         Cell::Float4 => DataType::Float32,
         Cell::Float8 => DataType::Float64,
         Cell::Decimal { precision, scale } => DataType::Decimal128(*precision, *scale),
-        Cell::Numeric | Cell::Text | Cell::Jsonb | Cell::Uuid => DataType::Utf8,
+        Cell::Numeric | Cell::Text | Cell::Jsonb => DataType::Utf8,
+        Cell::Uuid => DataType::FixedSizeBinary(UUID_BYTES),
         Cell::Bytea => DataType::Binary,
         Cell::Date => DataType::Date32,
         Cell::Time => DataType::Time64(TimeUnit::Microsecond),
@@ -245,9 +253,25 @@ fn data_type(cell: &Cell) -> DataType {
     }
 }
 
+fn field(name: &str, cell: &Cell) -> Field {
+    let field = Field::new(name, data_type(cell), true);
+    match cell {
+        Cell::Uuid => uuid::with_extension(field),
+        _ => field,
+    }
+}
+
 /// The field of a list's elements.
 pub(super) fn element_field(element: &Cell) -> Arc<Field> {
-    Arc::new(Field::new_list_field(data_type(element), true))
+    Arc::new(field(Field::LIST_FIELD_DEFAULT_NAME, element))
+}
+
+/// The characters of each value of a `char(n)`; `None` of other types.
+fn length(column: &Column) -> Option<usize> {
+    let length = column.type_modifier().checked_sub(MODIFIER_OFFSET)?;
+    usize::try_from(length)
+        .ok()
+        .filter(|_| *column.type_() == Type::BPCHAR)
 }
 
 /// A column of a table, as the catalogue knows it.

@@ -1,10 +1,12 @@
-//! `datastreamer check`: opens what a configuration names, and reads the rows of its tables.
+//! `datastreamer check`: opens what a configuration names, reads the rows of its tables and, if that is
+//! wanted, connects to its databases.
 
 use std::io::{self, Write};
 
 use super::{Check, waiting::waiting_line};
 use crate::{
     config, config::Checked, config::Config, error::Fatal, http::spool, print_with, site::Site,
+    site::routes::Route,
 };
 
 /// Reports the errors of settings and those of routes together: of what is left without the settings
@@ -20,8 +22,10 @@ pub(crate) fn run(check: &Check) -> Result<(), Fatal> {
     let report = |text: &str| waiting.set_message(text.to_owned());
     let site = Site::build_with(&config, &report);
     waiting.finish_and_clear();
-    match site.and_then(|site| read(check, &site).map(|()| site)) {
-        Ok(site) if errors.is_empty() => print_with(|out| say_good(out, check, &site)),
+    match site.and_then(|site| look(check, &site).map(|said| (site, said))) {
+        Ok((site, said)) if errors.is_empty() => {
+            print_with(|out| say_good(out, check, &site, &said))
+        }
         Ok(_) => Err(Fatal::Config(errors)),
         Err(Fatal::Config(more)) => {
             errors.extend(more);
@@ -32,18 +36,41 @@ pub(crate) fn run(check: &Check) -> Result<(), Fatal> {
     }
 }
 
-/// Reads the rows of tables, unless only their columns are to be read.
-fn read(check: &Check, site: &Site) -> Result<(), Fatal> {
+/// Reads the rows of tables, unless only their columns are to be read, and asks the databases, if they
+/// are to be asked. Returns what there is to say of them.
+fn look(check: &Check, site: &Site) -> Result<Vec<String>, Fatal> {
     #[cfg(feature = "tables")]
-    if !check.quick {
-        rows::read(site)?;
+    {
+        let mut said = Vec::new();
+        let mut errors = match check.quick {
+            true => Vec::new(),
+            false => rows::read(site),
+        };
+        if check.connect {
+            databases::ask(site, &mut said, &mut errors);
+        }
+        match errors.is_empty() {
+            true => Ok(said),
+            false => Err(Fatal::Config(errors)),
+        }
     }
-    Ok(())
+    #[cfg(not(feature = "tables"))]
+    Ok(Vec::new())
 }
 
-fn say_good(out: &mut Vec<u8>, check: &Check, site: &Site) -> io::Result<()> {
+/// Returns what the errors of a route begin with.
+fn origin<'a>(site: &'a Site, route: &Route) -> &'a str {
+    let mut routes = site.config.routes.iter();
+    let config = routes.find(|config| config.name == route.name());
+    config.map_or("", |config| &config.origin)
+}
+
+fn say_good(out: &mut Vec<u8>, check: &Check, site: &Site, said: &[String]) -> io::Result<()> {
     writeln!(out, "{} is good", check.file.display())?;
     writeln!(out, "listen {}", config::show(&site.config.listen))?;
+    for line in said {
+        writeln!(out, "{line}")?;
+    }
     for (_, route) in site.routes.iter() {
         let forms = route.other_suffixes();
         writeln!(out, "/{}{forms} ({})", route.url_part(), route.media_type())?;
@@ -56,15 +83,15 @@ mod rows {
     use datastreamer_engine::TableInfo;
     use indicatif::HumanCount;
 
+    use super::origin;
     use crate::{
         cli::waiting::waiting_line,
-        error::Fatal,
         site::Site,
         sources::{Source, rows::RowSource},
     };
 
-    /// Reads all rows of the tables whose rows were not read for their columns.
-    pub(super) fn read(site: &Site) -> Result<(), Fatal> {
+    /// Reads all rows of the tables whose rows were not read for their columns. Returns the errors.
+    pub(super) fn read(site: &Site) -> Vec<String> {
         let mut errors = Vec::new();
         for (_, route) in site.routes.iter() {
             let Source::Rows(rows) = &route.source else {
@@ -95,15 +122,56 @@ mod rows {
             });
             waiting.finish_and_clear();
             if let Err(text) = done {
-                let mut routes = site.config.routes.iter();
-                let config = routes.find(|config| config.name == route.name());
-                let origin = config.map_or("", |config| &config.origin);
-                errors.push(format!("{origin}{text}"));
+                errors.push(format!("{}{text}", origin(site, route)));
             }
         }
-        match errors.is_empty() {
-            true => Ok(()),
-            false => Err(Fatal::Config(errors)),
+        errors
+    }
+}
+
+#[cfg(feature = "tables")]
+mod databases {
+    use super::origin;
+    use crate::{
+        cli::waiting::waiting_line,
+        site::Site,
+        sources::{Source, rows::RowSource},
+    };
+
+    /// Connects to each database, and lets it plan the queries of its routes. One that cannot be reached
+    /// is not asked about them.
+    pub(super) fn ask(site: &Site, said: &mut Vec<String>, errors: &mut Vec<String>) {
+        let waiting = waiting_line("connecting to databases", false);
+        for (name, connected) in site.connect() {
+            if let Err(text) = connected {
+                let config = site.config.tables.databases.get(name);
+                let origin = config.map_or("", |config| &config.origin);
+                errors.push(format!("{origin}{text}"));
+                continue;
+            }
+            let mut good = 0;
+            for (_, route) in site.routes.iter() {
+                let Source::Rows(rows) = &route.source else {
+                    continue;
+                };
+                let RowSource::Postgres(query) = &rows.source else {
+                    continue;
+                };
+                if query.database() != name {
+                    continue;
+                }
+                waiting.set_message(format!("preparing {}", route.name()));
+                match query.check() {
+                    Ok(()) => good += 1,
+                    Err(text) => errors.push(format!("{}{text}", origin(site, route))),
+                }
+            }
+            let queries = match good {
+                1 => "1 query".to_owned(),
+                many => format!("{many} queries"),
+            };
+            said.push(format!("database {name}: connected, {queries} planned"));
         }
+        waiting.finish_and_clear();
     }
 }

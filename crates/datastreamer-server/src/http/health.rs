@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{
     http::transfers::cut,
-    refusal::SOURCE_FAILED,
+    refusal::{Concealed, SOURCE_FAILED},
     site::routes::{Route, RouteTable},
     sources::rows::Progress,
 };
@@ -165,7 +165,11 @@ impl Attempt {
         match (record.outcome, &record.error) {
             (Some(Outcome::Complete), _) if self.makes_file => self.note(None),
             (Some(Outcome::SourceError | Outcome::SourceStalled), Some(error)) if !is_refused => {
-                self.fail(&Problem::from(error));
+                let problem = Problem::from(error);
+                match Concealed::is_of_operator(error) {
+                    true => self.note(Some(&problem.detail)),
+                    false => self.fail(&problem),
+                }
             }
             _ => {}
         }

@@ -21,6 +21,7 @@ use tokio::sync::{Notify, watch};
 use crate::{
     http::{
         client::Client,
+        health::Attempt,
         receipt::{Proof, Receipt, ReceiptId, receipt},
         spool,
         transfers::{
@@ -97,13 +98,15 @@ impl Transfers {
         }
     }
 
-    /// Logs the beginning and the end of a production's source.
+    /// Logs the beginning and the end of a production's source, and ends the attempt of the request that
+    /// has begun it: perhaps nobody reads it.
     pub(crate) fn follow_source(
         &self,
         source: &StreamHandle,
         route: &str,
         target: &str,
         refused: &Arc<AtomicBool>,
+        attempt: Attempt,
     ) {
         let id = source.id();
         let (route, target) = (route.to_owned(), cut(target));
@@ -114,6 +117,7 @@ impl Transfers {
         tokio::spawn(async move {
             let record = ended.await;
             let is_refused = refused.load(Ordering::Relaxed);
+            attempt.end(&record, is_refused);
             let outcome = match record.outcome {
                 Some(Outcome::SourceError) if is_refused => "refused",
                 outcome => outcome.map_or("unknown", Outcome::as_str),

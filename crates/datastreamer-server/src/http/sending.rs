@@ -258,7 +258,9 @@ impl Sending<'_> {
             });
             let target = self.asked.target();
             let transfers = &self.app.transfers;
-            transfers.follow_source(&reader.handle(), self.file_name, target, &self.refused);
+            let attempt = self.attempt.clone();
+            let handle = reader.handle();
+            transfers.follow_source(&handle, self.file_name, target, &self.refused, attempt);
             Beginning::new(reader)
                 .etag(etag)
                 .media_type(media_type)
@@ -409,7 +411,7 @@ fn start(
     out: &StreamWriter,
 ) -> Result<Feed, SourceError> {
     job.start(out).map_err(|refusal| {
-        refused.store(refusal.status.is_client_error(), Ordering::Relaxed);
+        refused.store(refusal.is_of_client(), Ordering::Relaxed);
         Concealed::refusal(refusal.about(file_name)).into()
     })
 }

@@ -5,6 +5,7 @@ use std::{
     io::{self, Write},
     net::SocketAddr,
     sync::{Arc, RwLock},
+    thread,
     time::{Duration, SystemTime},
 };
 
@@ -93,7 +94,7 @@ async fn serve(site: Site) -> Result<(), Fatal> {
     if cfg!(debug_assertions) {
         tracing::warn!("this is a debug build, many times slower than one with --release");
     }
-    drop(site);
+    warn_of_databases(site);
     tokio::select! {
         () = server.accept_all(&listener) => {}
         () = signals.next() => {}
@@ -101,6 +102,25 @@ async fn serve(site: Site) -> Result<(), Fatal> {
     drop(listener);
     server.shut_down(signals).await;
     Ok(())
+}
+
+/// Says in the log which databases cannot be reached, on a thread of its own: their routes fail until
+/// they can be, and all others are served.
+fn warn_of_databases(site: Arc<Site>) {
+    let look = move || {
+        for (name, connected) in site.connect() {
+            if let Err(error) = connected {
+                tracing::warn!(
+                    database = name,
+                    error,
+                    "a database cannot be reached: its routes fail until it can be"
+                );
+            }
+        }
+    };
+    if let Err(error) = thread::Builder::new().name("connect".into()).spawn(look) {
+        tracing::warn!(%error, "it is not known whether the databases can be reached");
+    }
 }
 
 /// Listens on the first address that is available.

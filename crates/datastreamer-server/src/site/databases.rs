@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use datastreamer_rows::postgres::PostgresPool;
 use tokio::runtime::{Handle, Runtime};
 
-use crate::{config::DatabaseConfig, error::Fatal};
+use crate::{config::DatabaseConfig, error::Fatal, sources::rows::for_operator};
 
 /// Threads that read from databases: decoding some million rows a second needs one, and a second
 /// one goes on when that is busy.
@@ -15,7 +15,7 @@ const DATABASE_THREADS: usize = 2;
 pub(super) struct Databases {
     pools: BTreeMap<String, PostgresPool>,
     /// None without databases.
-    pub(super) threads: Option<DatabaseThreads>,
+    threads: Option<DatabaseThreads>,
 }
 
 impl Databases {
@@ -48,14 +48,23 @@ impl Databases {
         pool.map_err(|error| error.to_string())
     }
 
+    /// Connects to one database after the other. **Blocks** for at most the time limits of each.
+    pub(super) fn connect(&self) -> impl Iterator<Item = (&str, Result<(), String>)> {
+        self.pools.iter().map(|(name, pool)| {
+            let connected = pool.connect().map_err(|error| for_operator(&error));
+            (name.as_str(), connected)
+        })
+    }
+
     /// Finds a database by its name; the only one need not be named.
-    pub(super) fn find(&self, name: Option<&str>) -> Result<&PostgresPool, String> {
-        let pool = match (name, self.pools.first_key_value()) {
-            (Some(name), _) => self.pools.get(name),
-            (None, Some((_, only))) if self.pools.len() == 1 => Some(only),
+    pub(super) fn find(&self, name: Option<&str>) -> Result<(&str, &PostgresPool), String> {
+        let found = match (name, self.pools.first_key_value()) {
+            (Some(name), _) => self.pools.get_key_value(name),
+            (None, Some(only)) if self.pools.len() == 1 => Some(only),
             (None, _) => None,
         };
-        pool.ok_or_else(|| {
+        let found = found.map(|(name, pool)| (name.as_str(), pool));
+        found.ok_or_else(|| {
             let names: Vec<_> = self.pools.keys().map(String::as_str).collect();
             match names.is_empty() {
                 true => "there are no [databases]".into(),

@@ -18,7 +18,7 @@ use datastreamer_rows::parameters::Parameters;
 use datastreamer_table::{Format, column_metadata::ColumnMetadata, fits::FitsHdu};
 use tokio::sync::Semaphore;
 
-use super::databases::{DatabaseThreads, Databases};
+use super::databases::Databases;
 use crate::{
     config::{RowsConfig, RowsSource, TablesConfig},
     error::Fatal,
@@ -42,7 +42,7 @@ const WAIT_MIN: Duration = Duration::from_millis(250);
 const READ_AT_ONCE: usize = 4;
 
 /// What the sources of rows need for as long as they run: the threads that drive the connections.
-pub(super) type Kept = Option<DatabaseThreads>;
+pub(super) type Kept = Databases;
 
 /// Opens tables and queries.
 pub(super) struct Tables<'a> {
@@ -82,7 +82,7 @@ impl<'a> Tables<'a> {
                 tracing::warn!(%error, "a query is not checked");
             }
         }
-        self.databases.threads
+        self.databases
     }
 
     /// Opens a route's rows: reads the columns of a table, plans a query.
@@ -135,9 +135,9 @@ impl<'a> Tables<'a> {
                 parameters,
                 metadata,
             } => {
-                let pool = self.databases.find(database.as_deref())?.clone();
+                let database = self.databases.find(database.as_deref())?;
                 let (parameters, metadata) = (parameters.clone(), metadata.clone());
-                RowSource::Postgres(PostgresQuery::new(pool, sql, parameters, metadata)?)
+                RowSource::Postgres(PostgresQuery::new(database, sql, parameters, metadata)?)
             }
             RowsSource::Stars => RowSource::Stars(Stars::new()),
         };

@@ -27,7 +27,7 @@ use arrow::{
 };
 use datastreamer::StreamWriter;
 use datastreamer_engine::{EngineError, RowsFiles, TableInfo};
-use datastreamer_rows::parameters::Parameters;
+use datastreamer_rows::{narrowed::Ask, parameters::Parameters};
 pub(crate) use datastreamer_table::Format;
 use datastreamer_table::{
     ColumnStatistics, RowsDescription, TableLayout, WithoutColumns, WriterOptions,
@@ -40,7 +40,7 @@ use http::StatusCode;
 pub(crate) use self::{
     hdus::{HDU, Hdus, TABLES_MAX},
     opening::{Opened, Opening, Openings, Progress},
-    postgres::PostgresQuery,
+    postgres::{PostgresQuery, for_operator},
     query::{ClientSql, SqlQuery},
     stars::Stars,
     table::Table,
@@ -55,7 +55,7 @@ use super::{
     ShownColumn, ShownTable, Wanted, file,
 };
 use crate::{
-    refusal::{Refusal, SOURCE_FAILED},
+    refusal::{Fault, Refusal, SOURCE_FAILED},
     temporary_room::TemporaryFiles,
 };
 
@@ -168,6 +168,9 @@ pub(crate) type StartRun = Box<dyn FnOnce(&StreamWriter) -> Result<Run, Refusal>
 /// Counts the rows of a table, if that takes no reading; blocks as [`StartRun`] does.
 pub(crate) type Count = Box<dyn FnOnce(&StreamWriter) -> Result<Option<u64>, Refusal> + Send>;
 
+/// Tells whether a database takes a question about a column.
+pub(crate) type Asks = Box<dyn Fn(usize, Ask) -> bool + Send>;
+
 /// Rows that were planned: nothing has run yet.
 pub(crate) struct Run {
     pub(crate) reader: Box<dyn RecordBatchReader + Send>,
@@ -187,6 +190,8 @@ pub(crate) struct Run {
     pub(crate) author: Author,
     /// Reads some columns of the same rows before, where that costs less than to keep all rows.
     pub(crate) rereading: Option<Box<table::Rereading>>,
+    /// Tells what can be asked of a column, by its place in the rows, where not everything can.
+    pub(crate) asks: Option<Asks>,
     /// Where columns are left out: all that were planned, and the places of those that are left.
     pub(crate) kept: Option<(SchemaRef, Vec<usize>)>,
 }
@@ -196,6 +201,8 @@ pub(crate) struct Run {
 pub(crate) enum Author {
     Client,
     Operator,
+    /// The operator, with values of the client's.
+    Both,
 }
 
 impl Author {
@@ -203,13 +210,21 @@ impl Author {
     /// `None`: the error's own.
     pub(crate) fn conceals(self, status: StatusCode) -> Option<&'static str> {
         match (self, status) {
-            (Self::Operator, StatusCode::BAD_REQUEST) => {
+            (Self::Operator | Self::Both, StatusCode::BAD_REQUEST) => {
                 Some("the query of this route cannot be run with these values")
             }
-            (Self::Operator, StatusCode::UNPROCESSABLE_ENTITY) => {
+            (Self::Operator | Self::Both, StatusCode::UNPROCESSABLE_ENTITY) => {
                 Some("the query of this route fails on its rows or with these values")
             }
             _ => None,
+        }
+    }
+
+    /// Returns whose matter a failure is that says something against a query, its rows or its values.
+    pub(crate) fn fault(self, status: StatusCode) -> Fault {
+        match self {
+            Self::Operator if status.is_client_error() => Fault::OfOperator,
+            _ => Fault::OfStatus,
         }
     }
 }
@@ -226,6 +241,7 @@ impl Run {
             remember: None,
             author: Author::Client,
             rereading: None,
+            asks: None,
             kept: None,
         }
     }

@@ -299,3 +299,112 @@ fn a_parameter_that_the_query_does_not_use_and_a_name_that_is_none_are_refused()
     let unknown = "sql, line 1, column 16: $until is not declared";
     query("SELECT $since, $until").assert_refused(3, &["routes.rows", unknown, ":3:"]);
 }
+
+/// Three databases: one with what a role of few rights may read, the same with another role, and none.
+fn three_databases(database: &Postgres, routes: &str) -> String {
+    let url = database.url();
+    let (_, server) = url.split_once('@').expect("a password");
+    format!(
+        "[databases.archive]\nurl = \"{url}\"\n\
+         [databases.limited]\nurl = \"postgresql://reader:secret@{server}\"\n\
+         [databases.gone]\nurl = \"postgresql://nobody@127.0.0.1:1/none\"\n{routes}"
+    )
+}
+
+#[test]
+fn check_lets_databases_plan_the_queries_of_routes_if_it_is_to_connect() {
+    let database = Postgres::start();
+    database.sql(
+        "CREATE TABLE stars (id integer, ra float8); \
+         CREATE ROLE reader LOGIN PASSWORD 'secret'",
+    );
+    let route = |name: &str, of: &str, sql: &str| {
+        format!("[routes.{name}]\nkind = \"postgres\"\ndatabase = \"{of}\"\nsql = \"{sql}\"\n")
+    };
+    // None of them is run: the first would take an hour.
+    let good = [
+        route("slow", "archive", "SELECT pg_sleep(3600)::text AS t"),
+        route("shown", "archive", "SHOW server_version"),
+        route(
+            "near",
+            "archive",
+            "SELECT id, '1 day'::interval AS i FROM stars WHERE ra < $ra; --",
+        ) + "parameters = [{ name = \"ra\", type = \"number\" }]\n",
+    ]
+    .concat();
+    let scratch = Scratch::new("connect");
+    let file = scratch.join("datastreamer.toml");
+    let check = |text: &str, flags: &[&str]| {
+        std::fs::write(&file, text).expect("files can be written");
+        finish(command(
+            &[&["check", &file.to_string_lossy()], flags].concat(),
+        ))
+    };
+    let one = format!("[databases.archive]\nurl = \"{}\"\n{good}", database.url());
+    let said = check(&one, &["--connect"]);
+    said.assert_good();
+    let line = "database archive: connected, 3 queries planned";
+    assert!(
+        said.text().lines().any(|said| said == line),
+        "{}",
+        said.text()
+    );
+    assert_eq!(database.active_statements("datastreamer"), 0);
+
+    let bad = three_databases(
+        &database,
+        &[
+            good,
+            route("typo", "archive", "SELECT id, rb FROM stars"),
+            route("closed", "limited", "SELECT id FROM stars"),
+            route("unknown", "gone", "SELECT 1 AS x"),
+        ]
+        .concat(),
+    );
+    // Without the flag no database is asked.
+    check(&bad, &[]).assert_good();
+    let said = check(&bad, &["--connect"]);
+    assert_eq!(said.code, Some(3), "{}", said.stderr);
+    let lines: Vec<_> = said.stderr.lines().collect();
+    for (line, words) in [
+        (5, ["databases.gone", "cannot be reached", "refused"]),
+        (
+            20,
+            ["routes.typo", "\"rb\" does not exist", "line 1, column 12"],
+        ),
+        (24, ["routes.closed", "permission denied", "42501"]),
+    ] {
+        let place = format!("datastreamer.toml:{line}: ");
+        let found = lines.iter().find(|said| said.contains(&place));
+        let found = found.unwrap_or_else(|| panic!("no {place} in {lines:?}"));
+        for word in words {
+            assert!(found.contains(word), "no {word} in {found}");
+        }
+    }
+    // The one that is gone is named once, and not again for its route.
+    assert_eq!(lines.len(), 3, "{lines:?}");
+}
+
+#[test]
+fn a_database_that_cannot_be_reached_is_a_warning_when_a_server_starts() {
+    let daemon = Daemon::start(
+        "[databases.gone]\nurl = \"postgresql://nobody@127.0.0.1:1/none\"\n\
+         [routes.rows]\nkind = \"postgres\"\nsql = \"SELECT 1 AS x\"\n\
+         [routes.noise]\nkind = \"noise\"\n",
+    );
+    let warned = |log: &str| {
+        let mut lines = log.lines();
+        lines.any(|line| {
+            let parts = [
+                " WARN ",
+                "database=\"gone\"",
+                "cannot be reached",
+                "refused",
+            ];
+            parts.iter().all(|part| line.contains(part))
+        })
+    };
+    wait::until("it is in the log", LIMIT, || warned(&daemon.log()));
+    assert_eq!(http::get(daemon.port(), "/noise.bin?n=10").end, End::Whole);
+    http::get(daemon.port(), "/rows.csv").problem(502);
+}

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::support::http::{self, Connection, End, Response};
 use crate::support::program::{self, Daemon};
 use crate::support::scratch::Scratch;
+use crate::support::tables;
 use crate::support::wait;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -283,4 +284,78 @@ fn check_says_that_the_folder_of_the_spool_cannot_be_used() {
     }
     check("new/below").assert_good();
     assert!(!scratch.join("new").exists());
+}
+
+#[test]
+fn a_query_that_fails_on_its_own_rows_is_broken_and_one_with_values_of_a_client_is_not() {
+    let scratch = Scratch::new("own-rows");
+    let file = tables::stars(scratch.path(), "stars", 20_000);
+    let server = Daemon::start(&format!(
+        "[routes.stars]\nkind = \"table\"\npath = {file:?}\n\
+         [routes.late]\nkind = \"query\"\n\
+         sql = 'SELECT n, 100 / (n - 15000) AS q FROM \
+         (SELECT row_number() OVER () AS n FROM stars) AS rows'\n\
+         [routes.soon]\nkind = \"query\"\nsql = 'SELECT 1 / (source_id - source_id) AS q FROM stars'\n\
+         [routes.asked]\nkind = \"query\"\nsql = 'SELECT 1 / ($by + source_id - source_id) AS q FROM stars'\n\
+         parameters = [{{ name = \"by\", type = \"integer\", default = 1 }}]\n\
+         [routes.texts]\nkind = \"query\"\nsql = \"SELECT 'ä' AS t\"\n",
+    ));
+    let port = server.port();
+    let broken = || {
+        let told = health(&server).json();
+        let broken = told["broken"].as_array().expect("a list").clone();
+        let routes = broken.iter().map(|route| route["route"].clone());
+        routes.collect::<Vec<_>>()
+    };
+    // A client's own values, formats and conditions are its own matter.
+    http::get(port, "/asked.csv?by=0").problem(422);
+    http::get(port, "/asked.csv?by=x").problem(400);
+    http::get(port, "/texts.fits").problem(422);
+    http::get(port, "/late.csv?nothing=eq.1").problem(400);
+    for ended in ["asked.csv?by=0", "texts.fits", "late.csv?nothing"] {
+        lines_with(&server, ended, 1);
+    }
+    assert_eq!(broken(), Vec::<Value>::new());
+    http::get(port, "/soon.csv").problem(422);
+    wait::until("it is broken", LIMIT, || broken() == ["soon.vot"]);
+    let late = http::get(port, "/late.csv");
+    assert!(
+        late.status == 422 || late.end == End::Reset,
+        "{}",
+        late.status
+    );
+    wait::until("it is broken", LIMIT, || {
+        broken() == ["late.vot", "soon.vot"]
+    });
+    let told = health(&server).json();
+    let error = told["broken"][0]["error"].as_str().expect("a text");
+    assert!(
+        error.contains("the query of this route fails on its rows"),
+        "{told}"
+    );
+    // Rows before the one that fails say that the route works.
+    let few = http::get(port, "/late.csv?limit=10");
+    assert_eq!((few.status, few.end), (200, End::Whole));
+    wait::until("it works", LIMIT, || broken() == ["soon.vot"]);
+    // Its defaults are the operator's.
+    assert_eq!(http::get(port, "/asked.csv").end, End::Whole);
+}
+
+#[test]
+fn a_file_for_later_whose_source_fails_breaks_its_route() {
+    let server = Daemon::start(
+        "[routes.late]\nkind = \"command\"\nkeep = \"10m\"\n\
+         argv = [\"sh\", \"-c\", \"cat data && test -e good\"]\n",
+    );
+    let (data, good) = (server.folder().join("data"), server.folder().join("good"));
+    fs::write(&data, "data").expect("files can be written");
+    let port = server.port();
+    let accepted = http::get_with(port, "/late.bin", "Prefer: respond-async");
+    assert_eq!(accepted.status, 202);
+    let told = health_once(&server, 503, "broken");
+    assert_eq!(told["broken"][0]["route"], "late.bin", "{told}");
+    fs::write(&good, "").expect("files can be written");
+    let accepted = http::get_with(port, "/late.bin", "Prefer: respond-async");
+    assert_eq!(accepted.status, 202);
+    health_once(&server, 200, "ok");
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
+use datastreamer_testkit::Postgres;
+
 use crate::support::chromium::{Chromium, Way};
 use crate::support::clients::Report;
 use crate::support::http::{self, End};
@@ -321,6 +323,149 @@ fn the_form_filters_by_the_column_that_is_chosen_and_by_nothing_else() {
     assert_eq!(found.text().lines().count(), 2);
     let found = http::get(port, "/odd.csv?filename=eq.x");
     assert_eq!(found.text().lines().count(), 2);
+}
+
+/// The values of the choices of a page's field.
+fn choices(page: &str, field: &str) -> Vec<String> {
+    let Some((_, rest)) = page.split_once(&format!("<select name=\"{field}\">")) else {
+        return Vec::new();
+    };
+    let (choices, _) = rest.split_once("</select>").expect("an end");
+    let choices = choices.split("<option value=\"").skip(1);
+    choices
+        .map(|choice| choice.split('"').next().expect("a value").to_owned())
+        .collect()
+}
+
+#[test]
+fn the_page_of_a_database_offers_what_it_does_not_refuse() {
+    let database = Postgres::start();
+    let route = |name: &str, columns: &str| {
+        format!(
+            "[routes.{name}]\nkind = \"postgres\"\nsql = \"SELECT {columns} \
+             FROM (SELECT generate_series(1, 3) AS i) AS rows\"\n"
+        )
+    };
+    let daemon = Daemon::start(&format!(
+        "[databases.archive]\nurl = \"{}\"\n{}{}",
+        database.url(),
+        route(
+            "all",
+            "i, 'a' || i AS t, i * interval '1 day' AS s, i::numeric AS n, ARRAY[i] AS l, \
+             '{}'::jsonb AS j, md5(i::text)::uuid AS u, '10.0.0.1'::inet AS ip"
+        ),
+        route("spans", "i * interval '1 day' AS s, ARRAY[i] AS l"),
+    ));
+    let port = daemon.port();
+    let every = [
+        "eq",
+        "neq",
+        "gt",
+        "gte",
+        "lt",
+        "lte",
+        "like",
+        "in",
+        "not.in",
+        "is.null",
+        "is.not_null",
+    ];
+    let without_order = [
+        "eq",
+        "neq",
+        "like",
+        "in",
+        "not.in",
+        "is.null",
+        "is.not_null",
+    ];
+    for (name, sorted, operators) in [
+        ("all", &["i", "t", "n", "u"][..], &every[..]),
+        ("spans", &[], &without_order[..]),
+    ] {
+        let page = get(port, &format!("/{name}.html"));
+        let heads = links(&page);
+        let heads: Vec<_> = heads
+            .iter()
+            .filter(|link| link.href.contains("order="))
+            .collect();
+        let names: Vec<_> = heads.iter().map(|link| link.text.as_str()).collect();
+        assert_eq!(names, sorted, "{page}");
+        for head in heads {
+            get(port, &format!("/{name}.html{}", head.href));
+        }
+        assert_eq!(choices(&page, "filter-operator"), operators);
+        // Each choice has a column that it is good for, and each column a choice.
+        let columns = choices(&page, "filter-column");
+        let is_good = |column: &str, operator: &str| {
+            let values = ["1", "a1", "1 day", "c4ca4238-a0b9-2382-0dcc-509a6f75849b"];
+            values.iter().any(|value| {
+                let form = form_urlencoded::Serializer::new(String::new())
+                    .append_pair("filter-column", column)
+                    .append_pair("filter-operator", operator)
+                    .append_pair("filter-value", value)
+                    .finish();
+                http::get(port, &format!("/{name}.html?{form}")).status == 200
+            })
+        };
+        for operator in operators {
+            assert!(
+                columns.iter().any(|column| is_good(column, operator)),
+                "{operator}"
+            );
+        }
+        for column in &columns {
+            assert!(
+                operators.iter().any(|operator| is_good(column, operator)),
+                "{column}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_form_has_no_column_whose_name_it_cannot_send() {
+    let scratch = Scratch::new("breaks");
+    let file = scratch.join("odd.csv");
+    fs::write(&file, "\"a\nb\",\"c\r\nd\",e\n1,2,3\n4,5,6\n").expect("a file");
+    let server = Server::start([file]);
+    let port = server.port();
+    let page = get(port, "/odd.html");
+    assert_eq!(choices(&page, "filter-column"), ["e"]);
+    // A condition on such a column would be a hidden field.
+    let page = get(port, "/odd.html?a%0Ab=eq.4");
+    assert_eq!(cells(&page), ["4", "5", "6"]);
+    assert!(!page.contains("<form"), "{page}");
+}
+
+#[test]
+fn from_far_behind_the_end_previous_leads_to_the_last_page_that_has_rows() {
+    let scratch = Scratch::new("behind");
+    let server = serve_stars(&scratch);
+    let port = server.port();
+    let previous = |path: &str| {
+        let page = get(port, path);
+        let found = links(&page)
+            .into_iter()
+            .find(|link| link.text == "previous");
+        note(&get(
+            port,
+            &format!("/stars.html{}", found.expect("a link").href),
+        ))
+    };
+    let limited = "(the limit of the request is 10 rows)";
+    for (offset, wanted) in [
+        ("9223372036854775807", "Rows 8991 to 9000"),
+        ("18446744073709551615", "Rows 8991 to 9000"),
+        ("9011", "Rows 8991 to 9000"),
+        ("9009", "Row 9000"),
+        ("9000", "Rows 8991 to 9000"),
+        ("35", "Rows 26 to 35"),
+    ] {
+        let found = previous(&format!("/stars.html?limit=10&offset={offset}"));
+        let found = found.replace(&format!(" {limited}"), "");
+        assert_eq!(found, format!("{wanted} of 9000."), "{offset}");
+    }
 }
 
 #[test]

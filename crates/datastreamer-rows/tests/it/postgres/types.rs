@@ -9,7 +9,10 @@ use arrow::{
     record_batch::{RecordBatch, RecordBatchReader},
 };
 use datastreamer_rows::postgres::PostgresErrorKind;
-use datastreamer_table::meta;
+use datastreamer_table::{
+    meta,
+    uuid::{self, UuidTexts},
+};
 
 use super::{Fixture, refused, texts};
 
@@ -148,11 +151,20 @@ fn texts_come_as_they_are() {
         fixture.texts("SELECT '{\"a\" :  1}'::jsonb"),
         some(&["{\"a\": 1}"])
     );
-    let uuid = "01234567-89ab-cdef-0123-456789abcdef";
-    assert_eq!(
-        fixture.texts(&format!("SELECT '{uuid}'::uuid")),
-        some(&[uuid])
-    );
+}
+
+#[test]
+fn uuids_are_16_bytes_in_lists_too() {
+    let fixture = Fixture::start();
+    let text = "01234567-89ab-cdef-0123-456789abcdef";
+    let sql = format!("SELECT '{text}'::uuid AS u, ARRAY['{text}'::uuid, NULL] AS l");
+    let rows = fixture.query(&sql).unwrap();
+    assert!(uuid::is_uuid(rows.schema().field(0)));
+    let mut rows = UuidTexts::new(rows).ok().unwrap();
+    let batch = rows.next().unwrap().unwrap();
+    assert_eq!(texts(batch.column(0)), some(&[text]));
+    let list = batch.column(1).as_list::<i32>().value(0);
+    assert_eq!(texts(&list), [Some(text.to_owned()), None]);
 }
 
 #[test]

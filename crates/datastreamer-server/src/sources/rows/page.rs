@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 use datastreamer::StreamWriter;
-use datastreamer_engine::Narrowing;
+use datastreamer_engine::{Narrowing, takes};
+use datastreamer_rows::narrowed::Ask;
 use datastreamer_table::html::{ColumnHead, PageFrame, PageRows, Sorted};
 use maud::{Markup, html};
 
-use super::{Count, RowSource, Taken, quoted_in_list};
+use super::{Asks, Count, RowSource, Taken, quoted_in_list};
 use crate::{refusal::Refusal, sources::Query};
 
 /// The parameters of the form: HTML has no way to make `COLUMN=OPERATOR.VALUE` of three fields.
@@ -90,7 +91,8 @@ impl Page {
     }
 
     /// Makes what stands around the rows of a run: these columns, and as many rows as are known of the
-    /// run, or one more than a page has if there are more. **Blocks** to count those of all pages.
+    /// run, or one more than a page has if there are more. `asks` tells what can be asked of them.
+    /// **Blocks** to count those of all pages.
     ///
     /// # Errors
     /// The rows cannot be counted.
@@ -98,6 +100,7 @@ impl Page {
         self,
         result: &Schema,
         rows_known: Option<u64>,
+        asks: Option<Asks>,
         place: &StreamWriter,
     ) -> Result<PageFrame, Refusal> {
         let Some(Narrowed {
@@ -125,7 +128,9 @@ impl Page {
         // A `select` may have renamed what is shown.
         let has_select = asked.parameters.iter().any(|(name, _)| name == "select");
         let shown = (!has_select).then_some(result);
-        Ok(asked.frame(self.title, result, columns.as_ref().or(shown), rows))
+        let columns = columns.as_ref().or(shown);
+        let columns = columns.map(|schema| Offered { schema, asks });
+        Ok(asked.frame(self.title, result, columns.as_ref(), rows))
     }
 }
 
@@ -171,7 +176,7 @@ impl Asked {
         self,
         title: String,
         result: &Schema,
-        columns: Option<&Schema>,
+        columns: Option<&Offered<'_>>,
         rows: Option<u64>,
     ) -> PageFrame {
         let mut links = Links {
@@ -189,7 +194,7 @@ impl Asked {
             heads: heads.unwrap_or_default(),
             offset: self.offset,
             rows,
-            below: Arc::new(move |rows| self.other_pages(rows).into_string()),
+            below: Arc::new(move |shown| self.other_pages(shown, rows).into_string()),
         }
     }
 
@@ -216,18 +221,31 @@ impl Asked {
     }
 
     /// The form that adds a condition.
-    fn form(&self, columns: &Schema, links: &mut Links<'_>) -> Markup {
-        let is_taken = FORM.iter().any(|name| columns.index_of(name).is_ok());
-        // A browser makes CR LF of each line break of a form's values.
-        let has_breaks = |(_, value): &(String, String)| value.contains(['\r', '\n']);
-        let is_taken = is_taken || self.parameters.iter().any(has_breaks);
-        let names = columns.fields().iter().map(|field| field.name());
-        let names = names.filter(|name| !self.taken.has(name));
+    fn form(&self, columns: &Offered<'_>, links: &mut Links<'_>) -> Markup {
+        let fields = columns.schema.fields();
+        let is_taken = FORM
+            .iter()
+            .any(|name| columns.schema.index_of(name).is_ok());
+        let mut parameters = self.parameters.iter();
+        let is_changed = parameters.any(|(name, value)| has_breaks(name) || has_breaks(value));
+        let is_offered = |place: &usize| {
+            let name = fields[*place].name();
+            !self.taken.has(name) && !has_breaks(name)
+        };
+        let offered: Vec<_> = (0..fields.len()).filter(is_offered).collect();
+        let names = offered.iter().map(|place| fields[*place].name());
         let bytes = names
             .clone()
             .map(|name| name.len() + "<option></option>".len())
             .sum();
-        if is_taken || !links.spend(bytes) {
+        let is_taken_by_any = |operator: &str| {
+            let mut places = offered.iter();
+            places.any(|place| columns.takes(*place, operator))
+        };
+        let operators = OPERATORS
+            .iter()
+            .filter(|(name, _)| is_taken_by_any(operator_of(name)));
+        if is_taken || is_changed || offered.is_empty() || !links.spend(bytes) {
             return html! {};
         }
         let [column, operator, value] = FORM;
@@ -246,7 +264,7 @@ impl Asked {
                 label {
                     "condition "
                     select name=(operator) {
-                        @for (name, text) in OPERATORS { option value=(name) { (text) } }
+                        @for (name, text) in operators { option value=(name) { (text) } }
                     }
                 }
                 label { "value " input type="text" name=(value) size="16"; }
@@ -256,16 +274,22 @@ impl Asked {
     }
 
     /// The heads of the columns, which sort by them.
-    fn heads(&self, result: &Schema, columns: &Schema, links: &mut Links<'_>) -> Vec<ColumnHead> {
+    fn heads(
+        &self,
+        result: &Schema,
+        columns: &Offered<'_>,
+        links: &mut Links<'_>,
+    ) -> Vec<ColumnHead> {
         let is_select = |(name, _): &&(String, String)| name == "select";
         let select: Vec<_> = self.parameters.iter().filter(is_select).cloned().collect();
         // It was read before.
-        let selected = Narrowing::parse(&select, columns).unwrap_or_default();
+        let selected = Narrowing::parse(&select, columns.schema).unwrap_or_default();
         let order = self.parameters.iter().find(|(name, _)| name == "order");
         let order = order.map(|(_, value)| value.as_str());
         let heads = (0..result.fields().len()).map(|place| {
             let name = selected.column_of(place, result);
-            let Some((ascending, descending)) = orders(name, columns) else {
+            let orders = orders(name, columns.schema).filter(|_| columns.has_order(name));
+            let Some((ascending, descending)) = orders else {
                 return ColumnHead::default();
             };
             let first = |by: &str| {
@@ -291,7 +315,7 @@ impl Asked {
     }
 
     /// Links to the rows before and behind these.
-    fn other_pages(&self, rows: PageRows) -> Markup {
+    fn other_pages(&self, rows: PageRows, of_all: Option<u64>) -> Markup {
         let to = |offset: u64| {
             let mut links = Links {
                 parameters: &self.parameters,
@@ -303,14 +327,20 @@ impl Asked {
             }
         };
         let behind = self.offset.saturating_add(rows.shown);
+        let page = self.rows_max.max(1);
+        let before = self.offset.saturating_sub(page);
+        let before = match of_all {
+            // Far behind the end: the last page that has rows.
+            Some(all) if before >= all => all.saturating_sub(1) / page * page,
+            _ => before,
+        };
         let has_next = rows.has_more && rows.shown > 0;
         html! {
             @if self.offset > 0 || has_next {
                 nav aria-label="pages" {
                     @if self.offset > 0 {
                         a href=[to(0)] rel="nofollow" { "first" }
-                        a href=[to(self.offset.saturating_sub(self.rows_max.max(1)))]
-                            rel="prev nofollow" { "previous" }
+                        a href=[to(before)] rel="prev nofollow" { "previous" }
                     }
                     @if has_next {
                         a href=[to(behind)] rel="next nofollow" { "next" }
@@ -323,6 +353,46 @@ impl Asked {
             }
         }
     }
+}
+
+/// The columns that can be asked for, and what can be asked of them: as what refuses it says.
+struct Offered<'a> {
+    schema: &'a Schema,
+    /// What a database says of them.
+    asks: Option<Asks>,
+}
+
+impl Offered<'_> {
+    fn is_asked(&self, place: usize, ask: Ask) -> bool {
+        self.asks.as_ref().is_none_or(|asks| asks(place, ask))
+    }
+
+    fn takes(&self, place: usize, operator: &str) -> bool {
+        let ask = match operator {
+            "is" => Ask::Null,
+            "like" => Ask::Like,
+            "ilike" => Ask::LikeIgnoringCase,
+            "gt" | "gte" | "lt" | "lte" => Ask::Order,
+            _ => Ask::Equal,
+        };
+        takes(self.schema.field(place), operator) && self.is_asked(place, ask)
+    }
+
+    fn has_order(&self, name: &str) -> bool {
+        let place = self.schema.index_of(name);
+        place.is_ok_and(|place| self.is_asked(place, Ask::Order))
+    }
+}
+
+/// The operator of a choice of the form, which may have `not.` before it or a value behind.
+fn operator_of(choice: &str) -> &str {
+    let choice = choice.strip_prefix("not.").unwrap_or(choice);
+    choice.split('.').next().unwrap_or(choice)
+}
+
+/// Returns whether a form sends a text as another one: browsers make CR LF of each line break.
+fn has_breaks(text: &str) -> bool {
+    text.contains(['\r', '\n'])
 }
 
 /// Makes the condition of the form's fields, if there are any, a parameter of both queries.

@@ -11,12 +11,14 @@ use datastreamer_rows::{
 use datastreamer_table::column_metadata::{ColumnMetadata, WithMetadata};
 use http::StatusCode;
 
-use super::{Run, StartRun, engine_refusal, query::Given};
+use super::{Author, Run, StartRun, engine_refusal, query::Given};
 use crate::refusal::{Refusal, SOURCE_FAILED};
 
 /// A query with typed parameters, and the pool of its connections.
 #[derive(Clone)]
 pub(crate) struct PostgresQuery {
+    /// The name of the database.
+    database: String,
     pool: PostgresPool,
     query: Arc<PositionalQuery>,
     parameters: Parameters,
@@ -27,7 +29,7 @@ impl PostgresQuery {
     /// # Errors
     /// A text and parameters that do not agree, with the position in the text.
     pub(crate) fn new(
-        pool: PostgresPool,
+        (database, pool): (&str, &PostgresPool),
         sql: &str,
         parameters: Parameters,
         notes: ColumnMetadata,
@@ -37,7 +39,8 @@ impl PostgresQuery {
             error => format!("sql: {error}"),
         })?;
         Ok(Self {
-            pool,
+            database: database.to_owned(),
+            pool: pool.clone(),
             query: Arc::new(query),
             parameters,
             notes,
@@ -48,10 +51,28 @@ impl PostgresQuery {
         &self.parameters
     }
 
+    /// The name of its database.
+    pub(crate) fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// Lets the database prepare and plan it, without running it. **Blocks** for at most the time limits of
+    /// the database.
+    ///
+    /// # Errors
+    /// What is wrong with it, for the operator.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let checked = self.pool.check(&self.query, &self.parameters);
+        checked.map_err(|error| for_operator(&error))
+    }
+
     /// Makes the run of checked parameters. It takes a connection, and gives it back as soon as the last row
     /// is read.
     pub(super) fn start(&self, given: Given, rows_max: Option<u64>) -> StartRun {
-        let Given { bound, narrowing } = given;
+        let author = given.author();
+        let Given {
+            bound, narrowing, ..
+        } = given;
         let (pool, query, notes) = (self.pool.clone(), self.query.clone(), self.notes.clone());
         Box::new(move |place| {
             let stop = place.stop_token();
@@ -66,7 +87,7 @@ impl PostgresQuery {
                 let narrowed = narrowed_by.for_database(columns);
                 narrowed.map(Some).map_err(engine_refusal)
             })?;
-            let canceller = rows.canceller();
+            let (canceller, asks) = (rows.canceller(), rows.asks());
             let notes = match narrowed_by.is_complete_table() {
                 true => notes,
                 false => narrowed_by.metadata(&notes, &rows.schema()),
@@ -77,6 +98,11 @@ impl PostgresQuery {
             })?;
             Ok(Run {
                 stop: Some(Box::new(move || canceller.cancel())),
+                asks: Some(asks),
+                author: match narrowed_by.is_complete_table() {
+                    true => author,
+                    false => Author::Both,
+                },
                 ..Run::new(rows)
             })
         })
@@ -91,6 +117,25 @@ impl From<PostgresError> for Refusal {
         }
         Self::new(status_of(&error), error.text_for_clients()).caused_by(error)
     }
+}
+
+/// Says why there is no connection, or what is wrong with a query, to the operator.
+pub(crate) fn for_operator(error: &PostgresError) -> String {
+    let mut text = error.to_string();
+    if error.kind() == PostgresErrorKind::BadQuery {
+        // It has the server's message.
+        return text;
+    }
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        next = cause.source();
+    }
+    text
 }
 
 /// Returns the status by whose mistake it is: the query is the operator's, its values are the

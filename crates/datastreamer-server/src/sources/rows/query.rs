@@ -72,7 +72,10 @@ impl SqlQuery {
 
     /// Makes the run of checked parameters.
     pub(super) fn start(&self, given: Given, rows_max: Option<u64>) -> StartRun {
-        let Given { bound, narrowing } = given;
+        let author = given.author();
+        let Given {
+            bound, narrowing, ..
+        } = given;
         let query = EngineQuery::new(&self.sql)
             .bind(&bound)
             .notes(self.notes.clone());
@@ -81,15 +84,18 @@ impl SqlQuery {
             let not_ready = tables.not_ready();
             let planned = wait_for(place, engine.plan_query(&query));
             // What is wrong with it may be that the table is not there yet.
-            let planned = planned.map_err(|refusal| not_ready.unwrap_or(concealed(refusal)))?;
+            let planned =
+                planned.map_err(|refusal| not_ready.unwrap_or(concealed(refusal, author)))?;
             let mut narrowing = narrowing.parse(planned.schema())?;
             narrowing.limit = rows_max;
             let rows = wait_for(place, engine.rows_of(planned, &narrowing));
-            let run = Run::from(rows.map_err(concealed)?);
-            Ok(Run {
-                author: Author::Operator,
-                ..run
-            })
+            let of_rows = match narrowing.is_complete_table() {
+                true => author,
+                false => Author::Both,
+            };
+            let rows = rows.map_err(|refusal| concealed(refusal, of_rows));
+            let run = Run::from(rows?);
+            Ok(Run { author, ..run })
         })
     }
 
@@ -99,17 +105,21 @@ impl SqlQuery {
 }
 
 /// Keeps the operator's SQL, and what is said of it, from clients.
-fn concealed(refusal: Refusal) -> Refusal {
-    match Author::Operator.conceals(refusal.status) {
+fn concealed(refusal: Refusal, author: Author) -> Refusal {
+    let fault = author.fault(refusal.status);
+    let refusal = match author.conceals(refusal.status) {
         Some(text) => Refusal::new(refusal.status, text).caused_by(refusal.into_text()),
         None => refusal,
-    }
+    };
+    Refusal { fault, ..refusal }
 }
 
 /// A request's parameters: those that a query declares, and those that narrow its rows.
 pub(super) struct Given {
     pub(super) bound: Bound,
     pub(super) narrowing: UnparsedNarrowing,
+    /// Whether there are values of the client's among the former.
+    has_values: bool,
 }
 
 /// Parameters that narrow rows whose columns are not known yet.
@@ -134,16 +144,27 @@ impl Given {
         let given = own
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()));
-        let bound = parameters.bind(given);
+        let (has_values, bound) = (!own.is_empty(), parameters.bind(given));
         let declared = parameters.declared().iter();
         Ok(Self {
             bound: bound.map_err(|error| Refusal::bad_parameter(error.to_string()))?,
+            has_values,
             narrowing: UnparsedNarrowing {
                 parameters: narrowing,
                 declared: declared.map(|parameter| parameter.name.clone()).collect(),
                 is_named,
             },
         })
+    }
+}
+
+impl Given {
+    /// Who has written what is computed for the request.
+    pub(super) fn author(&self) -> Author {
+        match self.has_values {
+            true => Author::Both,
+            false => Author::Operator,
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use http::StatusCode;
 
 use super::{Author, Page, RowSettings, Run, StartRun, Writing, other_columns, postgres};
 use crate::{
-    refusal::{Refusal, SOURCE_FAILED, cut},
+    refusal::{Concealed, Fault, Refusal, SOURCE_FAILED, cut},
     sources::{Feed, Job, OnMore, RowFacts, RowLimit, RowsJob, SourceError},
 };
 
@@ -39,13 +39,15 @@ pub(super) fn job(
     Job::of_rows(
         rows,
         Box::new(move |place| {
-            let run = start(place)?.with_uuids_for(format);
-            let run = run.with_nested_for(format, writing.nested)?;
-            let run = run.with_ascii_for(format, writing, Counted::InTheLog);
+            let mut run = start(place)?;
             if let Some(page) = page {
-                let frame = page.frame(&run.reader.schema(), run.rows_known, place)?;
+                let asks = run.asks.take();
+                let frame = page.frame(&run.reader.schema(), run.rows_known, asks, place)?;
                 settings.writer.html_frame = Some(frame);
             }
+            let run = run.with_uuids_for(format);
+            let run = run.with_nested_for(format, writing.nested)?;
+            let run = run.with_ascii_for(format, writing, Counted::InTheLog);
             file.feed(run, format, writing, &settings, place)
         }),
     )
@@ -333,7 +335,10 @@ fn reader_failed(error: &ArrowError, rows: u64, author: Author) -> SourceError {
         0 => cause,
         rows => format!("after {rows} rows: {cause}"),
     };
-    Box::new(StatusError::new(status, cut(text)))
+    match author.fault(status) {
+        Fault::OfOperator => Concealed::of_operator(status, cut(text)),
+        Fault::OfStatus => Box::new(StatusError::new(status, cut(text))),
+    }
 }
 
 /// Gives a status to the error of a value that the format cannot hold, in case the head has not been
