@@ -22,7 +22,10 @@ use ring::{
     digest::{Context, SHA256},
     rand::{SecureRandom, SystemRandom},
 };
-use tokio::sync::oneshot;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     http::{deliveries::Delivery, versions::Lengths},
@@ -147,7 +150,14 @@ impl Rerun {
             return Err(failure(&mut source, &out).await);
         };
         let of_data = plan.planned.known_etag().cloned();
-        let remembered = self.remembered(of_data.as_ref());
+        let mut remembered = self.remembered(of_data.as_ref());
+        let mut begun = Begun::default();
+        if !report.is_head_only() && !report.has_ranges() {
+            let known = remembered.clone();
+            (remembered, begun) = self
+                .begin(&mut source, of_data.as_ref(), known, &out)
+                .await?;
+        }
         let planned = self.planned(plan.planned, &report, remembered.as_ref());
         let pieces = self
             .delivery
@@ -165,22 +175,24 @@ impl Rerun {
             _ => return Err("a run anew has one range".into()),
         };
         let run = remembered.as_ref().map(|known| Arc::clone(&known.run));
-        let mut check = Check::new(run.unwrap_or_default(), from, end);
+        let mut check = begun
+            .check
+            .unwrap_or_else(|| Check::new(run.unwrap_or_default(), from, end));
+        let (mut sent, mut is_over) = (begun.sent, begun.is_over);
         loop {
+            for bytes in sent {
+                out.write_bytes(bytes).await?;
+            }
+            if is_over || check.is_done() {
+                break;
+            }
             let next = poll_fn(|cx| source.poll_chunk(cx)).await.transpose();
             let next = next.map_err(|error| Box::new(out.fail(error)))?;
-            let is_over = next.is_none();
-            let taken = match next {
-                Some(chunk) => check.take(chunk),
-                None => check.finish(),
-            };
-            let sent = match taken {
+            is_over = next.is_none();
+            sent = match check.next(next) {
                 Ok(sent) => sent,
                 Err(Differs) => {
-                    self.runs.forget(&self.name);
-                    if let Some(known) = &remembered {
-                        self.lengths.note_failure(&known.tag);
-                    }
+                    self.forget(remembered.as_ref());
                     if from > 0 {
                         return Err(Box::new(differs()));
                     }
@@ -188,15 +200,76 @@ impl Rerun {
                     check.end_comparison()
                 }
             };
-            for bytes in sent {
-                out.write_bytes(bytes).await?;
-            }
-            if is_over || check.is_done() {
-                break;
-            }
         }
         out.add_rows(source.handle().record().rows);
         Ok(())
+    }
+
+    /// Compares the begin of a complete run before its head is made, so that one that differs there has
+    /// another tag. Waits for so long at most as a response that resumes does.
+    ///
+    /// # Errors
+    /// That of the source.
+    async fn begin(
+        &self,
+        source: &mut ChunkReader,
+        of_data: Option<&ETag>,
+        remembered: Option<Remembered>,
+        out: &AsyncStreamWriter,
+    ) -> Result<(Option<Remembered>, Begun), SourceError> {
+        let Some(known) = remembered.clone() else {
+            return Ok((None, Begun::default()));
+        };
+        let complete = self.lengths.get(&known.tag, None);
+        if lock(&known.run).proves() == 0 && complete != Some(0) {
+            return Ok((remembered, Begun::default()));
+        }
+        let mut begun = Begun::default();
+        let check = begun.check.insert(Check::new(known.run, 0, u64::MAX));
+        let until = Instant::now() + self.wait;
+        // Behind the end of a complete run another byte makes another file.
+        while !begun.is_over && (begun.sent.is_empty() || complete == Some(check.position)) {
+            let next = timeout_at(until, poll_fn(|cx| source.poll_chunk(cx))).await;
+            let Ok(next) = next else {
+                break;
+            };
+            let next = next.transpose();
+            let next = next.map_err(|error| Box::new(out.fail(error)))?;
+            begun.is_over = next.is_none();
+            let taken = check.next(next);
+            let at = check.position;
+            let is_alike = taken.is_ok()
+                && match begun.is_over {
+                    true => complete.is_none_or(|end| at == end) && lock(&check.run).proves() <= at,
+                    false => complete.is_none_or(|end| at <= end),
+                };
+            begun.sent.extend(taken.unwrap_or_default());
+            if is_alike {
+                continue;
+            }
+            self.forget(remembered.as_ref());
+            let remembered = self.remembered(of_data);
+            let run = remembered.as_ref().map(|known| Arc::clone(&known.run));
+            begun.sent.extend(check.end_comparison());
+            *check = Check::new(run.unwrap_or_default(), 0, u64::MAX);
+            let mut sent = Vec::with_capacity(begun.sent.len());
+            for bytes in mem::take(&mut begun.sent) {
+                // Other requests may have run in the meantime.
+                let taken = check.next(Some(bytes));
+                sent.extend(taken.unwrap_or_else(|_| check.end_comparison()));
+            }
+            begun.sent = sent;
+            return Ok((remembered, begun));
+        }
+        Ok((remembered, begun))
+    }
+
+    /// Forgets what is remembered of the version: a run differs from it.
+    fn forget(&self, remembered: Option<&Remembered>) {
+        self.runs.forget(&self.name);
+        if let Some(known) = remembered {
+            self.lengths.note_failure(&known.tag);
+        }
     }
 
     /// Returns what is remembered of the version. Runs that failed, or had two lengths, are forgotten.
@@ -270,6 +343,15 @@ fn differs() -> StatusError {
 #[derive(Debug, PartialEq, Eq)]
 struct Differs;
 
+/// What was read of a run before its head.
+#[derive(Default)]
+struct Begun {
+    check: Option<Check>,
+    /// What can be sent of it.
+    sent: Vec<Bytes>,
+    is_over: bool,
+}
+
 /// Compares a run with what is remembered, and remembers the rest of it. Holds back what is not compared
 /// yet, where it can be.
 struct Check {
@@ -301,6 +383,14 @@ impl Check {
             known: 0,
             is_ahead: false,
             compares: true,
+        }
+    }
+
+    /// Takes the next bytes of the run, or its end; returns those that can be sent.
+    fn next(&mut self, chunk: Option<Bytes>) -> Result<Vec<Bytes>, Differs> {
+        match chunk {
+            Some(chunk) => self.take(chunk),
+            None => self.finish(),
         }
     }
 

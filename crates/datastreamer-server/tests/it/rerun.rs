@@ -207,6 +207,40 @@ fn a_complete_run_that_differs_arrives_and_takes_the_tag_away() {
 }
 
 #[test]
+fn a_complete_run_that_differs_from_its_begin_on_has_another_tag_at_once() {
+    let again = Again::new("begin");
+    let mut files: Vec<Vec<u8>> = Vec::new();
+    // Of another begin, longer and shorter than the one before, and empty.
+    for bytes in [0, 1, 1100, 1200, 1 << 20, 1000, 0, 3_000_000] {
+        files.push(noise::bytes(0, bytes));
+        files.push(noise::bytes(7, bytes));
+    }
+    let mut before = again.get("/printed.bin", "");
+    for (place, other) in files.iter().enumerate() {
+        if *other == before.body {
+            continue;
+        }
+        let bytes = other.len();
+        fs::write(again.scratch.join("data"), other).expect("a file can be written");
+        let after = again.get("/printed.bin", "");
+        assert_eq!((after.status, after.end), (200, End::Whole), "{place}");
+        assert!(after.body == *other, "{place}");
+        assert_ne!(after.header("etag"), before.header("etag"), "{place}");
+        // That is the tag of these bytes now, and another run may go on with them.
+        let tag = after.header("etag").expect("a tag").to_owned();
+        let tag = tag.as_str();
+        assert_eq!(again.get("/printed.bin", "").header("etag"), Some(tag));
+        if bytes > 10 {
+            let if_range = format!("Range: bytes=10-\r\nIf-Range: {tag}");
+            let rest = again.get("/printed.bin", &if_range);
+            assert_eq!(rest.status, 206, "{place}");
+            assert!(rest.body == other[10..], "{place}");
+        }
+        before = after;
+    }
+}
+
+#[test]
 fn a_part_of_a_run_that_differs_is_never_gone_on_with() {
     let again = Again::new("part");
     let first = again.get("/printed.bin", "").body;
