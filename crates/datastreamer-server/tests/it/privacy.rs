@@ -82,7 +82,10 @@ fn a_client_sees_its_own_transfers_and_a_program_on_this_machine_all_of_them() {
         let seen = ask(program, port, "/transfers", headers);
         assert_eq!(shown(&seen).len(), 0, "{headers}");
     }
-    // Once, however often they come.
+    // Once, however often they come. The log is written beside the requests.
+    wait::until("the warning", LIMIT, || {
+        daemon.log().contains("server.trusted_proxies")
+    });
     assert_eq!(daemon.log().matches("server.trusted_proxies").count(), 1);
 }
 

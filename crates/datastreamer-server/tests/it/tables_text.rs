@@ -369,7 +369,9 @@ fn a_table_whose_types_are_inferred_is_not_ready_and_the_others_are() {
         assert_eq!(get(target).text(), "n\r\n1500000\r\n", "{target}");
     }
     assert_eq!(get("/healthz").json()["not_ready"], serde_json::json!([]));
-    assert!(server.log().contains("ready"));
+    wait::until("it is logged", READY_LIMIT, || {
+        server.log().contains("ready")
+    });
 }
 
 #[test]
