@@ -206,6 +206,12 @@ fn example(kind: &str) -> Option<&'static str> {
 }
 
 impl Columns {
+    /// Returns whether a column is of an enumeration.
+    pub(super) fn has_enumerations(&self) -> bool {
+        let mut types = self.types.iter();
+        types.any(|kind| matches!(kind.kind(), Kind::Enum(_)))
+    }
+
     /// Checks that something can be asked of a column.
     ///
     /// # Errors

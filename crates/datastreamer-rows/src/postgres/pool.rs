@@ -109,6 +109,15 @@ impl PostgresPool {
             let prepared = self.prepare(&mut connection, query, &kinds).await?;
             let columns = schema::columns(&connection, &prepared, query).await?;
             let narrowed = narrow(&columns.schema)?;
+            let columns = match narrowed.is_some() && columns.has_enumerations() {
+                true => {
+                    // A connection keeps the labels of when it met the type; others may have come since.
+                    connection.client.clear_type_cache();
+                    let prepared = self.prepare(&mut connection, query, &kinds).await?;
+                    schema::columns(&connection, &prepared, query).await?
+                }
+                false => columns,
+            };
             let mut types = prepared.params().to_vec();
             let (query, columns, values) = match (narrowed, columns.with_casts(query)) {
                 (Some(narrowed), _) => {

@@ -241,6 +241,23 @@ fn a_complete_run_that_differs_from_its_begin_on_has_another_tag_at_once() {
 }
 
 #[test]
+fn a_run_that_ends_before_a_range_is_not_gone_on_with() {
+    for left in [500_000, 1, 0] {
+        let again = Again::new("shrunk");
+        let tag = again.get("/printed.bin", "");
+        let tag = tag.header("etag").expect("a tag").to_owned();
+        fs::write(again.scratch.join("data"), noise::bytes(0, left))
+            .expect("a file can be written");
+        let range = "Range: bytes=2000000-\r\nIf-";
+        let matched = again.get("/printed.bin", &format!("{range}Match: {tag}"));
+        assert_eq!(matched.status, 412, "{left}");
+        // The tag is gone.
+        let complete = again.get("/printed.bin", &format!("{range}Range: {tag}"));
+        assert_eq!((complete.status, complete.body.len()), (200, left));
+    }
+}
+
+#[test]
 fn a_part_of_a_run_that_differs_is_never_gone_on_with() {
     let again = Again::new("part");
     let first = again.get("/printed.bin", "").body;

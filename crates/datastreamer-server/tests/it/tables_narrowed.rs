@@ -410,6 +410,17 @@ fn a_value_of_any_type_of_postgres_finds_its_rows_or_is_refused() {
             );
         }
     }
+    // Connections that are kept know the labels of before.
+    for sql in [
+        "ALTER TYPE size ADD VALUE 'medium'",
+        "UPDATE k SET s = 'medium' WHERE id = 3",
+        "ALTER TYPE size RENAME VALUE 'small' TO 'tiny'",
+    ] {
+        database.sql(sql);
+    }
+    assert_eq!(ids(get("s=eq.medium").text()), [3]);
+    assert_eq!(ids(get("s=in.(tiny)").text()), [1]);
+    get("s=eq.small").problem(400);
     // Nobody's mistake but the clients'.
     let health = http::get(server.port(), "/healthz").json();
     assert_eq!(health["status"], "ok", "{health}");
