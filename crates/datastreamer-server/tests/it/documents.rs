@@ -12,7 +12,6 @@ use crate::support::{
 
 /// What the documents have in their URLs.
 const ADDRESS: &str = "127.0.0.1:8080";
-/// A file of 5 MB, which is not on the way at once to a client that is slow.
 const ROWS: u64 = 100_000;
 /// What begins a server there.
 const SERVE: &str = "datastreamer serve";
@@ -45,6 +44,10 @@ fn run(lines: &str, folder: &Path) {
 fn the_recipes_with_curl_run_as_they_stand_in_the_readme() {
     let scratch = Scratch::new("readme");
     let stars = tables::stars(scratch.path(), "stars", ROWS);
+    // Of 50 MB more than a slow client's connection holds: it is not on the way to its end at once.
+    let large = scratch.join("large");
+    fs::create_dir_all(&large).expect("folders can be made");
+    let large_stars = tables::big(&large, "stars");
     let home = scratch.join("home");
     for folder in ["photos", "observations"] {
         fs::create_dir_all(home.join(folder)).expect("folders can be made");
@@ -60,9 +63,11 @@ fn the_recipes_with_curl_run_as_they_stand_in_the_readme() {
         // Before the recipes it is the demo.
         let served = block.iter().find_map(|line| line.strip_prefix(SERVE));
         let words = served.unwrap_or_default().split_whitespace();
+        let resumes = block.iter().any(|line| line.contains("-C -"));
         let server = Server::start(words.map(|word| match word.strip_prefix("~/") {
             Some(name) => home.join(name).into_os_string(),
             None if word.starts_with('-') => word.into(),
+            None if resumes => large.join(word).into_os_string(),
             None => scratch.join(word).into_os_string(),
         }));
         let folder = scratch.join(&format!("downloads-{count}"));
@@ -78,7 +83,7 @@ fn the_recipes_with_curl_run_as_they_stand_in_the_readme() {
             let [file] = &found[..] else {
                 panic!("{found:?}");
             };
-            let whole = fs::read(&stars).expect("it is there");
+            let whole = fs::read(&large_stars).expect("it is there");
             assert!(fs::read(file).expect("it was downloaded") == whole);
             fs::remove_file(file).expect("files can be removed");
             let slowly = line.replace("-C -", "--limit-rate 200k");
