@@ -77,3 +77,18 @@ impl fmt::Display for Fatal {
 }
 
 impl Error for Fatal {}
+
+/// Returns an error with its causes, each said once: libraries nest them, and repeat them.
+pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            // Infallible: it is a String.
+            let _ = write!(text, ": {said}");
+        }
+        cause = error.source();
+    }
+    text
+}

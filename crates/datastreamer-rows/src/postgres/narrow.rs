@@ -212,13 +212,19 @@ impl Columns {
         types.any(|kind| matches!(kind.kind(), Kind::Enum(_)))
     }
 
+    /// Returns whether a column has values of another type that are sent as texts, and compared so.
+    fn is_of_texts(&self, column: usize) -> bool {
+        self.as_text[column]
+            || self.types[column] == Type::JSON
+            || self.cells[column] == Cell::Jsonb
+    }
+
     /// Checks that something can be asked of a column.
     ///
     /// # Errors
     /// [`PostgresErrorKind::BadValue`], with what can be asked.
     pub(super) fn check(&self, column: usize, ask: Ask) -> Result<(), PostgresError> {
         let (cell, kind) = (&self.cells[column], &self.types[column]);
-        let is_of_text = self.as_text[column] || *kind == Type::JSON || *cell == Cell::Jsonb;
         let why = match (ask, cell) {
             (Ask::LikeIgnoringCase, _) => {
                 "ilike is not given here, as the letters of a database differ from those of files; \
@@ -229,7 +235,7 @@ impl Columns {
             (Ask::Equal | Ask::Order, _) if self.as_text[column] && !has_input(kind) => {
                 "values of its type are known to the server alone; like and is work"
             }
-            (Ask::Order, _) if is_of_text => {
+            (Ask::Order, _) if self.is_of_texts(column) => {
                 "values of its type are sent as texts, which are not ordered by their values; eq, \
                  neq, in, like and is work"
             }
@@ -452,17 +458,14 @@ impl Writer<'_> {
                 }
             };
         }
-        let is_read = match self.columns.cells[column] {
-            Cell::Numeric | Cell::Jsonb => true,
-            _ => self.columns.as_text[column] || *kind == Type::JSON,
-        };
-        if is_read {
+        let is_numeric = self.columns.cells[column] == Cell::Numeric;
+        if is_numeric || self.columns.is_of_texts(column) {
             let sent = Sent::text(&self.about(column), text.to_owned())?;
             let reading = self.readings.entry(column).or_insert_with(|| Reading {
                 name: self.columns.schema.field(column).name().clone(),
                 kind: kind.clone(),
                 texts: Vec::new(),
-                is_as_written: self.columns.cells[column] != Cell::Numeric,
+                is_as_written: !is_numeric,
             });
             reading.texts.push(sent);
         }

@@ -29,10 +29,11 @@ use tower::ServiceExt;
 use url::Url;
 
 use super::{
-    failure::{Exit, Failure, with_causes},
+    failure::{Exit, Failure},
     options::Options,
     tls,
 };
+use crate::error::with_causes;
 
 /// For names, TCP, the proxy and TLS together: several times what the slowest takes.
 const CONNECT: Duration = Duration::from_secs(30);

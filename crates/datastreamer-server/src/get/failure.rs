@@ -1,7 +1,7 @@
 //! Why a download has ended without its file, as the person at the terminal reads it and as a
 //! script sees it (the exit code), and whether it is worth another try. Owns no decision.
 
-use std::{error::Error, fmt::Write, time::Duration};
+use std::time::Duration;
 
 /// The exit codes of `get` that are no success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,21 +68,6 @@ impl Failure {
             is_unreachable: false,
         }
     }
-}
-
-/// Returns an error with its causes, each said once: those of HTTP libraries are nested.
-pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            // Infallible: it is a String.
-            let _ = write!(text, ": {said}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// Returns a text of a server as one line that cannot steer a terminal: control characters, and

@@ -22,10 +22,11 @@ use url::Url;
 
 use super::{
     connect::{Connector, Driver},
-    failure::{Exit, Failure, harmless, with_causes},
+    failure::{Exit, Failure, harmless},
     options::Options,
     plan::{self, Asked},
 };
+use crate::error::with_causes;
 
 /// As many as browsers and curl follow, or fewer.
 const REDIRECTS_MAX: usize = 10;

@@ -141,7 +141,7 @@ impl Sending<'_> {
             is_of_data: version.is_of_data(),
             asks_for_change: self.request.headers().contains_key(header::IF_NONE_MATCH),
             lengths: self.app.transfers.lengths().clone(),
-            facts: row_facts(&export),
+            facts: row_facts(&export.job),
             delivery: self.delivery,
             wait: self.site.config.tables.length_wait(),
         };
@@ -181,7 +181,12 @@ impl Sending<'_> {
         match found {
             Some(production) => {
                 let transfers = &self.app.transfers;
-                transfers.know_rows(&self.asked, &production, How::Joined, row_facts(&export));
+                transfers.know_rows(
+                    &self.asked,
+                    &production,
+                    How::Joined,
+                    row_facts(&export.job),
+                );
                 self.read(production, download).await
             }
             None => self.directly(download, export).await,
@@ -229,7 +234,7 @@ impl Sending<'_> {
         let key = self.key(&export, &version, state);
         let lengths = self.app.transfers.lengths().clone();
         let tag = lengths.trusted(version.tag(state));
-        let facts = row_facts(&export);
+        let facts = row_facts(&export.job);
         let noted = facts.clone();
         let options = self.source_options(&export).context(self.file_name);
         let keep = match export.route.keep {
@@ -247,7 +252,7 @@ impl Sending<'_> {
             let reader = span.in_scope(|| {
                 options.stream_out(move |out| {
                     let _kept_to_the_end = site;
-                    let rows = job.rows.as_ref().map(|rows| Arc::clone(&rows.facts));
+                    let rows = row_facts(&job);
                     let feed = start(job, &name, &refused, out)?;
                     let named = Named::Already;
                     let feed = version.identify(feed, state, tag, &lengths, rows.as_deref(), named);
@@ -289,7 +294,7 @@ impl Sending<'_> {
     }
 
     fn know_own_rows(&self, export: &Export<'_>) {
-        if let Some(facts) = row_facts(export) {
+        if let Some(facts) = row_facts(&export.job) {
             let _once = self.asked.facts.set(facts);
         }
     }
@@ -399,8 +404,8 @@ fn client_share(site: &Site, client: &Client) -> Share {
     Share::new(format!("client {}", client.key()), ShareOf::Consumer, most)
 }
 
-fn row_facts(export: &Export<'_>) -> Option<Arc<RowFacts>> {
-    export.job.rows.as_ref().map(|rows| Arc::clone(&rows.facts))
+fn row_facts(job: &Job) -> Option<Arc<RowFacts>> {
+    job.rows.as_ref().map(|rows| Arc::clone(&rows.facts))
 }
 
 /// Plans a file, once its stream has a place.
@@ -432,7 +437,7 @@ fn tagged(
         false => None,
     };
     let tag = lengths.trusted(version.tag(state));
-    let rows = job.rows.as_ref().map(|rows| Arc::clone(&rows.facts));
+    let rows = row_facts(&job);
     let feed = start(job, file_name, refused, out)?;
     let feed = version.identify(feed, state, tag, lengths, rows.as_deref(), Named::NotYet);
     Ok(feed.map_err(Concealed::refusal)?)

@@ -107,8 +107,8 @@ impl Version {
     }
 
     /// Gives a planned file the tag that was made of `before`, and the length that another run of this
-    /// version had, whose rows `facts` learn of. **Blocks** to look at the data once more: what was planned is that of `before` only if
-    /// nothing has changed since.
+    /// version had, whose rows `facts` learn of. **Blocks** to look at the data once more: what was planned
+    /// is that of `before` only if nothing has changed since.
     ///
     /// # Errors
     /// It has changed, and the response has been named already, as the production has; for the client.

@@ -12,7 +12,10 @@ use datastreamer_table::column_metadata::{ColumnMetadata, WithMetadata};
 use http::StatusCode;
 
 use super::{Author, Run, StartRun, engine_refusal, query::Given};
-use crate::refusal::{Refusal, SOURCE_FAILED};
+use crate::{
+    error::with_causes,
+    refusal::{Refusal, SOURCE_FAILED},
+};
 
 /// A query with typed parameters, and the pool of its connections.
 #[derive(Clone)]
@@ -121,21 +124,11 @@ impl From<PostgresError> for Refusal {
 
 /// Says why there is no connection, or what is wrong with a query, to the operator.
 pub(crate) fn for_operator(error: &PostgresError) -> String {
-    let mut text = error.to_string();
-    if error.kind() == PostgresErrorKind::BadQuery {
+    match error.kind() {
         // It has the server's message.
-        return text;
+        PostgresErrorKind::BadQuery => error.to_string(),
+        _ => with_causes(error),
     }
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let said = cause.to_string();
-        if !text.contains(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        next = cause.source();
-    }
-    text
 }
 
 /// Returns the status by whose mistake it is: the query is the operator's, its values are the
