@@ -57,6 +57,8 @@ pub(crate) enum Command {
     Tables(Tables),
     /// Tables over HTTP: time to the first byte, and memory with slow and fast clients.
     TablesHttp(TablesHttp),
+    /// Files in the spool: their first reader, later ones, and a hundred at once.
+    Productions(Productions),
     /// All measurements of streams, as one Markdown document.
     All(All),
     /// Runs one of the measured servers.
@@ -134,6 +136,22 @@ pub(crate) struct TablesHttp {
     /// Measure only these suffixes of the table's URL, such as `.vot` (default: all).
     #[arg(long, value_delimiter = ',')]
     pub(crate) paths: Vec<String>,
+    /// Write the document to this file instead of stdout.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) program: Program,
+}
+
+/// Options of the measurement of files in the spool.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Productions {
+    /// Pairs per comparison (default: 7, with --quick 2).
+    #[arg(long)]
+    pub(crate) pairs: Option<usize>,
+    /// Seconds to wait, per comparison, until other processes are idle.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub(crate) patience: u64,
     /// Write the document to this file instead of stdout.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,

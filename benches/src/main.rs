@@ -3,8 +3,9 @@
 //! when a bar is missed. It measures nothing itself.
 //!
 //! Reading order: [`cli`] (the command line), [`side_by_side`], [`memory`], [`hangup`], [`linear`],
-//! [`flush`], [`tables`] and [`tables_http`] (one measurement each), [`peer`] (the measured
-//! servers), then the tools: [`contender`], [`process`], [`client`], [`quiet`], [`report`].
+//! [`flush`], [`tables`], [`tables_http`] and [`productions`] (one measurement each), [`peer`] (the
+//! measured servers), then the tools: [`contender`], [`process`], [`client`], [`pairs`], [`quiet`],
+//! [`report`].
 
 #![forbid(unsafe_code)]
 
@@ -27,9 +28,11 @@ mod in_process;
 mod linear;
 mod machine;
 mod memory;
+mod pairs;
 mod pattern;
 mod peer;
 mod process;
+mod productions;
 mod quiet;
 mod report;
 mod side_by_side;
@@ -69,6 +72,10 @@ fn run(options: Options) -> io::Result<bool> {
         Command::TablesHttp(wanted) => {
             let reports = tables_http::measure(&wanted, scale)?;
             finish("tables-http", wanted.out.as_deref(), scale, &reports)
+        }
+        Command::Productions(wanted) => {
+            let reports = productions::measure(&wanted, scale)?;
+            finish("productions", wanted.out.as_deref(), scale, &reports)
         }
         Command::Meter(wanted) => tables::meter::serve(&wanted),
         Command::All(wanted) => {

@@ -3,13 +3,13 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Room for 10,000 connections and both ends of each in one place.
 const DESCRIPTORS: &str = "65536";
@@ -23,6 +23,9 @@ const RAISED: &str = "BENCH_DESCRIPTORS_RAISED";
 
 /// The original imports astropy, which takes seconds on a slow disk.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A server that is asked to end ends at once; after this it is killed.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// `USER_HZ`, the unit of the times in `/proc/PID/stat`.
 static TICKS_PER_SECOND: LazyLock<f64> = LazyLock::new(|| {
@@ -74,6 +77,18 @@ pub(crate) fn start(command: &[OsString]) -> io::Result<Server> {
     }
 }
 
+/// Waits until a server accepts connections that has not said so.
+pub(crate) fn wait_for_port(address: SocketAddr) -> io::Result<()> {
+    let started = Instant::now();
+    loop {
+        match TcpStream::connect(address) {
+            Ok(_) => return Ok(()),
+            Err(error) if started.elapsed() > START_TIMEOUT => return Err(error),
+            Err(_) => thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}
+
 /// The first `http://IP:PORT` in a line.
 fn address_in(line: &str) -> Option<SocketAddr> {
     let (_, after) = line.split_once("http://")?;
@@ -89,12 +104,40 @@ impl Server {
         self.address
     }
 
-    /// CPU time of all its threads so far, ended ones included, in seconds.
+    /// CPU time of all its threads so far, ended ones included, and of the processes that it has
+    /// started and that run, in seconds.
     ///
     /// The kernel scales user and system time to the exact run time and cuts to
     /// ticks of 10 ms, so a difference is right to 10 ms or so.
     pub(crate) fn cpu_seconds(&self) -> io::Result<f64> {
-        cpu_seconds(&self.child.id().to_string())
+        let mut seconds = cpu_seconds(&self.child.id().to_string())?;
+        for child in self.children()? {
+            // One that ends meanwhile counts no more.
+            seconds += cpu_seconds(&child).unwrap_or(0.0);
+        }
+        Ok(seconds)
+    }
+
+    /// Asks it to end, and waits: a server with processes of its own ends them then.
+    pub(crate) fn terminate(&mut self) -> io::Result<()> {
+        let pid = self.child.id().to_string();
+        Command::new("kill").args(["-TERM", &pid]).status()?;
+        let started = Instant::now();
+        while self.child.try_wait()?.is_none() && started.elapsed() < END_TIMEOUT {
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// The identities of the processes that it has started and that run.
+    fn children(&self) -> io::Result<Vec<String>> {
+        let mut children = Vec::new();
+        for task in std::fs::read_dir(self.proc_path("task"))? {
+            // A thread that ends meanwhile has no children.
+            let text = std::fs::read_to_string(task?.path().join("children")).unwrap_or_default();
+            children.extend(text.split_whitespace().map(str::to_owned));
+        }
+        Ok(children)
     }
 
     /// Resident memory now, in bytes.

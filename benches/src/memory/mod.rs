@@ -22,22 +22,30 @@ const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/memory.toml");
 /// Like [`CONFIG`], with small buffers for many clients that stall.
 const SMALL_CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/memory-small.toml");
 
+/// With a file in the spool.
+const PRODUCTIONS_CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/memory-productions.toml");
+
 /// A first download makes the server start its threads and touch its code.
 const WARM_UP_BYTES: u64 = 10_000_000;
 
-/// Runs the three measurements.
+/// Runs the measurements.
 pub(crate) fn measure(program: &Program, scale: Scale) -> io::Result<Report> {
     let parts = [
         slow::measure(&start(program)?, scale)?,
         stalled::measure(&start(program)?, &stalled::DEFAULTS)?,
-        stalled::measure(&start(&small(program))?, &stalled::SMALL)?,
+        stalled::measure(&start(&with(program, SMALL_CONFIG))?, &stalled::SMALL)?,
+        stalled::measure(
+            &start(&with(program, PRODUCTIONS_CONFIG))?,
+            &stalled::PRODUCTION,
+        )?,
         hangups::measure(&start(program)?, scale)?,
     ];
     let mut report = Report {
         title: "Memory, threads and descriptors".into(),
         notes: vec![
             "All of `datastreamer serve --demo`, a fresh process for each measurement, after one \
-             download of 10 MB, with `benches/memory.toml`, or `benches/memory-small.toml` for the small profile. RSS is VmRSS in /proc/PID/status."
+             download of 10 MB, with `benches/memory.toml`, or `benches/memory-small.toml` for the \
+             small profile, or `benches/memory-productions.toml` for the spool. RSS is VmRSS in /proc/PID/status."
                 .into(),
         ],
         ..Report::default()
@@ -49,9 +57,9 @@ pub(crate) fn measure(program: &Program, scale: Scale) -> io::Result<Report> {
     Ok(report)
 }
 
-fn small(program: &Program) -> Program {
+fn with(program: &Program, config: &str) -> Program {
     Program {
-        config: Some(SMALL_CONFIG.into()),
+        config: Some(config.into()),
         ..program.clone()
     }
 }

@@ -1,6 +1,5 @@
-//! 1,000 clients that read a response's head and nothing more: what each costs
-//! the server and the kernel, how long everybody else waits meanwhile, and what
-//! is left when they have hung up.
+//! Clients that read a response's head and nothing more: what each costs the server and the kernel,
+//! how long everybody else waits meanwhile, and what is left when they have hung up.
 
 use std::io;
 use std::process::Command;
@@ -13,7 +12,6 @@ use crate::process::Server;
 use crate::report::{Bar, Limit, quantity};
 use crate::stats::Sample;
 
-const STREAMS: usize = 1_000;
 const STREAM_BYTES: u64 = 1_000_000_000;
 const PROBES: usize = 200;
 const PROBE_EVERY: Duration = Duration::from_millis(10);
@@ -32,31 +30,60 @@ const PAGE_BYTES: u64 = 4_096;
 
 const KIB: f64 = 1_024.0;
 
-/// A configuration and its bars.
+/// More than the system takes for a client that reads nothing.
+const PRODUCTION_BYTES: u64 = 100_000_000;
+
+/// A stalled reader of a complete file in the spool has no thread; some are there for all of them.
+const PRODUCTION_THREADS_MAX: f64 = 10.0;
+
+/// What the clients ask for, with which configuration, and its bars.
 pub(super) struct Profile {
     name: &'static str,
+    streams: usize,
+    /// The path that they ask for.
+    path: fn() -> String,
     rss_max_kib: f64,
+    threads_max: Option<f64>,
 }
 
 pub(super) const DEFAULTS: Profile = Profile {
     name: "defaults",
+    streams: 1_000,
+    path: || noise(STREAM_BYTES),
     rss_max_kib: 400.0,
+    threads_max: None,
 };
 
 pub(super) const SMALL: Profile = Profile {
     name: "small profile",
     rss_max_kib: 200.0,
+    ..DEFAULTS
+};
+
+/// 2,000 clients of one complete file in the spool.
+pub(super) const PRODUCTION: Profile = Profile {
+    name: "a file in the spool",
+    streams: 2_000,
+    path: || format!("/kept.bin?n={PRODUCTION_BYTES}&piece=65536"),
+    rss_max_kib: 64.0,
+    threads_max: Some(PRODUCTION_THREADS_MAX),
 };
 
 pub(super) fn measure(server: &Server, profile: &Profile) -> io::Result<Part> {
-    eprintln!("{STREAMS} stalled clients, {}", profile.name);
+    eprintln!("{} stalled clients, {}", profile.streams, profile.name);
+    if profile.threads_max.is_some() {
+        // From now on it is complete.
+        client::get(server.address(), &(profile.path)())?.count()?;
+    }
+    let threads_before = server.threads()?;
     let rss_before = server.resident_bytes()?;
     let kernel_before = sockstat_bytes()?;
-    let stalled = stall(server)?;
+    let stalled = stall(server, profile)?;
     wait_until_full(server)?;
     let costs = Costs {
         rss_bytes: server.resident_bytes()?.saturating_sub(rss_before),
         sockets: Sockets::of(server)?,
+        threads: server.threads()?.saturating_sub(threads_before),
         both_ends_bytes: sockstat_bytes()?.saturating_sub(kernel_before),
     };
     let first_byte_ms = probes(server);
@@ -75,6 +102,7 @@ pub(super) fn measure(server: &Server, profile: &Profile) -> io::Result<Part> {
 struct Costs {
     rss_bytes: u64,
     sockets: Sockets,
+    threads: u64,
     /// Of server and clients, all sockets of the machine.
     both_ends_bytes: u64,
 }
@@ -132,9 +160,9 @@ fn sockstat_bytes() -> io::Result<u64> {
         .ok_or_else(|| io::Error::other("no TCP mem in sockstat"))
 }
 
-fn stall(server: &Server) -> io::Result<Vec<Response>> {
-    (0..STREAMS)
-        .map(|_| client::get(server.address(), &noise(STREAM_BYTES)))
+fn stall(server: &Server, profile: &Profile) -> io::Result<Vec<Response>> {
+    (0..profile.streams)
+        .map(|_| client::get(server.address(), &(profile.path)()))
         .collect()
 }
 
@@ -175,13 +203,15 @@ fn probe(server: &Server) -> io::Result<f64> {
 
 fn note(profile: &Profile, costs: &Costs, still: usize, first_byte_ms: &Sample) -> String {
     format!(
-        "Stalled, {}: {STREAMS} clients read the head of a 1 GB stream and nothing more, with the \
-         default SO_RCVBUF; {} connections were up when memory was read, {still} after the probes. \
+        "Stalled, {}: {} clients read the head of a large file and nothing more, with the \
+         default SO_RCVBUF; {} threads more served them; {} connections were up when memory was read, {still} after the probes. \
          Kernel memory is what `ss -tm` gives for the server's ends (r and w of skmem); all TCP \
          sockets of the machine, the clients' ends included, took {:.0} KiB a stream \
          (/proc/net/sockstat). Healthy clients' first byte, {} probes one after the other: p50 \
          {}, p99 {}, worst {}.",
         profile.name,
+        profile.streams,
+        costs.threads,
         costs.sockets.count,
         costs.kib_per_stream(costs.both_ends_bytes),
         first_byte_ms.len(),
@@ -205,11 +235,19 @@ fn bars(
         unit,
     };
     let kernel = costs.kib_per_stream(costs.sockets.queued_bytes);
-    vec![
+    let threads = |most| {
+        bar(
+            "threads for all of them",
+            costs.threads as f64,
+            Limit::AtMost(most),
+            "",
+        )
+    };
+    let mut bars = vec![
         bar(
             "stalled streams held",
             still as f64,
-            Limit::AtLeast(STREAMS as f64),
+            Limit::AtLeast(profile.streams as f64),
             "",
         ),
         bar(
@@ -236,7 +274,9 @@ fn bars(
             Limit::AtMost(50.0),
             "MiB",
         ),
-    ]
+    ];
+    bars.extend(profile.threads_max.map(threads));
+    bars
 }
 
 #[cfg(test)]

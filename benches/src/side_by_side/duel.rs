@@ -1,21 +1,15 @@
-//! Two servers in alternation (A B A B ...), so that other load on the machine affects both. This
-//! file defines what a pair is, how long it runs and when it is repeated; [`super`] chooses the
-//! pairs and the bars.
+//! Two servers, compared in pairs: how they are started, checked and warmed up, and how long a run
+//! is. [`super`] chooses the servers and the bars.
 
 use std::io;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::cli::{Scale, SideBySide};
 use crate::client;
 use crate::client_h2;
 use crate::contender::{Contender, Setup};
-use crate::process::{self, Server};
-use crate::quiet::{self, Watched};
-use crate::stats::Sample;
-
-/// The end of a stream counts as part of it: threads that end, chunks that are freed.
-const SETTLE: Duration = Duration::from_millis(20);
+use crate::pairs::{Pair, Pairs, Run};
+use crate::process::Server;
 
 /// Not a multiple of any piece, chunk or buffer.
 const VERIFIED_BYTES: u64 = 16 * 1024 * 1024 + 12_345;
@@ -70,38 +64,9 @@ impl Effort {
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) comparison: Comparison,
-    pub(super) pairs: Vec<Watched<Pair>>,
-    /// Pairs not counted because other processes used the machine.
-    pub(super) repeated: usize,
+    pub(super) pairs: Pairs,
     pub(super) peak_baseline_bytes: u64,
     pub(super) peak_candidate_bytes: u64,
-}
-
-/// One download.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Run {
-    pub(super) bytes: u64,
-    pub(super) seconds: f64,
-    pub(super) cpu_seconds: f64,
-}
-
-impl Run {
-    /// Megabytes (10^6) a second.
-    pub(super) fn rate(&self) -> f64 {
-        self.bytes as f64 / 1e6 / self.seconds
-    }
-
-    /// Server CPU seconds a gigabyte (10^9).
-    pub(super) fn cpu(&self) -> f64 {
-        self.cpu_seconds / (self.bytes as f64 / 1e9)
-    }
-}
-
-/// One download from each, one after the other.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Pair {
-    pub(super) baseline: Run,
-    pub(super) candidate: Run,
 }
 
 /// Starts both, checks their bytes, warms them up, then runs the pairs.
@@ -131,19 +96,16 @@ pub(super) fn compare(
     );
     baseline_server.reset_peak()?;
     candidate_server.reset_peak()?;
-    let one_pair = || {
-        watched(&baseline_server, &candidate_server, || {
-            Ok((
-                download(baseline, &baseline_server, baseline_bytes)?,
-                download(candidate, &candidate_server, candidate_bytes)?,
-            ))
+    let servers = [&baseline_server, &candidate_server];
+    let pairs = Pairs::measure(effort.pairs, effort.patience, &servers, || {
+        Ok(Pair {
+            baseline: download(baseline, &baseline_server, baseline_bytes)?,
+            candidate: download(candidate, &candidate_server, candidate_bytes)?,
         })
-    };
-    let (pairs, repeated) = quiet::undisturbed(effort.pairs, effort.patience, one_pair)?;
+    })?;
     Ok(Outcome {
         comparison,
         pairs,
-        repeated,
         peak_baseline_bytes: baseline_server.peak_resident_bytes()?,
         peak_candidate_bytes: candidate_server.peak_resident_bytes()?,
     })
@@ -165,31 +127,7 @@ fn run_lengths(baseline: Run, candidate: Run, effort: Effort) -> (u64, u64) {
     }
 }
 
-/// Runs a pair and measures how much of the machine other processes used meanwhile.
-fn watched(
-    one: &Server,
-    other: &Server,
-    pair: impl Fn() -> io::Result<(Run, Run)>,
-) -> io::Result<Watched<Pair>> {
-    let concerned = || -> io::Result<f64> {
-        Ok(one.cpu_seconds()? + other.cpu_seconds()? + process::own_cpu_seconds()?)
-    };
-    let (started, before) = (
-        Instant::now(),
-        process::machine_cpu_seconds()? - concerned()?,
-    );
-    let (baseline, candidate) = pair()?;
-    let foreign = process::machine_cpu_seconds()? - concerned()? - before;
-    Ok(Watched {
-        found: Pair {
-            baseline,
-            candidate,
-        },
-        foreign_cpu_share: foreign / quiet::capacity(started.elapsed()),
-    })
-}
-
-/// One download: time until the last byte was counted, server CPU until a little later.
+/// One download, checked for its length.
 fn download(
     contender: Contender,
     server: &Server,
@@ -197,48 +135,22 @@ fn download(
     piece: u64,
     http2_streams: u16,
 ) -> io::Result<Run> {
-    let cpu_before = server.cpu_seconds()?;
     let bytes_each = bytes / u64::from(http2_streams.max(1));
     let bytes = bytes_each * u64::from(http2_streams.max(1));
-    let started = Instant::now();
-    let counted = match http2_streams {
-        0 => client::get(server.address(), &contender.path(bytes, piece))?.count()?,
+    let run = Run::timed(server, || match http2_streams {
+        0 => client::get(server.address(), &contender.path(bytes, piece))?.count(),
         streams => {
             let path = contender.path(bytes_each, piece);
-            client_h2::download(server.address(), &vec![path; streams.into()])?
+            client_h2::download(server.address(), &vec![path; streams.into()])
         }
-    };
-    let seconds = started.elapsed().as_secs_f64();
-    if counted != bytes {
+    })?;
+    if run.bytes != bytes {
         let what = format!(
-            "{} sent {counted} bytes instead of {bytes}",
-            contender.name()
+            "{} sent {} bytes instead of {bytes}",
+            contender.name(),
+            run.bytes
         );
         return Err(io::Error::other(what));
     }
-    thread::sleep(SETTLE);
-    Ok(Run {
-        bytes,
-        seconds,
-        cpu_seconds: server.cpu_seconds()? - cpu_before,
-    })
-}
-
-impl Outcome {
-    pub(super) fn sample(&self, figure: impl Fn(&Pair) -> f64) -> Sample {
-        Sample::new(self.pairs.iter().map(|pair| figure(&pair.found)))
-    }
-
-    pub(super) fn rate_ratio(&self) -> Sample {
-        self.sample(|pair| pair.candidate.rate() / pair.baseline.rate())
-    }
-
-    pub(super) fn foreign_cpu_share(&self) -> f64 {
-        let shares = self.pairs.iter().map(|pair| pair.foreign_cpu_share);
-        Sample::new(shares).median().max(0.0)
-    }
-
-    pub(super) fn cpu_ratio(&self) -> Sample {
-        self.sample(|pair| pair.candidate.cpu() / pair.baseline.cpu())
-    }
+    Ok(run)
 }

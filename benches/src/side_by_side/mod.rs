@@ -118,8 +118,8 @@ fn bars(outcome: &Outcome, setup: &Setup) -> Vec<Bar> {
         limit,
         unit: "",
     };
-    let rate = |least| bar("rate", outcome.rate_ratio(), Limit::AtLeast(least));
-    let cpu = |most| bar("CPU", outcome.cpu_ratio(), Limit::AtMost(most));
+    let rate = |least| bar("rate", outcome.pairs.rate_ratio(), Limit::AtLeast(least));
+    let cpu = |most| bar("CPU", outcome.pairs.cpu_ratio(), Limit::AtMost(most));
     if setup.sndbuf.is_some() {
         return match (candidate, baseline, piece_bytes) {
             (OURS, STATIC, _) => vec![rate(0.84)],
@@ -223,26 +223,27 @@ fn row(outcome: &Outcome, bars: &[Bar]) -> Vec<String> {
         spread(sample, low, high)
     };
     let megabytes = |bytes: u64| short(bytes as f64 / 1e6);
-    let lengths = outcome.pairs.first().map_or((0, 0), |p| {
-        (p.found.candidate.bytes, p.found.baseline.bytes)
-    });
+    let lengths = outcome
+        .pairs
+        .first()
+        .map_or((0, 0), |p| (p.candidate.bytes, p.baseline.bytes));
     vec![
         outcome.comparison.size(),
         candidate.name().into(),
         baseline.name().into(),
-        extremes(outcome.sample(|pair| pair.candidate.rate())),
-        extremes(outcome.sample(|pair| pair.baseline.rate())),
-        quartiles(outcome.rate_ratio()),
-        short(outcome.sample(|pair| pair.candidate.cpu()).median()),
-        short(outcome.sample(|pair| pair.baseline.cpu()).median()),
-        quartiles(outcome.cpu_ratio()),
+        extremes(outcome.pairs.sample(|pair| pair.candidate.rate())),
+        extremes(outcome.pairs.sample(|pair| pair.baseline.rate())),
+        quartiles(outcome.pairs.rate_ratio()),
+        short(outcome.pairs.sample(|pair| pair.candidate.cpu()).median()),
+        short(outcome.pairs.sample(|pair| pair.baseline.cpu()).median()),
+        quartiles(outcome.pairs.cpu_ratio()),
         megabytes(outcome.peak_candidate_bytes),
         megabytes(outcome.peak_baseline_bytes),
         gigabytes(lengths),
         format!(
             "{:.0} % ({})",
-            100.0 * outcome.foreign_cpu_share(),
-            outcome.repeated
+            100.0 * outcome.pairs.foreign_cpu_share(),
+            outcome.pairs.repeated
         ),
         verdicts(bars),
     ]

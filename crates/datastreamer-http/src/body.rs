@@ -100,6 +100,7 @@ struct Streaming {
     connection: Option<Connection>,
     /// How many bytes the socket had taken when the response began.
     written_before: u64,
+    protocol: Protocol,
     /// A failure must also break the chunked framing: see [`Connection::break_framing`].
     breaks_framing: bool,
     /// A failure that waits until the valid bytes before it have been sent.
@@ -138,6 +139,7 @@ impl DownloadBody {
                 reader: Some(reader),
                 connection,
                 written_before,
+                protocol,
                 breaks_framing: protocol == Protocol::Http1 && length.is_none(),
                 failing: None,
             }),
@@ -191,6 +193,9 @@ impl Streaming {
             let Some(reader) = &mut self.reader else {
                 return Poll::Ready(None);
             };
+            if let (Protocol::Http1, Some(connection)) = (self.protocol, &self.connection) {
+                ready!(connection.poll_taking(cx));
+            }
             match ready!(reader.poll_chunk(cx)) {
                 Some(Err(error)) => self.failing = Some((error, Draining::new())),
                 Some(Ok(chunk)) => return Poll::Ready(Some(Ok(chunk))),

@@ -30,7 +30,7 @@ use std::{
 
 use datastreamer::{PoolOptions, StreamOptions};
 use datastreamer_http::HalfClose;
-use datastreamer_spool::SpoolOptions;
+use datastreamer_spool::{READ_BYTES, SpoolOptions};
 
 pub(crate) use self::cors::Cors;
 pub(crate) use self::environment::{CONFIG_VARIABLE, LOG_FORMAT_VARIABLE};
@@ -47,6 +47,8 @@ use crate::{error::Fatal, sources::DirectoryOptions};
 const SOLE_CHUNK_BYTES: usize = 512 * 1024;
 /// One that is filled, one that is written, and one in either direction between.
 const SOLE_CHUNKS: usize = 4;
+/// A reader hands over one read at a time; the least buffer has two chunks.
+const READS: usize = 2;
 
 /// What the server serves, where it listens, and its limits; checked, and plain data.
 ///
@@ -339,11 +341,22 @@ impl Config {
     /// The options of the one stream of a process, which shares its memory with no other. What the
     /// configuration says of buffers holds.
     pub(crate) fn sole_stream_options(&self) -> StreamOptions {
+        self.with_chunks(SOLE_CHUNK_BYTES, SOLE_CHUNKS)
+    }
+
+    /// The options of the streams that read productions: whole reads go to fast clients. What the
+    /// configuration says of buffers holds.
+    pub(crate) fn reader_options(&self) -> StreamOptions {
+        self.with_chunks(READ_BYTES, READS)
+    }
+
+    /// The options of a stream with chunks of this size, and a buffer of so many.
+    fn with_chunks(&self, chunk_bytes: usize, chunks: usize) -> StreamOptions {
         let options = self.stream_options();
         match (self.stream.chunk_bytes, self.stream.buffer_bytes) {
             (None, None) => options
-                .chunk_bytes(SOLE_CHUNK_BYTES)
-                .buffer_bytes(SOLE_CHUNKS * SOLE_CHUNK_BYTES),
+                .chunk_bytes(chunk_bytes)
+                .buffer_bytes(chunks * chunk_bytes),
             _ => options,
         }
     }

@@ -10,11 +10,16 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io::{self, Read, Write},
+    io::{self, IoSliceMut, Read, Write},
     os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::SystemTime,
+};
+
+use rustix::{
+    buffer::spare_capacity,
+    io::{Errno, ReadWriteFlags, preadv2},
 };
 
 use crate::{
@@ -260,6 +265,32 @@ pub(crate) fn read_exact_at(file: &File, buffer: &mut [u8], at: u64) -> Result<(
     })
 }
 
+/// Reads so many bytes that must be there into memory of their own.
+pub(crate) fn read_at(file: &File, bytes: usize, at: u64) -> Result<Vec<u8>, Error> {
+    let mut read = Vec::with_capacity(bytes);
+    while read.len() < bytes {
+        let text = || format!("reading {bytes} bytes at {at}");
+        // Without zeros first: they cost as much as the checksums.
+        let from = at + read.len() as u64;
+        match rustix::io::pread(file, spare_capacity(&mut read), from) {
+            Ok(0) => return Err(Error::new(ErrorKind::Damaged, text())),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(Error::storage(text(), error.into())),
+        }
+    }
+    read.truncate(bytes);
+    Ok(read)
+}
+
+/// Reads so many bytes if the system has them in memory; never waits for a disk. `None`: it has not, or
+/// cannot tell (a file system without `RWF_NOWAIT`, preadv2(2)).
+pub(crate) fn read_if_cached(file: &File, bytes: usize, at: u64) -> Option<Vec<u8>> {
+    let mut read = vec![0; bytes];
+    let parts = &mut [IoSliceMut::new(&mut read)];
+    let count = preadv2(file, parts, at, ReadWriteFlags::NOWAIT).ok()?;
+    (count == bytes).then_some(read)
+}
+
 /// Of the owner alone, and never through a link that somebody else has put there.
 fn file_options() -> OpenOptions {
     let mut options = OpenOptions::new();
@@ -286,7 +317,7 @@ fn read_small(path: &Path) -> io::Result<(Vec<u8>, SystemTime)> {
 fn is_no_plain_file(error: &io::Error) -> bool {
     use io::ErrorKind::{IsADirectory, NotFound};
     matches!(error.kind(), IsADirectory | NotFound)
-        || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+        || error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }
 
 fn failed(what: &str, path: &Path, error: io::Error) -> Error {

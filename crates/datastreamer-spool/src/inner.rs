@@ -18,6 +18,7 @@ use crate::{
     key::Key,
     options::SpoolOptions,
     reads::Reads,
+    recent::Recent,
     shared::Shared,
     table::{Admission, Left, Reserved, Table, Victim},
 };
@@ -33,6 +34,7 @@ const ROOM_INTERVAL: Duration = Duration::from_millis(2);
 pub(crate) struct Inner {
     pub(crate) folder: Folder,
     pub(crate) reads: Reads,
+    pub(crate) recent: Recent,
     pub(crate) chores: Arc<Chores>,
     pub(crate) options: SpoolOptions,
     table: Mutex<Table<Shared>>,
@@ -49,6 +51,7 @@ impl Inner {
         Ok(Arc::new(Self {
             folder,
             reads: Reads::new()?,
+            recent: Recent::default(),
             chores: Chores::new(),
             options,
             table: Mutex::new(table),
@@ -121,6 +124,7 @@ impl Inner {
     pub(crate) fn remove(&self, victim: Victim<Shared>) {
         drop(victim.shared.take_file());
         victim.shared.progress.forget_tail();
+        self.recent.forget(&victim.id);
         match self.folder.remove(&victim.id) {
             Ok(()) => self.table().removed(&victim.id),
             // The room is not free. The sweep tries again.
@@ -141,6 +145,7 @@ impl Inner {
             }
             Left::Idle(shared) => {
                 shared.progress.forget_tail();
+                self.recent.forget(&shared.id);
                 shared
                     .take_file()
                     .into_iter()

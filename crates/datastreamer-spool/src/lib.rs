@@ -22,8 +22,8 @@
 //! # The path of a byte
 //! The source, in its pool → `pump.rs` (a thread for each running production), which reserves room
 //! (`table.rs`), appends to the file (`folder.rs`) and publishes (`progress.rs`) → `reader.rs`, which
-//! takes it from memory if it is among the newest, otherwise from the file (`reads.rs`) → the
-//! consumer of a [`ChunkReader`](datastreamer::ChunkReader).
+//! takes it from memory if it is among the newest or was read lately (`recent.rs`), otherwise from the
+//! file (`reads.rs`), and `pace.rs` says how much at a time → the consumer of a [`ChunkReader`](datastreamer::ChunkReader).
 //!
 //! # What is promised
 //! - Whoever reads offset `k` of a production gets the same byte, always. What cannot be proved
@@ -35,8 +35,9 @@
 //!   storage. Readers may have the last byte before: to them it is as good as it ever will be.
 //!
 //! # What blocks, what does not
-//! [`Spool::open`] blocks: it reads the folder. Nothing else does file I/O on the caller's thread.
-//! Readers cost no thread: what they read from files is read on a few threads of the spool.
+//! [`Spool::open`] blocks: it reads the folder. Nothing else waits for a disk on the caller's thread.
+//! Readers cost no thread: what the system has in memory of a file is read at once (`RWF_NOWAIT`,
+//! preadv2(2)), other bytes on a few threads of the spool.
 //!
 //! # Places
 //! The source's stream takes a place of its pool, and gives it back when the source ends, however
@@ -57,6 +58,7 @@ mod key;
 mod loom_tests;
 mod names;
 mod options;
+mod pace;
 mod progress;
 mod sync;
 mod table;
@@ -79,6 +81,8 @@ mod reader;
 #[cfg(not(loom))]
 mod reads;
 #[cfg(not(loom))]
+mod recent;
+#[cfg(not(loom))]
 mod shared;
 #[cfg(not(loom))]
 mod spool;
@@ -96,6 +100,7 @@ pub use options::{
     DEFAULT_CLIENT_BYTES_MAX, DEFAULT_KEEP, DEFAULT_PRODUCTION_BYTES_MAX, DEFAULT_PRODUCTIONS_MAX,
     DEFAULT_TAIL_BYTES, DEFAULT_TOTAL_BYTES_MAX, SpoolOptions,
 };
+pub use pace::READ_BYTES;
 #[cfg(not(loom))]
 pub use production::{Production, State};
 #[cfg(not(loom))]

@@ -255,6 +255,17 @@ impl Sight {
         }
     }
 
+    /// The blocks of a range that are all there, up to the end of the production: they stay as they
+    /// are. `None`: the range is not there, or will have more.
+    pub(crate) fn settled_extent(&self, begin: u64, end: u64) -> Option<Extent> {
+        let is_settled = match &self.phase {
+            Phase::Unverified | Phase::Verifying | Phase::Failed(_) => false,
+            Phase::Running => end <= self.bytes,
+            Phase::Produced | Phase::Complete => begin < self.bytes,
+        };
+        is_settled.then(|| self.sums.extent(begin, end, self.bytes, end - begin))
+    }
+
     /// The wakers of those that wait for what is there now.
     fn take_woken(&mut self) -> Vec<Waker> {
         let is_over = matches!(
@@ -314,7 +325,7 @@ impl Drop for Waiter<'_> {
     }
 }
 
-fn wake(wakers: Vec<Waker>) {
+pub(crate) fn wake(wakers: Vec<Waker>) {
     for waker in wakers {
         // A waker that panics keeps no other reader waiting.
         let wake = std::panic::AssertUnwindSafe(|| waker.wake());

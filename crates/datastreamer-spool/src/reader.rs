@@ -1,9 +1,9 @@
 //! Readers of a production: streams whose source is the production, without a thread.
 //!
-//! `production.rs` opens them. A reader takes the newest bytes from memory, others from the file, and
-//! waits for those that are not there (`progress.rs`).
+//! `production.rs` opens them. A reader takes the newest bytes from memory, others from the file
+//! (`recent.rs`), and waits for those that are not there (`progress.rs`).
 
-use std::{fs::File, ops::Range, sync::Arc};
+use std::{fs::File, future::poll_fn, ops::Range, sync::Arc, task::Poll, time::Instant};
 
 use bytes::Bytes;
 use datastreamer::{AsyncStreamWriter, ChunkReader, StreamOptions};
@@ -11,14 +11,15 @@ use datastreamer::{AsyncStreamWriter, ChunkReader, StreamOptions};
 use crate::{
     blocks::Extent,
     error::{Error, ErrorKind, Failure},
-    folder::read_exact_at,
-    progress::{Next, Sight},
+    folder::{read_at, read_if_cached},
+    pace::{Pace, READ_BYTES},
+    progress::{Next, Progress, Sight},
+    recent::{Following, Read},
     user::User,
 };
 
-/// 256 KiB for a read from a file: four chunks, which is the buffer of a stream. Each costs a switch
-/// to another thread and back, some 20 µs, which is less than what it takes to send so much.
-const READ_BYTES: u64 = 256 * 1024;
+/// An extent that readers share is what is read at a time.
+const EXTENT_BYTES: u64 = READ_BYTES as u64;
 
 /// A part of what a reader yields.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,12 +52,23 @@ pub(crate) fn open(user: User, pieces: Vec<Piece>, options: StreamOptions) -> Ch
         Some(total) => options.length(total),
         None => options,
     };
-    options.stream_out_async_write(move |out| Reader { user, out }.run(pieces))
+    options.stream_out_async_write(move |out| {
+        Reader {
+            user,
+            out,
+            pace: Pace::default(),
+            following: None,
+        }
+        .run(pieces)
+    })
 }
 
 struct Reader {
     user: User,
     out: AsyncStreamWriter,
+    pace: Pace,
+    /// Among those that share reads, once it has read a file.
+    following: Option<Following>,
 }
 
 impl Reader {
@@ -75,22 +87,20 @@ impl Reader {
     /// Copies from an offset to another one, or to the end.
     async fn copy(&mut self, mut at: u64, end: Option<u64>) -> Result<(), datastreamer::Error> {
         let until = end.unwrap_or(u64::MAX);
+        // What reads a short range has no use for more, and nobody follows it.
+        let is_short = until.saturating_sub(at) < EXTENT_BYTES;
         while at < until {
-            let next = self
-                .user
-                .shared()
-                .progress
-                .next(at, until, READ_BYTES)
-                .await;
+            let bytes_max = self.pace.read_bytes();
+            let next = self.progress().next(at, until, bytes_max).await;
             let mut bytes = match next {
                 Next::Memory(bytes) => bytes,
-                Next::File(extent) => match self.read(at, extent).await {
+                Next::File(extent) => match self.read(at, extent, is_short).await {
                     Ok(bytes) => bytes,
                     Err(error) => return Err(self.fail(error.into()).await),
                 },
                 Next::End if end.is_none() && self.is_the_end(at) => return Ok(()),
                 Next::End => {
-                    let length = self.user.shared().progress.look(Sight::bytes);
+                    let length = self.progress().look(Sight::bytes);
                     let text = format!("the production has {length} bytes");
                     let error = Error::new(ErrorKind::OutOfRange, text);
                     return Err(self.fail(error.into()).await);
@@ -98,26 +108,112 @@ impl Reader {
                 Next::Failed(failure) => return Err(self.fail(failure).await),
             };
             bytes.truncate(usize::try_from(until - at).unwrap_or(usize::MAX));
-            at += bytes.len() as u64;
-            self.out.write_bytes(bytes).await?;
+            let from = at;
+            at += self.hand_over(bytes).await?;
+            if let Some(following) = &self.following
+                && at / EXTENT_BYTES > from / EXTENT_BYTES
+            {
+                following.passed(from / EXTENT_BYTES);
+            }
         }
         Ok(())
     }
 
-    fn is_the_end(&self, at: u64) -> bool {
-        self.user.shared().progress.look(Sight::bytes) == at
+    fn progress(&self) -> &Progress {
+        &self.user.shared().progress
     }
 
-    /// Reads whole blocks from the file and returns what follows an offset. A production that cannot
-    /// be read is given up, so that the next request begins a new one.
-    async fn read(&self, at: u64, extent: Extent) -> Result<Bytes, Error> {
+    fn is_the_end(&self, at: u64) -> bool {
+        self.progress().look(Sight::bytes) == at
+    }
+
+    /// Hands over a piece of these bytes, and waits until the consumer asks for more: until then a
+    /// reader holds nothing. Returns how much that was.
+    async fn hand_over(&mut self, mut bytes: Bytes) -> Result<u64, datastreamer::Error> {
+        if bytes.len() > self.pace.piece_bytes() {
+            // A part would hold all of it.
+            bytes = Bytes::copy_from_slice(&bytes[..self.pace.piece_bytes()]);
+        }
+        let count = bytes.len();
+        self.out.write_bytes(bytes).await?;
+        let given = Instant::now();
+        until_asked().await;
+        self.pace.taken(count, given.elapsed());
+        Ok(count as u64)
+    }
+
+    /// Returns bytes from an offset on that the file has.
+    async fn read(&mut self, at: u64, extent: Extent, is_short: bool) -> Result<Bytes, Error> {
+        let number = at / EXTENT_BYTES;
+        let is_alone = is_short || !self.follow(number).has_company();
+        if is_alone && let Some(bytes) = self.read_if_cached(&extent) {
+            return Ok(after(self.checked(bytes)?, at - extent.begin));
+        }
+        let known = match self.shared_extent(number) {
+            Some(shared) if !is_short && self.pace.read_bytes() == EXTENT_BYTES => {
+                Some(self.find_or_read(number, shared))
+            }
+            // It may be there for others.
+            _ => self
+                .user
+                .inner()
+                .recent
+                .find(&self.user.shared().id, number),
+        };
+        let Some(read) = known else {
+            let begin = extent.begin;
+            let read = self.user.inner().reads.run(self.reading(extent)).await;
+            return Ok(after(self.checked(read.and_then(|read| read))?, at - begin));
+        };
+        if self.pace.is_fast()
+            && let Some(next) = self.shared_extent(number + 1)
+        {
+            // It is there, or nearly, when it is asked for.
+            let _read = self.find_or_read(number + 1, next);
+        }
+        let bytes = self.checked(read.wait().await)?;
+        Ok(after(bytes, at - number * EXTENT_BYTES))
+    }
+
+    /// Counts this reader among those that may share reads.
+    fn follow(&mut self, number: u64) -> &Following {
+        let (inner, id) = (self.user.inner(), &self.user.shared().id);
+        self.following
+            .get_or_insert_with(|| Following::new(inner, id, number))
+    }
+
+    /// Reads and checks an extent that the system has in memory, without a switch to another thread:
+    /// some 100 µs for 256 KiB, as long as it takes to send them.
+    fn read_if_cached(&self, extent: &Extent) -> Option<Result<Bytes, Error>> {
+        let file = self.user.shared().file()?;
+        let read = read_if_cached(&file, extent.bytes(), extent.begin)?;
+        Some(checked(read, extent))
+    }
+
+    /// An extent that others may read too: all of it is there, and stays as it is.
+    fn shared_extent(&self, number: u64) -> Option<Extent> {
+        let begin = number * EXTENT_BYTES;
+        let end = begin + EXTENT_BYTES;
+        self.progress()
+            .look(|sight| sight.settled_extent(begin, end))
+    }
+
+    fn find_or_read(&self, number: u64, extent: Extent) -> Arc<Read> {
+        let inner = self.user.inner();
+        let id = &self.user.shared().id;
+        let read = self.reading(extent);
+        inner.recent.find_or_read(id, number, &inner.reads, read)
+    }
+
+    /// Reads and checks an extent, on a thread that may block.
+    fn reading(&self, extent: Extent) -> impl FnOnce() -> Result<Bytes, Error> + Send + 'static {
         let inner = Arc::clone(self.user.inner());
         let shared = Arc::clone(self.user.shared());
-        let read = self.user.inner().reads.run(move || {
-            let file = shared.open_file(&inner.folder)?;
-            read_extent(&file, &extent, at)
-        });
-        let read = read.await.and_then(|read| read);
+        move || read_extent(&*shared.open_file(&inner.folder)?, &extent)
+    }
+
+    /// A production that cannot be read is given up, so that the next request begins a new one.
+    fn checked(&self, read: Result<Bytes, Error>) -> Result<Bytes, Error> {
         if let Err(error) = &read {
             self.user.give_up(error.clone());
         }
@@ -133,14 +229,33 @@ impl Reader {
     }
 }
 
-/// Reads blocks, checks them, and returns what follows an offset.
-fn read_extent(file: &File, extent: &Extent, at: u64) -> Result<Bytes, Error> {
-    let mut buffer = vec![0; extent.bytes()];
-    read_exact_at(file, &mut buffer, extent.begin)?;
-    if !extent.is(&buffer) {
+/// Waits until the consumer asks for more. A stream polls its source for that and for nothing else,
+/// once it has taken what was written.
+async fn until_asked() {
+    let mut is_asked = false;
+    poll_fn(|_cx| match std::mem::replace(&mut is_asked, true) {
+        false => Poll::Pending,
+        true => Poll::Ready(()),
+    })
+    .await;
+}
+
+/// Reads blocks, and checks them.
+fn read_extent(file: &File, extent: &Extent) -> Result<Bytes, Error> {
+    checked(read_at(file, extent.bytes(), extent.begin)?, extent)
+}
+
+/// Returns what was read if it is what was written.
+fn checked(read: Vec<u8>, extent: &Extent) -> Result<Bytes, Error> {
+    if !extent.is(&read) {
         let text = format!("bytes {} to {}", extent.begin, extent.end);
         return Err(Error::new(ErrorKind::Damaged, text));
     }
-    let skipped = usize::try_from(at - extent.begin).unwrap_or(usize::MAX);
-    Ok(Bytes::from(buffer).slice(skipped..))
+    Ok(Bytes::from(read))
+}
+
+/// The bytes behind so many.
+fn after(bytes: Bytes, skipped: u64) -> Bytes {
+    let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
+    bytes.slice(skipped.min(bytes.len())..)
 }

@@ -106,6 +106,11 @@ impl Shared {
         Ok(Arc::clone(self.lock_file().get_or_insert(opened)))
     }
 
+    /// The file, if it is open.
+    pub(crate) fn file(&self) -> Option<Arc<File>> {
+        self.lock_file().clone()
+    }
+
     pub(crate) fn set_file(&self, file: Arc<File>) {
         *self.lock_file() = Some(file);
     }

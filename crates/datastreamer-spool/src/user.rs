@@ -67,6 +67,7 @@ impl User {
     pub(crate) fn give_up(&self, error: Error) {
         #[cfg(feature = "tracing")]
         tracing::warn!(target: "datastreamer_spool", id = %self.shared.id, "given up: {error}");
+        self.inner.recent.forget(&self.shared.id);
         // This is a user, so nothing is removed before it is dropped.
         let _held = self.inner.table().fail(&self.shared.id);
         self.shared.progress.fail(error.into());

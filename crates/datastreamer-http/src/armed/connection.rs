@@ -7,6 +7,7 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Waker,
     time::Duration,
 };
 
@@ -50,6 +51,8 @@ pub(super) struct State {
     pub(super) written: u64,
     /// The socket takes nothing at the moment: the connection is not idle.
     pub(super) blocked: bool,
+    /// A body that gives nothing meanwhile: see [`Connection::poll_taking`].
+    pub(super) waiting_body: Option<Waker>,
     /// The socket has been dropped: no more streams are kept here.
     pub(super) socket_dropped: bool,
     /// HTTP/2: requests that have not ended. `None`: nobody counts them.

@@ -24,6 +24,20 @@ use super::{
 const INVALID_CHUNK_SIZE: &[u8] = b"fffffffffffffffffff";
 
 impl Connection {
+    /// Pending while the socket takes nothing: hyper has bytes for it then, and what a body gave it
+    /// beside them it would hold for a client that may have stalled.
+    pub(crate) fn poll_taking(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let waker = cx.waker().clone();
+        let mut state = self.state();
+        if !state.blocked || state.socket_dropped {
+            return Poll::Ready(());
+        }
+        let replaced = state.waiting_body.replace(waker);
+        drop(state);
+        drop(replaced);
+        Poll::Pending
+    }
+
     /// Asks that each flush check whether everything has been sent; `true` once it has.
     pub(crate) fn poll_drained(&self) -> bool {
         let mut state = self.state();

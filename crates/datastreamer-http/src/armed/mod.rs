@@ -40,7 +40,7 @@ use std::{
     io::{self, IoSlice},
     net::SocketAddr,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -223,6 +223,9 @@ impl<S: Socket> Armed<S> {
         if !state.multiplexed {
             h1::note_progress(&state);
         }
+        let body = state.waiting_body.take();
+        drop(state);
+        body.into_iter().for_each(Waker::wake);
     }
 
     /// Called when the socket takes nothing: fails the connection once the deadline has passed.

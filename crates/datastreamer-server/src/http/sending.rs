@@ -341,7 +341,7 @@ impl Sending<'_> {
 
     /// A reader of a production holds nothing that is scarce.
     fn reader_options(&self) -> StreamOptions {
-        let options = self.site.config.stream_options().pool(&self.app.readers);
+        let options = self.site.config.reader_options().pool(&self.app.readers);
         match self.client {
             None => options,
             Some(client) => options.share(client_share(self.site, &client)),

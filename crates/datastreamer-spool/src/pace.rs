@@ -1,0 +1,110 @@
+//! How much a reader takes at a time: little for a consumer that takes nothing or little, much for one
+//! that is fast.
+//!
+//! `reader.rs` reports how long its consumer took for what it was given. A consumer that stalls holds
+//! what it was given last, so a reader of a file that can be read again gives it little.
+
+use std::time::Duration;
+
+use crate::blocks::BLOCK_BYTES;
+
+/// What a reader takes from a file at a time, and hands over to a fast consumer: 256 KiB. A read costs
+/// a switch to another thread and back, some 20 µs, which is less than what it takes to send so much.
+/// A consumer gets it as one chunk if its stream has
+/// [`chunk_bytes`](datastreamer::StreamOptions::chunk_bytes) of that size.
+pub const READ_BYTES: usize = 256 * 1024;
+
+/// 32 KiB: what a thousand clients that have stalled hold, 32 MiB, is no burden.
+const CAREFUL_PIECE_BYTES: usize = 32 * 1024;
+
+/// 4 MiB, more than the system takes for a client that reads nothing: behind it a consumer has shown
+/// that it reads.
+const FAST_FROM_BYTES: u64 = 4 << 20;
+
+/// 1 MB/s: a slower consumer has time for many small pieces.
+const SLOW_BYTES_PER_SECOND: f64 = 1e6;
+
+/// The pace of one reader.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    /// Taken in a row faster than [`SLOW_BYTES_PER_SECOND`].
+    quick_bytes: u64,
+    /// The last to be slow was slower than that, and has not been fast since.
+    is_slow: bool,
+}
+
+impl Pace {
+    /// Whether pieces are as large as reads, and the next read begins before it is needed.
+    pub(crate) fn is_fast(&self) -> bool {
+        self.quick_bytes >= FAST_FROM_BYTES
+    }
+
+    /// Bytes of a piece that is handed over, at most. A small one is copied out of what was read, so
+    /// that it holds no more than itself.
+    pub(crate) fn piece_bytes(&self) -> usize {
+        match self.is_fast() {
+            true => READ_BYTES,
+            false => CAREFUL_PIECE_BYTES,
+        }
+    }
+
+    /// Bytes of a read, at most: a slow consumer may need the rest of a larger one when it is
+    /// forgotten.
+    pub(crate) fn read_bytes(&self) -> u64 {
+        match self.is_slow {
+            true => BLOCK_BYTES,
+            false => READ_BYTES as u64,
+        }
+    }
+
+    /// Records for how long the consumer had so many bytes before it asked for more.
+    pub(crate) fn taken(&mut self, bytes: usize, time: Duration) {
+        if (bytes as f64) < SLOW_BYTES_PER_SECOND * time.as_secs_f64() {
+            self.quick_bytes = 0;
+            self.is_slow = true;
+            return;
+        }
+        self.quick_bytes += bytes as u64;
+        self.is_slow &= !self.is_fast();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const QUICK: Duration = Duration::from_millis(1);
+    const SLOW: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn pieces_grow_for_a_consumer_that_reads_and_shrink_for_one_that_stops() {
+        let mut pace = Pace::default();
+        let mut bytes = 0;
+        while !pace.is_fast() {
+            assert_eq!(pace.piece_bytes(), CAREFUL_PIECE_BYTES);
+            assert_eq!(pace.read_bytes(), READ_BYTES as u64);
+            pace.taken(pace.piece_bytes(), QUICK);
+            bytes += pace.piece_bytes();
+        }
+        assert!(
+            bytes >= 4 << 20,
+            "a client that reads nothing stays below it"
+        );
+        assert_eq!(pace.piece_bytes(), READ_BYTES);
+        pace.taken(pace.piece_bytes(), SLOW);
+        assert_eq!(pace.piece_bytes(), CAREFUL_PIECE_BYTES);
+        assert_eq!(pace.read_bytes(), BLOCK_BYTES);
+    }
+
+    #[test]
+    fn a_slow_consumer_that_becomes_fast_is_served_as_one() {
+        let mut pace = Pace::default();
+        pace.taken(CAREFUL_PIECE_BYTES, SLOW);
+        for _ in 0..128 {
+            assert_eq!(pace.read_bytes(), BLOCK_BYTES);
+            pace.taken(CAREFUL_PIECE_BYTES, QUICK);
+        }
+        assert!(pace.is_fast());
+        assert_eq!(pace.read_bytes(), READ_BYTES as u64);
+    }
+}
