@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -16,8 +17,10 @@ use crate::process::{self, Server};
 use crate::quiet::FOREIGN_CPU_SHARE_MAX;
 use crate::report::{Bar, Limit, Report, Table, quantity};
 use nginx::Nginx;
+use scratch::Scratch;
 
 mod nginx;
+mod scratch;
 
 /// The same source with and without a spool.
 const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/productions.toml");
@@ -45,8 +48,9 @@ struct Comparison<'a> {
 
 /// Runs the comparisons that are possible here.
 pub(crate) fn measure(wanted: &Productions, scale: Scale) -> io::Result<Vec<Report>> {
+    let files = Scratch::new()?;
     let mut bench = Bench {
-        program: start(&wanted.program)?,
+        program: start(&wanted.program, &files, scale)?,
         pairs: wanted
             .pairs
             .unwrap_or(if scale.quick { 2 } else { 7 })
@@ -62,16 +66,16 @@ pub(crate) fn measure(wanted: &Productions, scale: Scale) -> io::Result<Vec<Repo
         rows: Vec::new(),
     };
     bench.first_reader_of_bytes()?;
-    bench.first_reader_of_a_table()?;
+    bench.first_reader_of_tables()?;
     match Nginx::obstacle() {
         Some(obstacle) => {
             let note = format!("Left out: the comparisons with nginx, because {obstacle}.");
             bench.report.notes.push(note);
         }
         None => {
-            let nginx = Nginx::start()?;
-            bench.later_readers(&nginx)?;
-            bench.joined_readers(&nginx)?;
+            let nginx = Nginx::start(&files)?;
+            bench.later_readers(&nginx, &files)?;
+            bench.joined_readers(&nginx, &files)?;
         }
     }
     Ok(vec![bench.finish()])
@@ -105,11 +109,15 @@ impl Bench {
         self.first_reader("first reader, test bytes", bytes, ["plain", "kept"], path)
     }
 
-    fn first_reader_of_a_table(&mut self) -> io::Result<()> {
-        let rows = if self.scale.quick { ROWS_QUICK } else { ROWS };
+    fn first_reader_of_tables(&mut self) -> io::Result<()> {
+        let rows = rows(self.scale);
         let path = |route: &str, rows| format!("/{route}.csv?rows={rows}");
         let routes = ["plain-stars", "kept-stars"];
-        self.first_reader("first reader, CSV of a table", rows, routes, path)
+        self.first_reader("first reader, an invented table as CSV", rows, routes, path)?;
+        let path = |route: &str, rows| format!("/{route}.csv?limit={rows}");
+        let routes = ["plain-table", "kept-table"];
+        // No run wants all of its rows.
+        self.first_reader("first reader, Parquet as CSV", rows / 2, routes, path)
     }
 
     /// The reader of a file that is made for it, without a spool and with one.
@@ -146,9 +154,9 @@ impl Bench {
     }
 
     /// One reader of a complete production.
-    fn later_readers(&mut self, nginx: &Nginx) -> io::Result<()> {
+    fn later_readers(&mut self, nginx: &Nginx, files: &Scratch) -> io::Result<()> {
         let path = noise("whole", self.bytes());
-        nginx.copy(self.program.address(), &path, "whole.bin")?;
+        files.copy(self.program.address(), &path, "whole.bin")?;
         let pairs = Pairs::measure(
             self.pairs,
             self.patience,
@@ -175,10 +183,10 @@ impl Bench {
     }
 
     /// A hundred readers that ask for the same file, which is made for them.
-    fn joined_readers(&mut self, nginx: &Nginx) -> io::Result<()> {
+    fn joined_readers(&mut self, nginx: &Nginx, files: &Scratch) -> io::Result<()> {
         let size = self.bytes() / 20;
         let path = noise("whole", size);
-        nginx.copy(self.program.address(), &path, "joined.bin")?;
+        files.copy(self.program.address(), &path, "joined.bin")?;
         let sizes: Vec<u64> = (0..2 * self.pairs).map(|_| self.fresh(size)).collect();
         let mut sizes = sizes.into_iter();
         let pairs = Pairs::measure(
@@ -268,16 +276,31 @@ impl Comparison<'_> {
     }
 }
 
-fn start(program: &Program) -> io::Result<Server> {
+const fn rows(scale: Scale) -> u64 {
+    if scale.quick { ROWS_QUICK } else { ROWS }
+}
+
+/// Starts the program with the routes of the configuration, and with a table of Parquet that it has
+/// made.
+fn start(program: &Program, files: &Scratch, scale: Scale) -> io::Result<Server> {
+    let config = program.config.clone().unwrap_or_else(|| CONFIG.into());
+    let maker = serve(program, &config)?;
+    let path = format!("/plain-stars.parquet?rows={}", rows(scale));
+    let table = files.copy(maker.address(), &path, "table.parquet")?;
+    let mut text = std::fs::read_to_string(&config)?;
+    for (route, keep) in [("plain-table", "none"), ("kept-table", "while_running")] {
+        let table = table.display();
+        text += &format!(
+            "\n[routes.{route}]\nkind = \"table\"\npath = \"{table}\"\nkeep = \"{keep}\"\n"
+        );
+    }
+    serve(program, &files.write("datastreamer.toml", &text)?)
+}
+
+fn serve(program: &Program, config: &Path) -> io::Result<Server> {
     let mut command = vec![contender::program_path(program)?.into()];
     command.extend(["serve", "--listen", "127.0.0.1:0", "--config"].map(Into::into));
-    command.push(
-        program
-            .config
-            .clone()
-            .unwrap_or_else(|| CONFIG.into())
-            .into(),
-    );
+    command.push(config.into());
     process::start(&command)
 }
 
@@ -342,8 +365,8 @@ fn at_once(server: &Server, path: &str) -> io::Result<Run> {
 fn method() -> String {
     format!(
         "All of `datastreamer serve` with `benches/productions.toml`: noise of 1 GB in writes of \
-         64 KiB, the invented catalogue of 5,000,000 rows as CSV, and 50 MB for 100 readers (a \
-         tenth with --quick). Each production is new, except the complete one. Its file is \
+         64 KiB, the invented catalogue of 5,000,000 rows as CSV, computed and read from Parquet, and 50 MB \
+         for 100 readers (a tenth with --quick). Each production is new, except the complete one. Its file is \
          synchronized only where it is kept longer than its readers. Loopback HTTP/1.1, a \
          connection a reader, the client of the other measurements. CPU is the server's user and \
          system time, its children's included. A ratio is the median of the pairs' ratios. A pair \

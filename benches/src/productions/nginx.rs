@@ -1,22 +1,20 @@
-//! nginx with its usual settings for static files, and a file that it serves.
+//! nginx with its usual settings for static files.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::net::TcpListener;
+use std::path::Path;
 
-use crate::client;
+use super::scratch::Scratch;
 use crate::process::{self, Server};
 
 /// Not on everybody's path: Debian puts it among the programs of the administrator.
 const NGINX: &str = "/usr/sbin/nginx";
 
-/// A server of static files.
+/// A server of the files of a folder.
 #[derive(Debug)]
 pub(super) struct Nginx {
     pub(super) server: Server,
-    folder: PathBuf,
 }
 
 impl Nginx {
@@ -25,26 +23,10 @@ impl Nginx {
         (!Path::new(NGINX).is_file()).then(|| format!("{NGINX} is not installed"))
     }
 
-    /// Starts it with an empty folder.
-    pub(super) fn start() -> io::Result<Self> {
-        let folder =
-            std::env::temp_dir().join(format!("datastreamer-bench-{}", std::process::id()));
-        fs::create_dir(&folder)?;
-        let server = Self::start_in(&folder);
-        if server.is_err() {
-            fs::remove_dir_all(&folder)?;
-        }
-        Ok(Self {
-            server: server?,
-            folder,
-        })
-    }
-
-    fn start_in(folder: &Path) -> io::Result<Server> {
+    pub(super) fn start(files: &Scratch) -> io::Result<Self> {
         // Another process may take the port before nginx does; then nothing is measured.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let configuration = folder.join("nginx.conf");
-        fs::write(&configuration, text(folder, port))?;
+        let configuration = files.write("nginx.conf", &text(files.path(), port))?;
         // It prints no address, so the shell that becomes nginx does.
         let start = format!("echo http://127.0.0.1:{port}; exec \"$@\"");
         let command = ["sh", "-c", &start, "sh", NGINX, "-e", "stderr", "-c"];
@@ -52,27 +34,14 @@ impl Nginx {
         command.push(configuration.into());
         let server = process::start(&command)?;
         process::wait_for_port(server.address())?;
-        Ok(server)
-    }
-
-    /// Downloads what another server sends, as a file of this name.
-    pub(super) fn copy(&self, from: SocketAddr, path: &str, name: &str) -> io::Result<u64> {
-        let mut file = File::create(self.folder.join(name))?;
-        let mut written = Ok(());
-        let bytes = client::get(from, path)?.drain(|payload| {
-            if written.is_ok() {
-                written = file.write_all(payload);
-            }
-        })?;
-        written.and(Ok(bytes))
+        Ok(Self { server })
     }
 }
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // What is left running or in the folder for temporary files is a nuisance, and no failure.
+        // Its workers end with it, unless it is killed.
         let _ = self.server.terminate();
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 

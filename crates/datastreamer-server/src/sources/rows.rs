@@ -26,7 +26,7 @@ use arrow::{
     record_batch::RecordBatchReader,
 };
 use datastreamer::StreamWriter;
-use datastreamer_engine::{EngineError, RowsFiles, TableInfo};
+use datastreamer_engine::{EngineError, OPERATORS, RowsFiles, TableInfo};
 use datastreamer_rows::{narrowed::Ask, parameters::Parameters};
 pub(crate) use datastreamer_table::Format;
 use datastreamer_table::{
@@ -76,10 +76,11 @@ const BOM: &str = "bom";
 /// All parameters that say how a file is written.
 const WRITING: [&str; 3] = [NESTED, ASCII, BOM];
 
+/// The parameter that says how many rows are left out before the first.
+const OFFSET: &str = "offset";
+
 /// Parameters that narrow rows, beside those that are called like their columns.
-const NARROWING: [&str; 7] = [
-    "select", "order", "offset", "or", "and", "not.or", "not.and",
-];
+const NARROWING: [&str; 7] = ["select", "order", OFFSET, "or", "and", "not.or", "not.and"];
 
 /// Columns that an example of narrowing names.
 const EXAMPLE_COLUMNS: usize = 3;
@@ -343,6 +344,7 @@ impl RowRoute {
         for query in [&mut query, &mut asked_for] {
             query.spell(&source.reserved(), |name| source.has_name(name));
         }
+        source.refuse_conditions_on_parameters(&query)?;
         let format = take_format(&mut query, wanted)?;
         let page = wanted.page_of.filter(|_| format == Format::Html);
         let has_links = page.is_some() && source.has_pages();
@@ -631,6 +633,27 @@ impl RowSource {
         [&LIMITS[..], &FORMATS, &WRITING, own].concat()
     }
 
+    /// Refuses a condition on a column that is called like a parameter, with what works: otherwise the
+    /// value of the parameter would be blamed.
+    fn refuse_conditions_on_parameters(&self, query: &Query) -> Result<(), Refusal> {
+        if !self.is_narrowed() {
+            return Ok(());
+        }
+        let reserved = [&LIMITS[..], &FORMATS, &WRITING, &[OFFSET]].concat();
+        let may_be_column = |name: &str| {
+            let columns = self.columns();
+            columns.is_none_or(|columns| columns.index_of(name).is_ok())
+        };
+        let condition = query.pairs().iter().find(|(name, value)| {
+            let is_taken = reserved.iter().any(|reserved| reserved == name);
+            is_taken && is_condition(value) && may_be_column(name)
+        });
+        match condition {
+            Some((name, value)) => Err(Refusal::bad_parameter(taken_name(name, value))),
+            None => Ok(()),
+        }
+    }
+
     /// Returns whether a request may select columns and rows, and order them.
     fn is_narrowed(&self) -> bool {
         matches!(self, Self::Table(_) | Self::Query(_) | Self::Postgres(_))
@@ -723,6 +746,18 @@ impl Taken {
                 false => other.eq_ignore_ascii_case(name),
             })
     }
+}
+
+/// What to ask for instead of a condition on a column that is called like a parameter.
+fn taken_name(column: &str, condition: &str) -> String {
+    format!("`{column}` is a parameter here, and no column: ask for and=({column}.{condition})")
+}
+
+/// Returns whether a value begins as a condition does.
+fn is_condition(value: &str) -> bool {
+    let condition = value.strip_prefix("not.").unwrap_or(value);
+    let operator = condition.split_once('.').map(|(operator, _)| operator);
+    operator.is_some_and(|operator| OPERATORS.contains(&operator))
 }
 
 /// The part of a file name that tells a narrowed table from the complete one: `-dec.gt.30`. A long one

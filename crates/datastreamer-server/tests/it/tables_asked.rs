@@ -688,7 +688,8 @@ fn a_column_that_is_called_like_a_parameter_in_another_case_is_meant_by_its_own_
         assert_eq!(rows(query), found, "{query}");
     }
     let detail = http::get(server.port(), "/odd.json?limit=eq.7").problem(400);
-    assert!(detail.contains("`eq.7` is no number of rows"), "{detail}");
+    assert!(detail.contains("and=(limit.eq.7)"), "{detail}");
+    assert_eq!(rows("and=(limit.eq.7)"), [1]);
 }
 
 #[test]

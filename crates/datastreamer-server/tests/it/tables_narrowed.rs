@@ -454,3 +454,41 @@ fn what_is_sent_as_the_text_of_another_type_is_compared_as_this_text() {
     let row = "7,7,7 days,a7    ,[7],8f14e45f-ceea-167a-5a36-dedd4bea2543";
     assert_eq!(rows.lines().nth(1), Some(row), "{rows}");
 }
+
+#[test]
+fn a_condition_on_a_column_that_is_called_like_a_parameter_is_refused_with_what_works() {
+    const NAMES: [&str; 7] = [
+        "limit", "format", "nested", "ascii", "bom", "offset", "MAXREC",
+    ];
+    let scratch = Scratch::new("called like parameters");
+    let file = scratch.join("t.csv");
+    let cells = |value: &str| NAMES.map(|_| value).join(",");
+    let text = format!(
+        "id,{}\n1,{}\n2,{}\n",
+        NAMES.join(","),
+        cells("x"),
+        cells("y")
+    );
+    fs::write(&file, text).expect("files can be written");
+    let server = Daemon::start(&format!(
+        "[routes.t]\nkind = \"table\"\npath = \"{}\"\n\
+         [routes.q]\nkind = \"query\"\nsql = \"SELECT * FROM t\"\n",
+        file.display()
+    ));
+    for route in ["t", "q"] {
+        for name in NAMES {
+            let asked = format!("/{route}.csv?{name}=eq.y");
+            let detail = http::get(server.port(), &asked).problem(400);
+            assert!(
+                detail.contains(&format!("and=({name}.eq.y)")),
+                "{asked}: {detail}"
+            );
+            let works = format!("/{route}.csv?select=id&and=({name}.eq.y)");
+            assert_eq!(
+                http::get(server.port(), &works).text(),
+                "id\n2\n",
+                "{works}"
+            );
+        }
+    }
+}

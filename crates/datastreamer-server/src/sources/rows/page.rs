@@ -14,7 +14,7 @@ use datastreamer_rows::narrowed::Ask;
 use datastreamer_table::html::{ColumnHead, PageFrame, PageRows, Sorted};
 use maud::{Markup, html};
 
-use super::{Asks, Count, RowSource, Taken, quoted_in_list};
+use super::{Asks, Count, RowSource, Taken, quoted_in_list, taken_name};
 use crate::{refusal::Refusal, sources::Query};
 
 /// The parameters of the form: HTML has no way to make `COLUMN=OPERATOR.VALUE` of three fields.
@@ -411,9 +411,7 @@ pub(super) fn take_form(query: &mut Query, asked: &mut Query, taken: &Taken) -> 
         _ => return Err(format!("of {} only some are given", FORM.join(", "))),
     };
     if taken.has(&column) {
-        return Err(format!(
-            "`{column}` is a parameter here, and no column: ask for and=({column}.eq.VALUE)"
-        ));
+        return Err(taken_name(&column, "eq.VALUE"));
     }
     let condition = match operator.as_str() {
         "is.null" | "is.not_null" => operator,
