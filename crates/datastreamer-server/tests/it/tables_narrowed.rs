@@ -486,7 +486,7 @@ fn a_condition_on_a_column_that_is_called_like_a_parameter_is_refused_with_what_
             let works = format!("/{route}.csv?select=id&and=({name}.eq.y)");
             assert_eq!(
                 http::get(server.port(), &works).text(),
-                "id\n2\n",
+                "id\r\n2\r\n",
                 "{works}"
             );
         }
