@@ -100,7 +100,8 @@ struct Streaming {
     connection: Option<Connection>,
     /// How many bytes the socket had taken when the response began.
     written_before: u64,
-    protocol: Protocol,
+    /// What hyper does not get while the socket takes nothing is not made: the source is polled for it.
+    waits_for_socket: bool,
     /// A failure must also break the chunked framing: see [`Connection::break_framing`].
     breaks_framing: bool,
     /// A failure that waits until the valid bytes before it have been sent.
@@ -132,6 +133,7 @@ impl DownloadBody {
         if let Some(connection) = &connection {
             connection.begin(reader.handle(), protocol == Protocol::Http2);
         }
+        let waits_for_socket = protocol == Protocol::Http1 && reader.drives_source();
         let written_before = connection.as_ref().map_or(0, |known| known.written().0);
         let mut body = Self {
             buffered,
@@ -139,7 +141,7 @@ impl DownloadBody {
                 reader: Some(reader),
                 connection,
                 written_before,
-                protocol,
+                waits_for_socket,
                 breaks_framing: protocol == Protocol::Http1 && length.is_none(),
                 failing: None,
             }),
@@ -193,7 +195,8 @@ impl Streaming {
             let Some(reader) = &mut self.reader else {
                 return Poll::Ready(None);
             };
-            if let (Protocol::Http1, Some(connection)) = (self.protocol, &self.connection) {
+            let connection = self.connection.as_ref();
+            if let Some(connection) = connection.filter(|_| self.waits_for_socket) {
                 ready!(connection.poll_taking(cx));
             }
             match ready!(reader.poll_chunk(cx)) {

@@ -13,7 +13,10 @@ use std::{
     io::{self, IoSliceMut, Read, Write},
     os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::SystemTime,
 };
 
@@ -39,6 +42,8 @@ pub(crate) struct Folder {
     path: PathBuf,
     /// Locked for as long as it is open.
     lock: Mutex<File>,
+    /// The file system does not tell what it has in memory: it has no `RWF_NOWAIT` (preadv2(2)).
+    cannot_tell: AtomicBool,
 }
 
 /// A complete production in the folder.
@@ -51,7 +56,11 @@ impl Folder {
     /// Opens or makes the folder, and locks it.
     pub(crate) fn open(path: PathBuf) -> Result<Self, Error> {
         let lock = Mutex::new(Self::make(&path)?);
-        Ok(Self { path, lock })
+        Ok(Self {
+            path,
+            lock,
+            cannot_tell: AtomicBool::new(false),
+        })
     }
 
     /// Makes the folder if it is not there, and locks it.
@@ -228,6 +237,25 @@ impl Folder {
         Ok((file, sums))
     }
 
+    /// Reads so many bytes if the system has them in memory; never waits for a disk. `None`: it has
+    /// not, or cannot tell.
+    pub(crate) fn read_if_cached(&self, file: &File, bytes: usize, at: u64) -> Option<Vec<u8>> {
+        if self.cannot_tell.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut read = vec![0; bytes];
+        let parts = &mut [IoSliceMut::new(&mut read)];
+        match preadv2(file, parts, at, ReadWriteFlags::NOWAIT) {
+            Ok(count) => (count == bytes).then_some(read),
+            Err(error) => {
+                if error == Errno::OPNOTSUPP {
+                    self.cannot_tell.store(true, Ordering::Relaxed);
+                }
+                None
+            }
+        }
+    }
+
     /// Removes all files of a production. What is not there is no error.
     pub(crate) fn remove(&self, id: &ProductionId) -> Result<(), Error> {
         self.remove_kinds(id, &FILE_KINDS)
@@ -280,15 +308,6 @@ pub(crate) fn read_at(file: &File, bytes: usize, at: u64) -> Result<Vec<u8>, Err
     }
     read.truncate(bytes);
     Ok(read)
-}
-
-/// Reads so many bytes if the system has them in memory; never waits for a disk. `None`: it has not, or
-/// cannot tell (a file system without `RWF_NOWAIT`, preadv2(2)).
-pub(crate) fn read_if_cached(file: &File, bytes: usize, at: u64) -> Option<Vec<u8>> {
-    let mut read = vec![0; bytes];
-    let parts = &mut [IoSliceMut::new(&mut read)];
-    let count = preadv2(file, parts, at, ReadWriteFlags::NOWAIT).ok()?;
-    (count == bytes).then_some(read)
 }
 
 /// Of the owner alone, and never through a link that somebody else has put there.

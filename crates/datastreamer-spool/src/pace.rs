@@ -48,13 +48,18 @@ impl Pace {
         }
     }
 
-    /// Bytes of a read, at most: a slow consumer may need the rest of a larger one when it is
-    /// forgotten.
+    /// Bytes of a read that nobody shares, at most.
     pub(crate) fn read_bytes(&self) -> u64 {
-        match self.is_slow {
-            true => BLOCK_BYTES,
-            false => READ_BYTES as u64,
+        match self.is_fast() {
+            true => READ_BYTES as u64,
+            false => BLOCK_BYTES,
         }
+    }
+
+    /// Whether a read for all that follow is worth its bytes: a slow consumer needs the rest of it when
+    /// it is forgotten.
+    pub(crate) fn shares(&self) -> bool {
+        !self.is_slow
     }
 
     /// Records for how long the consumer had so many bytes before it asked for more.
@@ -82,7 +87,8 @@ mod tests {
         let mut bytes = 0;
         while !pace.is_fast() {
             assert_eq!(pace.piece_bytes(), CAREFUL_PIECE_BYTES);
-            assert_eq!(pace.read_bytes(), READ_BYTES as u64);
+            assert_eq!(pace.read_bytes(), BLOCK_BYTES);
+            assert!(pace.shares());
             pace.taken(pace.piece_bytes(), QUICK);
             bytes += pace.piece_bytes();
         }
@@ -91,9 +97,11 @@ mod tests {
             "a client that reads nothing stays below it"
         );
         assert_eq!(pace.piece_bytes(), READ_BYTES);
+        assert_eq!(pace.read_bytes(), READ_BYTES as u64);
         pace.taken(pace.piece_bytes(), SLOW);
         assert_eq!(pace.piece_bytes(), CAREFUL_PIECE_BYTES);
         assert_eq!(pace.read_bytes(), BLOCK_BYTES);
+        assert!(!pace.shares());
     }
 
     #[test]
@@ -101,10 +109,9 @@ mod tests {
         let mut pace = Pace::default();
         pace.taken(CAREFUL_PIECE_BYTES, SLOW);
         for _ in 0..128 {
-            assert_eq!(pace.read_bytes(), BLOCK_BYTES);
+            assert!(!pace.shares());
             pace.taken(CAREFUL_PIECE_BYTES, QUICK);
         }
-        assert!(pace.is_fast());
-        assert_eq!(pace.read_bytes(), READ_BYTES as u64);
+        assert!(pace.is_fast() && pace.shares());
     }
 }

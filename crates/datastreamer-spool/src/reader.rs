@@ -11,7 +11,7 @@ use datastreamer::{AsyncStreamWriter, ChunkReader, StreamOptions};
 use crate::{
     blocks::Extent,
     error::{Error, ErrorKind, Failure},
-    folder::{read_at, read_if_cached},
+    folder::read_at,
     pace::{Pace, READ_BYTES},
     progress::{Next, Progress, Sight},
     recent::{Following, Read},
@@ -130,9 +130,10 @@ impl Reader {
     /// Hands over a piece of these bytes, and waits until the consumer asks for more: until then a
     /// reader holds nothing. Returns how much that was.
     async fn hand_over(&mut self, mut bytes: Bytes) -> Result<u64, datastreamer::Error> {
-        if bytes.len() > self.pace.piece_bytes() {
-            // A part would hold all of it.
-            bytes = Bytes::copy_from_slice(&bytes[..self.pace.piece_bytes()]);
+        bytes.truncate(self.pace.piece_bytes());
+        if !self.pace.is_fast() {
+            // A part would hold all that was read.
+            bytes = Bytes::copy_from_slice(&bytes);
         }
         let count = bytes.len();
         self.out.write_bytes(bytes).await?;
@@ -150,7 +151,7 @@ impl Reader {
             return Ok(after(self.checked(bytes)?, at - extent.begin));
         }
         let known = match self.shared_extent(number) {
-            Some(shared) if !is_short && self.pace.read_bytes() == EXTENT_BYTES => {
+            Some(shared) if !is_short && self.pace.shares() => {
                 Some(self.find_or_read(number, shared))
             }
             // It may be there for others.
@@ -186,7 +187,8 @@ impl Reader {
     /// some 100 µs for 256 KiB, as long as it takes to send them.
     fn read_if_cached(&self, extent: &Extent) -> Option<Result<Bytes, Error>> {
         let file = self.user.shared().file()?;
-        let read = read_if_cached(&file, extent.bytes(), extent.begin)?;
+        let folder = &self.user.inner().folder;
+        let read = folder.read_if_cached(&file, extent.bytes(), extent.begin)?;
         Some(checked(read, extent))
     }
 

@@ -49,6 +49,11 @@ impl Parked {
 }
 
 impl AsyncSource {
+    /// Whether the stream has or had one.
+    pub(crate) fn is_known(&self) -> bool {
+        !matches!(*lock(&self.0), State::None)
+    }
+
     /// Takes the source of a stream that has not begun.
     pub(crate) fn park(&self, writing: impl Future<Output = Result<(), Error>> + Send + 'static) {
         *lock(&self.0) = State::Parked(Parked {

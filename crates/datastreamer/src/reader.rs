@@ -308,6 +308,12 @@ impl ChunkReader {
         }
     }
 
+    /// Returns whether the source runs in the polls of this reader: an async source. It makes no byte
+    /// that is not asked for, so a consumer that does not poll costs nothing more.
+    pub fn drives_source(&self) -> bool {
+        self.core.async_source.is_known()
+    }
+
     /// Returns a handle to read the record, pause, resume and stop.
     pub fn handle(&self) -> StreamHandle {
         StreamHandle::new(Arc::clone(&self.core))

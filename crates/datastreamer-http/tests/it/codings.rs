@@ -276,21 +276,12 @@ fn serve_from(
     started: &Started,
     source: impl Fn() -> Source + Send + Sync + 'static,
 ) -> Serving {
-    serve_with(StreamOptions::new(), pool, started, source)
-}
-
-fn serve_with(
-    options: StreamOptions,
-    pool: &StreamPool,
-    started: &Started,
-    source: impl Fn() -> Source + Send + Sync + 'static,
-) -> Serving {
-    let (options, started) = (options.pool(pool), started.clone());
+    let (pool, started) = (pool.clone(), started.clone());
     Setup::HTTP1.serve(move |request| {
         let (started, source) = (started.clone(), source());
         Download::new("text/csv")
             .compressible(true)
-            .options(options.clone())
+            .options(StreamOptions::new().pool(&pool))
             .observe(move |stream| started.note(stream))
             .respond(&request, |options| options.stream_out(source))
     })
@@ -328,9 +319,7 @@ fn a_coded_stream_that_waits_for_its_place_takes_no_thread_and_goes_with_its_cli
 fn a_coded_stream_has_its_place_until_its_client_has_all() {
     const BYTES: usize = 400_000;
     let (pool, started) = (one_place(), Started::default());
-    // The coder has room for all of it, however little hyper takes.
-    let options = StreamOptions::new().chunk_bytes(BYTES);
-    let serving = serve_with(options, &pool, &started, || {
+    let serving = serve_from(&pool, &started, || {
         Box::new(|out| Ok(out.write_slice(&incompressible(BYTES))?))
     });
     for (index, coding) in CODINGS.into_iter().enumerate() {
