@@ -102,6 +102,8 @@ struct Streaming {
     written_before: u64,
     /// What hyper does not get while the socket takes nothing is not made: the source is polled for it.
     waits_for_socket: bool,
+    /// How many bytes the socket had taken when the last chunk was handed over.
+    written_at_chunk: Option<u64>,
     /// A failure must also break the chunked framing: see [`Connection::break_framing`].
     breaks_framing: bool,
     /// A failure that waits until the valid bytes before it have been sent.
@@ -142,6 +144,7 @@ impl DownloadBody {
                 connection,
                 written_before,
                 waits_for_socket,
+                written_at_chunk: None,
                 breaks_framing: protocol == Protocol::Http1 && length.is_none(),
                 failing: None,
             }),
@@ -196,12 +199,20 @@ impl Streaming {
                 return Poll::Ready(None);
             };
             let connection = self.connection.as_ref();
-            if let Some(connection) = connection.filter(|_| self.waits_for_socket) {
-                ready!(connection.poll_taking(cx));
+            let connection = connection.filter(|_| self.waits_for_socket);
+            if let Some(connection) = connection {
+                // Not before the socket has taken the head: then it is known to be that of the response.
+                let since = self
+                    .written_at_chunk
+                    .filter(|written| *written != self.written_before);
+                ready!(connection.poll_taking(since, cx));
             }
             match ready!(reader.poll_chunk(cx)) {
                 Some(Err(error)) => self.failing = Some((error, Draining::new())),
-                Some(Ok(chunk)) => return Poll::Ready(Some(Ok(chunk))),
+                Some(Ok(chunk)) => {
+                    self.written_at_chunk = connection.map(|known| known.written().0);
+                    return Poll::Ready(Some(Ok(chunk)));
+                }
                 None => return Poll::Ready(None),
             }
         }

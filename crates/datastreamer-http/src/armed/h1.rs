@@ -24,12 +24,14 @@ use super::{
 const INVALID_CHUNK_SIZE: &[u8] = b"fffffffffffffffffff";
 
 impl Connection {
-    /// Pending while the socket takes nothing: hyper has bytes for it then, and what a body gave it
-    /// beside them it would hold for a client that may have stalled.
-    pub(crate) fn poll_taking(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Pending while the socket takes nothing, or has taken nothing since it had taken so many bytes:
+    /// hyper has bytes for it then, and what a body gave it beside them it would hold for a client that
+    /// may have stalled.
+    pub(crate) fn poll_taking(&self, since: Option<u64>, cx: &mut Context<'_>) -> Poll<()> {
         let waker = cx.waker().clone();
         let mut state = self.state();
-        if !state.blocked || state.socket_dropped {
+        let is_taking = !state.blocked && since != Some(state.written);
+        if is_taking || state.socket_dropped {
             return Poll::Ready(());
         }
         let replaced = state.waiting_body.replace(waker);
