@@ -11,7 +11,7 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use crate::{
-    etag::tags,
+    etag::{is_strongly, is_weakly, tags},
     pieces::{Pieces, content_range},
     planned::{BareRanges, Planned},
     problem::Problem,
@@ -159,7 +159,7 @@ impl Conditions {
         };
         let holds = match (&self.if_match, self.if_unmodified_since) {
             (Some(list), _) => {
-                let tag_of_it = |tag| etag.is_some_and(|etag| etag.is_strongly(tag));
+                let tag_of_it = |tag| etag.is_some_and(|etag| is_strongly(etag, tag));
                 list == b"*" || tags(list).any(tag_of_it)
             }
             // Of a file without a date nothing is known, so the condition is not one.
@@ -172,7 +172,7 @@ impl Conditions {
         let reads = self.is_get || self.is_head;
         let has_it = match (&self.if_none_match, self.if_modified_since) {
             (Some(list), _) => {
-                let tag_of_it = |tag| etag.is_some_and(|etag| etag.is_weakly(tag));
+                let tag_of_it = |tag| etag.is_some_and(|etag| is_weakly(etag, tag));
                 list == b"*" || tags(list).any(tag_of_it)
             }
             (None, Some(since)) => reads && !is_changed_since(since),
@@ -192,7 +192,7 @@ impl Conditions {
         let (Some(value), Some(etag)) = (&self.if_range, &planned.etag) else {
             return false;
         };
-        if etag.is_strongly(value.trim_ascii()) {
+        if is_strongly(etag, value.trim_ascii()) {
             return true;
         }
         let date = std::str::from_utf8(value).ok();

@@ -19,7 +19,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use datastreamer::{ChunkReader, Error, ErrorKind, StreamHandle, StreamOptions};
+use datastreamer::{ChunkReader, ETag, Error, ErrorKind, StreamHandle, StreamOptions};
 use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
     Version, header, request::Parts,
@@ -32,7 +32,7 @@ use crate::{
     coding::{self, Coding},
     conditions::{Conditions, Decision},
     disposition::{content_disposition, inline_disposition},
-    etag::ETag,
+    etag,
     planning::{PlanReport, Planning, Report},
     problem::Problem,
 };
@@ -713,8 +713,8 @@ impl PlannedHead {
             false => HeaderValue::from_static("no-store"),
         };
         headers.insert(header::CACHE_CONTROL, caching);
-        if let Some(etag) = &self.etag {
-            headers.insert(header::ETAG, etag.header_value().clone());
+        if let Some(etag) = self.etag.as_ref().and_then(etag::header_value) {
+            headers.insert(header::ETAG, etag);
         }
         // Of a time in the future nothing may be said (RFC 9110, 8.8.2.1).
         let past = self.last_modified.filter(|time| *time <= SystemTime::now());

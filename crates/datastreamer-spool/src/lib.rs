@@ -52,7 +52,6 @@
 mod blocks;
 mod digests;
 mod error;
-mod etag;
 mod key;
 #[cfg(all(test, loom))]
 mod loom_tests;
@@ -91,9 +90,9 @@ mod sweep;
 #[cfg(not(loom))]
 mod user;
 
+pub use datastreamer::{ETag, Piece};
 pub use digests::Digests;
 pub use error::{Error, ErrorKind, Failure};
-pub use etag::ETag;
 pub use key::Key;
 pub use names::ProductionId;
 pub use options::{
@@ -103,7 +102,5 @@ pub use options::{
 pub use pace::READ_BYTES;
 #[cfg(not(loom))]
 pub use production::{Production, State};
-#[cfg(not(loom))]
-pub use reader::Piece;
 #[cfg(not(loom))]
 pub use spool::{Beginning, How, Keep, Room, Spool, Usage};

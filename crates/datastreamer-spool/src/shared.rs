@@ -6,10 +6,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use datastreamer::StreamHandle;
+use datastreamer::{ETag, StreamHandle};
 
 use crate::{
-    digests::Digests, error::Error, etag::ETag, folder::Folder, key::Key, manifest::Manifest,
+    digests::Digests, error::Error, folder::Folder, key::Key, manifest::Manifest,
     names::ProductionId, progress::Progress,
 };
 

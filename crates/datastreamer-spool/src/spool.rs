@@ -10,11 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use datastreamer::{ChunkReader, ErrorKind as StreamErrorKind};
+use datastreamer::{ChunkReader, ETag, ErrorKind as StreamErrorKind};
 
 use crate::{
     error::Error,
-    etag::ETag,
     folder::Folder,
     inner::{Inner, ROOM_WAIT, stop},
     key::Key,
@@ -247,7 +246,7 @@ impl Spool {
         let shared = Arc::new(Shared::begun(
             id,
             key.clone(),
-            beginning.etag.unwrap_or_else(|| ETag::unique(&id)),
+            beginning.etag.unwrap_or_else(|| id.etag()),
             described,
             beginning.reader.handle(),
             self.inner.options.tail_bytes,

@@ -23,12 +23,10 @@ use axum::{
     routing::get,
 };
 use datastreamer_http::{
-    Download, DownloadBody, ETag, Needs, Piece, Planned, Problem, Serve,
+    Download, DownloadBody, Needs, Planned, Problem, Serve,
     datastreamer::{PoolOptions, StreamOptions, StreamPool, StreamWriter},
 };
-use datastreamer_spool::{
-    Beginning, Keep, Key, Piece as SpoolPiece, Production, Spool, SpoolOptions,
-};
+use datastreamer_spool::{Beginning, Keep, Key, Production, Spool, SpoolOptions};
 use tokio::{net::TcpListener, time::timeout};
 
 const KEPT: Duration = Duration::from_secs(3600);
@@ -95,12 +93,11 @@ async fn stars(State(reports): State<Reports>, request: Request) -> Response<Dow
             let planned = Planned::new()
                 .length(production.length())
                 .length_at_least(production.bytes_so_far())
-                .etag(ETag::new(production.etag().opaque()))
+                .etag(production.etag().clone())
                 .ranges(true);
             match report.done(planned) {
                 Some(pieces) => {
-                    let pieces = pieces.as_slice().iter().map(piece);
-                    production.open(pieces.collect(), options)
+                    production.open(pieces.as_slice().to_vec(), options)
                 }
                 None => options.stream_out(|_| ()), // HEAD, 304, 412 or 416
             }
@@ -124,13 +121,5 @@ async fn known(production: &Production, needs: Needs) {
         Needs::Nothing => production.reached(1).await,
         Needs::Bytes(bytes) => production.reached(bytes.max(1)).await,
         Needs::Length => drop(production.known_length().await),
-    }
-}
-
-fn piece(piece: &Piece) -> SpoolPiece {
-    match piece {
-        Piece::Text(text) => SpoolPiece::Bytes(text.clone()),
-        Piece::Range(bytes) => SpoolPiece::Range(bytes.clone()),
-        Piece::From(start) => SpoolPiece::From(*start),
     }
 }

@@ -74,9 +74,9 @@ fn answer(
                     }
                     for piece in pieces.as_slice() {
                         match piece {
-                            Piece::Text(text) => out.write_bytes(text.clone())?,
-                            Piece::Range(bytes) => {
-                                out.write_slice(&data[bytes.start as usize..bytes.end as usize])?;
+                            Piece::Bytes(bytes) => out.write_bytes(bytes.clone())?,
+                            Piece::Range(range) => {
+                                out.write_slice(&data[range.start as usize..range.end as usize])?;
                             }
                             Piece::From(start) => out.write_slice(&data[*start as usize..])?,
                         }

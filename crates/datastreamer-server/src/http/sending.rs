@@ -248,7 +248,7 @@ impl Sending<'_> {
             let span = tracing::info_span!("production", route = self.file_name);
             let (job, name, site) = (export.job, self.file_name.to_owned(), Arc::clone(self.site));
             let refused = Arc::clone(&self.refused);
-            let etag = tag.as_ref().and_then(spooled::etag);
+            let etag = tag.clone();
             let reader = span.in_scope(|| {
                 options.stream_out(move |out| {
                     let _kept_to_the_end = site;

@@ -8,10 +8,9 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use datastreamer::StreamOptions;
-use datastreamer_http::{BareRanges, Download, DownloadBody, ETag, Needs, Piece, Planned, Problem};
+use datastreamer_http::{BareRanges, Download, DownloadBody, Needs, Piece, Planned, Problem};
 use datastreamer_spool::{
-    Beginning, ETag as SpoolETag, Error, Failure, How, Keep as KeepProduction, Key,
-    Piece as SpoolPiece, Production, State,
+    Beginning, Error, Failure, How, Keep as KeepProduction, Key, Production, State,
 };
 
 use crate::{
@@ -69,12 +68,6 @@ pub(crate) async fn join_or_begin(
     joined.map_err(|error| refusal(&error, &app.health))
 }
 
-/// The tag, as the spool has it.
-pub(crate) fn etag(tag: &ETag) -> Option<SpoolETag> {
-    let quoted = tag.to_string();
-    SpoolETag::new(quoted.trim_matches('"')).ok()
-}
-
 /// Answers from a production.
 pub(crate) async fn respond(
     production: Production,
@@ -121,7 +114,7 @@ pub(crate) async fn respond(
         .respond_planned(request, move |options, report| {
             if failure.is_some() {
                 // Its error decides the response.
-                return production.open(vec![SpoolPiece::From(0)], options);
+                return production.open(vec![Piece::From(0)], options);
             }
             let coding = match report.is_coded() {
                 true => Coding::Coded,
@@ -130,13 +123,12 @@ pub(crate) async fn respond(
             let planned = Planned::new()
                 .length(production.length())
                 .length_at_least(production.bytes_so_far())
-                .etag(ETag::new(production.etag().opaque()))
+                .etag(production.etag().clone())
                 .ranges(true);
             match delivery.report(report, planned, BareRanges::Bounded, None) {
                 Some(pieces) => {
                     origin.set(production.clone(), coding);
-                    let pieces = pieces.as_slice().iter().map(piece);
-                    production.open(pieces.collect(), options)
+                    production.open(pieces.as_slice().to_vec(), options)
                 }
                 None => options.stream_out(|_| ()),
             }
@@ -193,13 +185,4 @@ fn problem(error: &Error) -> Problem {
 
 fn unavailable() -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, spool::UNAVAILABLE)
-}
-
-/// A piece of a response, as the spool has it.
-fn piece(piece: &Piece) -> SpoolPiece {
-    match piece {
-        Piece::Text(text) => SpoolPiece::Bytes(text.clone()),
-        Piece::Range(bytes) => SpoolPiece::Range(bytes.clone()),
-        Piece::From(start) => SpoolPiece::From(*start),
-    }
 }
