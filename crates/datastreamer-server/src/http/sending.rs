@@ -287,7 +287,6 @@ impl Sending<'_> {
             delivery: self.delivery,
             origin: self.asked.origin,
             health: self.app.health.clone(),
-            commit_after: self.site.config.stream.commit_after,
             length_wait: self.site.config.tables.length_wait(),
         };
         spooled::respond(production, reading).await
