@@ -135,12 +135,6 @@ impl Spool {
         Some(Production::new(&self.inner, shared))
     }
 
-    /// Finds a production by its identity; also one that has failed, while others hold it.
-    pub fn by_id(&self, id: &ProductionId) -> Option<Production> {
-        let shared = self.inner.table().join_id(id)?;
-        Some(Production::new(&self.inner, shared))
-    }
-
     /// Joins the newest production of a key, or begins one. Of requests at the same time one
     /// begins, and the others join it.
     ///

@@ -113,4 +113,4 @@ pub use settings::EndOnStop;
 pub use share::{Share, ShareOf};
 pub use stop_token::{OnStopGuard, StopToken};
 pub use streamer::{SourceResult, stream_out, stream_out_async_write};
-pub use writer::{PASS_THROUGH_BYTES, StreamWriter};
+pub use writer::StreamWriter;
