@@ -73,9 +73,9 @@ fuzz_target!(|input: Input<'_>| {
                     }
                     for piece in pieces.as_slice() {
                         match piece {
-                            Piece::Text(text) => out.write_bytes(text.clone())?,
-                            Piece::Range(bytes) => out
-                                .write_slice(&file[bytes.start as usize..bytes.end as usize])?,
+                            Piece::Bytes(bytes) => out.write_bytes(bytes.clone())?,
+                            Piece::Range(range) => out
+                                .write_slice(&file[range.start as usize..range.end as usize])?,
                             Piece::From(start) => out.write_slice(&file[*start as usize..])?,
                         }
                     }

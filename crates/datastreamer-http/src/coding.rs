@@ -22,8 +22,7 @@ const ZSTD_LEVEL: i32 = 1;
 
 /// A content coding of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Coding {
+pub(crate) enum Coding {
     /// gzip, which all clients can read.
     Gzip,
     /// zstd, which is twice as fast as gzip.
@@ -36,18 +35,7 @@ impl Coding {
     /// At equal weights zstd is preferred to gzip. A coding that is not named is not used, so a
     /// client that does not send the header gets uncoded bytes. `*` counts as gzip, unless gzip is
     /// named.
-    ///
-    /// ```
-    /// use datastreamer_http::Coding;
-    /// use http::{HeaderMap, header::ACCEPT_ENCODING};
-    ///
-    /// let mut headers = HeaderMap::new();
-    /// assert_eq!(Coding::negotiate(&headers), None);
-    /// headers.insert(ACCEPT_ENCODING, "gzip, zstd;q=0.5".parse()?);
-    /// assert_eq!(Coding::negotiate(&headers), Some(Coding::Gzip));
-    /// # Ok::<(), http::header::InvalidHeaderValue>(())
-    /// ```
-    pub fn negotiate(headers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn negotiate(headers: &HeaderMap) -> Option<Self> {
         let (mut gzip, mut zstd, mut identity, mut others) = (None, None, None, None);
         let accepted = headers
             .get_all(header::ACCEPT_ENCODING)
@@ -76,7 +64,7 @@ impl Coding {
     }
 
     /// Returns the value of `Content-Encoding`.
-    pub fn header_value(self) -> HeaderValue {
+    pub(crate) fn header_value(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Gzip => "gzip",
             Self::Zstd => "zstd",
@@ -101,17 +89,7 @@ fn weight_thousandths(parameter: &str) -> Option<u16> {
 /// plain stream is admitted. Its record has the same numbers of rows. A stop of the coded stream
 /// stops the plain one at once. It is never a clean end, even with [`EndOnStop::Finish`], because
 /// part of a coded file is not a file. Dropping the coded stream hangs up the plain one.
-///
-/// ```
-/// use datastreamer::{StreamOptions, stream_out};
-/// use datastreamer_http::{Coding, encode};
-///
-/// let plain = stream_out(|out| out.write_slice(&[b'x'; 100_000]));
-/// let coded = encode(plain, Coding::Gzip, StreamOptions::new());
-/// assert!(coded.read_to_vec()?.len() < 1000);
-/// # Ok::<(), datastreamer::Error>(())
-/// ```
-pub fn encode(plain: ChunkReader, coding: Coding, options: StreamOptions) -> ChunkReader {
+pub(crate) fn encode(plain: ChunkReader, coding: Coding, options: StreamOptions) -> ChunkReader {
     let source = plain.handle();
     // The encoder's thread polls an async source, which may need its runtime's timers and sockets.
     let runtime = Handle::try_current().ok();

@@ -11,7 +11,7 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use crate::{
-    etag::tags,
+    etag::{is_strongly, is_weakly, tags},
     pieces::{Pieces, content_range},
     planned::{BareRanges, Planned},
     problem::Problem,
@@ -33,9 +33,10 @@ pub(crate) struct Conditions {
     media_type: String,
 }
 
-/// What a source must have found out before it plans, because of the ranges of its request.
+/// What must be known of a file that is still being made, because of the ranges of its request.
+#[cfg(feature = "spool")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Needs {
+pub(crate) enum Needs {
     /// Nothing: the response is the complete file, whatever its length.
     Nothing,
     /// That there are so many bytes, or that the file has ended before.
@@ -44,14 +45,11 @@ pub enum Needs {
     Length,
 }
 
+#[cfg(feature = "spool")]
 impl Needs {
     /// Returns what a request needs. It has ranges for GET only.
-    pub fn of(method: &Method, headers: &HeaderMap) -> Self {
-        Self::of_ranges(ranges_of(method, headers).as_deref())
-    }
-
-    fn of_ranges(ranges: Option<&[Spec]>) -> Self {
-        match ranges {
+    pub(crate) fn of(method: &Method, headers: &HeaderMap) -> Self {
+        match ranges_of(method, headers).as_deref() {
             // Of unknown length, the complete file is the better answer to a range of all bytes.
             None | Some([Spec::Open(0)]) => Self::Nothing,
             Some([Spec::Bounded(_, last)]) => Self::Bytes(last.saturating_add(1)),
@@ -106,10 +104,6 @@ impl Conditions {
         }
     }
 
-    pub(crate) fn needs(&self) -> Needs {
-        Needs::of_ranges(self.ranges.as_deref())
-    }
-
     pub(crate) fn is_for_last_bytes(&self) -> bool {
         matches!(self.ranges.as_deref(), Some([Spec::Last(_)]))
     }
@@ -159,7 +153,7 @@ impl Conditions {
         };
         let holds = match (&self.if_match, self.if_unmodified_since) {
             (Some(list), _) => {
-                let tag_of_it = |tag| etag.is_some_and(|etag| etag.is_strongly(tag));
+                let tag_of_it = |tag| etag.is_some_and(|etag| is_strongly(etag, tag));
                 list == b"*" || tags(list).any(tag_of_it)
             }
             // Of a file without a date nothing is known, so the condition is not one.
@@ -172,7 +166,7 @@ impl Conditions {
         let reads = self.is_get || self.is_head;
         let has_it = match (&self.if_none_match, self.if_modified_since) {
             (Some(list), _) => {
-                let tag_of_it = |tag| etag.is_some_and(|etag| etag.is_weakly(tag));
+                let tag_of_it = |tag| etag.is_some_and(|etag| is_weakly(etag, tag));
                 list == b"*" || tags(list).any(tag_of_it)
             }
             (None, Some(since)) => reads && !is_changed_since(since),
@@ -192,7 +186,7 @@ impl Conditions {
         let (Some(value), Some(etag)) = (&self.if_range, &planned.etag) else {
             return false;
         };
-        if etag.is_strongly(value.trim_ascii()) {
+        if is_strongly(etag, value.trim_ascii()) {
             return true;
         }
         let date = std::str::from_utf8(value).ok();
@@ -312,4 +306,27 @@ pub(crate) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)
         .unwrap_or(Duration::ZERO)
         .as_secs()
+}
+
+#[cfg(all(test, feature = "spool"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_request_needs_follows_from_its_ranges() {
+        let cases = [
+            ("", Needs::Nothing),
+            ("bytes=0-", Needs::Nothing),
+            ("bytes=0-99", Needs::Bytes(100)),
+            ("bytes=5-", Needs::Length),
+            ("bytes=-5", Needs::Length),
+            ("bytes=0-1,5-6", Needs::Length),
+        ];
+        for (range, expected) in cases {
+            let value = HeaderValue::from_static(range);
+            let headers = HeaderMap::from_iter([(header::RANGE, value)]);
+            assert_eq!(Needs::of(&Method::GET, &headers), expected, "{range}");
+            assert_eq!(Needs::of(&Method::HEAD, &headers), Needs::Nothing);
+        }
+    }
 }

@@ -12,13 +12,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use datastreamer::StreamWriter;
+use datastreamer::{ETag, Piece, StreamWriter};
 
-use crate::{
-    etag::ETag,
-    pieces::{Piece, Pieces},
-    planned::Planned,
-};
+use crate::{pieces::Pieces, planned::Planned};
 
 /// How long a file must have rested before a tag of its times is a strong one: a change within the
 /// resolution of the file system's clock (1 to 2 s in FAT, NFS and others) leaves no other trace.
@@ -99,7 +95,7 @@ impl DiskFile {
             self.opened.ctime() as u64,
             self.opened.ctime_nsec() as u64,
         ];
-        ETag::new(&format!("{:032x}", fnv1a(&parts)))
+        Some(ETag::hex(&fnv1a(&parts).to_be_bytes()))
     }
 
     /// Returns when the file was last changed in any way: its bytes, its name or its permissions. It cannot
@@ -135,8 +131,8 @@ impl DiskFile {
         let mut buffer = Vec::new();
         for piece in pieces.as_slice() {
             match piece {
-                Piece::Text(text) => out.write_bytes(text.clone())?,
-                Piece::Range(bytes) => self.write_range(bytes.clone(), &mut buffer, out)?,
+                Piece::Bytes(bytes) => out.write_bytes(bytes.clone())?,
+                Piece::Range(range) => self.write_range(range.clone(), &mut buffer, out)?,
                 Piece::From(start) => {
                     self.write_range(*start..self.length(), &mut buffer, out)?;
                 }

@@ -48,6 +48,8 @@ mod pieces;
 mod planned;
 mod planning;
 mod problem;
+#[cfg(feature = "spool")]
+mod production;
 mod ranges;
 mod response;
 #[cfg(feature = "axum")]
@@ -61,17 +63,17 @@ pub use armed::{
 #[cfg(feature = "axum")]
 pub use axum_listener::{ArmedListener, count_requests};
 pub use body::{BodyError, DownloadBody};
-pub use coding::{Coding, encode};
-pub use conditions::Needs;
+pub use datastreamer::{ETag, Piece};
 pub use disk_file::{DiskFile, SETTLED_AFTER};
 pub use disposition::{content_disposition, controls_direction};
-pub use etag::ETag;
 pub use framing::framing_first;
 pub use holding_body::HoldingBody;
-pub use pieces::{Piece, Pieces};
+pub use pieces::Pieces;
 pub use planned::{BareRanges, Planned};
 pub use planning::PlanReport;
 pub use problem::{FailWith, Problem, StatusError};
+#[cfg(feature = "spool")]
+pub use response::DEFAULT_LENGTH_WAIT;
 pub use response::{DEFAULT_COMMIT_AFTER, DEFAULT_COMMIT_BYTES, Download};
 #[cfg(feature = "axum")]
 pub use serve::{DEFAULT_DRAIN, Serve, serve};

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use bytes::Bytes;
+use datastreamer::Piece;
 
 /// The pieces of a response, in their order.
 ///
@@ -15,17 +15,6 @@ pub struct Pieces {
     /// Of all pieces, if that is known.
     length: Option<u64>,
     is_complete: bool,
-}
-
-/// One piece of a response.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
-    /// These bytes.
-    Text(Bytes),
-    /// Bytes of the file, from an offset (inclusive) to another one (exclusive).
-    Range(Range<u64>),
-    /// Bytes of the file, from an offset to its end.
-    From(u64),
 }
 
 impl Pieces {
@@ -61,16 +50,12 @@ impl Pieces {
             let text = format!(
                 "{line_end}--{boundary}\r\nContent-Type: {media_type}\r\nContent-Range: {range}\r\n\r\n"
             );
-            pieces.push(Piece::Text(text.into()));
+            pieces.push(Piece::Bytes(text.into()));
             pieces.push(Piece::Range(bytes.clone()));
             line_end = "\r\n";
         }
-        pieces.push(Piece::Text(format!("\r\n--{boundary}--\r\n").into()));
-        let lengths = pieces.iter().map(|piece| match piece {
-            Piece::Text(text) => text.len() as u64,
-            Piece::Range(bytes) => bytes.end - bytes.start,
-            Piece::From(_) => 0,
-        });
+        pieces.push(Piece::Bytes(format!("\r\n--{boundary}--\r\n").into()));
+        let lengths = pieces.iter().filter_map(|piece| piece.length(None));
         Self {
             length: Some(lengths.sum()),
             pieces,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::etag::ETag;
+use datastreamer::ETag;
 
 /// What is known about a file after planning, before it is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 use tokio::sync::oneshot;
 
 use crate::{
-    conditions::{Conditions, Decision, Needs},
+    conditions::{Conditions, Decision},
     pieces::Pieces,
     planned::Planned,
 };
@@ -80,11 +80,6 @@ impl PlanReport {
     /// bytes.
     pub fn range_start(&self) -> Option<u64> {
         self.conditions.range_start()
-    }
-
-    /// Returns what must be known of a file that is still being made before its plan is reported.
-    pub fn needs(&self) -> Needs {
-        self.conditions.needs()
     }
 
     /// Reports that planning has succeeded, and returns what the source is to write. `None`: nothing, as

@@ -68,6 +68,9 @@ impl StdError for StatusError {}
 
 /// Fails a stream with a status for its client, whatever type of error the source returns.
 ///
+/// For what the client is to know. What is only for the log needs no more than an `Err`, whose text no
+/// client sees.
+///
 /// ```
 /// use datastreamer_http::{Download, FailWith};
 /// use http::{Request, StatusCode};
@@ -191,7 +194,8 @@ impl Problem {
 impl From<&Error> for Problem {
     /// Picks the status: that of a [`StatusError`] if there is one; otherwise 503 if the client may
     /// try again, 429 if it has too many streams itself (RFC 6585, section 4), 504 if the source has
-    /// stalled, 500 if the source has failed.
+    /// stalled, 500 if the source has failed. With the feature `spool`, an error of the spool among the
+    /// causes is 507 if it has no room, otherwise 503.
     ///
     /// The text of a [`StatusError`] was written for clients. That of any other error of a source, or
     /// of a panic, was not: it may name tables, paths and hosts, so it stays in the record and in the
@@ -199,6 +203,10 @@ impl From<&Error> for Problem {
     fn from(error: &Error) -> Self {
         if let Some(known) = StatusError::find_in(error) {
             return known.problem.clone();
+        }
+        #[cfg(feature = "spool")]
+        if let Some(error) = datastreamer_spool::Error::find_in(error) {
+            return Self::from(error);
         }
         match error.kind() {
             ErrorKind::Busy | ErrorKind::ShutDown => {

@@ -19,7 +19,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use datastreamer::{ChunkReader, Error, ErrorKind, StreamHandle, StreamOptions};
+use datastreamer::{ChunkReader, ETag, Error, ErrorKind, StreamHandle, StreamOptions};
 use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
     Version, header, request::Parts,
@@ -32,7 +32,7 @@ use crate::{
     coding::{self, Coding},
     conditions::{Conditions, Decision},
     disposition::{content_disposition, inline_disposition},
-    etag::ETag,
+    etag,
     planning::{PlanReport, Planning, Report},
     problem::Problem,
 };
@@ -44,6 +44,11 @@ pub const DEFAULT_COMMIT_BYTES: usize = datastreamer::DEFAULT_CHUNK_BYTES;
 /// After how long a response is committed: five seconds. Usual time-outs for a response's head (30
 /// to 60 s in browsers and proxies) are longer, and most queries that fail do so earlier.
 pub const DEFAULT_COMMIT_AFTER: Duration = Duration::from_secs(5);
+
+/// How long a head waits for what its request needs of a production: 30 seconds. Proxies give up after a
+/// minute.
+#[cfg(feature = "spool")]
+pub const DEFAULT_LENGTH_WAIT: Duration = Duration::from_secs(30);
 
 static X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -57,7 +62,9 @@ pub struct Download {
     length: Option<u64>,
     compressible: bool,
     commit_bytes: usize,
-    commit_after: Duration,
+    pub(crate) commit_after: Duration,
+    #[cfg(feature = "spool")]
+    pub(crate) length_wait: Duration,
     commit_on_flush: bool,
     headers: Vec<(HeaderName, HeaderValue)>,
     trailers: Vec<Trailers>,
@@ -87,6 +94,8 @@ impl Download {
             compressible: false,
             commit_bytes: DEFAULT_COMMIT_BYTES,
             commit_after: DEFAULT_COMMIT_AFTER,
+            #[cfg(feature = "spool")]
+            length_wait: DEFAULT_LENGTH_WAIT,
             commit_on_flush: false,
             headers: Vec::new(),
             trailers: Vec::new(),
@@ -337,7 +346,8 @@ impl Download {
     where
         F: FnOnce(StreamOptions, PlanReport) -> ChunkReader,
     {
-        self.planned(Head::of(request), start)
+        let plan = self.plan(Head::of(request));
+        self.answer_planned(plan, start)
     }
 
     /// Does the same for a request of which only the head is there, as [`respond_to`](Self::respond_to).
@@ -352,17 +362,12 @@ impl Download {
     where
         F: FnOnce(StreamOptions, PlanReport) -> ChunkReader,
     {
-        self.planned(Head::of_parts(parts), start)
+        let plan = self.plan(Head::of_parts(parts));
+        self.answer_planned(plan, start)
     }
 
-    fn planned<F>(
-        self,
-        head: Head<'_>,
-        start: F,
-    ) -> impl Future<Output = Response<DownloadBody>> + use<F>
-    where
-        F: FnOnce(StreamOptions, PlanReport) -> ChunkReader,
-    {
+    /// What is to be planned for a request; it does not borrow that.
+    pub(crate) fn plan(&self, head: Head<'_>) -> Plan {
         let conditions = Conditions::of(head.method, head.headers, &self.media_type);
         let mut info = self.request_info(head);
         if conditions.has_ranges() {
@@ -370,6 +375,26 @@ impl Download {
             info.coding = None;
         }
         let (report, planning) = PlanReport::new(info.head_only, info.coding.is_some(), conditions);
+        Plan {
+            info,
+            report,
+            planning,
+        }
+    }
+
+    pub(crate) fn answer_planned<F>(
+        self,
+        plan: Plan,
+        start: F,
+    ) -> impl Future<Output = Response<DownloadBody>> + use<F>
+    where
+        F: FnOnce(StreamOptions, PlanReport) -> ChunkReader,
+    {
+        let Plan {
+            info,
+            report,
+            planning,
+        } = plan;
         self.answer(info, |options| start(options, report), Some(planning))
     }
 
@@ -713,8 +738,8 @@ impl PlannedHead {
             false => HeaderValue::from_static("no-store"),
         };
         headers.insert(header::CACHE_CONTROL, caching);
-        if let Some(etag) = &self.etag {
-            headers.insert(header::ETAG, etag.header_value().clone());
+        if let Some(etag) = self.etag.as_ref().and_then(etag::header_value) {
+            headers.insert(header::ETAG, etag);
         }
         // Of a time in the future nothing may be said (RFC 9110, 8.8.2.1).
         let past = self.last_modified.filter(|time| *time <= SystemTime::now());
@@ -818,7 +843,7 @@ async fn plan_only(mut reader: ChunkReader, mut planning: Planning) -> Result<Re
 }
 
 /// The head of a request.
-struct Head<'a> {
+pub(crate) struct Head<'a> {
     method: &'a Method,
     uri: &'a Uri,
     version: Version,
@@ -827,7 +852,7 @@ struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    fn of<B>(request: &'a Request<B>) -> Self {
+    pub(crate) fn of<B>(request: &'a Request<B>) -> Self {
         Self {
             method: request.method(),
             uri: request.uri(),
@@ -846,6 +871,13 @@ impl<'a> Head<'a> {
             extensions: &parts.extensions,
         }
     }
+}
+
+/// A response whose source plans: what it depends on, and both ends of the report.
+pub(crate) struct Plan {
+    info: RequestInfo,
+    report: PlanReport,
+    planning: Planning,
 }
 
 /// What the response depends on.

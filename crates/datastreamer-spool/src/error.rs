@@ -145,7 +145,7 @@ pub enum Failure {
 impl Failure {
     /// The error that readers are aborted with: that of the source as it is, or one that has the
     /// spool's error as its cause.
-    pub fn to_stream_error(&self) -> datastreamer::Error {
+    pub(crate) fn to_stream_error(&self) -> datastreamer::Error {
         match self {
             Self::Source(error) => error.clone(),
             Self::Spool(error) => datastreamer::Error::source_failed(error.clone()),

@@ -39,6 +39,11 @@
 //! Readers cost no thread: what the system has in memory of a file is read at once (`RWF_NOWAIT`,
 //! preadv2(2)), other bytes on a few threads of the spool.
 //!
+//! # Logs
+//! With the feature `tracing`, a production that fails because of the spool is one event with the target
+//! `datastreamer_spool`, however many read it: WARN if there is no room, otherwise ERROR. An error that a
+//! call returns is its caller's to log. A failure of the source is in the record of the source's stream.
+//!
 //! # Places
 //! The source's stream takes a place of its pool, and gives it back when the source ends, however
 //! slow the clients are. Each reader is a stream too, and takes a place of the pool in its options.
@@ -52,7 +57,6 @@
 mod blocks;
 mod digests;
 mod error;
-mod etag;
 mod key;
 #[cfg(all(test, loom))]
 mod loom_tests;
@@ -91,9 +95,9 @@ mod sweep;
 #[cfg(not(loom))]
 mod user;
 
+pub use datastreamer::{ETag, Piece};
 pub use digests::Digests;
 pub use error::{Error, ErrorKind, Failure};
-pub use etag::ETag;
 pub use key::Key;
 pub use names::ProductionId;
 pub use options::{
@@ -103,7 +107,5 @@ pub use options::{
 pub use pace::READ_BYTES;
 #[cfg(not(loom))]
 pub use production::{Production, State};
-#[cfg(not(loom))]
-pub use reader::Piece;
 #[cfg(not(loom))]
 pub use spool::{Beginning, How, Keep, Room, Spool, Usage};

@@ -61,7 +61,7 @@ fn no_reader_misses_a_byte_or_the_end() {
             publish(&progress, &mut hasher, 7);
             publish(&progress, &mut hasher, 8);
             match fails {
-                true => progress.fail(failure()),
+                true => assert!(progress.fail(failure())),
                 false => progress.produced(0, Hasher::default().finish().unwrap()),
             }
             assert_eq!(reader.join().unwrap(), (vec![7, 8], !fails));

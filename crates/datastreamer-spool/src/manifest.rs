@@ -4,11 +4,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use datastreamer::ETag;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     digests::{Digests, from_hex, to_hex},
-    etag::ETag,
     key::Key,
     names::ProductionId,
 };
@@ -92,7 +92,7 @@ impl Manifest {
         Some(Self {
             id: written.id.parse().ok()?,
             key: written.key,
-            etag: ETag::new(written.etag).ok()?,
+            etag: ETag::new(&written.etag)?,
             media_type: written.media_type,
             file_name: written.file_name,
             client: written.client,
@@ -129,7 +129,7 @@ mod tests {
         Manifest {
             id: ProductionId::of(7),
             key: Key::new("GET /stars?ra=\"1\""),
-            etag: ETag::unique(&ProductionId::of(9)),
+            etag: ProductionId::of(9).etag(),
             media_type: "text/csv".into(),
             file_name: Some("stérs.csv".into()),
             client: "192.0.2.1".into(),

@@ -6,6 +6,8 @@ use std::{
     str::FromStr,
 };
 
+use datastreamer::ETag;
+
 use crate::{
     digests::{from_hex, to_hex},
     error::{Error, ErrorKind},
@@ -24,6 +26,11 @@ impl ProductionId {
             Error::new(ErrorKind::System, format!("no random numbers: {error}"))
         })?;
         Ok(Self(bytes))
+    }
+
+    /// Returns the tag of a production that shares it with no other one.
+    pub(crate) fn etag(&self) -> ETag {
+        ETag::hex(&self.0)
     }
 
     #[cfg(any(test, loom))]

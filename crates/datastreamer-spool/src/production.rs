@@ -2,17 +2,16 @@
 
 use std::{fmt, future::Future, sync::Arc, time::SystemTime};
 
-use datastreamer::{ChunkReader, Record, StreamOptions};
+use datastreamer::{ChunkReader, ETag, Piece, Record, StreamOptions};
 
 use crate::{
     digests::Digests,
     error::Failure,
-    etag::ETag,
     inner::Inner,
     key::Key,
     names::ProductionId,
     progress::{Phase, Sight, Wants},
-    reader::{self, Piece},
+    reader,
     shared::Shared,
     user::User,
 };

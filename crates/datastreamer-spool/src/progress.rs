@@ -160,21 +160,24 @@ impl Progress {
         self.complete();
     }
 
-    /// Fails the production; the first failure counts.
-    pub(crate) fn fail(&self, failure: Failure) {
-        self.enter(Phase::Failed(failure));
+    /// Fails the production. Returns whether it had not failed before: the first failure counts.
+    pub(crate) fn fail(&self, failure: Failure) -> bool {
+        self.enter(Phase::Failed(failure))
     }
 
-    fn enter(&self, phase: Phase) {
+    /// Returns whether the phase was entered: a failure is the last one.
+    fn enter(&self, phase: Phase) -> bool {
         let mut state = lock(&self.state);
-        let replaced = match state.phase {
-            Phase::Failed(_) => phase,
-            _ => std::mem::replace(&mut state.phase, phase),
+        let has_failed = matches!(state.phase, Phase::Failed(_));
+        let replaced = match has_failed {
+            true => phase,
+            false => std::mem::replace(&mut state.phase, phase),
         };
         let woken = state.take_woken();
         drop(state);
         drop(replaced);
         wake(woken);
+        !has_failed
     }
 
     /// Gives the memory of the newest bytes back: from now on readers read the file.

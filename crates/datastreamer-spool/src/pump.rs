@@ -51,7 +51,8 @@ pub(crate) fn start(
         let error = Error::new(ErrorKind::System, text);
         // The caller's handle is a user, so nothing is removed here.
         let _held = inner.table().fail(&shared.id);
-        shared.progress.fail(error.clone().into());
+        // Not logged: it is the caller's.
+        let _first = shared.progress.fail(error.clone().into());
         error
     })
 }
@@ -210,16 +211,12 @@ impl Pump {
     }
 
     fn fail(&self, failure: Failure) {
-        #[cfg(feature = "tracing")]
-        if let Failure::Spool(error) = &failure {
-            tracing::error!(target: "datastreamer_spool", id = %self.shared.id, "{error}");
-        }
         // The names go first: what has failed is no longer on the disk when others hear of it.
         // Readers have the file open, and the last of them tries again what has failed here.
         let _removed_later = self.inner.folder.remove(&self.shared.id);
         // Nobody joins it any more when others hear of the failure.
         let victim = self.inner.table().fail(&self.shared.id);
-        self.shared.progress.fail(failure);
+        self.shared.fail(failure);
         victim.into_iter().for_each(|it| self.inner.remove(it));
     }
 }

@@ -3,10 +3,10 @@
 //! `production.rs` opens them. A reader takes the newest bytes from memory, others from the file
 //! (`recent.rs`), and waits for those that are not there (`progress.rs`).
 
-use std::{fs::File, future::poll_fn, ops::Range, sync::Arc, task::Poll, time::Instant};
+use std::{fs::File, future::poll_fn, sync::Arc, task::Poll, time::Instant};
 
 use bytes::Bytes;
-use datastreamer::{AsyncStreamWriter, ChunkReader, StreamOptions};
+use datastreamer::{AsyncStreamWriter, ChunkReader, Piece, StreamOptions};
 
 use crate::{
     blocks::Extent,
@@ -21,33 +21,11 @@ use crate::{
 /// An extent that readers share is what is read at a time.
 const EXTENT_BYTES: u64 = READ_BYTES as u64;
 
-/// A part of what a reader yields.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
-    /// The bytes of a range. One that ends before it begins is empty.
-    Range(Range<u64>),
-    /// All bytes from an offset to the end.
-    From(u64),
-    /// These bytes, which are not in the production: the head of a part of a multipart response.
-    Bytes(Bytes),
-}
-
-impl Piece {
-    /// The length, if it is known.
-    fn bytes(&self, production_bytes: Option<u64>) -> Option<u64> {
-        match self {
-            Self::Range(range) => Some(range.end.saturating_sub(range.start)),
-            Self::From(at) => production_bytes?.checked_sub(*at),
-            Self::Bytes(bytes) => Some(bytes.len() as u64),
-        }
-    }
-}
-
 pub(crate) fn open(user: User, pieces: Vec<Piece>, options: StreamOptions) -> ChunkReader {
     let length = user.shared().progress.look(Sight::length);
-    let total = pieces
-        .iter()
-        .try_fold(0u64, |total, piece| total.checked_add(piece.bytes(length)?));
+    let total = pieces.iter().try_fold(0u64, |total, piece| {
+        total.checked_add(piece.length(length)?)
+    });
     let options = match total {
         Some(total) => options.length(total),
         None => options,

@@ -6,11 +6,16 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use datastreamer::StreamHandle;
+use datastreamer::{ETag, StreamHandle};
 
 use crate::{
-    digests::Digests, error::Error, etag::ETag, folder::Folder, key::Key, manifest::Manifest,
-    names::ProductionId, progress::Progress,
+    digests::Digests,
+    error::{Error, Failure},
+    folder::Folder,
+    key::Key,
+    manifest::Manifest,
+    names::ProductionId,
+    progress::Progress,
 };
 
 /// A production, while anybody knows it.
@@ -89,6 +94,28 @@ impl Shared {
             rows,
             note: self.note(),
             digests,
+        }
+    }
+
+    /// Fails the production; the first failure counts. One of the spool is logged here and nowhere else:
+    /// perhaps nobody reads the production, and of those who do each gets it. That of a source is in the
+    /// record of its stream.
+    pub(crate) fn fail(&self, failure: Failure) {
+        #[cfg(feature = "tracing")]
+        let of_spool = match &failure {
+            Failure::Spool(error) => Some(error.clone()),
+            Failure::Source(_) => None,
+        };
+        let _is_first = self.progress.fail(failure);
+        #[cfg(feature = "tracing")]
+        match of_spool.filter(|_| _is_first) {
+            Some(error) if error.is_out_of_room() => {
+                tracing::warn!(target: "datastreamer_spool", id = %self.id, "a production has failed: {error}");
+            }
+            Some(error) => {
+                tracing::error!(target: "datastreamer_spool", id = %self.id, "a production has failed: {error}");
+            }
+            None => {}
         }
     }
 

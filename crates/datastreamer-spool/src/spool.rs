@@ -10,11 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use datastreamer::{ChunkReader, ErrorKind as StreamErrorKind};
+use datastreamer::{ChunkReader, ETag, ErrorKind as StreamErrorKind};
 
 use crate::{
     error::Error,
-    etag::ETag,
     folder::Folder,
     inner::{Inner, ROOM_WAIT, stop},
     key::Key,
@@ -136,12 +135,6 @@ impl Spool {
         Some(Production::new(&self.inner, shared))
     }
 
-    /// Finds a production by its identity; also one that has failed, while others hold it.
-    pub fn by_id(&self, id: &ProductionId) -> Option<Production> {
-        let shared = self.inner.table().join_id(id)?;
-        Some(Production::new(&self.inner, shared))
-    }
-
     /// Joins the newest production of a key, or begins one. Of requests at the same time one
     /// begins, and the others join it.
     ///
@@ -247,7 +240,7 @@ impl Spool {
         let shared = Arc::new(Shared::begun(
             id,
             key.clone(),
-            beginning.etag.unwrap_or_else(|| ETag::unique(&id)),
+            beginning.etag.unwrap_or_else(|| id.etag()),
             described,
             beginning.reader.handle(),
             self.inner.options.tail_bytes,

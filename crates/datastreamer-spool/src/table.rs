@@ -148,12 +148,7 @@ impl<S> Table<S> {
 
     /// Joins the newest production of a key, as a user.
     pub(crate) fn join(&mut self, key: &Key) -> Option<Arc<S>> {
-        let id = *self.joinable.get(key)?.last()?;
-        self.join_id(&id)
-    }
-
-    /// Joins a production that is known by its identity, as a user; also one that has failed.
-    pub(crate) fn join_id(&mut self, id: &ProductionId) -> Option<Arc<S>> {
+        let id = self.joinable.get(key)?.last()?;
         let entry = self.entries.get_mut(id)?;
         if matches!(entry.stage, Stage::Leaving | Stage::Removing) {
             return None;

@@ -65,12 +65,10 @@ impl User {
     /// Gives up a production whose file cannot be read: the next request begins a new one. If it runs,
     /// its source is stopped.
     pub(crate) fn give_up(&self, error: Error) {
-        #[cfg(feature = "tracing")]
-        tracing::warn!(target: "datastreamer_spool", id = %self.shared.id, "given up: {error}");
         self.inner.recent.forget(&self.shared.id);
         // This is a user, so nothing is removed before it is dropped.
         let _held = self.inner.table().fail(&self.shared.id);
-        self.shared.progress.fail(error.into());
+        self.shared.fail(error.into());
         stop(
             &self.shared,
             StreamErrorKind::Stopped,

@@ -122,23 +122,6 @@ impl Error {
         self.kind
     }
 
-    /// Returns whether the consumer ended the stream: it hung up, failed or stalled.
-    pub fn is_consumers_doing(&self) -> bool {
-        self.is_consumers_loss() || self.kind == ErrorKind::ConsumerStalled
-    }
-
-    /// Returns whether the source ended the stream: it failed, panicked, stalled, or did not write the
-    /// promised length.
-    pub fn is_source_failure(&self) -> bool {
-        matches!(
-            self.kind,
-            ErrorKind::SourceFailed
-                | ErrorKind::SourcePanicked
-                | ErrorKind::SourceStalled
-                | ErrorKind::LengthMismatch
-        )
-    }
-
     /// Returns whether the stream got no place, so that the caller may try again later.
     pub fn is_refusal(&self) -> bool {
         matches!(
@@ -331,18 +314,8 @@ mod tests {
         for (kind, outcome, io_kind) in KINDS {
             let error = Error::new(kind, "a detail");
             assert_eq!(error.outcome(), outcome);
-            let whose = [
-                error.is_consumers_doing(),
-                error.is_source_failure(),
-                error.is_refusal(),
-            ];
-            let expected = match outcome {
-                Outcome::ClientGone | Outcome::ClientStalled => [true, false, false],
-                Outcome::SourceError | Outcome::SourceStalled => [false, true, false],
-                Outcome::Shed => [false, false, true],
-                _ => [false, false, kind == ErrorKind::ShutDown],
-            };
-            assert_eq!(whose, expected, "{kind:?}");
+            let is_refusal = outcome == Outcome::Shed || kind == ErrorKind::ShutDown;
+            assert_eq!(error.is_refusal(), is_refusal, "{kind:?}");
             assert!(error.to_string().ends_with(": a detail"));
             assert!(texts.insert(Error::of_kind(kind).to_string()));
             let io_error = io::Error::from(error);

@@ -63,6 +63,7 @@ mod depth;
 #[cfg_attr(loom, allow(dead_code, unused_imports))]
 mod disposal;
 mod error;
+mod etag;
 mod foreign;
 mod handle;
 mod lease;
@@ -71,6 +72,7 @@ mod loom_tests;
 mod outcome;
 mod parked;
 mod pending;
+mod piece;
 mod pool;
 mod pool_options;
 pub mod push;
@@ -96,8 +98,10 @@ pub use config::{
     DEFAULT_FAST_CHUNK_BYTES, DEFAULT_FLUSH_AFTER, DEFAULT_SOURCE_STALL, StreamOptions,
 };
 pub use error::{Error, ErrorKind, find_cause};
+pub use etag::ETag;
 pub use handle::StreamHandle;
 pub use outcome::{BlockedOn, Outcome};
+pub use piece::Piece;
 pub use pool::{Shutdown, StreamPool};
 pub use pool_options::{
     DEFAULT_IDLE_THREAD, DEFAULT_MAX_ACTIVE, DEFAULT_MAX_WAITING, DEFAULT_QUEUE_TIMEOUT,
@@ -109,4 +113,4 @@ pub use settings::EndOnStop;
 pub use share::{Share, ShareOf};
 pub use stop_token::{OnStopGuard, StopToken};
 pub use streamer::{SourceResult, stream_out, stream_out_async_write};
-pub use writer::{PASS_THROUGH_BYTES, StreamWriter};
+pub use writer::StreamWriter;

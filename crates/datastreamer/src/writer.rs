@@ -29,10 +29,21 @@ use crate::{
 
 /// From this size on, `write_bytes` passes its buffer on instead of copying it. To copy 16 KiB
 /// takes about a microsecond, which is what a separate chunk costs in locks and allocation.
-pub const PASS_THROUGH_BYTES: usize = 16 * 1024;
+const PASS_THROUGH_BYTES: usize = 16 * 1024;
 
 /// The writer that a source receives: an [`io::Write`] whose `write` blocks while the buffer is
 /// full.
+///
+/// | a source that | uses | because |
+/// |---|---|---|
+/// | writes rows, or through an encoder | `write_all`, `writeln!` | the same code writes to a `Vec<u8>` in a test |
+/// | asks why a write has failed, or writes from several threads | [`write_slice`](Self::write_slice) | its [`Error`] has a kind, and it takes `&self` |
+/// | has a large `Bytes` | [`write_bytes`](Self::write_bytes) | it is not copied |
+/// | fails | `return Err(error)` | it needs nothing else |
+/// | fails within what swallows errors, or with an [`Error`] of a certain kind | [`fail`](Self::fail) | it counts, whatever the source returns |
+/// | tells an HTTP client why | `fail_with` of `datastreamer-http` | it is `fail` with a status |
+///
+/// `write_all` and `write_slice` do the same at the same cost.
 ///
 /// Clones write to the same stream; the bytes of one write stay together. A clone used after the
 /// source has returned gets [`ErrorKind::Ended`]. There is nothing to close: the stream ends when
@@ -170,7 +181,7 @@ impl StreamWriter {
         self.begin(data.len())?.append(data)
     }
 
-    /// Writes an owned buffer. A buffer of at least [`PASS_THROUGH_BYTES`], or of at least a chunk,
+    /// Writes an owned buffer. A buffer of at least 16 KiB, or of at least a chunk,
     /// reaches the consumer without a copy, in slices of at most the chunk size; bytes written before
     /// it are handed over first, as a separate chunk.
     ///

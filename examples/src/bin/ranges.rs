@@ -76,9 +76,9 @@ async fn numbers(request: Request) -> Response<DownloadBody> {
 fn write(pieces: &[Piece], numbers: &[u8], out: &StreamWriter) -> Result<(), Error> {
     for piece in pieces {
         match piece {
-            Piece::Text(text) => out.write_bytes(text.clone())?,
-            Piece::Range(bytes) => {
-                out.write_slice(&numbers[bytes.start as usize..bytes.end as usize])?;
+            Piece::Bytes(bytes) => out.write_bytes(bytes.clone())?,
+            Piece::Range(range) => {
+                out.write_slice(&numbers[range.start as usize..range.end as usize])?;
             }
             Piece::From(start) => out.write_slice(&numbers[*start as usize..])?,
         }

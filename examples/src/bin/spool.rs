@@ -19,21 +19,17 @@ use std::{
 use axum::{
     Router,
     extract::{Request, State},
-    http::{Response, StatusCode},
+    http::Response,
     routing::get,
 };
 use datastreamer_http::{
-    Download, DownloadBody, ETag, Needs, Piece, Planned, Problem, Serve,
+    Download, DownloadBody, Problem, Serve,
     datastreamer::{PoolOptions, StreamOptions, StreamPool, StreamWriter},
 };
-use datastreamer_spool::{
-    Beginning, Keep, Key, Piece as SpoolPiece, Production, Spool, SpoolOptions,
-};
-use tokio::{net::TcpListener, time::timeout};
+use datastreamer_spool::{Beginning, Keep, Key, Spool, SpoolOptions};
+use tokio::net::TcpListener;
 
 const KEPT: Duration = Duration::from_secs(3600);
-/// How long a head waits for what its request needs: proxies give up after a minute.
-const KNOWN_WAIT: Duration = Duration::from_secs(30);
 
 /// The spool, and the places of the sources. Readers have those of the process's global pool: if they
 /// waited for places that sources hold, nobody would read what these write.
@@ -77,34 +73,17 @@ async fn stars(State(reports): State<Reports>, request: Request) -> Response<Dow
         Beginning::new(source.stream_out(write_stars)).keep(Keep::For(KEPT))
     };
     // Whatever the bytes depend on belongs to the key.
-    let key: Arc<str> = request.uri().to_string().into();
-    let (production, _) = match reports.spool.join_or_begin(Key::new(key), begin) {
-        Ok(joined) => joined,
+    let key = Key::new(request.uri().to_string());
+    let production = match reports.spool.join_or_begin(key, begin) {
+        Ok((production, _)) => production,
         Err(error) => {
             eprintln!("{error}");
-            let text = "there is no room for the file at the moment";
-            return Problem::new(StatusCode::INSUFFICIENT_STORAGE, text).into_response();
+            return Problem::from(&error).into_response();
         }
     };
-    let needs = Needs::of(request.method(), request.headers());
-    // What is not known in time is answered as far as it is.
-    let _in_time = timeout(KNOWN_WAIT, known(&production, needs)).await;
     Download::new("text/csv")
         .file_name("stars.csv")
-        .respond_planned(&request, move |options, report| {
-            let planned = Planned::new()
-                .length(production.length())
-                .length_at_least(production.bytes_so_far())
-                .etag(ETag::new(production.etag().opaque()))
-                .ranges(true);
-            match report.done(planned) {
-                Some(pieces) => {
-                    let pieces = pieces.as_slice().iter().map(piece);
-                    production.open(pieces.collect(), options)
-                }
-                None => options.stream_out(|_| ()), // HEAD, 304, 412 or 416
-            }
-        })
+        .respond_production(&request, production)
         .await
 }
 
@@ -115,22 +94,4 @@ async fn runs(State(reports): State<Reports>) -> String {
 fn write_stars(out: &mut StreamWriter) -> io::Result<()> {
     writeln!(out, "id,name")?;
     (0..200_000).try_for_each(|id| writeln!(out, "{id},star {id}"))
-}
-
-/// Waits until enough is known for a request: of a GET whether there is a first byte, so that an early
-/// failure has its status.
-async fn known(production: &Production, needs: Needs) {
-    match needs {
-        Needs::Nothing => production.reached(1).await,
-        Needs::Bytes(bytes) => production.reached(bytes.max(1)).await,
-        Needs::Length => drop(production.known_length().await),
-    }
-}
-
-fn piece(piece: &Piece) -> SpoolPiece {
-    match piece {
-        Piece::Text(text) => SpoolPiece::Bytes(text.clone()),
-        Piece::Range(bytes) => SpoolPiece::Range(bytes.clone()),
-        Piece::From(start) => SpoolPiece::From(*start),
-    }
 }

@@ -20,6 +20,8 @@ mod http_1_1_failures;
 mod http_2;
 mod keep_alive;
 mod planning;
+#[cfg(feature = "spool")]
+mod productions;
 mod ranges;
 mod records;
 #[cfg(feature = "axum")]

@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use datastreamer_http::{BareRanges, DiskFile, Download, ETag, Needs, Piece, Planned};
+use datastreamer_http::{BareRanges, DiskFile, Download, ETag, Piece, Planned};
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use proptest::prelude::*;
@@ -74,9 +74,9 @@ fn answer(
                     }
                     for piece in pieces.as_slice() {
                         match piece {
-                            Piece::Text(text) => out.write_bytes(text.clone())?,
-                            Piece::Range(bytes) => {
-                                out.write_slice(&data[bytes.start as usize..bytes.end as usize])?;
+                            Piece::Bytes(bytes) => out.write_bytes(bytes.clone())?,
+                            Piece::Range(range) => {
+                                out.write_slice(&data[range.start as usize..range.end as usize])?;
                             }
                             Piece::From(start) => out.write_slice(&data[*start as usize..])?,
                         }
@@ -427,34 +427,6 @@ fn a_coded_response_has_no_ranges_and_a_weak_tag() {
     );
     assert!(!headers.contains_key(header::CONTENT_ENCODING));
     assert!(headers.contains_key("repr-digest"));
-}
-
-#[test]
-fn a_source_hears_what_it_must_know_before_it_plans() {
-    let cases = [
-        ("", Needs::Nothing),
-        ("bytes=0-", Needs::Nothing),
-        ("bytes=0-99", Needs::Bytes(100)),
-        ("bytes=5-", Needs::Length),
-        ("bytes=-5", Needs::Length),
-        ("bytes=0-1,5-6", Needs::Length),
-    ];
-    for (range, expected) in cases {
-        let request = Request::get("/").header("range", range).body(()).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build();
-        let (sender, receiver) = std::sync::mpsc::channel();
-        runtime.unwrap().block_on(async {
-            Download::new("text/plain")
-                .respond_planned(&request, move |options, report| {
-                    sender.send(report.needs()).unwrap();
-                    options.stream_out(|_| drop(report.done(Planned::new())))
-                })
-                .await
-        });
-        assert_eq!(receiver.recv().unwrap(), expected, "{range}");
-    }
 }
 
 /// Serves a file on disk to a request, while `meanwhile` runs once the head is there.

@@ -23,7 +23,6 @@ use crate::{
         client::Client,
         health::Attempt,
         receipt::{Proof, Receipt, ReceiptId, receipt},
-        spool,
         transfers::{
             Asked, CANCELLED, Cancel, Ended, Name, SPOOL_ERROR, TEXT_BYTES_MAX, Transfers, cut,
             lock, may_stop, seconds, text_for_client,
@@ -287,7 +286,7 @@ impl Produced {
         let (outcome, error) = match state {
             None => ("cancelled", Some(CANCELLED.to_owned())),
             Some(State::Failed(Failure::Spool(error))) => {
-                (SPOOL_ERROR, Some(spool::text_for_client(error).to_owned()))
+                (SPOOL_ERROR, Some(Problem::from(error).detail))
             }
             Some(State::Failed(Failure::Source(error))) => {
                 let outcome = of_source().unwrap_or(error.outcome().as_str());

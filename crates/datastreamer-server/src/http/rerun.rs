@@ -99,7 +99,7 @@ impl Runs {
 fn drawn() -> Option<ETag> {
     let mut bytes = [0; DIGEST_BYTES];
     SystemRandom::new().fill(&mut bytes).ok()?;
-    ETag::new(&bytes.map(|byte| format!("{byte:02x}")).concat())
+    Some(ETag::hex(&bytes))
 }
 
 impl Run {

@@ -248,7 +248,7 @@ impl Sending<'_> {
             let span = tracing::info_span!("production", route = self.file_name);
             let (job, name, site) = (export.job, self.file_name.to_owned(), Arc::clone(self.site));
             let refused = Arc::clone(&self.refused);
-            let etag = tag.as_ref().and_then(spooled::etag);
+            let etag = tag.clone();
             let reader = span.in_scope(|| {
                 options.stream_out(move |out| {
                     let _kept_to_the_end = site;
@@ -287,7 +287,6 @@ impl Sending<'_> {
             delivery: self.delivery,
             origin: self.asked.origin,
             health: self.app.health.clone(),
-            commit_after: self.site.config.stream.commit_after,
             length_wait: self.site.config.tables.length_wait(),
         };
         spooled::respond(production, reading).await

@@ -10,28 +10,13 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use datastreamer_spool::{Error, ErrorKind, Spool};
+use datastreamer_spool::{ErrorKind, Spool};
 use rustix::fs::{Access, access};
 
 use crate::{config::SpoolConfig, http::deliveries::Deliveries, temporary_room::TakeRoom};
 
 /// Servers of one user on one machine, each with a folder of its own.
 const FOLDERS_MAX: u32 = 1000;
-
-/// What a client is told of a spool that fails.
-pub(super) const UNAVAILABLE: &str =
-    "the server cannot keep this file at the moment: try again later";
-
-/// What a client is told of an error of the spool.
-pub(super) fn text_for_client(error: &Error) -> &'static str {
-    match error.kind() {
-        ErrorKind::TooLarge => {
-            "the file is larger than the server keeps of one file: ask for less of it"
-        }
-        _ if error.is_out_of_room() => "the server has no room to keep this file: try again later",
-        _ => UNAVAILABLE,
-    }
-}
 
 /// The spool, or why there is none.
 pub(crate) struct LazySpool {

@@ -27,7 +27,6 @@ use crate::{
         health::Attempt,
         produced::Produced,
         receipt::{Proof, Receipt, ReceiptId, receipt},
-        spool,
         versions::Lengths,
     },
     sources::RowFacts,
@@ -567,7 +566,7 @@ pub(super) fn text_for_client(error: &Error) -> String {
     // Neither is a failure of the source.
     match (error.kind(), SpoolError::find_in(error)) {
         (ErrorKind::Stopped, _) => CANCELLED.to_owned(),
-        (_, Some(error)) => spool::text_for_client(error).to_owned(),
+        (_, Some(error)) => Problem::from(error).detail,
         _ => cut(&Problem::from(error).detail),
     }
 }

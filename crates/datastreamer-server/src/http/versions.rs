@@ -102,8 +102,7 @@ impl Version {
         digest.update(&PROGRAM);
         digest.update(self.key(Some(state), "").as_str().as_bytes());
         let digest = digest.finish();
-        let digest = digest.as_ref().iter().take(TAG_BYTES);
-        ETag::new(&digest.map(|byte| format!("{byte:02x}")).collect::<String>())
+        Some(ETag::hex(&digest.as_ref()[..TAG_BYTES]))
     }
 
     /// Gives a planned file the tag that was made of `before`, and the length that another run of this

@@ -9,6 +9,8 @@ mod ending;
 #[cfg(feature = "fault-tests")]
 mod faults;
 mod limits;
+#[cfg(feature = "tracing")]
+mod logging;
 mod model;
 mod reading;
 mod restart;

@@ -176,8 +176,8 @@ fn a_manifest_vouches_only_for_its_own_data() {
         fs::copy(file(&folder, &id, suffix), file(&folder, &other, suffix)).unwrap();
     }
     let spool = spool(&folder);
-    assert!(spool.by_id(&id).is_some());
-    assert!(spool.by_id(&other).is_none());
+    assert_eq!(find(&spool).unwrap().id(), id);
+    assert_eq!(spool.usage().productions, 1);
     assert!(!file(&folder, &other, "data").exists());
 }
 
