@@ -34,7 +34,7 @@ const ROOM_INTERVAL: Duration = Duration::from_millis(2);
 pub(crate) struct Inner {
     pub(crate) folder: Folder,
     pub(crate) reads: Reads,
-    pub(crate) recent: Recent,
+    pub(crate) recent: Arc<Recent>,
     pub(crate) chores: Arc<Chores>,
     pub(crate) options: SpoolOptions,
     table: Mutex<Table<Shared>>,
@@ -51,7 +51,7 @@ impl Inner {
         Ok(Arc::new(Self {
             folder,
             reads: Reads::new()?,
-            recent: Recent::default(),
+            recent: Arc::default(),
             chores: Chores::new(),
             options,
             table: Mutex::new(table),

@@ -156,9 +156,9 @@ impl Reader {
 
     /// Counts this reader among those that may share reads.
     fn follow(&mut self, number: u64) -> &Following {
-        let (inner, id) = (self.user.inner(), &self.user.shared().id);
+        let (recent, id) = (&self.user.inner().recent, &self.user.shared().id);
         self.following
-            .get_or_insert_with(|| Following::new(inner, id, number))
+            .get_or_insert_with(|| Following::new(recent, id, number))
     }
 
     /// Reads and checks an extent that the system has in memory, without a switch to another thread:

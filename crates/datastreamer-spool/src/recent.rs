@@ -17,7 +17,6 @@ use bytes::Bytes;
 
 use crate::{
     error::{Error, ErrorKind},
-    inner::Inner,
     names::ProductionId,
     progress::wake,
     reads::Reads,
@@ -48,7 +47,7 @@ struct State {
 
 /// A reader whose place is known; it is forgotten when this is dropped.
 pub(crate) struct Following {
-    inner: Arc<Inner>,
+    recent: Arc<Recent>,
     id: ProductionId,
     reader: u64,
 }
@@ -119,15 +118,15 @@ impl Recent {
 
 impl Following {
     /// Registers a reader that needs this extent next.
-    pub(crate) fn new(inner: &Arc<Inner>, id: &ProductionId, number: u64) -> Self {
-        let mut state = inner.recent.lock();
+    pub(crate) fn new(recent: &Arc<Recent>, id: &ProductionId, number: u64) -> Self {
+        let mut state = recent.lock();
         state.readers_ever += 1;
         let reader = state.readers_ever;
         let readers = state.readers.entry(*id).or_default();
         readers.insert(reader, number);
         drop(state);
         Self {
-            inner: Arc::clone(inner),
+            recent: Arc::clone(recent),
             id: *id,
             reader,
         }
@@ -135,14 +134,14 @@ impl Following {
 
     /// Whether others read the production too.
     pub(crate) fn has_company(&self) -> bool {
-        let state = self.inner.recent.lock();
+        let state = self.recent.lock();
         let readers = state.readers.get(&self.id);
         readers.is_some_and(|readers| readers.len() > 1)
     }
 
     /// Records that the reader has this extent, and needs the next one.
     pub(crate) fn passed(&self, number: u64) {
-        let mut state = self.inner.recent.lock();
+        let mut state = self.recent.lock();
         let Some(readers) = state.readers.get_mut(&self.id) else {
             return;
         };
@@ -160,7 +159,7 @@ impl Following {
 
 impl Drop for Following {
     fn drop(&mut self) {
-        let mut state = self.inner.recent.lock();
+        let mut state = self.recent.lock();
         if let Some(readers) = state.readers.get_mut(&self.id) {
             readers.remove(&self.reader);
             if readers.is_empty() {
