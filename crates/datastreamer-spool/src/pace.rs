@@ -14,8 +14,9 @@ use crate::blocks::BLOCK_BYTES;
 /// [`chunk_bytes`](datastreamer::StreamOptions::chunk_bytes) of that size.
 pub const READ_BYTES: usize = 256 * 1024;
 
-/// 32 KiB: what a thousand clients that have stalled hold, 32 MiB, is no burden.
-const CAREFUL_PIECE_BYTES: usize = 32 * 1024;
+/// 16 KiB: less than half of what a connection takes anyway, and the least that goes through a stream
+/// without another copy.
+const CAREFUL_PIECE_BYTES: usize = 16 * 1024;
 
 /// 4 MiB, more than the system takes for a client that reads nothing: behind it a consumer has shown
 /// that it reads.
@@ -108,7 +109,7 @@ mod tests {
     fn a_slow_consumer_that_becomes_fast_is_served_as_one() {
         let mut pace = Pace::default();
         pace.taken(CAREFUL_PIECE_BYTES, SLOW);
-        for _ in 0..128 {
+        for _ in 0..256 {
             assert!(!pace.shares());
             pace.taken(CAREFUL_PIECE_BYTES, QUICK);
         }

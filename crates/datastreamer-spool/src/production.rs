@@ -184,7 +184,7 @@ impl Production {
     /// Starts a reader of some pieces, one after the other; returns its stream. Never blocks.
     ///
     /// The stream needs no thread, but a place of the pool in its options: see the crate's
-    /// documentation. Whatever the buffer in its options is, it holds one piece at a time: 32 KiB until
+    /// documentation. Whatever the buffer in its options is, it holds one piece at a time: 16 KiB until
     /// the consumer has shown that it reads, and if it becomes slow, otherwise [`READ_BYTES`]. It begins
     /// the next only when the consumer asks for it. Fast readers of a production share what is read from
     /// its file: 64 MiB of all productions are kept for those that follow. If the length of all pieces is

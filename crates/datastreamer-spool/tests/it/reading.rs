@@ -237,9 +237,9 @@ fn readers_that_stall_cost_no_thread_and_little_memory() {
     }
     // The threads for reads are eight at most, however many readers there are.
     assert!(threads() <= before.0 + 8, "{} threads", threads());
-    // A piece of 32 KiB each, and the file once for all; everything they read would be 800 MB.
+    // A piece of 16 KiB each, and the file once for all; everything they read would be 800 MB.
     let more = resident_bytes().saturating_sub(before.1);
-    let allowed = length + 200 * 48 * 1024;
+    let allowed = length + 200 * 32 * 1024;
     assert!(more <= allowed, "{more} bytes more, {allowed} allowed");
     for reader in stalled.into_iter().step_by(40) {
         let (valid, end) = read(reader);
