@@ -22,7 +22,7 @@ mod tables;
 mod tables;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr, ToSocketAddrs},
     path::{Path, PathBuf},
     time::Duration,
@@ -79,6 +79,15 @@ pub struct Config {
     pub(crate) sql_limits: RouteLimits,
     pub(crate) tables: TablesConfig,
     pub(crate) routes: Vec<RouteConfig>,
+    pub(crate) broken: Broken,
+}
+
+/// What a file names and this configuration does not have, as it has errors. Others refer to it, and their
+/// errors would follow from those. Empty but for `check`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Broken {
+    pub(crate) routes: BTreeSet<String>,
+    pub(crate) databases: BTreeSet<String>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -255,10 +264,6 @@ impl RouteConfig {
 
     pub(crate) fn is_query(&self) -> bool {
         matches!(&self.source, SourceConfig::Rows(rows) if rows.is_query())
-    }
-
-    fn is_postgres(&self) -> bool {
-        matches!(&self.source, SourceConfig::Rows(rows) if rows.is_postgres())
     }
 }
 

@@ -14,6 +14,7 @@ mod tables;
 mod tables;
 
 use std::{
+    collections::BTreeSet,
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
     path::PathBuf,
@@ -27,6 +28,9 @@ use crate::{
     site::routes::{Route, RouteTable},
     sources::{Command, Directory, File, Noise, Source},
 };
+
+/// How the error of a query begins that names a table which is not there.
+const NO_TABLE: &str = "there is no table \"";
 
 /// Takes a text for people on what a start waits for.
 pub(crate) type Report<'a> = dyn Fn(&str) + 'a;
@@ -56,32 +60,39 @@ impl Site {
 
     /// Does the same, and reports for people what it waits for.
     pub(crate) fn build_with(config: &Config, report: &Report<'_>) -> Result<Self, Fatal> {
-        let mut builder = Builder::new(config, report)?;
-        builder.add_routes();
-        if !builder.errors.is_empty() {
-            return Err(Fatal::Config(builder.errors));
+        match Self::build_all(config, report) {
+            (site, errors) if errors.is_empty() => Ok(site),
+            (_, errors) => Err(Fatal::Config(errors)),
         }
+    }
+
+    /// Does the same for `check`: opens what can be opened, and returns the errors of all else.
+    pub(crate) fn build_all(config: &Config, report: &Report<'_>) -> (Self, Vec<String>) {
+        let mut builder = Builder::new(config, report);
+        builder.add_routes();
+        let mut errors = builder.errors;
         let optional = config.routes.iter();
         let optional = optional.filter(|route| route.optional.is_some()).count();
         if optional > 0 && builder.left_out.len() == optional {
-            let errors = builder.left_out.into_iter().map(|(_, error)| error);
-            return Err(Fatal::Config(errors.collect()));
+            errors.extend(builder.left_out.into_iter().map(|(_, error)| error));
+        } else {
+            for (path, error) in &builder.left_out {
+                names::warn_of(path, error);
+            }
         }
-        for (path, error) in &builder.left_out {
-            names::warn_of(path, error);
-        }
-        Ok(Self {
+        let site = Self {
             config: config.clone(),
             routes: builder.routes,
             kept: builder.tables.keep(),
-        })
+        };
+        (site, errors)
     }
 }
 
 impl Site {
-    /// Connects to one database after the other: its name, and why it cannot be reached. **Blocks** for at
-    /// most the time limits of each.
-    pub(crate) fn connect(&self) -> impl Iterator<Item = (&str, Result<(), String>)> {
+    /// Connects to all databases at the same time: the name of each, and why it cannot be reached.
+    /// **Blocks** for at most the time limits of one.
+    pub(crate) fn connect(&self) -> Vec<(&str, Result<(), String>)> {
         self.kept.connect()
     }
 }
@@ -99,19 +110,23 @@ struct Builder<'a> {
     routes: RouteTable,
     tables: Tables<'a>,
     errors: Vec<String>,
+    /// The names of routes that have errors.
+    broken: BTreeSet<String>,
     /// The paths of the command line that cannot be served.
     left_out: Vec<(PathBuf, String)>,
 }
 
 impl<'a> Builder<'a> {
-    fn new(config: &'a Config, report: &'a Report<'a>) -> Result<Self, Fatal> {
-        Ok(Self {
+    fn new(config: &'a Config, report: &'a Report<'a>) -> Self {
+        let (tables, errors) = Tables::new(config, report);
+        Self {
             config,
             routes: RouteTable::default(),
-            tables: Tables::new(&config.tables, report)?,
-            errors: Vec::new(),
+            tables,
+            errors,
+            broken: config.broken.routes.clone(),
             left_out: Vec::new(),
-        })
+        }
     }
 
     /// Tables first: queries are checked against them. What gives way, or takes the place of
@@ -139,6 +154,9 @@ impl<'a> Builder<'a> {
                 return self.left_out.push((path.clone(), error));
             }
             (route, _) => route.and_then(|route| {
+                let Some(route) = route else {
+                    return Ok(());
+                };
                 match config.precedence {
                     Precedence::Only => return self.routes.add(route),
                     Precedence::IfMissing => self.routes.add_missing(route),
@@ -147,7 +165,21 @@ impl<'a> Builder<'a> {
                 Ok(())
             }),
         };
-        self.note(&config.origin, added);
+        match added {
+            Err(text) if config.is_query() && self.follows(&text) => {}
+            added => {
+                if added.is_err() {
+                    self.broken.insert(config.name.clone());
+                }
+                self.note(&config.origin, added);
+            }
+        }
+    }
+
+    /// Returns whether an error of a query follows from that of a table.
+    fn follows(&self, text: &str) -> bool {
+        let mut broken = self.broken.iter();
+        broken.any(|name| text.contains(&format!("{NO_TABLE}{name}\"")))
     }
 
     /// Notes an error, and where it comes from.
@@ -157,8 +189,11 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn route(&mut self, config: &RouteConfig) -> Result<Route, String> {
-        let source = self.source(config)?;
+    /// Makes a route; `None`: it is of something that has errors.
+    fn route(&mut self, config: &RouteConfig) -> Result<Option<Route>, String> {
+        let Some(source) = self.source(config)? else {
+            return Ok(None);
+        };
         let mut route = Route::new(&config.name, source)?;
         if let Some(suffix) = &config.suffix {
             route.set_suffix(suffix)?;
@@ -177,11 +212,11 @@ impl<'a> Builder<'a> {
         let mut settings = DefaultHasher::new();
         format!("{:?} {:?}", config.source, self.config.tables).hash(&mut settings);
         route.settings = settings.finish();
-        Ok(route)
+        Ok(Some(route))
     }
 
-    fn source(&mut self, config: &RouteConfig) -> Result<Source, String> {
-        match &config.source {
+    fn source(&mut self, config: &RouteConfig) -> Result<Option<Source>, String> {
+        let source = match &config.source {
             SourceConfig::Noise => Ok(Source::Noise(Noise)),
             SourceConfig::Directory(directory) => {
                 Directory::open(directory.clone(), &config.name).map(Source::Directory)
@@ -192,8 +227,9 @@ impl<'a> Builder<'a> {
             }
             SourceConfig::Rows(rows) => {
                 let rows = self.tables.open(&config.name, rows)?;
-                Ok(Source::Rows(Box::new(rows)))
+                return Ok(rows.map(|rows| Source::Rows(Box::new(rows))));
             }
-        }
+        };
+        source.map(Some)
     }
 }

@@ -1,5 +1,6 @@
 //! Which delimiter a CSV or TSV file has. Many that are called `.csv` have semicolons, bars or tabs: by
-//! commas they would be one column of whole lines. Another delimiter is taken only if every row agrees.
+//! commas they would be one column of whole lines. Another delimiter is taken only if every row agrees,
+//! or the first line declares it (`sep=;`).
 //!
 //! `lib.rs` calls it. It reads a file once for each delimiter that its header shows, and no values.
 
@@ -14,7 +15,7 @@ use crate::{
     TextForm, TextFormat,
     csv::{self, BETWEEN_NAMES, REPLACED_HEADER},
     encoding::TextEncoding,
-    fields::{Dialect, Rows},
+    fields::{Declared, Dialect, Rows, delimiter_name as name},
     input,
     options::{DecimalMark, TextOptions},
 };
@@ -29,7 +30,7 @@ pub struct Inferred {
     pub columns: Schema,
     /// How many rows there are, if they were read.
     pub rows: Option<u64>,
-    /// The delimiter, if it is not the usual one of the format.
+    /// The delimiter, if it is not the usual one of the format, or is declared in the file's first line.
     pub delimiter: Option<u8>,
     /// The encoding that was set, or that a byte order mark says, else UTF-8.
     pub encoding: TextEncoding,
@@ -71,6 +72,27 @@ pub(crate) fn infer(file: &File, form: TextForm<'_>, dialect: Dialect) -> io::Re
             notes,
         );
     }
+    if let Some(Declared { delimiter, .. }) = Declared::of(&first) {
+        let declared = TextOptions {
+            delimiter: Some(delimiter),
+            ..options.clone()
+        };
+        let delimiter_name = name(delimiter);
+        declared.check_together().map_err(|text| {
+            io::Error::other(format!(
+                "line 1 declares the delimiter {delimiter_name:?} (sep=): {text}"
+            ))
+        })?;
+        notes.push(format!(
+            "declares the delimiter {delimiter_name:?} in its first line (sep=), which is no row"
+        ));
+        let dialect = dialect.with_delimiter(delimiter);
+        return found(
+            csv::infer(again()?, dialect, &declared)?,
+            Some(delimiter),
+            notes,
+        );
+    }
     let usual = || {
         let commas = dialect.delimiter == b',' && options.decimal == Some(DecimalMark::Comma);
         match commas {
@@ -80,18 +102,21 @@ pub(crate) fn infer(file: &File, form: TextForm<'_>, dialect: Dialect) -> io::Re
             false => csv::infer(again()?, dialect, options),
         }
     };
-    let header = Rows::first_row(first, dialect)?;
-    if header.len() != 1 || options.has_types_of(&header) {
+    // A header whose fields are in quotes cannot be split by another delimiter than its own.
+    let header = Rows::first_row(first, dialect).ok();
+    if let Some(header) = &header
+        && (header.len() != 1 || options.has_types_of(header))
+    {
         return found(usual()?, None, notes);
     }
     let mut agree = Vec::new();
     let mut disagree = Vec::new();
     for delimiter in OTHERS {
         let other = dialect.with_delimiter(delimiter);
-        let is_there = header[0].contains(char::from(delimiter));
-        if !is_there
+        let is_there = |header: &Vec<String>| header[0].contains(char::from(delimiter));
+        if !header.as_ref().is_none_or(is_there)
             || dialect.has_comment(delimiter)
-            || Rows::first_row(again()?, other)?.len() < 2
+            || Rows::first_row(again()?, other).map_or(0, |header| header.len()) < 2
         {
             continue;
         }
@@ -100,10 +125,6 @@ pub(crate) fn infer(file: &File, form: TextForm<'_>, dialect: Dialect) -> io::Re
             Err(error) => disagree.push((delimiter, error)),
         }
     }
-    let name = |delimiter: u8| match delimiter {
-        b'\t' => "tab".to_owned(),
-        other => char::from(other).to_string(),
-    };
     if agree.len() == 1
         && let Some((delimiter, (columns, rows))) = agree.pop()
     {
@@ -116,8 +137,12 @@ pub(crate) fn infer(file: &File, form: TextForm<'_>, dialect: Dialect) -> io::Re
             true => "as declared",
             false => "in every row",
         };
+        let usual = match header {
+            Some(_) => "has one column",
+            None => "cannot be split",
+        };
         notes.push(format!(
-            "has one column by its usual delimiter, and {count} with {other:?}, {why}: it is read with \
+            "{usual} by its usual delimiter, and has {count} with {other:?}, {why}: it is read with \
              {other:?}; set delimiter to be sure"
         ));
         return found((columns, rows), Some(delimiter), notes);

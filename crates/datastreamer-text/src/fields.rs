@@ -11,7 +11,7 @@ use datastreamer_table::names::named;
 use crate::{
     COLUMNS_MAX, TextFormat,
     input::Input,
-    options::{Quote, TextOptions},
+    options::{Quote, TextOptions, parse_delimiter},
 };
 
 const USUAL_QUOTE: u8 = b'"';
@@ -81,7 +81,7 @@ enum Form {
     Plain,
     /// The same, from between quotes.
     Quoted,
-    /// Its text has escapes, or quotes that are not around all of it.
+    /// Its text has escapes, or is from between quotes and has doubled ones.
     Escaped,
 }
 
@@ -104,6 +104,67 @@ enum Found {
     Part,
     TooMany,
     OpenQuote,
+    /// A field goes on behind its closing quote. Whether that is a part of it, nobody can say: other
+    /// readers refuse it, or join both.
+    BehindQuote {
+        /// The field's place in its row.
+        place: usize,
+        /// The line of the closing quote, counted from 1 in the row.
+        lines: u64,
+    },
+}
+
+/// The delimiter that the first line of a file declares, as Excel writes and reads it: `sep=;`, also in
+/// quotes.
+#[derive(Clone, Copy)]
+pub(crate) struct Declared {
+    pub(crate) delimiter: u8,
+    /// With the end of the line.
+    bytes: usize,
+}
+
+impl Declared {
+    const KEY: &[u8] = b"sep=";
+
+    /// Looks at the first line of a file, of which nothing was consumed.
+    pub(crate) fn of(input: &Input) -> Option<Self> {
+        let rest = input.rest();
+        let bytes = line_bytes(rest, input.is_at_end())?;
+        let mut line = rest[..bytes].trim_ascii_end();
+        // The delimiter may be a blank or a tab itself.
+        if line.len() == Self::KEY.len() {
+            line = rest.get(..line.len() + 1)?;
+        }
+        let inner = line
+            .strip_prefix(&[USUAL_QUOTE])
+            .and_then(|line| line.strip_suffix(&[USUAL_QUOTE]));
+        let (key, delimiter) = inner.unwrap_or(line).split_at_checked(Self::KEY.len())?;
+        let delimiter = str::from_utf8(delimiter).ok()?;
+        key.eq_ignore_ascii_case(Self::KEY)
+            .then(|| parse_delimiter(delimiter).ok())?
+            .map(|delimiter| Self { delimiter, bytes })
+    }
+
+    /// Checks that the rows are read with this delimiter. The line is no row, whatever they are read
+    /// with.
+    fn check(self, dialect: Dialect) -> io::Result<()> {
+        if self.delimiter == dialect.delimiter {
+            return Ok(());
+        }
+        let [declared, other] = [self.delimiter, dialect.delimiter].map(delimiter_name);
+        Err(io::Error::other(format!(
+            "line 1 declares the delimiter {declared:?} (sep=), and the one that is set, or that of the \
+             first file of the table, is {other:?}"
+        )))
+    }
+}
+
+/// Returns a delimiter as messages have it.
+pub(crate) fn delimiter_name(delimiter: u8) -> String {
+    match delimiter {
+        b'\t' => "tab".to_owned(),
+        other => char::from(other).to_string(),
+    }
 }
 
 impl Dialect {
@@ -159,8 +220,17 @@ impl Rows {
     ///
     /// # Errors
     /// The file cannot be read; it ends within quotes; it is not UTF-8; it has another number of columns
-    /// than there are names.
-    pub(crate) fn new(input: Input, dialect: Dialect, options: &TextOptions) -> io::Result<Self> {
+    /// than there are names, or declares another delimiter.
+    pub(crate) fn new(
+        mut input: Input,
+        dialect: Dialect,
+        options: &TextOptions,
+    ) -> io::Result<Self> {
+        let declared = Declared::of(&input);
+        if let Some(declared) = declared {
+            declared.check(dialect)?;
+            input.consume(declared.bytes);
+        }
         let mut rows = Self {
             input,
             dialect,
@@ -168,7 +238,7 @@ impl Rows {
             replaced: None,
             head: "header",
             spans: Vec::new(),
-            line: 1,
+            line: 1 + u64::from(declared.is_some()),
             found: None,
         };
         let (found, fields) = rows.first()?;
@@ -294,6 +364,17 @@ impl Rows {
                     let text = "ends within quotes: the file is incomplete";
                     return Err(io::Error::other(text));
                 }
+                Found::BehindQuote { place, lines } => {
+                    let line = line + lines - 1;
+                    let column = match self.names.get(place) {
+                        Some(name) => format!("column {name:?}"),
+                        None => format!("field {}", place + 1),
+                    };
+                    return Err(io::Error::other(format!(
+                        "line {line}, {column}: there is text behind the closing quote: a quote within \
+                         a field in quotes is doubled; set quote to \"\" if quotes are part of values"
+                    )));
+                }
             }
         }
     }
@@ -318,7 +399,12 @@ impl<'a> Row<'a> {
             (Form::Plain, _) | (Form::Escaped, FieldForm::Plain) => (Cow::Borrowed(text), false),
             (Form::Quoted, _) => (Cow::Borrowed(text), true),
             (Form::Escaped, FieldForm::Quotes(quote)) => {
-                (Cow::Owned(without_quotes(text, quote.into())), true)
+                let quote = char::from(quote);
+                let doubled = String::from_iter([quote, quote]);
+                (
+                    Cow::Owned(text.replace(&doubled, quote.encode_utf8(&mut [0; 4]))),
+                    true,
+                )
             }
             (Form::Escaped, FieldForm::Escapes) => (Cow::Owned(without_escapes(text)), false),
         };
@@ -356,7 +442,7 @@ fn split(piece: &[u8], is_at_end: bool, dialect: Dialect, spans: &mut Vec<Span>)
         if spans.len() == COLUMNS_MAX {
             return Found::TooMany;
         }
-        let from = at;
+        let mut from = at;
         let mut form = Form::Plain;
         let mut to = None;
         if let Some(quote) = quote
@@ -376,11 +462,16 @@ fn split(piece: &[u8], is_at_end: bool, dialect: Dialect, spans: &mut Vec<Span>)
                 return Found::Part;
             }
             let ends = is_last || piece[at] == between || matches!(piece[at], b'\n' | b'\r');
-            form = Form::Escaped;
-            if ends && !quoted.has_quotes {
-                form = Form::Quoted;
-                to = Some(at - 1);
+            if !ends {
+                let place = spans.len();
+                return Found::BehindQuote { place, lines };
             }
+            form = match quoted.has_quotes {
+                true => Form::Escaped,
+                false => Form::Quoted,
+            };
+            from += 1;
+            to = Some(at - 1);
         }
         let length = memchr::memchr3(between, b'\n', b'\r', &piece[at..]);
         if length.is_none() && !is_at_end {
@@ -391,7 +482,7 @@ fn split(piece: &[u8], is_at_end: bool, dialect: Dialect, spans: &mut Vec<Span>)
             form = Form::Escaped;
         }
         spans.push(Span {
-            from: from + usize::from(form == Form::Quoted),
+            from,
             to: to.unwrap_or(end),
             form,
         });
@@ -443,22 +534,6 @@ impl Quoted {
             at += 1;
         }
     }
-}
-
-/// Returns the text of a field that begins with a quote. What follows the closing quote is part of
-/// it.
-fn without_quotes(field: &str, quote: char) -> String {
-    let mut text = String::with_capacity(field.len());
-    let mut rest = &field[1..];
-    while let Some((before, after)) = rest.split_once(quote) {
-        text.push_str(before);
-        let Some(after) = after.strip_prefix(quote) else {
-            return text + after;
-        };
-        text.push(quote);
-        rest = after;
-    }
-    text + rest
 }
 
 fn without_escapes(field: &str) -> String {
@@ -570,9 +645,10 @@ mod tests {
                 "a,b\n\"x,\n\r\"\"y\",\"z\"",
                 rows(&[&["a", "b"], &["x,\n\r\"y", "z"]]),
             ),
+            // A quote within a field that begins with none is a part of it.
             (
-                "a,b\n5\" x,\"q\"r\"\n",
-                rows(&[&["a", "b"], &["5\" x", "qr\""]]),
+                "a,b\n5\" x,q\"r\"\n \"s\",\"\"\"t\"\"\"\n",
+                rows(&[&["a", "b"], &["5\" x", "q\"r\""], &[" \"s\"", "\"t\""]]),
             ),
             ("\u{feff}a,b\n", rows(&[&["a", "b"]])),
             ("\u{feff}\"a,b\"\n", rows(&[&["a,b"]])),
@@ -695,6 +771,57 @@ mod tests {
             marked.starts_with("line 2 is not UTF-8 at byte 9, "),
             "{marked}"
         );
+    }
+
+    #[test]
+    fn text_behind_a_closing_quote_is_refused() {
+        for (text, expected) in [
+            ("a,b\n1,\"2\"3\n", "line 2, column \"b\": "),
+            ("a,b\n\"x\" ,2\n", "line 2, column \"a\": "),
+            ("a,b\n1,\"\"x\n", "line 2, column \"b\": "),
+            ("a,b\n1,\"q\"\"r\"s\"\n", "line 2, column \"b\": "),
+            ("a,b\n\"1\n\n2\"3,\n", "line 4, column \"a\": "),
+            ("a,\"b\"c\n1,2\n", "line 1, field 2: "),
+        ] {
+            let error = csv(text).unwrap_err();
+            assert!(error.starts_with(expected), "{text:?}: {error}");
+            assert!(error.contains("behind the closing quote"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_first_line_that_declares_the_delimiter_is_no_row() {
+        let with = |delimiter| TextOptions {
+            delimiter: Some(delimiter),
+            ..TextOptions::default()
+        };
+        let expected = rows(&[&["a", "b"], &["1,5", "x"]]);
+        for first in [
+            "sep=;\n",
+            "sep=;\r\n",
+            "\"sep=;\"\r",
+            "SEP=;\n",
+            "\u{feff}sep=;\n",
+        ] {
+            let text = format!("{first}a;b\n1,5;x\n");
+            for format in [TextFormat::Csv, TextFormat::Tsv] {
+                let read = |delimiter| read_with(text.as_bytes(), format, &with(delimiter));
+                assert_eq!(read(b';'), expected, "{text:?}");
+                let error = read(b'|').unwrap_err();
+                assert!(
+                    error.starts_with("line 1 declares the delimiter \";\""),
+                    "{error}"
+                );
+            }
+        }
+        let tabs = read_with(b"sep=\t\na\tb\n1,5\tx\n", TextFormat::Tsv, &with(b'\t'));
+        assert_eq!(tabs, expected);
+        let wrong = read_with(b"sep=;\na;b\n1\n", TextFormat::Csv, &with(b';'));
+        assert_eq!(wrong.unwrap_err(), "line 3 has 1 fields, and the header 2");
+        // No delimiter that a file may have, or not the first line.
+        assert_eq!(csv("sep=x\n1\n"), rows(&[&["sep=x"], &["1"]]));
+        assert_eq!(csv("sep=\n1\n"), rows(&[&["sep="], &["1"]]));
+        assert_eq!(csv("a\nsep=;\n"), rows(&[&["a"], &["sep=;"]]));
     }
 
     #[test]

@@ -150,6 +150,31 @@ fn the_files_of_a_folder_have_one_delimiter() {
 }
 
 #[test]
+fn a_file_that_declares_another_delimiter_than_the_first_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("1.csv"), "sep=;\na;b\n1;2\n").unwrap();
+    fs::write(folder.path().join("2.csv"), "a;b\n3;4\n").unwrap();
+    let engine = open(folder.path(), usual()).unwrap();
+    assert_eq!(
+        shown(&collect(scan(&engine, &[]).unwrap())).1,
+        ["1|2", "3|4"]
+    );
+    // Both columns are in its only one, by semicolons.
+    fs::write(folder.path().join("3.csv"), "sep=|\na;b\n5;6\n").unwrap();
+    let later = scan(&engine, &[]).map(drop).unwrap_err().to_string();
+    let first = open(folder.path(), usual())
+        .map(drop)
+        .unwrap_err()
+        .to_string();
+    for error in [later, first] {
+        assert!(
+            error.contains("3.csv: line 1 declares the delimiter"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn utf_16_without_a_byte_order_mark_is_refused_until_it_is_declared() {
     let text = "a,b\n1,2\n";
     let folder = tempfile::tempdir().unwrap();

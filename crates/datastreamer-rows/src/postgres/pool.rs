@@ -1,6 +1,7 @@
 //! The connections to one server, and how a query gets one.
 
 use std::{
+    error::Error,
     future::{self, Future},
     pin::pin,
     time::Instant,
@@ -12,7 +13,11 @@ use deadpool::{
     managed::{Object, Pool, PoolError, TimeoutType},
 };
 use tokio::{runtime::Handle, time::timeout};
-use tokio_postgres::{Statement, error::SqlState, types::ToSql};
+use tokio_postgres::{
+    Row, Statement,
+    error::SqlState,
+    types::{FromSql, ToSql, Type},
+};
 
 use super::{
     PostgresCanceller, PostgresError, PostgresErrorKind, PostgresOptions, PostgresRows, bind,
@@ -182,7 +187,8 @@ impl PostgresPool {
     }
 
     /// Prepares a query and lets the server plan it, without running it: its names, its types and the
-    /// rights to read what it names are as they have to be. `parameters` are those that it was made for.
+    /// rights to read what it names are as they have to be, and it only reads. `parameters` are those that
+    /// it was made for.
     /// Blocks for at most the timeouts of the options.
     ///
     /// # Errors
@@ -206,7 +212,7 @@ impl PostgresPool {
             let prepared = self.prepare(&mut connection, query, &kinds).await?;
             let columns = schema::columns(&connection, &prepared, query).await?;
             let query = columns.with_casts(query).unwrap_or_else(|| query.clone());
-            let explained = query.within("EXPLAIN ", "");
+            let explained = query.within("EXPLAIN (FORMAT JSON) ", "");
             let null = None::<bind::Sent>;
             let values = prepared.params().iter();
             let values: Vec<_> = values
@@ -217,6 +223,11 @@ impl PostgresPool {
                 // What is no query, as SHOW, has rows but no plan.
                 Err(error) if error.code() == Some(&SqlState::SYNTAX_ERROR) => Ok(()),
                 Err(error) => Err(PostgresError::of_preparing(error, &explained)),
+                // In a transaction that reads, the server refuses it before it has done anything.
+                Ok(plan) if writes(&plan) => match client.query_typed(query.sql(), &values).await {
+                    Err(error) => Err(PostgresError::of_running(error, &query)),
+                    Ok(_) => Ok(()),
+                },
                 Ok(_) => Ok(()),
             }
         };
@@ -313,6 +324,28 @@ impl PostgresPool {
         timeout(self.options.prepare_timeout, work)
             .await
             .unwrap_or_else(|_| Err(PostgresError::too_slow(what).into()))
+    }
+}
+
+/// Returns whether a plan, as EXPLAIN has it in JSON, changes or locks rows. Texts of the query are escaped
+/// in it.
+fn writes(plan: &[Row]) -> bool {
+    let nodes = ["ModifyTable", "LockRows"].map(|node| format!("\"Node Type\": \"{node}\""));
+    let lines = plan.iter();
+    let mut lines = lines.filter_map(|row| row.try_get::<_, Json<'_>>(0).ok());
+    lines.any(|line| nodes.iter().any(|node| line.0.contains(node)))
+}
+
+/// The text of a value of type json.
+struct Json<'a>(&'a str);
+
+impl<'a> FromSql<'a> for Json<'a> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self(str::from_utf8(raw)?))
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        *kind == Type::JSON
     }
 }
 

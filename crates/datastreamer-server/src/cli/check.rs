@@ -20,42 +20,40 @@ pub(crate) fn run(check: &Check) -> Result<(), Fatal> {
     errors.extend(spool::check(&config.spool).err());
     let waiting = waiting_line("reading the columns of tables", false);
     let report = |text: &str| waiting.set_message(text.to_owned());
-    let site = Site::build_with(&config, &report);
+    let (site, more) = Site::build_all(&config, &report);
     waiting.finish_and_clear();
-    match site.and_then(|site| look(check, &site).map(|said| (site, said))) {
-        Ok((site, said)) if errors.is_empty() => {
-            print_with(|out| say_good(out, check, &site, &said))
-        }
-        Ok(_) => Err(Fatal::Config(errors)),
-        Err(Fatal::Config(more)) => {
-            errors.extend(more);
-            Err(Fatal::Config(errors))
-        }
-        Err(other) if errors.is_empty() => Err(other),
-        Err(_) => Err(Fatal::Config(errors)),
+    errors.extend(more);
+    let said = look(check, &site, &mut errors);
+    if errors.is_empty() {
+        return print_with(|out| say_good(out, check, &site, &said));
     }
+    errors.sort_by_key(|error| line_of(error));
+    Err(Fatal::Config(errors))
+}
+
+/// Returns the line of the file that an error names: `datastreamer.toml:7: routes.stars: ...`. Those of the
+/// environment have none, and come first.
+fn line_of(error: &str) -> Option<usize> {
+    let (before, _) = error.split_once(": ")?;
+    before.rsplit_once(':')?.1.parse().ok()
 }
 
 /// Reads the rows of tables, unless only their columns are to be read, and asks the databases, if they
-/// are to be asked. Returns what there is to say of them.
-fn look(check: &Check, site: &Site) -> Result<Vec<String>, Fatal> {
+/// are to be asked. Returns what there is to say of them, and notes their errors.
+fn look(check: &Check, site: &Site, errors: &mut Vec<String>) -> Vec<String> {
+    let mut said = Vec::new();
     #[cfg(feature = "tables")]
     {
-        let mut said = Vec::new();
-        let mut errors = match check.quick {
-            true => Vec::new(),
-            false => rows::read(site),
-        };
-        if check.connect {
-            databases::ask(site, &mut said, &mut errors);
+        if !check.quick {
+            errors.extend(rows::read(site));
         }
-        match errors.is_empty() {
-            true => Ok(said),
-            false => Err(Fatal::Config(errors)),
+        if check.connect {
+            databases::ask(site, &mut said, errors);
         }
     }
     #[cfg(not(feature = "tables"))]
-    Ok(Vec::new())
+    let _none_to_read = (check, site, errors, &mut said);
+    said
 }
 
 /// Returns what the errors of a route begin with.

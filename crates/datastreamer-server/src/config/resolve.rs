@@ -17,7 +17,8 @@ use serde::Deserialize;
 use toml::{Deserializer, Spanned, de::DeTable};
 
 use super::{
-    Config, Keep, Limits, RouteConfig, RouteLimits, SourceConfig, SpoolConfig, StreamConfig,
+    Broken, Config, Keep, Limits, RouteConfig, RouteLimits, SourceConfig, SpoolConfig,
+    StreamConfig,
     check::check,
     cors::Cors,
     environment::Environment,
@@ -100,13 +101,13 @@ pub(super) fn check_all(text: &str, mut origin: Origin<'_>) -> Result<Checked, F
         origin.variables.insert(setting, variable.name.clone());
     }
     let mut errors = Errors(environment.errors.clone());
-    let written = Counts::of(document.get_ref());
+    let written = Broken::all_of(document.get_ref());
     errors.0.extend(check(document.get_mut(), &origin));
     Ok(match Raw::deserialize(Deserializer::from(document)) {
         Ok(raw) => {
             let mut config = resolve(raw, &origin, &mut errors);
             if let Some(config) = &mut config {
-                written.drop_dependents(config);
+                config.broken = written.without(config);
             }
             Checked {
                 config,
@@ -123,32 +124,28 @@ pub(super) fn check_all(text: &str, mut origin: Origin<'_>) -> Result<Checked, F
     })
 }
 
-/// How many routes and databases a file names.
-struct Counts {
-    routes: usize,
-    databases: usize,
-}
-
-impl Counts {
-    fn of(document: &DeTable<'_>) -> Self {
-        let count = |name: &str| {
-            let tables = document.get(name).and_then(|it| it.get_ref().as_table());
-            tables.map_or(0, |tables| tables.len())
+impl Broken {
+    /// The names of all routes and databases of a file.
+    fn all_of(document: &DeTable<'_>) -> Self {
+        let names = |section: &str| {
+            let tables = document.get(section).and_then(|it| it.get_ref().as_table());
+            let names = tables.into_iter().flat_map(|tables| tables.keys());
+            names.map(|name| name.get_ref().to_string()).collect()
         };
         Self {
-            routes: count("routes"),
-            databases: count("databases"),
+            routes: names("routes"),
+            databases: names("databases"),
         }
     }
 
-    /// Takes out the routes over others that have errors themselves: theirs would follow from those.
-    fn drop_dependents(&self, config: &mut Config) {
-        if config.routes.len() < self.routes {
-            config.routes.retain(|route| !route.is_query());
+    /// Leaves those that are not in a configuration.
+    fn without(mut self, config: &Config) -> Self {
+        for route in &config.routes {
+            self.routes.remove(&route.name);
         }
-        if config.tables.database_count() < self.databases {
-            config.routes.retain(|route| !route.is_postgres());
-        }
+        let is_broken = |name: &String| !config.tables.has_database(name);
+        self.databases.retain(is_broken);
+        self
     }
 }
 
@@ -195,6 +192,7 @@ fn resolve(mut raw: Raw, origin: &Origin<'_>, errors: &mut Errors) -> Option<Con
         sql_limits: sql_limits.unwrap_or_default(),
         tables,
         routes,
+        broken: Broken::default(),
     })
 }
 

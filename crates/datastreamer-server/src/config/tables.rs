@@ -118,8 +118,8 @@ impl TablesConfig {
         self.sql.is_some()
     }
 
-    pub(super) fn database_count(&self) -> usize {
-        self.databases.len()
+    pub(super) fn has_database(&self, name: &str) -> bool {
+        self.databases.contains_key(name)
     }
 
     /// How long a head waits for a length that is known only once rows have been read.
@@ -202,10 +202,6 @@ impl RowsConfig {
 
     pub(super) fn is_query(&self) -> bool {
         matches!(self.source, RowsSource::Query { .. })
-    }
-
-    pub(super) fn is_postgres(&self) -> bool {
-        matches!(self.source, RowsSource::Postgres { .. })
     }
 }
 

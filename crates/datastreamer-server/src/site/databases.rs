@@ -1,11 +1,14 @@
 //! The databases of a site: a pool of connections for each, and the threads that drive them.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    thread,
+};
 
 use datastreamer_rows::postgres::PostgresPool;
 use tokio::runtime::{Handle, Runtime};
 
-use crate::{config::DatabaseConfig, error::Fatal, sources::rows::for_operator};
+use crate::{config::DatabaseConfig, sources::rows::for_operator};
 
 /// Threads that read from databases: decoding some million rows a second needs one, and a second
 /// one goes on when that is busy.
@@ -16,27 +19,33 @@ pub(super) struct Databases {
     pools: BTreeMap<String, PostgresPool>,
     /// None without databases.
     threads: Option<DatabaseThreads>,
+    /// The names of those that have errors.
+    broken: BTreeSet<String>,
 }
 
 impl Databases {
-    /// Makes the pools; connects to nothing yet.
-    pub(super) fn open(configured: &BTreeMap<String, DatabaseConfig>) -> Result<Self, Fatal> {
+    /// Makes the pools; connects to nothing yet. Also returns the errors of those that cannot be.
+    pub(super) fn open(
+        configured: &BTreeMap<String, DatabaseConfig>,
+        broken: &BTreeSet<String>,
+    ) -> (Self, Vec<String>) {
         let mut databases = Self {
             pools: BTreeMap::new(),
             threads: None,
+            broken: broken.clone(),
         };
         let mut errors = Vec::new();
         for (name, config) in configured {
             let pool = databases.connect_later(config);
             match pool {
                 Ok(pool) => drop(databases.pools.insert(name.clone(), pool)),
-                Err(text) => errors.push(format!("{}{text}", config.origin)),
+                Err(text) => {
+                    databases.broken.insert(name.clone());
+                    errors.push(format!("{}{text}", config.origin));
+                }
             }
         }
-        match errors.is_empty() {
-            true => Ok(databases),
-            false => Err(Fatal::Config(errors)),
-        }
+        (databases, errors)
     }
 
     fn connect_later(&mut self, config: &DatabaseConfig) -> Result<PostgresPool, String> {
@@ -48,27 +57,42 @@ impl Databases {
         pool.map_err(|error| error.to_string())
     }
 
-    /// Connects to one database after the other. **Blocks** for at most the time limits of each.
-    pub(super) fn connect(&self) -> impl Iterator<Item = (&str, Result<(), String>)> {
-        self.pools.iter().map(|(name, pool)| {
-            let connected = pool.connect().map_err(|error| for_operator(&error));
-            (name.as_str(), connected)
+    /// Connects to all databases at the same time. **Blocks** for at most the time limits of one.
+    pub(super) fn connect(&self) -> Vec<(&str, Result<(), String>)> {
+        let connect = |pool: &PostgresPool| pool.connect().map_err(|error| for_operator(&error));
+        thread::scope(|scope| {
+            let pools = self.pools.iter();
+            let connecting = pools.map(|(name, pool)| (name, scope.spawn(move || connect(pool))));
+            let connecting: Vec<_> = connecting.collect();
+            let connected = connecting.into_iter().map(|(name, connecting)| {
+                let internal = |_| Err("internal error (panic) while connecting".to_owned());
+                (name.as_str(), connecting.join().unwrap_or_else(internal))
+            });
+            connected.collect()
         })
     }
 
-    /// Finds a database by its name; the only one need not be named.
-    pub(super) fn find(&self, name: Option<&str>) -> Result<(&str, &PostgresPool), String> {
+    /// Finds a database by its name; the only one need not be named. `None`: it has errors.
+    pub(super) fn find(&self, name: Option<&str>) -> Result<Option<(&str, &PostgresPool)>, String> {
+        let is_broken = match name {
+            Some(name) => self.broken.contains(name),
+            None => self.pools.len() + self.broken.len() == 1 && self.pools.is_empty(),
+        };
+        if is_broken {
+            return Ok(None);
+        }
         let found = match (name, self.pools.first_key_value()) {
             (Some(name), _) => self.pools.get_key_value(name),
             (None, Some(only)) if self.pools.len() == 1 => Some(only),
             (None, _) => None,
         };
-        let found = found.map(|(name, pool)| (name.as_str(), pool));
+        let found = found.map(|(name, pool)| Some((name.as_str(), pool)));
         found.ok_or_else(|| {
-            let names: Vec<_> = self.pools.keys().map(String::as_str).collect();
+            let names: BTreeSet<_> = self.pools.keys().chain(&self.broken).collect();
             match names.is_empty() {
                 true => "there are no [databases]".into(),
                 false => {
+                    let names: Vec<_> = names.into_iter().map(String::as_str).collect();
                     let names = names.join(", ");
                     format!("`database` must be one of [databases]; there are: {names}")
                 }

@@ -1,8 +1,7 @@
 //! No tables: what `config/no_tables.rs` has refused does not come here.
 
 use crate::{
-    config::{RowsConfig, TablesConfig},
-    error::Fatal,
+    config::{Config, RowsConfig, TablesConfig},
     site::{Report, routes::Route},
     sources::rows::RowRoute,
 };
@@ -11,23 +10,27 @@ use crate::{
 pub(super) struct Kept;
 
 impl Kept {
-    pub(super) fn connect(&self) -> impl Iterator<Item = (&str, Result<(), String>)> {
-        std::iter::empty()
+    pub(super) fn connect(&self) -> Vec<(&str, Result<(), String>)> {
+        Vec::new()
     }
 }
 
 pub(super) struct Tables<'a>(&'a TablesConfig);
 
 impl<'a> Tables<'a> {
-    pub(super) fn new(config: &'a TablesConfig, _: &Report<'_>) -> Result<Self, Fatal> {
-        Ok(Self(config))
+    pub(super) fn new(config: &'a Config, _: &Report<'_>) -> (Self, Vec<String>) {
+        (Self(&config.tables), Vec::new())
     }
 
     pub(super) fn keep(self) -> Kept {
         Kept
     }
 
-    pub(super) fn open(&mut self, _: &str, config: &RowsConfig) -> Result<RowRoute, String> {
+    pub(super) fn open(
+        &mut self,
+        _: &str,
+        config: &RowsConfig,
+    ) -> Result<Option<RowRoute>, String> {
         match *config {}
     }
 

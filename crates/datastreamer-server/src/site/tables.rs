@@ -20,8 +20,7 @@ use tokio::sync::Semaphore;
 
 use super::databases::Databases;
 use crate::{
-    config::{RowsConfig, RowsSource, TablesConfig},
-    error::Fatal,
+    config::{Config, RowsConfig, RowsSource, TablesConfig},
     site::Report,
     site::routes::Route,
     sources::{
@@ -61,17 +60,22 @@ pub(super) struct Tables<'a> {
 }
 
 impl<'a> Tables<'a> {
-    pub(super) fn new(config: &'a TablesConfig, report: &'a Report<'a>) -> Result<Self, Fatal> {
-        Ok(Self {
+    /// Also returns the errors of databases.
+    pub(super) fn new(config: &'a Config, report: &'a Report<'a>) -> (Self, Vec<String>) {
+        let broken = &config.broken.databases;
+        let config = &config.tables;
+        let (databases, errors) = Databases::open(&config.databases, broken);
+        let tables = Self {
             config,
             engine: None,
-            databases: Databases::open(&config.databases)?,
+            databases,
             openings: Openings::default(),
             unchecked: Vec::new(),
             places: Arc::new(Semaphore::new(READ_AT_ONCE)),
             deadline: config.open_wait.map(|wait| Instant::now() + wait),
             report,
-        })
+        };
+        (tables, errors)
     }
 
     pub(super) fn keep(self) -> Kept {
@@ -85,8 +89,13 @@ impl<'a> Tables<'a> {
         self.databases
     }
 
-    /// Opens a route's rows: reads the columns of a table, plans a query.
-    pub(super) fn open(&mut self, name: &str, config: &RowsConfig) -> Result<RowRoute, String> {
+    /// Opens a route's rows: reads the columns of a table, plans a query. `None`: they are of a database
+    /// that has errors, and the route has none.
+    pub(super) fn open(
+        &mut self,
+        name: &str,
+        config: &RowsConfig,
+    ) -> Result<Option<RowRoute>, String> {
         let source = match &config.source {
             RowsSource::Table {
                 path,
@@ -135,13 +144,16 @@ impl<'a> Tables<'a> {
                 parameters,
                 metadata,
             } => {
-                let database = self.databases.find(database.as_deref())?;
+                let query = PostgresQuery::parse(sql, parameters);
+                let Some(database) = self.databases.find(database.as_deref())? else {
+                    return query.map(|_| None);
+                };
                 let (parameters, metadata) = (parameters.clone(), metadata.clone());
-                RowSource::Postgres(PostgresQuery::new(database, sql, parameters, metadata)?)
+                RowSource::Postgres(PostgresQuery::new(database, query?, parameters, metadata))
             }
             RowsSource::Stars => RowSource::Stars(Stars::new()),
         };
-        Ok(self.route(source, config.rows_max, config.on_more))
+        Ok(Some(self.route(source, config.rows_max, config.on_more)))
     }
 
     /// Makes the route of clients' own queries, if there is to be one. Also returns what its errors

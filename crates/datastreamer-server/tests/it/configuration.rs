@@ -572,6 +572,7 @@ fn all_errors_of_a_file_are_said_at_once_each_with_its_line() {
     assert_eq!(said.code, Some(CONFIGURATION), "{said:?}");
     let expected = [
         "DATASTREAMER_TABLES__TIME_LIMIT: tables.time_limit must be a duration",
+        "DATASTREAMER_SERVER__LISTEN: server.listen `nonsense` is no address to listen on",
         "datastreamer.toml:1: unknown key `colour`; allowed are server, stream, limits, ",
         "datastreamer.toml:3: stream.chunk_bytes must be a size, from 1 to 64MiB, for example",
         "datastreamer.toml:4: stream: unknown key `chunks`; allowed are chunk_bytes, ",
@@ -581,9 +582,9 @@ fn all_errors_of_a_file_are_said_at_once_each_with_its_line() {
         "datastreamer.toml:10: routes.a: `path` belongs to kind \"directory\", \"file\", \"table\"",
         "datastreamer.toml:11: routes.a: unknown key `compres`; allowed are kind, ",
         "datastreamer.toml:12: routes.b: `path` is missing; it must be a path in quotes",
+        "datastreamer.toml:14: routes.c: sql: the query does not use the parameter p",
         "datastreamer.toml:17: routes.c.parameters: unknown key `max_lenght`; allowed are name, ",
         "datastreamer.toml:19: sql.max_rows must be a whole number, for example 8; it is \"all\"",
-        "DATASTREAMER_SERVER__LISTEN: server.listen `nonsense` is no address to listen on",
     ];
     let lines: Vec<_> = said.stderr.lines().collect();
     assert_eq!(lines.len(), expected.len(), "{}", said.stderr);
@@ -971,6 +972,49 @@ fn check_reports_errors_of_settings_and_of_routes_in_one_round() {
     }
     assert_eq!(lines.len(), 7, "{}", said.stderr);
     assert!(said.stdout.is_empty(), "{said:?}");
+}
+
+#[test]
+fn an_error_hides_none_of_another_part_and_all_are_in_the_order_of_their_lines() {
+    let text = "[routes.b]\nkind = \"postgres\"\ndatabase = \"bad\"\nsql = \"SELECT $x\"\n\
+                [databases.bad]\nurl = \"postgresql://u@localhost:port/x\"\n\
+                [routes.follows]\nkind = \"postgres\"\ndatabase = \"bad\"\nsql = \"SELECT 1\"\n\
+                [routes.q]\nkind = \"query\"\nsql = \"SELEC 1\"\n\
+                [routes.over]\nkind = \"query\"\nsql = \"SELECT 1 FROM gone\"\n\
+                [routes.gone]\nkind = \"table\"\npath = \"no-such-file.csv\"\ncolour = 1\n\
+                [routes.wrong]\nkind = \"table\"\npath = \"t.csv\"\nmax_rows = \"many\"\n\
+                [routes.over_wrong]\nkind = \"query\"\nsql = \"SELECT 1 FROM wrong\"\n\
+                [databases.other]\nurl = 1\n\
+                [routes.of_other]\nkind = \"postgres\"\ndatabase = \"other\"\nsql = \"SELECT $y\"\n";
+    let said = check(text);
+    assert_eq!(said.code, Some(CONFIGURATION), "{said:?}");
+    let lines: Vec<_> = said.stderr.lines().collect();
+    let expected = [
+        (
+            ":1: ",
+            "routes.b: sql, line 1, column 8: $x is not declared",
+        ),
+        (
+            ":5: ",
+            "databases.bad: PostgreSQL: the URL is not understood",
+        ),
+        (":11: ", "routes.q: sql, line 1, column 1"),
+        (":17: ", "no-such-file.csv"),
+        (":20: ", "routes.gone: unknown key `colour`"),
+        (":24: ", "routes.wrong.max_rows"),
+        (":29: ", "databases.other.url"),
+        (
+            ":30: ",
+            "routes.of_other: sql, line 1, column 8: $y is not declared",
+        ),
+    ];
+    assert_eq!(lines.len(), expected.len(), "{}", said.stderr);
+    for (line, (place, text)) in lines.iter().zip(expected) {
+        assert!(
+            line.contains(place) && line.contains(text),
+            "{line}: {text}"
+        );
+    }
 }
 
 #[test]

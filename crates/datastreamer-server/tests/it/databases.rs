@@ -358,6 +358,18 @@ fn check_lets_databases_plan_the_queries_of_routes_if_it_is_to_connect() {
             route("typo", "archive", "SELECT id, rb FROM stars"),
             route("closed", "limited", "SELECT id FROM stars"),
             route("unknown", "gone", "SELECT 1 AS x"),
+            route("writes", "archive", "DELETE FROM stars RETURNING id"),
+            route(
+                "hidden",
+                "archive",
+                "WITH d AS (DELETE FROM stars RETURNING id) SELECT * FROM d",
+            ),
+            route("locks", "archive", "SELECT id FROM stars FOR UPDATE"),
+            route(
+                "named",
+                "archive",
+                "SELECT '\\\"Node Type\\\": \\\"ModifyTable\\\"' AS x",
+            ),
         ]
         .concat(),
     );
@@ -373,6 +385,9 @@ fn check_lets_databases_plan_the_queries_of_routes_if_it_is_to_connect() {
             ["routes.typo", "\"rb\" does not exist", "line 1, column 12"],
         ),
         (24, ["routes.closed", "permission denied", "42501"]),
+        (32, ["routes.writes", "DELETE", "read-only transaction"]),
+        (36, ["routes.hidden", "SELECT", "read-only transaction"]),
+        (40, ["routes.locks", "FOR UPDATE", "read-only transaction"]),
     ] {
         let place = format!("datastreamer.toml:{line}: ");
         let found = lines.iter().find(|said| said.contains(&place));
@@ -382,7 +397,27 @@ fn check_lets_databases_plan_the_queries_of_routes_if_it_is_to_connect() {
         }
     }
     // The one that is gone is named once, and not again for its route.
-    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert_eq!(lines.len(), 6, "{lines:?}");
+}
+
+#[test]
+fn databases_that_do_not_answer_are_asked_at_the_same_time() {
+    // They take connections and say nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("an address").port();
+    let databases = (0..4).map(|number| {
+        format!("[databases.d{number}]\nurl = \"postgresql://nobody@127.0.0.1:{port}/none\"\n")
+    });
+    let scratch = Scratch::new("silent");
+    let file = scratch.join("datastreamer.toml");
+    std::fs::write(&file, databases.collect::<String>()).expect("files can be written");
+    let started = std::time::Instant::now();
+    let said = finish(command(&["check", &file.to_string_lossy(), "--connect"]));
+    let took = started.elapsed();
+    assert_eq!(said.code, Some(3), "{}", said.stderr);
+    assert_eq!(said.stderr.lines().count(), 4, "{}", said.stderr);
+    // One after the other they take four times the 8 s of a connection.
+    assert!(took < std::time::Duration::from_secs(16), "{took:?}");
 }
 
 #[test]

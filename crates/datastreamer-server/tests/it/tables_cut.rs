@@ -93,6 +93,44 @@ fn a_head_with_a_length_tells_a_cut_table_from_a_complete_one() {
 }
 
 #[test]
+fn a_limit_of_no_rows_cuts_no_table_without_rows() {
+    let scratch = Scratch::new("none");
+    let file = tables::stars(scratch.path(), "stars", 100);
+    let server = Daemon::start(&format!(
+        "[routes.stars]\nkind = \"table\"\npath = \"{}\"\nmax_rows = 0\n\
+         [routes.asked]\nkind = \"query\"\nsql = \"SELECT * FROM stars\"\nmax_rows = 0\n\
+         [routes.open]\nkind = \"query\"\nsql = \"SELECT * FROM stars\"\n",
+        file.display(),
+    ));
+    let port = server.port();
+    for suffix in FORMATS {
+        for route in ["stars", "asked"] {
+            let empty = http::get(port, &format!("/{route}.{suffix}?ra=lt.-1"));
+            assert_eq!(
+                (empty.status, limit(&empty)),
+                (200, None),
+                "{route}.{suffix}"
+            );
+            let cut = http::get(port, &format!("/{route}.{suffix}?ra=gt.0"));
+            let expected = Some("0 of more; set-by=server");
+            assert_eq!(
+                (cut.status, limit(&cut)),
+                (200, expected),
+                "{route}.{suffix}"
+            );
+        }
+        // It asks for the columns: whether there are rows is not looked at.
+        let columns = http::get(port, &format!("/open.{suffix}?limit=0&ra=lt.-1"));
+        let expected = Some("0; set-by=request");
+        assert_eq!(
+            (columns.status, limit(&columns)),
+            (200, expected),
+            "{suffix}"
+        );
+    }
+}
+
+#[test]
 fn a_repeat_whose_length_is_known_says_what_the_first_run_saw() {
     let scratch = Scratch::new("repeats");
     let file = tables::stars(scratch.path(), "stars", STARS);

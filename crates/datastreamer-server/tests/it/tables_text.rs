@@ -155,6 +155,26 @@ fn what_is_found_in_a_file_is_said() {
             "{\"a\":1,\"b\":2}\n",
         ),
         (
+            b"\"a\";\"b\"\n\"1\";\"2\"\n".to_vec(),
+            "2 with \\\";\\\", in every row",
+            "{\"a\":1,\"b\":2}\n",
+        ),
+        (
+            b"sep=;\r\na;b\r\n1;2\r\n".to_vec(),
+            "declares the delimiter \\\";\\\" in its first line",
+            "{\"a\":1,\"b\":2}\n",
+        ),
+        (
+            b"\"sep=,\"\na,b\n1,2\n".to_vec(),
+            "declares the delimiter \\\",\\\" in its first line",
+            "{\"a\":1,\"b\":2}\n",
+        ),
+        (
+            utf16("\u{feff}sep=;\na;b\n1;2\n"),
+            "declares the delimiter",
+            "{\"a\":1,\"b\":2}\n",
+        ),
+        (
             b"a;b\n1;2\n3\n".to_vec(),
             "one column",
             "{\"a;b\":\"1;2\"}\n{\"a;b\":\"3\"}\n",
@@ -171,7 +191,8 @@ fn what_is_found_in_a_file_is_said() {
             (Some(0), rows),
             "{said:?}"
         );
-        assert_eq!(said.stderr.lines().count(), 1, "{said:?}");
+        let notes = 1 + usize::from(words == "declares the delimiter");
+        assert_eq!(said.stderr.lines().count(), notes, "{said:?}");
         assert!(said.stderr.contains(words), "{said:?}");
     }
 }
@@ -294,6 +315,55 @@ fn a_row_that_is_not_of_a_declared_type_is_found_by_cat_check_and_clients() {
     let server = Daemon::start(&text);
     let problem = http::get(server.port(), "/t.csv").problem(500);
     assert!(problem.contains("t.csv: line 3, column"), "{problem}");
+}
+
+/// pandas reads `"2"3` as 23, and DuckDB refuses it.
+#[test]
+fn text_behind_a_closing_quote_is_found_by_cat_check_and_clients() {
+    let bytes = b"a,b\n1,\"2\"3\n";
+    let place = "line 2, column \"b\": there is text behind the closing quote";
+    let types: &[&str] = &["--type", "a=int32", "--type", "b=int32"];
+    // With inferred types it is found when the file is opened.
+    cat("t.csv", bytes, &[]).assert_refused(CONFIGURATION, &["t.csv: ", place]);
+    cat("t.csv", bytes, types).assert_refused(INCOMPLETE, &["t.csv", place]);
+    let whole = cat("t.csv", bytes, &["--quote", ""]);
+    assert_eq!(whole.text(), "{\"a\":1,\"b\":\"\\\"2\\\"3\"}\n");
+    let scratch = Scratch::new("text");
+    let data = scratch.join("t.csv");
+    fs::write(&data, bytes).unwrap();
+    let text = format!(
+        "[routes.t]\nkind = \"table\"\npath = {data:?}\ncolumns.a.type = \"int32\"\n\
+         columns.b.type = \"int32\"\n"
+    );
+    let file = scratch.join("datastreamer.toml");
+    fs::write(&file, &text).unwrap();
+    let mut command = program::command(&["check"]);
+    command.arg(&file);
+    program::finish(command).assert_refused(CONFIGURATION, &["datastreamer.toml:1:", place]);
+    let server = Daemon::start(&text);
+    let problem = http::get(server.port(), "/t.csv").problem(500);
+    assert!(problem.contains(place), "{problem}");
+}
+
+#[test]
+fn a_declared_delimiter_that_contradicts_the_one_that_is_set_is_refused() {
+    let bytes = b"sep=;\na;b\n1;2\n";
+    let flags = &["--delimiter", ";"];
+    assert_eq!(cat("t.csv", bytes, flags).text(), "{\"a\":1,\"b\":2}\n");
+    for (delimiter, words) in [(",", "is \",\""), ("tab", "is \"tab\"")] {
+        let said = cat("t.csv", bytes, &["--delimiter", delimiter]);
+        said.assert_refused(
+            CONFIGURATION,
+            &["t.csv: line 1 declares the delimiter \";\"", words],
+        );
+    }
+    cat("t.csv", bytes, &["--quote", ";"]).assert_refused(
+        CONFIGURATION,
+        &[
+            "declares the delimiter \";\"",
+            "delimiter and quote are the same",
+        ],
+    );
 }
 
 #[test]

@@ -29,25 +29,30 @@ pub(crate) struct PostgresQuery {
 }
 
 impl PostgresQuery {
+    /// Finds the parameters in the text of a query.
+    ///
     /// # Errors
     /// A text and parameters that do not agree, with the position in the text.
-    pub(crate) fn new(
-        (database, pool): (&str, &PostgresPool),
-        sql: &str,
-        parameters: Parameters,
-        notes: ColumnMetadata,
-    ) -> Result<Self, String> {
-        let query = PositionalQuery::new(sql, &parameters).map_err(|error| match error {
+    pub(crate) fn parse(sql: &str, parameters: &Parameters) -> Result<PositionalQuery, String> {
+        PositionalQuery::new(sql, parameters).map_err(|error| match error {
             ParameterError::Query { .. } => format!("sql, {error}"),
             error => format!("sql: {error}"),
-        })?;
-        Ok(Self {
+        })
+    }
+
+    pub(crate) fn new(
+        (database, pool): (&str, &PostgresPool),
+        query: PositionalQuery,
+        parameters: Parameters,
+        notes: ColumnMetadata,
+    ) -> Self {
+        Self {
             database: database.to_owned(),
             pool: pool.clone(),
             query: Arc::new(query),
             parameters,
             notes,
-        })
+        }
     }
 
     pub(crate) fn parameters(&self) -> &Parameters {

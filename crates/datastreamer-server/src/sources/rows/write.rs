@@ -18,7 +18,7 @@ use http::StatusCode;
 use super::{Author, Page, RowSettings, Run, StartRun, Writing, other_columns, postgres};
 use crate::{
     refusal::{Concealed, Fault, Refusal, SOURCE_FAILED, cut},
-    sources::{Feed, Job, OnMore, RowFacts, RowLimit, RowsJob, SourceError},
+    sources::{Feed, Job, LimitBy, OnMore, RowFacts, RowLimit, RowsJob, SourceError},
 };
 
 /// Makes the job of a file of rows. Its start plans the run, and refuses columns that the format
@@ -233,9 +233,14 @@ impl TableFile {
             .limit
             .is_some_and(|limit| limit.on_more != OnMore::Cap);
         if self.rows_max() == Some(0) && !is_refused {
-            // A request for no rows asks for the columns (DALI 1.1, 3.4.4).
-            self.facts.note_cut(true);
-            return Ok(TableEnd::Overflow);
+            let by = self.facts.limit.map(|limit| limit.by);
+            match (self.facts.is_cut(), by) {
+                (Some(false), _) => return Ok(TableEnd::Complete),
+                // A request for no rows asks for the columns (DALI 1.1, 3.4.4): nobody looks whether
+                // there are rows.
+                (Some(true), _) | (None, Some(LimitBy::Request)) => return Ok(TableEnd::Overflow),
+                (None, _) => {}
+            }
         }
         let stop = run.stop.take();
         let _stops = stop.map(|stop| out.on_stop(move |_| stop()));
