@@ -22,8 +22,10 @@ const CAREFUL_PIECE_BYTES: usize = 16 * 1024;
 /// that it reads.
 const FAST_FROM_BYTES: u64 = 4 << 20;
 
-/// 1 MB/s: a slower consumer has time for many small pieces.
+/// 1 MB/s, over 256 KiB: a slower consumer has time for many small pieces. One of a hundred that share
+/// the processors waits for some 10 ms now and then, which is no sign of its own pace.
 const SLOW_BYTES_PER_SECOND: f64 = 1e6;
+const JUDGED_TIME: Duration = Duration::from_millis(262);
 
 /// The pace of one reader.
 #[derive(Debug, Default)]
@@ -32,6 +34,9 @@ pub(crate) struct Pace {
     quick_bytes: u64,
     /// The last to be slow was slower than that, and has not been fast since.
     is_slow: bool,
+    /// Taken since it was judged, and in which time.
+    bytes: usize,
+    time: Duration,
 }
 
 impl Pace {
@@ -65,6 +70,13 @@ impl Pace {
 
     /// Records for how long the consumer had so many bytes before it asked for more.
     pub(crate) fn taken(&mut self, bytes: usize, time: Duration) {
+        self.bytes += bytes;
+        self.time += time;
+        if self.bytes < READ_BYTES && self.time < JUDGED_TIME {
+            return;
+        }
+        let bytes = std::mem::take(&mut self.bytes);
+        let time = std::mem::take(&mut self.time);
         if (bytes as f64) < SLOW_BYTES_PER_SECOND * time.as_secs_f64() {
             self.quick_bytes = 0;
             self.is_slow = true;
@@ -103,6 +115,18 @@ mod tests {
         assert_eq!(pace.piece_bytes(), CAREFUL_PIECE_BYTES);
         assert_eq!(pace.read_bytes(), BLOCK_BYTES);
         assert!(!pace.shares());
+    }
+
+    #[test]
+    fn a_short_wait_is_no_sign_of_a_slow_consumer() {
+        let mut pace = Pace::default();
+        for _ in 0..256 / 16 {
+            pace.taken(CAREFUL_PIECE_BYTES, Duration::from_millis(100));
+            for _ in 1..16 {
+                pace.taken(CAREFUL_PIECE_BYTES, QUICK);
+            }
+        }
+        assert!(pace.is_fast() && pace.shares());
     }
 
     #[test]
