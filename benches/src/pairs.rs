@@ -62,7 +62,7 @@ pub(crate) struct Pair {
 pub(crate) struct Pairs {
     pairs: Vec<Watched<Pair>>,
     /// Pairs that do not count, because other processes used the machine.
-    pub(crate) repeated: usize,
+    repeated: usize,
 }
 
 impl Pairs {
@@ -95,9 +95,11 @@ impl Pairs {
         self.sample(|pair| pair.candidate.cpu() / pair.baseline.cpu())
     }
 
-    pub(crate) fn foreign_cpu_share(&self) -> f64 {
+    /// How much of the machine other processes used, and how many pairs were dropped for that.
+    pub(crate) fn used_by_others(&self) -> String {
         let shares = self.pairs.iter().map(|pair| pair.foreign_cpu_share);
-        Sample::new(shares).median().max(0.0)
+        let share = Sample::new(shares).median().max(0.0);
+        format!("{:.0} % ({})", 100.0 * share, self.repeated)
     }
 }
 

@@ -4,6 +4,7 @@
 use std::fmt::Write;
 
 use crate::cli::Scale;
+use crate::stats::Sample;
 
 /// The results of one measurement.
 #[derive(Debug, Default)]
@@ -176,6 +177,21 @@ pub(crate) fn quantity(figure: f64, unit: &str) -> String {
     } else {
         format!("{number} {unit}")
     }
+}
+
+/// The median of a sample and its extremes.
+pub(crate) fn extremes(sample: &Sample) -> String {
+    spread(sample, sample.min(), sample.max())
+}
+
+/// The median of a sample and its quartiles.
+pub(crate) fn quartiles(sample: &Sample) -> String {
+    spread(sample, sample.quantile(0.25), sample.quantile(0.75))
+}
+
+fn spread(sample: &Sample, low: f64, high: f64) -> String {
+    let [median, low, high] = [sample.median(), low, high].map(|figure| quantity(figure, ""));
+    format!("{median} ({low}–{high})")
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! come later; and to a hundred at once. The first is compared with the same source without a spool,
 //! the others with nginx, which serves the same bytes as a static file.
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -15,7 +16,7 @@ use crate::pairs::{Pair, Pairs, Run};
 use crate::pattern::PEER_PERIOD_BYTES;
 use crate::process::{self, Server};
 use crate::quiet::FOREIGN_CPU_SHARE_MAX;
-use crate::report::{Bar, Limit, Report, Table, quantity};
+use crate::report::{Bar, Limit, Report, Table, extremes, quantity, quartiles};
 use nginx::Nginx;
 use scratch::Scratch;
 
@@ -35,21 +36,23 @@ const ROWS_QUICK: u64 = 500_000;
 
 const READERS: usize = 100;
 
+/// How the program is called in the table.
+const IN_THE_SPOOL: &str = "in the spool";
+
 /// The readers' buffers are the client's; their threads need no more.
 const STACK_BYTES: usize = 128 * 1024;
 
-/// What the two of a pair read.
-struct Comparison<'a> {
+/// What is read, the server that the program is compared with, and how much of its rate is the bar.
+struct Comparison {
     name: &'static str,
-    baseline: (&'static str, &'a Server),
-    candidate: (&'static str, &'a Server),
+    against: &'static str,
     least: f64,
 }
 
 /// Runs the comparisons that are possible here.
 pub(crate) fn measure(wanted: &Productions, scale: Scale) -> io::Result<Vec<Report>> {
     let files = Scratch::new()?;
-    let mut bench = Bench {
+    let bench = Bench {
         program: start(&wanted.program, &files, scale)?,
         pairs: wanted
             .pairs
@@ -57,28 +60,22 @@ pub(crate) fn measure(wanted: &Productions, scale: Scale) -> io::Result<Vec<Repo
             .max(1),
         patience: Duration::from_secs(wanted.patience),
         scale,
-        runs: 0,
-        report: Report {
-            title: "Files in the spool".into(),
-            notes: vec![method()],
-            ..Report::default()
-        },
-        rows: Vec::new(),
+        runs: Cell::new(0),
     };
-    bench.first_reader_of_bytes()?;
-    bench.first_reader_of_tables()?;
+    let mut notes = vec![method()];
+    let mut found = vec![bench.first_reader_of_bytes()?];
+    found.extend(bench.first_reader_of_tables()?);
     match Nginx::obstacle() {
-        Some(obstacle) => {
-            let note = format!("Left out: the comparisons with nginx, because {obstacle}.");
-            bench.report.notes.push(note);
-        }
+        Some(obstacle) => notes.push(format!(
+            "Left out: the comparisons with nginx, because {obstacle}."
+        )),
         None => {
             let nginx = Nginx::start(&files)?;
-            bench.later_readers(&nginx, &files)?;
-            bench.joined_readers(&nginx, &files)?;
+            found.push(bench.later_readers(&nginx.server, &files)?);
+            found.push(bench.joined_readers(&nginx.server, &files)?);
         }
     }
-    Ok(vec![bench.finish()])
+    Ok(vec![report(notes, found)])
 }
 
 struct Bench {
@@ -87,192 +84,160 @@ struct Bench {
     patience: Duration,
     scale: Scale,
     /// Each run asks for another file, which no spool has.
-    runs: u64,
-    report: Report,
-    rows: Vec<Vec<String>>,
+    runs: Cell<u64>,
 }
 
 impl Bench {
     /// A number of bytes or rows that no run has asked for.
-    fn fresh(&mut self, about: u64) -> u64 {
-        self.runs += 1;
-        about + self.runs
+    fn fresh(&self, about: u64) -> u64 {
+        self.runs.set(self.runs.get() + 1);
+        about + self.runs.get()
     }
 
     const fn bytes(&self) -> u64 {
         if self.scale.quick { BYTES_QUICK } else { BYTES }
     }
 
-    fn first_reader_of_bytes(&mut self) -> io::Result<()> {
+    fn first_reader_of_bytes(&self) -> io::Result<Found> {
         let bytes = self.bytes();
-        let path = |route: &str, bytes| noise(route, bytes);
-        self.first_reader("first reader, test bytes", bytes, ["plain", "kept"], path)
+        self.first_reader("first reader, test bytes", bytes, ["plain", "kept"], noise)
     }
 
-    fn first_reader_of_tables(&mut self) -> io::Result<()> {
+    fn first_reader_of_tables(&self) -> io::Result<[Found; 2]> {
         let rows = rows(self.scale);
         let path = |route: &str, rows| format!("/{route}.csv?rows={rows}");
         let routes = ["plain-stars", "kept-stars"];
-        self.first_reader("first reader, an invented table as CSV", rows, routes, path)?;
+        let name = "first reader, an invented table as CSV";
+        let invented = self.first_reader(name, rows, routes, path)?;
         let path = |route: &str, rows| format!("/{route}.csv?limit={rows}");
         let routes = ["plain-table", "kept-table"];
         // No run wants all of its rows.
-        self.first_reader("first reader, Parquet as CSV", rows / 2, routes, path)
+        let parquet = self.first_reader("first reader, Parquet as CSV", rows / 2, routes, path)?;
+        Ok([invented, parquet])
     }
 
     /// The reader of a file that is made for it, without a spool and with one.
     fn first_reader(
-        &mut self,
+        &self,
         name: &'static str,
         size: u64,
-        [plain, kept]: [&str; 2],
+        routes: [&str; 2],
         path: impl Fn(&str, u64) -> String,
-    ) -> io::Result<()> {
-        let address = self.program.address();
+    ) -> io::Result<Found> {
         let checked = self.fresh(size / 20);
-        assert_same(address, [plain, kept].map(|route| path(route, checked)))?;
-        let sizes: Vec<u64> = (0..2 * self.pairs).map(|_| self.fresh(size)).collect();
-        let mut sizes = sizes.into_iter();
-        let pairs = Pairs::measure(self.pairs, self.patience, &[&self.program], || {
-            let size = sizes.next().unwrap_or(size);
-            let run = |route| {
-                Run::timed(&self.program, || {
-                    client::get(address, &path(route, size))?.count()
-                })
-            };
-            same_length(run(plain)?, run(kept)?)
-        })?;
+        assert_same(
+            self.program.address(),
+            routes.map(|route| path(route, checked)),
+        )?;
         let comparison = Comparison {
             name,
-            baseline: ("without a spool", &self.program),
-            candidate: ("in the spool", &self.program),
+            against: "without a spool",
             least: 0.6,
         };
-        let (row, bar) = comparison.found(&pairs);
-        self.add(row, bar);
-        Ok(())
+        self.compare(comparison, None, || {
+            let size = self.fresh(size);
+            let [plain, kept] = routes.map(|route| one(&self.program, &path(route, size)));
+            same_length(plain?, kept?)
+        })
     }
 
     /// One reader of a complete production.
-    fn later_readers(&mut self, nginx: &Nginx, files: &Scratch) -> io::Result<()> {
+    fn later_readers(&self, nginx: &Server, files: &Scratch) -> io::Result<Found> {
         let path = noise("whole", self.bytes());
         files.copy(self.program.address(), &path, "whole.bin")?;
-        let pairs = Pairs::measure(
-            self.pairs,
-            self.patience,
-            &[&self.program, &nginx.server],
-            || {
-                let get = |server: &Server, path: &str| {
-                    Run::timed(server, || client::get(server.address(), path)?.count())
-                };
-                same_length(
-                    get(&nginx.server, "/whole.bin")?,
-                    get(&self.program, &path)?,
-                )
-            },
-        )?;
         let comparison = Comparison {
             name: "one reader of a complete file",
-            baseline: ("nginx", &nginx.server),
-            candidate: ("in the spool", &self.program),
+            against: "nginx",
             least: 0.8,
         };
-        let (row, bar) = comparison.found(&pairs);
-        self.add(row, bar);
-        Ok(())
+        self.compare(comparison, Some(nginx), || {
+            same_length(one(nginx, "/whole.bin")?, one(&self.program, &path)?)
+        })
     }
 
     /// A hundred readers that ask for the same file, which is made for them.
-    fn joined_readers(&mut self, nginx: &Nginx, files: &Scratch) -> io::Result<()> {
+    fn joined_readers(&self, nginx: &Server, files: &Scratch) -> io::Result<Found> {
         let size = self.bytes() / 20;
         let path = noise("whole", size);
         files.copy(self.program.address(), &path, "joined.bin")?;
-        let sizes: Vec<u64> = (0..2 * self.pairs).map(|_| self.fresh(size)).collect();
-        let mut sizes = sizes.into_iter();
-        let pairs = Pairs::measure(
-            self.pairs,
-            self.patience,
-            &[&self.program, &nginx.server],
-            || {
-                let size = sizes.next().unwrap_or(size);
-                Ok(Pair {
-                    baseline: at_once(&nginx.server, "/joined.bin")?,
-                    candidate: at_once(&self.program, &noise("kept", size))?,
-                })
-            },
-        )?;
         let comparison = Comparison {
             name: "100 readers at once of a file that is made meanwhile",
-            baseline: ("nginx, the complete file", &nginx.server),
-            candidate: ("in the spool", &self.program),
+            against: "nginx, the complete file",
             least: 0.9,
         };
-        let (row, bar) = comparison.found(&pairs);
-        self.add(row, bar);
-        Ok(())
+        self.compare(comparison, Some(nginx), || {
+            Ok(Pair {
+                baseline: at_once(nginx, "/joined.bin")?,
+                candidate: at_once(&self.program, &noise("kept", self.fresh(size)))?,
+            })
+        })
     }
 
-    fn add(&mut self, row: Vec<String>, bar: Bar) {
-        eprintln!("{}", row.join(" | "));
-        self.rows.push(row);
-        self.report.bars.push(bar);
-    }
-
-    fn finish(mut self) -> Report {
-        self.report.tables.push(Table {
-            header: vec![
-                "what",
-                "server",
-                "against",
-                "MB/s (min–max)",
-                "the other's",
-                "ratio (quartiles)",
-                "CPU s/GB",
-                "the other's",
-                "used by others (pairs dropped)",
-            ],
-            rows: self.rows,
-        });
-        self.report
+    /// Runs the pairs of the program, and of another server if it is not compared with itself.
+    fn compare(
+        &self,
+        comparison: Comparison,
+        other: Option<&Server>,
+        pair: impl FnMut() -> io::Result<Pair>,
+    ) -> io::Result<Found> {
+        let servers: Vec<_> = std::iter::once(&self.program).chain(other).collect();
+        let pairs = Pairs::measure(self.pairs, self.patience, &servers, pair)?;
+        let found = comparison.found(&pairs);
+        eprintln!("{}", found.0.join(" | "));
+        Ok(found)
     }
 }
 
-impl Comparison<'_> {
-    fn found(&self, pairs: &Pairs) -> (Vec<String>, Bar) {
-        let short = |figure| quantity(figure, "");
-        let spread =
-            |median, low, high| format!("{} ({}–{})", short(median), short(low), short(high));
-        let rate = |run: fn(&Pair) -> &Run| {
-            let sample = pairs.sample(|pair| run(pair).rate());
-            spread(sample.median(), sample.min(), sample.max())
-        };
-        let cpu = |run: fn(&Pair) -> &Run| short(pairs.sample(|pair| run(pair).cpu()).median());
+/// The row of a comparison, and its bar.
+type Found = (Vec<String>, Bar);
+
+impl Comparison {
+    fn found(&self, pairs: &Pairs) -> Found {
+        let cpu =
+            |run: fn(&Pair) -> &Run| quantity(pairs.sample(|pair| run(pair).cpu()).median(), "");
         let ratio = pairs.rate_ratio();
         let row = vec![
             self.name.into(),
-            self.candidate.0.into(),
-            self.baseline.0.into(),
-            rate(|pair| &pair.candidate),
-            rate(|pair| &pair.baseline),
-            spread(ratio.median(), ratio.quantile(0.25), ratio.quantile(0.75)),
+            IN_THE_SPOOL.into(),
+            self.against.into(),
+            extremes(&pairs.sample(|pair| pair.candidate.rate())),
+            extremes(&pairs.sample(|pair| pair.baseline.rate())),
+            quartiles(&ratio),
             cpu(|pair| &pair.candidate),
             cpu(|pair| &pair.baseline),
-            format!(
-                "{:.0} % ({})",
-                100.0 * pairs.foreign_cpu_share(),
-                pairs.repeated
-            ),
+            pairs.used_by_others(),
         ];
         let bar = Bar {
-            promise: format!(
-                "{}: rate of {} to {}",
-                self.name, self.candidate.0, self.baseline.0
-            ),
+            promise: format!("{}: rate of {IN_THE_SPOOL} to {}", self.name, self.against),
             figure: ratio.median(),
             limit: Limit::AtLeast(self.least),
             unit: "",
         };
         (row, bar)
+    }
+}
+
+fn report(notes: Vec<String>, found: Vec<Found>) -> Report {
+    let (rows, bars) = found.into_iter().unzip();
+    let table = Table {
+        header: vec![
+            "what",
+            "server",
+            "against",
+            "MB/s (min–max)",
+            "the other's",
+            "ratio (quartiles)",
+            "CPU s/GB",
+            "the other's",
+            "used by others (pairs dropped)",
+        ],
+        rows,
+    };
+    Report {
+        title: "Files in the spool".into(),
+        notes,
+        tables: vec![table],
+        bars,
     }
 }
 
@@ -334,6 +299,11 @@ fn same_length(baseline: Run, candidate: Run) -> io::Result<Pair> {
         baseline,
         candidate,
     })
+}
+
+/// A download.
+fn one(server: &Server, path: &str) -> io::Result<Run> {
+    Run::timed(server, || client::get(server.address(), path)?.count())
 }
 
 /// A hundred downloads of one path at the same time, each with its thread.

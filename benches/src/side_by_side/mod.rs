@@ -7,7 +7,7 @@ use std::io;
 use crate::cli::{Mode, Scale, SideBySide};
 use crate::contender::{Contender, Setup};
 use crate::quiet::FOREIGN_CPU_SHARE_MAX;
-use crate::report::{Bar, Limit, Report, Table, quantity};
+use crate::report::{Bar, Limit, Report, Table, extremes, quantity, quartiles};
 use crate::stats::Sample;
 use duel::{Comparison, Effort, Outcome};
 
@@ -206,22 +206,6 @@ fn row(outcome: &Outcome, bars: &[Bar]) -> Vec<String> {
         ..
     } = outcome.comparison;
     let short = |figure| quantity(figure, "");
-    let spread = |sample: Sample, low: f64, high: f64| {
-        format!(
-            "{} ({}–{})",
-            short(sample.median()),
-            short(low),
-            short(high)
-        )
-    };
-    let extremes = |sample: Sample| {
-        let (low, high) = (sample.min(), sample.max());
-        spread(sample, low, high)
-    };
-    let quartiles = |sample: Sample| {
-        let (low, high) = (sample.quantile(0.25), sample.quantile(0.75));
-        spread(sample, low, high)
-    };
     let megabytes = |bytes: u64| short(bytes as f64 / 1e6);
     let lengths = outcome
         .pairs
@@ -231,20 +215,16 @@ fn row(outcome: &Outcome, bars: &[Bar]) -> Vec<String> {
         outcome.comparison.size(),
         candidate.name().into(),
         baseline.name().into(),
-        extremes(outcome.pairs.sample(|pair| pair.candidate.rate())),
-        extremes(outcome.pairs.sample(|pair| pair.baseline.rate())),
-        quartiles(outcome.pairs.rate_ratio()),
+        extremes(&outcome.pairs.sample(|pair| pair.candidate.rate())),
+        extremes(&outcome.pairs.sample(|pair| pair.baseline.rate())),
+        quartiles(&outcome.pairs.rate_ratio()),
         short(outcome.pairs.sample(|pair| pair.candidate.cpu()).median()),
         short(outcome.pairs.sample(|pair| pair.baseline.cpu()).median()),
-        quartiles(outcome.pairs.cpu_ratio()),
+        quartiles(&outcome.pairs.cpu_ratio()),
         megabytes(outcome.peak_candidate_bytes),
         megabytes(outcome.peak_baseline_bytes),
         gigabytes(lengths),
-        format!(
-            "{:.0} % ({})",
-            100.0 * outcome.pairs.foreign_cpu_share(),
-            outcome.pairs.repeated
-        ),
+        outcome.pairs.used_by_others(),
         verdicts(bars),
     ]
 }

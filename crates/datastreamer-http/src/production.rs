@@ -1,7 +1,7 @@
 //! A response that is read from a production of `datastreamer-spool`: what its head waits for, which status
 //! an early failure has, the tag, the length, the ranges and the digest.
 //!
-//! Called for each request by whoever has joined or begun the production; calls `response.rs`, whose
+//! Called for each request by the service that has joined or begun the production; calls `response.rs`, whose
 //! source is a reader of the production.
 
 use std::{future::Future, slice, time::Duration};
@@ -38,7 +38,7 @@ impl Download {
     /// Answers a request from a production: all of it, or the ranges that the request wants.
     ///
     /// - The head waits for the first byte, for at most [`commit_after`](Self::commit_after), or for what
-    ///   the ranges need ([`length_wait`](Self::length_wait)). Whoever has waited gets the bytes that are
+    ///   the ranges need ([`length_wait`](Self::length_wait)). A client that has waited gets the bytes that are
     ///   there, and the others as the source makes them.
     /// - `ETag` is that of the production, `Content-Length` its length if that is known, and a response is
     ///   206, 304, 412 or 416 as for [`respond_planned`](Self::respond_planned).
@@ -49,7 +49,7 @@ impl Download {
     ///   are there.
     ///
     /// The options' pool is that of readers: another one than that of sources (see the documentation of
-    /// `datastreamer_spool`). Whoever has only the head of a request makes one of it:
+    /// `datastreamer_spool`). A handler that has only the head of a request makes one of it:
     /// `Request::from_parts(parts, ())`.
     ///
     /// ```

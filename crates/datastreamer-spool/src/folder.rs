@@ -216,14 +216,14 @@ impl Folder {
         let mut blocks = BlockHasher::default();
         let mut sums = NewSums::default();
         let mut hasher = blake3::Hasher::new();
-        let mut buffer = vec![0; CHECK_BYTES];
+        let mut buffer = Vec::new();
         let mut at = 0;
         while at < bytes {
             let part =
                 usize::try_from(bytes - at).map_or(CHECK_BYTES, |left| left.min(CHECK_BYTES));
-            read_exact_at(&file, &mut buffer[..part], at)?;
-            hasher.update(&buffer[..part]);
-            let new = blocks.update(&buffer[..part]);
+            read_at(&file, &mut buffer, part, at)?;
+            hasher.update(&buffer);
+            let new = blocks.update(&buffer);
             sums.full.extend(new.full);
             sums.part = new.part;
             at += part as u64;
@@ -282,32 +282,27 @@ pub(crate) fn write_at(file: &File, data: &[u8], at: u64) -> Result<(), Error> {
     written.map_err(|error| Error::storage(format!("writing {} bytes", data.len()), error))
 }
 
-/// Reads bytes that must be there.
-pub(crate) fn read_exact_at(file: &File, buffer: &mut [u8], at: u64) -> Result<(), Error> {
-    file.read_exact_at(buffer, at).map_err(|error| {
-        let text = format!("reading {} bytes at {at}", buffer.len());
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof => Error::new(ErrorKind::Damaged, text),
-            _ => Error::storage(text, error),
-        }
-    })
-}
-
-/// Reads so many bytes that must be there into memory of their own.
-pub(crate) fn read_at(file: &File, bytes: usize, at: u64) -> Result<Vec<u8>, Error> {
-    let mut read = Vec::with_capacity(bytes);
-    while read.len() < bytes {
-        let text = || format!("reading {bytes} bytes at {at}");
+/// Reads so many bytes that must be there, in the place of what a buffer has.
+pub(crate) fn read_at(
+    file: &File,
+    buffer: &mut Vec<u8>,
+    bytes: usize,
+    at: u64,
+) -> Result<(), Error> {
+    let text = || format!("reading {bytes} bytes at {at}");
+    buffer.clear();
+    buffer.reserve_exact(bytes);
+    while buffer.len() < bytes {
         // Without zeros first: they cost as much as the checksums.
-        let from = at + read.len() as u64;
-        match rustix::io::pread(file, spare_capacity(&mut read), from) {
+        let from = at + buffer.len() as u64;
+        match rustix::io::pread(file, spare_capacity(buffer), from) {
             Ok(0) => return Err(Error::new(ErrorKind::Damaged, text())),
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(Error::storage(text(), error.into())),
         }
     }
-    read.truncate(bytes);
-    Ok(read)
+    buffer.truncate(bytes);
+    Ok(())
 }
 
 /// Of the owner alone, and never through a link that somebody else has put there.

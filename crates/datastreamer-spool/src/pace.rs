@@ -25,7 +25,6 @@ const FAST_FROM_BYTES: u64 = 4 << 20;
 /// 1 MB/s, over 256 KiB: a slower consumer has time for many small pieces. One of a hundred that share
 /// the processors waits for some 10 ms now and then, which is no sign of its own pace.
 const SLOW_BYTES_PER_SECOND: f64 = 1e6;
-const JUDGED_TIME: Duration = Duration::from_millis(262);
 
 /// The pace of one reader.
 #[derive(Debug, Default)]
@@ -72,12 +71,13 @@ impl Pace {
     pub(crate) fn taken(&mut self, bytes: usize, time: Duration) {
         self.bytes += bytes;
         self.time += time;
-        if self.bytes < READ_BYTES && self.time < JUDGED_TIME {
+        let slow_bytes = SLOW_BYTES_PER_SECOND * self.time.as_secs_f64();
+        if self.bytes < READ_BYTES && slow_bytes < READ_BYTES as f64 {
             return;
         }
+        self.time = Duration::ZERO;
         let bytes = std::mem::take(&mut self.bytes);
-        let time = std::mem::take(&mut self.time);
-        if (bytes as f64) < SLOW_BYTES_PER_SECOND * time.as_secs_f64() {
+        if (bytes as f64) < slow_bytes {
             self.quick_bytes = 0;
             self.is_slow = true;
             return;

@@ -222,7 +222,9 @@ async fn until_asked() {
 
 /// Reads blocks, and checks them.
 fn read_extent(file: &File, extent: &Extent) -> Result<Bytes, Error> {
-    checked(read_at(file, extent.bytes(), extent.begin)?, extent)
+    let mut read = Vec::new();
+    read_at(file, &mut read, extent.bytes(), extent.begin)?;
+    checked(read, extent)
 }
 
 /// Returns what was read if it is what was written.

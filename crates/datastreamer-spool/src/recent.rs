@@ -1,7 +1,7 @@
 //! What was read from files lately: readers that follow one another read a file once.
 //!
 //! `reader.rs` asks for the extent of its offset, and for the next one before it needs it. The first
-//! to ask starts the read (`reads.rs`), which runs to its end whoever still waits. Readers say how far
+//! to ask starts the read (`reads.rs`), which runs to its end even if no reader waits. Readers say how far
 //! they are, so that an extent is forgotten when the last that is close behind has it: memory that is
 //! used again at once is in the cache of the processor. It holds no bytes that were not compared with
 //! their checksums.
@@ -22,8 +22,8 @@ use crate::{
     reads::Reads,
 };
 
-/// 256 reads of 256 KiB, 64 MiB: readers of one production that are within a fifth of a second at 300 MB/s share
-/// their reads. What readers still hold of others is bounded by their number.
+/// 256 reads of 256 KiB, 64 MiB: readers of one production that are within a fifth of a second at
+/// 300 MB/s share their reads. What readers still hold of others is bounded by their number.
 const READS_MAX: usize = 256;
 
 /// A production, and the number of an extent of it, all of which have the size of a read.

@@ -1,7 +1,6 @@
 //! The connections to one server, and how a query gets one.
 
 use std::{
-    error::Error,
     future::{self, Future},
     pin::pin,
     time::Instant,
@@ -13,16 +12,12 @@ use deadpool::{
     managed::{Object, Pool, PoolError, TimeoutType},
 };
 use tokio::{runtime::Handle, time::timeout};
-use tokio_postgres::{
-    Row, Statement,
-    error::SqlState,
-    types::{FromSql, ToSql, Type},
-};
+use tokio_postgres::{Row, Statement, error::SqlState, types::ToSql};
 
 use super::{
     PostgresCanceller, PostgresError, PostgresErrorKind, PostgresOptions, PostgresRows, bind,
     narrow,
-    rows::Prepared,
+    rows::{Prepared, Raw},
     schema::{self, Columns},
     session::{Connection, Session, Sessions, give_back},
 };
@@ -331,22 +326,11 @@ impl PostgresPool {
 /// in it.
 fn writes(plan: &[Row]) -> bool {
     let nodes = ["ModifyTable", "LockRows"].map(|node| format!("\"Node Type\": \"{node}\""));
-    let lines = plan.iter();
-    let mut lines = lines.filter_map(|row| row.try_get::<_, Json<'_>>(0).ok());
-    lines.any(|line| nodes.iter().any(|node| line.0.contains(node)))
-}
-
-/// The text of a value of type json.
-struct Json<'a>(&'a str);
-
-impl<'a> FromSql<'a> for Json<'a> {
-    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
-        Ok(Self(str::from_utf8(raw)?))
-    }
-
-    fn accepts(kind: &Type) -> bool {
-        *kind == Type::JSON
-    }
+    let lines = plan
+        .iter()
+        .filter_map(|row| row.try_get::<_, Raw<'_>>(0).ok());
+    let mut texts = lines.filter_map(|line| str::from_utf8(line.0).ok());
+    texts.any(|text| nodes.iter().any(|node| text.contains(node)))
 }
 
 /// The server cannot infer a parameter's type from where it stands.

@@ -201,6 +201,11 @@ impl Rerun {
                 }
             };
         }
+        if is_over && let Some(known) = &remembered {
+            // Before the client sees the end: its next request may ask for a range.
+            let is_cut = self.facts.as_ref().and_then(|facts| facts.is_cut());
+            self.lengths.note(&known.tag, check.position, is_cut);
+        }
         out.add_rows(source.handle().record().rows);
         Ok(())
     }
