@@ -100,8 +100,12 @@ struct Streaming {
     connection: Option<Connection>,
     /// How many bytes the socket had taken when the response began.
     written_before: u64,
-    /// What hyper does not get while the socket takes nothing is not made: the source is polled for it.
+    /// hyper gets nothing while the socket takes nothing: it would hold a chunk more for each client
+    /// that stalls.
     waits_for_socket: bool,
+    /// hyper gets the next chunk once the socket has taken some of the last: a source that runs in the
+    /// polls makes nothing that is not asked for.
+    is_one_at_a_time: bool,
     /// How many bytes the socket had taken when the last chunk was handed over.
     written_at_chunk: Option<u64>,
     /// A failure must also break the chunked framing: see [`Connection::break_framing`].
@@ -135,7 +139,8 @@ impl DownloadBody {
         if let Some(connection) = &connection {
             connection.begin(reader.handle(), protocol == Protocol::Http2);
         }
-        let waits_for_socket = protocol == Protocol::Http1 && reader.drives_source();
+        let waits_for_socket = protocol == Protocol::Http1;
+        let is_one_at_a_time = reader.drives_source();
         let written_before = connection.as_ref().map_or(0, |known| known.written().0);
         let mut body = Self {
             buffered,
@@ -144,6 +149,7 @@ impl DownloadBody {
                 connection,
                 written_before,
                 waits_for_socket,
+                is_one_at_a_time,
                 written_at_chunk: None,
                 breaks_framing: protocol == Protocol::Http1 && length.is_none(),
                 failing: None,
@@ -204,7 +210,7 @@ impl Streaming {
                 // Not before the socket has taken the head: then it is known to be that of the response.
                 let since = self
                     .written_at_chunk
-                    .filter(|written| *written != self.written_before);
+                    .filter(|written| self.is_one_at_a_time && *written != self.written_before);
                 ready!(connection.poll_taking(since, cx));
             }
             match ready!(reader.poll_chunk(cx)) {

@@ -1,13 +1,13 @@
 //! The program `datastreamer`.
 
-#[cfg(all(unix, feature = "tables"))]
+#[cfg(unix)]
 mod allocator;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     datastreamer_server::run_if_child();
-    #[cfg(all(unix, feature = "tables"))]
+    #[cfg(unix)]
     allocator::give_back_soon();
     datastreamer_server::run()
 }

@@ -6,6 +6,7 @@
 
 use std::{
     fs,
+    hash::{DefaultHasher, Hash, Hasher},
     net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -84,16 +85,7 @@ impl Postgres {
         }
         // The test's user needs to read the socket's folder, too.
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("permissions");
-        done(
-            as_server(&programs.join("initdb"))
-                .args(["--no-sync", "--no-instructions", "--username", USER])
-                .args(["--encoding", "UTF8", "--locale", "C.UTF-8"])
-                .args(["--auth-local", "trust", "--auth-host", "scram-sha-256"])
-                .arg("--pwfile")
-                .arg(path.join("password"))
-                .arg("--pgdata")
-                .arg(path.join("data")),
-        );
+        make_data(&programs, path);
         for _ in 0..PORT_ATTEMPTS {
             let port = free_port();
             if let Some(server) = launch(&programs, path, port, settings) {
@@ -183,6 +175,58 @@ impl Drop for Postgres {
         // The server's folder is deleted next.
         let _ = self.server.wait();
     }
+}
+
+/// What `initdb` is called with; a server that is made with others has another template.
+const SETTINGS: [&str; 12] = [
+    "--no-sync",
+    "--no-instructions",
+    "--username",
+    USER,
+    "--encoding",
+    "UTF8",
+    "--locale",
+    "C.UTF-8",
+    "--auth-local",
+    "trust",
+    "--auth-host",
+    "scram-sha-256",
+];
+
+/// Makes the data of an empty server. `initdb` takes a second of a processor, so that it runs once for
+/// each build: what it has made is kept beside the test program, and copied.
+fn make_data(programs: &Path, folder: &Path) {
+    let data = folder.join("data");
+    let mut identity = DefaultHasher::new();
+    (programs, SETTINGS, PASSWORD).hash(&mut identity);
+    let program = std::env::current_exe().expect("a path");
+    let template = program.with_file_name(format!("postgres-{:016x}", identity.finish()));
+    if template.exists() {
+        copy(&template, &data);
+        return;
+    }
+    done(
+        as_server(&programs.join("initdb"))
+            .args(SETTINGS)
+            .arg("--pwfile")
+            .arg(folder.join("password"))
+            .arg("--pgdata")
+            .arg(&data),
+    );
+    let started = TempDir::new_in(program.with_file_name(".")).expect("a folder");
+    let complete = started.path().join("data");
+    copy(&data, &complete);
+    // Another test may have been faster: its template is as good.
+    let _ = fs::rename(complete, template);
+}
+
+/// Copies a folder with its owner and its permissions.
+fn copy(from: &Path, to: &Path) {
+    done(
+        Command::new("cp")
+            .args(["--archive", "--no-target-directory"])
+            .args([from, to]),
+    );
 }
 
 /// Extensions of the authority's certificate and of the server's.

@@ -723,9 +723,11 @@ fn values_in(array: &dyn Array) -> usize {
     }
 }
 
-/// A changed level moves values to other rows, which the decoder does not see.
+/// A changed level moves values to other rows, which the decoder does not see. With
+/// `DATASTREAMER_ALL_BITS` each bit is changed, which takes minutes.
 #[test]
 fn no_changed_bit_moves_a_value_to_another_row() {
+    let is_complete = std::env::var_os("DATASTREAMER_ALL_BITS").is_some();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.parquet");
     let rows = nested_rows();
@@ -755,8 +757,12 @@ fn no_changed_bit_moves_a_value_to_another_row() {
         let values = values_by_row(&rows);
         let mut refused = 0;
         for at in 4..end {
-            // Of the levels, and of the lengths of their runs: all bits take a minute.
-            for bit in [0, 1, 3, 7] {
+            // Of the levels, and of the lengths of their runs.
+            let (first, bits) = match is_complete {
+                true => (0, 8),
+                false => ([0, 1, 3, 7][at % 4], 1),
+            };
+            for bit in first..first + bits {
                 let mut changed = bytes.clone();
                 changed[at] ^= 1 << bit;
                 fs::write(&path, &changed).unwrap();
@@ -766,7 +772,7 @@ fn no_changed_bit_moves_a_value_to_another_row() {
                 }
             }
         }
-        assert!(refused > 500, "{refused}");
+        assert!(refused > 125, "{refused}");
     }
 }
 
