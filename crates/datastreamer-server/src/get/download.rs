@@ -465,15 +465,22 @@ impl Download {
                 "the file has another length than the server says: this is an error of the program";
             return Err(Failure::last(Exit::Other, text));
         }
-        let is_verified = self.check_digests(&finished, &ending.trailers).await?;
-        let limit = row_limit(&ending.trailers).or(self.state.row_limit.clone());
-        let doubt = match limit {
-            Some(limit) => Some(format!("its rows may be cut: the limit is {limit}")),
-            None if ending.is_unproved && !is_verified => Some(
-                "its end cannot be told from a failure: the server gave no length, and closed the connection".into(),
-            ),
-            None => None,
-        };
+        let mut digests = self.stated_digests(&ending.trailers);
+        let mut rows = Rows::of(self.state.row_limit.as_deref(), &ending.trailers);
+        if let Some(link) = &self.receipt
+            && (digests.is_empty() || matches!(rows, Rows::MayBeCut(_)))
+        {
+            let told = receipt::ask(&self.client, link).await.unwrap_or_default();
+            rows = rows.told(told.is_cut);
+            if digests.is_empty() {
+                digests = told.digests;
+            }
+        }
+        let is_verified = self.check_digests(&finished, &digests).await?;
+        let doubt = rows.doubt().or_else(|| {
+            let text = "its end cannot be told from a failure: the server gave no length, and closed the connection";
+            (ending.is_unproved && !is_verified).then(|| text.into())
+        });
         writer.commit().await?;
         self.report.progress(finished.bytes, self.state.total);
         Ok(Outcome {
@@ -484,21 +491,17 @@ impl Download {
         })
     }
 
-    /// Compares the file with each digest that the server states; returns whether there is one.
-    async fn check_digests(
-        &self,
-        finished: &Finished,
-        trailers: &HeaderMap,
-    ) -> Result<bool, Failure> {
+    /// The digests of heads and trailers.
+    fn stated_digests(&self, trailers: &HeaderMap) -> Digests {
         let mut stated = Digests::default();
         let known = self.state.digests.iter();
         known.for_each(|(name, text)| stated.insert_base64(name, text));
         stated.extend(Digests::of_fields(trailers));
-        if let Some(link) = self.receipt.as_ref().filter(|_| stated.is_empty()) {
-            stated = receipt::digests(&self.client, link)
-                .await
-                .unwrap_or_default();
-        }
+        stated
+    }
+
+    /// Compares the file with each digest that the server states; returns whether there is one.
+    async fn check_digests(&self, finished: &Finished, stated: &Digests) -> Result<bool, Failure> {
         let mut is_verified = false;
         for (algorithm, expected) in stated.iter() {
             let found = match algorithm {
@@ -553,6 +556,49 @@ enum Taken {
     /// The file is there.
     All(Ending),
     Not(StartOver),
+}
+
+/// What a limit has done to the rows of a file that has ended.
+enum Rows {
+    All,
+    /// The limit.
+    Cut(String),
+    /// The limit, which nobody has said more of: whoever passed the response on may have removed the
+    /// trailer that says so.
+    MayBeCut(String),
+}
+
+impl Rows {
+    /// `limit` is that of the head, which has ` of ` where it is known to cut: `100 of 20000`, `100 of more`. A
+    /// trailer only ever says that it has cut.
+    fn of(limit: Option<&str>, trailers: &HeaderMap) -> Self {
+        match (row_limit(trailers), limit) {
+            (Some(limit), _) => Self::Cut(limit),
+            (None, Some(limit)) if limit.contains(" of ") => Self::Cut(limit.into()),
+            (None, Some(limit)) => Self::MayBeCut(limit.into()),
+            (None, None) => Self::All,
+        }
+    }
+
+    /// Takes the word of the receipt on what is not known without it.
+    fn told(self, is_cut: Option<bool>) -> Self {
+        match (self, is_cut) {
+            (Self::MayBeCut(_), Some(false)) => Self::All,
+            (Self::MayBeCut(limit), Some(true)) => Self::Cut(limit),
+            (known, _) => known,
+        }
+    }
+
+    fn doubt(self) -> Option<String> {
+        match self {
+            Self::All => None,
+            Self::Cut(limit) => Some(format!("its rows are cut: the limit is {limit}")),
+            Self::MayBeCut(limit) => Some(format!(
+                "its rows may be cut: the limit is {limit}, and neither a trailer nor a receipt says \
+                 whether there were more"
+            )),
+        }
+    }
 }
 
 fn row_limit(fields: &HeaderMap) -> Option<String> {

@@ -1,7 +1,7 @@
 //! The receipt of a download: where `Link: <...>; rel="status"` leads, a server tells how the stream
-//! ended and its digest. A server without one is no failure.
+//! ended, its digests, and whether a limit has cut its rows. A server without one is no failure.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use http::{
     HeaderMap, HeaderValue, StatusCode,
@@ -28,7 +28,16 @@ const RECEIPT_BYTES_MAX: usize = 64 * 1024;
 struct Receipt {
     state: String,
     #[serde(default)]
-    digests: std::collections::BTreeMap<String, String>,
+    digests: BTreeMap<String, String>,
+    capped: Option<bool>,
+}
+
+/// What the receipt of a complete file says.
+#[derive(Default)]
+pub(crate) struct Told {
+    pub(crate) digests: Digests,
+    /// Whether a limit has cut its rows; `None` if the server does not say.
+    pub(crate) is_cut: Option<bool>,
 }
 
 /// Returns the URL of the receipt of a response (RFC 8288).
@@ -41,12 +50,14 @@ pub(crate) fn link(headers: &HeaderMap, url: &Url) -> Option<Url> {
     (matches!(link.scheme(), "http" | "https") && !is_downgrade).then_some(link)
 }
 
-/// Asks for the receipt; returns the digests of a complete file.
-pub(crate) async fn digests(client: &Client, link: &Url) -> Option<Digests> {
-    timeout(LIMIT, ask(client, link)).await.ok()?
+/// Asks for the receipt; returns what it says if the file is complete.
+pub(crate) async fn ask(client: &Client, link: &Url) -> Option<Told> {
+    timeout(LIMIT, ask_until_complete(client, link))
+        .await
+        .ok()?
 }
 
-async fn ask(client: &Client, link: &Url) -> Option<Digests> {
+async fn ask_until_complete(client: &Client, link: &Url) -> Option<Told> {
     let json = HeaderValue::from_static("application/json");
     let headers = HeaderMap::from_iter([(ACCEPT, json)]);
     for attempt in 0..ATTEMPTS {
@@ -63,7 +74,10 @@ async fn ask(client: &Client, link: &Url) -> Option<Digests> {
             let mut digests = Digests::default();
             let each = receipt.digests.iter();
             each.for_each(|(name, text)| digests.insert_base64(name, text));
-            return Some(digests);
+            return Some(Told {
+                digests,
+                is_cut: receipt.capped,
+            });
         }
     }
     None

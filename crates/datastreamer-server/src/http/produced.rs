@@ -273,6 +273,7 @@ impl Produced {
             "blocked_on_source_seconds": waits(record.map(|record| record.blocked_on_source)),
             "blocked_on_consumer_seconds": waits(record.map(|record| record.blocked_on_consumer)),
             "outcome": outcome,
+            "capped": self.asked.is_capped(outcome),
         })
     }
 

@@ -239,6 +239,17 @@ impl Asked {
         }
     }
 
+    /// Whether a limit has cut the rows of a transfer that has ended, with this outcome; `None` if that is
+    /// not known: it is one with a limit that did not read so far, or a part of a file that others make.
+    pub(super) fn is_capped(&self, outcome: Option<&str>) -> Option<bool> {
+        outcome?;
+        match self.facts.get() {
+            Some(facts) if facts.limit.is_some() => facts.is_cut(),
+            None if self.gives_rows => None,
+            _ => Some(false),
+        }
+    }
+
     fn is_refused(&self) -> bool {
         self.refused.load(Ordering::Relaxed)
     }
@@ -377,6 +388,7 @@ impl Transfers {
         let mut shown = show(&record, request);
         // It has ended once it is on record.
         shown["outcome"] = Value::Null;
+        shown["capped"] = Value::Null;
         Some(Receipt {
             value: receipt(&name.to_string(), &shown, None, None, None),
             running: Some(found.open.clone()),
@@ -529,6 +541,7 @@ pub(crate) fn cut(text: &str) -> String {
 }
 
 fn show(record: &Record, asked: &Asked) -> Value {
+    let outcome = asked.outcome_of(record);
     json!({
         "id": record.id.to_string(),
         "route": asked.route,
@@ -548,7 +561,8 @@ fn show(record: &Record, asked: &Asked) -> Value {
         "blocked_on": record.outcome.is_none().then(|| record.blocked_on.as_str()),
         "blocked_on_source_seconds": seconds(record.blocked_on_source),
         "blocked_on_consumer_seconds": seconds(record.blocked_on_consumer),
-        "outcome": asked.outcome_of(record),
+        "outcome": outcome,
+        "capped": asked.is_capped(outcome),
         "error": record.error.as_ref().map(|error| cut(&error.to_string())),
     })
 }

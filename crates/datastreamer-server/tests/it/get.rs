@@ -642,15 +642,51 @@ fn the_digest_of_the_receipt_is_asked_for_if_there_is_no_other() {
 
 #[test]
 fn rows_that_may_be_cut_are_exit_code_10() {
-    let head = Reply::new("200 OK")
-        .header("Datastreamer-Row-Limit", "1000")
-        .body(b"rows");
-    let trailers = Reply::new("200 OK").chunked(b"rows", "Datastreamer-Row-Limit: 1000\r\n");
-    for reply in [head, trailers] {
-        let server = Scripted::start(move |_| reply.clone());
+    let head = |limit: &str| {
+        Reply::new("200 OK")
+            .header("Datastreamer-Row-Limit", limit)
+            .header("Link", "</transfers/1>; rel=\"status\"")
+    };
+    let receipt = |capped: &str| Some(format!("{{\"state\":\"complete\",\"capped\":{capped}}}"));
+    let limit = "1000; set-by=request";
+    let (cut, may) = ("its rows are cut: the limit is 1000", "rows may be cut");
+    for (reply, receipt, doubt) in [
+        (head("1000 of 2000").body(b"rows"), None, Some(cut)),
+        (head("1000 of more").body(b"rows"), None, Some(cut)),
+        // A receipt of another transfer, which a proxy kept, changes nothing about what is known.
+        (
+            head("1000 of more").body(b"rows"),
+            receipt("false"),
+            Some(cut),
+        ),
+        (
+            head(limit).chunked(b"rows", "Datastreamer-Row-Limit: 1000 of more\r\n"),
+            None,
+            Some(cut),
+        ),
+        (
+            Reply::new("200 OK").chunked(b"rows", "Datastreamer-Row-Limit: 1000 of more\r\n"),
+            None,
+            Some(cut),
+        ),
+        // No trailer: there is none, or whoever passed it on has removed it.
+        (head(limit).chunked(b"rows", ""), receipt("false"), None),
+        (head(limit).chunked(b"rows", ""), receipt("true"), Some(cut)),
+        (head(limit).chunked(b"rows", ""), receipt("null"), Some(may)),
+        (head(limit).chunked(b"rows", ""), None, Some(may)),
+        (head(limit).body(b"rows"), None, Some(may)),
+    ] {
+        let server = Scripted::start(move |request| match (&*request.target, &receipt) {
+            ("/f", _) => reply.clone(),
+            (_, Some(text)) => Reply::new("200 OK").body(text.as_bytes()),
+            _ => Reply::new("404 Not Found").body(b""),
+        });
         let folder = Folder::new();
         let said = folder.get(&[&server.url("/f")]);
-        said.assert_refused(10, &["f was written", "1000"]);
+        match doubt {
+            Some(doubt) => said.assert_refused(10, &["f was written", "1000", doubt]),
+            None => said.assert_good(),
+        }
         folder.assert_only("f", b"rows");
     }
 }

@@ -5,8 +5,10 @@ use std::{fs, path::PathBuf, thread, time::Duration};
 
 use datastreamer_testkit::Postgres;
 
+use crate::get::Folder;
 use crate::support::{
     http::{self, Response},
+    nginx::{Nginx, Upstream},
     program::Daemon,
     scratch::Scratch,
     server::Server,
@@ -292,6 +294,38 @@ fn the_number_of_rows_is_told_wherever_it_is_known() {
         for answer in [http::get(port, target), http::head(port, target)] {
             let told = limit(&answer).unwrap_or_default();
             assert_eq!(told, header, "{target}");
+        }
+    }
+}
+
+#[test]
+fn get_tells_a_cut_table_from_a_complete_one_although_nginx_removes_the_trailer() {
+    let scratch = Scratch::new("cut behind nginx");
+    // More than is written before the head is sent.
+    let file = tables::shared_stars(scratch.path(), "stars", 60_000);
+    let table = format!(
+        "[routes.stars]\nkind = \"table\"\npath = \"{}\"\n",
+        file.display()
+    );
+    for (receipts, complete, cut) in [
+        ("1h", (Some(0), ""), (Some(10), "its rows are cut")),
+        // Without a receipt nobody can tell them apart.
+        (
+            "0s",
+            (Some(10), "its rows may be cut"),
+            (Some(10), "its rows may be cut"),
+        ),
+    ] {
+        let server = Daemon::start(&format!("[server]\nreceipts = \"{receipts}\"\n{table}"));
+        let nginx = Nginx::start(server.port());
+        for (limit, (code, words)) in [(70_000, complete), (50_000, cut)] {
+            let path = format!("/stars.csv?ra=gt.0&limit={limit}");
+            let folder = Folder::new();
+            let said = folder.get(&["-o", "f", &nginx.url(Upstream::Http11, &path)]);
+            assert_eq!(said.code, code, "{path}, receipts {receipts}: {said:?}");
+            assert!(said.stderr.contains(words), "{path}: {said:?}");
+            let all = http::get(server.port(), &path).body;
+            assert!(fs::read(folder.path("f")).expect("a file") == all, "{path}");
         }
     }
 }

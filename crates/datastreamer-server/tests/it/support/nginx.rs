@@ -167,7 +167,7 @@ http {{
     )
 }
 
-/// The three ways to the program.
+/// The three ways to the program, and the way to its receipts.
 fn server(port: u16, upstream_port: u16) -> String {
     format!(
         "server {{
@@ -184,6 +184,9 @@ fn server(port: u16, upstream_port: u16) -> String {
         location /http11/ {{
             proxy_http_version 1.1;
             proxy_pass http://127.0.0.1:{upstream_port}/;
+        }}
+        location /transfers/ {{
+            proxy_pass http://127.0.0.1:{upstream_port};
         }}
     }}"
     )
