@@ -221,10 +221,19 @@ impl Download {
 
     /// What a state file says, if it is of this URL and the bytes are there.
     fn earlier(&self, part: &PartFile) -> Option<State> {
-        let mut state = State::load(part.part()).filter(|_| self.options.resume)?;
+        if !self.options.resume {
+            return None;
+        }
         let note = |text: &str| {
             let text = format!("{} is not used: {text}", part.part().display());
             self.report.note(Detail::Usual, &text);
+        };
+        let length = part.file.metadata().ok()?.len();
+        let Some(mut state) = State::load(part.part()) else {
+            if length > 0 {
+                note("nothing says which of its bytes are right");
+            }
+            return None;
         };
         if state.url != self.state.url {
             note("it is of another URL");
@@ -232,7 +241,6 @@ impl Download {
         }
         state.validator.as_ref()?;
         let ranges = state.ranges()?;
-        let length = part.file.metadata().ok()?.len();
         if length < ranges.end() {
             note("it is shorter than it was");
             return None;

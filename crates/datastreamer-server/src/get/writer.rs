@@ -6,14 +6,17 @@ use std::{
     io::{self, Write},
     mem,
     os::unix::fs::FileExt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use ring::digest;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::{
     digest::Algorithm,
@@ -72,7 +75,8 @@ pub(crate) struct Finished {
 /// The handle of the thread, which ends when all of them are dropped.
 #[derive(Clone)]
 pub(crate) struct Writer {
-    jobs: mpsc::UnboundedSender<Job>,
+    /// Its length is bounded by `budget`.
+    jobs: mpsc::Sender<Job>,
     /// In bytes of the queue; closed when writing has failed.
     budget: Arc<Semaphore>,
     failure: Arc<Mutex<Option<Failure>>>,
@@ -81,7 +85,7 @@ pub(crate) struct Writer {
 impl Writer {
     /// Starts the thread. `state` is what is there: only its bytes are trusted.
     pub(crate) fn start(out: Out, state: State) -> Result<Self, Failure> {
-        let (jobs, queue) = mpsc::unbounded_channel();
+        let (jobs, queue) = mpsc::channel();
         let writer = Self {
             jobs,
             budget: Arc::new(Semaphore::new(QUEUE_BYTES as usize)),
@@ -90,7 +94,7 @@ impl Writer {
         let (budget, failure) = (writer.budget.clone(), writer.failure.clone());
         let mut disk = Disk::new(out, state);
         let work = move || {
-            if let Err(wrong) = disk.work(queue) {
+            if let Err(wrong) = disk.work(&queue) {
                 *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(wrong);
             }
             budget.close();
@@ -200,8 +204,8 @@ impl Disk {
         }
     }
 
-    fn work(&mut self, mut jobs: mpsc::UnboundedReceiver<Job>) -> Result<(), Failure> {
-        while let Some(job) = jobs.blocking_recv() {
+    fn work(&mut self, jobs: &mpsc::Receiver<Job>) -> Result<(), Failure> {
+        while let Some(job) = self.next(jobs)? {
             match job {
                 Job::Bytes { at, bytes, .. } => self.write(at, &bytes)?,
                 Job::StartOver(state, answer) => reply(answer, self.start_over(*state))?,
@@ -214,6 +218,20 @@ impl Disk {
             }
         }
         Ok(())
+    }
+
+    /// Waits for a job; `None` once there can be none. What was written is saved in time, also if nothing
+    /// follows it: a source that stalls is when a user gives up.
+    fn next(&mut self, jobs: &mpsc::Receiver<Job>) -> Result<Option<Job>, Failure> {
+        while self.unsaved_bytes > 0 {
+            let left = SAVE_EVERY.saturating_sub(self.saved_at.elapsed());
+            match jobs.recv_timeout(left) {
+                Ok(job) => return Ok(Some(job)),
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+                Err(RecvTimeoutError::Timeout) => self.save()?,
+            };
+        }
+        Ok(jobs.recv().ok())
     }
 
     /// Ends the life of the unfinished file, which stays locked.

@@ -10,7 +10,7 @@ use crate::get::Folder;
 use crate::support::nginx::Static;
 use crate::support::rounds::Chance;
 use crate::support::scratch::Scratch;
-use crate::support::scripted::{Scripted, Served};
+use crate::support::scripted::{Ending, Scripted, Served};
 use crate::support::{noise, program, wait};
 
 const LENGTH: usize = 24_000_000;
@@ -127,6 +127,50 @@ fn what_was_written_after_the_last_save_is_not_trusted() {
     );
     assert_eq!(server.seen()[1].range(), None);
     folder.assert_only("f", &noise::bytes(0, LENGTH));
+}
+
+#[test]
+fn what_came_before_a_stall_is_kept_although_nothing_follows_it() {
+    const CAME: usize = 300_000;
+    let file = Served {
+        bytes: Arc::new(noise::bytes(0, LENGTH)),
+        etag: "\"a\"",
+    };
+    let server = Scripted::start(move |request| match request.number {
+        0 => file.answer(request).cut(CAME, Ending::Stall),
+        _ => file.answer(request),
+    });
+    let folder = Folder::new();
+    let url = server.url("/f");
+    let mut get = start(&folder, &[&url, "-q"]);
+    wait::until("its state is saved", LIMIT, || {
+        let state = fs::read_to_string(folder.path("f.part.json"));
+        state.is_ok_and(|state| state.contains(&format!("[[0,{CAME}]]")))
+    });
+    get.kill().expect("it runs");
+    get.wait().expect("it ends");
+    folder.get(&[&url]).assert_good();
+    assert_eq!(server.seen()[1].range(), Some((CAME, None)));
+    folder.assert_only("f", &noise::bytes(0, LENGTH));
+}
+
+#[test]
+fn a_part_of_which_nothing_is_known_is_not_used_and_the_user_is_told() {
+    let file = Served {
+        bytes: Arc::new(noise::bytes(0, LENGTH)),
+        etag: "\"a\"",
+    };
+    let server = Scripted::start(move |request| file.answer(request));
+    let url = server.url("/f");
+    for arguments in [&[&*url][..], &[&url, "-o", "f"]] {
+        let folder = Folder::new();
+        fs::write(folder.path("f.part"), noise::bytes(0, 1000)).expect("files can be written");
+        let said = folder.get(arguments);
+        let text = "f.part is not used: nothing says which of its bytes are right";
+        assert_eq!(said.stderr.matches(text).count(), 1, "{said:?}");
+        folder.assert_only("f", &noise::bytes(0, LENGTH));
+    }
+    assert!(server.seen().iter().all(|it| it.range().is_none()));
 }
 
 #[test]
