@@ -151,6 +151,28 @@ impl Production {
         }
     }
 
+    /// Returns whether its file can be opened, or need not be: it runs, or others read it. One whose file is
+    /// gone is given up, so that the next of its key is a new one. It is asked before the head of a response,
+    /// because a reader finds out behind it.
+    pub fn is_there(&self) -> impl Future<Output = bool> + Send + use<> {
+        let user = self.user.clone();
+        async move {
+            let (shared, inner) = (Arc::clone(user.shared()), Arc::clone(user.inner()));
+            let is_running = |sight: &Sight| matches!(sight.phase(), Phase::Running);
+            if shared.file().is_some() || shared.progress.look(is_running) {
+                return true;
+            }
+            let open = move || shared.open_file(&inner.folder).map(drop);
+            match user.inner().reads.run(open).await.and_then(|opened| opened) {
+                Ok(()) => true,
+                Err(error) => {
+                    user.give_up(error);
+                    false
+                }
+            }
+        }
+    }
+
     /// Waits until there are so many bytes, or the production has ended before.
     pub fn reached(&self, bytes: u64) -> impl Future<Output = ()> + Send + use<> {
         let user = self.user.clone();

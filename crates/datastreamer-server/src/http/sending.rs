@@ -177,7 +177,10 @@ impl Sending<'_> {
             Err(response) => return *response,
         };
         let key = self.key(&export, &version, state);
-        let found = self.app.spool.opened().and_then(|spool| spool.find(&key));
+        let found = match self.app.spool.opened() {
+            Some(spool) => spooled::find(spool, &key).await,
+            None => None,
+        };
         match found {
             Some(production) => {
                 let transfers = &self.app.transfers;

@@ -10,7 +10,7 @@ use axum::http::{Request, Response, StatusCode};
 use datastreamer::StreamOptions;
 use datastreamer_http::{BareRanges, Download, DownloadBody, Problem};
 use datastreamer_spool::{
-    Beginning, Error, Failure, How, Keep as KeepProduction, Key, Production, State,
+    Beginning, Error, Failure, How, Keep as KeepProduction, Key, Production, Spool, State,
 };
 
 use crate::{
@@ -36,6 +36,16 @@ pub(crate) struct Reading<'a> {
     pub(crate) length_wait: Duration,
 }
 
+/// Opening a file takes microseconds. Of a folder that hangs the reader has its own deadline.
+const OPEN_WAIT: Duration = Duration::from_secs(1);
+
+/// Finds the production of a key; one that somebody has removed from the folder is forgotten, and not found.
+pub(crate) async fn find(spool: &Spool, key: &Key) -> Option<Production> {
+    let found = spool.find(key)?;
+    let is_there = tokio::time::timeout(OPEN_WAIT, found.is_there()).await;
+    is_there.unwrap_or(true).then_some(found)
+}
+
 /// Joins the production of a key, or begins it.
 ///
 /// # Errors
@@ -52,6 +62,9 @@ pub(crate) async fn join_or_begin(
         let text = "the server cannot keep this file at the moment: try again later";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, text)
     })?;
+    if let Some(found) = find(spool, &key).await {
+        return Ok((found, How::Joined));
+    }
     let begin = || {
         let beginning = start().client(client);
         match keep {

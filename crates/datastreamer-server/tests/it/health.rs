@@ -2,6 +2,7 @@
 //! the routes that are broken.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -249,10 +250,28 @@ fn a_spool_that_fails_is_seen_in_the_health_until_it_keeps_files_again() {
     assert_eq!(http::get(port, "/noise.bin?n=10").end, End::Whole);
     assert_eq!(health(&server).json()["spool"], Value::Null);
 
-    // A folder that somebody has removed is made again.
-    fs::remove_dir_all(&folder).expect("a folder can be removed");
-    assert_eq!(http::get(port, "/noise.bin?n=11").end, End::Whole);
-    assert!(folder.is_dir());
+    // A folder that somebody has removed is made again, for its owner alone; what was in it is made again.
+    let is_closed = || {
+        let names = fs::read_dir(&folder).expect("a folder").flatten();
+        let is_complete = |name: &[u8]| name.ends_with(b".json");
+        let lock_and_journal = 2;
+        names
+            .map(|it| it.file_name())
+            .any(|it| is_complete(it.as_encoded_bytes()))
+            && server.files_open_below(&folder) <= lock_and_journal
+    };
+    for path in ["/noise.bin?n=11", "/noise.bin?n=11", "/noise.bin?n=11"] {
+        wait::until("what was made is closed", LIMIT, is_closed);
+        fs::remove_dir_all(&folder).expect("a folder can be removed");
+        let response = http::get(port, path);
+        assert_eq!((response.status, response.end), (200, End::Whole), "{path}");
+        let mode = fs::metadata(&folder)
+            .expect("it is there")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o700, "{path}");
+    }
+    health_once(&server, 200, "ok");
 
     fs::remove_dir_all(&folder).expect("a folder can be removed");
     fs::write(&folder, "").expect("files can be written");

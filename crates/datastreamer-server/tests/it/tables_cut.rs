@@ -4,6 +4,7 @@
 use std::{fs, path::PathBuf, thread, time::Duration};
 
 use datastreamer_testkit::Postgres;
+use serde_json::json;
 
 use crate::get::Folder;
 use crate::support::{
@@ -326,6 +327,58 @@ fn get_tells_a_cut_table_from_a_complete_one_although_nginx_removes_the_trailer(
             assert!(said.stderr.contains(words), "{path}: {said:?}");
             let all = http::get(server.port(), &path).body;
             assert!(fs::read(folder.path("f")).expect("a file") == all, "{path}");
+        }
+    }
+}
+
+#[test]
+fn the_record_counts_the_rows_that_were_sent_and_none_that_was_read_to_see_whether_there_are_more()
+{
+    let scratch = Scratch::new("counted");
+    let file = tables::stars(scratch.path(), "stars", STARS);
+    let database = Postgres::start();
+    let server = Daemon::start(&format!(
+        "[databases.archive]\nurl = \"{}\"\n[sql]\nenabled = true\n\
+         [routes.stars]\nkind = \"table\"\npath = \"{}\"\n\
+         [routes.query]\nkind = \"query\"\nsql = \"SELECT * FROM stars WHERE ra > 0\"\n\
+         [routes.postgres]\nkind = \"postgres\"\n\
+         sql = \"SELECT i::float8 / 25 AS ra FROM generate_series(1, 9000) AS i\"\n",
+        database.url(),
+        file.display(),
+    ));
+    let port = server.port();
+    let counted = |path: &str| {
+        let table = http::get(port, path);
+        assert_eq!(table.status, 200, "{path}: {}", table.text());
+        let record = tables::last_transfer(port);
+        (
+            table,
+            record["rows"].clone(),
+            record["rows_expected"].clone(),
+        )
+    };
+    for (path, rows) in [
+        ("/stars.html", 1000),
+        ("/stars.html?ra=gt.0", 1000),
+        ("/stars.html?offset=8500", 500),
+        ("/stars.html?limit=10", 10),
+        ("/stars.html?limit=5000", 1000),
+        ("/query.html", 1000),
+        ("/postgres.html", 1000),
+        ("/sql.html?query=SELECT+*+FROM+stars", 1000),
+        ("/sql.html?query=SELECT+*+FROM+stars+LIMIT+3", 3),
+    ] {
+        let (page, counted, expected) = counted(path);
+        let shown = page.text().matches("<tr>").count() - 1;
+        assert_eq!((shown, &counted), (rows, &json!(rows)), "{path}");
+        assert!(expected.is_null() || expected == rows, "{path}: {expected}");
+    }
+    for format in FORMATS {
+        for path in ["stars.SUFFIX?ra=gt.1&limit=10", "postgres.SUFFIX?limit=10"] {
+            let path = format!("/{}", path.replace("SUFFIX", format));
+            let (_, counted, expected) = counted(&path);
+            assert_eq!(counted, 10, "{path}");
+            assert!(expected.is_null() || expected == 10, "{path}: {expected}");
         }
     }
 }

@@ -302,3 +302,23 @@ fn a_folder_that_vanishes_fails_its_productions_and_is_made_again_for_the_next_o
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
 }
+
+#[test]
+fn a_production_whose_file_was_removed_is_given_up_before_anybody_reads_it() {
+    let (folder, _) = with_one();
+    let spool = spool(&folder);
+    let found = find(&spool).unwrap();
+    assert!(block_on(found.is_there()));
+    drop(found);
+    wait_until("nobody reads", || spool.usage().readers == 0);
+    fs::remove_dir_all(folder.path()).unwrap();
+    let found = find(&spool).unwrap();
+    assert!(!block_on(found.is_there()));
+    assert!(matches!(found.state(), State::Failed(Failure::Spool(_))));
+    assert!(find(&spool).is_none());
+    let begin = || beginning(10).keep(KEPT);
+    let (next, how) = spool.join_or_begin(Key::new("a"), begin).unwrap();
+    assert_eq!(how, How::Begun);
+    assert!(block_on(next.is_there()), "it runs, or is open");
+    complete(&next);
+}

@@ -33,6 +33,7 @@ pub(super) fn job(
     let format = rows.format;
     let file = TableFile {
         facts: Arc::clone(&rows.facts),
+        shown_max: (format == Format::Html).then_some(settings.writer.html_rows_max),
     };
     let mut settings = settings.clone();
     settings.writer.limit = rows.facts.limit.map(RowLimit::for_people);
@@ -56,11 +57,18 @@ pub(super) fn job(
 /// One table that is to be written.
 struct TableFile {
     facts: Arc<RowFacts>,
+    /// A page has no more rows than these, of those that are read to know whether there are more.
+    shown_max: Option<u64>,
 }
 
 impl TableFile {
     fn rows_max(&self) -> Option<u64> {
         self.facts.limit.map(|limit| limit.rows)
+    }
+
+    /// Returns how many of the first rows the file has.
+    fn shown_of(&self, rows: u64) -> u64 {
+        self.shown_max.map_or(rows, |most| rows.min(most))
     }
 
     /// Refuses rows that the limit would cut, if the operator wants that.
@@ -141,7 +149,7 @@ impl TableFile {
         out: &StreamWriter,
     ) -> Result<(), SourceError> {
         if let Some(rows) = run.rows_expected(self.rows_max()) {
-            out.expect_rows(rows);
+            out.expect_rows(self.shown_of(rows));
         }
         match (plan, surveyed) {
             (WritePlan::Stream(stream), _) => self.stream(run, stream, out),
@@ -214,9 +222,12 @@ impl TableFile {
         out: &StreamWriter,
         mut write: impl FnMut(&RecordBatch) -> Result<bool, TableError>,
     ) -> Result<TableEnd, SourceError> {
+        let mut rows = 0;
         self.for_each_batch(run, out, |batch| {
             let goes_on = batch.num_rows() == 0 || write(batch)?;
-            out.add_rows(batch.num_rows() as u64);
+            let shown_before = self.shown_of(rows);
+            rows += batch.num_rows() as u64;
+            out.add_rows(self.shown_of(rows) - shown_before);
             Ok(goes_on)
         })
     }
