@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -68,6 +69,29 @@ pub(crate) enum Command {
     Meter(Meter),
 }
 
+/// How often a comparison is repeated, and how quiet the machine must be.
+#[derive(Args, Debug, Clone, Copy)]
+pub(crate) struct Repeats {
+    /// Pairs per comparison, or rounds of all contenders per format; the measurement has a default, and
+    /// with --quick a smaller one.
+    #[arg(long, value_name = "N")]
+    pairs: Option<usize>,
+    /// Seconds to wait, per comparison, until other processes are idle.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    patience: u64,
+}
+
+impl Repeats {
+    /// How many pairs or rounds are to be run, at least one.
+    pub(crate) fn count(self, usual: usize) -> usize {
+        self.pairs.unwrap_or(usual).max(1)
+    }
+
+    pub(crate) fn patience(self) -> Duration {
+        Duration::from_secs(self.patience)
+    }
+}
+
 /// Options of the side-by-side comparison.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct SideBySide {
@@ -77,15 +101,11 @@ pub(crate) struct SideBySide {
     /// Download over HTTP/2, with so many streams at once on one connection.
     #[arg(long, value_name = "STREAMS", value_delimiter = ',')]
     pub(crate) http2: Vec<u16>,
-    /// Pairs per comparison (default: 9, with --quick 3).
-    #[arg(long)]
-    pub(crate) pairs: Option<usize>,
+    #[command(flatten)]
+    pub(crate) repeats: Repeats,
     /// Sizes of the source's writes, in bytes.
     #[arg(long, value_delimiter = ',', default_values_t = [65_536, 8_192, 512, 64])]
     pub(crate) writes: Vec<u64>,
-    /// Seconds to wait, per comparison, until other processes are idle.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    pub(crate) patience: u64,
     /// Run only the comparisons of these servers (`ours`), or exactly these comparisons
     /// (`ours/mpsc`). Default: all.
     #[arg(long, value_delimiter = ',')]
@@ -111,15 +131,11 @@ pub(crate) struct Tables {
     /// Rows of the table (default: 5,000,000, with --quick 200,000).
     #[arg(long)]
     pub(crate) rows: Option<u64>,
-    /// Rounds per format; every contender runs once in each (default: 7, with --quick 1).
-    #[arg(long, value_name = "N")]
-    pub(crate) pairs: Option<usize>,
+    #[command(flatten)]
+    pub(crate) repeats: Repeats,
     /// Only these formats (default: all).
     #[arg(long, value_delimiter = ',')]
     pub(crate) formats: Vec<TableFormat>,
-    /// Seconds to wait, per format, until other processes are idle.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    pub(crate) patience: u64,
     /// Write the document to this file instead of stdout.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
@@ -146,12 +162,8 @@ pub(crate) struct TablesHttp {
 /// Options of the measurement of files in the spool.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct Productions {
-    /// Pairs per comparison (default: 7, with --quick 2).
-    #[arg(long)]
-    pub(crate) pairs: Option<usize>,
-    /// Seconds to wait, per comparison, until other processes are idle.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    pub(crate) patience: u64,
+    #[command(flatten)]
+    pub(crate) repeats: Repeats,
     /// Write the document to this file instead of stdout.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,

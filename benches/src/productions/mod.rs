@@ -54,11 +54,8 @@ pub(crate) fn measure(wanted: &Productions, scale: Scale) -> io::Result<Vec<Repo
     let files = Scratch::new()?;
     let bench = Bench {
         program: start(&wanted.program, &files, scale)?,
-        pairs: wanted
-            .pairs
-            .unwrap_or(if scale.quick { 2 } else { 7 })
-            .max(1),
-        patience: Duration::from_secs(wanted.patience),
+        pairs: wanted.repeats.count(if scale.quick { 2 } else { 7 }),
+        patience: wanted.repeats.patience(),
         scale,
         runs: Cell::new(0),
     };

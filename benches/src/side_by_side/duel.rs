@@ -38,20 +38,19 @@ pub(super) struct Effort {
 
 impl Effort {
     pub(super) fn new(scale: Scale, wanted: &SideBySide) -> Self {
-        let pairs = wanted.pairs.map(|pairs| pairs.max(1));
         // 2 GB at 4 GB/s is half a second: 50 ticks of CPU time, 2 % each.
         let full = Self {
-            pairs: pairs.unwrap_or(9),
+            pairs: wanted.repeats.count(9),
             run_bytes: 2_000_000_000,
             run_max: Duration::from_secs(4),
             warm_up_bytes: 128_000_000,
-            patience: Duration::from_secs(wanted.patience),
+            patience: wanted.repeats.patience(),
         };
         if !scale.quick {
             return full;
         }
         Self {
-            pairs: pairs.unwrap_or(3),
+            pairs: wanted.repeats.count(3),
             run_bytes: 1_000_000_000,
             run_max: Duration::from_secs(1),
             warm_up_bytes: 32_000_000,

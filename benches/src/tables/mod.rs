@@ -6,7 +6,6 @@
 
 use std::io;
 use std::process::Command;
-use std::time::Duration;
 
 use clap::ValueEnum;
 
@@ -45,15 +44,15 @@ const ROUNDS: usize = 7;
 pub(crate) fn measure(wanted: &Tables, scale: Scale) -> io::Result<Vec<Report>> {
     // Fail now rather than after the peers have run if the program is missing.
     contender::program_path(&wanted.program)?;
-    let rounds = wanted.pairs.unwrap_or(if scale.quick { 1 } else { ROUNDS });
+    let rounds = if scale.quick { 1 } else { ROUNDS };
     let checked_rows = if scale.quick {
         CHECKED_ROWS_QUICK
     } else {
         CHECKED_ROWS
     };
     let effort = Effort {
-        rounds: rounds.max(1),
-        patience: Duration::from_secs(wanted.patience),
+        rounds: wanted.repeats.count(rounds),
+        patience: wanted.repeats.patience(),
         input: Input::prepare(wanted.rows.unwrap_or_else(|| scale.table_rows()))?,
         checked: Input::prepare(checked_rows)?,
         single: Input::prepare(1)?,
