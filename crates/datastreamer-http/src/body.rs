@@ -18,7 +18,10 @@ use datastreamer::{ChunkReader, Error};
 use http::{HeaderMap, Version};
 use http_body::{Body, Frame, SizeHint};
 
-use crate::{armed::Connection, draining::Draining};
+use crate::{
+    armed::{Connection, Usage},
+    draining::Draining,
+};
 
 /// The body of a response made by [`Download`](crate::Download), or of a small one made from a
 /// text.
@@ -47,8 +50,6 @@ pub struct DownloadBody {
     protocol: Protocol,
     /// Makes the trailer fields, once, at the clean end.
     trailers: Option<MakeTrailers>,
-    /// The first frame was requested: the head has been made.
-    polled: bool,
 }
 
 /// Makes trailer fields.
@@ -98,8 +99,7 @@ struct Streaming {
     /// `None` once it has ended and was handed to the connection.
     reader: Option<ChunkReader>,
     connection: Option<Connection>,
-    /// How many bytes the socket had taken when the response began.
-    written_before: u64,
+    usage: Usage,
     /// hyper gets nothing while the socket takes nothing: it would hold a chunk more for each client
     /// that stalls.
     waits_for_socket: bool,
@@ -141,13 +141,13 @@ impl DownloadBody {
         }
         let waits_for_socket = protocol == Protocol::Http1;
         let is_one_at_a_time = reader.drives_source();
-        let written_before = connection.as_ref().map_or(0, |known| known.written().0);
+        let usage = Usage::begin(connection.as_ref());
         let mut body = Self {
             buffered,
             stream: Some(Streaming {
                 reader: Some(reader),
                 connection,
-                written_before,
+                usage,
                 waits_for_socket,
                 is_one_at_a_time,
                 written_at_chunk: None,
@@ -157,7 +157,6 @@ impl DownloadBody {
             bytes_left: length,
             protocol,
             trailers: None,
-            polled: false,
         };
         // hyper never polls an empty body.
         body.end_if_over();
@@ -210,7 +209,7 @@ impl Streaming {
                 // Not before the socket has taken the head: then it is known to be that of the response.
                 let since = self
                     .written_at_chunk
-                    .filter(|written| self.is_one_at_a_time && *written != self.written_before);
+                    .filter(|written| self.is_one_at_a_time && !self.usage.began_at(*written));
                 ready!(connection.poll_taking(since, cx));
             }
             match ready!(reader.poll_chunk(cx)) {
@@ -247,7 +246,9 @@ impl Body for DownloadBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        this.polled = true;
+        if let Some(stream) = &mut this.stream {
+            stream.usage.poll();
+        }
         let next = match this.buffered.pop_front() {
             Some(chunk) => Some(Ok(chunk)),
             None => match &mut this.stream {
@@ -289,14 +290,13 @@ impl Drop for DownloadBody {
         if let Some(Streaming {
             reader: Some(reader),
             connection: Some(connection),
-            written_before,
+            usage,
             ..
         }) = &self.stream
         {
-            match !self.polled && connection.written().0 == *written_before {
-                // Whoever dropped it sends another response, for example 304.
-                true => connection.withdraw(&reader.handle()),
-                false => connection.fail(&reader.handle()),
+            match usage.is_used(connection) {
+                true => connection.fail(&reader.handle()),
+                false => connection.withdraw(&reader.handle()),
             }
         }
     }
@@ -312,7 +312,6 @@ impl From<String> for DownloadBody {
             bytes_left,
             protocol: Protocol::Http1,
             trailers: None,
-            polled: false,
         }
     }
 }

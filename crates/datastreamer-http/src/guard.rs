@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use crate::{
-    armed::{Connection, DRAIN_MAX},
+    armed::{Connection, DRAIN_MAX, Usage},
     draining::Draining,
 };
 
@@ -116,9 +116,7 @@ struct Failing {
 struct Sent {
     connection: Connection,
     is_chunked: bool,
-    /// How many bytes the socket had taken when the response began.
-    written_before: u64,
-    polled: bool,
+    usage: Usage,
     ended: bool,
 }
 
@@ -126,10 +124,9 @@ impl Sent {
     fn begin(connection: Connection, is_chunked: bool) -> Self {
         connection.begin_other();
         Self {
-            written_before: connection.written().0,
+            usage: Usage::begin(Some(&connection)),
             connection,
             is_chunked,
-            polled: false,
             ended: false,
         }
     }
@@ -144,8 +141,7 @@ impl Sent {
 
 impl Drop for Sent {
     fn drop(&mut self) {
-        let is_used = self.polled || self.connection.written().0 != self.written_before;
-        self.end(is_used);
+        self.end(self.usage.is_used(&self.connection));
     }
 }
 
@@ -207,7 +203,7 @@ impl HttpBody for GuardedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
-        this.sent.iter_mut().for_each(|sent| sent.polled = true);
+        this.sent.iter_mut().for_each(|sent| sent.usage.poll());
         if this.failing.is_none() && this.poll_ended(cx).is_ready() {
             this.aborted.fetch_add(1, Ordering::Relaxed);
             this.fail(Box::new(ServerEnded));

@@ -62,8 +62,8 @@ pub(crate) enum Phase {
 pub(crate) enum Next {
     /// Newest bytes, from the offset on.
     Memory(Bytes),
-    /// The file has them, in these blocks.
-    File(Extent),
+    /// The file has them.
+    File,
     /// The production ends at or before the offset.
     End,
     Failed(Failure),
@@ -215,11 +215,9 @@ impl Progress {
         poll_fn(|cx| waiter.poll(cx, wants, &mut look)).await
     }
 
-    /// Waits until there is something for a reader that wants a range, of which it reads at most so
-    /// many bytes at a time.
-    pub(crate) async fn next(&self, at: u64, until: u64, bytes_max: u64) -> Next {
-        let next = |sight: &Sight| sight.next(at, until, bytes_max);
-        self.wait(Wants::Byte(at), next).await
+    /// Waits until there is something for a reader.
+    pub(crate) async fn next(&self, at: u64) -> Next {
+        self.wait(Wants::Byte(at), |sight| sight.next(at)).await
     }
 }
 
@@ -245,17 +243,22 @@ impl Sight {
     }
 
     /// What a reader at this offset may do; `None`: wait.
-    fn next(&self, at: u64, until: u64, bytes_max: u64) -> Option<Next> {
+    fn next(&self, at: u64) -> Option<Next> {
         match &self.phase {
             Phase::Unverified | Phase::Verifying => None,
             _ if at < self.bytes => Some(match self.tail.from(at, self.bytes) {
                 Some(piece) => Next::Memory(piece),
-                None => Next::File(self.sums.extent(at, until, self.bytes, bytes_max)),
+                None => Next::File,
             }),
             Phase::Running => None,
             Phase::Produced | Phase::Complete => Some(Next::End),
             Phase::Failed(failure) => Some(Next::Failed(failure.clone())),
         }
+    }
+
+    /// The blocks with the bytes of a range, at most so many bytes; that at `at` is there.
+    pub(crate) fn extent(&self, at: u64, until: u64, bytes_max: u64) -> Extent {
+        self.sums.extent(at, until, self.bytes, bytes_max)
     }
 
     /// The blocks of a range that are all there, up to the end of the production: they stay as they
@@ -266,7 +269,7 @@ impl Sight {
             Phase::Running => end <= self.bytes,
             Phase::Produced | Phase::Complete => begin < self.bytes,
         };
-        is_settled.then(|| self.sums.extent(begin, end, self.bytes, end - begin))
+        is_settled.then(|| self.extent(begin, end, end - begin))
     }
 
     /// The wakers of those that wait for what is there now.

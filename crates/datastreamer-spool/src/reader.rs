@@ -68,11 +68,9 @@ impl Reader {
         // What reads a short range has no use for more, and nobody follows it.
         let is_short = until.saturating_sub(at) < EXTENT_BYTES;
         while at < until {
-            let bytes_max = self.pace.read_bytes();
-            let next = self.progress().next(at, until, bytes_max).await;
-            let mut bytes = match next {
+            let mut bytes = match self.progress().next(at).await {
                 Next::Memory(bytes) => bytes,
-                Next::File(extent) => match self.read(at, extent, is_short).await {
+                Next::File => match self.read(at, until, is_short).await {
                     Ok(bytes) => bytes,
                     Err(error) => return Err(self.fail(error.into()).await),
                 },
@@ -121,12 +119,15 @@ impl Reader {
         Ok(count as u64)
     }
 
-    /// Returns bytes from an offset on that the file has.
-    async fn read(&mut self, at: u64, extent: Extent, is_short: bool) -> Result<Bytes, Error> {
+    /// Returns bytes of a range that the file has, from its begin on.
+    async fn read(&mut self, at: u64, until: u64, is_short: bool) -> Result<Bytes, Error> {
         let number = at / EXTENT_BYTES;
         let is_alone = is_short || !self.follow(number).has_company();
-        if is_alone && let Some(bytes) = self.read_if_cached(&extent) {
-            return Ok(after(self.checked(bytes)?, at - extent.begin));
+        if is_alone {
+            let extent = self.own_extent(at, until);
+            if let Some(bytes) = self.read_if_cached(&extent) {
+                return Ok(after(self.checked(bytes)?, at - extent.begin));
+            }
         }
         let known = match self.shared_extent(number) {
             Some(shared) if !is_short && self.pace.shares() => {
@@ -140,6 +141,7 @@ impl Reader {
                 .find(&self.user.shared().id, number),
         };
         let Some(read) = known else {
+            let extent = self.own_extent(at, until);
             let begin = extent.begin;
             let read = self.user.inner().reads.run(self.reading(extent)).await;
             return Ok(after(self.checked(read.and_then(|read| read))?, at - begin));
@@ -168,6 +170,13 @@ impl Reader {
         let folder = &self.user.inner().folder;
         let read = folder.read_if_cached(&file, extent.bytes(), extent.begin)?;
         Some(checked(read, extent))
+    }
+
+    /// What this reader alone reads at a time of a range.
+    fn own_extent(&self, at: u64, until: u64) -> Extent {
+        let bytes_max = self.pace.read_bytes();
+        self.progress()
+            .look(|sight| sight.extent(at, until, bytes_max))
     }
 
     /// An extent that others may read too: all of it is there, and stays as it is.

@@ -67,6 +67,40 @@ pub(super) struct State {
     pub(super) is_framing_broken: bool,
 }
 
+/// Whether anything of a response has been used since it began. Whoever drops a body of which nothing was
+/// sends another response, for example 304; otherwise the client has a part of it.
+#[derive(Debug)]
+pub(crate) struct Usage {
+    /// How many bytes the socket had taken when the response began.
+    written_before: u64,
+    is_polled: bool,
+}
+
+impl Usage {
+    /// Of a response that begins.
+    pub(crate) fn begin(connection: Option<&Connection>) -> Self {
+        Self {
+            written_before: connection.map_or(0, |known| known.written().0),
+            is_polled: false,
+        }
+    }
+
+    /// Notes that the first frame was requested: the head has been made.
+    pub(crate) fn poll(&mut self) {
+        self.is_polled = true;
+    }
+
+    /// Returns whether the socket had taken so many bytes when the response began.
+    pub(crate) fn began_at(&self, written: u64) -> bool {
+        self.written_before == written
+    }
+
+    /// Returns whether the head has been made, or the socket has taken something that may be it.
+    pub(crate) fn is_used(&self, connection: &Connection) -> bool {
+        self.is_polled || !self.began_at(connection.written().0)
+    }
+}
+
 impl Connection {
     pub(super) fn new(peer: Option<SocketAddr>) -> Self {
         Self {

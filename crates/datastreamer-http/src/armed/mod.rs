@@ -50,6 +50,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
+pub(crate) use self::connection::Usage;
 pub use self::{
     connection::{Connection, DRAIN_MAX},
     open_request::OpenRequest,

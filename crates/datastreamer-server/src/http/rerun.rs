@@ -186,8 +186,7 @@ impl Rerun {
             if is_over || check.is_done() {
                 break;
             }
-            let next = poll_fn(|cx| source.poll_chunk(cx)).await.transpose();
-            let next = next.map_err(|error| Box::new(out.fail(error)))?;
+            let next = next_of(&mut source, &out).await?;
             is_over = next.is_none();
             sent = match check.next(next) {
                 Ok(sent) => sent,
@@ -234,12 +233,10 @@ impl Rerun {
         let until = Instant::now() + self.wait;
         // Behind the end of a complete run another byte makes another file.
         while !begun.is_over && (begun.sent.is_empty() || complete == Some(check.position)) {
-            let next = timeout_at(until, poll_fn(|cx| source.poll_chunk(cx))).await;
-            let Ok(next) = next else {
+            let Ok(next) = timeout_at(until, next_of(source, out)).await else {
                 break;
             };
-            let next = next.transpose();
-            let next = next.map_err(|error| Box::new(out.fail(error)))?;
+            let next = next?;
             begun.is_over = next.is_none();
             let taken = check.next(next);
             let at = check.position;
@@ -329,14 +326,24 @@ impl Rerun {
     }
 }
 
+/// Gives the next bytes of a source; its failure is that of the response.
+async fn next_of(
+    source: &mut ChunkReader,
+    out: &AsyncStreamWriter,
+) -> Result<Option<Bytes>, SourceError> {
+    let next = poll_fn(|cx| source.poll_chunk(cx)).await.transpose();
+    Ok(next.map_err(|error| out.fail(error))?)
+}
+
 /// Gives the error with which a source has ended before its plan.
 async fn failure(source: &mut ChunkReader, out: &AsyncStreamWriter) -> SourceError {
-    while let Some(chunk) = poll_fn(|cx| source.poll_chunk(cx)).await {
-        if let Err(error) = chunk {
-            return Box::new(out.fail(error));
+    loop {
+        match next_of(source, out).await {
+            Ok(Some(_)) => {}
+            Ok(None) => return "the source has ended without a plan".into(),
+            Err(error) => return error,
         }
     }
-    "the source has ended without a plan".into()
 }
 
 fn differs() -> StatusError {
