@@ -179,6 +179,15 @@ fn digest(production: &Production) -> Option<HeaderValue> {
     HeaderValue::try_from(value).ok()
 }
 
+impl Problem {
+    /// 503 of a file that cannot be kept for no reason that is the client's, for example because the spool
+    /// cannot be opened.
+    pub fn without_spool() -> Self {
+        let text = "the server cannot keep this file at the moment: try again later";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, text)
+    }
+}
+
 impl From<&SpoolError> for Problem {
     /// 507 (RFC 4918, 11.5) if the spool has no room, otherwise 503. The error's own text is for the
     /// operator: it may name paths.
@@ -192,10 +201,7 @@ impl From<&SpoolError> for Problem {
                 StatusCode::INSUFFICIENT_STORAGE,
                 "the server has no room to keep this file: try again later",
             ),
-            _ => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the server cannot keep this file at the moment: try again later",
-            ),
+            _ => return Self::without_spool(),
         };
         Self::new(status, text)
     }

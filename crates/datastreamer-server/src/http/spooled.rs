@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use axum::http::{Request, Response, StatusCode};
+use axum::http::{Request, Response};
 use datastreamer::StreamOptions;
 use datastreamer_http::{BareRanges, Download, DownloadBody, Problem};
 use datastreamer_spool::{
@@ -59,8 +59,7 @@ pub(crate) async fn join_or_begin(
 ) -> Result<(Production, How), Problem> {
     let spool = app.spool.get().await.map_err(|_| {
         app.health.note_spool_failure();
-        let text = "the server cannot keep this file at the moment: try again later";
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, text)
+        Problem::without_spool()
     })?;
     if let Some(found) = find(spool, &key).await {
         return Ok((found, How::Joined));
