@@ -408,7 +408,8 @@ fn routes() -> Section {
             "What becomes of a table with more rows than `max_rows`. `cap`: it is cut, which the header \
              `datastreamer-row-limit` and the file's name say where it is known before, and the record \
              and a trailer otherwise. `refuse`: 422, or an abort where it is not known before; with \
-             `limit` a client can ask for as many rows as it may have.",
+             `limit` a client can ask for as many rows as it may have. HEAD reads no rows: where their \
+             number takes reading them (a condition, PostgreSQL) it is 200, and GET may still be 422.",
         ));
     section.has_variables = false;
     section

@@ -382,3 +382,34 @@ fn the_record_counts_the_rows_that_were_sent_and_none_that_was_read_to_see_wheth
         }
     }
 }
+
+#[test]
+fn head_refuses_what_get_refuses_wherever_the_number_of_rows_is_known_without_reading_them() {
+    let scratch = Scratch::new("heads that refuse");
+    let file = tables::stars(scratch.path(), "stars", STARS);
+    let database = Postgres::start();
+    let server = Daemon::start(&format!(
+        "[databases.archive]\nurl = \"{}\"\n\
+         [routes.few]\nkind = \"table\"\npath = \"{}\"\nmax_rows = 100\non_more = \"refuse\"\n\
+         [routes.all]\nkind = \"query\"\nsql = \"SELECT * FROM few\"\nmax_rows = 100\n\
+         on_more = \"refuse\"\n\
+         [routes.postgres]\nkind = \"postgres\"\nmax_rows = 100\non_more = \"refuse\"\n\
+         sql = \"SELECT i::float8 / 25 AS ra FROM generate_series(1, 9000) AS i\"\n",
+        database.url(),
+        file.display(),
+    ));
+    let port = server.port();
+    for format in FORMATS {
+        for path in ["few.SUFFIX", "few.SUFFIX?order=ra&offset=10", "all.SUFFIX"] {
+            let path = format!("/{}", path.replace("SUFFIX", format));
+            assert_eq!(http::get(port, &path).status, 422, "{path}");
+            assert_eq!(http::head(port, &path).status, 422, "{path}");
+        }
+        // Nobody knows before that there are more.
+        for path in ["few.SUFFIX?ra=gt.1", "postgres.SUFFIX"] {
+            let path = format!("/{}", path.replace("SUFFIX", format));
+            assert_eq!(http::get(port, &path).status, 422, "{path}");
+            assert_eq!(http::head(port, &path).status, 200, "{path}");
+        }
+    }
+}
