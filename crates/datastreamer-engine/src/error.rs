@@ -11,7 +11,7 @@ use datastreamer_table::column_metadata::{ColumnMetadataError, few_names};
 use serde::{Deserialize, Serialize};
 
 use crate::messages::{
-    INTERNAL, NO_TABLE, OF_PARQUET, Position, is_of_regex, message, nearest, of_reader,
+    INTERNAL, OF_PARQUET, Position, is_of_regex, message, missing_table, nearest, of_reader,
 };
 
 /// The reason why there are no rows, or no more rows.
@@ -19,11 +19,12 @@ use crate::messages::{
 pub struct EngineError {
     kind: EngineErrorKind,
     /// The file that the text is about, which does not name it.
-    file: Option<PathBuf>,
+    file: Option<Box<Path>>,
     text: String,
     /// Where a link leads that leads nowhere. It is no concern of clients.
-    target: Option<PathBuf>,
+    target: Option<Box<Path>>,
     position: Option<Position>,
+    missing_table: Option<Box<str>>,
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -57,6 +58,7 @@ impl EngineError {
             text: text.into(),
             target: None,
             position: None,
+            missing_table: None,
             cause: None,
         }
     }
@@ -67,11 +69,13 @@ impl EngineError {
         text: String,
         [file, target]: [Option<PathBuf>; 2],
         position: Option<Position>,
+        missing_table: Option<String>,
     ) -> Self {
         Self {
-            file,
-            target,
+            file: file.map(PathBuf::into_boxed_path),
+            target: target.map(PathBuf::into_boxed_path),
             position,
+            missing_table: missing_table.map(String::into_boxed_str),
             ..Self::new(kind, text)
         }
     }
@@ -93,7 +97,7 @@ impl EngineError {
     /// An error of a file. The text does not name it.
     pub(crate) fn of_file(file: &Path, text: impl Into<String>) -> Self {
         Self {
-            file: Some(file.to_owned()),
+            file: Some(file.into()),
             ..Self::data(text)
         }
     }
@@ -110,7 +114,7 @@ impl EngineError {
     pub(crate) fn not_found(file: &Path) -> Self {
         match file.read_link() {
             Ok(target) => Self {
-                target: Some(target),
+                target: Some(target.into()),
                 ..Self::of_file(file, "is a link that leads nowhere")
             },
             Err(_) => Self::of_file(file, "has been removed"),
@@ -129,6 +133,7 @@ impl EngineError {
             file: self.file.clone(),
             target: self.target.clone(),
             position: self.position,
+            missing_table: self.missing_table.clone(),
             ..Self::new(self.kind, self.text.clone())
         }
     }
@@ -169,6 +174,11 @@ impl EngineError {
         self.position
     }
 
+    /// Returns the name of the table that the query reads, and that is not there, if that is the error.
+    pub fn missing_table(&self) -> Option<&str> {
+        self.missing_table.as_deref()
+    }
+
     /// Sets the position of a parser's error that has none: the text ended too early.
     pub(crate) fn at_the_end_of(mut self, text: &str) -> Self {
         let text = text.trim_end();
@@ -181,8 +191,7 @@ impl EngineError {
 
     /// Names the tables that are there, if the error is that one is not.
     pub(crate) fn with_tables(mut self, names: &[String]) -> Self {
-        let missing = self.text.strip_prefix(NO_TABLE);
-        let Some(missing) = missing.and_then(|name| name.strip_suffix('"')) else {
+        let Some(missing) = &self.missing_table else {
             return self;
         };
         let mut names: Vec<_> = names.iter().map(String::as_str).collect();
@@ -251,6 +260,7 @@ impl From<DataFusionError> for EngineError {
             text,
             target: None,
             position,
+            missing_table: missing_table(root).map(Into::into),
             cause: Some(Box::new(error)),
         }
     }
@@ -264,6 +274,7 @@ fn find_ours(error: &DataFusionError) -> Option<EngineError> {
             return Some(EngineError {
                 file: ours.file.clone(),
                 target: ours.target.clone(),
+                missing_table: ours.missing_table.clone(),
                 ..EngineError::new(ours.kind, ours.text.clone())
             });
         }

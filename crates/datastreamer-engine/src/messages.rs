@@ -10,8 +10,6 @@ use datastreamer_table::{column_metadata::few_names, type_name};
 
 /// What is told of an error of the query engine itself.
 pub(crate) const INTERNAL: &str = "the query engine fails on this query: the log has more";
-/// How the error of a table begins that is not there.
-pub(crate) const NO_TABLE: &str = "there is no table \"";
 /// How the error of a function begins that has no such arguments.
 const NO_FUNCTION: &str = "No function matches the given name";
 /// How the error of a regular expression begins.
@@ -217,6 +215,14 @@ pub(crate) fn message(root: &DataFusionError) -> (String, Option<Position>) {
     }
 }
 
+/// Returns the table that is not there, if that is the error. DataFusion says so in its text only.
+pub(crate) fn missing_table(root: &DataFusionError) -> Option<&str> {
+    match root {
+        DataFusionError::Plan(text) => missing_table_in(text),
+        _ => None,
+    }
+}
+
 fn of_schema(error: &SchemaError) -> String {
     match error {
         SchemaError::FieldNotFound {
@@ -284,8 +290,8 @@ fn for_clients(text: &str) -> String {
     if is_of_regex(text) {
         return of_regex(text);
     }
-    match missing_table(text) {
-        Some(table) => format!("{NO_TABLE}{table}\""),
+    match missing_table_in(text) {
+        Some(table) => format!("there is no table \"{table}\""),
         None => with_type_names(&with_known_words(text)),
     }
 }
@@ -376,7 +382,7 @@ fn is_of_large_regex(text: &str) -> bool {
 }
 
 /// Reads the name of a table that is not there, as the query has it.
-fn missing_table(text: &str) -> Option<&str> {
+fn missing_table_in(text: &str) -> Option<&str> {
     let name = text.strip_prefix("table '")?.strip_suffix("' not found")?;
     let schemas = DEFAULT_SCHEMA.iter();
     let bare = schemas

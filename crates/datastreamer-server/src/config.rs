@@ -36,6 +36,7 @@ pub(crate) use self::cors::Cors;
 pub(crate) use self::environment::{CONFIG_VARIABLE, LOG_FORMAT_VARIABLE};
 pub(crate) use self::network::Network;
 use self::origin::Origin;
+pub(crate) use self::origin::Place;
 pub(crate) use self::resolve::Checked;
 #[cfg(feature = "tables")]
 pub(crate) use self::tables::{DatabaseConfig, RowsSource, parse_compression};
@@ -164,8 +165,7 @@ pub(crate) struct RouteConfig {
     /// `None`: what is usual for the source.
     pub(crate) keep: Option<Keep>,
     pub(crate) limits: RouteLimits,
-    /// What its errors begin with, for example `datastreamer.toml:7: routes.stars: `.
-    pub(crate) origin: String,
+    pub(crate) origin: Place,
     pub(crate) precedence: Precedence,
     /// The path of the command line, if the route is left out where it cannot be served.
     pub(crate) optional: Option<PathBuf>,
@@ -241,7 +241,7 @@ impl RouteConfig {
             compress: false,
             keep: None,
             limits: RouteLimits::default(),
-            origin: String::new(),
+            origin: Place::default(),
             precedence: Precedence::Only,
             optional: None,
         }

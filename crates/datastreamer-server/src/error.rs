@@ -12,7 +12,7 @@ use std::{
 pub enum Fatal {
     /// The configuration, a path, or the address to listen on is wrong: exit code 3. A line for
     /// each error.
-    Config(Vec<String>),
+    Config(Vec<ConfigError>),
     /// The stream failed, and the file is incomplete: exit code 7.
     Incomplete(String),
     /// The reader of our output has closed it: the exit code of a death by SIGPIPE, without a
@@ -30,10 +30,42 @@ pub enum Fatal {
     Other(String),
 }
 
+/// One error of a configuration, a path, or an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// That of the file, if the error is of one.
+    line: Option<usize>,
+    text: String,
+}
+
+impl ConfigError {
+    pub(crate) fn new(line: Option<usize>, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { line, text }
+    }
+
+    /// Returns the line of the configuration file that it is about; `None` for what was set elsewhere.
+    pub fn line(&self) -> Option<usize> {
+        self.line
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl From<ConfigError> for Fatal {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(vec![error])
+    }
+}
+
 impl Fatal {
-    /// One error in the configuration.
+    /// One error of what has no line.
     pub(crate) fn config(text: impl Into<String>) -> Self {
-        Self::Config(vec![text.into()])
+        ConfigError::new(None, text).into()
     }
 
     /// The messages, one line each, without control characters: names and sources may contain
@@ -44,7 +76,7 @@ impl Fatal {
             shown.collect()
         };
         match self {
-            Self::Config(errors) => errors.iter().map(one_line).collect(),
+            Self::Config(errors) => errors.iter().map(|error| one_line(&error.text)).collect(),
             Self::Incomplete(text) | Self::Download { text, .. } | Self::Other(text) => {
                 vec![one_line(text)]
             }

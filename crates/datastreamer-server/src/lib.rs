@@ -54,7 +54,9 @@ use crate::{
     telemetry::Pace,
 };
 
-pub use crate::{config::Config, error::Fatal, http::serve::Server, site::Site};
+pub use crate::{
+    config::Config, error::ConfigError, error::Fatal, http::serve::Server, site::Site,
+};
 
 /// Does what this process was started for, and ends it, if that is the query of a client, or to end
 /// the processes of a server that was killed; otherwise returns at once. To be called first in

@@ -23,14 +23,11 @@ use std::{
 use self::tables::{Kept, Tables};
 use crate::{
     config::names,
-    config::{Config, Keep, Precedence, RouteConfig, SourceConfig},
-    error::Fatal,
+    config::{Config, Keep, Place, Precedence, RouteConfig, SourceConfig},
+    error::{ConfigError, Fatal},
     site::routes::{Route, RouteTable},
     sources::{Command, Directory, File, Noise, Source},
 };
-
-/// How the error of a query begins that names a table which is not there.
-const NO_TABLE: &str = "there is no table \"";
 
 /// Takes a text for people on what a start waits for.
 pub(crate) type Report<'a> = dyn Fn(&str) + 'a;
@@ -67,7 +64,7 @@ impl Site {
     }
 
     /// Does the same for `check`: opens what can be opened, and returns the errors of all else.
-    pub(crate) fn build_all(config: &Config, report: &Report<'_>) -> (Self, Vec<String>) {
+    pub(crate) fn build_all(config: &Config, report: &Report<'_>) -> (Self, Vec<ConfigError>) {
         let mut builder = Builder::new(config, report);
         builder.add_routes();
         let mut errors = builder.errors;
@@ -77,7 +74,7 @@ impl Site {
             errors.extend(builder.left_out.into_iter().map(|(_, error)| error));
         } else {
             for (path, error) in &builder.left_out {
-                names::warn_of(path, error);
+                names::warn_of(path, &error.to_string());
             }
         }
         let site = Self {
@@ -109,11 +106,27 @@ struct Builder<'a> {
     config: &'a Config,
     routes: RouteTable,
     tables: Tables<'a>,
-    errors: Vec<String>,
+    errors: Vec<ConfigError>,
     /// The names of routes that have errors.
     broken: BTreeSet<String>,
     /// The paths of the command line that cannot be served.
-    left_out: Vec<(PathBuf, String)>,
+    left_out: Vec<(PathBuf, ConfigError)>,
+}
+
+/// Why there is no route.
+struct RouteError {
+    text: String,
+    /// The table that its query names, and that is not there.
+    missing_table: Option<String>,
+}
+
+impl From<String> for RouteError {
+    fn from(text: String) -> Self {
+        Self {
+            text,
+            missing_table: None,
+        }
+    }
 }
 
 impl<'a> Builder<'a> {
@@ -142,15 +155,15 @@ impl<'a> Builder<'a> {
                 route.limits = self.config.sql_limits;
                 self.routes.add(route)
             });
-            self.note(origin, added);
+            self.note(origin, added.map_err(RouteError::from));
         }
         others.into_iter().for_each(|route| self.add(route));
     }
 
     fn add(&mut self, config: &RouteConfig) {
         let added = match (self.route(config), &config.optional) {
-            (Err(text), Some(path)) => {
-                let error = format!("{}{text}", config.origin);
+            (Err(error), Some(path)) => {
+                let error = config.origin.error(error.text);
                 return self.left_out.push((path.clone(), error));
             }
             (route, _) => route.and_then(|route| {
@@ -158,7 +171,7 @@ impl<'a> Builder<'a> {
                     return Ok(());
                 };
                 match config.precedence {
-                    Precedence::Only => return self.routes.add(route),
+                    Precedence::Only => self.routes.add(route)?,
                     Precedence::IfMissing => self.routes.add_missing(route),
                     Precedence::Replaces => self.routes.put(route),
                 }
@@ -166,7 +179,7 @@ impl<'a> Builder<'a> {
             }),
         };
         match added {
-            Err(text) if config.is_query() && self.follows(&text) => {}
+            Err(error) if config.is_query() && self.follows(&error) => {}
             added => {
                 if added.is_err() {
                     self.broken.insert(config.name.clone());
@@ -177,20 +190,20 @@ impl<'a> Builder<'a> {
     }
 
     /// Returns whether an error of a query follows from that of a table.
-    fn follows(&self, text: &str) -> bool {
-        let mut broken = self.broken.iter();
-        broken.any(|name| text.contains(&format!("{NO_TABLE}{name}\"")))
+    fn follows(&self, error: &RouteError) -> bool {
+        let missing = error.missing_table.as_ref();
+        missing.is_some_and(|table| self.broken.contains(table))
     }
 
     /// Notes an error, and where it comes from.
-    fn note(&mut self, origin: &str, added: Result<(), String>) {
-        if let Err(text) = added {
-            self.errors.push(format!("{origin}{text}"));
+    fn note(&mut self, origin: &Place, added: Result<(), RouteError>) {
+        if let Err(error) = added {
+            self.errors.push(origin.error(error.text));
         }
     }
 
     /// Makes a route; `None`: it is of something that has errors.
-    fn route(&mut self, config: &RouteConfig) -> Result<Option<Route>, String> {
+    fn route(&mut self, config: &RouteConfig) -> Result<Option<Route>, RouteError> {
         let Some(source) = self.source(config)? else {
             return Ok(None);
         };
@@ -215,7 +228,7 @@ impl<'a> Builder<'a> {
         Ok(Some(route))
     }
 
-    fn source(&mut self, config: &RouteConfig) -> Result<Option<Source>, String> {
+    fn source(&mut self, config: &RouteConfig) -> Result<Option<Source>, RouteError> {
         let source = match &config.source {
             SourceConfig::Noise => Ok(Source::Noise(Noise)),
             SourceConfig::Directory(directory) => {
@@ -230,6 +243,6 @@ impl<'a> Builder<'a> {
                 return Ok(rows.map(|rows| Source::Rows(Box::new(rows))));
             }
         };
-        source.map(Some)
+        Ok(Some(source?))
     }
 }

@@ -74,6 +74,8 @@ pub(super) struct Failure {
     paths: [Option<Bytes>; 2],
     /// Line and column in the query.
     position: Option<(u64, u64)>,
+    /// The table that is not there.
+    missing_table: Option<String>,
     /// What is for the log alone.
     log: Option<String>,
 }
@@ -107,6 +109,7 @@ impl From<&EngineError> for Failure {
             text: text.to_owned(),
             paths: paths.map(|path| path.map(Bytes::of)),
             position: error.position().map(|place| (place.line, place.column)),
+            missing_table: error.missing_table().map(str::to_owned),
             log: error.unsaid(),
         }
     }
@@ -120,7 +123,13 @@ impl From<Failure> for EngineError {
         let position = failure.position;
         let position = position.map(|(line, column)| Position { line, column });
         let paths = failure.paths.map(|bytes| bytes.map(Bytes::into_path));
-        Self::of_parts(failure.kind, failure.text, paths, position)
+        Self::of_parts(
+            failure.kind,
+            failure.text,
+            paths,
+            position,
+            failure.missing_table,
+        )
     }
 }
 

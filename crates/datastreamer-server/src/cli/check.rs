@@ -5,8 +5,8 @@ use std::io::{self, Write};
 
 use super::{Check, waiting::waiting_line};
 use crate::{
-    config, config::Checked, config::Config, error::Fatal, http::spool, print_with, site::Site,
-    site::routes::Route,
+    config, config::Checked, config::Config, config::Place, error::ConfigError, error::Fatal,
+    http::spool, print_with, site::Site, site::routes::Route,
 };
 
 /// Reports the errors of settings and those of routes together: of what is left without the settings
@@ -17,7 +17,8 @@ pub(crate) fn run(check: &Check) -> Result<(), Fatal> {
         return Err(Fatal::Config(errors));
     };
     config.tables.lift_time_limit();
-    errors.extend(spool::check(&config.spool).err());
+    let spool = spool::check(&config.spool);
+    errors.extend(spool.err().map(|text| ConfigError::new(None, text)));
     let waiting = waiting_line("reading the columns of tables", false);
     let report = |text: &str| waiting.set_message(text.to_owned());
     let (site, more) = Site::build_all(&config, &report);
@@ -27,20 +28,14 @@ pub(crate) fn run(check: &Check) -> Result<(), Fatal> {
     if errors.is_empty() {
         return print_with(|out| say_good(out, check, &site, &said));
     }
-    errors.sort_by_key(|error| line_of(error));
+    // Those of the environment have no line, and come first.
+    errors.sort_by_key(ConfigError::line);
     Err(Fatal::Config(errors))
-}
-
-/// Returns the line of the file that an error names: `datastreamer.toml:7: routes.stars: ...`. Those of the
-/// environment have none, and come first.
-fn line_of(error: &str) -> Option<usize> {
-    let (before, _) = error.split_once(": ")?;
-    before.rsplit_once(':')?.1.parse().ok()
 }
 
 /// Reads the rows of tables, unless only their columns are to be read, and asks the databases, if they
 /// are to be asked. Returns what there is to say of them, and notes their errors.
-fn look(check: &Check, site: &Site, errors: &mut Vec<String>) -> Vec<String> {
+fn look(check: &Check, site: &Site, errors: &mut Vec<ConfigError>) -> Vec<String> {
     let mut said = Vec::new();
     #[cfg(feature = "tables")]
     {
@@ -56,11 +51,12 @@ fn look(check: &Check, site: &Site, errors: &mut Vec<String>) -> Vec<String> {
     said
 }
 
-/// Returns what the errors of a route begin with.
-fn origin<'a>(site: &'a Site, route: &Route) -> &'a str {
+/// Makes an error of a route.
+fn error_of(site: &Site, route: &Route, text: &str) -> ConfigError {
     let mut routes = site.config.routes.iter();
     let config = routes.find(|config| config.name == route.name());
-    config.map_or("", |config| &config.origin)
+    let nowhere = Place::default();
+    config.map_or(&nowhere, |config| &config.origin).error(text)
 }
 
 fn say_good(out: &mut Vec<u8>, check: &Check, site: &Site, said: &[String]) -> io::Result<()> {
@@ -81,15 +77,16 @@ mod rows {
     use datastreamer_engine::TableInfo;
     use indicatif::HumanCount;
 
-    use super::origin;
+    use super::error_of;
     use crate::{
         cli::waiting::waiting_line,
+        error::ConfigError,
         site::Site,
         sources::{Source, rows::RowSource},
     };
 
     /// Reads all rows of the tables whose rows were not read for their columns. Returns the errors.
-    pub(super) fn read(site: &Site) -> Vec<String> {
+    pub(super) fn read(site: &Site) -> Vec<ConfigError> {
         let mut errors = Vec::new();
         for (_, route) in site.routes.iter() {
             let Source::Rows(rows) = &route.source else {
@@ -120,7 +117,7 @@ mod rows {
             });
             waiting.finish_and_clear();
             if let Err(text) = done {
-                errors.push(format!("{}{text}", origin(site, route)));
+                errors.push(error_of(site, route, &text));
             }
         }
         errors
@@ -129,22 +126,22 @@ mod rows {
 
 #[cfg(feature = "tables")]
 mod databases {
-    use super::origin;
+    use super::error_of;
     use crate::{
         cli::waiting::waiting_line,
+        error::ConfigError,
         site::Site,
         sources::{Source, rows::RowSource},
     };
 
     /// Connects to each database, and lets it plan the queries of its routes. One that cannot be reached
     /// is not asked about them.
-    pub(super) fn ask(site: &Site, said: &mut Vec<String>, errors: &mut Vec<String>) {
+    pub(super) fn ask(site: &Site, said: &mut Vec<String>, errors: &mut Vec<ConfigError>) {
         let waiting = waiting_line("connecting to databases", false);
         for (name, connected) in site.connect() {
             if let Err(text) = connected {
                 let config = site.config.tables.databases.get(name);
-                let origin = config.map_or("", |config| &config.origin);
-                errors.push(format!("{origin}{text}"));
+                errors.extend(config.map(|config| config.origin.error(text)));
                 continue;
             }
             let mut good = 0;
@@ -161,7 +158,7 @@ mod databases {
                 waiting.set_message(format!("preparing {}", route.name()));
                 match query.check() {
                     Ok(()) => good += 1,
-                    Err(text) => errors.push(format!("{}{text}", origin(site, route))),
+                    Err(text) => errors.push(error_of(site, route, &text)),
                 }
             }
             let queries = match good {

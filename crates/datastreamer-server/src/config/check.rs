@@ -17,12 +17,15 @@ use super::{
     reference::{ROUTES, Section, Setting, ValueType, is_left_out, sections},
     tables::{TYPE, check_type},
 };
-use crate::units::{ByteSize, Span};
+use crate::{
+    error::ConfigError,
+    units::{ByteSize, Span},
+};
 
-/// Returns a line for each error, in the order of the file. Takes out of the document what has an
+/// Returns all errors, in the order of the file. Takes out of the document what has an
 /// error (a section, a route, a database; of unknown keys only these), so that the rest can be checked
 /// further.
-pub(super) fn check(document: &mut DeTable<'_>, origin: &Origin<'_>) -> Vec<String> {
+pub(super) fn check(document: &mut DeTable<'_>, origin: &Origin<'_>) -> Vec<ConfigError> {
     let mut checker = Checker {
         sections: &sections(),
         origin,
@@ -30,15 +33,15 @@ pub(super) fn check(document: &mut DeTable<'_>, origin: &Origin<'_>) -> Vec<Stri
         unknown_keys: 0,
     };
     retain(document, |key, value| checker.is_good_top(key, value));
-    checker.errors.sort_by_key(|(line, _)| *line);
-    checker.errors.into_iter().map(|(_, text)| text).collect()
+    checker.errors.sort_by_key(ConfigError::line);
+    checker.errors
 }
 
 struct Checker<'a> {
     sections: &'a [Section],
     origin: &'a Origin<'a>,
-    /// With their lines; 0 is the environment.
-    errors: Vec<(usize, String)>,
+    /// Those of the environment have no lines, and come first.
+    errors: Vec<ConfigError>,
     /// How many of them are those of keys that were taken out of their tables.
     unknown_keys: usize,
 }
@@ -173,7 +176,10 @@ impl<'a> Checker<'a> {
             show_wrong(&setting.value, value.get_ref())
         );
         match self.origin.variable(section.name, setting.key) {
-            Some(variable) => self.errors.push((0, format!("{variable}: {text}"))),
+            Some(variable) => {
+                let error = ConfigError::new(None, format!("{variable}: {text}"));
+                self.errors.push(error);
+            }
             None => self.push(start, &text),
         }
     }
@@ -205,9 +211,7 @@ impl<'a> Checker<'a> {
     }
 
     fn push(&mut self, start: usize, text: &str) {
-        let line = self.origin.line_of(start);
-        let text = format!("{}:{line}: {text}", self.origin.file);
-        self.errors.push((line, text));
+        self.errors.push(self.origin.error_at(start, text));
     }
 }
 

@@ -6,6 +6,7 @@ use toml::{
 };
 
 use super::reference::{ENV_PREFIX, ValueType, sections};
+use crate::error::ConfigError;
 
 /// Names the configuration file; also the flag `--config`.
 pub(crate) const CONFIG_VARIABLE: &str = "DATASTREAMER_CONFIG";
@@ -22,7 +23,7 @@ const MISTAKES_MAX: usize = 3;
 #[derive(Default)]
 pub(super) struct Environment {
     pub(super) variables: Vec<Variable>,
-    pub(super) errors: Vec<String>,
+    pub(super) errors: Vec<ConfigError>,
     /// Variables that are no settings, but may be meant for others.
     foreign: Vec<String>,
 }
@@ -57,11 +58,12 @@ impl Environment {
                     });
                 }
                 (Some(_), Err(_)) => {
-                    let error = format!("{name}: the value is not UTF-8");
-                    environment.errors.push(error);
+                    let text = format!("{name}: the value is not UTF-8");
+                    environment.errors.push(ConfigError::new(None, text));
                 }
                 (None, _) if name.contains(SEPARATOR) => {
-                    environment.errors.push(no_such_setting(&name));
+                    let error = ConfigError::new(None, no_such_setting(&name));
+                    environment.errors.push(error);
                 }
                 // Kubernetes, for one, sets DATASTREAMER_PORT beside a service of this name.
                 (None, _) => environment.foreign.push(match nearest(&name) {

@@ -10,8 +10,12 @@ use std::{
 
 use datastreamer_archive::directory::{Hidden, OnChange};
 
-use super::{BadPaths, CommandLine, RouteConfig, RowsConfig, SourceConfig, TextOptions};
-use crate::{error::Fatal, escapes, sources::DirectoryOptions};
+use super::{BadPaths, CommandLine, Place, RouteConfig, RowsConfig, SourceConfig, TextOptions};
+use crate::{
+    error::{ConfigError, Fatal},
+    escapes,
+    sources::DirectoryOptions,
+};
 
 /// What a glob has, and a plain path need not have.
 const PATTERN: [char; 3] = ['*', '?', '['];
@@ -46,7 +50,8 @@ pub(super) fn routes(command_line: &CommandLine<'_>) -> Result<Vec<RouteConfig>,
     }
     if good.is_empty() && !bad.is_empty() {
         let lines = bad.iter().flat_map(|(_, error)| error.lines());
-        return Err(Fatal::Config(lines.collect()));
+        let errors = lines.map(|line| ConfigError::new(None, line));
+        return Err(Fatal::Config(errors.collect()));
     }
     for (path, error) in bad {
         warn_of(path, &error.to_string());
@@ -76,7 +81,7 @@ fn named<'a>(argument: &'a Path, as_table: bool, text: &TextOptions) -> Result<N
         return Err(Fatal::config(text));
     }
     if as_table {
-        route.origin = "--table: ".into();
+        route.origin = Place::named("--table");
     }
     Ok(Named {
         route,
@@ -106,10 +111,10 @@ pub(crate) fn split(argument: &Path) -> Result<(Option<&str>, &Path), Fatal> {
 
 /// A directory, as a tar.
 fn of_directory(path: &Path, name: Option<&str>) -> Result<RouteConfig, Fatal> {
-    let origin = format!("{}: ", path.display());
+    let origin = Place::named(path.display());
     // `.` and `..` have no name of their own.
     let real = path.canonicalize();
-    let real = real.map_err(|error| Fatal::config(format!("{origin}{error}")))?;
+    let real = real.map_err(|error| Fatal::from(origin.error(error)))?;
     let own_name = || real.file_name().map_or("files".into(), readable);
     let name = name.map_or_else(own_name, str::to_owned);
     let source = SourceConfig::Directory(DirectoryOptions {

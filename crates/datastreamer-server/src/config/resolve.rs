@@ -32,7 +32,7 @@ use super::{
     tables,
 };
 use crate::{
-    error::Fatal,
+    error::{ConfigError, Fatal},
     sources::DirectoryOptions,
     units::{ByteSize, Span},
 };
@@ -73,7 +73,7 @@ pub(super) const BUFFER_BYTES_MAX: usize = 1024 * 1024 * 1024;
 pub(crate) struct Checked {
     /// What is left without the parts that have errors; `None` if nothing can be said of it.
     pub(crate) config: Option<Config>,
-    pub(crate) errors: Vec<String>,
+    pub(crate) errors: Vec<ConfigError>,
 }
 
 /// Checks a configuration's text, with the settings of the environment laid over it.
@@ -115,7 +115,7 @@ pub(super) fn check_all(text: &str, mut origin: Origin<'_>) -> Result<Checked, F
             }
         }
         Err(error) => {
-            errors.0.extend(origin.error(&error).lines());
+            errors.0.push(origin.error(&error));
             Checked {
                 config: None,
                 errors: errors.0,
@@ -268,11 +268,15 @@ fn has_order(sql: &str) -> bool {
 }
 
 /// The errors of a configuration, all of them.
-struct Errors(Vec<String>);
+struct Errors(Vec<ConfigError>);
 
 impl Errors {
     fn collect<T>(&mut self, result: Result<T, Fatal>) -> Option<T> {
-        result.map_err(|error| self.0.extend(error.lines())).ok()
+        let errors = |fatal| match fatal {
+            Fatal::Config(errors) => errors,
+            other => vec![ConfigError::new(None, other.to_string())],
+        };
+        result.map_err(|fatal| self.0.extend(errors(fatal))).ok()
     }
 }
 
@@ -408,9 +412,8 @@ fn resolve_route(
     origin: &Origin<'_>,
 ) -> Result<RouteConfig, Fatal> {
     let raw = spanned.get_ref();
-    let line = origin.line_of(spanned.span().start);
-    let at = format!("{}:{line}: routes.{name}: ", origin.file);
-    let refuse = |text: String| Fatal::config(format!("{at}{text}"));
+    let at = origin.part(spanned.span().start, &format!("routes.{name}"));
+    let refuse = |text: String| Fatal::from(at.error(text));
     let path = origin
         .folder
         .join(raw.path.as_deref().unwrap_or(Path::new("")));

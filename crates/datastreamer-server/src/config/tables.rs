@@ -25,7 +25,7 @@ use datastreamer_table::{
 use toml::Spanned;
 
 use super::{
-    origin::Origin,
+    origin::{Origin, Place},
     raw::{Kind, Raw, RawDatabase, RawOnMore, RawParameter, RawRoute, RawTables, RawValue},
     resolve::{DEFAULT_LENGTH_WAIT, bytes, duration},
 };
@@ -65,16 +65,14 @@ pub(crate) struct SqlConfig {
     pub(crate) rows_max: Option<u64>,
     /// What one query may take.
     pub(crate) isolation: IsolationOptions,
-    /// What its errors begin with.
-    pub(crate) origin: String,
+    pub(crate) origin: Place,
 }
 
 /// A PostgreSQL server.
 #[derive(Clone, Debug)]
 pub(crate) struct DatabaseConfig {
     pub(crate) options: PostgresOptions,
-    /// What its errors begin with.
-    pub(crate) origin: String,
+    pub(crate) origin: Place,
 }
 
 /// Where a route's rows come from.
@@ -220,7 +218,7 @@ pub(super) fn resolve(raw: &Raw, origin: &Origin<'_>) -> Result<TablesConfig, Fa
                     .memory_bytes
                     .map_or(DEFAULT_QUERY_BYTES, |size| size.0),
             },
-            origin: origin.of_setting("sql", "enabled") + ": ",
+            origin: origin.setting("sql", "enabled"),
         }),
         databases: databases.collect(),
         open_wait: None,
@@ -330,7 +328,6 @@ fn settings(raw: &RawTables, origin: &Origin<'_>) -> RowSettings {
 /// The connections to a PostgreSQL server.
 fn database(name: &str, spanned: &Spanned<RawDatabase>, origin: &Origin<'_>) -> DatabaseConfig {
     let raw = spanned.get_ref();
-    let line = origin.line_of(spanned.span().start);
     let defaults = PostgresOptions::new(&raw.url);
     let beside = |file: &Option<PathBuf>| file.as_ref().map(|file| origin.folder.join(file));
     let options = PostgresOptions {
@@ -345,7 +342,7 @@ fn database(name: &str, spanned: &Spanned<RawDatabase>, origin: &Origin<'_>) -> 
     };
     DatabaseConfig {
         options,
-        origin: format!("{}:{line}: databases.{name}: ", origin.file),
+        origin: origin.part(spanned.span().start, &format!("databases.{name}")),
     }
 }
 

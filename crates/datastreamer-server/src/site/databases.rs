@@ -8,7 +8,7 @@ use std::{
 use datastreamer_rows::postgres::PostgresPool;
 use tokio::runtime::{Handle, Runtime};
 
-use crate::{config::DatabaseConfig, sources::rows::for_operator};
+use crate::{config::DatabaseConfig, error::ConfigError, sources::rows::for_operator};
 
 /// Threads that read from databases: decoding some million rows a second needs one, and a second
 /// one goes on when that is busy.
@@ -28,7 +28,7 @@ impl Databases {
     pub(super) fn open(
         configured: &BTreeMap<String, DatabaseConfig>,
         broken: &BTreeSet<String>,
-    ) -> (Self, Vec<String>) {
+    ) -> (Self, Vec<ConfigError>) {
         let mut databases = Self {
             pools: BTreeMap::new(),
             threads: None,
@@ -41,7 +41,7 @@ impl Databases {
                 Ok(pool) => drop(databases.pools.insert(name.clone(), pool)),
                 Err(text) => {
                     databases.broken.insert(name.clone());
-                    errors.push(format!("{}{text}", config.origin));
+                    errors.push(config.origin.error(text));
                 }
             }
         }

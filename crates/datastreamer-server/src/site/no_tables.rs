@@ -1,8 +1,9 @@
 //! No tables: what `config/no_tables.rs` has refused does not come here.
 
 use crate::{
-    config::{Config, RowsConfig, TablesConfig},
-    site::{Report, routes::Route},
+    config::{Config, Place, RowsConfig, TablesConfig},
+    error::ConfigError,
+    site::{Report, RouteError, routes::Route},
     sources::rows::RowRoute,
 };
 
@@ -18,7 +19,7 @@ impl Kept {
 pub(super) struct Tables<'a>(&'a TablesConfig);
 
 impl<'a> Tables<'a> {
-    pub(super) fn new(config: &'a Config, _: &Report<'_>) -> (Self, Vec<String>) {
+    pub(super) fn new(config: &'a Config, _: &Report<'_>) -> (Self, Vec<ConfigError>) {
         (Self(&config.tables), Vec::new())
     }
 
@@ -30,11 +31,11 @@ impl<'a> Tables<'a> {
         &mut self,
         _: &str,
         config: &RowsConfig,
-    ) -> Result<Option<RowRoute>, String> {
+    ) -> Result<Option<RowRoute>, RouteError> {
         match *config {}
     }
 
-    pub(super) fn sql(&mut self) -> Option<(&'a str, Result<Route, String>)> {
+    pub(super) fn sql(&mut self) -> Option<(&'a Place, Result<Route, String>)> {
         None
     }
 }

@@ -20,9 +20,11 @@ use tokio::sync::Semaphore;
 
 use super::databases::Databases;
 use crate::{
-    config::{Config, RowsConfig, RowsSource, TablesConfig},
-    site::Report,
+    config::{Config, Place, RowsConfig, RowsSource, TablesConfig},
+    error::ConfigError,
+    refusal::Refusal,
     site::routes::Route,
+    site::{Report, RouteError},
     sources::{
         OnMore, Source,
         rows::{
@@ -61,7 +63,7 @@ pub(super) struct Tables<'a> {
 
 impl<'a> Tables<'a> {
     /// Also returns the errors of databases.
-    pub(super) fn new(config: &'a Config, report: &'a Report<'a>) -> (Self, Vec<String>) {
+    pub(super) fn new(config: &'a Config, report: &'a Report<'a>) -> (Self, Vec<ConfigError>) {
         let broken = &config.broken.databases;
         let config = &config.tables;
         let (databases, errors) = Databases::open(&config.databases, broken);
@@ -95,7 +97,7 @@ impl<'a> Tables<'a> {
         &mut self,
         name: &str,
         config: &RowsConfig,
-    ) -> Result<Option<RowRoute>, String> {
+    ) -> Result<Option<RowRoute>, RouteError> {
         let source = match &config.source {
             RowsSource::Table {
                 path,
@@ -146,7 +148,8 @@ impl<'a> Tables<'a> {
             } => {
                 let query = PostgresQuery::parse(sql, parameters);
                 let Some(database) = self.databases.find(database.as_deref())? else {
-                    return query.map(|_| None);
+                    query?;
+                    return Ok(None);
                 };
                 let (parameters, metadata) = (parameters.clone(), metadata.clone());
                 RowSource::Postgres(PostgresQuery::new(database, query?, parameters, metadata))
@@ -156,9 +159,8 @@ impl<'a> Tables<'a> {
         Ok(Some(self.route(source, config.rows_max, config.on_more)))
     }
 
-    /// Makes the route of clients' own queries, if there is to be one. Also returns what its errors
-    /// begin with.
-    pub(super) fn sql(&mut self) -> Option<(&'a str, Result<Route, String>)> {
+    /// Makes the route of clients' own queries, if there is to be one. Also returns where it is configured.
+    pub(super) fn sql(&mut self) -> Option<(&'a Place, Result<Route, String>)> {
         let config = self.config.sql.as_ref()?;
         if !isolate::is_available() {
             tracing::warn!(
@@ -248,7 +250,7 @@ impl<'a> Tables<'a> {
         sql: &str,
         parameters: &Parameters,
         metadata: &ColumnMetadata,
-    ) -> Result<SqlQuery, String> {
+    ) -> Result<SqlQuery, RouteError> {
         let engine = self.engine()?;
         let (parameters, metadata) = (parameters.clone(), metadata.clone());
         let tables = self.openings.clone();
@@ -322,11 +324,18 @@ fn register(
     })
 }
 
-fn check(query: &SqlQuery) -> Result<(), String> {
+fn check(query: &SqlQuery) -> Result<(), RouteError> {
     let checked = block_on(query.check_text())?;
-    checked.map_err(|refusal| match refusal.position {
-        Some((line, column)) => format!("sql, line {line}, column {column}: {}", refusal.text),
-        None => format!("sql: {}", refusal.text),
+    checked.map_err(|unplanned| {
+        let Refusal { position, text, .. } = unplanned.refusal;
+        let text = match position {
+            Some((line, column)) => format!("sql, line {line}, column {column}: {text}"),
+            None => format!("sql: {text}"),
+        };
+        RouteError {
+            text,
+            missing_table: unplanned.missing_table,
+        }
     })
 }
 
@@ -336,7 +345,11 @@ fn check_later(name: &str, query: &SqlQuery, openings: &Openings) {
         thread::sleep(REPORT);
     }
     if let Err(error) = check(query) {
-        tracing::error!(route = name, error, "the query cannot be planned");
+        tracing::error!(
+            route = name,
+            error = error.text,
+            "the query cannot be planned"
+        );
     }
 }
 

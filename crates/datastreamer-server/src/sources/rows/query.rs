@@ -18,6 +18,22 @@ use crate::{
     sources::{FILE_NAME_PARAMETER, Query},
 };
 
+/// Why a query of the configuration cannot be planned.
+pub(crate) struct Unplanned {
+    pub(crate) refusal: Refusal,
+    /// The table that is not there.
+    pub(crate) missing_table: Option<String>,
+}
+
+impl From<Refusal> for Unplanned {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            missing_table: None,
+        }
+    }
+}
+
 /// A query with typed parameters.
 #[derive(Clone)]
 pub(crate) struct SqlQuery {
@@ -47,7 +63,7 @@ impl SqlQuery {
 
     /// Checks that the text and the declared parameters agree, then plans it with values of no
     /// meaning: an error is one of the text's, unless it is one of computing with them.
-    pub(crate) async fn check_text(&self) -> Result<(), Refusal> {
+    pub(crate) async fn check_text(&self) -> Result<(), Unplanned> {
         check_names(&self.sql, &self.parameters).map_err(|error| match error {
             ParameterError::Query { at, problem } => Refusal {
                 position: Some((at.line as u64, at.column as u64)),
@@ -63,9 +79,10 @@ impl SqlQuery {
             self.engine.rows_of(planned, &Narrowing::default()).await
         };
         match planned.await {
-            Err(error) if error.kind() != EngineErrorKind::Computation => {
-                Err(engine_refusal(error))
-            }
+            Err(error) if error.kind() != EngineErrorKind::Computation => Err(Unplanned {
+                missing_table: error.missing_table().map(str::to_owned),
+                refusal: engine_refusal(error),
+            }),
             _ => Ok(()),
         }
     }
