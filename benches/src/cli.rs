@@ -60,6 +60,8 @@ pub(crate) enum Command {
     TablesHttp(TablesHttp),
     /// Files in the spool: their first reader, later ones, and a hundred at once.
     Productions(Productions),
+    /// Queries of clients, each in a process of its own: all rows of a table, and the first byte.
+    Sql(Sql),
     /// All measurements of streams, as one Markdown document.
     All(All),
     /// Runs one of the measured servers.
@@ -162,6 +164,21 @@ pub(crate) struct TablesHttp {
 /// Options of the measurement of files in the spool.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct Productions {
+    #[command(flatten)]
+    pub(crate) repeats: Repeats,
+    /// Write the document to this file instead of stdout.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) program: Program,
+}
+
+/// Options of the measurement of clients' queries.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Sql {
+    /// Rows of the table (default: 5,000,000, with --quick 200,000).
+    #[arg(long)]
+    pub(crate) rows: Option<u64>,
     #[command(flatten)]
     pub(crate) repeats: Repeats,
     /// Write the document to this file instead of stdout.

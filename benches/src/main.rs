@@ -3,9 +3,9 @@
 //! when a bar is missed. It measures nothing itself.
 //!
 //! Reading order: [`cli`] (the command line), [`side_by_side`], [`memory`], [`hangup`], [`linear`],
-//! [`flush`], [`tables`], [`tables_http`] and [`productions`] (one measurement each), [`peer`] (the
-//! measured servers), then the tools: [`contender`], [`process`], [`client`], [`pairs`], [`quiet`],
-//! [`report`].
+//! [`flush`], [`tables`], [`tables_http`], [`productions`] and [`sql`] (one measurement each), [`peer`] (the
+//! measured servers), then the tools: [`contender`], [`process`], [`client`], [`pairs`], [`compared`],
+//! [`quiet`], [`report`].
 
 #![forbid(unsafe_code)]
 
@@ -21,6 +21,7 @@ use crate::report::Report;
 mod cli;
 mod client;
 mod client_h2;
+mod compared;
 mod contender;
 mod flush;
 mod hangup;
@@ -35,7 +36,9 @@ mod process;
 mod productions;
 mod quiet;
 mod report;
+mod scratch;
 mod side_by_side;
+mod sql;
 mod stats;
 mod table_format;
 mod tables;
@@ -76,6 +79,10 @@ fn run(options: Options) -> io::Result<bool> {
         Command::Productions(wanted) => {
             let reports = productions::measure(&wanted, scale)?;
             finish("productions", wanted.out.as_deref(), scale, &reports)
+        }
+        Command::Sql(wanted) => {
+            let reports = sql::measure(&wanted, scale)?;
+            finish("sql", wanted.out.as_deref(), scale, &reports)
         }
         Command::Meter(wanted) => tables::meter::serve(&wanted),
         Command::All(wanted) => {

@@ -105,14 +105,14 @@ impl Server {
     }
 
     /// CPU time of all its threads so far, ended ones included, and of the processes that it has
-    /// started and that run, in seconds.
+    /// started, in seconds.
     ///
     /// The kernel scales user and system time to the exact run time and cuts to
     /// ticks of 10 ms, so a difference is right to 10 ms or so.
     pub(crate) fn cpu_seconds(&self) -> io::Result<f64> {
         let mut seconds = cpu_seconds(&self.child.id().to_string())?;
         for child in self.children()? {
-            // One that ends meanwhile counts no more.
+            // One that ends meanwhile counts to its parent.
             seconds += cpu_seconds(&child).unwrap_or(0.0);
         }
         Ok(seconds)
@@ -209,9 +209,10 @@ pub(crate) fn machine_cpu_seconds() -> io::Result<f64> {
 fn cpu_seconds(pid: &str) -> io::Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The command's name may hold anything, so count from its closing bracket:
-    // utime and stime are fields 14 and 15 of proc_pid_stat(5), the state is 3.
+    // utime and stime are fields 14 and 15 of proc_pid_stat(5), the state is 3; those of children that
+    // have ended follow.
     let after_name = stat.rsplit_once(')').map_or("", |(_, after)| after);
-    let ticks = after_name.split_whitespace().skip(11).take(2);
+    let ticks = after_name.split_whitespace().skip(11).take(4);
     let ticks: f64 = ticks.filter_map(|word| word.parse::<f64>().ok()).sum();
     Ok(ticks / *TICKS_PER_SECOND)
 }

@@ -4,24 +4,20 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
-use std::path::Path;
 use std::thread;
-use std::time::Duration;
 
 use crate::cli::{Productions, Program, Scale};
 use crate::client;
-use crate::contender;
-use crate::pairs::{Pair, Pairs, Run};
+use crate::compared::{Comparison, Found, Repeated, assert_same, one, report, same_length, serve};
+use crate::pairs::{Pair, Run};
 use crate::pattern::PEER_PERIOD_BYTES;
-use crate::process::{self, Server};
+use crate::process::Server;
 use crate::quiet::FOREIGN_CPU_SHARE_MAX;
-use crate::report::{Bar, Limit, Report, Table, extremes, quantity, quartiles};
+use crate::report::Report;
+use crate::scratch::Scratch;
 use nginx::Nginx;
-use scratch::Scratch;
 
 mod nginx;
-mod scratch;
 
 /// The same source with and without a spool.
 const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/productions.toml");
@@ -42,20 +38,15 @@ const IN_THE_SPOOL: &str = "in the spool";
 /// The readers' buffers are the client's; their threads need no more.
 const STACK_BYTES: usize = 128 * 1024;
 
-/// What is read, the server that the program is compared with, and how much of its rate is the bar.
-struct Comparison {
-    name: &'static str,
-    against: &'static str,
-    least: f64,
-}
-
 /// Runs the comparisons that are possible here.
 pub(crate) fn measure(wanted: &Productions, scale: Scale) -> io::Result<Vec<Report>> {
     let files = Scratch::new()?;
     let bench = Bench {
         program: start(&wanted.program, &files, scale)?,
-        pairs: wanted.repeats.count(if scale.quick { 2 } else { 7 }),
-        patience: wanted.repeats.patience(),
+        repeated: Repeated {
+            pairs: wanted.repeats.count(if scale.quick { 2 } else { 7 }),
+            patience: wanted.repeats.patience(),
+        },
         scale,
         runs: Cell::new(0),
     };
@@ -72,13 +63,12 @@ pub(crate) fn measure(wanted: &Productions, scale: Scale) -> io::Result<Vec<Repo
             found.push(bench.joined_readers(&nginx.server, &files)?);
         }
     }
-    Ok(vec![report(notes, found)])
+    Ok(vec![report("Files in the spool", notes, found)])
 }
 
 struct Bench {
     program: Server,
-    pairs: usize,
-    patience: Duration,
+    repeated: Repeated,
     scale: Scale,
     /// Each run asks for another file, which no spool has.
     runs: Cell<u64>,
@@ -127,11 +117,12 @@ impl Bench {
             routes.map(|route| path(route, checked)),
         )?;
         let comparison = Comparison {
-            name,
+            name: name.into(),
+            candidate: IN_THE_SPOOL,
             against: "without a spool",
             least: 0.6,
         };
-        self.compare(comparison, None, || {
+        comparison.measure(self.repeated, &[&self.program], || {
             let size = self.fresh(size);
             let [plain, kept] = routes.map(|route| one(&self.program, &path(route, size)));
             same_length(plain?, kept?)
@@ -143,11 +134,12 @@ impl Bench {
         let path = noise("whole", self.bytes());
         files.copy(self.program.address(), &path, "whole.bin")?;
         let comparison = Comparison {
-            name: "one reader of a complete file",
+            name: "one reader of a complete file".into(),
+            candidate: IN_THE_SPOOL,
             against: "nginx",
             least: 0.8,
         };
-        self.compare(comparison, Some(nginx), || {
+        comparison.measure(self.repeated, &[&self.program, nginx], || {
             same_length(one(nginx, "/whole.bin")?, one(&self.program, &path)?)
         })
     }
@@ -158,83 +150,17 @@ impl Bench {
         let path = noise("whole", size);
         files.copy(self.program.address(), &path, "joined.bin")?;
         let comparison = Comparison {
-            name: "100 readers at once of a file that is made meanwhile",
+            name: "100 readers at once of a file that is made meanwhile".into(),
+            candidate: IN_THE_SPOOL,
             against: "nginx, the complete file",
             least: 0.9,
         };
-        self.compare(comparison, Some(nginx), || {
+        comparison.measure(self.repeated, &[&self.program, nginx], || {
             Ok(Pair {
                 baseline: at_once(nginx, "/joined.bin")?,
                 candidate: at_once(&self.program, &noise("kept", self.fresh(size)))?,
             })
         })
-    }
-
-    /// Runs the pairs of the program, and of another server if it is not compared with itself.
-    fn compare(
-        &self,
-        comparison: Comparison,
-        other: Option<&Server>,
-        pair: impl FnMut() -> io::Result<Pair>,
-    ) -> io::Result<Found> {
-        let servers: Vec<_> = std::iter::once(&self.program).chain(other).collect();
-        let pairs = Pairs::measure(self.pairs, self.patience, &servers, pair)?;
-        let found = comparison.found(&pairs);
-        eprintln!("{}", found.0.join(" | "));
-        Ok(found)
-    }
-}
-
-/// The row of a comparison, and its bar.
-type Found = (Vec<String>, Bar);
-
-impl Comparison {
-    fn found(&self, pairs: &Pairs) -> Found {
-        let cpu =
-            |run: fn(&Pair) -> &Run| quantity(pairs.sample(|pair| run(pair).cpu()).median(), "");
-        let ratio = pairs.rate_ratio();
-        let row = vec![
-            self.name.into(),
-            IN_THE_SPOOL.into(),
-            self.against.into(),
-            extremes(&pairs.sample(|pair| pair.candidate.rate())),
-            extremes(&pairs.sample(|pair| pair.baseline.rate())),
-            quartiles(&ratio),
-            cpu(|pair| &pair.candidate),
-            cpu(|pair| &pair.baseline),
-            pairs.used_by_others(),
-        ];
-        let bar = Bar {
-            promise: format!("{}: rate of {IN_THE_SPOOL} to {}", self.name, self.against),
-            figure: ratio.median(),
-            limit: Limit::AtLeast(self.least),
-            unit: "",
-        };
-        (row, bar)
-    }
-}
-
-fn report(notes: Vec<String>, found: Vec<Found>) -> Report {
-    let (rows, bars) = found.into_iter().unzip();
-    let table = Table {
-        header: vec![
-            "what",
-            "server",
-            "against",
-            "MB/s (min–max)",
-            "the other's",
-            "ratio (quartiles)",
-            "CPU s/GB",
-            "the other's",
-            "used by others (pairs dropped)",
-        ],
-        rows,
-    };
-    Report {
-        title: "Files in the spool".into(),
-        notes,
-        tables: vec![table],
-        bars,
     }
 }
 
@@ -259,48 +185,8 @@ fn start(program: &Program, files: &Scratch, scale: Scale) -> io::Result<Server>
     serve(program, &files.write("datastreamer.toml", &text)?)
 }
 
-fn serve(program: &Program, config: &Path) -> io::Result<Server> {
-    let mut command = vec![contender::program_path(program)?.into()];
-    command.extend(["serve", "--listen", "127.0.0.1:0", "--config"].map(Into::into));
-    command.push(config.into());
-    process::start(&command)
-}
-
 fn noise(route: &str, bytes: u64) -> String {
     format!("/{route}.bin?n={bytes}&piece=65536&period={PEER_PERIOD_BYTES}")
-}
-
-/// Compares two small downloads: what is fast and wrong must not win.
-fn assert_same(address: SocketAddr, paths: [String; 2]) -> io::Result<()> {
-    let mut bodies = Vec::new();
-    for path in &paths {
-        let mut body = Vec::new();
-        client::get(address, path)?.drain(|payload| body.extend_from_slice(payload))?;
-        bodies.push(body);
-    }
-    if bodies[0] == bodies[1] && !bodies[0].is_empty() {
-        return Ok(());
-    }
-    Err(io::Error::other(format!(
-        "{} and {} differ",
-        paths[0], paths[1]
-    )))
-}
-
-fn same_length(baseline: Run, candidate: Run) -> io::Result<Pair> {
-    if baseline.bytes != candidate.bytes {
-        let what = format!("{} bytes instead of {}", candidate.bytes, baseline.bytes);
-        return Err(io::Error::other(what));
-    }
-    Ok(Pair {
-        baseline,
-        candidate,
-    })
-}
-
-/// A download.
-fn one(server: &Server, path: &str) -> io::Result<Run> {
-    Run::timed(server, || client::get(server.address(), path)?.count())
 }
 
 /// A hundred downloads of one path at the same time, each with its thread.

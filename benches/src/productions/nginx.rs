@@ -5,8 +5,8 @@ use std::io;
 use std::net::TcpListener;
 use std::path::Path;
 
-use super::scratch::Scratch;
 use crate::process::{self, Server};
+use crate::scratch::Scratch;
 
 /// Not on everybody's path: Debian puts it among the programs of the administrator.
 const NGINX: &str = "/usr/sbin/nginx";

@@ -276,12 +276,20 @@ fn serve_from(
     started: &Started,
     source: impl Fn() -> Source + Send + Sync + 'static,
 ) -> Serving {
-    let (pool, started) = (pool.clone(), started.clone());
+    serve_with(StreamOptions::new().pool(pool), started, source)
+}
+
+fn serve_with(
+    options: StreamOptions,
+    started: &Started,
+    source: impl Fn() -> Source + Send + Sync + 'static,
+) -> Serving {
+    let started = started.clone();
     Setup::HTTP1.serve(move |request| {
         let (started, source) = (started.clone(), source());
         Download::new("text/csv")
             .compressible(true)
-            .options(StreamOptions::new().pool(&pool))
+            .options(options.clone())
             .observe(move |stream| started.note(stream))
             .respond(&request, |options| options.stream_out(source))
     })
@@ -319,7 +327,8 @@ fn a_coded_stream_that_waits_for_its_place_takes_no_thread_and_goes_with_its_cli
 fn a_coded_stream_has_its_place_until_its_client_has_all() {
     const BYTES: usize = 400_000;
     let (pool, started) = (one_place(), Started::default());
-    let serving = serve_from(&pool, &started, || {
+    let options = StreamOptions::new().pool(&pool).buffer_bytes(2 * BYTES);
+    let serving = serve_with(options, &started, || {
         Box::new(|out| Ok(out.write_slice(&incompressible(BYTES))?))
     });
     for (index, coding) in CODINGS.into_iter().enumerate() {
@@ -327,7 +336,7 @@ fn a_coded_stream_has_its_place_until_its_client_has_all() {
         client.ask_with("/", &accept(coding));
         let coded = started.handle(index);
         eventually("all is coded", || {
-            coded.record().bytes_delivered >= BYTES as u64
+            coded.record().bytes_written >= BYTES as u64
         });
         thread::sleep(A_WHILE);
         assert_eq!(pool.active(), 1, "{coding}");

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use datastreamer::{Outcome, Record};
+use datastreamer::{Outcome, Record, StreamOptions};
 use datastreamer_http::Download;
 use datastreamer_testkit::{Source, endless, eventually, fails_after, noise, noise_source};
 use http::Request;
@@ -22,9 +22,14 @@ fn serve(
     source: impl Fn() -> Source + Send + Sync + 'static,
 ) -> Serving {
     let started = started.clone();
+    // A source that waits for a processor has no part of a chunk sent before the rest.
+    let options = StreamOptions::new()
+        .chunk_bytes(CHUNK_BYTES)
+        .flush_after(None);
     setup.serve(move |request: Request<()>| {
         let (started, source) = (started.clone(), source());
         Download::new("text/plain")
+            .options(options.clone())
             .compressible(true)
             .commit_bytes(1)
             .observe(move |stream| started.note(stream))
@@ -32,8 +37,10 @@ fn serve(
     })
 }
 
-/// More than the kernel takes, less than hyper takes: the last byte waits in hyper.
+/// More than the kernel takes: the last byte waits in hyper.
 const STUCK_BYTES: usize = 400_000;
+/// hyper takes no second chunk while the socket takes nothing.
+const CHUNK_BYTES: usize = 2 * STUCK_BYTES;
 
 /// Waits until hyper has taken everything and the socket has not.
 fn wait_stuck(started: &Started) {

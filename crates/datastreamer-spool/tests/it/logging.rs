@@ -14,7 +14,9 @@ use tracing::{
     span::{Attributes, Id, Record},
 };
 
-use crate::common::{KEPT, all, beginning, complete, finished, folder, open, read, spool};
+use crate::common::{
+    KEPT, all, beginning, complete, finished, folder, open, read, spool, wait_until,
+};
 
 /// The least subscriber that keeps the events of the spool.
 struct Keeping;

@@ -8,25 +8,25 @@ use std::path::{Path, PathBuf};
 use crate::client;
 
 #[derive(Debug)]
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     folder: PathBuf,
 }
 
 impl Scratch {
     /// Makes an empty folder among the temporary ones.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let name = format!("datastreamer-bench-{}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         fs::create_dir(&folder)?;
         Ok(Self { folder })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.folder
     }
 
     /// Downloads what a server sends, as a file of this name.
-    pub(super) fn copy(&self, from: SocketAddr, path: &str, name: &str) -> io::Result<PathBuf> {
+    pub(crate) fn copy(&self, from: SocketAddr, path: &str, name: &str) -> io::Result<PathBuf> {
         let copy = self.folder.join(name);
         let mut file = File::create(&copy)?;
         let mut written = Ok(());
@@ -39,7 +39,7 @@ impl Scratch {
     }
 
     /// Writes a small file.
-    pub(super) fn write(&self, name: &str, text: &str) -> io::Result<PathBuf> {
+    pub(crate) fn write(&self, name: &str, text: &str) -> io::Result<PathBuf> {
         let path = self.folder.join(name);
         fs::write(&path, text)?;
         Ok(path)
