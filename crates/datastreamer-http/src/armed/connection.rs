@@ -2,7 +2,7 @@
 //!
 //! [`DownloadBody`](crate::DownloadBody) calls it when a response begins, ends or fails.
 //! `Armed`, `h1.rs` and `h2.rs` read it and report what the socket has taken. This file decides
-//! nothing.
+//! nothing but whether anything of a response has been used ([`Usage`]).
 
 use std::{
     net::SocketAddr,
