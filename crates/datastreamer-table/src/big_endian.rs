@@ -2,6 +2,10 @@
 
 use super::column::Cells;
 
+/// Both formats have a code for it, but STILTS reads it as false (of FITS astropy does, too).
+pub(super) const NULL_LOGICAL: &str = "a list of booleans has a null, which programs read as false: ask for another format, or leave \
+     the column out";
+
 pub(super) fn logical(value: bool) -> u8 {
     if value { b'T' } else { b'F' }
 }

@@ -9,7 +9,7 @@ use super::field::{
     IS_NULL_VALUE, NOT_ASCII, NULL_ELEMENT, NULL_ROW, Primitive, Size, TOO_WIDE, VotableField, long,
 };
 use crate::{
-    big_endian::{append_integer, append_unless_integer, integer, logical},
+    big_endian::{NULL_LOGICAL, append_integer, append_unless_integer, integer, logical},
     buffer::{RowBuffer, copy_short},
     column::{Cells, Column, Lists, Texts},
     durations,
@@ -395,9 +395,15 @@ impl Slots<'_> {
         if !column.has_nulls() {
             return Ok(());
         }
-        if !self.has_mask && !self.field.has_null_value() {
+        let is_array = self.field.size != Size::One;
+        let problem = match (self.has_mask, self.field.primitive) {
+            (true, _) => None,
+            (false, Primitive::Boolean) => is_array.then_some(NULL_LOGICAL),
+            (false, _) => (!self.field.has_null_value()).then_some(NULL_ROW),
+        };
+        if let Some(problem) = problem {
             let null = self.rows.clone().find(|row| column.is_null(*row));
-            return null.map_or(Ok(()), |row| Err((row, NULL_ROW)));
+            return null.map_or(Ok(()), |row| Err((row, problem)));
         }
         let mut filler = Vec::new();
         while filler.len() < self.field.least_bytes() {
@@ -551,6 +557,9 @@ fn append_element(
         return append_text(out, field, width, text.unwrap_or_default());
     }
     if elements.is_null(row) {
+        if field.primitive == Primitive::Boolean {
+            return Err(NULL_LOGICAL);
+        }
         if !field.has_null_value() {
             return Err(NULL_ELEMENT);
         }

@@ -2,6 +2,7 @@
 
 use super::field::{Primitive, VotableField, long};
 use crate::{
+    big_endian::NULL_LOGICAL,
     column::{Cells, Column},
     durations,
     gather::Frames,
@@ -139,7 +140,7 @@ fn append_element(
     }
     match (field.primitive, field.null) {
         (Primitive::Float | Primitive::Double, _) => out.extend_from_slice(b"NaN"),
-        (Primitive::Boolean, _) => out.push(b'?'),
+        (Primitive::Boolean, _) => return Err(NULL_LOGICAL),
         (_, Some(null)) => text::integer(out, null),
         (_, None) => return Err(super::field::NULL_ELEMENT),
     }

@@ -114,7 +114,9 @@ fn texts_logicals_and_decimals_come_back() {
     }
     let some = of_type(&DataType::Boolean, &SOME);
     assert_eq!(&back(&some), &some);
-    assert_eq!(&back(&list(Arc::clone(&some))), &list(some));
+    let full = of_type(&DataType::Boolean, &FULL);
+    let lists = shown(&back(&list(full)));
+    assert_eq!(lists, ["[true, true]", "[]", "[true, false]"]);
     for own in [
         DataType::Decimal32(7, 2),
         DataType::Decimal64(7, 2),

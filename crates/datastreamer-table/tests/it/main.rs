@@ -18,6 +18,7 @@ mod fits_systems;
 mod fits_types;
 mod more_formats;
 mod nested;
+mod null_elements;
 mod one_column;
 mod parquet_types;
 mod tables;

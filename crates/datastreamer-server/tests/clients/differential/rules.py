@@ -102,6 +102,7 @@ REFUSALS = [
     Refusal(r"JSON has no infinity", JSONS + VOTABLES + ("csv", "tsv"), "RFC 8259, 6", is_infinite),
     Refusal(r"FITS holds printable ASCII only", ("fits",), "FITS 4.0, 3.2", is_not_printable),
     Refusal(r"a list's element is null, and no value stands for it", VOTABLES + ("fits",), "arrays have no mask", is_null),
+    Refusal(r"a list of booleans has a null, which programs read as false", VOTABLES + ("fits",), "STILTS (and astropy in FITS) reads it as false", is_null),
     Refusal(r"the value is the one that stands for null", ("votable-binary",), "BINARY has nulls by value only", is_a_magic_null),
     Refusal(r"the value is null, and none stands for it", ("votable-binary",), "BINARY has no null of a fixed array", is_null),
     Refusal(r"with TZERO \(\d+\) does not fit 64 bits", (), "no integer of 64 bits holds it", is_long),

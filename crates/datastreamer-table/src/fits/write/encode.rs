@@ -7,7 +7,7 @@ use super::{
     layout::{FitsColumn, Kind, Layout},
 };
 use crate::{
-    big_endian::{append_integer, append_unless_integer, integer, logical},
+    big_endian::{NULL_LOGICAL, append_integer, append_unless_integer, integer, logical},
     buffer::copy_short,
     column::{ByteTexts, Cells, Column, Texts},
     error::{BadRow, BadValue, FirstBad},
@@ -373,7 +373,8 @@ fn append_element(
 
 fn append_null(out: &mut Vec<u8>, column: &FitsColumn) -> Result<(), &'static str> {
     match column.kind {
-        Kind::Logical | Kind::Text => out.push(0),
+        Kind::Logical => return Err(NULL_LOGICAL),
+        Kind::Text => out.push(0),
         Kind::Float => out.extend_from_slice(&f32::NAN.to_be_bytes()),
         Kind::Double => out.extend_from_slice(&f64::NAN.to_be_bytes()),
         _ => append_integer(out, column.null.ok_or(NULL)?, column.kind.bytes()),

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     ColumnStatistics, TableError,
+    big_endian::NULL_LOGICAL,
     column::{
         Cells, Column, Texts, cannot_hold, cast_columns, cell_types, check_any, typed_columns,
     },
@@ -430,8 +431,16 @@ impl Seen {
                             self.look_at_texts(elements, texts, range)
                                 .map_err(|problem| (row, problem))?;
                         }
+                        Cells::Bool(_) if range.clone().any(|row| elements.is_null(row)) => {
+                            return Err((row, NULL_LOGICAL));
+                        }
                         _ => range.for_each(|row| self.look_at_element(elements, row)),
                     }
+                }
+                if let (Shape::Fixed(_), Cells::Bool(_)) = (self.shape, &elements.cells)
+                    && let Some(null) = (0..rows).find(|row| column.is_null(*row))
+                {
+                    return Err((null, NULL_LOGICAL));
                 }
             }
             values if is_gathered_text(values) => {
