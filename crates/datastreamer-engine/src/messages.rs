@@ -24,10 +24,32 @@ const MISTAKES_MAX: usize = 2;
 /// lengths.
 const MISTAKEN_MAX: usize = 64;
 /// Texts of DataFusion and Arrow that say too little, or name what no client knows; and ours.
-const REPLACED: [(&str, &str); 14] = [
+const REPLACED: [(&str, &str); 21] = [
+    (
+        "Unsupported JOIN operator",
+        "not supported: a JOIN of this kind",
+    ),
+    (
+        "Unsupported SQL unary operator",
+        "not supported: this operator before a value",
+    ),
+    (
+        "Unsupported binary operator",
+        "not supported: this operator between values",
+    ),
     (
         "Offset overflow error",
         "the values of a column take more than 2 GiB at once",
+    ),
+    ("Divide by zero error", "division by zero"),
+    (
+        "Dot access not supported for",
+        "not supported: a dot behind an expression of this kind",
+    ),
+    ("Format error", "the format of a time is wrong"),
+    (
+        "Substring without for/from is not valid",
+        "a substring needs FROM or FOR",
     ),
     (
         "Cannot cast timezone to different",
@@ -79,10 +101,153 @@ const REPLACED: [(&str, &str); 14] = [
         "a range has too many elements",
     ),
 ];
+/// Texts of which a part is kept: what stands before it, what behind it (nothing: up to the end), and
+/// what does so in ours.
+const KEPT: [[&str; 4]; 21] = [
+    [
+        "Aggregate function calls cannot be nested: ",
+        "",
+        "aggregate functions cannot be nested: ",
+        "",
+    ],
+    [
+        "Cannot access field at argument 1: type ",
+        " is not Struct",
+        "a value of type ",
+        " has no fields",
+    ],
+    [
+        "Cannot coerce arithmetic expression ",
+        " to valid types",
+        "not possible with these types: ",
+        "",
+    ],
+    [
+        "Cannot create filter with non-boolean predicate '",
+        "' returning ",
+        "a condition must be true or false, which `",
+        "` is not",
+    ],
+    [
+        "Cannot get result type for temporal operation ",
+        ": ",
+        "not possible with these types: ",
+        "",
+    ],
+    [
+        "Cannot infer common argument type for comparison operation ",
+        "",
+        "not possible with these types: ",
+        "",
+    ],
+    [
+        "Cannot infer common argument type for logical boolean operation ",
+        "",
+        "not possible with these types: ",
+        "",
+    ],
+    [
+        "Column in SELECT must be in GROUP BY or an aggregate function: While expanding wildcard, column ",
+        " must appear",
+        "the column ",
+        " must be in GROUP BY or within an aggregate function",
+    ],
+    [
+        "Expected close delimiter '",
+        "' before EOF",
+        "a name is not closed by ",
+        "",
+    ],
+    [
+        "HAVING clause references: ",
+        " must appear",
+        "a column of HAVING (",
+        ") must be in GROUP BY or within an aggregate function",
+    ],
+    [
+        "Invalid qualifier ",
+        "",
+        "the query reads no table \"",
+        "\"",
+    ],
+    [
+        "No value found for placeholder with name ",
+        "",
+        "there is no value for the parameter ",
+        "",
+    ],
+    [
+        "Source table contains ",
+        " columns",
+        "the names in parentheses behind a table are not as many as its columns, of which there are ",
+        "",
+    ],
+    [
+        "The window ",
+        " is not defined",
+        "there is no window \"",
+        "\"",
+    ],
+    [
+        "There isn't a common type to coerce ",
+        " in LIKE expression",
+        "LIKE is for texts, not for ",
+        "",
+    ],
+    [
+        "Too many columns! The subquery should only return one column: ",
+        "",
+        "a subquery at this place has one column only, not ",
+        "",
+    ],
+    ["Unsupported SQL type ", "", "there is no type ", ""],
+    [
+        "Unsupported compound identifier '",
+        "'",
+        "there is no table \"",
+        "\"",
+    ],
+    [
+        "Unsupported compound identifier ",
+        "",
+        "there is no table ",
+        "",
+    ],
+    [
+        "table function '",
+        "' not found",
+        "there is no table function \"",
+        "\"",
+    ],
+    [
+        "variable [\"",
+        "\"] has no type",
+        "not supported: a variable (",
+        ")",
+    ],
+];
+/// Functions that need a window: without one DataFusion does not know them.
+const OF_WINDOWS: [&str; 9] = [
+    "cume_dist",
+    "dense_rank",
+    "lag",
+    "lead",
+    "nth_value",
+    "ntile",
+    "percent_rank",
+    "rank",
+    "row_number",
+];
+/// How the error of a function begins that is not there.
+const INVALID_FUNCTION: &str = "Invalid function '";
+/// What stands in the parser's errors where the query has ended.
+const FOUND_NOTHING: &str = "found: EOF";
 /// Arrow's names of decimals, which stand alone in some texts.
 const DECIMALS: [&str; 4] = ["Decimal32", "Decimal64", "Decimal128", "Decimal256"];
 /// Parts of a query that DataFusion runs at some places only, by its names, and what they are.
-const PARTS: [(&str, &str); 6] = [
+const PARTS: [(&str, &str); 11] = [
+    ("Collate", "COLLATE"),
+    ("Convert", "CONVERT"),
     (
         "Exists",
         "EXISTS, ANY or ALL of a subquery, but as a condition of WHERE",
@@ -91,10 +256,12 @@ const PARTS: [(&str, &str); 6] = [
         "InSubquery",
         "IN of a subquery, but as a condition of WHERE",
     ),
+    ("MatchAgainst", "MATCH AGAINST"),
     (
         "OuterReferenceColumn",
         "a reference to an outer query at this place",
     ),
+    ("Pivot", "PIVOT"),
     (
         "ScalarSubquery",
         "a subquery at this place that refers to the outer query",
@@ -103,16 +270,18 @@ const PARTS: [(&str, &str); 6] = [
         "SetComparison",
         "ANY or ALL of a subquery, but as a condition of WHERE",
     ),
+    ("Wildcard", "* as an argument of this function"),
     ("WindowFunction", "a window function at this place"),
 ];
 /// What stands before the arguments that a function has.
 const CANDIDATES: &str = "Candidate functions:";
 /// DataFusion's names of groups of types, in a list of arguments.
-const GROUPS: [&str; 8] = [
+const GROUPS: [&str; 9] = [
     "Any(",
     "Coercible(",
     "Comparable(",
     "Exact(",
+    "NullAry(",
     "Numeric(",
     "String(",
     "UserDefined",
@@ -125,8 +294,9 @@ const UNSUPPORTED: [&str; 3] = [
     "Unsupported ast node ",
 ];
 /// What Arrow and DataFusion say before or instead of what is out of range, and what it is.
-const OVERFLOWS: [(&str, &str); 5] = [
+const OVERFLOWS: [(&str, &str); 6] = [
     ("Overflow happened on: ", ""),
+    ("Overflow happened on ", ""),
     ("Array overflow on ", ""),
     (
         "Decimal overflow: rounded value",
@@ -292,8 +462,22 @@ fn for_clients(text: &str) -> String {
     }
     match missing_table_in(text) {
         Some(table) => format!("there is no table \"{table}\""),
-        None => with_type_names(&with_known_words(text)),
+        None => each_once(&with_type_names(&with_known_words(text))),
     }
+}
+
+/// Leaves out candidates that are there before: each kind of text has one.
+fn each_once(text: &str) -> String {
+    let Some((problem, candidates)) = text.split_once(CANDIDATES) else {
+        return text.to_owned();
+    };
+    let mut lines: Vec<_> = Vec::new();
+    for line in candidates.lines() {
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    format!("{problem}{CANDIDATES}{}", lines.join("\n"))
 }
 
 fn of_regex(text: &str) -> String {
@@ -315,6 +499,15 @@ fn with_known_words(text: &str) -> String {
     if let Some((_, ours)) = REPLACED.iter().find(|(theirs, _)| text.starts_with(theirs)) {
         return (*ours).to_owned();
     }
+    if let Some(name) = text.strip_prefix(INVALID_FUNCTION) {
+        return no_function(name);
+    }
+    if let Some(ours) = KEPT.iter().find_map(|kept| keep(text, kept)) {
+        return ours;
+    }
+    if let Some(expected) = text.strip_suffix(FOUND_NOTHING) {
+        return format!("{expected}found: the end of the query");
+    }
     for (said, what) in OVERFLOWS {
         if let Some((_, numbers)) = text.split_once(said) {
             let what = if what.is_empty() { numbers } else { what };
@@ -335,7 +528,31 @@ fn with_known_words(text: &str) -> String {
             candidates.replace(&format!("({word})"), &format!("({})", word.to_lowercase()));
     }
     let candidates = candidates.replace("String", "text");
+    let candidates = candidates.replace("Null", "null");
     format!("{problem}{CANDIDATES}{candidates}")
+}
+
+fn keep(text: &str, [before, behind, ours, ours_behind]: &[&str; 4]) -> Option<String> {
+    let kept = text.strip_prefix(before)?;
+    let end = match behind.is_empty() {
+        true => kept.len(),
+        false => kept.find(behind)?,
+    };
+    Some(format!("{ours}{}{ours_behind}", &kept[..end]))
+}
+
+/// Says that there is no function; `text` is its name, and behind it perhaps the nearest one, which may
+/// be far.
+fn no_function(text: &str) -> String {
+    let (name, rest) = text.split_once('\'').unwrap_or((text, ""));
+    if OF_WINDOWS.contains(&name.to_lowercase().as_str()) {
+        return format!("the function {name} needs a window: {name}(...) OVER (...)");
+    }
+    let near = rest.split('\'').nth(1);
+    match nearest(name, near) {
+        Some(near) => format!("there is no function {name}; did you mean {near}?"),
+        None => format!("there is no function {name}"),
+    }
 }
 
 /// Cuts what Rust prints of a value behind its name: `Pivot { table: ...`.
@@ -490,7 +707,7 @@ mod tests {
             ),
             (
                 "This feature is not implemented: Unsupported ast node Pivot { table: 1 } in it",
-                "not supported: Pivot",
+                "not supported: PIVOT",
             ),
             (
                 "Physical plan does not support logical expression InSubquery(InSubquery { e: 1 })",

@@ -5,6 +5,7 @@ mod arithmetic;
 mod changed;
 mod damaged;
 mod equal_floats;
+mod error_words;
 mod evolving;
 mod exact_numbers;
 mod hanging;

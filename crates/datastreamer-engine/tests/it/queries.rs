@@ -520,7 +520,7 @@ fn the_error_of_a_query_is_for_its_author() {
         ("SELECT name + 1 FROM stars", "text + 64-bit integer"),
         (
             "SELECT id FROM stars WHERE id LIKE 'a'",
-            "64-bit integer and text in LIKE",
+            "LIKE is for texts, not for 64-bit integer and text",
         ),
         (
             "SELECT id FROM stars WHERE id = TIMESTAMP '2024-01-01'",
