@@ -100,9 +100,10 @@ fn a_limit_of_no_rows_cuts_no_table_without_rows() {
     let scratch = Scratch::new("none");
     let file = tables::stars(scratch.path(), "stars", 100);
     let server = Daemon::start(&format!(
-        "[routes.stars]\nkind = \"table\"\npath = \"{}\"\nmax_rows = 0\n\
+        "[routes.stars]\nkind = \"table\"\npath = \"{0}\"\nmax_rows = 0\n\
          [routes.asked]\nkind = \"query\"\nsql = \"SELECT * FROM stars\"\nmax_rows = 0\n\
-         [routes.open]\nkind = \"query\"\nsql = \"SELECT * FROM stars\"\n",
+         [routes.open]\nkind = \"query\"\nsql = \"SELECT * FROM stars\"\n\
+         [routes.all]\nkind = \"table\"\npath = \"{0}\"\n",
         file.display(),
     ));
     let port = server.port();
@@ -122,14 +123,25 @@ fn a_limit_of_no_rows_cuts_no_table_without_rows() {
                 "{route}.{suffix}"
             );
         }
-        // It asks for the columns: whether there are rows is not looked at.
-        let columns = http::get(port, &format!("/open.{suffix}?limit=0&ra=lt.-1"));
-        let expected = Some("0; set-by=request");
-        assert_eq!(
-            (columns.status, limit(&columns)),
-            (200, expected),
-            "{suffix}"
-        );
+        // It asks for the columns: whether there are rows is not looked at, and told where it is known.
+        for (path, expected) in [
+            ("open.SUFFIX?limit=0&ra=lt.-1", Some("0; set-by=request")),
+            ("open.SUFFIX?limit=0&ra=gt.0", Some("0; set-by=request")),
+            ("all.SUFFIX?limit=0&ra=gt.0", Some("0; set-by=request")),
+            ("all.SUFFIX?limit=0", Some("0 of 100; set-by=request")),
+            (
+                "all.SUFFIX?limit=0&offset=90",
+                Some("0 of 10; set-by=request"),
+            ),
+            ("all.SUFFIX?limit=0&offset=100", None),
+            ("open.SUFFIX?limit=0", Some("0 of 100; set-by=request")),
+        ] {
+            let path = format!("/{}", path.replace("SUFFIX", suffix));
+            for columns in [http::get(port, &path), http::head(port, &path)] {
+                let found = (columns.status, limit(&columns));
+                assert_eq!(found, (200, expected), "{path}");
+            }
+        }
     }
 }
 
