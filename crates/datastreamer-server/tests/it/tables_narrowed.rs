@@ -5,7 +5,7 @@ use std::fs;
 
 use datastreamer_testkit::Postgres;
 
-use crate::support::http::{self, End, Response};
+use crate::support::http::{self, End, Response, encode};
 use crate::support::program::{self, Daemon};
 use crate::support::scratch::Scratch;
 use crate::support::tools;
@@ -490,5 +490,67 @@ fn a_condition_on_a_column_that_is_called_like_a_parameter_is_refused_with_what_
                 "{works}"
             );
         }
+    }
+}
+
+/// The letters that `ilike` takes for one another in files; and what the server takes for them by the
+/// collation of a database, which is why it is not asked.
+#[test]
+fn ilike_folds_letters_in_one_way_or_is_refused() {
+    let words = [
+        "Ä", "ä", "İ", "i", "I", "ı", "ß", "ẞ", "SS", "Σ", "σ", "ς", "K", "k", "\u{212a}", "ſ", "s",
+    ];
+    let scratch = Scratch::new("folding");
+    let file = scratch.join("words.csv");
+    std::fs::write(&file, format!("t\n{}\n", words.join("\n"))).expect("files can be written");
+    let database = Postgres::start();
+    let values = words.map(|word| format!("('{word}')")).join(",");
+    database.sql(&format!(
+        "CREATE TABLE words (t text); INSERT INTO words VALUES {values}"
+    ));
+    let daemon = Daemon::start(&format!(
+        "[databases.archive]\nurl = \"{}\"\n\
+         [routes.words]\nkind = \"table\"\npath = {file:?}\n\
+         [routes.query]\nkind = \"query\"\nsql = \"SELECT t FROM words\"\n\
+         [routes.server]\nkind = \"postgres\"\nsql = \"SELECT t FROM words\"\n\
+         [sql]\nenabled = true\n",
+        database.url()
+    ));
+    let get = |path: &str| http::get(daemon.port(), path);
+    let of_server = |collation: &str, pattern: &str| {
+        let sql = format!(
+            "SELECT string_agg(t, ' ') FROM words WHERE t COLLATE \"{collation}\" ILIKE '{pattern}'"
+        );
+        database.sql(&sql).trim().to_owned()
+    };
+    for (pattern, files, servers) in [
+        ("ä", "Ä ä", ["ä", "Ä ä", "Ä ä"]),
+        ("i", "i I", ["i I", "i I", "İ i"]),
+        ("I", "i I", ["i I", "i I", "I ı"]),
+        ("ẞ", "ß ẞ", ["ẞ", "ß ẞ", "ß ẞ"]),
+        ("ß", "ß ẞ", ["ß", "ß ẞ", "ß ẞ"]),
+        ("ss", "SS", ["SS", "SS", "SS"]),
+        ("ς", "Σ σ ς", ["ς", "ς", "ς"]),
+        ("k", "K k \u{212a}", ["K k", "K k \u{212a}", "K k \u{212a}"]),
+    ] {
+        let encoded = encode(pattern);
+        let sql = format!("SELECT t FROM words WHERE t ILIKE '{pattern}'");
+        for path in [
+            format!("/words.csv?t=ilike.{encoded}"),
+            format!("/query.csv?t=ilike.{encoded}"),
+            format!("/sql.csv?query={}", encode(&sql)),
+        ] {
+            let found: Vec<_> = get(&path)
+                .text()
+                .lines()
+                .skip(1)
+                .map(str::to_owned)
+                .collect();
+            assert_eq!(found.join(" "), files, "{path}");
+        }
+        let refused = get(&format!("/server.csv?t=ilike.{encoded}")).problem(400);
+        assert!(refused.contains("ilike is not given here"), "{refused}");
+        let found = ["C", "und-x-icu", "tr-x-icu"].map(|name| of_server(name, pattern));
+        assert_eq!(found, servers, "{pattern}");
     }
 }
