@@ -87,6 +87,13 @@ pub(crate) fn infer(file: &File, form: TextForm<'_>, dialect: Dialect) -> io::Re
             "declares the delimiter {delimiter_name:?} in its first line (sep=), which is no row"
         ));
         let dialect = dialect.with_delimiter(delimiter);
+        // Other readers take the line for the header, and Excel for none.
+        if Rows::first_row(again()?, dialect).is_ok_and(|header| header.len() == 1) {
+            return Err(io::Error::other(format!(
+                "line 1 declares the delimiter {delimiter_name:?} (sep=), and the row behind it has one \
+                 field: set delimiter if line 1 is no row"
+            )));
+        }
         return found(
             csv::infer(again()?, dialect, &declared)?,
             Some(delimiter),

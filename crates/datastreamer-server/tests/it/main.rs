@@ -49,6 +49,7 @@ mod tables_hostile;
 mod tables_named;
 mod tables_narrowed;
 mod tables_nested;
+mod tables_odd_text;
 mod tables_pages;
 mod tables_queries;
 mod tables_ranges;
