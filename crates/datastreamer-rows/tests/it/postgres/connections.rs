@@ -148,6 +148,38 @@ fn a_query_cannot_write() {
     );
 }
 
+/// EXPLAIN finds nothing wrong with a function that writes: the transaction does.
+#[test]
+fn a_function_that_writes_fails_where_it_is_run() {
+    let fixture = few(1);
+    fixture.server.sql(
+        "CREATE TABLE t (n int4); CREATE SEQUENCE s; \
+         CREATE FUNCTION put(n int4) RETURNS int4 LANGUAGE plpgsql AS \
+         'BEGIN INSERT INTO t VALUES (n); RETURN n; END'",
+    );
+    for sql in [
+        "SELECT nextval('s') AS n",
+        "SELECT n FROM generate_series(1, 3) n WHERE nextval('s') > 0",
+        "SELECT setval('s', 5) AS n",
+        "SELECT put(1) AS n",
+        "SELECT set_config('transaction_read_only', 'off', true), put(1)",
+    ] {
+        let query = PositionalQuery::new(sql, &Parameters::default()).unwrap();
+        fixture.pool.check(&query, &Parameters::default()).unwrap();
+        let error = fixture.failure(sql);
+        let code = error.sqlstate().unwrap();
+        // The transaction only reads; and cannot be made one that writes.
+        assert!(["25006", "25001"].contains(&code), "{sql}: {error}");
+    }
+    let found = fixture
+        .server
+        .sql("SELECT last_value, is_called, (SELECT count(*) FROM t) FROM s");
+    assert_eq!(found.trim(), "1|f|0");
+    // Those that write nothing do not.
+    let rows = fixture.batches("SELECT random() < 2 AS n, clock_timestamp() > now() AS m");
+    assert_eq!(rows[0].num_rows(), 1);
+}
+
 #[test]
 fn a_password_comes_from_a_file_and_is_never_shown() {
     let fixture = few(1);
