@@ -3,6 +3,7 @@
 use std::{
     future::{self, Future},
     pin::pin,
+    sync::Arc,
     time::Instant,
 };
 
@@ -118,6 +119,7 @@ impl PostgresPool {
                 }
                 false => columns,
             };
+            let described = Arc::new(columns.clone());
             let mut types = prepared.params().to_vec();
             let (query, columns, values) = match (narrowed, columns.with_casts(query)) {
                 (Some(narrowed), _) => {
@@ -127,17 +129,20 @@ impl PostgresPool {
                     (around.query, around.columns, around.values)
                 }
                 (None, Some(query)) => (query, columns, Vec::new()),
-                (None, None) => return Ok((prepared, columns, query.clone(), Vec::new())),
+                (None, None) => {
+                    return Ok((prepared, columns, described, query.clone(), Vec::new()));
+                }
             };
             let client = &connection.client;
             let prepared = client.prepare_typed(query.sql(), &types).await;
             let prepared = prepared.map_err(|error| PostgresError::of_preparing(error, &query))?;
-            Ok((prepared, columns, query, values))
+            Ok((prepared, columns, described, query, values))
         };
         let prepared = self.handle.block_on(self.in_time("to prepare", preparing));
-        let (statement, columns, query, more_values): (
+        let (statement, columns, described, query, more_values): (
             Statement,
             Columns,
+            Arc<Columns>,
             PositionalQuery,
             Vec<bind::Sent>,
         ) = match prepared {
@@ -161,6 +166,7 @@ impl PostgresPool {
             canceller,
             prepared,
             columns,
+            described,
             query,
             &self.options,
             self.handle.clone(),

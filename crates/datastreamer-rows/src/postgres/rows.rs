@@ -73,6 +73,7 @@ impl PostgresRows {
         canceller: PostgresCanceller,
         prepared: Prepared,
         columns: Columns,
+        described: Arc<Columns>,
         query: PositionalQuery,
         options: &PostgresOptions,
         handle: Handle,
@@ -80,7 +81,7 @@ impl PostgresRows {
         Self {
             schema: SchemaRef::clone(&columns.schema),
             columns: columns.cells.iter().map(ColumnBuilder::new).collect(),
-            described: Arc::new(columns),
+            described,
             batch_rows: options.batch_rows,
             batch_bytes: options.batch_bytes,
             rows_given: 0,
@@ -96,7 +97,13 @@ impl PostgresRows {
         self.canceller.clone()
     }
 
-    /// Returns what tells whether something can be asked of a column of these rows, by its place. It is
+    /// Returns the columns of the query, of which a narrowing may have selected some.
+    pub fn columns_of_query(&self) -> SchemaRef {
+        SchemaRef::clone(&self.described.schema)
+    }
+
+    /// Returns what tells whether something can be asked of a column, by its place in
+    /// [`columns_of_query`](Self::columns_of_query). It is
     /// what [`query_narrowed`](super::PostgresPool::query_narrowed) refuses by.
     pub fn asks(&self) -> Box<dyn Fn(usize, Ask) -> bool + Send> {
         let described = Arc::clone(&self.described);

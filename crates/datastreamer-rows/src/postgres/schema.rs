@@ -47,7 +47,7 @@ pub(super) enum Cell {
 }
 
 /// The columns of a query's result.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Columns {
     pub(super) schema: SchemaRef,
     pub(super) cells: Vec<Cell>,

@@ -58,6 +58,12 @@ pub(super) fn headers_of_table(style: &str) -> [(HeaderName, HeaderValue); 3] {
     ]
 }
 
+/// Returns the headers of a page with a form in the frame of all pages.
+#[cfg(feature = "tables")]
+pub(super) fn headers_of_form() -> [(HeaderName, HeaderValue); 3] {
+    headers_of_table(STYLE)
+}
+
 /// Makes a page of its title, what else its head has, and what it shows.
 pub(super) fn frame(title: &str, head: Markup, main: Markup) -> String {
     let page = html! {

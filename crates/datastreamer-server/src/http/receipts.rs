@@ -112,7 +112,7 @@ fn is_of_another_site(headers: &HeaderMap) -> bool {
 }
 
 /// Returns whether HTML is preferred to JSON (RFC 9110, 12.5.1): browsers name it, programs do not.
-fn prefers_html(headers: &HeaderMap) -> bool {
+pub(super) fn prefers_html(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(header::ACCEPT).iter();
     let accepted: Vec<_> = lines
         .filter_map(|line| line.to_str().ok())

@@ -102,11 +102,13 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/transfers/{id}/events", get(events::listen))
         .method_not_allowed_fallback(async || refuse(only(READING)))
         .with_state(Arc::clone(&app));
-    cors::allow(for_all, &app.site().config.cors)
+    let routes = cors::allow(for_all, &app.site().config.cors)
         .merge(for_nobody_elsewhere)
         .layer(middleware::from_fn(require_host))
-        .layer(middleware::from_fn(count_requests))
-        .layer(middleware::from_fn_with_state(app, refused::log))
+        .layer(middleware::from_fn(count_requests));
+    #[cfg(feature = "tables")]
+    let routes = routes.layer(middleware::from_fn(super::mistaken::show));
+    routes.layer(middleware::from_fn_with_state(app, refused::log))
 }
 
 /// Refuses a request of HTTP/1.1 without a Host, or with several (RFC 9112, 3.2).

@@ -3,6 +3,7 @@
 //! [`RowRoute`] reads the parameters that all of them share (format, limit); each [`RowSource`]
 //! checks its own, and plans a run once its stream has a place; `rows/write.rs` writes it.
 
+pub(crate) mod form;
 mod hdus;
 mod opening;
 mod page;
@@ -191,7 +192,9 @@ pub(crate) struct Run {
     pub(crate) author: Author,
     /// Reads some columns of the same rows before, where that costs less than to keep all rows.
     pub(crate) rereading: Option<Box<table::Rereading>>,
-    /// Tells what can be asked of a column, by its place in the rows, where not everything can.
+    /// The columns that can be asked for, where they are known for a run only.
+    pub(crate) offered: Option<SchemaRef>,
+    /// Tells what can be asked of a column, by its place among those, where not everything can.
     pub(crate) asks: Option<Asks>,
     /// Where columns are left out: all that were planned, and the places of those that are left.
     pub(crate) kept: Option<(SchemaRef, Vec<usize>)>,
@@ -242,6 +245,7 @@ impl Run {
             remember: None,
             author: Author::Client,
             rereading: None,
+            offered: None,
             asks: None,
             kept: None,
         }
@@ -348,7 +352,7 @@ impl RowRoute {
         let format = take_format(&mut query, wanted)?;
         let page = wanted.page_of.filter(|_| format == Format::Html);
         let has_links = page.is_some() && source.has_pages();
-        if has_links && !page::FORM.iter().any(|name| source.has_column(name)) {
+        if has_links && !form::FORM.iter().any(|name| source.has_column(name)) {
             page::take_form(&mut query, &mut asked_for, &source.taken())
                 .map_err(Refusal::bad_parameter)?;
         }
@@ -598,7 +602,7 @@ impl RowSource {
     /// Returns whether its HTML page leads through all rows: no parameter of the operator's has the
     /// name of one that the page makes.
     fn has_pages(&self) -> bool {
-        let mut made = page::FORM.iter().chain(&NARROWING);
+        let mut made = form::FORM.iter().chain(&NARROWING);
         self.is_narrowed() && !made.any(|name| self.has_parameter(name))
     }
 

@@ -200,6 +200,28 @@ fn the_pages_of_a_query_have_each_row_once_where_they_are_ordered() {
     let detail = http::get(port, &format!("/north.html?filter-column=what&{form}")).problem(400);
     assert!(detail.contains("and=(what.eq.VALUE)"), "{detail}");
 
+    // What is selected is shown, and all columns can be asked for.
+    let page = get(port, "/north.html?select=r:ra,source_id&limit=3");
+    assert!(
+        page.contains("name=\"select\" value=\"r:ra,source_id\""),
+        "{page}"
+    );
+    let offered = choices(&page, "filter-column");
+    assert_eq!(offered, ["source_id", "ra"], "{page}");
+    let sorts: Vec<_> = links(&page)
+        .into_iter()
+        .filter(|link| link.href.contains("order="))
+        .map(|link| (link.text, link.href))
+        .collect();
+    let sort = |shown: &str, order: &str| {
+        let href = format!("?limit=3&select=r%3Ara%2Csource_id&order={order}");
+        (shown.to_owned(), href)
+    };
+    assert_eq!(sorts, [sort("r", "ra"), sort("source_id", "source_id")]);
+    let added = "filter-column=ra&filter-operator=gt&filter-value=20";
+    let page = get(port, &format!("/north.html?select=r:ra&limit=3&{added}"));
+    assert_eq!(cells(&page).len(), 3, "{page}");
+
     // A parameter of the operator's that a link would need: no links.
     let page = get(port, "/own.html?offset=5");
     assert!(!page.contains("<form") && links(&page).is_empty(), "{page}");
@@ -379,11 +401,13 @@ fn the_page_of_a_database_offers_what_it_does_not_refuse() {
         "is.null",
         "is.not_null",
     ];
-    for (name, sorted, operators) in [
-        ("all", &["i", "t", "n", "u"][..], &every[..]),
-        ("spans", &[], &without_order[..]),
+    for (name, select, sorted, operators) in [
+        ("all", "", &["i", "t", "n", "u"][..], &every[..]),
+        ("all", "?select=s,number:i,l", &["number"], &every[..]),
+        ("spans", "", &[], &without_order[..]),
+        ("spans", "?select=l", &[], &without_order[..]),
     ] {
-        let page = get(port, &format!("/{name}.html"));
+        let page = get(port, &format!("/{name}.html{select}"));
         let heads = links(&page);
         let heads: Vec<_> = heads
             .iter()
@@ -549,4 +573,61 @@ fn cat_writes_the_page_without_links() {
     let page = String::from_utf8(said.stdout).expect("text");
     assert!(links(&page).is_empty() && !page.contains("<form"));
     assert_eq!(note(&page), "All 10 rows.");
+}
+
+const BROWSER: &str = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+
+#[test]
+fn a_browser_that_asks_for_a_wrong_filter_gets_the_form_as_it_was_filled_in() {
+    let scratch = Scratch::new("mistaken");
+    let file = tables::stars(scratch.path(), "stars", 100);
+    let daemon = Daemon::start(&format!(
+        "[routes.stars]\nkind = \"table\"\npath = {file:?}\n\
+         [routes.north]\nkind = \"query\"\nsql = \"SELECT * FROM stars\"\n"
+    ));
+    let port = daemon.port();
+    let form = "filter-column=dec&filter-operator=gte&filter-value=%3Cb%3Eten%22";
+    for route in ["stars", "north"] {
+        let path = format!("/{route}.html?select=dec,ra&offset=10&{form}");
+        let detail = http::get(port, &path).problem(400);
+        let page = http::get_with(port, &path, BROWSER);
+        assert_eq!(
+            (page.status, page.end),
+            (400, End::Whole),
+            "{}",
+            page.text()
+        );
+        assert_eq!(page.header("content-type"), Some("text/html;charset=utf-8"));
+        assert_eq!(page.header("cache-control"), Some("no-store"));
+        let policy = page.header("content-security-policy").expect("a policy");
+        assert!(policy.contains("form-action 'self'"), "{policy}");
+        let text = page.text();
+        let escaped = detail
+            .replace('<', "&lt;")
+            .replace('>', "&gt;")
+            .replace('"', "&quot;");
+        for part in [
+            &format!("<p role=\"alert\">{escaped}</p>")[..],
+            "<input type=\"hidden\" name=\"select\" value=\"dec,ra\">",
+            "name=\"filter-column\" value=\"dec\"",
+            "<option value=\"gte\" selected>",
+            "name=\"filter-value\" value=\"&lt;b&gt;ten&quot;\"",
+            "href=\"?select=dec%2Cra&amp;offset=10\"",
+        ] {
+            assert!(text.contains(part), "{path}: no {part} in {text}");
+        }
+        assert!(!text.contains("name=\"offset\""), "{text}");
+        let json = http::get_with(port, &path, "Accept: application/json");
+        assert_eq!(json.problem(400), detail);
+        // A filter in the URL has no form, and another format no page.
+        let typed = http::get_with(port, &format!("/{route}.html?dec=gt.ten"), BROWSER);
+        assert_eq!(typed.status, 400);
+        assert!(typed.text().contains("role=\"alert\"") && !typed.text().contains("<form"));
+        http::get_with(port, &format!("/{route}.csv?{form}"), BROWSER).problem(400);
+        let right = form.replace("%3Cb%3Eten%22", "10");
+        let right = http::get_with(port, &format!("/{route}.html?{right}"), BROWSER);
+        assert_eq!(right.status, 200);
+    }
+    // The log has the refusals all the same.
+    assert!(daemon.log().contains("refused"), "{}", daemon.log());
 }

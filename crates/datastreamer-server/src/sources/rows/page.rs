@@ -7,35 +7,22 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Schema, SchemaRef};
 use datastreamer::StreamWriter;
 use datastreamer_engine::{Narrowing, takes};
 use datastreamer_rows::narrowed::Ask;
 use datastreamer_table::html::{ColumnHead, PageFrame, PageRows, Sorted};
 use maud::{Markup, html};
 
-use super::{Asks, Count, RowSource, Taken, quoted_in_list, taken_name};
+use super::{
+    Asks, Count, RowSource, Taken,
+    form::{FORM, OPERATORS, has_breaks},
+    quoted_in_list, taken_name,
+};
 use crate::{refusal::Refusal, sources::Query};
 
-/// The parameters of the form: HTML has no way to make `COLUMN=OPERATOR.VALUE` of three fields.
-pub(super) const FORM: [&str; 3] = ["filter-column", "filter-operator", "filter-value"];
 /// Parameters that narrow rows by no condition.
 const NO_CONDITIONS: [&str; 3] = ["select", "order", "offset"];
-/// The operators of the form, and what they are called there.
-const OPERATORS: [(&str, &str); 12] = [
-    ("eq", "="),
-    ("neq", "≠"),
-    ("gt", ">"),
-    ("gte", "≥"),
-    ("lt", "<"),
-    ("lte", "≤"),
-    ("like", "like (* is any text)"),
-    ("ilike", "like, in any case"),
-    ("in", "is one of (a,b,c)"),
-    ("not.in", "is none of (a,b,c)"),
-    ("is.null", "is null"),
-    ("is.not_null", "is not null"),
-];
 /// Links and options of a page in bytes, 4 MiB: each link has all parameters, and a table may have 65,536
 /// columns. What has no link beyond that can be asked for in the URL.
 const LINKS_BYTES_MAX: usize = 4 << 20;
@@ -91,7 +78,9 @@ impl Page {
     }
 
     /// Makes what stands around the rows of a run: these columns, and as many rows as are known of the
-    /// run, or one more than a page has if there are more. `asks` tells what can be asked of them.
+    /// run, or one more than a page has if there are more. `offered` are the columns that can be asked for,
+    /// where they are known for the run only (a `select` may have left out and renamed some), and `asks`
+    /// tells what can be asked of them.
     /// **Blocks** to count those of all pages.
     ///
     /// # Errors
@@ -100,6 +89,7 @@ impl Page {
         self,
         result: &Schema,
         rows_known: Option<u64>,
+        offered: Option<SchemaRef>,
         asks: Option<Asks>,
         place: &StreamWriter,
     ) -> Result<PageFrame, Refusal> {
@@ -125,10 +115,7 @@ impl Page {
             (_, Some(count)) if asked.filters.is_empty() => count(place)?,
             _ => None,
         };
-        // A `select` may have renamed what is shown.
-        let has_select = asked.parameters.iter().any(|(name, _)| name == "select");
-        let shown = (!has_select).then_some(result);
-        let columns = columns.as_ref().or(shown);
+        let columns = columns.as_ref().or(offered.as_deref());
         let columns = columns.map(|schema| Offered { schema, asks });
         Ok(asked.frame(self.title, result, columns.as_ref(), rows))
     }
@@ -388,11 +375,6 @@ impl Offered<'_> {
 fn operator_of(choice: &str) -> &str {
     let choice = choice.strip_prefix("not.").unwrap_or(choice);
     choice.split('.').next().unwrap_or(choice)
-}
-
-/// Returns whether a form sends a text as another one: browsers make CR LF of each line break.
-fn has_breaks(text: &str) -> bool {
-    text.contains(['\r', '\n'])
 }
 
 /// Makes the condition of the form's fields, if there are any, a parameter of both queries.

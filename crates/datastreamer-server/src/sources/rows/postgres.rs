@@ -96,6 +96,7 @@ impl PostgresQuery {
                 narrowed.map(Some).map_err(engine_refusal)
             })?;
             let (canceller, asks) = (rows.canceller(), rows.asks());
+            let offered = Some(rows.columns_of_query());
             let notes = match narrowed_by.is_complete_table() {
                 true => notes,
                 false => narrowed_by.metadata(&notes, &rows.schema()),
@@ -106,6 +107,7 @@ impl PostgresQuery {
             })?;
             Ok(Run {
                 stop: Some(Box::new(move || canceller.cancel())),
+                offered,
                 asks: Some(asks),
                 author: match narrowed_by.is_complete_table() {
                     true => author,

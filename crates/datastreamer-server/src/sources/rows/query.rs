@@ -1,6 +1,8 @@
 //! SQL over the registered tables: written in the configuration, with parameters that are bound
 //! as values; or a client's own, where that is allowed.
 
+use std::sync::Arc;
+
 use arrow::datatypes::Schema;
 use datastreamer_engine::{
     Engine, EngineErrorKind, Narrowing, Query as EngineQuery,
@@ -105,6 +107,7 @@ impl SqlQuery {
                 planned.map_err(|refusal| not_ready.unwrap_or(concealed(refusal, author)))?;
             let mut narrowing = narrowing.parse(planned.schema())?;
             narrowing.limit = rows_max;
+            let offered = Some(Arc::new(planned.schema().clone()));
             let rows = wait_for(place, engine.rows_of(planned, &narrowing));
             let of_rows = match narrowing.is_complete_table() {
                 true => author,
@@ -112,7 +115,11 @@ impl SqlQuery {
             };
             let rows = rows.map_err(|refusal| concealed(refusal, of_rows));
             let run = Run::from(rows?);
-            Ok(Run { author, ..run })
+            Ok(Run {
+                author,
+                offered,
+                ..run
+            })
         })
     }
 

@@ -42,8 +42,10 @@ pub(super) fn job(
         Box::new(move |place| {
             let mut run = start(place)?;
             if let Some(page) = page {
+                let offered = run.offered.take();
+                let result = run.reader.schema();
                 let asks = run.asks.take();
-                let frame = page.frame(&run.reader.schema(), run.rows_known, asks, place)?;
+                let frame = page.frame(&result, run.rows_known, offered, asks, place)?;
                 settings.writer.html_frame = Some(frame);
             }
             let run = run.with_uuids_for(format);

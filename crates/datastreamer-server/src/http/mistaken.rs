@@ -1,0 +1,94 @@
+//! The page that a browser gets where a table's page is refused: what is wrong, and the form of the
+//! filter as it was filled in. Programs get the problem itself (RFC 9457).
+//!
+//! Called by `respond.rs` around all requests; `sources/rows/page.rs` has the form of pages with rows.
+
+use axum::{
+    body::Body,
+    extract::Request,
+    http::{HeaderValue, Response, StatusCode, header},
+    middleware::Next,
+};
+use datastreamer_http::Problem;
+use maud::html;
+
+use super::{page, receipts::prefers_html};
+use crate::sources::rows::form::{FORM, OPERATORS, has_breaks};
+
+/// What somebody has typed may be the cause of these.
+const MISTAKES: [StatusCode; 2] = [StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY];
+/// The pages of tables.
+const SUFFIX: &str = ".html";
+
+/// Makes a page of the problem of a table's page, for clients that prefer one.
+pub(super) async fn show(request: Request, next: Next) -> Response<Body> {
+    let uri = request.uri();
+    if !uri.path().ends_with(SUFFIX) || !prefers_html(request.headers()) {
+        return next.run(request).await;
+    }
+    let query = uri.query().unwrap_or_default();
+    let asked: Vec<_> = form_urlencoded::parse(query.as_bytes())
+        .into_owned()
+        .collect();
+    let mut response = next.run(request).await;
+    let problem = response.extensions().get::<Problem>();
+    let Some(problem) = problem.filter(|problem| MISTAKES.contains(&problem.status)) else {
+        return response;
+    };
+    let page = page_of(&problem.detail, &asked);
+    let headers = response.headers_mut();
+    headers.remove(header::CONTENT_LENGTH);
+    let html = HeaderValue::from_static("text/html;charset=utf-8");
+    headers.insert(header::CONTENT_TYPE, html);
+    headers.append(header::VARY, HeaderValue::from_static("accept"));
+    headers.extend(page::headers_of_form());
+    *response.body_mut() = Body::from(page);
+    response
+}
+
+fn page_of(detail: &str, asked: &[(String, String)]) -> String {
+    let is_of_form = |name: &str| FORM.contains(&name);
+    let typed = FORM.map(|field| {
+        let mut named = asked.iter().filter(|(name, _)| name == field);
+        named.next().map_or("", |(_, value)| value.as_str())
+    });
+    let others: Vec<_> = asked.iter().filter(|(name, _)| !is_of_form(name)).collect();
+    // A form would send them as others.
+    let is_changed = asked
+        .iter()
+        .any(|(name, value)| has_breaks(name) || has_breaks(value));
+    let has_form = others.len() < asked.len() && !is_changed;
+    let mut back = form_urlencoded::Serializer::for_suffix("?".to_owned(), 1);
+    if has_form {
+        back.extend_pairs(others.iter().map(|(name, value)| (name, value)));
+    }
+    let [column, operator, value] = FORM;
+    let [typed_column, typed_operator, typed_value] = typed;
+    let main = html! {
+        h1 { "This cannot be shown" }
+        p role="alert" { (detail) }
+        @if has_form {
+            form method="get" {
+                @for (name, value) in others.iter().filter(|(name, _)| name != "offset") {
+                    input type="hidden" name=(name) value=(value);
+                }
+                label { "column " input type="text" name=(column) value=(typed_column) size="16"; }
+                " "
+                label {
+                    "condition "
+                    select name=(operator) {
+                        @for (name, text) in OPERATORS {
+                            option value=(name) selected[name == typed_operator] { (text) }
+                        }
+                    }
+                }
+                " "
+                label { "value " input type="text" name=(value) value=(typed_value) size="16"; }
+                " "
+                button { "Filter" }
+            }
+        }
+        p { a href=(back.finish()) rel="nofollow" { "back to the rows" } }
+    };
+    page::frame("This cannot be shown", html! {}, main)
+}
