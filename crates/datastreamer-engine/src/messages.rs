@@ -24,7 +24,13 @@ const MISTAKES_MAX: usize = 2;
 /// lengths.
 const MISTAKEN_MAX: usize = 64;
 /// Texts of DataFusion and Arrow that say too little, or name what no client knows; and ours.
-const REPLACED: [(&str, &str); 21] = [
+const REPLACED: [(&str, &str); 24] = [
+    (
+        "Unexpected EOF while in a multi-line comment",
+        "a comment (/*) is not closed",
+    ),
+    ("Unsupported LIMIT expression", "LIMIT has a number"),
+    ("Unsupported OFFSET expression", "OFFSET has a number"),
     (
         "Unsupported JOIN operator",
         "not supported: a JOIN of this kind",
@@ -103,7 +109,20 @@ const REPLACED: [(&str, &str); 21] = [
 ];
 /// Texts of which a part is kept: what stands before it, what behind it (nothing: up to the end), and
 /// what does so in ours.
-const KEPT: [[&str; 4]; 21] = [
+const KEPT: [[&str; 4]; 24] = [
+    [
+        "Cannot infer common argument type for regex operation ",
+        "",
+        "not possible with these types: ",
+        "",
+    ],
+    ["Query ", " not implemented yet", "not supported: ", ""],
+    [
+        "expr type ",
+        " in SetComparison",
+        "not possible with these types, ANY or ALL: ",
+        "",
+    ],
     [
         "Aggregate function calls cannot be nested: ",
         "",
@@ -245,7 +264,8 @@ const FOUND_NOTHING: &str = "found: EOF";
 /// Arrow's names of decimals, which stand alone in some texts.
 const DECIMALS: [&str; 4] = ["Decimal32", "Decimal64", "Decimal128", "Decimal256"];
 /// Parts of a query that DataFusion runs at some places only, by its names, and what they are.
-const PARTS: [(&str, &str); 11] = [
+const PARTS: [(&str, &str); 12] = [
+    ("Unpivot", "UNPIVOT"),
     ("Collate", "COLLATE"),
     ("Convert", "CONVERT"),
     (
@@ -294,7 +314,8 @@ const UNSUPPORTED: [&str; 3] = [
     "Unsupported ast node ",
 ];
 /// What Arrow and DataFusion say before or instead of what is out of range, and what it is.
-const OVERFLOWS: [(&str, &str); 6] = [
+const OVERFLOWS: [(&str, &str); 7] = [
+    ("Signed integer overflow in ", ""),
     ("Overflow happened on: ", ""),
     ("Overflow happened on ", ""),
     ("Array overflow on ", ""),

@@ -36,6 +36,13 @@ type Wrong = (&'static str, Option<(u64, u64)>, &'static str);
 
 #[rustfmt::skip]
 const WRONG: &[Wrong] = &[
+    (r#"SELECT id /* open"#, Some((1, 18)), "a comment (/*) is not closed"),
+    (r#"SELECT id FROM stars LIMIT (SELECT 1)"#, None, "LIMIT has a number"),
+    (r#"SELECT lcm(9223372036854775807, 2)"#, None, "the result is out of range: LCM(9223372036854775807, 2)"),
+    (r#"SELECT 'a' ~ 1"#, None, "not possible with these types: text ~ 64-bit integer"),
+    (r#"SELECT * FROM stars UNPIVOT (v FOR n IN (id, RA))"#, None, "not supported: UNPIVOT"),
+    (r#"WITH t AS (INSERT INTO stars VALUES (1)) SELECT 1"#, None, "not supported: INSERT INTO stars VALUES (1)"),
+    (r#"SELECT * FROM stars WHERE id = ALL (SELECT name FROM stars)"#, None, "not possible with these types, ANY or ALL: 64-bit integer can't cast to text"),
     (r#"SELEC * FROM stars"#, Some((1, 1)), r#"Expected: an SQL statement, found: SELEC"#),
     (r#"SELECT * FORM stars"#, Some((1, 10)), r#"Expected: end of statement, found: FORM"#),
     (r#"SELECT * FROM stars WHERE"#, Some((1, 26)), r#"Expected: an expression, found: the end of the query"#),

@@ -160,13 +160,13 @@ impl PostgresPool {
                 .map(|(_, value)| value)
                 .chain(more_values)
                 .collect(),
+            described,
         };
         Ok(PostgresRows::new(
             connection,
             canceller,
             prepared,
             columns,
-            described,
             query,
             &self.options,
             self.handle.clone(),

@@ -65,6 +65,8 @@ enum State {
 pub(super) struct Prepared {
     pub(super) statement: Statement,
     pub(super) values: Vec<Sent>,
+    /// The columns of the query, before any were selected.
+    pub(super) described: Arc<Columns>,
 }
 
 impl PostgresRows {
@@ -73,7 +75,6 @@ impl PostgresRows {
         canceller: PostgresCanceller,
         prepared: Prepared,
         columns: Columns,
-        described: Arc<Columns>,
         query: PositionalQuery,
         options: &PostgresOptions,
         handle: Handle,
@@ -81,7 +82,7 @@ impl PostgresRows {
         Self {
             schema: SchemaRef::clone(&columns.schema),
             columns: columns.cells.iter().map(ColumnBuilder::new).collect(),
-            described,
+            described: Arc::clone(&prepared.described),
             batch_rows: options.batch_rows,
             batch_bytes: options.batch_bytes,
             rows_given: 0,
