@@ -109,7 +109,10 @@ fn a_division_by_zero_fails_late_and_visibly() {
     let error = error.downcast_ref::<EngineError>().unwrap();
     assert_eq!(error.kind(), EngineErrorKind::Computation);
     assert!(
-        error.to_string().to_lowercase().contains("division by zero"),
+        error
+            .to_string()
+            .to_lowercase()
+            .contains("division by zero"),
         "{error}"
     );
 }
