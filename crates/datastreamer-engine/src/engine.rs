@@ -42,6 +42,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 
 use crate::{
     binary_text::NO_BINARY_TEXT,
+    bit_operators::BITS_OF_INTEGERS,
     equal_floats::{EQUAL_FLOATS, EqualFloatsInKeys},
     error::EngineError,
     exact_numbers::{COMPARE_DECIMALS, DecimalsInJoins},
@@ -855,8 +856,9 @@ async fn known_rows(context: &SessionContext, table: &Arc<dyn TableProvider>) ->
 
 /// Returns DataFusion's rules behind ours on what is as the query has it.
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 4] = [
+    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 5] = [
         Arc::new(AT_TIME_ZONE),
+        Arc::new(BITS_OF_INTEGERS),
         Arc::new(NO_BINARY_TEXT),
         Arc::new(COMPARE_DECIMALS),
         Arc::new(DecimalsInJoins),

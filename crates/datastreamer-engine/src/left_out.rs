@@ -4,8 +4,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, NamedWindowExpr, Query, Select, SetExpr, SetOperator, SetQuantifier, Statement,
-    TableFactor, Value, Visit, Visitor, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
+    Expr, FunctionArguments, NamedWindowExpr, Query, Select, SetExpr, SetOperator, SetQuantifier,
+    Statement, TableFactor, Value, Visit, Visitor, WindowFrameBound, WindowFrameUnits, WindowSpec,
+    WindowType,
 };
 
 use crate::error::EngineError;
@@ -53,6 +54,20 @@ fn names_long_window(select: &Select) -> bool {
         NamedWindowExpr::NamedWindow(_) => None,
     });
     specs.any(is_long)
+}
+
+/// Returns whether a window function is asked for the row before the first.
+fn is_of_row_0(expression: &Expr) -> bool {
+    let Expr::Function(function) = expression else {
+        return false;
+    };
+    let FunctionArguments::List(arguments) = &function.args else {
+        return false;
+    };
+    let name = function.name.to_string();
+    let row = arguments.args.get(1).map(ToString::to_string);
+    let row = row.and_then(|row| row.parse::<i64>().ok());
+    name.eq_ignore_ascii_case("nth_value") && row == Some(0)
 }
 
 /// Returns whether a difference or an intersection keeps rows that are equal.
@@ -137,6 +152,13 @@ impl Visitor for Finder {
             },
             _ => false,
         };
+        let has_half_a_byte = match expression {
+            Expr::Value(value) => match &value.value {
+                Value::HexStringLiteral(digits) => digits.len() % 2 != 0,
+                _ => false,
+            },
+            _ => false,
+        };
         let over = match expression {
             Expr::Function(function) => function.over.as_ref(),
             _ => None,
@@ -145,6 +167,10 @@ impl Visitor for Finder {
         none_of(&[
             (is_long, LONG_FRAME),
             (is_too_large, "a number beyond the range of 64-bit floats"),
+            // DataFusion puts a zero before the digits.
+            (has_half_a_byte, "a binary value of an odd number of digits"),
+            // DataFusion finds null there; rows count from 1.
+            (is_of_row_0(expression), "row 0 (of nth_value)"),
             // DataFusion takes it for a regular expression that matches parts of a text.
             (matches!(expression, Expr::SimilarTo { .. }), "SIMILAR TO"),
         ])

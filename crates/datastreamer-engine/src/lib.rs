@@ -42,6 +42,7 @@ mod arrow_columns;
 mod arrow_file;
 mod arrow_opener;
 mod binary_text;
+mod bit_operators;
 mod cancellation;
 mod column_names;
 mod columns;
