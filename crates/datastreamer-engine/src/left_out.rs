@@ -3,10 +3,15 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArguments, NamedWindowExpr, Query, Select, SetExpr, SetOperator, SetQuantifier,
-    Statement, TableFactor, Value, Visit, Visitor, WindowFrameBound, WindowFrameUnits, WindowSpec,
-    WindowType,
+use datafusion::sql::sqlparser::{
+    ast::{
+        DuplicateTreatment, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, NamedWindowExpr,
+        Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier, Statement, TableFactor,
+        Value, Visit, Visitor, WildcardAdditionalOptions, WindowFrameBound, WindowFrameUnits,
+        WindowSpec, WindowType,
+    },
+    dialect::dialect_from_str,
+    tokenizer::{Token, Tokenizer},
 };
 
 use crate::error::EngineError;
@@ -19,6 +24,28 @@ pub(crate) fn check(statement: &Statement) -> Result<(), EngineError> {
     match statement.visit(&mut Finder) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(part) => Err(EngineError::bad(format!("{part} is not supported"))),
+    }
+}
+
+/// Refuses a text in which a name follows a number without a blank: the parser takes `1_000` for 1 in a
+/// column called `_000`.
+///
+/// # Errors
+/// The number and the name.
+pub(crate) fn check_numbers(text: &str, dialect: impl AsRef<str>) -> Result<(), EngineError> {
+    let dialect = dialect_from_str(dialect);
+    let tokens = dialect.map(|dialect| Tokenizer::new(&*dialect, text).tokenize());
+    // What are no tokens is the parser's to say.
+    let Some(Ok(tokens)) = tokens else {
+        return Ok(());
+    };
+    let joined = tokens.windows(2).find_map(|pair| match pair {
+        [Token::Number(number, _), Token::Word(word)] => Some(format!("{number}{word}")),
+        _ => None,
+    });
+    match joined {
+        Some(joined) => Err(EngineError::bad(format!("{joined} is no number"))),
+        None => Ok(()),
     }
 }
 
@@ -54,6 +81,32 @@ fn names_long_window(select: &Select) -> bool {
         NamedWindowExpr::NamedWindow(_) => None,
     });
     specs.any(is_long)
+}
+
+/// Returns what follows the `*` of a list of columns.
+fn of_wildcard(item: &SelectItem) -> Option<&WildcardAdditionalOptions> {
+    match item {
+        SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options) => Some(options),
+        _ => None,
+    }
+}
+
+/// Returns whether a function counts different rows by `*`.
+fn is_of_different_rows(expression: &Expr) -> bool {
+    let Expr::Function(function) = expression else {
+        return false;
+    };
+    let FunctionArguments::List(arguments) = &function.args else {
+        return false;
+    };
+    let is_wildcard = |argument: &FunctionArg| {
+        let (FunctionArg::Unnamed(argument)
+        | FunctionArg::Named { arg: argument, .. }
+        | FunctionArg::ExprNamed { arg: argument, .. }) = argument;
+        !matches!(argument, FunctionArgExpr::Expr(_))
+    };
+    arguments.duplicate_treatment == Some(DuplicateTreatment::Distinct)
+        && arguments.args.iter().any(is_wildcard)
 }
 
 /// Returns whether a window function is asked for the row before the first.
@@ -111,6 +164,9 @@ impl Visitor for Finder {
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Self::Break> {
+        let has = |part: fn(&WildcardAdditionalOptions) -> bool| {
+            select.projection.iter().filter_map(of_wildcard).any(part)
+        };
         none_of(&[
             (select.top.is_some(), "TOP"),
             (select.into.is_some(), "INTO"),
@@ -121,6 +177,10 @@ impl Visitor for Finder {
             (!select.distribute_by.is_empty(), "DISTRIBUTE BY"),
             (!select.sort_by.is_empty(), "SORT BY"),
             (names_long_window(select), LONG_FRAME),
+            (has(|options| options.opt_ilike.is_some()), "* ILIKE"),
+            (has(|options| options.opt_alias.is_some()), "* with a name"),
+            // DataFusion takes a name that is no column for none.
+            (has(|options| options.opt_replace.is_some()), "* REPLACE"),
         ])
     }
 
@@ -171,6 +231,11 @@ impl Visitor for Finder {
             (has_half_a_byte, "a binary value of an odd number of digits"),
             // DataFusion finds null there; rows count from 1.
             (is_of_row_0(expression), "row 0 (of nth_value)"),
+            // DataFusion counts one.
+            (
+                is_of_different_rows(expression),
+                "DISTINCT with * as an argument",
+            ),
             // DataFusion takes it for a regular expression that matches parts of a text.
             (matches!(expression, Expr::SimilarTo { .. }), "SIMILAR TO"),
         ])

@@ -70,6 +70,7 @@ impl Query {
     /// It is no SQL, or not one SELECT.
     pub(crate) fn parse(&self, state: &SessionState) -> Result<Statement, EngineError> {
         let dialect = state.config_options().sql_parser.dialect;
+        left_out::check_numbers(&self.text, dialect)?;
         let statement = state.sql_to_statement(&self.text, &dialect);
         let statement =
             statement.map_err(|error| EngineError::from(error).at_the_end_of(&self.text))?;

@@ -130,16 +130,15 @@ impl Declared {
     pub(crate) fn of(input: &Input) -> Option<Self> {
         let rest = input.rest();
         let bytes = line_bytes(rest, input.is_at_end())?;
-        let mut line = rest[..bytes].trim_ascii_end();
-        // The delimiter may be a blank or a tab itself.
-        if line.len() == Self::KEY.len() {
-            line = rest.get(..line.len() + 1)?;
-        }
+        let line = &rest[..bytes];
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
         let inner = line
             .strip_prefix(&[USUAL_QUOTE])
             .and_then(|line| line.strip_suffix(&[USUAL_QUOTE]));
         let (key, delimiter) = inner.unwrap_or(line).split_at_checked(Self::KEY.len())?;
-        let delimiter = str::from_utf8(delimiter).ok()?;
+        // Nothing stands behind it, no blank either: that may be a header.
+        let delimiter = str::from_utf8(delimiter).ok().filter(|it| it.len() == 1)?;
         key.eq_ignore_ascii_case(Self::KEY)
             .then(|| parse_delimiter(delimiter).ok())?
             .map(|delimiter| Self { delimiter, bytes })
@@ -821,6 +820,8 @@ mod tests {
         // No delimiter that a file may have, or not the first line.
         assert_eq!(csv("sep=x\n1\n"), rows(&[&["sep=x"], &["1"]]));
         assert_eq!(csv("sep=\n1\n"), rows(&[&["sep="], &["1"]]));
+        assert_eq!(csv("sep=; \n1\n"), rows(&[&["sep=; "], &["1"]]));
+        assert_eq!(csv("sep=tab\n1\n"), rows(&[&["sep=tab"], &["1"]]));
         assert_eq!(csv("a\nsep=;\n"), rows(&[&["a"], &["sep=;"]]));
     }
 

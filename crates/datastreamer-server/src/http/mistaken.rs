@@ -59,9 +59,7 @@ fn page_of(detail: &str, asked: &[(String, String)]) -> String {
         .any(|(name, value)| has_breaks(name) || has_breaks(value));
     let has_form = others.len() < asked.len() && !is_changed;
     let mut back = form_urlencoded::Serializer::for_suffix("?".to_owned(), 1);
-    if has_form {
-        back.extend_pairs(others.iter().map(|(name, value)| (name, value)));
-    }
+    back.extend_pairs(others.iter().map(|(name, value)| (name, value)));
     let [column, operator, value] = FORM;
     let [typed_column, typed_operator, typed_value] = typed;
     let main = html! {
@@ -88,7 +86,9 @@ fn page_of(detail: &str, asked: &[(String, String)]) -> String {
                 button { "Filter" }
             }
         }
-        p { a href=(back.finish()) rel="nofollow" { "back to the rows" } }
+        @if has_form {
+            p { a href=(back.finish()) rel="nofollow" { "back to the rows" } }
+        }
     };
     page::frame("This cannot be shown", html! {}, main)
 }

@@ -17,6 +17,7 @@ use crate::{
 
 const TOO_LONG: &str = "the value is longer than the table's shape says";
 const NULL: &str = "the value is null, and the table's shape has no value that stands for it";
+const BEYOND_SIGNED: &str = "the value is greater than the greatest that was found before";
 const IS_NULL_VALUE: &str = "the value is the one that stands for null in the table's shape";
 
 /// Appends rows of a batch. `heap_bytes` counts what the rows so far have in the heap.
@@ -177,6 +178,14 @@ impl Slots<'_> {
                 self.put_integers(cells, values, |value| (value ^ (1 << 31)).to_be_bytes())
             }
             Cells::I64(values) => self.put_integers(cells, values, i64::to_be_bytes),
+            Cells::U64(values) if wide => {
+                let is_beyond =
+                    |row: usize| !cells.is_null(row) && i64::try_from(values[row]).is_err();
+                match self.rows.clone().find(|row| is_beyond(*row)) {
+                    Some(row) => Err((row, BEYOND_SIGNED)),
+                    None => self.put_integers(cells, values, u64::to_be_bytes),
+                }
+            }
             Cells::U64(values) => {
                 self.put_integers(cells, values, |value| (value ^ (1 << 63)).to_be_bytes())
             }
@@ -364,6 +373,9 @@ fn append_element(
         return Ok(());
     }
     let stored = stored_integer(&elements.cells, row, column.widened).unwrap_or_default();
+    if column.widened && stored < 0 && matches!(elements.cells, Cells::U64(_)) {
+        return Err(BEYOND_SIGNED);
+    }
     if column.null == Some(stored) {
         return Err(IS_NULL_VALUE);
     }
@@ -391,7 +403,7 @@ pub(super) fn stored_integer(cells: &Cells<'_>, row: usize, widened: bool) -> Op
         Cells::I8(_) if !widened => value + 128,
         Cells::U16(_) if !widened => value - (1 << 15),
         Cells::U32(_) if !widened => value - (1 << 31),
-        Cells::U64(_) => value ^ i64::MIN,
+        Cells::U64(_) if !widened => value ^ i64::MIN,
         _ => value,
     })
 }

@@ -27,6 +27,9 @@ use crate::{
 /// text would otherwise make every row as long.
 const WIDE_TEXT_BYTES: usize = 256;
 
+const UNSIGNED_IN_LIST: &str = "programs read an unsigned 64-bit integer beyond 9223372036854775807 in a list \
+    of FITS as another number: ask for another format, or leave the column out (select)";
+
 /// What has been seen of a table's values: a pass over a table that can be read again, to learn
 /// the [`FitsShape`] with which it is then streamed.
 ///
@@ -434,6 +437,14 @@ impl Seen {
                         Cells::Bool(_) if range.clone().any(|row| elements.is_null(row)) => {
                             return Err((row, NULL_LOGICAL));
                         }
+                        Cells::U64(values)
+                            if self.shape == Shape::Variable
+                                && range.clone().any(|row| {
+                                    !elements.is_null(row) && i64::try_from(values[row]).is_err()
+                                }) =>
+                        {
+                            return Err((row, UNSIGNED_IN_LIST));
+                        }
                         _ => range.for_each(|row| self.look_at_element(elements, row)),
                     }
                 }
@@ -527,12 +538,33 @@ impl Seen {
         self.widened().unwrap_or(self.kind)
     }
 
+    /// The signed type that holds the values as they are, where readers cannot be trusted with an
+    /// offset. astropy (8.0) adds none, or a wrong one, to arrays in the heap, and takes TNULL for the value
+    /// behind the offset.
     fn widened(&self) -> Option<Kind> {
-        self.kind.widened().filter(|_| self.has_nulls)
+        let has_no_offset = self.has_nulls || self.shape == Shape::Variable;
+        let kind = match self.is_within_signed() {
+            true => Some(Kind::Long { unsigned: false }),
+            false => self.kind.widened(),
+        };
+        kind.filter(|_| has_no_offset)
+    }
+
+    /// Says whether values of 64 bits without a sign are in the range of those with one.
+    fn is_within_signed(&self) -> bool {
+        // What is stored is less by half of the range.
+        let are_lower = match self.extremes {
+            Some((_, greatest)) => greatest < 0,
+            None => self.shape == Shape::Variable,
+        };
+        are_lower && self.kind == Kind::Long { unsigned: true }
     }
 
     /// The value that stands for null: the column's own, or one next to those that occur.
     fn null_value(&self, field: &Field) -> Result<Option<i64>, String> {
+        if !self.has_nulls {
+            return Ok(None);
+        }
         if let Some((lowest, highest)) = self.widened().and_then(Kind::range) {
             let own = meta::of_column(field, meta::NULL).and_then(|text| text.parse().ok());
             let is_free = |value: &i64| (lowest..=highest).contains(value) && !self.has_own_null;
@@ -541,7 +573,7 @@ impl Seen {
         let Some((lowest, highest)) = self.kind.range() else {
             return Ok(None);
         };
-        if !self.has_nulls || matches!(self.shape, Shape::Bytes(_)) {
+        if matches!(self.shape, Shape::Bytes(_)) {
             return Ok(None);
         }
         if let Some(text) = meta::of_column(field, meta::NULL) {
