@@ -7,6 +7,7 @@ use datastreamer::{ChunkReader, ETag, Piece, Record, StreamOptions};
 use crate::{
     digests::Digests,
     error::Failure,
+    error::{Error, ErrorKind},
     inner::Inner,
     key::Key,
     names::ProductionId,
@@ -151,9 +152,9 @@ impl Production {
         }
     }
 
-    /// Returns whether its file can be opened, or need not be: it runs, or others read it. One whose file is
-    /// gone is given up, so that the next of its key is a new one. It is asked before the head of a response,
-    /// because a reader finds out behind it.
+    /// Returns whether its file can be opened and has its length, or need not be: it runs, or others read it.
+    /// One whose file is gone or cut is given up, so that the next of its key is a new one. It is asked before
+    /// the head of a response, because a reader finds out behind it.
     pub fn is_there(&self) -> impl Future<Output = bool> + Send + use<> {
         let user = self.user.clone();
         async move {
@@ -162,7 +163,19 @@ impl Production {
             if shared.file().is_some() || shared.progress.look(is_running) {
                 return true;
             }
-            let open = move || shared.open_file(&inner.folder).map(drop);
+            let bytes = shared.progress.look(Sight::bytes);
+            let open = move || {
+                let file = shared.open_file(&inner.folder)?;
+                let found = file.metadata().map(|file| file.len());
+                match found {
+                    Ok(found) if found < bytes => {
+                        let text = format!("its file has {found} of {bytes} bytes");
+                        Err(Error::new(ErrorKind::Damaged, text))
+                    }
+                    // A reader finds out.
+                    _ => Ok(()),
+                }
+            };
             match user.inner().reads.run(open).await.and_then(|opened| opened) {
                 Ok(()) => true,
                 Err(error) => {

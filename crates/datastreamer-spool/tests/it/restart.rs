@@ -304,14 +304,23 @@ fn a_folder_that_vanishes_fails_its_productions_and_is_made_again_for_the_next_o
 }
 
 #[test]
-fn a_production_whose_file_was_removed_is_given_up_before_anybody_reads_it() {
-    let (folder, _) = with_one();
+fn a_production_whose_file_was_removed_or_cut_is_given_up_before_anybody_reads_it() {
+    given_up_after(|folder, _| fs::remove_dir_all(folder).unwrap());
+    given_up_after(|_, data| fs::write(data, "").unwrap());
+    given_up_after(|_, data| {
+        let data = fs::OpenOptions::new().write(true).open(data).unwrap();
+        data.set_len(data.metadata().unwrap().len() - 1).unwrap();
+    });
+}
+
+fn given_up_after(harm: impl Fn(&Path, &Path)) {
+    let (folder, id) = with_one();
     let spool = spool(&folder);
     let found = find(&spool).unwrap();
     assert!(block_on(found.is_there()));
     drop(found);
     wait_until("nobody reads", || spool.usage().readers == 0);
-    fs::remove_dir_all(folder.path()).unwrap();
+    harm(folder.path(), &file(&folder, &id, "data"));
     let found = find(&spool).unwrap();
     assert!(!block_on(found.is_there()));
     assert!(matches!(found.state(), State::Failed(Failure::Spool(_))));
