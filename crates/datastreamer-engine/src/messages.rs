@@ -24,7 +24,19 @@ const MISTAKES_MAX: usize = 2;
 /// lengths.
 const MISTAKEN_MAX: usize = 64;
 /// Texts of DataFusion and Arrow that say too little, or name what no client knows; and ours.
-const REPLACED: [(&str, &str); 24] = [
+const REPLACED: [(&str, &str); 27] = [
+    (
+        "compound identifier: ",
+        "a column is named by itself, or behind its table and a dot",
+    ),
+    (
+        "Unterminated encoded string literal",
+        "a text with escapes (e'...') is not closed, or has one that is none",
+    ),
+    (
+        "[return_type] SUM not supported for",
+        "sum is for numbers and lengths of time",
+    ),
     (
         "Unexpected EOF while in a multi-line comment",
         "a comment (/*) is not closed",
@@ -109,7 +121,13 @@ const REPLACED: [(&str, &str); 24] = [
 ];
 /// Texts of which a part is kept: what stands before it, what behind it (nothing: up to the end), and
 /// what does so in ours.
-const KEPT: [[&str; 4]; 24] = [
+const KEPT: [[&str; 4]; 25] = [
+    [
+        "Invalid HexStringLiteral '",
+        "'",
+        "a binary value has hexadecimal digits, which these are not: ",
+        "",
+    ],
     [
         "Cannot infer common argument type for regex operation ",
         "",
