@@ -39,7 +39,7 @@ fn failure() -> Failure {
 fn read(progress: &Progress) -> (Vec<u8>, bool) {
     let mut bytes = Vec::new();
     loop {
-        match block_on(progress.next(bytes.len() as u64, u64::MAX, 1)) {
+        match block_on(progress.next(bytes.len() as u64)) {
             Next::Memory(piece) => bytes.extend_from_slice(&piece),
             Next::End => return (bytes, true),
             Next::Failed(_) => return (bytes, false),
@@ -89,7 +89,7 @@ fn every_reader_is_woken_and_one_that_left_is_not() {
         };
         let wakes = [(); 3].map(|()| std::sync::Arc::new(Wakes::default()));
         let wakers = wakes.clone().map(Waker::from);
-        let mut readers = [(); 3].map(|()| Box::pin(progress.next(0, 1, 1)));
+        let mut readers = [(); 3].map(|()| Box::pin(progress.next(0)));
         let mut pending = [false; 3];
         for (nth, reader) in readers.iter_mut().enumerate() {
             let polled = reader.as_mut().poll(&mut Context::from_waker(&wakers[nth]));
