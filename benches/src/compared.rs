@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::cli::Program;
+use crate::cli::{Program, Repeats, Scale};
 use crate::client;
 use crate::contender;
 use crate::pairs::{Pair, Pairs, Run};
@@ -27,8 +27,17 @@ pub(crate) type Found = (Vec<String>, Bar);
 /// How many pairs, and how long to wait for a quiet machine.
 #[derive(Clone, Copy)]
 pub(crate) struct Repeated {
-    pub(crate) pairs: usize,
-    pub(crate) patience: Duration,
+    pairs: usize,
+    patience: Duration,
+}
+
+impl Repeated {
+    pub(crate) fn of(wanted: Repeats, scale: Scale) -> Self {
+        Self {
+            pairs: wanted.count(if scale.quick { 2 } else { 7 }),
+            patience: wanted.patience(),
+        }
+    }
 }
 
 impl Comparison {

@@ -43,10 +43,7 @@ pub(crate) fn measure(wanted: &Productions, scale: Scale) -> io::Result<Vec<Repo
     let files = Scratch::new()?;
     let bench = Bench {
         program: start(&wanted.program, &files, scale)?,
-        repeated: Repeated {
-            pairs: wanted.repeats.count(if scale.quick { 2 } else { 7 }),
-            patience: wanted.repeats.patience(),
-        },
+        repeated: Repeated::of(wanted.repeats, scale),
         scale,
         runs: Cell::new(0),
     };

@@ -41,10 +41,7 @@ pub(crate) fn measure(wanted: &Sql, scale: Scale) -> io::Result<Vec<Report>> {
     let rows = wanted.rows.unwrap_or_else(|| scale.table_rows());
     let files = Scratch::new()?;
     let server = start(&wanted.program, &files, rows)?;
-    let repeated = Repeated {
-        pairs: wanted.repeats.count(if scale.quick { 2 } else { 7 }),
-        patience: wanted.repeats.patience(),
-    };
+    let repeated = Repeated::of(wanted.repeats, scale);
     let mut found = Vec::new();
     for format in FORMATS {
         found.push(compare(&server, format, repeated)?);

@@ -5,10 +5,10 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::{
     ast::{
-        DuplicateTreatment, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, NamedWindowExpr,
-        Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier, Statement, TableFactor,
-        Value, Visit, Visitor, WildcardAdditionalOptions, WindowFrameBound, WindowFrameUnits,
-        WindowSpec, WindowType,
+        DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+        FunctionArguments, NamedWindowExpr, ObjectName, Query, Select, SelectItem, SetExpr,
+        SetOperator, SetQuantifier, Statement, TableFactor, Value, Visit, Visitor,
+        WildcardAdditionalOptions, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
     },
     dialect::dialect_from_str,
     tokenizer::{Token, Tokenizer},
@@ -91,12 +91,21 @@ fn of_wildcard(item: &SelectItem) -> Option<&WildcardAdditionalOptions> {
     }
 }
 
+/// Returns the name and the arguments of a function, if there is a list of them.
+fn called(expression: &Expr) -> Option<(&ObjectName, &FunctionArgumentList)> {
+    match expression {
+        Expr::Function(Function {
+            name,
+            args: FunctionArguments::List(arguments),
+            ..
+        }) => Some((name, arguments)),
+        _ => None,
+    }
+}
+
 /// Returns whether a function counts different rows by `*`.
 fn is_of_different_rows(expression: &Expr) -> bool {
-    let Expr::Function(function) = expression else {
-        return false;
-    };
-    let FunctionArguments::List(arguments) = &function.args else {
+    let Some((_, arguments)) = called(expression) else {
         return false;
     };
     let is_wildcard = |argument: &FunctionArg| {
@@ -111,13 +120,10 @@ fn is_of_different_rows(expression: &Expr) -> bool {
 
 /// Returns whether a window function is asked for the row before the first.
 fn is_of_row_0(expression: &Expr) -> bool {
-    let Expr::Function(function) = expression else {
+    let Some((name, arguments)) = called(expression) else {
         return false;
     };
-    let FunctionArguments::List(arguments) = &function.args else {
-        return false;
-    };
-    let name = function.name.to_string();
+    let name = name.to_string();
     let row = arguments.args.get(1).map(ToString::to_string);
     let row = row.and_then(|row| row.parse::<i64>().ok());
     name.eq_ignore_ascii_case("nth_value") && row == Some(0)
@@ -204,20 +210,14 @@ impl Visitor for Finder {
     }
 
     fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<Self::Break> {
-        // DataFusion takes it for infinity.
-        let is_too_large = match expression {
-            Expr::Value(value) => match &value.value {
-                Value::Number(digits, _) => digits.parse().is_ok_and(f64::is_infinite),
-                _ => false,
-            },
-            _ => false,
+        let literal = match expression {
+            Expr::Value(value) => Some(&value.value),
+            _ => None,
         };
-        let has_half_a_byte = match expression {
-            Expr::Value(value) => match &value.value {
-                Value::HexStringLiteral(digits) => digits.len() % 2 != 0,
-                _ => false,
-            },
-            _ => false,
+        let (is_too_large, has_half_a_byte) = match literal {
+            Some(Value::Number(digits, _)) => (digits.parse().is_ok_and(f64::is_infinite), false),
+            Some(Value::HexStringLiteral(digits)) => (false, digits.len() % 2 != 0),
+            _ => (false, false),
         };
         let over = match expression {
             Expr::Function(function) => function.over.as_ref(),
@@ -226,6 +226,7 @@ impl Visitor for Finder {
         let is_long = matches!(over, Some(WindowType::WindowSpec(window)) if is_long(window));
         none_of(&[
             (is_long, LONG_FRAME),
+            // DataFusion takes it for infinity.
             (is_too_large, "a number beyond the range of 64-bit floats"),
             // DataFusion puts a zero before the digits.
             (has_half_a_byte, "a binary value of an odd number of digits"),

@@ -2,7 +2,7 @@
 //! current site (`respond.rs`, `sending.rs`, `versions.rs`, `rerun.rs`; `posted.rs` reads queries from bodies, `index.rs` makes the index
 //! page in the frame of `page.rs`), tells clients apart (`client.rs`), records transfers (`transfers.rs`) and productions
 //! (`produced.rs`), shows their receipts (`receipt.rs`, `receipts.rs`, `events.rs`), logs refusals
-//! (`refused.rs`) shows browsers what is wrong with a table's page (`mistaken.rs`) and knows which routes work (`health.rs`).
+//! (`refused.rs`), shows browsers what is wrong with a table's page (`mistaken.rs`) and knows which routes work (`health.rs`).
 
 mod client;
 pub(crate) mod connection;

@@ -6,8 +6,7 @@ use datastreamer::{ChunkReader, ETag, Piece, Record, StreamOptions};
 
 use crate::{
     digests::Digests,
-    error::Failure,
-    error::{Error, ErrorKind},
+    error::{Error, ErrorKind, Failure},
     inner::Inner,
     key::Key,
     names::ProductionId,

@@ -67,8 +67,8 @@ pub(super) struct State {
     pub(super) is_framing_broken: bool,
 }
 
-/// Whether anything of a response has been used since it began. Whoever drops a body of which nothing was
-/// sends another response, for example 304; otherwise the client has a part of it.
+/// Whether anything of a response has been used since it began. A service that drops a body of which
+/// nothing was used sends another response, for example 304; otherwise the client has a part of it.
 #[derive(Debug)]
 pub(crate) struct Usage {
     /// How many bytes the socket had taken when the response began.

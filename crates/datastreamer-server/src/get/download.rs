@@ -571,8 +571,7 @@ enum Rows {
     All,
     /// The limit.
     Cut(String),
-    /// The limit, which nobody has said more of: whoever passed the response on may have removed the
-    /// trailer that says so.
+    /// The limit, which nobody has said more of: a proxy may have removed the trailer that says so.
     MayBeCut(String),
 }
 

@@ -1,7 +1,7 @@
 //! The page that a browser gets where a table's page is refused: what is wrong, and the form of the
 //! filter as it was filled in. Programs get the problem itself (RFC 9457).
 //!
-//! Called by `respond.rs` around all requests; `sources/rows/page.rs` has the form of pages with rows.
+//! Called by `respond.rs` around all requests; `sources/rows/form.rs` has the form.
 
 use axum::{
     body::Body,
@@ -13,7 +13,7 @@ use datastreamer_http::Problem;
 use maud::html;
 
 use super::{page, receipts::prefers_html};
-use crate::sources::rows::form::{FORM, OPERATORS, has_breaks};
+use crate::sources::rows::form::{FORM, OPERATORS, form, has_breaks};
 
 /// What somebody has typed may be the cause of these.
 const MISTAKES: [StatusCode; 2] = [StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY];
@@ -60,33 +60,14 @@ fn page_of(detail: &str, asked: &[(String, String)]) -> String {
     let has_form = others.len() < asked.len() && !is_changed;
     let mut back = form_urlencoded::Serializer::for_suffix("?".to_owned(), 1);
     back.extend_pairs(others.iter().map(|(name, value)| (name, value)));
-    let [column, operator, value] = FORM;
     let [typed_column, typed_operator, typed_value] = typed;
+    let column = html! { input type="text" name=(FORM[0]) value=(typed_column) size="16"; };
+    let typed = Some((typed_operator, typed_value));
     let main = html! {
         h1 { "This cannot be shown" }
         p role="alert" { (detail) }
         @if has_form {
-            form method="get" {
-                @for (name, value) in others.iter().filter(|(name, _)| name != "offset") {
-                    input type="hidden" name=(name) value=(value);
-                }
-                label { "column " input type="text" name=(column) value=(typed_column) size="16"; }
-                " "
-                label {
-                    "condition "
-                    select name=(operator) {
-                        @for (name, text) in OPERATORS {
-                            option value=(name) selected[name == typed_operator] { (text) }
-                        }
-                    }
-                }
-                " "
-                label { "value " input type="text" name=(value) value=(typed_value) size="16"; }
-                " "
-                button { "Filter" }
-            }
-        }
-        @if has_form {
+            (form(others.into_iter(), &column, OPERATORS.iter(), typed))
             p { a href=(back.finish()) rel="nofollow" { "back to the rows" } }
         }
     };

@@ -16,7 +16,7 @@ use maud::{Markup, html};
 
 use super::{
     Asks, Count, RowSource, Taken,
-    form::{FORM, OPERATORS, has_breaks},
+    form::{FORM, OPERATORS, form, has_breaks},
     quoted_in_list, taken_name,
 };
 use crate::{refusal::Refusal, sources::Query};
@@ -235,29 +235,13 @@ impl Asked {
         if is_taken || is_changed || offered.is_empty() || !links.spend(bytes) {
             return html! {};
         }
-        let [column, operator, value] = FORM;
-        html! {
-            form method="get" {
-                @for (name, value) in self.parameters.iter().filter(|(name, _)| name != "offset") {
-                    input type="hidden" name=(name) value=(value);
-                }
-                label {
-                    "column "
-                    select name=(column) {
-                        // Without a value, a browser takes the text with its white space collapsed.
-                        @for name in names { option value=(name) { (name) } }
-                    }
-                }
-                label {
-                    "condition "
-                    select name=(operator) {
-                        @for (name, text) in operators { option value=(name) { (text) } }
-                    }
-                }
-                label { "value " input type="text" name=(value) size="16"; }
-                button { "Filter" }
+        let column = html! {
+            select name=(FORM[0]) {
+                // Without a value, a browser takes the text with its white space collapsed.
+                @for name in names { option value=(name) { (name) } }
             }
-        }
+        };
+        form(self.parameters.iter(), &column, operators, None)
     }
 
     /// The heads of the columns, which sort by them.

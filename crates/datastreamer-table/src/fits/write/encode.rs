@@ -179,9 +179,7 @@ impl Slots<'_> {
             }
             Cells::I64(values) => self.put_integers(cells, values, i64::to_be_bytes),
             Cells::U64(values) if wide => {
-                let is_beyond =
-                    |row: usize| !cells.is_null(row) && i64::try_from(values[row]).is_err();
-                match self.rows.clone().find(|row| is_beyond(*row)) {
+                match self.rows.clone().find(|row| is_beyond_signed(cells, *row)) {
                     Some(row) => Err((row, BEYOND_SIGNED)),
                     None => self.put_integers(cells, values, u64::to_be_bytes),
                 }
@@ -372,10 +370,10 @@ fn append_element(
     if append_unless_integer(out, &elements.cells, row) {
         return Ok(());
     }
-    let stored = stored_integer(&elements.cells, row, column.widened).unwrap_or_default();
-    if column.widened && stored < 0 && matches!(elements.cells, Cells::U64(_)) {
+    if column.widened && is_beyond_signed(elements, row) {
         return Err(BEYOND_SIGNED);
     }
+    let stored = stored_integer(&elements.cells, row, column.widened).unwrap_or_default();
     if column.null == Some(stored) {
         return Err(IS_NULL_VALUE);
     }
@@ -392,6 +390,14 @@ fn append_null(out: &mut Vec<u8>, column: &FitsColumn) -> Result<(), &'static st
         _ => append_integer(out, column.null.ok_or(NULL)?, column.kind.bytes()),
     }
     Ok(())
+}
+
+/// Says whether a value of 64 bits without a sign is beyond those with one.
+pub(super) fn is_beyond_signed(column: &Column<'_>, row: usize) -> bool {
+    match &column.cells {
+        Cells::U64(values) => !column.is_null(row) && i64::try_from(values[row]).is_err(),
+        _ => false,
+    }
 }
 
 /// What is stored for an integer: unless it is widened, less the offset of its kind. `None` for

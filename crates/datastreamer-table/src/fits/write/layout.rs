@@ -13,7 +13,7 @@ pub(super) struct FitsColumn {
     pub(super) in_heap: bool,
     /// Of arrays of texts: the bytes of each text. `repeat` counts bytes.
     pub(super) text_bytes: Option<usize>,
-    /// Stored as a signed type that holds the values as they are: see `Kind::widened`.
+    /// Stored as a signed type that holds the values as they are: see `Seen::widened`.
     pub(super) widened: bool,
     /// What is stored for an integer that is null (TNULLn).
     pub(super) null: Option<i64>,

@@ -8,7 +8,7 @@ use arrow::{
 
 use super::{
     FitsShape, NOT_PRINTABLE,
-    encode::{is_gathered_text, stored_integer},
+    encode::{is_beyond_signed, is_gathered_text, stored_integer},
     header, is_fits_text,
     layout::{FitsColumn, Kind, Layout},
 };
@@ -437,11 +437,9 @@ impl Seen {
                         Cells::Bool(_) if range.clone().any(|row| elements.is_null(row)) => {
                             return Err((row, NULL_LOGICAL));
                         }
-                        Cells::U64(values)
+                        Cells::U64(_)
                             if self.shape == Shape::Variable
-                                && range.clone().any(|row| {
-                                    !elements.is_null(row) && i64::try_from(values[row]).is_err()
-                                }) =>
+                                && range.clone().any(|row| is_beyond_signed(elements, row)) =>
                         {
                             return Err((row, UNSIGNED_IN_LIST));
                         }
