@@ -63,12 +63,12 @@ struct Reading {
 /// [`PostgresErrorKind::BadValue`] for what cannot be asked of a column, with what can be.
 pub(super) fn around(
     query: &PositionalQuery,
-    columns: Columns,
+    columns: &Columns,
     narrowed: &Narrowed,
     parameters: usize,
 ) -> Result<Around, PostgresError> {
     let mut writer = Writer {
-        columns: &columns,
+        columns,
         parameters,
         types: Vec::new(),
         values: Vec::new(),
@@ -100,7 +100,7 @@ pub(super) fn around(
         ..
     } = writer;
     let columns = match narrowed.select.is_empty() {
-        true => columns,
+        true => columns.clone(),
         false => columns.select(&narrowed.select),
     };
     Ok(Around {

@@ -16,10 +16,9 @@ use tokio::{runtime::Handle, time::timeout};
 use tokio_postgres::{Row, Statement, error::SqlState, types::ToSql};
 
 use super::{
-    PostgresCanceller, PostgresError, PostgresErrorKind, PostgresOptions, PostgresRows, bind,
-    narrow,
+    PostgresError, PostgresErrorKind, PostgresOptions, PostgresRows, bind, narrow,
     rows::{Prepared, Raw},
-    schema::{self, Columns},
+    schema,
     session::{Connection, Session, Sessions, give_back},
 };
 use crate::{
@@ -105,72 +104,19 @@ impl PostgresPool {
     ) -> Result<PostgresRows, E> {
         let parameters = self.parameters(query, bound)?;
         let mut connection = self.handle.block_on(self.begun(given_up))?;
-        let kinds: Vec<_> = parameters.iter().map(|(kind, _)| *kind).collect();
-        let preparing = async {
-            let prepared = self.prepare(&mut connection, query, &kinds).await?;
-            let columns = schema::columns(&connection, &prepared, query).await?;
-            let narrowed = narrow(&columns.schema)?;
-            let columns = match narrowed.is_some() && columns.has_enumerations() {
-                true => {
-                    // A connection keeps the labels of when it met the type; others may have come since.
-                    connection.client.clear_type_cache();
-                    let prepared = self.prepare(&mut connection, query, &kinds).await?;
-                    schema::columns(&connection, &prepared, query).await?
-                }
-                false => columns,
-            };
-            let described = Arc::new(columns.clone());
-            let mut types = prepared.params().to_vec();
-            let (query, columns, values) = match (narrowed, columns.with_casts(query)) {
-                (Some(narrowed), _) => {
-                    let around = narrow::around(query, columns, &narrowed, types.len())?;
-                    narrow::check_values(&connection, &around).await?;
-                    types.extend(around.types);
-                    (around.query, around.columns, around.values)
-                }
-                (None, Some(query)) => (query, columns, Vec::new()),
-                (None, None) => {
-                    return Ok((prepared, columns, described, query.clone(), Vec::new()));
-                }
-            };
-            let client = &connection.client;
-            let prepared = client.prepare_typed(query.sql(), &types).await;
-            let prepared = prepared.map_err(|error| PostgresError::of_preparing(error, &query))?;
-            Ok((prepared, columns, described, query, values))
-        };
-        let prepared = self.handle.block_on(self.in_time("to prepare", preparing));
-        let (statement, columns, described, query, more_values): (
-            Statement,
-            Columns,
-            Arc<Columns>,
-            PositionalQuery,
-            Vec<bind::Sent>,
-        ) = match prepared {
-            Ok(prepared) => prepared,
+        let preparing = self.prepare_narrowed(&mut connection, query, parameters, narrow);
+        match self.handle.block_on(self.in_time("to prepare", preparing)) {
+            Ok(prepared) => Ok(PostgresRows::new(
+                connection,
+                prepared,
+                &self.options,
+                self.handle.clone(),
+            )),
             Err(error) => {
                 self.handle.block_on(give_back(connection));
-                return Err(error);
+                Err(error)
             }
-        };
-        let canceller = PostgresCanceller::new(&connection, &self.handle);
-        let prepared = Prepared {
-            statement,
-            values: parameters
-                .into_iter()
-                .map(|(_, value)| value)
-                .chain(more_values)
-                .collect(),
-            described,
-        };
-        Ok(PostgresRows::new(
-            connection,
-            canceller,
-            prepared,
-            columns,
-            query,
-            &self.options,
-            self.handle.clone(),
-        ))
+        }
     }
 
     /// Connects, unless a connection is free, and begins a snapshot. Blocks for at most the timeouts of
@@ -288,6 +234,55 @@ impl PostgresPool {
                 return Err(failure);
             }
         }
+    }
+
+    /// Prepares a query, or another one around it that selects what `narrow` says.
+    async fn prepare_narrowed<E: From<PostgresError>>(
+        &self,
+        connection: &mut Connection,
+        query: &PositionalQuery,
+        parameters: Vec<(ParameterKind, bind::Sent)>,
+        narrow: impl FnOnce(&Schema) -> Result<Option<Narrowed>, E>,
+    ) -> Result<Prepared, E> {
+        let (kinds, mut values): (Vec<_>, Vec<_>) = parameters.into_iter().unzip();
+        let mut statement = self.prepare(connection, query, &kinds).await?;
+        let mut columns = schema::columns(connection, &statement, query).await?;
+        let narrowed = narrow(&columns.schema)?;
+        if narrowed.is_some() && columns.has_enumerations() {
+            // A connection keeps the labels of when it met the type; others may have come since.
+            connection.client.clear_type_cache();
+            statement = self.prepare(connection, query, &kinds).await?;
+            columns = schema::columns(connection, &statement, query).await?;
+        }
+        let described = Arc::new(columns);
+        let mut types = statement.params().to_vec();
+        let (query, columns) = match (narrowed, described.with_casts(query)) {
+            (Some(narrowed), _) => {
+                let around = narrow::around(query, &described, &narrowed, types.len())?;
+                narrow::check_values(connection, &around).await?;
+                types.extend(around.types);
+                values.extend(around.values);
+                (around.query, Arc::new(around.columns))
+            }
+            (None, Some(query)) => (query, Arc::clone(&described)),
+            (None, None) => {
+                return Ok(Prepared {
+                    statement,
+                    values,
+                    query: query.clone(),
+                    columns: Arc::clone(&described),
+                    described,
+                });
+            }
+        };
+        let prepared = connection.client.prepare_typed(query.sql(), &types).await;
+        Ok(Prepared {
+            statement: prepared.map_err(|error| PostgresError::of_preparing(error, &query))?,
+            values,
+            query,
+            columns,
+            described,
+        })
     }
 
     /// Prepares a query with the types that the server infers for its parameters, and where those

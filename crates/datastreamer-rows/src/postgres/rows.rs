@@ -65,6 +65,10 @@ enum State {
 pub(super) struct Prepared {
     pub(super) statement: Statement,
     pub(super) values: Vec<Sent>,
+    /// What the statement was made of.
+    pub(super) query: PositionalQuery,
+    /// The columns of its rows.
+    pub(super) columns: Arc<Columns>,
     /// The columns of the query, before any were selected.
     pub(super) described: Arc<Columns>,
 }
@@ -72,21 +76,20 @@ pub(super) struct Prepared {
 impl PostgresRows {
     pub(super) fn new(
         connection: Connection,
-        canceller: PostgresCanceller,
         prepared: Prepared,
-        columns: Columns,
-        query: PositionalQuery,
         options: &PostgresOptions,
         handle: Handle,
     ) -> Self {
+        let canceller = PostgresCanceller::new(&connection, &handle);
+        let cells = prepared.columns.cells.iter();
         Self {
-            schema: SchemaRef::clone(&columns.schema),
-            columns: columns.cells.iter().map(ColumnBuilder::new).collect(),
+            schema: SchemaRef::clone(&prepared.columns.schema),
+            columns: cells.map(ColumnBuilder::new).collect(),
             described: Arc::clone(&prepared.described),
+            query: prepared.query.clone(),
             batch_rows: options.batch_rows,
             batch_bytes: options.batch_bytes,
             rows_given: 0,
-            query,
             handle,
             canceller,
             state: State::Prepared(connection, prepared),

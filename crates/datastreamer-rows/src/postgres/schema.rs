@@ -88,7 +88,7 @@ impl Columns {
     }
 
     /// Returns columns at some places, by other names.
-    pub(super) fn select(self, selected: &[(usize, String)]) -> Self {
+    pub(super) fn select(&self, selected: &[(usize, String)]) -> Self {
         let fields = selected.iter().map(|(place, name)| {
             let field = self.schema.field(*place).clone();
             field.with_name(name)
