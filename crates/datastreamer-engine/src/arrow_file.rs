@@ -359,14 +359,31 @@ fn check_schema(schema: Option<Schema<'_>>) -> Result<(), String> {
 fn check_field(field: Field<'_>, column: &str) -> Result<(), String> {
     let mut inner = field.children().into_iter().flatten();
     inner.try_for_each(|inner| check_field(inner, column))?;
-    guarded(|| datatypes::Field::from(field))
-        .map(drop)
-        .map_err(|_| {
-            format!(
-                "column {column:?} has a type that is not read: {}",
-                type_of(field)
-            )
-        })
+    let known = guarded(|| datatypes::Field::from(field)).map_err(|_| {
+        format!(
+            "column {column:?} has a type that is not read: {}",
+            type_of(field)
+        )
+    })?;
+    match has_digits(known.data_type()) {
+        true => Ok(()),
+        false => Err(damaged(&format!(
+            "column {column:?} has decimals with more digits than there are, or with none"
+        ))),
+    }
+}
+
+/// Returns whether a type that is a decimal has as many digits as there can be: encoders rely on it.
+fn has_digits(data_type: &datatypes::DataType) -> bool {
+    use datatypes::DataType as T;
+    let (digits, scale, most) = match data_type {
+        T::Decimal32(digits, scale) => (*digits, *scale, datatypes::DECIMAL32_MAX_PRECISION),
+        T::Decimal64(digits, scale) => (*digits, *scale, datatypes::DECIMAL64_MAX_PRECISION),
+        T::Decimal128(digits, scale) => (*digits, *scale, datatypes::DECIMAL128_MAX_PRECISION),
+        T::Decimal256(digits, scale) => (*digits, *scale, datatypes::DECIMAL256_MAX_PRECISION),
+        _ => return true,
+    };
+    (1..=most).contains(&digits) && scale.unsigned_abs() <= most
 }
 
 /// Names the type of a field as far as it is known.

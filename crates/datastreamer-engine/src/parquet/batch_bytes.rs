@@ -253,6 +253,11 @@ impl<'a> DataPage<'a> {
         })
     }
 
+    /// Leaves out what stands behind the values, if it is there.
+    pub(super) fn remove_padding(&mut self, padding: &[u8]) {
+        self.data = self.data.strip_suffix(padding).unwrap_or(self.data);
+    }
+
     /// Returns whether the page may have exactly so many values; only of some encodings it can be told.
     pub(super) fn may_have(&self, values: usize, chunk: &Chunk<'_>) -> bool {
         match (self.encoding, chunk.column.column_type()) {

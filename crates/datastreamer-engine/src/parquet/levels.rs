@@ -12,6 +12,7 @@ use bytes::Bytes;
 use datafusion::parquet::{
     basic::{Compression, Repetition},
     column::page::PageReader,
+    file::metadata::FileMetaData,
     schema::types::Type,
 };
 
@@ -20,6 +21,11 @@ use super::{
     deltas::Runs,
     pages::Chunk,
 };
+
+/// A writer that puts zeros behind the values of each page, as its `created_by` begins. Elsewhere zeros are
+/// values, one of which has no level.
+const PADDING_WRITER: &str = "fastparquet";
+const PADDING: [u8; 8] = [0; 8];
 
 /// A part of a column's path: a struct, a list, and at last the column itself.
 #[derive(Debug)]
@@ -61,8 +67,12 @@ impl Shapes {
         &mut self,
         bytes: &Bytes,
         chunk: &Chunk<'_>,
-        root: &Type,
+        footer: &FileMetaData,
     ) -> Result<(), String> {
+        let root = footer.schema_descr().root_schema();
+        let pads = footer
+            .created_by()
+            .is_some_and(|writer| writer.starts_with(PADDING_WRITER));
         let column = chunk.column.column_descr();
         let is_flat = column.max_rep_level() == 0 && column.max_def_level() < 2;
         let is_plain = chunk.column.compression() == Compression::UNCOMPRESSED;
@@ -85,9 +95,12 @@ impl Shapes {
         // The levels of the value before.
         let mut before = None;
         while let Ok(Some(page)) = pages.get_next_page() {
-            let Some(page) = DataPage::of(&page, chunk) else {
+            let Some(mut page) = DataPage::of(&page, chunk) else {
                 continue;
             };
+            if pads {
+                page.remove_padding(&PADDING);
+            }
             each_level(page, chunk, most, |repetition, definition| {
                 if repetition > 0 {
                     let there = lists.get(repetition as usize - 1).copied();

@@ -293,7 +293,7 @@ impl Chunks {
         let mut groups: BTreeMap<usize, (u64, BTreeMap<usize, Held>)> = BTreeMap::new();
         let mut complete = BTreeMap::new();
         let mut shapes: HashMap<usize, Shapes> = HashMap::new();
-        let root = self.footer.file_metadata().schema_descr().root_schema();
+        let footer = self.footer.file_metadata();
         for (range, bytes) in ranges.iter().zip(read) {
             let (group, column, held) = self.check(range, bytes)?;
             let (stored_bytes, columns) = groups.entry(group).or_default();
@@ -303,7 +303,12 @@ impl Chunks {
             let chunk = self.chunk(group, column);
             if self.is_complete(range, &chunk) {
                 batch_bytes::check_prefixes(bytes, &chunk)
-                    .and_then(|()| shapes.entry(group).or_default().check(bytes, &chunk, root))
+                    .and_then(|()| {
+                        shapes
+                            .entry(group)
+                            .or_default()
+                            .check(bytes, &chunk, footer)
+                    })
                     .map_err(|text| damaged(group, &chunk, &text))?;
                 let at = (group, column);
                 complete.insert(at, Complete { at, chunk, bytes });

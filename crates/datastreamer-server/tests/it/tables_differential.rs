@@ -54,3 +54,16 @@ fn text_files_have_the_values_that_other_readers_find() {
     assert_eq!(said.code, Some(0), "{}\n{}", said.text(), said.stderr);
     assert!(said.text().contains("t.ndjson, polars: 20000 rows"));
 }
+
+#[test]
+fn files_of_fastparquet_have_the_values_that_were_written() {
+    let scratch = Scratch::new("fastparquet");
+    let mut python = tools::python();
+    python
+        .arg(tools::client_script("read_fastparquet.py"))
+        .arg(program::command(&[]).get_program())
+        .current_dir(scratch.path());
+    let said = program::finish_within(python, SELF_TEST_LIMIT);
+    assert_eq!(said.code, Some(0), "{}\n{}", said.text(), said.stderr);
+    assert!(said.text().contains("24000 values are equal"));
+}

@@ -2,6 +2,7 @@
 //! of itself where something is missing or replaced.
 
 use std::fs;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -9,7 +10,7 @@ use crate::support::http::{self, End};
 use crate::support::program::{self, Daemon};
 use crate::support::scratch::Scratch;
 use crate::support::server::Server;
-use crate::support::tables::records;
+use crate::support::tables::{assert_compares, records};
 use crate::support::{tools, wait};
 
 /// Exit code 3: the request is wrong.
@@ -19,6 +20,8 @@ const NAMES: &str = "id,name\n1,Véga\n2,Deneb\n3,日本\n";
 const WIDE: &str = r#"{"größe":1,"s":{"x":1},"n":7}
 "#;
 const MARK: &[u8] = b"\xef\xbb\xbf";
+/// Its first start makes a profile.
+const OFFICE_LIMIT: Duration = Duration::from_secs(150);
 
 fn serve(scratch: &Scratch) -> Server {
     let (names, wide) = (scratch.join("names.csv"), scratch.join("wide.ndjson"));
@@ -69,7 +72,7 @@ fn texts_beyond_ascii_are_replaced_in_fits_when_asked_and_counted_in_the_log() {
         );
     }
     http::get(port, "/names.fits").problem(422);
-    wait::until("it is logged", std::time::Duration::from_secs(20), || {
+    wait::until("it is logged", Duration::from_secs(20), || {
         server.log().matches("characters=3").count() >= 3
     });
     // Other formats hold them.
@@ -124,6 +127,31 @@ fn csv_begins_with_a_byte_order_mark_when_asked() {
     let said = program::run(&["cat", target.to_str().expect("text"), "-f", "csv", "--bom"]);
     said.assert_good();
     assert!(said.stdout == marked);
+}
+
+/// Numbers of 15 digits, of which a spreadsheet keeps all.
+const SHOWN: &str = "import sys, pyarrow as pa, pyarrow.parquet as pq\n\
+    pq.write_table(pa.table({\n\
+        'größe': pa.array([1, -2, 10**15 - 1, None, 5], pa.int64()),\n\
+        'name': ['Véga', '日本', '𝛼 Cen', 'a,b; \"c\"', 'two\\nlines'],\n\
+        'ra': [279.23473479, 1e-300, -0.5, None, 1.79769313486231e308],\n\
+        'bright': pa.array([True, False, None, True, False]),\n\
+    }), sys.argv[1])";
+
+#[test]
+fn a_spreadsheet_shows_every_value_of_csv_with_a_byte_order_mark() {
+    let scratch = Scratch::new("spreadsheet");
+    python(&scratch, b"", "shown.parquet", SHOWN);
+    let source = scratch.join("shown.parquet");
+    let server = Server::start([&source]);
+    let office = tools::program("soffice").get_program().to_owned();
+    let office = office.to_str().expect("text");
+    assert_compares(
+        "read_spreadsheet.py",
+        &[&server.url("/shown"), office],
+        &source,
+        OFFICE_LIMIT,
+    );
 }
 
 #[test]

@@ -84,7 +84,8 @@ impl Stored {
                     column: field.name().clone(),
                     problem: "Parquet cannot hold a time so far away".into(),
                 }),
-                None => cast_with_options(array, &data_type, &STRICT)
+                None => whole_days(array)
+                    .and_then(|array| cast_with_options(&array, &data_type, &STRICT))
                     .map_err(|error| TableError::Schema(error.to_string())),
             }
         });
@@ -235,11 +236,29 @@ fn whole(precision: u8, scale: i8) -> Option<DataType> {
     }
 }
 
+/// Cuts dates with a time to their days, as they are shown: the cast would cut those before 1970 to the
+/// next one.
+fn whole_days(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let array = match array.data_type() {
+        DataType::Dictionary(_, values) if **values == DataType::Date64 => {
+            &cast_with_options(array, values, &STRICT)?
+        }
+        _ => array,
+    };
+    match array.as_primitive_opt::<Date64Type>() {
+        Some(dates) => {
+            let day = |time: i64| time.div_euclid(MILLISECONDS_PER_DAY) * MILLISECONDS_PER_DAY;
+            Ok(Arc::new(dates.unary::<_, Date64Type>(day)))
+        }
+        None => Ok(ArrayRef::clone(array)),
+    }
+}
+
 /// The first row whose time is beyond what it is stored as.
 fn beyond(array: &ArrayRef) -> Option<usize> {
     let is_beyond: fn(i64) -> bool = match array.data_type() {
         DataType::Timestamp(_, _) => |seconds| seconds.checked_mul(1000).is_none(),
-        DataType::Date64 => |time| i32::try_from(time / MILLISECONDS_PER_DAY).is_err(),
+        DataType::Date64 => |time| i32::try_from(time.div_euclid(MILLISECONDS_PER_DAY)).is_err(),
         _ => return None,
     };
     let values = match array.data_type() {
