@@ -14,9 +14,10 @@ use datastreamer::{ChunkReader, EndOnStop, StreamHandle, StreamOptions, StreamWr
 use http::{HeaderMap, HeaderValue, header};
 use tokio::runtime::Handle;
 
-/// gzip's fastest level: higher ones cost two to five times the CPU time to save a tenth of the
-/// size. The data is produced on the fly and read once.
-const GZIP_LEVEL: u32 = 1;
+/// The level of gzip with the size of the usual `gzip -1`. The fastest level of zlib-rs has fixed codes:
+/// it keeps 0.75 of a CSV file of floats, this one 0.49 (VOTable 0.54 and 0.38) for 1.7 times the CPU
+/// time. Higher ones save a twentieth of that. The data is produced on the fly and read once.
+const GZIP_LEVEL: u32 = 2;
 /// zstd's fastest standard level, for the same reason.
 const ZSTD_LEVEL: i32 = 1;
 
