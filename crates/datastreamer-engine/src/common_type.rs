@@ -114,6 +114,22 @@ fn is_wider(narrow: &DataType, wide: &DataType) -> bool {
     )
 }
 
+/// Returns whether a decimal type has the digits of every integer of a type.
+pub(crate) fn is_integer_held(integer: &DataType, decimal_type: &DataType) -> bool {
+    use DataType as T;
+    let digits = match integer {
+        T::Int8 | T::UInt8 => 3,
+        T::Int16 | T::UInt16 => 5,
+        T::Int32 | T::UInt32 => 10,
+        T::Int64 => 19,
+        T::UInt64 => 20,
+        _ => return false,
+    };
+    decimal(decimal_type).is_some_and(|(precision, scale, _)| {
+        scale >= 0 && i16::from(precision) - i16::from(scale) >= digits
+    })
+}
+
 fn is_decimal(data_type: &DataType) -> bool {
     decimal(data_type).is_some()
 }

@@ -43,6 +43,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use crate::{
     binary_text::NO_BINARY_TEXT,
     bit_operators::BITS_OF_INTEGERS,
+    conversions::{KEEP_CONVERSIONS, NAMED_CONVERSIONS},
     equal_floats::{EQUAL_FLOATS, EqualFloatsInKeys},
     error::EngineError,
     exact_numbers::{COMPARE_DECIMALS, DecimalsInJoins},
@@ -52,7 +53,7 @@ use crate::{
     fits::{FitsTable, Opening},
     from_statistics::{FloatPruning, RowCounts},
     grown_values, guard,
-    intervals::COMPARE_INTERVALS,
+    intervals::{COMPARE_INTERVALS, TIMES_OF_DATES},
     known::Known,
     limited_sorts::{KEPT_ROWS_MAX, LimitedSorts},
     narrow::{Narrowing, Ties},
@@ -605,6 +606,7 @@ impl Sessions {
                 .with_physical_optimizer_rules(physical_rules())
                 .build();
             let context = SessionContext::new_with_state(state);
+            context.add_analyzer_rule(Arc::new(NAMED_CONVERSIONS));
             context.add_analyzer_rule(Arc::new(CONVERT_IN_UTC));
             context.add_analyzer_rule(Arc::new(COMPARE_DICTIONARIES));
             context.add_analyzer_rule(Arc::new(COMPARE_INTERVALS));
@@ -631,6 +633,7 @@ impl Sessions {
         let queries = session(threads.max(PARTITIONS_MIN).min(partitions_max));
         // Filters of scans do no arithmetic.
         queries.add_analyzer_rule(Arc::new(CHECK_ARITHMETIC));
+        queries.add_analyzer_rule(Arc::new(KEEP_CONVERSIONS));
         Ok(Self {
             scans: session(1),
             queries,
@@ -856,8 +859,9 @@ async fn known_rows(context: &SessionContext, table: &Arc<dyn TableProvider>) ->
 
 /// Returns DataFusion's rules behind ours on what is as the query has it.
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 5] = [
+    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 6] = [
         Arc::new(AT_TIME_ZONE),
+        Arc::new(TIMES_OF_DATES),
         Arc::new(BITS_OF_INTEGERS),
         Arc::new(NO_BINARY_TEXT),
         Arc::new(COMPARE_DECIMALS),

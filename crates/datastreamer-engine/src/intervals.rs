@@ -1,5 +1,8 @@
 //! Intervals are compared by their lengths, as in PostgreSQL: a month has 30 days, and a day 24 hours.
 //! DataFusion compares first the months, then the days: it takes 25 hours for less than a day.
+//!
+//! A date and an interval make a time, as in PostgreSQL. In DataFusion they make a date, without the
+//! hours of the interval.
 
 use std::sync::Arc;
 
@@ -8,14 +11,15 @@ use arrow::{
     compute::cast,
     datatypes::{
         DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, IntervalMonthDayNanoType, IntervalUnit,
+        TimeUnit,
     },
     error::ArrowError,
 };
 use datafusion::{
     common::{DFSchema, Result, tree_node::Transformed},
     logical_expr::{
-        Between, ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-        Signature, Volatility, expr::InList,
+        Between, BinaryExpr, ColumnarValue, Expr, ExprSchemable, Operator, ScalarFunctionArgs,
+        ScalarUDF, ScalarUDFImpl, Signature, Volatility, cast as to_type, expr::InList,
     },
 };
 
@@ -29,6 +33,38 @@ const DAYS_PER_MONTH: i128 = 30;
 const NANOSECONDS_PER_DAY: i128 = 24 * 60 * 60 * 1_000_000_000;
 /// The nanoseconds of an interval need 29 digits.
 const LENGTH: DataType = DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0);
+
+/// The time of a date: microseconds hold all of those that are written with four digits of the year.
+const TIME_OF_DATE: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
+
+/// Makes times of the dates to which an interval is added. It belongs before the rule that gives the two
+/// sides of operators one type.
+pub(crate) const TIMES_OF_DATES: ExpressionRule = ExpressionRule {
+    name: "times_of_dates",
+    change: with_time,
+};
+
+fn with_time(mut expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = &mut expression else {
+        return Ok(Transformed::no(expression));
+    };
+    let is_date = |data_type: &DataType| matches!(data_type, DataType::Date32 | DataType::Date64);
+    let is_interval = |data_type: &DataType| matches!(data_type, DataType::Interval(_));
+    let types = [left.get_type(schema), right.get_type(schema)];
+    let date = match (op, types) {
+        (Operator::Plus | Operator::Minus, [Ok(date), Ok(interval)])
+            if is_date(&date) && is_interval(&interval) =>
+        {
+            left
+        }
+        (Operator::Plus, [Ok(interval), Ok(date)]) if is_date(&date) && is_interval(&interval) => {
+            right
+        }
+        _ => return Ok(Transformed::no(expression)),
+    };
+    **date = to_type(std::mem::take(&mut **date), TIME_OF_DATE);
+    Ok(Transformed::yes(expression))
+}
 
 /// Makes comparisons of intervals those of their lengths.
 pub(crate) const COMPARE_INTERVALS: ExpressionRule = ExpressionRule {

@@ -47,6 +47,7 @@ mod cancellation;
 mod column_names;
 mod columns;
 mod common_type;
+mod conversions;
 mod engine;
 mod equal_floats;
 mod error;

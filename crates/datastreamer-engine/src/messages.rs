@@ -332,7 +332,7 @@ const UNSUPPORTED: [&str; 3] = [
     "Unsupported ast node ",
 ];
 /// What Arrow and DataFusion say before or instead of what is out of range, and what it is.
-const OVERFLOWS: [(&str, &str); 7] = [
+const OVERFLOWS: [(&str, &str); 8] = [
     ("Signed integer overflow in ", ""),
     ("Overflow happened on: ", ""),
     ("Overflow happened on ", ""),
@@ -342,6 +342,7 @@ const OVERFLOWS: [(&str, &str); 7] = [
         "a decimal that is rounded",
     ),
     ("Date arithmetic overflow: ", "a date and an interval"),
+    ("Timestamp out of range", "a time and an interval"),
     ("Arithmetic Overflow in AvgAccumulator", "an average"),
 ];
 /// What stands before the position in the text of the parser's error.

@@ -20,18 +20,17 @@ use arrow::{
 };
 use datafusion::{
     common::{DFSchema, Result, ScalarValue, tree_node::Transformed},
-    functions::datetime::expr_fn::date_trunc,
     logical_expr::{
         BinaryExpr, Cast, ColumnarValue, Expr, ExprSchemable, Operator, ReturnFieldArgs,
         ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-        binary::BinaryTypeCoercer, cast as to_type, expr::ScalarFunction, lit,
+        binary::BinaryTypeCoercer, cast as to_type, expr::ScalarFunction,
     },
     physical_expr_common::datum::apply,
 };
 
 use crate::{
-    error::EngineError, exact_numbers::nearest_floats, expression_rule::ExpressionRule,
-    literal::has_second_60,
+    conversions::cut, error::EngineError, exact_numbers::nearest_floats,
+    expression_rule::ExpressionRule, literal::has_second_60,
 };
 
 /// DataFusion's function that makes a time of seconds in floats, and takes the last time that there
@@ -69,10 +68,6 @@ fn checked(expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
             let float = Expr::Cast(Cast { expr, field });
             Transformed::yes(call(Checked::Finite, vec![float, value]))
         }
-        Expr::Cast(Cast { expr, field }) if is_coarser(&expr, &field, schema) => {
-            let expr = Box::new(cut(*expr, field.data_type()));
-            Transformed::yes(Expr::Cast(Cast { expr, field }))
-        }
         Expr::Cast(Cast { expr, field }) if is_time_of_text(&expr, &field, schema) => {
             let expr = Box::new(call(Checked::NoSecond60, vec![*expr]));
             Transformed::yes(Expr::Cast(Cast { expr, field }))
@@ -88,7 +83,7 @@ fn checked(expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
             } else if let Some(unit) = unit
                 && has_type(time, schema, is_timestamp)
             {
-                *time = cut(std::mem::take(time), &DataType::Timestamp(unit, None));
+                *time = cut(std::mem::take(time), unit);
             } else if has_type(time, schema, DataType::is_string) {
                 *time = call(Checked::NoSecond60, vec![std::mem::take(time)]);
             }
@@ -144,30 +139,6 @@ fn unit_of(function: &str) -> Option<TimeUnit> {
 
 fn is_timestamp(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Timestamp(_, _))
-}
-
-/// Returns whether a time is converted to one of a coarser unit.
-fn is_coarser(value: &Expr, to: &Field, schema: &DFSchema) -> bool {
-    let DataType::Timestamp(to, _) = to.data_type() else {
-        return false;
-    };
-    // The units are ordered, the coarsest one first.
-    has_type(
-        value,
-        schema,
-        |from| matches!(from, DataType::Timestamp(from, _) if from > to),
-    )
-}
-
-/// Cuts a time to the last one of a unit before it. Arrow would cut those before 1970 to the next.
-fn cut(time: Expr, to: &DataType) -> Expr {
-    let unit = match to {
-        DataType::Timestamp(TimeUnit::Second, _) => "second",
-        DataType::Timestamp(TimeUnit::Millisecond, _) => "millisecond",
-        DataType::Timestamp(TimeUnit::Microsecond, _) => "microsecond",
-        _ => return time,
-    };
-    date_trunc(lit(unit), time)
 }
 
 /// Returns whether a text is converted to a time.

@@ -13,7 +13,7 @@ use datafusion::{
 use datastreamer_rows::parameters::{Bound, Value};
 use datastreamer_table::column_metadata::ColumnMetadata;
 
-use crate::{column_names, error::EngineError, exact_numbers, left_out};
+use crate::{column_names, error::EngineError, exact_numbers, left_out, time_zone};
 
 /// A SELECT with the values of its `$name` placeholders.
 #[derive(Clone, Debug)]
@@ -87,6 +87,7 @@ impl Query {
         if let Statement::Statement(statement) = &mut statement {
             column_names::name_all(statement);
             exact_numbers::write_as_decimals(statement);
+            time_zone::write_in_utc(statement);
         }
         let plan = state.statement_to_plan(statement).await?;
         let columns = plan.schema().fields().len();

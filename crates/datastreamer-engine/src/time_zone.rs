@@ -1,7 +1,9 @@
 //! `AT TIME ZONE` as in PostgreSQL: a time without a zone is one of that zone, and a time with a zone
 //! becomes what the clocks there show. DataFusion keeps the instant, and accepts zones that are none.
+//!
+//! `TIMESTAMP WITH TIME ZONE` is a time in UTC. For DataFusion it is one without a zone.
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, timezone::Tz},
@@ -15,10 +17,42 @@ use datafusion::{
         Cast, ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
         Signature, Volatility, cast,
     },
+    sql::sqlparser::ast::{
+        self, Statement, TimezoneInfo, TypedString, Value, VisitMut, VisitorMut,
+    },
 };
 use datastreamer_table::type_name;
 
 use crate::{error::EngineError, expression_rule::ExpressionRule, overflow::each};
+
+/// Writes conversions to a time with a zone as those to one without, which is one of UTC.
+pub(crate) fn write_in_utc(statement: &mut Statement) {
+    // It never breaks.
+    let _ = statement.visit(&mut Writer);
+}
+
+struct Writer;
+
+impl VisitorMut for Writer {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expression: &mut ast::Expr) -> ControlFlow<()> {
+        if let ast::Expr::Cast { data_type, .. }
+        | ast::Expr::TypedString(TypedString { data_type, .. }) = expression
+            && let ast::DataType::Timestamp(_, zone) = data_type
+            && matches!(zone, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz)
+        {
+            *zone = TimezoneInfo::None;
+            let utc = ast::Expr::value(Value::SingleQuotedString("UTC".to_owned()));
+            let local = std::mem::replace(expression, ast::Expr::value(Value::Null));
+            *expression = ast::Expr::AtTimeZone {
+                timestamp: Box::new(local),
+                time_zone: Box::new(utc),
+            };
+        }
+        ControlFlow::Continue(())
+    }
+}
 
 /// Makes a function of each `AT TIME ZONE`. It belongs before the rule that gives the two sides of
 /// operators one type: until then all conversions to a time with a zone are these.

@@ -94,7 +94,7 @@ const WRONG: &[Wrong] = &[
     (r#"SELECT TIME '25:00:00'"#, None, r#"Cannot cast string '25:00:00' to value of time of day in nanoseconds type"#),
     (r#"SELECT INTERVAL '1 foo'"#, None, r#"Invalid input syntax for type interval: "1 foo""#),
     (r#"SELECT TIMESTAMP '9999-01-01' + INTERVAL '1 day'"#, None, r#"a time in a query lies between the years 1677 and 2262"#),
-    (r#"SELECT DATE '2020-01-01' + INTERVAL '9999999 years'"#, None, r#"the result is out of range: a date and an interval"#),
+    (r#"SELECT DATE '2020-01-01' + INTERVAL '9999999 years'"#, None, r#"the result is out of range: a time and an interval"#),
     (r#"SELECT to_char(now(), '%Q')"#, None, r#"the format of a time is wrong"#),
     (r#"SELECT to_date('x')"#, None, r#"the text is no date, or one that is too far from 1970"#),
     (r#"SELECT date_trunc('foo', now())"#, None, r#"Unsupported date_trunc granularity: 'foo'. Supported values are: microsecond, millisecond, second, minute, hour, day, week, month, quarter, year"#),

@@ -3,6 +3,7 @@
 
 mod arithmetic;
 mod changed;
+mod conversions;
 mod damaged;
 mod equal_floats;
 mod error_words;
