@@ -14,7 +14,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::{Generator, Shell};
 #[cfg(feature = "tables")]
 use datastreamer_table::parquet::ParquetCompression;
-use url::Url;
+use url::{ParseError, Url};
 
 #[cfg(feature = "tables")]
 use crate::config::parse_compression;
@@ -26,7 +26,7 @@ use crate::{
         reference::help,
     },
     error::Fatal,
-    get::is_own_header,
+    get::{is_own_header, words_of_url},
     units::parse_duration,
 };
 
@@ -365,10 +365,20 @@ fn parse_format(text: &str) -> Result<Format, String> {
 }
 
 fn parse_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| error.to_string())?;
-    match url.scheme() {
-        "http" | "https" => Ok(url),
-        other => Err(format!("{other} is neither http nor https")),
+    let without_scheme = || {
+        let rest = text.trim_start_matches('/');
+        format!("write http:// or https:// before it, for example http://{rest}")
+    };
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
+        // `localhost:8080/x`, of which `localhost` would be the scheme.
+        Ok(url) if url.path().starts_with(|first: char| first.is_ascii_digit()) => {
+            Err(without_scheme())
+        }
+        Ok(url) => Err(format!("{} is neither http nor https", url.scheme())),
+        Err(ParseError::RelativeUrlWithoutBase) if text.is_empty() => Err("it is empty".into()),
+        Err(ParseError::RelativeUrlWithoutBase) => Err(without_scheme()),
+        Err(error) => Err(words_of_url(error)),
     }
 }
 

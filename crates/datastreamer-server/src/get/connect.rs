@@ -31,7 +31,7 @@ use url::Url;
 use super::{
     failure::{Exit, Failure},
     options::Options,
-    tls,
+    tls, words,
 };
 use crate::error::with_causes;
 
@@ -82,10 +82,12 @@ impl Connection {
         matches!(self.sender, Sender::Http2(_))
     }
 
-    /// Sends the only request; returns the head of its response, and what keeps its body coming.
+    /// Sends the only request, to `url`, which is named without credentials; returns the head of its
+    /// response, and what keeps its body coming.
     pub(crate) async fn send(
         self,
         request: Request<Empty<Bytes>>,
+        url: &Url,
     ) -> Result<(Response<Incoming>, Driver), Failure> {
         let sent = match self.sender {
             Sender::Http1(mut sender) => sender.send_request(request).await,
@@ -93,7 +95,10 @@ impl Connection {
         };
         match sent {
             Ok(response) => Ok((response, self.driver)),
-            Err(error) => Err(Failure::broken(with_causes(&error))),
+            Err(error) if error.is_parse() => Err(Failure::unreachable(format!(
+                "{url}: what answers is no HTTP server, or its response is malformed"
+            ))),
+            Err(error) => Err(Failure::broken(words::of_head(&error))),
         }
     }
 }
@@ -117,7 +122,11 @@ impl Connector {
     pub(crate) async fn connect(&self, url: &Url, uri: &Uri) -> Result<Connection, Failure> {
         match timeout(CONNECT, self.connect_in_time(url, uri)).await {
             Ok(done) => done,
-            Err(_) => Err(cannot(url, format_args!("no answer in {CONNECT:?}"))),
+            Err(_) => Err(Failure::unreachable(format!(
+                "no connection to {} came about in {} s",
+                host_and_port(url),
+                CONNECT.as_secs()
+            ))),
         }
     }
 
@@ -133,7 +142,7 @@ impl Connector {
                 .clone()
                 .oneshot(uri.clone())
                 .await
-                .map_err(|error| cannot(url, format_args!("{}", with_causes(&error))))?,
+                .map_err(|error| not_connected(url, &error))?,
             Some(proxy) if is_socks(proxy) => self.through_socks(proxy, url, uri).await?,
             Some(proxy) if !is_scheme(proxy, "http") => {
                 let text = format!("the proxy {} is neither HTTP nor SOCKS 5", proxy.uri());
@@ -169,10 +178,12 @@ impl Connector {
             tunnel = tunnel.with_auth(credentials.clone());
         }
         tunnel.oneshot(uri.clone()).await.map_err(|error| {
-            let failure = proxy_failed(proxy, url, &error);
-            match failure.text.contains("authorization required") {
-                true => Failure::last(Exit::Auth, failure.text),
-                false => failure,
+            match with_causes(&error).contains("authorization required") {
+                true => {
+                    let text = format!("the proxy {} wants authorization (407)", proxy.uri());
+                    Failure::last(Exit::Auth, text)
+                }
+                false => proxy_failed(proxy, url, &error),
             }
         })
     }
@@ -202,7 +213,11 @@ impl Connector {
             .connect(name, tcp)
             .await;
         let stream = stream.map_err(|error| {
-            let text = format!("no TLS with {host}: {}", with_causes(&error));
+            let text = format!(
+                "no TLS with {}: {}",
+                host_and_port(url),
+                words::of_tls(&error)
+            );
             let is_final = error
                 .get_ref()
                 .is_some_and(|cause| cause.is::<rustls::Error>());
@@ -221,7 +236,7 @@ async fn speak<S>(stream: S, window: Option<u32>) -> Result<(Sender, Driver), Fa
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let failed = |error: hyper::Error| Failure::broken(with_causes(&error));
+    let failed = |error: hyper::Error| Failure::broken(words::of_head(&error));
     let io = TokioIo::new(stream);
     // What a driver ends with is also the error of the response that it drives.
     if let Some(window) = window {
@@ -250,13 +265,14 @@ fn with_port(url: &Url, uri: &Uri) -> Uri {
     with_port.unwrap_or_else(|_| uri.clone())
 }
 
-fn cannot(url: &Url, why: std::fmt::Arguments<'_>) -> Failure {
+fn host_and_port(url: &Url) -> String {
     let port = url.port_or_known_default().unwrap_or_default();
-    let host = url.host_str().unwrap_or_default();
-    Failure {
-        is_unreachable: true,
-        ..Failure::broken(format!("no connection to {host}:{port}: {why}"))
-    }
+    format!("{}:{port}", url.host_str().unwrap_or_default())
+}
+
+fn not_connected(url: &Url, error: &(dyn std::error::Error + 'static)) -> Failure {
+    let name = format!("the host {}", url.host_str().unwrap_or_default());
+    Failure::unreachable(words::of_connect(&host_and_port(url), &name, error))
 }
 
 fn proxy_failed(
@@ -264,9 +280,6 @@ fn proxy_failed(
     url: &Url,
     error: &(dyn std::error::Error + 'static),
 ) -> Failure {
-    let proxy = proxy.uri();
-    cannot(
-        url,
-        format_args!("through the proxy {proxy}: {}", with_causes(error)),
-    )
+    let proxy = format!("the proxy {}", proxy.uri());
+    Failure::unreachable(words::of_proxy(&proxy, &host_and_port(url), error))
 }

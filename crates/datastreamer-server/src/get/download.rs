@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use tokio::time::{sleep, timeout};
 use url::Url;
 
@@ -27,6 +27,7 @@ use super::{
     report::{Detail, Report},
     request::{Answer, Client, without_credentials},
     retry::Retry,
+    rows::{self, Rows},
     state::State,
     transfer::{End, Ending, StartOver, Transfer},
     writer::{Finished, Out, Writer},
@@ -37,9 +38,6 @@ const FRESH_STARTS_MAX: u32 = 4;
 
 /// For what is saved after a failure or a signal; the disk may hang.
 const SAVE_LIMIT: Duration = Duration::from_secs(10);
-
-/// In the head of a response, or in its trailers: the limit that may cut its rows.
-const ROW_LIMIT: &str = "datastreamer-row-limit";
 
 /// One download.
 pub(crate) struct Download {
@@ -108,16 +106,10 @@ impl Download {
     /// # Errors
     /// What its exit code names.
     pub(crate) async fn run(&mut self) -> Result<Outcome, Failure> {
-        let done = self.run_until_done().await;
-        done.map_err(|failure| match failure.again {
-            Again::Never => failure,
-            _ if failure.text.starts_with(&self.state.url) => failure,
-            // A break, which says nothing of what was broken.
-            _ => Failure {
-                text: format!("{} is not complete: {}", self.state.url, failure.text),
-                ..failure
-            },
-        })
+        match self.run_until_done().await {
+            Err(failure) => Err(self.explain(failure).await),
+            done => done,
+        }
     }
 
     async fn run_until_done(&mut self) -> Result<Outcome, Failure> {
@@ -139,6 +131,35 @@ impl Download {
             }
         };
         self.finish(&ending).await
+    }
+
+    /// Adds to a break what it says nothing of: the URL, how far the file came, and why the server has
+    /// broken it off, if its receipt tells.
+    async fn explain(&self, failure: Failure) -> Failure {
+        let url = &self.state.url;
+        if failure.again == Again::Never || failure.text.starts_with(url) {
+            return failure;
+        }
+        let held = self.held.bytes();
+        let undone = match failure.is_unreachable && held == 0 {
+            true => "cannot be downloaded",
+            false => "is not complete",
+        };
+        let came = match self.state.total {
+            _ if !failure.is_cut_off => String::new(),
+            Some(total) => format!(" after {held} of {total} bytes"),
+            None => format!(" after {held} bytes"),
+        };
+        let reason = match &failure.receipt {
+            Some(link) => receipt::reason(&self.client, link).await,
+            None => None,
+        };
+        let reason = reason.map(|reason| format!("; the server says: {reason}"));
+        let reason = reason.unwrap_or_default();
+        Failure {
+            text: format!("{url} {undone}: {}{came}{reason}", failure.text),
+            ..failure
+        }
     }
 
     /// The path of the file, once it is known; `None` for standard output.
@@ -376,7 +397,7 @@ impl Download {
         if !digests.is_empty() {
             self.state.digests = digests.to_base64();
         }
-        if let Some(limit) = row_limit(&answer.headers) {
+        if let Some(limit) = rows::limit_of(&answer.headers) {
             self.state.row_limit = Some(limit);
         }
         if let Some(link) = receipt::link(&answer.headers, &answer.url) {
@@ -409,9 +430,10 @@ impl Download {
             retries: self.retries.clone(),
             ending: Mutex::default(),
         });
-        let end = Box::pin(transfer.run(answer.body, connections, retry)).await?;
+        let end = Box::pin(transfer.run(answer.body, connections, retry)).await;
+        // A failure says how far it came.
         self.held = transfer.parts.held();
-        Ok(match end {
+        Ok(match end? {
             End::StartOver(why) => Taken::Not(why),
             End::Complete => {
                 let ending = transfer.ending.lock();
@@ -564,51 +586,4 @@ enum Taken {
     /// The file is there.
     All(Ending),
     Not(StartOver),
-}
-
-/// What a limit has done to the rows of a file that has ended.
-enum Rows {
-    All,
-    /// The limit.
-    Cut(String),
-    /// The limit, which nobody has said more of: a proxy may have removed the trailer that says so.
-    MayBeCut(String),
-}
-
-impl Rows {
-    /// `limit` is that of the head, which has ` of ` where it is known to cut: `100 of 20000`, `100 of more`. A
-    /// trailer only ever says that it has cut.
-    fn of(limit: Option<&str>, trailers: &HeaderMap) -> Self {
-        match (row_limit(trailers), limit) {
-            (Some(limit), _) => Self::Cut(limit),
-            (None, Some(limit)) if limit.contains(" of ") => Self::Cut(limit.into()),
-            (None, Some(limit)) => Self::MayBeCut(limit.into()),
-            (None, None) => Self::All,
-        }
-    }
-
-    /// Takes the word of the receipt on what is not known without it.
-    fn told(self, is_cut: Option<bool>) -> Self {
-        match (self, is_cut) {
-            (Self::MayBeCut(_), Some(false)) => Self::All,
-            (Self::MayBeCut(limit), Some(true)) => Self::Cut(limit),
-            (known, _) => known,
-        }
-    }
-
-    fn doubt(self) -> Option<String> {
-        match self {
-            Self::All => None,
-            Self::Cut(limit) => Some(format!("its rows are cut: the limit is {limit}")),
-            Self::MayBeCut(limit) => Some(format!(
-                "its rows may be cut: the limit is {limit}, and neither a trailer nor a receipt says \
-                 whether there were more"
-            )),
-        }
-    }
-}
-
-fn row_limit(fields: &HeaderMap) -> Option<String> {
-    let limit: &HeaderValue = fields.get(ROW_LIMIT)?;
-    Some(harmless(&String::from_utf8_lossy(limit.as_bytes())))
 }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use url::Url;
+
 /// The exit codes of `get` that are no success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -44,8 +46,12 @@ pub(crate) struct Failure {
     pub(crate) exit: Exit,
     pub(crate) text: String,
     pub(crate) again: Again,
-    /// No connection came about.
+    /// No HTTP server was reached.
     pub(crate) is_unreachable: bool,
+    /// A body has ended before its file: how far the file came belongs behind the text.
+    pub(crate) is_cut_off: bool,
+    /// Where the server may say why it has broken a body off.
+    pub(crate) receipt: Option<Box<Url>>,
 }
 
 impl Failure {
@@ -56,16 +62,32 @@ impl Failure {
             text: text.into(),
             again: Again::Never,
             is_unreachable: false,
+            is_cut_off: false,
+            receipt: None,
         }
     }
 
     /// A break: the file is not complete, and the next try may get further.
     pub(crate) fn broken(text: impl Into<String>) -> Self {
         Self {
-            exit: Exit::Incomplete,
-            text: text.into(),
             again: Again::Later,
-            is_unreachable: false,
+            ..Self::last(Exit::Incomplete, text)
+        }
+    }
+
+    /// A break before there was an HTTP server: what was asked for is most likely misspelled.
+    pub(crate) fn unreachable(text: impl Into<String>) -> Self {
+        Self {
+            is_unreachable: true,
+            ..Self::broken(text)
+        }
+    }
+
+    /// A break within a body.
+    pub(crate) fn cut_off(text: impl Into<String>) -> Self {
+        Self {
+            is_cut_off: true,
+            ..Self::broken(text)
         }
     }
 }

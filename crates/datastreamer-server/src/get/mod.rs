@@ -5,7 +5,8 @@
 //! `download.rs` (what is asked for next) with `transfer.rs` (bodies into the file) and `parts.rs`
 //! (who fetches which bytes), `writer.rs` (the thread that writes) with `part_file.rs` and `state.rs`
 //! (what outlives this process). `plan.rs` decides what a response means, `retry.rs` when to try
-//! again, `digest.rs` and `receipt.rs` what the file must be, `name.rs` what it is called.
+//! again, `digest.rs`, `receipt.rs` and `rows.rs` what the file must be, `name.rs` what it is called.
+//! `words.rs` says what went wrong with a connection.
 
 mod connect;
 mod digest;
@@ -22,9 +23,11 @@ mod refusal;
 mod report;
 mod request;
 mod retry;
+mod rows;
 mod state;
 mod tls;
 mod transfer;
+mod words;
 mod writer;
 
 pub(crate) use self::{
@@ -34,6 +37,7 @@ pub(crate) use self::{
     part_file::Existing,
     report::{Detail, Report},
     request::is_own_header,
+    words::of_url as words_of_url,
 };
 
 /// Behind the name of a file that is not complete.

@@ -39,6 +39,7 @@ impl PartFile {
     pub(crate) fn open(path: &Path, existing: Existing) -> Result<Self, Failure> {
         check_free(path, existing)?;
         let part = with_suffix(path, PART_SUFFIX);
+        check_part(&part)?;
         // Another process may finish between the steps: then what was opened is its finished file.
         const ATTEMPTS: u32 = 8;
         for _ in 0..ATTEMPTS {
@@ -47,7 +48,10 @@ impl PartFile {
             // Nobody else makes it lead elsewhere.
             options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
             let file = options.open(&part);
-            let file = file.map_err(|error| disk(Exit::Config, &part, "opened", &error))?;
+            let file = file.map_err(|error| match check_part(&part) {
+                Ok(()) => disk(Exit::Config, &part, "opened", &error),
+                Err(failure) => failure,
+            })?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Err(taken(path)),
@@ -129,6 +133,24 @@ pub(crate) fn check_free(path: &Path, existing: Existing) -> Result<(), Failure>
         Ok(_) if existing == Existing::Keep => Err(in_the_way(path)),
         _ => Ok(()),
     }
+}
+
+/// Refuses what is no file in the place of the unfinished one.
+fn check_part(part: &Path) -> Result<(), Failure> {
+    let Ok(there) = fs::symlink_metadata(part) else {
+        return Ok(());
+    };
+    let what = match there.file_type() {
+        kind if kind.is_file() => return Ok(()),
+        kind if kind.is_symlink() => "a symbolic link",
+        kind if kind.is_dir() => "a folder",
+        _ => "no regular file",
+    };
+    let text = format!(
+        "{} is {what}, where the unfinished file would be: remove it, or name another file with --output",
+        part.display()
+    );
+    Err(Failure::last(Exit::Config, text))
 }
 
 fn in_the_way(path: &Path) -> Failure {

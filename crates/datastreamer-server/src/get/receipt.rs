@@ -1,5 +1,5 @@
 //! The receipt of a download: where `Link: <...>; rel="status"` leads, a server tells how the stream
-//! ended, its digests, and whether a limit has cut its rows. A server without one is no failure.
+//! ended and why, its digests, and whether a limit has cut its rows. A server without one is no failure.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,10 +8,11 @@ use http::{
     header::{ACCEPT, LINK},
 };
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::time::{sleep, timeout};
 use url::Url;
 
-use super::{digest::Digests, request::Client};
+use super::{digest::Digests, failure::harmless, request::Client};
 
 /// The receipt is written when the last byte has left the server, which may be a moment after it
 /// has arrived.
@@ -21,12 +22,18 @@ const BETWEEN: Duration = Duration::from_millis(300);
 /// For all attempts.
 const LIMIT: Duration = Duration::from_secs(15);
 
+/// For all attempts to learn why a download has failed: it has failed without that, too.
+const REASON_LIMIT: Duration = Duration::from_secs(5);
+
+/// What is shown of a reason.
+const SHOWN_CHARS_MAX: usize = 1000;
+
 /// A receipt has some hundred bytes.
 const RECEIPT_BYTES_MAX: usize = 64 * 1024;
 
+/// What the receipt of a complete file has.
 #[derive(Deserialize)]
 struct Receipt {
-    state: String,
     #[serde(default)]
     digests: BTreeMap<String, String>,
     capped: Option<bool>,
@@ -52,12 +59,35 @@ pub(crate) fn link(headers: &HeaderMap, url: &Url) -> Option<Url> {
 
 /// Asks for the receipt; returns what it says if the file is complete.
 pub(crate) async fn ask(client: &Client, link: &Url) -> Option<Told> {
-    timeout(LIMIT, ask_until_complete(client, link))
-        .await
-        .ok()?
+    let receipt = timeout(LIMIT, ask_until_ended(client, link)).await.ok()??;
+    if receipt["state"] != "complete" {
+        return None;
+    }
+    let receipt: Receipt = serde_json::from_value(receipt).ok()?;
+    let mut digests = Digests::default();
+    let each = receipt.digests.iter();
+    each.for_each(|(name, text)| digests.insert_base64(name, text));
+    Some(Told {
+        digests,
+        is_cut: receipt.capped,
+    })
 }
 
-async fn ask_until_complete(client: &Client, link: &Url) -> Option<Told> {
+/// Asks for the receipt of a file that was broken off; returns the reason of the server, if it has one.
+pub(crate) async fn reason(client: &Client, link: &Url) -> Option<String> {
+    let ended = timeout(REASON_LIMIT, ask_until_ended(client, link));
+    let receipt = ended.await.ok()??;
+    // A connection that something in between has broken is a client that has left: no reason.
+    if receipt["state"] == "complete" || receipt["outcome"] == "client_gone" {
+        return None;
+    }
+    let reason = receipt["reason"].as_str()?.trim();
+    let shown: String = reason.chars().take(SHOWN_CHARS_MAX).collect();
+    (!shown.is_empty()).then(|| harmless(&shown))
+}
+
+/// Returns the receipt of a transfer that has ended.
+async fn ask_until_ended(client: &Client, link: &Url) -> Option<Value> {
     let json = HeaderValue::from_static("application/json");
     let headers = HeaderMap::from_iter([(ACCEPT, json)]);
     for attempt in 0..ATTEMPTS {
@@ -69,15 +99,12 @@ async fn ask_until_complete(client: &Client, link: &Url) -> Option<Told> {
             return None;
         }
         let text = answer.body.read_short(RECEIPT_BYTES_MAX, LIMIT).await;
-        let receipt: Receipt = serde_json::from_slice(&text).ok()?;
-        if receipt.state == "complete" {
-            let mut digests = Digests::default();
-            let each = receipt.digests.iter();
-            each.for_each(|(name, text)| digests.insert_base64(name, text));
-            return Some(Told {
-                digests,
-                is_cut: receipt.capped,
-            });
+        let receipt: Value = serde_json::from_slice(&text).ok()?;
+        if matches!(
+            receipt["state"].as_str()?,
+            "complete" | "cancelled" | "failed"
+        ) {
+            return Some(receipt);
         }
     }
     None

@@ -39,11 +39,10 @@ pub(crate) async fn failure(answer: Answer) -> Failure {
         true => problem(answer).await,
         false => String::new(),
     };
+    let text = format!("{url}: the server answers {status}{when}{why}");
     Failure {
-        exit: exit(status),
-        text: format!("{url}: the server answers {status}{when}{why}"),
         again,
-        is_unreachable: false,
+        ..Failure::last(exit(status), text)
     }
 }
 
@@ -85,15 +84,18 @@ fn is_problem(headers: &HeaderMap) -> bool {
     kind.trim().eq_ignore_ascii_case("application/problem+json")
 }
 
-/// Returns `: TITLE: DETAIL` (RFC 9457).
+/// Returns `: TITLE: DETAIL` (RFC 9457), without a title that says the status again.
 async fn problem(answer: Answer) -> String {
+    let status = answer.status.canonical_reason().unwrap_or_default();
     let text = answer
         .body
         .read_short(PROBLEM_BYTES_MAX, PROBLEM_LIMIT)
         .await;
     let problem: Problem = serde_json::from_slice(&text).unwrap_or_default();
     let mut why = String::new();
-    for part in [problem.title, problem.detail].into_iter().flatten() {
+    let title = problem.title;
+    let title = title.filter(|title| !title.trim().eq_ignore_ascii_case(status));
+    for part in [title, problem.detail].into_iter().flatten() {
         let shown: String = part.chars().take(SHOWN_CHARS_MAX).collect();
         why = format!("{why}: {}", harmless(&shown));
     }

@@ -25,8 +25,8 @@ use super::{
     failure::{Exit, Failure, harmless},
     options::Options,
     plan::{self, Asked},
+    receipt, words,
 };
-use crate::error::with_causes;
 
 /// As many as browsers and curl follow, or fewer.
 const REDIRECTS_MAX: usize = 10;
@@ -68,7 +68,7 @@ pub(crate) struct Client {
 
 /// A response whose head has come.
 pub(crate) struct Answer {
-    /// Where it came from, behind all redirects.
+    /// Where it came from, behind all redirects; without credentials.
     pub(crate) url: Url,
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -85,6 +85,8 @@ pub(crate) struct Body {
     has_ended: bool,
     /// The length, if a head states it.
     length: Option<u64>,
+    /// Where its server says how it has ended.
+    receipt: Option<Box<Url>>,
     /// What came behind the body.
     pub(crate) trailers: HeaderMap,
 }
@@ -176,7 +178,8 @@ impl Client {
                 None => *request.uri_mut() = origin_form(&uri),
             }
         }
-        let sent = timeout(self.head_timeout, connection.send(request)).await;
+        let url = without_credentials(url);
+        let sent = timeout(self.head_timeout, connection.send(request, &url)).await;
         let (response, driver) = sent.unwrap_or_else(|_| {
             let seconds = self.head_timeout.as_secs_f64();
             let text = format!("the server has not answered in {seconds} s");
@@ -187,8 +190,9 @@ impl Client {
             Version::HTTP_2 => Framing::Http2,
             _ => framing_of(&head.headers, head.status)?,
         };
+        let receipt = receipt::link(&head.headers, &url);
+        let receipt = receipt.filter(|link| link.origin() == url.origin());
         Ok(Answer {
-            url: url.clone(),
             status: head.status,
             body: Body {
                 incoming,
@@ -198,9 +202,11 @@ impl Client {
                 received: 0,
                 has_ended: false,
                 length: plan::length(&head.headers),
+                receipt: receipt.map(Box::new),
                 trailers: HeaderMap::new(),
             },
             headers: head.headers,
+            url,
         })
     }
 
@@ -251,12 +257,13 @@ impl Body {
         while !self.has_ended {
             let frame = timeout(self.stall, self.incoming.frame()).await;
             let frame = frame.map_err(|_| {
-                Failure::broken(format!("nothing came for {} s", self.stall.as_secs_f64()))
+                Failure::cut_off(format!("nothing came for {} s", self.stall.as_secs_f64()))
             })?;
-            match frame
-                .transpose()
-                .map_err(|error| Failure::broken(with_causes(&error)))?
-            {
+            let frame = frame.transpose().map_err(|error| {
+                let is_http2 = self.framing == Framing::Http2;
+                self.broken_off(words::of_body(&error, is_http2))
+            })?;
+            match frame {
                 Some(frame) => match frame.into_data() {
                     Ok(data) if data.is_empty() => {}
                     Ok(data) => return self.count(data).map(Some),
@@ -286,20 +293,22 @@ impl Body {
     }
 
     fn check_end(&self) -> Result<(), Failure> {
-        if let Some(length) = self.length
-            && self.received < length
-        {
-            let text = format!(
-                "the connection ended after {} of {length} bytes",
-                self.received
-            );
-            return Err(Failure::broken(text));
-        }
         // hyper takes RST_STREAM(NO_ERROR) for an end.
-        let is_reset = self.framing == Framing::Http2 && !self.incoming.is_end_stream();
-        match is_reset {
-            true => Err(Failure::broken("the stream was reset before its end")),
-            false => Ok(()),
+        if self.framing == Framing::Http2 && !self.incoming.is_end_stream() {
+            return Err(self.broken_off(words::BROKEN_OFF));
+        }
+        match (self.length, self.framing) {
+            (Some(length), _) if self.received >= length => Ok(()),
+            (Some(_), Framing::Closed) => Err(self.broken_off(words::ENDED)),
+            (Some(_), _) => Err(self.broken_off("the server ended the transfer early")),
+            (None, _) => Ok(()),
+        }
+    }
+
+    fn broken_off(&self, text: impl Into<String>) -> Failure {
+        Failure {
+            receipt: self.receipt.clone(),
+            ..Failure::cut_off(text)
         }
     }
 
@@ -365,8 +374,10 @@ fn redirect(answer: &Answer) -> Result<Option<Url>, Failure> {
         return Err(refused(format!("{status} without a Location")));
     };
     let next = answer.url.join(location);
-    let mut next =
-        next.map_err(|error| refused(format!("a redirect to {}: {error}", harmless(location))))?;
+    let mut next = next.map_err(|error| {
+        let (location, why) = (harmless(location), words::of_url(error));
+        refused(format!("a redirect to {location}: {why}"))
+    })?;
     let is_downgrade = answer.url.scheme() == "https" && next.scheme() != "https";
     if is_downgrade || !matches!(next.scheme(), "http" | "https") {
         return Err(refused(format!("a redirect to {next} is not followed")));
@@ -393,7 +404,8 @@ fn credentials(url: &Url) -> Option<HeaderValue> {
 }
 
 fn uri_of(url: &Url) -> Result<Uri, Failure> {
-    let uri = without_credentials(url).as_str().parse();
+    let url = without_credentials(url);
+    let uri = url.as_str().parse();
     uri.map_err(|error| Failure::last(Exit::Usage, format!("{url} is no URL for HTTP: {error}")))
 }
 

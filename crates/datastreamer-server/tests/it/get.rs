@@ -5,6 +5,9 @@ mod kills;
 mod tls;
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -83,6 +86,27 @@ fn served(version: u64, etag: &'static str) -> Served {
 
 fn json(said: &Said) -> Value {
     serde_json::from_slice(&said.stdout).unwrap_or_else(|_| panic!("{said:?}"))
+}
+
+/// Panics if something on standard error is in the words of a library or of the system.
+#[track_caller]
+fn assert_plain(said: &Said) {
+    for word in [
+        "hyper",
+        "reading a body",
+        "chunk size",
+        "os error",
+        "dns error",
+        "tcp connect",
+        "HTTP version",
+        "stream error",
+        "UnknownIssuer",
+        "without a base",
+        "empty host",
+        "set-by",
+    ] {
+        assert!(!said.stderr.contains(word), "{word:?} in: {}", said.stderr);
+    }
 }
 
 /// Panics unless the program ended with this code, and said all of `words` on standard error.
@@ -511,6 +535,112 @@ fn truncation_is_seen_in_every_framing_of_http_1() {
 }
 
 #[test]
+fn a_body_that_breaks_off_says_how_and_how_far_it_came() {
+    let bytes = noise::bytes(0, 200_000);
+    let ok = || Reply::new("200 OK");
+    let chunk = [
+        b"c350\r\n".as_slice(),
+        &bytes[..50_000],
+        b"\r\nffffffffffffffffffff\r\n",
+    ]
+    .concat();
+    let ended = "the connection ended in the middle of the file after";
+    for (reply, words) in [
+        (
+            ok().body(&bytes).cut(100_000, Ending::Close),
+            format!("{ended} 100000 of 200000 bytes"),
+        ),
+        (
+            ok().body(&bytes).cut(0, Ending::Close),
+            format!("{ended} 0 of 200000 bytes"),
+        ),
+        // In the first chunk, and where the size of the second one would be.
+        (
+            ok().chunked(&bytes, "").cut(6 + 40_000, Ending::Close),
+            format!("{ended} 40000 bytes"),
+        ),
+        (
+            ok().chunked(&bytes, "").cut(6 + 50_002, Ending::Close),
+            format!("{ended} 50000 bytes"),
+        ),
+        (
+            ok().body(&bytes).cut(100_000, Ending::Reset),
+            "the connection was reset after".into(),
+        ),
+        (
+            ok().header("Transfer-Encoding", "chunked").closed(&chunk),
+            "the server broke the transfer off after 50000 bytes".into(),
+        ),
+        (
+            ok().body(&bytes).cut(50_000, Ending::Stall),
+            "nothing came for 0.5 s after 50000 of 200000 bytes".into(),
+        ),
+    ] {
+        let server = Scripted::start(move |_| reply.clone());
+        let folder = Folder::new();
+        let arguments = ["--retries", "0", "--timeout", "0.5"];
+        let said = folder.get(&[&[&*server.url("/f")], &arguments[..]].concat());
+        said.assert_refused(7, &[&server.url("/f"), "/f is not complete: ", &words]);
+        assert_plain(&said);
+    }
+}
+
+#[test]
+fn the_reason_of_the_receipt_is_said_when_a_file_is_given_up() {
+    let bytes = noise::bytes(0, 200_000);
+    let receipt = |state: &str, outcome: &str| {
+        let reason = r#""row 7\nis wrong""#;
+        format!(r#"{{"state":"{state}","outcome":"{outcome}","reason":{reason}}}"#)
+    };
+    for (receipt, is_said) in [
+        (Some(receipt("failed", "source_error")), true),
+        (Some(receipt("cancelled", "cancelled")), true),
+        (Some(receipt("failed", "client_gone")), false),
+        (Some(receipt("running", "")), false),
+        (Some(r#"{"state":"failed","reason":null}"#.into()), false),
+        (Some("<html>".into()), false),
+        (None, false),
+    ] {
+        let whole = bytes.clone();
+        let server = Scripted::start(move |request| match (&*request.target, &receipt) {
+            ("/f", _) => Reply::new("200 OK")
+                .header("Link", "</transfers/1>; rel=\"status\"")
+                .body(&whole)
+                .cut(1000, Ending::Close),
+            (_, Some(text)) => Reply::new("200 OK").body(text.as_bytes()),
+            _ => Reply::new("404 Not Found").body(b""),
+        });
+        let folder = Folder::new();
+        let said = folder.get(&[&server.url("/f"), "--retries", "1"]);
+        assert_ends(&said, 7, &["/f is not complete: the connection ended"]);
+        let reason = r"; the server says: row 7\nis wrong";
+        let times = said.stderr.matches(reason).count();
+        assert_eq!(times, usize::from(is_said), "{said:?}");
+        // Not before it gives up.
+        let seen = server.seen();
+        let targets: Vec<&str> = seen.iter().map(|it| &*it.target).collect();
+        assert_eq!(targets[..3], ["/f", "/f", "/transfers/1"]);
+        assert!(folder.names().is_empty());
+    }
+}
+
+#[test]
+fn no_other_server_is_asked_why_a_file_is_not_complete() {
+    let other = Scripted::start(|_| {
+        Reply::new("200 OK").body(br#"{"state":"failed","reason":"of another server"}"#)
+    });
+    let link = format!("<{}>; rel=status", other.url("/transfers/1"));
+    let server = Scripted::start(move |_| {
+        let reply = Reply::new("200 OK").header("Link", &link);
+        reply.body(&[0; 2000]).cut(1000, Ending::Close)
+    });
+    let said = Folder::new().get(&[&server.url("/f"), "--retries", "0"]);
+    said.assert_refused(7, &["after 1000 of 2000 bytes"]);
+    assert!(!said.stderr.contains("another server"), "{said:?}");
+    assert!(other.seen().is_empty());
+}
+
+#[test]
 fn a_server_that_says_nothing_is_left_and_asked_again() {
     let file = served(0, "\"a\"");
     let bytes = file.bytes.clone();
@@ -649,9 +779,15 @@ fn rows_that_may_be_cut_are_exit_code_10() {
     };
     let receipt = |capped: &str| Some(format!("{{\"state\":\"complete\",\"capped\":{capped}}}"));
     let limit = "1000; set-by=request";
-    let (cut, may) = ("its rows are cut: the limit is 1000", "rows may be cut");
+    let cut = "its rows are cut: it has 1000 ";
+    let may = "its rows may be cut: the request has set a limit of 1000 rows, and ";
     for (reply, receipt, doubt) in [
         (head("1000 of 2000").body(b"rows"), None, Some(cut)),
+        (
+            head("1000 of 2000; set-by=server").body(b"rows"),
+            None,
+            Some("its rows are cut: it has 1000 of 2000 rows; the server has set the limit"),
+        ),
         (head("1000 of more").body(b"rows"), None, Some(cut)),
         // A receipt of another transfer, which a proxy kept, changes nothing about what is known.
         (
@@ -687,6 +823,7 @@ fn rows_that_may_be_cut_are_exit_code_10() {
             Some(doubt) => said.assert_refused(10, &["f was written", "1000", doubt]),
             None => said.assert_good(),
         }
+        assert_plain(&said);
         folder.assert_only("f", b"rows");
     }
 }
@@ -734,6 +871,23 @@ fn a_refusal_is_an_exit_code_and_what_the_server_says_about_it() {
         let is_retried = matches!(&status[..3], "502" | "503" | "429");
         assert_eq!(server.seen().len(), 1 + usize::from(is_retried), "{status}");
     }
+}
+
+#[test]
+fn a_title_that_says_the_status_again_is_left_out_and_so_are_credentials() {
+    let server = Scripted::start(|_| {
+        Reply::new("404 Not Found")
+            .header("Content-Type", "application/problem+json")
+            .body(br#"{"title":"Not Found","detail":"there is no /f"}"#)
+    });
+    let with_user = server.url("/f").replace("http://", "http://me:secret@");
+    let said = Folder::new().get(&[&with_user]);
+    let words = format!(
+        "{}: the server answers 404 Not Found: there is no /f",
+        server.url("/f")
+    );
+    said.assert_refused(5, &[&words]);
+    assert!(!said.stderr.contains("secret"), "{said:?}");
 }
 
 #[test]
@@ -883,6 +1037,26 @@ fn a_file_that_is_there_is_kept_unless_forced() {
 }
 
 #[test]
+fn what_is_in_the_place_of_the_unfinished_file_is_named() {
+    let server = Scripted::start(|_| Reply::new("200 OK").body(b"new"));
+    let url = server.url("/f");
+    let folder = Folder::new();
+    symlink("elsewhere", folder.path("f.part")).expect("links can be made");
+    for arguments in [&[&*url][..], &[&url, "-o", "f"], &[&url, "--force"]] {
+        let said = folder.get(arguments);
+        said.assert_refused(3, &["f.part is a symbolic link, ", "remove it", "--output"]);
+        assert_plain(&said);
+        assert_eq!(folder.names(), ["f.part"]);
+    }
+    let folder = Folder::new();
+    fs::create_dir(folder.path("f.part")).expect("folders can be made");
+    let said = folder.get(&[&url, "-o", "f"]);
+    said.assert_refused(3, &["f.part is a folder, "]);
+    assert_plain(&said);
+    assert_eq!(folder.names(), ["f.part"]);
+}
+
+#[test]
 fn the_second_of_two_downloads_of_a_file_is_refused() {
     let file = served(0, "\"a\"");
     let bytes = file.bytes.clone();
@@ -966,13 +1140,77 @@ fn a_command_line_that_makes_no_sense_is_exit_code_2() {
 }
 
 #[test]
+fn what_is_wrong_with_a_url_is_said() {
+    let folder = Folder::new();
+    for (argument, words) in [
+        (
+            "host/stars.vot",
+            "write http:// or https:// before it, for example http://host/stars.vot",
+        ),
+        (
+            "localhost:8080/x",
+            "write http:// or https:// before it, for example http://localhost:8080/x",
+        ),
+        (
+            "127.0.0.1:8080/x",
+            "write http:// or https:// before it, for example http://127.0.0.1:8080/x",
+        ),
+        ("ftp://host/1", "ftp is neither http nor https"),
+        ("mailto:me@host", "mailto is neither http nor https"),
+        ("http://", "it has no host"),
+        ("http://host:99999/", "its port is no number up to 65535"),
+    ] {
+        let said = folder.get(&[argument]);
+        assert_ends(&said, 2, &[argument, words]);
+        assert_plain(&said);
+    }
+}
+
+/// Answers one request with these bytes; returns the URL of a file.
+fn answers_once(bytes: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = listener.local_addr().expect("it has an address").port();
+    std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().expect("a client");
+        let lines = BufReader::new(&client).lines().map_while(Result::ok);
+        lines.take_while(|line| !line.is_empty()).for_each(drop);
+        client.write_all(bytes).expect("it waits");
+    });
+    format!("http://127.0.0.1:{port}/f")
+}
+
+#[test]
+fn what_answers_without_http_is_named_and_not_asked_again() {
+    let url = answers_once(b"SSH-2.0-OpenSSH_9.6\r\n");
+    let said = Folder::new().get(&[&url]);
+    said.assert_refused(7, &[&format!("{url}: what answers is no HTTP server")]);
+    assert_plain(&said);
+    // Part of a head.
+    let url = answers_once(b"HTTP/1.1 200 OK\r\nContent-");
+    let said = Folder::new().get(&[&url, "--retries", "0"]);
+    said.assert_refused(
+        7,
+        &[&url, "the connection was closed before the server answered"],
+    );
+    assert_plain(&said);
+}
+
+#[test]
 fn a_host_that_is_not_there_is_said_at_once() {
     let folder = Folder::new();
     let began = Instant::now();
     let said = folder.get(&["http://127.0.0.1:9/f"]);
-    said.assert_refused(7, &["no connection to 127.0.0.1:9", "/f"]);
+    let words = "http://127.0.0.1:9/f cannot be downloaded: 127.0.0.1:9 refuses connections";
+    said.assert_refused(7, &[words]);
+    assert_plain(&said);
     let said = folder.get(&["http://no-such-host.invalid/f"]);
-    said.assert_refused(7, &["no-such-host.invalid"]);
+    said.assert_refused(7, &["the host no-such-host.invalid cannot be found: "]);
+    assert_plain(&said);
+    let mut command = folder.command(&["http://host/f"]);
+    command.env("http_proxy", "http://127.0.0.1:9");
+    let said = program::finish(command);
+    said.assert_refused(7, &["the proxy http://127.0.0.1:9/ refuses connections"]);
+    assert_plain(&said);
     assert!(began.elapsed() < Duration::from_secs(15));
     assert!(folder.names().is_empty());
 }
@@ -1205,13 +1443,22 @@ fn what_this_program_serves_arrives_or_fails() {
         folder.get(&[&url(query), "--force"]).assert_good();
         folder.assert_only("noise.bin", &noise::bytes(0, 2_000_000));
     }
-    for query in [
-        "n=2e6&fail_after=1e6",
-        "n=2e6&fail_after=1e6&length=known",
-        "n=2e6&panic_after=1e6",
+    let asked_for = "; the server says: a failure was asked for after 1000000 bytes";
+    for (query, words) in [
+        (
+            "n=2e6&fail_after=1e6",
+            "the server broke the transfer off after 1000000 bytes",
+        ),
+        ("n=2e6&fail_after=1e6", asked_for),
+        ("n=2e6&fail_after=1e6&length=known", asked_for),
+        (
+            "n=2e6&panic_after=1e6",
+            "; the server says: the source failed; the server's log has the reason",
+        ),
     ] {
         let said = folder.get(&[&url(query), "-o", "x", "-q", "--retries", "0"]);
-        said.assert_refused(7, &["/noise.bin", "is not complete"]);
+        said.assert_refused(7, &["/noise.bin", "is not complete", words]);
+        assert_plain(&said);
     }
     let said = folder.get(&[&url("m=1"), "-o", "x"]);
     said.assert_refused(5, &["400", "unknown parameter `m`"]);
@@ -1240,7 +1487,9 @@ fn over_tls_both_protocols_arrive_or_fail() {
         }
         let url = server.url("/noise.bin?n=5");
         let strange = folder.get(&[&url, "-o", "y"]);
-        strange.assert_refused(1, &["no TLS with 127.0.0.1", "certificate"]);
+        let words = ["no TLS with 127.0.0.1:", "certificate", "not trusted here"];
+        strange.assert_refused(1, &words);
+        assert_plain(&strange);
         let file = authority_file().to_str().expect("text");
         folder
             .get(&[&url, "-o", "y", "--ca-file", file])

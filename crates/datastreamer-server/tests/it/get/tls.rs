@@ -28,18 +28,26 @@ fn get(folder: &Folder, arguments: &[&str], variables: &[(&str, &str)]) -> Said 
 fn an_http_2_stream_is_complete_only_with_its_flag() {
     let bytes = noise::bytes(0, LENGTH);
     let known = headers(&[("content-length", "60000")]);
+    let broken_off = "/f is not complete: the server broke the transfer off after ";
+    let ended = "/f is not complete: the connection ended in the middle of the file after ";
     for head in [headers(&[]), known] {
-        for (end, sent, code) in [
-            (H2End::Stream, LENGTH, 0),
-            (H2End::Reset(Reason::NO_ERROR), LENGTH - 1, 7),
-            (H2End::Reset(Reason::CANCEL), LENGTH - 1, 7),
-            (H2End::Reset(Reason::INTERNAL_ERROR), LENGTH - 1, 7),
-            (H2End::Closed, LENGTH - 1, 7),
+        for (end, sent, code, words) in [
+            (H2End::Stream, LENGTH, 0, ""),
+            (H2End::Reset(Reason::NO_ERROR), LENGTH - 1, 7, broken_off),
+            (H2End::Reset(Reason::CANCEL), LENGTH - 1, 7, broken_off),
+            (
+                H2End::Reset(Reason::INTERNAL_ERROR),
+                LENGTH - 1,
+                7,
+                broken_off,
+            ),
+            (H2End::Closed, LENGTH - 1, 7, ended),
         ] {
             let url = h2_server::start(head.clone(), sent, end.clone());
             let folder = Folder::new();
             let said = get(&folder, &[&url, "--retries", "0"], &[]);
             assert_eq!(said.code, Some(code), "{end:?} {head:?}: {said:?}");
+            assert!(said.stderr.contains(words), "{end:?} {head:?}: {said:?}");
             match code {
                 0 => folder.assert_only("f", &bytes),
                 _ => assert!(folder.names().is_empty(), "{end:?}"),
