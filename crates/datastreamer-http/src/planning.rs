@@ -9,6 +9,7 @@ use crate::{
     conditions::{Conditions, Decision},
     pieces::Pieces,
     planned::Planned,
+    problem::Problem,
 };
 
 /// Lets a source report, once, that it has planned.
@@ -80,6 +81,15 @@ impl PlanReport {
     /// bytes.
     pub fn range_start(&self) -> Option<u64> {
         self.conditions.range_start()
+    }
+
+    /// Returns the problem that the request gets instead of a file that is planned like this: its
+    /// preconditions (412) or its ranges (416) do not fit. [`done`](Self::done) then returns `None`.
+    pub fn refusal(&self, planned: &Planned) -> Option<Problem> {
+        match self.conditions.decide(planned) {
+            Decision::Refuse(problem, _) => Some(problem),
+            Decision::Send { .. } | Decision::NotModified => None,
+        }
     }
 
     /// Reports that planning has succeeded, and returns what the source is to write. `None`: nothing, as

@@ -212,9 +212,7 @@ impl From<&Error> for Problem {
             ErrorKind::Busy | ErrorKind::ShutDown => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
             }
-            ErrorKind::ConsumerAtLimit => {
-                Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string())
-            }
+            ErrorKind::ConsumerAtLimit => Self::new(StatusCode::TOO_MANY_REQUESTS, at_limit(error)),
             ErrorKind::SourceStalled => Self::new(StatusCode::GATEWAY_TIMEOUT, error.to_string()),
             ErrorKind::LengthMismatch => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
@@ -222,6 +220,16 @@ impl From<&Error> for Problem {
             _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, SOURCE_FAILED),
         }
     }
+}
+
+/// Tells a client that it has its share of all streams, and how many it has.
+fn at_limit(error: &Error) -> String {
+    let text = error.to_string();
+    let (_, how_many) = text.split_once(": ").unwrap_or_default();
+    format!(
+        "this client has as many downloads as it may have at once ({how_many}): try again when one of \
+         them has ended"
+    )
 }
 
 #[cfg(feature = "axum")]

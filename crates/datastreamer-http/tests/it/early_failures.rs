@@ -18,15 +18,16 @@ use crate::support::{
     streams::{Started, ends, gate, writes_then_waits},
 };
 
+/// Longer than a busy machine keeps a source off its cores.
+const SOURCE_STALL: Duration = Duration::from_secs(2);
+
 fn serve(source: impl Fn() -> Source + Send + Sync + 'static) -> Serving {
     Setup::HTTP1.serve(move |request| {
         let source = source();
         Download::new("text/csv")
             .file_name("stars.csv")
             .respond(&request, |options| {
-                options
-                    .source_stall(Duration::from_millis(200))
-                    .stream_out(source)
+                options.source_stall(SOURCE_STALL).stream_out(source)
             })
     })
 }

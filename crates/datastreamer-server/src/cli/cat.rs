@@ -183,11 +183,15 @@ fn start(
     })
 }
 
-/// A request that is refused before its first byte: the target is wrong, or its source fails.
-fn refused(target: &str, refusal: Refusal) -> Fatal {
-    match refusal.status.is_client_error() {
-        true => Fatal::config(refusal.into_text()),
-        false => incomplete(target, &refusal.into_text()),
+/// A request that is refused before its first byte: the target is wrong, or its source fails. The user of
+/// `cat` is the operator, who may see what clients are not told.
+fn refused(target: &str, mut refusal: Refusal) -> Fatal {
+    let is_of_client = refusal.status.is_client_error();
+    let cause = refusal.cause.take();
+    let text = cause.unwrap_or_else(|| refusal.into_text());
+    match is_of_client {
+        true => Fatal::config(text),
+        false => incomplete(target, &text),
     }
 }
 

@@ -50,7 +50,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use datastreamer_http::{BareRanges, ETag, Pieces, PlanReport, Planned};
+use datastreamer_http::{BareRanges, ETag, Pieces, PlanReport, Planned, Problem};
 use lru::LruCache;
 
 use crate::http::{
@@ -115,6 +115,8 @@ pub(crate) struct Delivery {
     complete: Arc<OnceLock<Option<ETag>>>,
     /// Until its record is in the journal.
     recorded: Arc<Mutex<Option<Recorded>>>,
+    /// What the client gets instead, if its preconditions or its ranges do not fit.
+    refusal: Arc<OnceLock<Problem>>,
 }
 
 impl Deliveries {
@@ -167,6 +169,7 @@ impl Deliveries {
             is_shared: client.is_none(),
             complete: Arc::default(),
             recorded: Arc::default(),
+            refusal: Arc::default(),
         }
     }
 
@@ -265,7 +268,12 @@ impl Delivery {
         }
         let bare = self.bare_ranges(tag.as_ref(), unknown, changed);
         let head_only = report.is_head_only();
-        let pieces = report.done(planned.bare_ranges(bare));
+        let planned = planned.bare_ranges(bare);
+        // Before the report: behind it, the stream ends.
+        if let Some(problem) = report.refusal(&planned) {
+            let _first = self.refusal.set(problem);
+        }
+        let pieces = report.done(planned);
         match &pieces {
             Some(pieces) => self.begin(tag.as_ref(), pieces.is_complete()),
             None if head_only => self.look(tag.as_ref()),
@@ -381,6 +389,11 @@ impl Delivery {
         if let Some(recorded) = recorded {
             recorded.wait_blocking();
         }
+    }
+
+    /// Returns what the client gets instead of the file, if its request does not fit it.
+    pub(crate) fn refusal(&self) -> Option<&Problem> {
+        self.refusal.get()
     }
 
     /// Returns whether the response is the complete file.

@@ -13,23 +13,33 @@ use datastreamer_http::Problem;
 use maud::html;
 
 use super::{page, receipts::prefers_html};
-use crate::sources::rows::form::{FORM, OPERATORS, form, has_breaks};
+use crate::sources::rows::{
+    Format,
+    form::{FORM, OPERATORS, form, has_breaks},
+    names_format,
+};
 
 /// What somebody has typed may be the cause of these.
 const MISTAKES: [StatusCode; 2] = [StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY];
-/// The pages of tables.
+/// The suffix of the pages of tables.
 const SUFFIX: &str = ".html";
+
+/// Leads out of a refusal for too many rows.
+const FIRST_ROWS: &str = "?limit=100";
 
 /// Makes a page of the problem of a table's page, for clients that prefer one.
 pub(super) async fn show(request: Request, next: Next) -> Response<Body> {
-    let uri = request.uri();
-    if !uri.path().ends_with(SUFFIX) || !prefers_html(request.headers()) {
+    if !prefers_html(request.headers()) {
         return next.run(request).await;
     }
+    let uri = request.uri();
     let query = uri.query().unwrap_or_default();
     let asked: Vec<_> = form_urlencoded::parse(query.as_bytes())
         .into_owned()
         .collect();
+    if !asks_for_page(uri.path(), &asked) {
+        return next.run(request).await;
+    }
     let mut response = next.run(request).await;
     let problem = response.extensions().get::<Problem>();
     let Some(problem) = problem.filter(|problem| MISTAKES.contains(&problem.status)) else {
@@ -44,6 +54,19 @@ pub(super) async fn show(request: Request, next: Next) -> Response<Body> {
     headers.extend(page::headers_of_form());
     *response.body_mut() = Body::from(page);
     response
+}
+
+/// Returns whether a client that prefers HTML asks for a page, not for a file to keep: the parameter of the
+/// format goes before the suffix.
+fn asks_for_page(path: &str, asked: &[(String, String)]) -> bool {
+    let mut formats = asked.iter().filter(|(name, _)| names_format(name));
+    match formats.next() {
+        Some((_, format)) => Format::parse(format) == Some(Format::Html),
+        None => {
+            let (_, name) = path.rsplit_once('/').unwrap_or(("", path));
+            name.ends_with(SUFFIX) || !name.contains('.')
+        }
+    }
 }
 
 fn page_of(detail: &str, asked: &[(String, String)]) -> String {
@@ -69,6 +92,14 @@ fn page_of(detail: &str, asked: &[(String, String)]) -> String {
         @if has_form {
             (form(others.into_iter(), &column, OPERATORS.iter(), typed))
             p { a href=(back.finish()) rel="nofollow" { "back to the rows" } }
+        } @else {
+            p {
+                @if !asked.is_empty() {
+                    a href="?" rel="nofollow" { "all rows" } " · "
+                }
+                a href=(FIRST_ROWS) rel="nofollow" { "the first 100 rows" } " · "
+                a href="./" { "all files" }
+            }
         }
     };
     page::frame("This cannot be shown", html! {}, main)

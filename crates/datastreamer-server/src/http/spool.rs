@@ -6,17 +6,25 @@ use std::{
     fs::{self, DirBuilder},
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
+    thread,
+    time::{Duration, Instant},
 };
 
-use datastreamer_spool::{ErrorKind, Spool};
+use datastreamer_spool::{Error, ErrorKind, Spool, SpoolOptions};
 use rustix::fs::{Access, access};
 
 use crate::{config::SpoolConfig, http::deliveries::Deliveries, temporary_room::TakeRoom};
 
 /// Servers of one user on one machine, each with a folder of its own.
 const FOLDERS_MAX: u32 = 1000;
+
+/// 5 seconds for a process that was killed to give its folder back: a service manager starts the next one
+/// at once, and the system first takes down what the old one was writing.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// How often it is tried meanwhile.
+const LOCK_LOOK: Duration = Duration::from_millis(50);
 
 /// The spool, or why there is none.
 pub(crate) struct LazySpool {
@@ -115,7 +123,7 @@ pub(crate) fn check(config: &SpoolConfig) -> Result<(), String> {
 
 fn open(config: &SpoolConfig) -> Result<Spool, String> {
     if let Some(folder) = &config.folder {
-        let opened = Spool::open(folder, config.options.clone());
+        let opened = open_when_free(folder, &config.options);
         return opened.map_err(|error| format!("{}: {error}", folder.display()));
     }
     for number in 0..FOLDERS_MAX {
@@ -128,6 +136,19 @@ fn open(config: &SpoolConfig) -> Result<Spool, String> {
         }
     }
     Err("all folders for temporary files are in use".into())
+}
+
+/// Opens a folder, and waits for the process that had it before.
+fn open_when_free(folder: &Path, options: &SpoolOptions) -> Result<Spool, Error> {
+    let until = Instant::now() + LOCK_WAIT;
+    loop {
+        match Spool::open(folder, options.clone()) {
+            Err(error) if error.kind() == ErrorKind::Locked && Instant::now() < until => {
+                thread::sleep(LOCK_LOOK);
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// A folder below that for temporary files; `None` if it is somebody else's.

@@ -45,6 +45,10 @@ pub(super) const TEXT_BYTES_MAX: usize = 1024;
 const PROOF_WAIT: Duration = Duration::from_secs(5);
 /// The outcome of what the spool could not keep.
 pub(super) const SPOOL_ERROR: &str = "spool_error";
+/// What a stream counts besides bytes, if it gives rows.
+const ROWS: &str = "rows";
+/// And if it is an archive.
+const MEMBERS: &str = "members";
 /// What a receipt says of a transfer that was stopped through it.
 pub(crate) const CANCELLED: &str = "the transfer was cancelled";
 
@@ -225,11 +229,13 @@ impl Asked {
     }
 
     /// Names how a transfer ended. A table that its limit has cut is `capped`: a complete file, but
-    /// not all rows. A request that planning found wrong is `refused`: no failure of the source.
+    /// not all rows. A request that planning found wrong, or whose preconditions or ranges do not fit, is
+    /// `refused`: no failure of the source.
     pub(super) fn outcome_of(&self, record: &Record) -> Option<&'static str> {
         let facts = self.facts.get();
         let is_capped = facts.is_some_and(|facts| facts.is_cut() == Some(true));
         match record.outcome? {
+            _ if self.condition_refused().is_some() => Some("refused"),
             Outcome::Complete if is_capped => Some("capped"),
             Outcome::SourceError if self.is_refused() => Some("refused"),
             Outcome::SourceError if record.error.as_ref().is_some_and(is_of_spool) => {
@@ -254,6 +260,38 @@ impl Asked {
         self.refused.load(Ordering::Relaxed)
     }
 
+    /// Returns the problem that the client got instead of a file that its preconditions or ranges did not
+    /// fit.
+    fn condition_refused(&self) -> Option<&Problem> {
+        self.delivery.as_ref()?.refusal()
+    }
+
+    /// Returns what was wrong, in the words of the operator.
+    fn error_of(&self, record: &Record) -> Option<String> {
+        match self.condition_refused() {
+            Some(problem) => Some(problem.detail.clone()),
+            None => record.error.as_ref().map(|error| cut(&error.to_string())),
+        }
+    }
+
+    /// Returns what was wrong, in the words of clients.
+    fn error_for_client(&self, record: &Record) -> Option<String> {
+        match self.condition_refused() {
+            Some(problem) => Some(problem.detail.clone()),
+            None => record.error.as_ref().map(text_for_client),
+        }
+    }
+
+    /// Returns the status of a refused request.
+    fn refused_status(&self, record: &Record) -> Option<u16> {
+        let refused = self.condition_refused().map(|problem| problem.status);
+        let planned = || {
+            let error = record.error.as_ref().filter(|_| self.is_refused());
+            error.map(|error| Problem::from(error).status)
+        };
+        refused.or_else(planned).map(|status| status.as_u16())
+    }
+
     pub(crate) fn target(&self) -> &str {
         &self.target
     }
@@ -270,8 +308,8 @@ impl Asked {
     /// What the stream counts besides bytes.
     pub(super) fn counted(&self) -> &'static str {
         match self.gives_rows {
-            true => "rows",
-            false => "members",
+            true => ROWS,
+            false => MEMBERS,
         }
     }
 }
@@ -352,7 +390,7 @@ impl Transfers {
                 since: Instant::now(),
                 client: asked.key(),
                 shown: show(&record, &asked),
-                error: error_for_client(&record),
+                error: asked.error_for_client(&record),
                 proof,
                 file: None,
             };
@@ -473,7 +511,8 @@ impl Transfers {
                 let record = running.handle.record();
                 waiting += usize::from(record.blocked_on == BlockedOn::Admission);
                 let shown = show(&record, &running.request);
-                for_client(&shown, error_for_client(&record))
+                let error = running.request.error_for_client(&record);
+                for_client(&shown, error)
             })
             .collect();
         let recent: Vec<_> = recent
@@ -563,12 +602,8 @@ fn show(record: &Record, asked: &Asked) -> Value {
         "blocked_on_consumer_seconds": seconds(record.blocked_on_consumer),
         "outcome": outcome,
         "capped": asked.is_capped(outcome),
-        "error": record.error.as_ref().map(|error| cut(&error.to_string())),
+        "error": asked.error_of(record),
     })
-}
-
-fn error_for_client(record: &Record) -> Option<String> {
-    record.error.as_ref().map(text_for_client)
 }
 
 fn is_of_spool(error: &Error) -> bool {
@@ -587,8 +622,8 @@ pub(super) fn text_for_client(error: &Error) -> String {
 
 fn log(record: &Record, asked: &Asked) {
     let outcome = asked.outcome_of(record).unwrap_or("unknown");
-    let rows = (record.rows > 0).then_some(record.rows);
-    let error = record.error.as_ref().map(|error| cut(&error.to_string()));
+    let counted = |what| (record.rows > 0 && asked.counted() == what).then_some(record.rows);
+    let error = asked.error_of(record);
     let error = error.as_ref().map(tracing::field::display);
     let peer = asked.client.map(tracing::field::display);
     macro_rules! line {
@@ -598,9 +633,11 @@ fn log(record: &Record, asked: &Asked) {
                 request = asked.target,
                 peer,
                 outcome,
+                status = asked.refused_status(record),
                 error,
                 bytes = record.bytes_delivered,
-                rows,
+                rows = counted(ROWS),
+                members = counted(MEMBERS),
                 frozen = asked.frozen(),
                 seconds = seconds(record.duration),
                 bytes_per_second = rate(record).round(),

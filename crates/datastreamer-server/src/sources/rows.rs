@@ -99,6 +99,12 @@ pub(crate) fn is_reserved(name: &str) -> bool {
     reserved.any(|reserved| reserved.eq_ignore_ascii_case(name))
 }
 
+/// Returns whether a parameter of this name names the format.
+pub(crate) fn names_format(name: &str) -> bool {
+    let mut known = FORMATS.iter();
+    known.any(|known| known.eq_ignore_ascii_case(name))
+}
+
 /// What becomes of columns that the format has no place for because they are nested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NestedColumns {

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use crate::support::http::{self, Connection, End};
 use crate::support::scratch::Scratch;
 use crate::support::server::Server;
+use crate::support::tables::last_transfer;
 use crate::support::{tools, wait};
 
 const BYTES: usize = 3_000_000;
@@ -48,6 +49,36 @@ fn part_of(server: &Server, path: &str, bytes: usize) -> Vec<u8> {
     client.ask(path);
     assert_eq!(client.read_head().status, 200);
     client.read_part(bytes)
+}
+
+#[test]
+fn a_request_that_does_not_fit_the_file_is_recorded_as_refused() {
+    let scratch = Scratch::new("refused");
+    let path = scratch.join("image.bin");
+    settled(&path, &content(0));
+    let server = remembering(&scratch, &path);
+    assert_eq!(http::get(server.port(), "/image.bin").status, 200);
+    let cases = [
+        ("If-Match: \"x\"\r\n", 412),
+        ("If-Match: \"x\"\r\nRange: bytes=5-\r\n", 412),
+        ("Range: bytes=9000000-9000001\r\n", 416),
+        ("Range: bytes=9000000-\r\n", 416),
+    ];
+    for (headers, status) in cases {
+        let detail = ask(&server, "/image.bin", headers).problem(status);
+        let transfer = last_transfer(server.port());
+        assert_eq!(transfer["outcome"], "refused", "{headers}: {transfer}");
+        assert_eq!(transfer["error"], *detail, "{headers}");
+        assert_eq!(transfer["bytes"], 0);
+    }
+    wait::until("the log has all", Duration::from_secs(10), || {
+        let log = server.log();
+        let lines = log
+            .lines()
+            .filter(|line| line.contains("outcome=\"refused\""));
+        let of = |status: &str| lines.clone().filter(|line| line.contains(status)).count();
+        (of("status=412"), of("status=416")) == (2, 2)
+    });
 }
 
 #[test]

@@ -624,6 +624,14 @@ fn a_browser_that_asks_for_a_wrong_filter_gets_the_form_as_it_was_filled_in() {
         assert_eq!(typed.status, 400);
         assert!(typed.text().contains("role=\"alert\"") && !typed.text().contains("<form"));
         http::get_with(port, &format!("/{route}.csv?{form}"), BROWSER).problem(400);
+        // The parameter of the format goes before the suffix, and without both `Accept` decides.
+        for asked in ["?format=html&", ".csv?RESPONSEFORMAT=html&", "?"] {
+            let page = http::get_with(port, &format!("/{route}{asked}{form}"), BROWSER);
+            assert_eq!(page.status, 400, "{asked}");
+            assert!(page.text().contains("name=\"filter-column\""), "{asked}");
+        }
+        let other = format!("/{route}.html?format=csv&{form}");
+        http::get_with(port, &other, BROWSER).problem(400);
         let right = form.replace("%3Cb%3Eten%22", "10");
         let right = http::get_with(port, &format!("/{route}.html?{right}"), BROWSER);
         assert_eq!(right.status, 200);
