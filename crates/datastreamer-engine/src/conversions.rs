@@ -30,6 +30,7 @@ use crate::{
     common_type::{is_held, is_integer_held},
     error::EngineError,
     expression_rule::ExpressionRule,
+    literal::per_second,
     overflow::each,
 };
 
@@ -95,11 +96,24 @@ fn keep_function(mut function: ScalarFunction, schema: &DFSchema) -> Transformed
                 None => Transformed::no(Expr::ScalarFunction(function)),
             }
         }
-        ("to_unixtime", [time, ..]) if is_time(time) => {
-            *time = cut(std::mem::take(time), TimeUnit::Second);
-            Transformed::yes(Expr::ScalarFunction(function))
-        }
+        (name, [time, ..]) if is_time(time) => match unit_of(name) {
+            Some(unit) => {
+                *time = cut(std::mem::take(time), unit);
+                Transformed::yes(Expr::ScalarFunction(function))
+            }
+            None => Transformed::no(Expr::ScalarFunction(function)),
+        },
         _ => Transformed::no(Expr::ScalarFunction(function)),
+    }
+}
+
+/// Returns the unit of a function that makes a time, or a number, of another time.
+fn unit_of(function: &str) -> Option<TimeUnit> {
+    match function {
+        "to_unixtime" | "to_timestamp_seconds" => Some(TimeUnit::Second),
+        "to_timestamp_millis" => Some(TimeUnit::Millisecond),
+        "to_timestamp_micros" => Some(TimeUnit::Microsecond),
+        _ => None,
     }
 }
 
@@ -141,7 +155,7 @@ fn converted(value: Expr, to: &FieldRef, failure: Failure) -> Expr {
 }
 
 /// Cuts a time to the last one of a unit before it.
-pub(crate) fn cut(time: Expr, unit: TimeUnit) -> Expr {
+fn cut(time: Expr, unit: TimeUnit) -> Expr {
     call(Kept::Cut(unit), time)
 }
 
@@ -268,14 +282,4 @@ where
             .ok_or_else(|| ArrowError::ComputeError("the result is out of range: a time".into()))
     })?;
     Ok(Arc::new(cut.with_data_type(times.data_type().clone())))
-}
-
-/// Returns how many of a unit are in a second.
-fn per_second(unit: TimeUnit) -> i64 {
-    match unit {
-        TimeUnit::Second => 1,
-        TimeUnit::Millisecond => 1_000,
-        TimeUnit::Microsecond => 1_000_000,
-        TimeUnit::Nanosecond => 1_000_000_000,
-    }
 }

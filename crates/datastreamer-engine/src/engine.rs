@@ -56,6 +56,7 @@ use crate::{
     intervals::{COMPARE_INTERVALS, TIMES_OF_DATES},
     known::Known,
     limited_sorts::{KEPT_ROWS_MAX, LimitedSorts},
+    mixed_numbers::MixedNumbers,
     narrow::{Narrowing, Ties},
     overflow::CHECK_ARITHMETIC,
     patterns::COMPARE_DICTIONARIES,
@@ -65,6 +66,7 @@ use crate::{
     rows::Rows,
     scan::BATCH_ROWS,
     set_comparison::NAME_COMPARED_ROWS,
+    sliding,
     spill::SpillFiles,
     sql::Query,
     store::Files,
@@ -617,6 +619,9 @@ impl Sessions {
             context.register_udaf(AggregateUDF::from(CheckedAverage::default()));
             context.register_udaf(AggregateUDF::from(Least::default()));
             context.register_udaf(AggregateUDF::from(Greatest::default()));
+            for function in sliding::functions() {
+                context.register_udaf(function);
+            }
             for name in TELLING_FUNCTIONS {
                 context.deregister_udf(name);
             }
@@ -859,11 +864,12 @@ async fn known_rows(context: &SessionContext, table: &Arc<dyn TableProvider>) ->
 
 /// Returns DataFusion's rules behind ours on what is as the query has it.
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 6] = [
+    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 7] = [
         Arc::new(AT_TIME_ZONE),
         Arc::new(TIMES_OF_DATES),
         Arc::new(BITS_OF_INTEGERS),
         Arc::new(NO_BINARY_TEXT),
+        Arc::new(MixedNumbers),
         Arc::new(COMPARE_DECIMALS),
         Arc::new(DecimalsInJoins),
     ];

@@ -38,6 +38,9 @@ const FLOAT_DIGITS: usize = 15;
 const FLOAT_INTEGERS_MAX: i128 = 1 << 53;
 /// Powers of ten up to this one are floats of 64 bits.
 const FLOAT_TENS_MAX: i8 = 22;
+/// Digits behind the point up to which a constant is a decimal beside decimals: as many as the
+/// DECIMAL(30,15) has that DataFusion makes of floats. So 0.5 is, and 1e-20 is a float.
+const SHORT_SCALE: i8 = 15;
 /// Digits of a decimal of 128 bits.
 const DIGITS_128: i64 = 38;
 
@@ -269,13 +272,33 @@ fn exact_constant(expression: &Expr, beside_decimals: bool) -> Option<ScalarValu
     if let Ok(integer) = text.parse::<i64>() {
         return Some(integer.into());
     }
+    decimal_scalar(&text)
+}
+
+/// Returns a constant float as the decimal with the fewest digits that is this float. `None`: it has
+/// more than [`SHORT_SCALE`] digits behind the point.
+pub(crate) fn short_decimal(expression: &Expr) -> Option<ScalarValue> {
+    let number = match expression {
+        Expr::Literal(ScalarValue::Float64(Some(number)), _) if number.is_finite() => *number,
+        _ => return None,
+    };
+    let decimal = decimal_scalar(&format!("{number}"))?;
+    match decimal {
+        ScalarValue::Decimal128(_, _, scale) if scale <= SHORT_SCALE => Some(decimal),
+        _ => None,
+    }
+}
+
+/// Returns a finite number, as Rust shows floats, as a decimal.
+fn decimal_scalar(text: &str) -> Option<ScalarValue> {
     let Decimal {
         digits,
         precision,
         scale,
-    } = Decimal::parse(&text)?;
-    let sign = if number < 0.0 { "-" } else { "" };
-    let value = i256::from_string(&format!("{sign}{digits}"))?;
+    } = Decimal::parse(text)?;
+    let sign = if text.starts_with('-') { "-" } else { "" };
+    // Of zero there are no digits.
+    let value = i256::from_string(&format!("{sign}0{digits}"))?;
     let scale = i8::try_from(scale).ok()?;
     let narrow = value.to_i128();
     Some(

@@ -1,5 +1,5 @@
 //! A rule for logical plans that changes their expressions one by one. `utc.rs`, `patterns.rs`,
-//! `overflow.rs` and `equal_floats.rs` make such rules.
+//! `overflow.rs`, `mixed_numbers.rs` and `equal_floats.rs` make such rules.
 
 use datafusion::{
     common::{
@@ -32,7 +32,8 @@ impl AnalyzerRule for ExpressionRule {
 }
 
 impl ExpressionRule {
-    fn change_node(&self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    /// Changes the expressions of one node.
+    pub(crate) fn change_node(&self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         let mut schema = merge_schema(&plan.inputs());
         if let LogicalPlan::TableScan(scan) = &plan {
             let columns = scan.source.schema();

@@ -6,9 +6,10 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::{
     ast::{
         DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-        FunctionArguments, NamedWindowExpr, ObjectName, Query, Select, SelectItem, SetExpr,
-        SetOperator, SetQuantifier, Statement, TableFactor, Value, Visit, Visitor,
-        WildcardAdditionalOptions, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
+        FunctionArguments, JoinConstraint, JoinOperator, NamedWindowExpr, ObjectName, Query,
+        Select, SelectItem, SetExpr, SetOperator, SetQuantifier, Statement, TableFactor,
+        TableWithJoins, Value, Visit, Visitor, WildcardAdditionalOptions, WindowFrameBound,
+        WindowFrameUnits, WindowSpec, WindowType,
     },
     dialect::dialect_from_str,
     tokenizer::{Token, Tokenizer},
@@ -81,6 +82,19 @@ fn names_long_window(select: &Select) -> bool {
         NamedWindowExpr::NamedWindow(_) => None,
     });
     specs.any(is_long)
+}
+
+const JOINED_COLUMNS: &str = "a RIGHT or FULL JOIN with USING or NATURAL, in the place of ON,";
+
+/// Returns whether tables are joined by columns of which DataFusion takes the left one, where only the right
+/// one may have a value.
+fn takes_left_columns(tables: &TableWithJoins) -> bool {
+    tables.joins.iter().any(|join| match &join.join_operator {
+        JoinOperator::Right(on) | JoinOperator::RightOuter(on) | JoinOperator::FullOuter(on) => {
+            matches!(on, JoinConstraint::Using(_) | JoinConstraint::Natural)
+        }
+        _ => false,
+    })
 }
 
 /// Returns what follows the `*` of a list of columns.
@@ -183,6 +197,7 @@ impl Visitor for Finder {
             (!select.distribute_by.is_empty(), "DISTRIBUTE BY"),
             (!select.sort_by.is_empty(), "SORT BY"),
             (names_long_window(select), LONG_FRAME),
+            (select.from.iter().any(takes_left_columns), JOINED_COLUMNS),
             (has(|options| options.opt_ilike.is_some()), "* ILIKE"),
             (has(|options| options.opt_alias.is_some()), "* with a name"),
             // DataFusion takes a name that is no column for none.
@@ -192,6 +207,9 @@ impl Visitor for Finder {
 
     fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<Self::Break> {
         match table {
+            TableFactor::NestedJoin {
+                table_with_joins, ..
+            } => none_of(&[(takes_left_columns(table_with_joins), JOINED_COLUMNS)]),
             TableFactor::Table {
                 version,
                 with_ordinality,

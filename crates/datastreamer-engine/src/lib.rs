@@ -31,6 +31,7 @@
 //! detects changed files, `expansion.rs` says how large compressed data may become.
 //! `from_statistics.rs` keeps plans from taking values from statistics, `equal_floats.rs` compares
 //! floats, `extremes.rs` finds the least and the greatest values of groups,
+//! `sliding.rs` computes aggregates of floats over window frames,
 //! `grown_values.rs` bounds what functions make,
 //! `overflow.rs` and `sums.rs` make arithmetic fail where its result is out of range, `known.rs`
 //! computes what is known about rows before they are read. `query_memory.rs` gives a plan its memory,
@@ -72,6 +73,7 @@ mod limited_sorts;
 mod listing;
 mod literal;
 mod messages;
+mod mixed_numbers;
 mod narrow;
 mod narrowed;
 mod overflow;
@@ -87,6 +89,7 @@ mod query_memory;
 mod rows;
 mod scan;
 mod set_comparison;
+mod sliding;
 mod spill;
 mod sql;
 mod store;

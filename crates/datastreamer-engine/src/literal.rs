@@ -211,7 +211,8 @@ fn timestamp(text: &str, unit: TimeUnit) -> Result<Option<i64>, EngineError> {
     Ok(i64::try_from(value).ok())
 }
 
-fn per_second(unit: TimeUnit) -> i64 {
+/// Returns how many of a unit are in a second.
+pub(crate) fn per_second(unit: TimeUnit) -> i64 {
     match unit {
         TimeUnit::Second => 1,
         TimeUnit::Millisecond => 1_000,

@@ -14,7 +14,7 @@ use arrow::{
     },
     datatypes::{
         DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DecimalType, Field,
-        FieldRef, Float32Type, Float64Type, Int64Type, TimeUnit,
+        FieldRef, Float32Type, Float64Type, Int64Type,
     },
     error::ArrowError,
 };
@@ -29,8 +29,8 @@ use datafusion::{
 };
 
 use crate::{
-    conversions::cut, error::EngineError, exact_numbers::nearest_floats,
-    expression_rule::ExpressionRule, literal::has_second_60,
+    error::EngineError, exact_numbers::nearest_floats, expression_rule::ExpressionRule,
+    literal::has_second_60,
 };
 
 /// DataFusion's function that makes a time of seconds in floats, and takes the last time that there
@@ -74,16 +74,11 @@ fn checked(expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
         }
         Expr::ScalarFunction(mut function) if function.func.name().starts_with(TO_TIMESTAMP) => {
             let is_of_floats = function.func.name() == TO_TIMESTAMP;
-            let unit = unit_of(function.func.name());
             let Some(time) = function.args.first_mut() else {
                 return Transformed::no(Expr::ScalarFunction(function));
             };
             if is_of_floats && has_type(time, schema, DataType::is_floating) {
                 *time = call(Checked::Seconds, vec![std::mem::take(time)]);
-            } else if let Some(unit) = unit
-                && has_type(time, schema, is_timestamp)
-            {
-                *time = cut(std::mem::take(time), unit);
             } else if has_type(time, schema, DataType::is_string) {
                 *time = call(Checked::NoSecond60, vec![std::mem::take(time)]);
             }
@@ -125,20 +120,6 @@ fn with_places(
             Expr::ScalarFunction(function)
         }
     })
-}
-
-/// Returns the unit of a function that makes a time of another one.
-fn unit_of(function: &str) -> Option<TimeUnit> {
-    match function.strip_prefix(TO_TIMESTAMP)? {
-        "_seconds" => Some(TimeUnit::Second),
-        "_millis" => Some(TimeUnit::Millisecond),
-        "_micros" => Some(TimeUnit::Microsecond),
-        _ => None,
-    }
-}
-
-fn is_timestamp(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Timestamp(_, _))
 }
 
 /// Returns whether a text is converted to a time.

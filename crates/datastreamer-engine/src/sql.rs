@@ -13,7 +13,7 @@ use datafusion::{
 use datastreamer_rows::parameters::{Bound, Value};
 use datastreamer_table::column_metadata::ColumnMetadata;
 
-use crate::{column_names, error::EngineError, exact_numbers, left_out, time_zone};
+use crate::{column_names, error::EngineError, exact_numbers, left_out, mixed_numbers, time_zone};
 
 /// A SELECT with the values of its `$name` placeholders.
 #[derive(Clone, Debug)]
@@ -88,6 +88,7 @@ impl Query {
             column_names::name_all(statement);
             exact_numbers::write_as_decimals(statement);
             time_zone::write_in_utc(statement);
+            mixed_numbers::mark_conversions(statement);
         }
         let plan = state.statement_to_plan(statement).await?;
         let columns = plan.schema().fields().len();

@@ -1,5 +1,6 @@
 //! The functions `sum` and `avg`, whose results are right or errors: in the place of DataFusion's,
-//! which wrap around. Sums of floats, and averages of all but durations, stay DataFusion's.
+//! which wrap around. Sums of floats, and averages of all but durations, stay DataFusion's, but over
+//! window frames that slide: those are in `sliding.rs`.
 //!
 //! Totals are counted in a type that is wider than the result's, so that only the result can be out
 //! of range, and no part of the rows.
@@ -37,7 +38,7 @@ use datafusion::{
     physical_expr::NullState,
 };
 
-use crate::overflow::check_digits;
+use crate::{overflow::check_digits, sliding};
 
 /// DataFusion's `sum`, but for the accumulators.
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
@@ -146,7 +147,10 @@ impl AggregateUDFImpl for CheckedSum {
         arguments: AccumulatorArgs,
     ) -> Result<Box<dyn Accumulator>> {
         match arguments.return_field.data_type() {
-            DataType::Float64 => self.0.create_sliding_accumulator(arguments),
+            DataType::Float64 if arguments.is_distinct => {
+                self.0.create_sliding_accumulator(arguments)
+            }
+            DataType::Float64 => Ok(sliding::sum()),
             _ => self.accumulator(arguments),
         }
     }
@@ -202,7 +206,7 @@ impl AggregateUDFImpl for CheckedSum {
     }
 }
 
-/// DataFusion's `avg`, but for the accumulators of durations.
+/// DataFusion's `avg`, but for the accumulators of durations, and of floats over frames that slide.
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct CheckedAverage(Avg);
 
@@ -261,6 +265,7 @@ impl AggregateUDFImpl for CheckedAverage {
     ) -> Result<Box<dyn Accumulator>> {
         match arguments.return_field.data_type() {
             DataType::Duration(_) => self.accumulator(arguments),
+            DataType::Float64 if !arguments.is_distinct => Ok(sliding::average()),
             _ => self.0.create_sliding_accumulator(arguments),
         }
     }

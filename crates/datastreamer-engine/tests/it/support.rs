@@ -12,9 +12,11 @@ use arrow::{
     array::{Array, ArrayRef, Float64Array, Int64Array, StringArray, cast::AsArray},
     compute::{cast, concat_batches},
     datatypes::{DataType, Field, Schema},
+    error::ArrowError,
     record_batch::{RecordBatch, RecordBatchReader},
+    util::display::{ArrayFormatter, FormatOptions},
 };
-use datastreamer_engine::{Engine, EngineError, EngineOptions, Narrowing, Rows, TableFiles};
+use datastreamer_engine::{Engine, EngineError, EngineOptions, Narrowing, Query, Rows, TableFiles};
 use datastreamer_table::column_metadata::ColumnMetadata;
 use datastreamer_table::fits::FitsSpool;
 use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
@@ -185,4 +187,26 @@ pub(crate) fn memory_bytes_max() -> u64 {
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));
     let kilobytes = line.and_then(|line| line.split_whitespace().nth(1));
     kilobytes.unwrap().parse::<u64>().unwrap() * 1024
+}
+
+/// Returns the rows of a query, or its error. The values of a row are joined by commas.
+pub(crate) fn answers(engine: &Engine, sql: &str) -> Result<Vec<String>, String> {
+    let rows = block_on(engine.query(&Query::new(sql), None));
+    let rows = rows.map_err(|error| error.to_string())?;
+    let mut all = Vec::new();
+    for batch in rows {
+        let batch = batch.map_err(|error| match error {
+            ArrowError::ExternalError(error) => error.to_string(),
+            error => error.to_string(),
+        })?;
+        let options = FormatOptions::new().with_null("null");
+        let columns = batch.columns().iter();
+        let columns = columns.map(|column| ArrayFormatter::try_new(column, &options).unwrap());
+        let columns: Vec<_> = columns.collect();
+        all.extend((0..batch.num_rows()).map(|row| {
+            let values = columns.iter().map(|column| column.value(row).to_string());
+            values.collect::<Vec<_>>().join(",")
+        }));
+    }
+    Ok(all)
 }
