@@ -19,6 +19,7 @@ use arrow::{
 
 use crate::{
     arrow_buffers::Layout,
+    common_type::decimal,
     expansion::{too_large, with_unit},
     guard::guarded,
 };
@@ -375,15 +376,9 @@ fn check_field(field: Field<'_>, column: &str) -> Result<(), String> {
 
 /// Returns whether a type that is a decimal has as many digits as there can be: encoders rely on it.
 fn has_digits(data_type: &datatypes::DataType) -> bool {
-    use datatypes::DataType as T;
-    let (digits, scale, most) = match data_type {
-        T::Decimal32(digits, scale) => (*digits, *scale, datatypes::DECIMAL32_MAX_PRECISION),
-        T::Decimal64(digits, scale) => (*digits, *scale, datatypes::DECIMAL64_MAX_PRECISION),
-        T::Decimal128(digits, scale) => (*digits, *scale, datatypes::DECIMAL128_MAX_PRECISION),
-        T::Decimal256(digits, scale) => (*digits, *scale, datatypes::DECIMAL256_MAX_PRECISION),
-        _ => return true,
-    };
-    (1..=most).contains(&digits) && scale.unsigned_abs() <= most
+    decimal(data_type).is_none_or(|(digits, scale, most)| {
+        (1..=most).contains(&digits) && scale.unsigned_abs() <= most
+    })
 }
 
 /// Names the type of a field as far as it is known.

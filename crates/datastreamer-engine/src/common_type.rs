@@ -135,7 +135,7 @@ fn is_decimal(data_type: &DataType) -> bool {
 }
 
 /// Returns the precision and the scale of a decimal type, and the digits that its integers may have.
-fn decimal(data_type: &DataType) -> Option<(u8, i8, u8)> {
+pub(crate) fn decimal(data_type: &DataType) -> Option<(u8, i8, u8)> {
     use DataType as T;
     match data_type {
         T::Decimal32(precision, scale) => Some((*precision, *scale, 9)),

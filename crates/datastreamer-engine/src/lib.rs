@@ -31,7 +31,8 @@
 //! detects changed files, `expansion.rs` says how large compressed data may become.
 //! `from_statistics.rs` keeps plans from taking values from statistics, `equal_floats.rs` compares
 //! floats, `extremes.rs` finds the least and the greatest values of groups,
-//! `sliding.rs` computes aggregates of floats over window frames,
+//! `sliding.rs` computes aggregates of floats over window frames, `mixed_numbers.rs` gives decimals and
+//! floats one type, `conversions.rs` keeps DataFusion from moving conversions that lose something,
 //! `grown_values.rs` bounds what functions make,
 //! `overflow.rs` and `sums.rs` make arithmetic fail where its result is out of range, `known.rs`
 //! computes what is known about rows before they are read. `query_memory.rs` gives a plan its memory,

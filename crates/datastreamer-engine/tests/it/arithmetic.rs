@@ -10,12 +10,12 @@ use arrow::{
     compute::cast,
     datatypes::DataType,
     error::ArrowError,
-    record_batch::{RecordBatch, RecordBatchReader},
+    record_batch::RecordBatchReader,
 };
 use datastreamer_engine::{Engine, EngineError, EngineErrorKind, Query};
 use tempfile::TempDir;
 
-use crate::support::{block_on, engine_of, write_parquet};
+use crate::support::{block_on, engine_of_columns};
 
 /// A table of two rows: the greatest and the least number of each type.
 fn extremes() -> (TempDir, Engine) {
@@ -24,7 +24,7 @@ fn extremes() -> (TempDir, Engine) {
         let decimals = Decimal128Array::from(vec![greatest, -greatest]);
         decimals.with_precision_and_scale(38, scale).unwrap()
     };
-    table(vec![
+    engine_of_columns(vec![
         ("i8", Arc::new(Int8Array::from(vec![i8::MAX, i8::MIN]))),
         ("i16", Arc::new(Int16Array::from(vec![i16::MAX, i16::MIN]))),
         ("i32", Arc::new(Int32Array::from(vec![i32::MAX, i32::MIN]))),
@@ -34,14 +34,6 @@ fn extremes() -> (TempDir, Engine) {
         ("d", Arc::new(decimals(&"9".repeat(38), 0))),
         ("k", Arc::new(Int64Array::from(vec![1, 2]))),
     ])
-}
-
-fn table(columns: Vec<(&str, ArrayRef)>) -> (TempDir, Engine) {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("t.parquet");
-    write_parquet(&file, &RecordBatch::try_from_iter(columns).unwrap());
-    let engine = engine_of(&file);
-    (folder, engine)
 }
 
 /// Returns the values of the first column as text, or the error, which is one of computing.
@@ -249,7 +241,7 @@ fn floats_are_rounded_or_cut_to_any_number_of_places() {
     let floats: ArrayRef = Arc::new(floats);
     let singles = Float32Array::from(vec![1e38, 2.567, -25.0, f32::INFINITY]);
     let places = Int64Array::from(vec![10, 1, -1, 2]);
-    let (_folder, engine) = table(vec![
+    let (_folder, engine) = engine_of_columns(vec![
         ("f", floats),
         ("f32", Arc::new(singles)),
         ("places", Arc::new(places)),
@@ -426,7 +418,7 @@ fn sums_are_right_also_where_the_sum_of_some_rows_leaves_the_type() {
 fn sums_of_many_groups_are_right() {
     let rows = 250_000;
     let values = (0..rows).map(|row| (row % 7 != 0).then_some(row - 1000));
-    let (_folder, engine) = table(vec![
+    let (_folder, engine) = engine_of_columns(vec![
         ("k", Arc::new(Int64Array::from_iter_values(0..rows))),
         ("x", Arc::new(values.collect::<Int64Array>())),
     ]);

@@ -2,19 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::{
-    array::{
-        Array, ArrayRef, Date64Array, Decimal128Array, Int8Array, Int64Array,
-        TimestampMicrosecondArray, cast::AsArray,
-    },
-    compute::cast,
-    datatypes::DataType,
-    record_batch::RecordBatch,
+use arrow::array::{
+    ArrayRef, Date64Array, Decimal128Array, Int8Array, Int64Array, TimestampMicrosecondArray,
 };
-use datastreamer_engine::{Engine, Query};
+use datastreamer_engine::Engine;
 use tempfile::TempDir;
 
-use crate::support::{block_on, engine_of, write_parquet};
+use crate::support::{answers, engine_of_columns};
 
 /// Times in microseconds: the last one before 1970, the end of a millisecond before it, and later ones.
 const TIMES: [i64; 5] = [-1, -500, 0, 1_500_000, 1_720_000_000_123_456];
@@ -39,33 +33,12 @@ fn table() -> (TempDir, Engine) {
             Arc::new(Date64Array::from(vec![-1, 0, -86_400_001, 86_399_999, 5])),
         ),
     ];
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("t.parquet");
-    write_parquet(&file, &RecordBatch::try_from_iter(columns).unwrap());
-    let engine = engine_of(&file);
-    (folder, engine)
+    engine_of_columns(columns)
 }
 
-/// Returns all values as text, those of a row joined by commas, or the error.
+/// Returns the rows of a query, one behind the other, or its error.
 fn answer(engine: &Engine, sql: &str) -> Result<String, String> {
-    let rows = block_on(engine.query(&Query::new(sql), None)).map_err(|error| error.to_string())?;
-    let mut lines = Vec::new();
-    for batch in rows {
-        let batch = batch.map_err(|error| error.to_string())?;
-        let columns = batch.columns().iter();
-        let columns: Vec<_> = columns
-            .map(|column| cast(column, &DataType::Utf8).unwrap())
-            .collect();
-        for row in 0..batch.num_rows() {
-            let values = columns.iter().map(|column| column.as_string::<i32>());
-            let values = values.map(|column| match column.is_valid(row) {
-                true => column.value(row),
-                false => "null",
-            });
-            lines.push(values.collect::<Vec<_>>().join(","));
-        }
-    }
-    Ok(lines.join(" "))
+    answers(engine, sql).map(|rows| rows.join(" "))
 }
 
 #[track_caller]

@@ -20,6 +20,7 @@ use datastreamer_engine::{Engine, EngineError, EngineOptions, Narrowing, Query, 
 use datastreamer_table::column_metadata::ColumnMetadata;
 use datastreamer_table::fits::FitsSpool;
 use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
+use tempfile::TempDir;
 use tracing::{
     Event, Metadata, Subscriber,
     field::{Field as LogField, Visit},
@@ -94,6 +95,15 @@ pub(crate) fn engine_of(path: &Path) -> Engine {
     let files = TableFiles::find(path).unwrap();
     block_on(engine.register("stars", files, &ColumnMetadata::default())).unwrap();
     engine
+}
+
+/// Returns an engine whose table has these columns, and the folder of its file.
+pub(crate) fn engine_of_columns(columns: Vec<(&str, ArrayRef)>) -> (TempDir, Engine) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("t.parquet");
+    write_parquet(&file, &RecordBatch::try_from_iter(columns).unwrap());
+    let engine = engine_of(&file);
+    (folder, engine)
 }
 
 pub(crate) fn scan(engine: &Engine, parameters: &[(&str, &str)]) -> Result<Rows, EngineError> {

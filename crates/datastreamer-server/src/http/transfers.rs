@@ -45,10 +45,6 @@ pub(super) const TEXT_BYTES_MAX: usize = 1024;
 const PROOF_WAIT: Duration = Duration::from_secs(5);
 /// The outcome of what the spool could not keep.
 pub(super) const SPOOL_ERROR: &str = "spool_error";
-/// What a stream counts besides bytes, if it gives rows.
-const ROWS: &str = "rows";
-/// And if it is an archive.
-const MEMBERS: &str = "members";
 /// What a receipt says of a transfer that was stopped through it.
 pub(crate) const CANCELLED: &str = "the transfer was cancelled";
 
@@ -266,19 +262,11 @@ impl Asked {
         self.delivery.as_ref()?.refusal()
     }
 
-    /// Returns what was wrong, in the words of the operator.
-    fn error_of(&self, record: &Record) -> Option<String> {
+    /// Returns what was wrong. `tell` has the words for an error of the stream.
+    fn error_of(&self, record: &Record, tell: fn(&Error) -> String) -> Option<String> {
         match self.condition_refused() {
             Some(problem) => Some(problem.detail.clone()),
-            None => record.error.as_ref().map(|error| cut(&error.to_string())),
-        }
-    }
-
-    /// Returns what was wrong, in the words of clients.
-    fn error_for_client(&self, record: &Record) -> Option<String> {
-        match self.condition_refused() {
-            Some(problem) => Some(problem.detail.clone()),
-            None => record.error.as_ref().map(text_for_client),
+            None => record.error.as_ref().map(tell),
         }
     }
 
@@ -308,8 +296,8 @@ impl Asked {
     /// What the stream counts besides bytes.
     pub(super) fn counted(&self) -> &'static str {
         match self.gives_rows {
-            true => ROWS,
-            false => MEMBERS,
+            true => "rows",
+            false => "members",
         }
     }
 }
@@ -390,7 +378,7 @@ impl Transfers {
                 since: Instant::now(),
                 client: asked.key(),
                 shown: show(&record, &asked),
-                error: asked.error_for_client(&record),
+                error: asked.error_of(&record, text_for_client),
                 proof,
                 file: None,
             };
@@ -511,7 +499,7 @@ impl Transfers {
                 let record = running.handle.record();
                 waiting += usize::from(record.blocked_on == BlockedOn::Admission);
                 let shown = show(&record, &running.request);
-                let error = running.request.error_for_client(&record);
+                let error = running.request.error_of(&record, text_for_client);
                 for_client(&shown, error)
             })
             .collect();
@@ -602,12 +590,16 @@ fn show(record: &Record, asked: &Asked) -> Value {
         "blocked_on_consumer_seconds": seconds(record.blocked_on_consumer),
         "outcome": outcome,
         "capped": asked.is_capped(outcome),
-        "error": asked.error_of(record),
+        "error": asked.error_of(record, text_for_operator),
     })
 }
 
 fn is_of_spool(error: &Error) -> bool {
     SpoolError::find_in(error).is_some()
+}
+
+fn text_for_operator(error: &Error) -> String {
+    cut(&error.to_string())
 }
 
 /// What clients are told of an error.
@@ -622,8 +614,8 @@ pub(super) fn text_for_client(error: &Error) -> String {
 
 fn log(record: &Record, asked: &Asked) {
     let outcome = asked.outcome_of(record).unwrap_or("unknown");
-    let counted = |what| (record.rows > 0 && asked.counted() == what).then_some(record.rows);
-    let error = asked.error_of(record);
+    let counted = (record.rows > 0).then_some(record.rows);
+    let error = asked.error_of(record, text_for_operator);
     let error = error.as_ref().map(tracing::field::display);
     let peer = asked.client.map(tracing::field::display);
     macro_rules! line {
@@ -636,8 +628,8 @@ fn log(record: &Record, asked: &Asked) {
                 status = asked.refused_status(record),
                 error,
                 bytes = record.bytes_delivered,
-                rows = counted(ROWS),
-                members = counted(MEMBERS),
+                rows = counted.filter(|_| asked.gives_rows),
+                members = counted.filter(|_| !asked.gives_rows),
                 frozen = asked.frozen(),
                 seconds = seconds(record.duration),
                 bytes_per_second = rate(record).round(),

@@ -12,17 +12,25 @@ const SELF_TEST_LIMIT: Duration = Duration::from_secs(90);
 /// Four runs of the program, and twelve of other readers.
 const TEXT_FILES_LIMIT: Duration = Duration::from_secs(120);
 
-#[test]
-fn the_comparison_finds_every_planted_difference() {
+/// Runs a comparison with the program, and returns what it says, once it has found no difference.
+#[track_caller]
+fn compared(script: &str, arguments: &[&str], limit: Duration) -> String {
     let scratch = Scratch::new("differential");
     let mut python = tools::python();
     python
-        .arg(tools::client_script("differential/selftest.py"))
+        .arg(tools::client_script(script))
         .arg(program::command(&[]).get_program())
+        .args(arguments)
         .current_dir(scratch.path());
-    let said = program::finish_within(python, SELF_TEST_LIMIT);
+    let said = program::finish_within(python, limit);
     assert_eq!(said.code, Some(0), "{}\n{}", said.text(), said.stderr);
-    assert!(said.text().contains(" planted, 0 missed"));
+    said.text().to_owned()
+}
+
+#[test]
+fn the_comparison_finds_every_planted_difference() {
+    let said = compared("differential/selftest.py", &[], SELF_TEST_LIMIT);
+    assert!(said.contains(" planted, 0 missed"));
 }
 
 /// Four times what 200 files take on an idle machine of two cores, for a busy one.
@@ -30,40 +38,17 @@ const FILES_LIMIT: Duration = Duration::from_secs(540);
 
 #[test]
 fn random_files_have_the_values_that_other_readers_have() {
-    let scratch = Scratch::new("differential");
-    let mut python = tools::python();
-    python
-        .arg(tools::client_script("differential"))
-        .arg(program::command(&[]).get_program())
-        .args(["1", "200"])
-        .current_dir(scratch.path());
-    let said = program::finish_within(python, FILES_LIMIT);
-    assert_eq!(said.code, Some(0), "{}\n{}", said.text(), said.stderr);
-    println!("{}", said.text());
+    println!("{}", compared("differential", &["1", "200"], FILES_LIMIT));
 }
 
 #[test]
 fn text_files_have_the_values_that_other_readers_find() {
-    let scratch = Scratch::new("text-files");
-    let mut python = tools::python();
-    python
-        .arg(tools::client_script("read_text_files.py"))
-        .arg(program::command(&[]).get_program())
-        .current_dir(scratch.path());
-    let said = program::finish_within(python, TEXT_FILES_LIMIT);
-    assert_eq!(said.code, Some(0), "{}\n{}", said.text(), said.stderr);
-    assert!(said.text().contains("t.ndjson, polars: 20000 rows"));
+    let said = compared("read_text_files.py", &[], TEXT_FILES_LIMIT);
+    assert!(said.contains("t.ndjson, polars: 20000 rows"));
 }
 
 #[test]
 fn files_of_fastparquet_have_the_values_that_were_written() {
-    let scratch = Scratch::new("fastparquet");
-    let mut python = tools::python();
-    python
-        .arg(tools::client_script("read_fastparquet.py"))
-        .arg(program::command(&[]).get_program())
-        .current_dir(scratch.path());
-    let said = program::finish_within(python, SELF_TEST_LIMIT);
-    assert_eq!(said.code, Some(0), "{}\n{}", said.text(), said.stderr);
-    assert!(said.text().contains("24000 values are equal"));
+    let said = compared("read_fastparquet.py", &[], SELF_TEST_LIMIT);
+    assert!(said.contains("24000 values are equal"));
 }
