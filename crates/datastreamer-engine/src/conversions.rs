@@ -27,7 +27,7 @@ use datafusion::{
 };
 
 use crate::{
-    common_type::{is_held, is_integer_held},
+    common_type::{decimal, is_held, is_integer_held},
     error::EngineError,
     expression_rule::ExpressionRule,
     literal::per_second,
@@ -127,26 +127,44 @@ fn unit_named(name: &str) -> Option<TimeUnit> {
 }
 
 /// Returns whether a conversion of numbers or times may fail, or give the same for different values.
+/// Those of floats to shorter ones are left to DataFusion, which moves none of them.
 fn may_lose(value: &Expr, to: &Field, schema: &DFSchema) -> bool {
-    use DataType as T;
-    let is_number = |data_type: &T| data_type.is_integer() || data_type.is_decimal();
     let Ok(from) = value.get_type(schema) else {
         return false;
     };
-    match (&from, to.data_type()) {
-        (from, to) if from == to => false,
-        (from, T::Boolean) => is_number(from) || from.is_floating(),
+    let to = to.data_type();
+    let may_fail =
+        is_exact(&from) && is_exact(to) && !(is_held(&from, to) || is_integer_held(&from, to));
+    from != *to && (may_fail || is_cut(&from, to) && !(from.is_floating() && to.is_floating()))
+}
+
+fn is_exact(data_type: &DataType) -> bool {
+    data_type.is_integer() || data_type.is_decimal()
+}
+
+/// Returns whether a conversion gives the same for different values, and does not say so: digits behind
+/// the point, the time of a day, parts of a second.
+pub(crate) fn is_cut(from: &DataType, to: &DataType) -> bool {
+    use DataType as T;
+    match (from, to) {
+        (from, T::Boolean) => from.is_numeric(),
         // The units are ordered, the coarsest one first.
         (T::Timestamp(from, _), T::Timestamp(to, _)) => from > to,
         (T::Time32(from) | T::Time64(from), T::Time32(to) | T::Time64(to)) => from > to,
         (T::Timestamp(_, _) | T::Date64, T::Date32 | T::Date64 | T::Time32(_) | T::Time64(_)) => {
             true
         }
-        (from, to) if is_number(from) && is_number(to) => {
-            !(is_held(from, to) || is_integer_held(from, to))
+        (from, to) if is_exact(from) && is_exact(to) => digits_behind(from) > digits_behind(to),
+        (from, to) if from.is_floating() && to.is_floating() => {
+            from.primitive_width() > to.primitive_width()
         }
-        (from, to) => from.is_floating() && is_number(to),
+        (from, to) => from.is_floating() && is_exact(to),
     }
+}
+
+/// Returns the digits behind the point; fewer than none where the last ones before it are zeros.
+fn digits_behind(exact: &DataType) -> i8 {
+    decimal(exact).map_or(0, |(_, scale, _)| scale)
 }
 
 fn converted(value: Expr, to: &FieldRef, failure: Failure) -> Expr {
@@ -233,6 +251,9 @@ impl ScalarUDFImpl for KeptFunction {
                 let value = match (value.data_type(), to) {
                     (DataType::Timestamp(from, _), DataType::Timestamp(to, _)) if from > *to => {
                         &each(value, |times| Ok(cut_times(times, *to)?))?
+                    }
+                    (DataType::Timestamp(_, _), DataType::Date64) => {
+                        &each(value, |times| Ok(cut_times(times, TimeUnit::Millisecond)?))?
                     }
                     (DataType::Date64, DataType::Date32) => {
                         &each(value, |times| Ok(cut_steps::<Date64Type>(times, DAY)?))?

@@ -63,6 +63,7 @@ use crate::{
     planning::{DEFAULT_PLAN_TIMEOUT, Planned, Planner},
     provider::FileTable,
     query_memory::{self, DEFAULT_MEMORY_TIMEOUT, QueryMemory},
+    range_frames::RANGE_FRAMES,
     rows::Rows,
     scan::BATCH_ROWS,
     set_comparison::NAME_COMPARED_ROWS,
@@ -864,12 +865,13 @@ async fn known_rows(context: &SessionContext, table: &Arc<dyn TableProvider>) ->
 
 /// Returns DataFusion's rules behind ours on what is as the query has it.
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 7] = [
+    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 8] = [
         Arc::new(AT_TIME_ZONE),
         Arc::new(TIMES_OF_DATES),
         Arc::new(BITS_OF_INTEGERS),
         Arc::new(NO_BINARY_TEXT),
         Arc::new(MixedNumbers),
+        Arc::new(RANGE_FRAMES),
         Arc::new(COMPARE_DECIMALS),
         Arc::new(DecimalsInJoins),
     ];

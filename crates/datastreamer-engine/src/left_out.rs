@@ -5,11 +5,12 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::{
     ast::{
-        DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-        FunctionArguments, JoinConstraint, JoinOperator, NamedWindowExpr, ObjectName, Query,
-        Select, SelectItem, SetExpr, SetOperator, SetQuantifier, Statement, TableFactor,
-        TableWithJoins, Value, Visit, Visitor, WildcardAdditionalOptions, WindowFrameBound,
-        WindowFrameUnits, WindowSpec, WindowType,
+        BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
+        FunctionArgumentClause, FunctionArgumentList, FunctionArguments, JoinConstraint,
+        JoinOperator, NamedWindowExpr, NullTreatment, ObjectName, Query, Select, SelectItem,
+        SetExpr, SetOperator, SetQuantifier, Statement, TableFactor, TableWithJoins, Value, Visit,
+        Visitor, WildcardAdditionalOptions, WindowFrameBound, WindowFrameUnits, WindowSpec,
+        WindowType,
     },
     dialect::dialect_from_str,
     tokenizer::{Token, Tokenizer},
@@ -75,13 +76,26 @@ fn is_long(window: &WindowSpec) -> bool {
     frame.units != WindowFrameUnits::Range && bounds.into_iter().any(is_long)
 }
 
-fn names_long_window(select: &Select) -> bool {
-    let windows = select.named_window.iter();
-    let mut specs = windows.filter_map(|window| match &window.1 {
-        NamedWindowExpr::WindowSpec(spec) => Some(spec),
-        NamedWindowExpr::NamedWindow(_) => None,
-    });
-    specs.any(is_long)
+const BUILT_WINDOW: &str = "a window that is built on a named one (write out the whole window)";
+
+/// Returns whether a window has the parts of another one, which DataFusion leaves out.
+fn is_built(window: &WindowSpec) -> bool {
+    window.window_name.is_some()
+}
+
+/// Returns whether any named window is so.
+fn names_window(select: &Select, is_so: fn(&WindowSpec) -> bool) -> bool {
+    let mut windows = select.named_window.iter();
+    windows.any(|window| match &window.1 {
+        NamedWindowExpr::WindowSpec(spec) => is_so(spec),
+        NamedWindowExpr::NamedWindow(_) => false,
+    })
+}
+
+/// Returns whether a named window is another name of one.
+fn names_twice(select: &Select) -> bool {
+    let mut windows = select.named_window.iter();
+    windows.any(|window| matches!(window.1, NamedWindowExpr::NamedWindow(_)))
 }
 
 const JOINED_COLUMNS: &str = "a RIGHT or FULL JOIN with USING or NATURAL, in the place of ON,";
@@ -143,6 +157,103 @@ fn is_of_row_0(expression: &Expr) -> bool {
     name.eq_ignore_ascii_case("nth_value") && row == Some(0)
 }
 
+/// Returns the arguments of a function of this name, as they are written.
+fn arguments_of(expression: &Expr, is_it: fn(&str) -> bool) -> Option<Vec<&Expr>> {
+    let (name, arguments) = called(expression)?;
+    if !is_it(&name.to_string().to_ascii_lowercase()) {
+        return None;
+    }
+    let expressions = arguments.args.iter().map(|argument| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => Some(expression),
+        _ => None,
+    });
+    expressions.collect()
+}
+
+/// Returns whether `lag` or `lead` is asked for the row at no distance.
+fn is_of_no_row(expression: &Expr) -> bool {
+    let arguments = arguments_of(expression, |name| ["lag", "lead"].contains(&name));
+    let distance = arguments.and_then(|arguments| arguments.get(1).copied());
+    distance.is_some_and(|distance| {
+        let mut distance = distance;
+        while let Expr::Cast { expr, .. } | Expr::Nested(expr) = distance {
+            distance = expr;
+        }
+        matches!(distance, Expr::Value(value) if value.value == Value::Null)
+    })
+}
+
+/// Returns whether `lead` jumps over nulls to another row than the next one: DataFusion gives up at a
+/// null that lies ahead.
+fn leads_over_nulls(expression: &Expr) -> bool {
+    let Expr::Function(function) = expression else {
+        return false;
+    };
+    let in_list = called(expression).is_some_and(|(_, arguments)| {
+        let mut clauses = arguments.clauses.iter();
+        clauses.any(|clause| {
+            matches!(
+                clause,
+                FunctionArgumentClause::IgnoreOrRespectNulls(NullTreatment::IgnoreNulls)
+            )
+        })
+    });
+    let ignores = in_list || function.null_treatment == Some(NullTreatment::IgnoreNulls);
+    let arguments = arguments_of(expression, |name| name == "lead");
+    let distance = arguments.and_then(|arguments| arguments.get(1).map(ToString::to_string));
+    ignores && distance.is_some_and(|distance| !["0", "1"].contains(&distance.as_str()))
+}
+
+/// Returns whether the parser has taken conditions that follow `IS DISTINCT FROM` for its right side.
+fn compares_conditions(expression: &Expr) -> bool {
+    let (Expr::IsDistinctFrom(_, right) | Expr::IsNotDistinctFrom(_, right)) = expression else {
+        return false;
+    };
+    let is_condition = |operator: &BinaryOperator| {
+        use BinaryOperator as B;
+        matches!(operator, B::And | B::Or | B::Xor)
+    };
+    match &**right {
+        Expr::BinaryOp { op, .. } => is_condition(op),
+        Expr::IsDistinctFrom(_, _) | Expr::IsNotDistinctFrom(_, _) => true,
+        _ => false,
+    }
+}
+
+/// Returns whether an operator of bits stands beside another one: the parser has an order of its own
+/// among them, where PostgreSQL and DuckDB have none.
+fn mixes_bits(expression: &Expr) -> bool {
+    use BinaryOperator as B;
+    let of_bits = |expression: &Expr| match expression {
+        Expr::BinaryOp { op, .. } => match op {
+            B::BitwiseOr
+            | B::BitwiseAnd
+            | B::BitwiseXor
+            | B::PGBitwiseXor
+            | B::PGBitwiseShiftLeft
+            | B::PGBitwiseShiftRight => Some(op.clone()),
+            _ => None,
+        },
+        _ => None,
+    };
+    let (Some(outer), Expr::BinaryOp { left, right, .. }) = (of_bits(expression), expression)
+    else {
+        return false;
+    };
+    let mut inner = [left, right].into_iter().filter_map(|side| of_bits(side));
+    inner.any(|inner| inner != outer)
+}
+
+/// Returns whether a replacement has what DataFusion takes for a group of the pattern; `\1` is one.
+fn replaces_groups(expression: &Expr) -> bool {
+    let arguments = arguments_of(expression, |name| name == "regexp_replace");
+    let replacement = arguments.and_then(|arguments| arguments.get(2).copied());
+    let Some(Expr::Value(value)) = replacement else {
+        return false;
+    };
+    matches!(&value.value, Value::SingleQuotedString(text) if text.contains('$'))
+}
+
 /// Returns whether a difference or an intersection keeps rows that are equal.
 fn counts_rows(body: &SetExpr) -> bool {
     let SetExpr::SetOperation {
@@ -196,7 +307,11 @@ impl Visitor for Finder {
             (!select.cluster_by.is_empty(), "CLUSTER BY"),
             (!select.distribute_by.is_empty(), "DISTRIBUTE BY"),
             (!select.sort_by.is_empty(), "SORT BY"),
-            (names_long_window(select), LONG_FRAME),
+            (names_window(select, is_long), LONG_FRAME),
+            (
+                names_window(select, is_built) || names_twice(select),
+                BUILT_WINDOW,
+            ),
             (select.from.iter().any(takes_left_columns), JOINED_COLUMNS),
             (has(|options| options.opt_ilike.is_some()), "* ILIKE"),
             (has(|options| options.opt_alias.is_some()), "* with a name"),
@@ -241,9 +356,34 @@ impl Visitor for Finder {
             Expr::Function(function) => function.over.as_ref(),
             _ => None,
         };
-        let is_long = matches!(over, Some(WindowType::WindowSpec(window)) if is_long(window));
+        let window = match over {
+            Some(WindowType::WindowSpec(window)) => Some(window),
+            _ => None,
+        };
         none_of(&[
-            (is_long, LONG_FRAME),
+            (window.is_some_and(is_long), LONG_FRAME),
+            (window.is_some_and(is_built), BUILT_WINDOW),
+            // DataFusion takes the row itself.
+            (
+                is_of_no_row(expression),
+                "a distance of NULL (of lag and lead)",
+            ),
+            (
+                leads_over_nulls(expression),
+                "lead over more than one row with IGNORE NULLS",
+            ),
+            (
+                compares_conditions(expression),
+                "IS DISTINCT FROM before AND or OR without parentheses around the comparison",
+            ),
+            (
+                mixes_bits(expression),
+                "a bit operator beside another one without parentheses",
+            ),
+            (
+                replaces_groups(expression),
+                "`$` in the replacement of regexp_replace",
+            ),
             // DataFusion takes it for infinity.
             (is_too_large, "a number beyond the range of 64-bit floats"),
             // DataFusion puts a zero before the digits.

@@ -33,7 +33,7 @@
 //! floats, `extremes.rs` finds the least and the greatest values of groups,
 //! `sliding.rs` computes aggregates of floats over window frames, `mixed_numbers.rs` gives decimals and
 //! floats one type, `conversions.rs` keeps DataFusion from moving conversions that lose something,
-//! `grown_values.rs` bounds what functions make,
+//! `range_frames.rs` checks the offsets of window frames, `grown_values.rs` bounds what functions make,
 //! `overflow.rs` and `sums.rs` make arithmetic fail where its result is out of range, `known.rs`
 //! computes what is known about rows before they are read. `query_memory.rs` gives a plan its memory,
 //! and `limited_sorts.rs` makes sorts spill. `rows.rs` runs the plan for the caller, and
@@ -87,6 +87,7 @@ mod plan_files;
 mod planning;
 mod provider;
 mod query_memory;
+mod range_frames;
 mod rows;
 mod scan;
 mod set_comparison;

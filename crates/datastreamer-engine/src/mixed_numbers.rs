@@ -25,7 +25,12 @@ use datafusion::{
     sql::sqlparser::ast::{self, SetExpr, Statement, VisitMut, VisitorMut},
 };
 
-use crate::{error::EngineError, exact_numbers::short_decimal, expression_rule::ExpressionRule};
+use datastreamer_table::type_name;
+
+use crate::{
+    conversions::is_cut, error::EngineError, exact_numbers::short_decimal,
+    expression_rule::ExpressionRule,
+};
 
 /// Functions that return one of their arguments or make a list of them.
 const OF_VALUES: [&str; 6] = [
@@ -153,10 +158,51 @@ fn in_expression(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr
         | Expr::SetComparison(SetComparison { expr, subquery, .. }) => {
             beside_subquery(expr, subquery, schema)?
         }
+        Expr::WindowFunction(function) if is_shift(function.fun.name()) => {
+            beside_default(&mut function.params.args, schema)?
+        }
         _ => false,
     };
     expression.transformed = is_nvl2 || is_changed;
     Ok(expression)
+}
+
+/// Gives the values of `lag` and `lead` and their default one type. DataFusion converts the default to
+/// that of the values.
+///
+/// # Errors
+/// The default loses something.
+fn beside_default(arguments: &mut [Expr], schema: &DFSchema) -> Result<bool> {
+    let [value, _, default] = arguments else {
+        return Ok(false);
+    };
+    let is_changed = unify(&mut [value, default], schema);
+    let (Ok(ours), Ok(theirs)) = (value.get_type(schema), default.get_type(schema)) else {
+        return Ok(is_changed);
+    };
+    if is_cut(&theirs, &ours) && !is_same_as(default, &ours) {
+        let (ours, theirs) = (type_name(&ours), type_name(&theirs));
+        return Err(EngineError::bad(format!(
+            "the default of lag or lead is of type {theirs}, and its values are of type {ours}, which \
+             cannot hold it: convert them with CAST"
+        ))
+        .into());
+    }
+    Ok(is_changed)
+}
+
+/// Returns whether a constant is the same in another type.
+fn is_same_as(constant: &Expr, data_type: &DataType) -> bool {
+    let Expr::Literal(constant, _) = constant else {
+        return false;
+    };
+    let converted = constant.cast_to(data_type);
+    let back = converted.and_then(|converted| converted.cast_to(&constant.data_type()));
+    back.is_ok_and(|back| back == *constant)
+}
+
+fn is_shift(function: &str) -> bool {
+    ["lag", "lead"].contains(&function)
 }
 
 fn is_of_one_type(function: &str) -> bool {
@@ -479,20 +525,50 @@ fn check_recursive(query: RecursiveQuery) -> Result<Transformed<LogicalPlan>> {
         let fields = rows.schema().fields().iter();
         fields.map(|field| field.data_type().clone()).collect()
     };
+    check_later_rows(&query.static_term, &query.recursive_term)?;
     match types(&query.static_term) == types(&query.recursive_term) {
         true => Ok(Transformed::no(LogicalPlan::RecursiveQuery(query))),
         false => Err(EngineError::bad(
-            "the first rows of a recursive query have numbers of several types: convert them to \
-             one with CAST",
+            "the rows of a recursive query have values of several types: convert them to one with \
+             CAST",
         )
         .into()),
     }
 }
 
+/// Refuses later rows of a recursive query whose values DataFusion's planner cuts, to give them the types
+/// of the first ones.
+fn check_later_rows(first: &LogicalPlan, later: &LogicalPlan) -> Result<()> {
+    let LogicalPlan::Projection(Projection { expr, input, .. }) = later else {
+        return Ok(());
+    };
+    for (value, column) in expr.iter().zip(first.schema().fields()) {
+        let value = value.clone().unalias_nested().data;
+        let Expr::Cast(Cast { expr: value, field }) = value else {
+            continue;
+        };
+        // Written in the query.
+        if matches!(&*value, Expr::Cast(Cast { field: same, .. }) if same.data_type() == field.data_type())
+        {
+            continue;
+        }
+        let (theirs, ours) = (value.get_type(input.schema())?, column.data_type());
+        if is_cut(&theirs, ours) {
+            let (name, ours, theirs) = (column.name(), type_name(ours), type_name(&theirs));
+            return Err(EngineError::bad(format!(
+                "column {name:?} of a recursive query is of type {ours} in its first rows, which cannot \
+                 hold the {theirs} of later ones: convert one of them with CAST"
+            ))
+            .into());
+        }
+    }
+    Ok(())
+}
+
 // ---- the text of a query ----
 
-/// Writes conversions in VALUES twice, so that [`MixedNumbers`] can tell them from those that
-/// DataFusion's planner puts around values.
+/// Writes conversions in VALUES, and in the later rows of recursive queries, twice, so that
+/// [`MixedNumbers`] can tell them from those that DataFusion's planner puts around values.
 pub(crate) fn mark_conversions(statement: &mut Statement) {
     // It never breaks.
     let _ = statement.visit(&mut Marker);
@@ -505,7 +581,26 @@ impl VisitorMut for Marker {
 
     fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
         mark_in(&mut query.body);
+        let with = query.with.iter_mut().filter(|with| with.recursive);
+        for table in with.flat_map(|with| &mut with.cte_tables) {
+            if let SetExpr::SetOperation { right, .. } = &mut *table.query.body {
+                mark_selected(right);
+            }
+        }
         ControlFlow::Continue(())
+    }
+}
+
+fn mark_selected(body: &mut SetExpr) {
+    let SetExpr::Select(select) = body else {
+        return;
+    };
+    for item in &mut select.projection {
+        if let ast::SelectItem::UnnamedExpr(value)
+        | ast::SelectItem::ExprWithAlias { expr: value, .. } = item
+        {
+            mark(value);
+        }
     }
 }
 

@@ -380,7 +380,7 @@ fn parse_order(text: &str, table: &Columns<'_>) -> Result<Vec<SortExpr>, EngineE
 
 fn parse_order_of(part: &str, table: &Columns<'_>) -> Result<SortExpr, EngineError> {
     let mut column = part;
-    let (mut ascending, mut nulls_first) = (true, None);
+    let (mut ascending, mut nulls_first) = (None, None);
     // From the right: a column's name may contain dots.
     for _ in 0..ORDER_WORDS {
         if table.has(column) {
@@ -389,18 +389,21 @@ fn parse_order_of(part: &str, table: &Columns<'_>) -> Result<SortExpr, EngineErr
         let Some((before, word)) = column.rsplit_once('.') else {
             break;
         };
-        match word {
-            "asc" => ascending = true,
-            "desc" => ascending = false,
-            "nullsfirst" => nulls_first = Some(true),
-            "nullslast" => nulls_first = Some(false),
+        let earlier = match word {
+            "asc" | "desc" => ascending.replace(word == "asc"),
+            "nullsfirst" | "nullslast" => nulls_first.replace(word == "nullsfirst"),
             _ => break,
+        };
+        if earlier.is_some() {
+            let text = "a column has one of .asc and .desc, and one of .nullsfirst and .nullslast";
+            return Err(EngineError::bad(format!("`{part}`: {text}")));
         }
         column = before;
     }
     if !table.has(column) {
         return Err(no_order(column, table));
     }
+    let ascending = ascending.unwrap_or(true);
     // PostgreSQL's default: nulls are larger than everything.
     let nulls_first = nulls_first.unwrap_or(!ascending);
     Ok(column_of(column).sort(ascending, nulls_first))

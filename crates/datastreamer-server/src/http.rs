@@ -14,6 +14,7 @@ pub(crate) mod index;
 mod journal;
 #[cfg(feature = "tables")]
 mod mistaken;
+mod not_found;
 mod page;
 pub(crate) mod posted;
 mod produced;

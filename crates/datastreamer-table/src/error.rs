@@ -17,7 +17,7 @@ pub enum TableError {
     },
     /// The format cannot hold a value.
     Value {
-        /// The row, counted from 0 over the complete table.
+        /// The row, counted from 0 over the complete table. The text of the error counts from 1.
         row: u64,
         /// The column's name.
         column: String,
@@ -45,7 +45,7 @@ impl fmt::Display for TableError {
                 row,
                 column,
                 problem,
-            } => write!(f, "row {row}, column {column:?}: {problem}"),
+            } => write!(f, "row {}, column {column:?}: {problem}", row + 1),
             Self::Rows { announced, written } if written < announced => write!(
                 f,
                 "the table ended after {written} of the {announced} rows that were announced"

@@ -18,7 +18,9 @@ use arrow::{
     record_batch::{RecordBatch, RecordBatchOptions},
 };
 
-use super::{TableEnd, TableError, TableWriter, nested::find_type, type_name};
+use super::{
+    TableEnd, TableError, TableWriter, invalid_values::check_values, nested::find_type, type_name,
+};
 
 /// Messages are many small pieces: gathered, in bytes, as the other formats gather rows.
 const GATHER_BYTES: usize = 64 * 1024;
@@ -60,6 +62,7 @@ pub struct IpcWriter<W: Write> {
     messages: Messages<W>,
     framing: Framing,
     schema: SchemaRef,
+    rows: u64,
 }
 
 enum Messages<W: Write> {
@@ -90,12 +93,17 @@ impl<W: Write> IpcWriter<W> {
             messages: messages.map_err(output_error)?,
             framing,
             schema,
+            rows: 0,
         })
     }
 }
 
 impl<W: Write> TableWriter for IpcWriter<W> {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), TableError> {
+        for (array, field) in batch.columns().iter().zip(self.schema.fields()) {
+            check_values(array, field, self.rows)?;
+        }
+        self.rows += batch.num_rows() as u64;
         let columns = batch.columns().iter().map(|array| match array.data_type() {
             DataType::Dictionary(_, values) if self.framing == Framing::File => cast(array, values),
             _ => Ok(ArrayRef::clone(array)),

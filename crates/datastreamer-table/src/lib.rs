@@ -22,6 +22,7 @@ pub mod fits;
 pub mod format;
 mod gather;
 pub mod html;
+mod invalid_values;
 pub mod ipc;
 pub mod json;
 mod json_value;

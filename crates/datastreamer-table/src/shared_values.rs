@@ -58,7 +58,7 @@ pub fn pieces(batch: &RecordBatch, first_row: u64) -> Result<Vec<RecordBatch>, T
             ROW_BYTES_MAX,
         );
         if of_row > ROW_BYTES_MAX {
-            let row = first_row + row as u64;
+            let row = first_row + row as u64 + 1;
             return Err(TableError::Schema(format!(
                 "row {row} takes more than 1 GiB"
             )));
@@ -316,7 +316,7 @@ mod tests {
         let batch = RecordBatch::try_from_iter([("x", values)]).unwrap();
         let error = pieces(&batch, 7).unwrap_err();
         assert!(
-            error.to_string().contains("row 7 takes more than 1 GiB"),
+            error.to_string().contains("row 8 takes more than 1 GiB"),
             "{error}"
         );
     }

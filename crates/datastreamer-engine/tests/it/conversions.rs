@@ -8,7 +8,7 @@ use arrow::array::{
 use datastreamer_engine::Engine;
 use tempfile::TempDir;
 
-use crate::support::{answers, engine_of_columns};
+use crate::support::{answers, engine, engine_of_columns};
 
 /// Times in microseconds: the last one before 1970, the end of a millisecond before it, and later ones.
 const TIMES: [i64; 5] = [-1, -500, 0, 1_500_000, 1_720_000_000_123_456];
@@ -247,4 +247,28 @@ fn a_timestamp_with_time_zone_is_one_of_utc() {
             ),
         ],
     );
+}
+
+/// PostgreSQL and DuckDB have the same.
+#[test]
+fn what_stands_beside_refused_parts_is_answered() {
+    for (sql, wanted) in [
+        ("SELECT (true IS DISTINCT FROM true) OR true", "true"),
+        ("SELECT false AND (1 IS NOT DISTINCT FROM 1)", "false"),
+        ("SELECT 1 IS DISTINCT FROM 2", "true"),
+        ("SELECT (4 | 1) << 1", "10"),
+        ("SELECT 4 | 1 | 2", "7"),
+        ("SELECT 4 | 1 + 1", "6"),
+        (
+            "SELECT regexp_replace('cost: X', '(X)', '<\\1>')",
+            "cost: <X>",
+        ),
+        (
+            "SELECT arrow_cast(TIMESTAMP '1969-12-31T23:59:59.9999', 'Date64')",
+            "1969-12-31",
+        ),
+    ] {
+        let rows = answers(&engine(), sql).unwrap();
+        assert!(rows[0].starts_with(wanted), "{sql}: {rows:?}");
+    }
 }

@@ -17,6 +17,7 @@ mod mixed_numbers;
 mod mutated_files;
 mod narrowing;
 mod queries;
+mod range_frames;
 mod scans;
 mod shown_values;
 mod sliding;

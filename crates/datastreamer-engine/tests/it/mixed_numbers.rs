@@ -224,5 +224,90 @@ fn recursive_queries_of_mixed_numbers_are_refused() {
          UNION ALL SELECT x / 3 FROM t WHERE x > 0.1) SELECT x FROM t"
     );
     let error = answers(&engine(), &sql).unwrap_err();
-    assert!(error.contains("numbers of several types"), "{error}");
+    assert!(error.contains("values of several types"), "{error}");
+}
+
+#[test]
+fn later_rows_of_a_recursive_query_that_would_be_cut_are_refused() {
+    let ask = |first: &str, later: &str| {
+        let sql = format!(
+            "WITH RECURSIVE t(n, i) AS (SELECT {first} AS n, 1 AS i UNION ALL \
+             SELECT {later}, i + 1 FROM t WHERE i < 3) SELECT n FROM t"
+        );
+        answers(&engine(), &sql)
+    };
+    let refused = [
+        ("1", "n + 0.5"),
+        ("1", "n * 1.5e0"),
+        ("1", "n / CAST(3 AS DECIMAL(5, 2))"),
+        (
+            "CAST(1 AS DECIMAL(9, 1))",
+            "n * CAST(1.55 AS DECIMAL(9, 2))",
+        ),
+        ("CAST(1 AS REAL)", "n + 1e-10"),
+        ("true", "2"),
+        ("DATE '2020-01-01'", "n + INTERVAL '1 hour'"),
+        (
+            "arrow_cast('2020-01-01T00:00:00', 'Timestamp(Second, None)')",
+            "TIMESTAMP '2020-01-01T00:00:00.5'",
+        ),
+    ];
+    for (first, later) in refused {
+        let error = ask(first, later).unwrap_err();
+        assert!(
+            error.contains("of a recursive query") && error.contains("CAST"),
+            "{first}, {later}: {error}"
+        );
+    }
+    let answered = [
+        ("1", "CAST(n + 0.5 AS BIGINT)", ["1", "1", "1"]),
+        ("1", "(n + 1.5)::BIGINT", ["1", "2", "3"]),
+        ("1.0", "n + 0.5", ["1.0", "1.5", "2.0"]),
+        ("1.5", "CAST(n AS BIGINT)", ["1.5", "1.0", "1.0"]),
+        ("1", "n + 1", ["1", "2", "3"]),
+        ("'a'", "n || 'b'", ["a", "ab", "abb"]),
+        ("CAST(1 AS INT)", "n + 1", ["1", "2", "3"]),
+    ];
+    for (first, later, wanted) in answered {
+        assert_eq!(ask(first, later).unwrap(), wanted, "{first}, {later}");
+    }
+}
+
+#[test]
+fn a_default_that_the_values_cannot_hold_is_refused() {
+    let ask = |values: &str, default: &str| {
+        let sql = format!(
+            "SELECT lag(v, 1, {default}) OVER (ORDER BY i), lead(v, 1, {default}) OVER (ORDER BY i) \
+             FROM (SELECT 1 AS i, {values} AS v) ORDER BY i"
+        );
+        answers(&engine(), &sql)
+    };
+    for (values, default) in [
+        ("7", "1.5"),
+        ("7", "CAST(1.5 AS DECIMAL(3, 1))"),
+        ("CAST(7 AS REAL)", "0.1e0"),
+        ("CAST(7 AS DECIMAL(5, 2))", "1.555"),
+        ("true", "2"),
+    ] {
+        let error = ask(values, default).unwrap_err();
+        assert!(
+            error.contains("cannot hold it"),
+            "{values}, {default}: {error}"
+        );
+    }
+    for (values, default, wanted) in [
+        ("7", "1.0", "1,1"),
+        ("7", "-3", "-3,-3"),
+        ("7.5", "2", "2.0,2.0"),
+        ("CAST(7 AS DECIMAL(5, 2))", "1.5", "1.50,1.50"),
+        ("1.5e0", "CAST(0.1 AS DECIMAL(3, 1))", "0.1,0.1"),
+        ("7", "NULL", "null,null"),
+        ("'a'", "'b'", "b,b"),
+    ] {
+        assert_eq!(
+            ask(values, default).unwrap(),
+            [wanted],
+            "{values}, {default}"
+        );
+    }
 }

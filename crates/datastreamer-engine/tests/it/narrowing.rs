@@ -299,6 +299,16 @@ fn an_error_names_the_alternatives() {
         ),
         (
             "order",
+            "id.desc.asc",
+            "`id.desc.asc`: a column has one of .asc and .desc",
+        ),
+        (
+            "order",
+            "id.nullslast.nullslast",
+            "and one of .nullsfirst and .nullslast",
+        ),
+        (
+            "order",
             "no.down",
             "there is no column `no.down`; there are",
         ),

@@ -306,10 +306,11 @@ impl Batch<'_> {
                 continue;
             };
             column.append(value).map_err(|problem| {
-                let (row, name) = (
+                let (rows_before, name) = (
                     self.rows_before + self.rows as u64,
                     self.names.field(index).name(),
                 );
+                let row = rows_before + 1;
                 Failure::Value(format!("row {row}, column {name:?}: {problem}"))
             })?;
         }

@@ -6,7 +6,7 @@
 use axum::{
     body::Body,
     extract::Request,
-    http::{HeaderValue, Response, StatusCode, header},
+    http::{Response, StatusCode},
     middleware::Next,
 };
 use datastreamer_http::Problem;
@@ -46,13 +46,7 @@ pub(super) async fn show(request: Request, next: Next) -> Response<Body> {
         return response;
     };
     let page = page_of(&problem.detail, &asked);
-    let headers = response.headers_mut();
-    headers.remove(header::CONTENT_LENGTH);
-    let html = HeaderValue::from_static("text/html;charset=utf-8");
-    headers.insert(header::CONTENT_TYPE, html);
-    headers.append(header::VARY, HeaderValue::from_static("accept"));
-    headers.extend(page::headers_of_form());
-    *response.body_mut() = Body::from(page);
+    page::replace(&mut response, page, page::headers_of_form());
     response
 }
 

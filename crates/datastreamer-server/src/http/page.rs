@@ -2,7 +2,10 @@
 
 use std::sync::LazyLock;
 
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::{
+    body::Body,
+    http::{HeaderName, HeaderValue, Response, header},
+};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use maud::{Markup, PreEscaped, html};
 use ring::digest::{SHA256, digest};
@@ -62,6 +65,21 @@ pub(super) fn headers_of_table(style: &str) -> [(HeaderName, HeaderValue); 3] {
 #[cfg(feature = "tables")]
 pub(super) fn headers_of_form() -> [(HeaderName, HeaderValue); 3] {
     headers_of_table(STYLE)
+}
+
+/// Puts a page in the place of a problem, whose status stays. The client has said that it prefers HTML.
+pub(super) fn replace(
+    response: &mut Response<Body>,
+    page: String,
+    of_page: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+) {
+    let headers = response.headers_mut();
+    headers.remove(header::CONTENT_LENGTH);
+    let html = HeaderValue::from_static("text/html;charset=utf-8");
+    headers.insert(header::CONTENT_TYPE, html);
+    headers.append(header::VARY, HeaderValue::from_static("accept"));
+    headers.extend(of_page);
+    *response.body_mut() = Body::from(page);
 }
 
 /// Makes a page of its title, what else its head has, and what it shows.

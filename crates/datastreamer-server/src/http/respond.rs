@@ -108,6 +108,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .layer(middleware::from_fn(count_requests));
     #[cfg(feature = "tables")]
     let routes = routes.layer(middleware::from_fn(super::mistaken::show));
+    let routes = routes.layer(middleware::from_fn(super::not_found::show));
     routes.layer(middleware::from_fn_with_state(app, refused::log))
 }
 

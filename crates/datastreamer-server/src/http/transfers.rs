@@ -47,6 +47,8 @@ const PROOF_WAIT: Duration = Duration::from_secs(5);
 pub(super) const SPOOL_ERROR: &str = "spool_error";
 /// What a receipt says of a transfer that was stopped through it.
 pub(crate) const CANCELLED: &str = "the transfer was cancelled";
+const CLIENT_LEFT: &str = "the client closed the connection before the file was complete";
+const CLIENT_STALLED: &str = "the client took too little for too long";
 
 /// The transfers of one server.
 #[derive(Clone)]
@@ -604,9 +606,11 @@ fn text_for_operator(error: &Error) -> String {
 
 /// What clients are told of an error.
 pub(super) fn text_for_client(error: &Error) -> String {
-    // Neither is a failure of the source.
+    // None of these is a failure of the source.
     match (error.kind(), SpoolError::find_in(error)) {
         (ErrorKind::Stopped, _) => CANCELLED.to_owned(),
+        (ErrorKind::HangUp | ErrorKind::ConsumerFailed, None) => CLIENT_LEFT.to_owned(),
+        (ErrorKind::ConsumerStalled, None) => CLIENT_STALLED.to_owned(),
         (_, Some(error)) => Problem::from(error).detail,
         _ => cut(&Problem::from(error).detail),
     }

@@ -198,6 +198,8 @@ fn a_browser_gets_a_page_that_asks_again_while_the_transfer_runs() {
     drop(client);
     let receipt = wait_for(port, &path, "failed");
     assert_eq!(receipt["outcome"], "client_gone");
+    let reason = "the client closed the connection before the file was complete";
+    assert_eq!(receipt["reason"], reason);
     assert!(!page().text().contains("http-equiv") && page().text().contains("client_gone"));
 }
 

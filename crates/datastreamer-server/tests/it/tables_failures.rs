@@ -466,7 +466,7 @@ fn fits_strict_refuses_what_is_else_read_and_counted_in_the_log() {
     let said = cat(&[]);
     assert_eq!(said.code, Some(0), "{said:?}");
     assert!(said.stderr.contains("texts_latin1=1"), "{said:?}");
-    let words = ["names.fits", "row 1", "\"name\"", "0xc5 is not ASCII"];
+    let words = ["names.fits", "row 2", "\"name\"", "0xc5 is not ASCII"];
     cat(&[("DATASTREAMER_TABLES__FITS_STRICT", "true")]).assert_refused(7, &words);
     let strict = Daemon::start(&format!("[tables]\nfits_strict = true\n{route}"));
     let refused = get(strict.port(), "/names.csv");

@@ -4,22 +4,19 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, UInt64Array, make_array},
-    compute::{CastOptions, cast_with_options, take},
+    array::{Array, ArrayRef, AsArray},
+    compute::{CastOptions, cast_with_options},
     datatypes::{
-        ArrowPrimitiveType, DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType,
-        Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DecimalType,
-        Schema, SchemaRef, Time32MillisecondType, Time32SecondType, Time64MicrosecondType,
-        Time64NanosecondType, TimeUnit, TimestampSecondType,
+        DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Date64Type, Schema,
+        SchemaRef, TimeUnit, TimestampSecondType,
     },
     error::ArrowError,
     record_batch::{RecordBatch, RecordBatchOptions},
 };
 
-use crate::{TableError, nested::find_type};
+use crate::{TableError, invalid_values::check_values};
 
 const MILLISECONDS_PER_DAY: i64 = 86_400_000;
-const SECONDS_PER_DAY: i64 = 86_400;
 
 /// The columns of a table as they are stored.
 pub(super) struct Stored {
@@ -68,13 +65,7 @@ impl Stored {
                     problem: "it is null, and the column says that no value is".into(),
                 });
             }
-            if let Some((row, problem)) = first_of_no_type(array)? {
-                return Err(TableError::Value {
-                    row: first_row + row as u64,
-                    column: field.name().clone(),
-                    problem: problem.into(),
-                });
-            }
+            check_values(array, field, first_row)?;
             let Some(data_type) = stored_type(array.data_type()) else {
                 return Ok(ArrayRef::clone(array));
             };
@@ -100,75 +91,6 @@ impl Stored {
 fn first_null(array: &ArrayRef) -> Option<usize> {
     let nulls = array.logical_nulls()?;
     (0..nulls.len()).find(|row| nulls.is_null(*row))
-}
-
-/// The first row with a value that its type does not have, as those of damaged files, and what it is. The
-/// writer keeps as many bytes of a decimal as its digits need, and readers take a time of day modulo
-/// the day.
-fn first_of_no_type(array: &ArrayRef) -> Result<Option<(usize, &'static str)>, TableError> {
-    use DataType as T;
-    let may_be = |of: &DataType| of.is_decimal() || matches!(of, T::Time32(_) | T::Time64(_));
-    if find_type(array.data_type(), &may_be).is_none() {
-        return Ok(None);
-    }
-    let problem =
-        |array: &ArrayRef| problem_of(array).map_err(|error| TableError::Schema(error.to_string()));
-    if problem(array)?.is_none() {
-        return Ok(None);
-    }
-    for row in 0..array.len() {
-        if let Some(problem) = problem(&array.slice(row, 1))? {
-            return Ok(Some((row, problem)));
-        }
-    }
-    Ok(None)
-}
-
-fn problem_of(array: &ArrayRef) -> Result<Option<&'static str>, ArrowError> {
-    use DataType as T;
-    let is_wrong = match array.data_type() {
-        T::Decimal32(digits, _) => is_any_longer::<Decimal32Type>(array, *digits),
-        T::Decimal64(digits, _) => is_any_longer::<Decimal64Type>(array, *digits),
-        T::Decimal128(digits, _) => is_any_longer::<Decimal128Type>(array, *digits),
-        T::Decimal256(digits, _) => is_any_longer::<Decimal256Type>(array, *digits),
-        T::Time32(TimeUnit::Second) => is_any_of_another_day::<Time32SecondType>(array, 1),
-        T::Time32(_) => is_any_of_another_day::<Time32MillisecondType>(array, 1000),
-        T::Time64(TimeUnit::Microsecond) => {
-            is_any_of_another_day::<Time64MicrosecondType>(array, 1_000_000)
-        }
-        T::Time64(_) => is_any_of_another_day::<Time64NanosecondType>(array, 1_000_000_000),
-        _ => {
-            // What lies under a null, and between the rows of a list, is no value.
-            let rows = (0..array.len()).filter(|row| array.is_valid(*row));
-            let rows = UInt64Array::from_iter_values(rows.map(|row| row as u64));
-            let values = take(array, &rows, None)?;
-            for child in values.to_data().child_data() {
-                if let Some(problem) = problem_of(&make_array(child.clone()))? {
-                    return Ok(Some(problem));
-                }
-            }
-            false
-        }
-    };
-    let problem = match array.data_type().is_decimal() {
-        true => "a decimal has more digits than its type",
-        false => "a time of day is not within a day",
-    };
-    Ok(is_wrong.then_some(problem))
-}
-
-fn is_any_longer<T: DecimalType>(array: &ArrayRef, digits: u8) -> bool {
-    let mut values = array.as_primitive::<T>().iter().flatten();
-    values.any(|value| !T::is_valid_decimal_precision(value, digits))
-}
-
-fn is_any_of_another_day<T: ArrowPrimitiveType>(array: &ArrayRef, per_second: i64) -> bool
-where
-    T::Native: Into<i64>,
-{
-    let mut values = array.as_primitive::<T>().iter().flatten();
-    let day = 0..SECONDS_PER_DAY * per_second;
-    values.any(|value| !day.contains(&value.into()))
 }
 
 const STRICT: CastOptions<'static> = CastOptions {

@@ -130,11 +130,11 @@ fn integers_keep_every_digit_or_are_refused_with_row_and_column() {
     let lines = [lines[0], " 9223372036854775808"];
     assert_eq!(
         read(&ascii(&[(1, "I20")], &["TTYPE1  = 'id'"], &lines)).unwrap_err(),
-        "row 1, column \"id\", byte 5780: \"9223372036854775808\" does not fit 64 bits"
+        "row 2, column \"id\", byte 5780: \"9223372036854775808\" does not fit 64 bits"
     );
     assert_eq!(
         read(&ascii(&[(2, "F4.1")], &[], &[" 12.5", " 1,25"])).unwrap_err(),
-        "row 1, column \"col1\", byte 5766: \"1,25\" is no number"
+        "row 2, column \"col1\", byte 5766: \"1,25\" is no number"
     );
 }
 

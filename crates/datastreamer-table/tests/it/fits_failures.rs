@@ -109,7 +109,7 @@ fn a_wrong_value_is_named_with_its_row_column_and_byte() {
     let descriptors = [0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 1, 1, 2, 3, 4];
     assert_eq!(
         read(&table(8, 2, 4, &["PI"], &descriptors)).unwrap_err(),
-        "row 1, column \"col1\", byte 5768: 2 elements at 1 are not within the heap of 4 bytes"
+        "row 2, column \"col1\", byte 5768: 2 elements at 1 are not within the heap of 4 bytes"
     );
     let negative = [255; 16];
     let error = read(&table(16, 1, 0, &["QD"], &negative)).unwrap_err();

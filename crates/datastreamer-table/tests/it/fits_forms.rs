@@ -159,7 +159,7 @@ fn a_whole_offset_keeps_every_digit_of_integers_of_64_bits() {
     let card = "TZERO1  = 4611686018427387903";
     assert_eq!(
         read(&table_with(8, 2, 0, &["K"], &[card], &data)).unwrap_err(),
-        "row 0, column \"col1\", byte 5760: 4611686018427387905 with TZERO (4611686018427387903) \
+        "row 1, column \"col1\", byte 5760: 4611686018427387905 with TZERO (4611686018427387903) \
          does not fit 64 bits"
     );
     // The stored null need not fit.
@@ -320,7 +320,7 @@ fn a_row_whose_columns_share_the_heap_takes_no_more_than_there_is() {
     let file = table(999 * 8, 1, heap_bytes as u64, &["PB"; 999], &data);
     assert_eq!(
         read(&file).unwrap_err(),
-        "row 0, column \"col1\", byte 83520: with the other columns the row has more in the heap \
+        "row 1, column \"col1\", byte 83520: with the other columns the row has more in the heap \
          than there is"
     );
     // Few of them are read.

@@ -66,7 +66,7 @@ fn a_logical_byte_of_1_is_true_and_others_are_null_and_all_are_counted() {
     assert_eq!(repaired, expected);
     assert_eq!(
         strictly(&file).unwrap_err(),
-        "row 1, column \"col1\", byte 5762: 0x01 is no logical value: they are T, F and 0"
+        "row 2, column \"col1\", byte 5762: 0x01 is no logical value: they are T, F and 0"
     );
 }
 
@@ -96,7 +96,7 @@ fn logicals_in_the_heap_are_read_as_those_in_rows() {
     assert_eq!((counts.logicals_of_1, counts.logicals_unknown), (1, 1));
     let error = strictly(&file).unwrap_err();
     assert!(
-        error.starts_with("row 0, column \"col1\", byte 5776: 0x01"),
+        error.starts_with("row 1, column \"col1\", byte 5776: 0x01"),
         "{error}"
     );
 }
@@ -132,7 +132,7 @@ fn text_that_is_not_ascii_is_utf8_or_else_latin1_each_for_itself() {
     assert_eq!(repaired, [("col1".to_owned(), counts)]);
     assert_eq!(
         strictly(&file).unwrap_err(),
-        "row 1, column \"col1\", byte 5766: 0xc3 is not ASCII"
+        "row 2, column \"col1\", byte 5766: 0xc3 is not ASCII"
     );
 }
 

@@ -204,23 +204,23 @@ fn what_has_no_place_in_the_shape_fails_with_its_row_and_column() {
         (
             &without_nulls,
             ints(vec![Some(1), Some(2), None]),
-            "row 2, column \"n\": the value is null, and the table's shape has no value that \
+            "row 3, column \"n\": the value is null, and the table's shape has no value that \
              stands for it",
         ),
         (
             &with_nulls,
             ints(vec![None, lowest, None]),
-            "row 1, column \"n\": the value is the one that stands for null in the table's shape",
+            "row 2, column \"n\": the value is the one that stands for null in the table's shape",
         ),
         (
             &short,
             texts(vec![None, Some("abcd"), None]),
-            "row 1, column \"name\": the value is longer than the table's shape says",
+            "row 2, column \"name\": the value is longer than the table's shape says",
         ),
         (
             &short,
             texts(vec![None, None, Some("\u{e9}")]),
-            "row 2, column \"name\": FITS holds printable ASCII only",
+            "row 3, column \"name\": FITS holds printable ASCII only",
         ),
         (
             &with_nulls,
@@ -251,7 +251,7 @@ fn the_rows_before_one_without_a_place_are_written_and_none_behind_it() {
     let mut file = Vec::new();
     let mut writer = Box::new(FitsWriter::new(&mut file, batch.schema(), shape).unwrap());
     let error = writer.write(&batch).unwrap_err().to_string();
-    assert!(error.starts_with("row 2, column \"name\""), "{error}");
+    assert!(error.starts_with("row 3, column \"name\""), "{error}");
     writer.abort("gone").unwrap();
     assert_eq!(file.len() as u64, header + 2 * (8 + 1));
     assert!(file.ends_with(&[&2.0_f64.to_be_bytes()[..], b"b"].concat()));

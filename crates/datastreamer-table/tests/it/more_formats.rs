@@ -295,7 +295,7 @@ fn an_infinity_fails_json_with_its_row_and_column() {
         let mut writer = Box::new(writer.unwrap());
         writer.write(&batch.slice(0, 1)).unwrap();
         let error = writer.write(&batch).unwrap_err().to_string();
-        assert_eq!(error, "row 2, column \"f\": JSON has no infinity");
+        assert_eq!(error, "row 3, column \"f\": JSON has no infinity");
         writer.abort("").unwrap();
         let lines = String::from_utf8(file).unwrap();
         assert_eq!(lines.lines().count(), 2, "whole rows only: {lines}");
@@ -448,7 +448,7 @@ fn times_that_parquet_has_no_type_for_become_milliseconds_and_days() {
     let error = writer.unwrap().write(&far).unwrap_err().to_string();
     assert_eq!(
         error,
-        "row 1, column \"s\": Parquet cannot hold a time so far away"
+        "row 2, column \"s\": Parquet cannot hold a time so far away"
     );
 }
 
@@ -926,15 +926,29 @@ fn decimals_of_a_negative_scale_become_whole_ones_in_parquet_or_are_refused() {
     );
 }
 
-/// A damaged file may have them, and the writer keeps as many bytes as the type needs.
+/// What each of the formats that hand bytes on says of a column's values.
+fn write_in_binary(name: &str, column: &ArrayRef) -> [Option<String>; 3] {
+    let table = table(vec![(name, Arc::clone(column))]);
+    ARROW.map(|format| {
+        let mut file = Vec::new();
+        let writer = format.writer(&mut file, table.schema(), &WriterOptions::default());
+        let mut writer = writer.unwrap();
+        // The row that an error names counts from the first one of the table.
+        writer.write(&table.slice(0, 1)).unwrap();
+        let rest = writer.write(&table.slice(1, table.num_rows() - 1));
+        rest.err().map(|error| error.to_string())
+    })
+}
+
+/// A damaged file may have them, and readers make something else of each.
 #[test]
-fn a_decimal_with_more_digits_than_its_type_is_refused_by_parquet() {
+fn a_decimal_with_more_digits_than_its_type_is_refused_by_binary_formats() {
     let [good, long] = [99_999, 100_000].map(|value| {
         let values = Decimal128Array::from(vec![Some(1), None, Some(value)]);
         let values = values.with_data_type(DataType::Decimal128(5, 2));
         let wide = Decimal256Array::from(vec![None, Some(i256::from_i128(value)), None]);
         let wide = wide.with_data_type(DataType::Decimal256(5, 2));
-        let narrow = Decimal64Array::from(vec![Some(value as i64), None, None]);
+        let narrow = Decimal64Array::from(vec![None, Some(value as i64), None]);
         let narrow = narrow.with_data_type(DataType::Decimal64(5, -2));
         let values: ArrayRef = Arc::new(values);
         let field = Arc::new(Field::new("item", values.data_type().clone(), true));
@@ -944,32 +958,26 @@ fn a_decimal_with_more_digits_than_its_type_is_refused_by_parquet() {
         let offsets = OffsetBuffer::from_lengths([1, 2]);
         let list = ListArray::new(field, offsets, Arc::clone(&values), None);
         let columns: [(ArrayRef, Option<u64>); 5] = [
-            (values, Some(2)),
-            (Arc::new(wide), Some(1)),
-            (Arc::new(narrow), Some(0)),
-            (Arc::new(list), Some(1)),
+            (values, Some(3)),
+            (Arc::new(wide), Some(2)),
+            (Arc::new(narrow), Some(2)),
+            (Arc::new(list), Some(2)),
             (Arc::new(cut), None),
         ];
         columns
     });
-    let written = |column: &ArrayRef| {
-        let table = table(vec![("d", Arc::clone(column))]);
-        let mut file = Vec::new();
-        let writer = ParquetWriter::new(&mut file, table.schema(), ParquetCompression::None);
-        writer.unwrap().write(&table)
-    };
     for ((good, _), (long, row)) in good.iter().zip(&long) {
-        written(good).unwrap();
-        let error = written(long).err().map(|error| error.to_string());
+        assert_eq!(write_in_binary("d", good), [const { None }; 3]);
         let wanted = row
             .map(|row| format!("row {row}, column \"d\": a decimal has more digits than its type"));
-        assert_eq!(error, wanted, "{}", long.data_type());
+        let wanted = [wanted.clone(), wanted.clone(), wanted];
+        assert_eq!(write_in_binary("d", long), wanted, "{}", long.data_type());
     }
 }
 
 /// Readers take it modulo the day.
 #[test]
-fn a_time_of_day_that_is_not_within_a_day_is_refused_by_parquet() {
+fn a_time_of_day_that_is_not_within_a_day_is_refused_by_binary_formats() {
     const DAY: i64 = 86_400;
     let times = |last: i64| -> [ArrayRef; 4] {
         let small = [Some(0), None, Some(last as i32)];
@@ -983,20 +991,18 @@ fn a_time_of_day_that_is_not_within_a_day_is_refused_by_parquet() {
             Arc::new(Time64NanosecondArray::from(nanoseconds.to_vec())),
         ]
     };
-    let written = |column: ArrayRef| {
-        let table = table(vec![("t", column)]);
-        let mut file = Vec::new();
-        let writer = ParquetWriter::new(&mut file, table.schema(), ParquetCompression::None);
-        writer.unwrap().write(&table)
-    };
     for column in times(DAY - 1) {
-        written(column).unwrap();
+        assert_eq!(write_in_binary("t", &column), [const { None }; 3]);
     }
     for last in [DAY, -1] {
         for column in times(last) {
-            let error = written(column).unwrap_err().to_string();
-            let wanted = "row 2, column \"t\": a time of day is not within a day";
-            assert_eq!(error, wanted);
+            let wanted = "row 3, column \"t\": a time of day is not within a day";
+            let wanted = [
+                Some(wanted.to_owned()),
+                Some(wanted.to_owned()),
+                Some(wanted.to_owned()),
+            ];
+            assert_eq!(write_in_binary("t", &column), wanted);
         }
     }
 }

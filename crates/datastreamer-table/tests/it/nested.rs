@@ -153,7 +153,7 @@ fn an_infinity_within_a_value_is_refused_with_its_row_and_shown_to_people() {
         writer.write(&batch.slice(0, 1)).unwrap();
         let error = writer.write(&batch).unwrap_err().to_string();
         assert_eq!(
-            error, "row 3, column \"s\": JSON has no infinity",
+            error, "row 4, column \"s\": JSON has no infinity",
             "{format}"
         );
         // The rows before it are there.
@@ -186,7 +186,7 @@ fn a_key_that_is_in_a_map_twice_is_refused_where_json_would_lose_it() {
     let batch = table(vec![("m", Arc::new(map(keys(), values(), &[2, 2])))]);
     for format in TEXTS.into_iter().chain([Format::Text]) {
         let error = encode(format, std::slice::from_ref(&batch)).unwrap_err();
-        let wanted = "row 1, column \"m\": a key is in the map twice, and of those JSON readers \
+        let wanted = "row 2, column \"m\": a key is in the map twice, and of those JSON readers \
                       keep one";
         assert_eq!(error.to_string(), wanted, "{format}");
     }
@@ -260,7 +260,7 @@ fn a_value_that_grows_beyond_its_limit_is_refused_with_its_row() {
     let batch = table(vec![("large", Arc::new(lists))]);
     for format in [Format::Csv, Format::Ndjson, Format::VotableBinary2] {
         let error = encode(format, std::slice::from_ref(&batch)).unwrap_err();
-        let wanted = "row 1, column \"large\": the nested value takes more than 256 MiB as JSON";
+        let wanted = "row 2, column \"large\": the nested value takes more than 256 MiB as JSON";
         assert_eq!(error.to_string(), wanted, "{format}");
     }
 }

@@ -22,9 +22,9 @@ use datastreamer_table::{
 use crate::tables::python;
 
 const VOTABLES: [Format; 3] = [Votable, VotableBinary, VotableBinary2];
-const BOOLEANS: &str = "row 0, column \"l\": a list of booleans has a null, which programs read as \
+const BOOLEANS: &str = "row 1, column \"l\": a list of booleans has a null, which programs read as \
                         false: ask for another format, or leave the column out";
-const NO_VALUE: &str = "row 0, column \"l\": a list's element is null, and no value stands for it: \
+const NO_VALUE: &str = "row 1, column \"l\": a list's element is null, and no value stands for it: \
                         give one in the column's metadata (null)";
 
 /// Three rows of these five values: `[0, null]`, `[]`, `[2, null, 4]`.
@@ -108,7 +108,7 @@ fn a_null_among_booleans_is_refused_where_a_program_reads_it_as_false() {
     for format in [VotableBinary, Fits] {
         assert_eq!(
             refused(format),
-            BOOLEANS.replace("row 0", "row 1"),
+            BOOLEANS.replace("row 1", "row 2"),
             "{format}"
         );
     }
@@ -176,7 +176,7 @@ fn a_null_among_integers_has_a_value_of_its_own_or_is_refused() {
             let taken = batch(lists(Arc::clone(&values)), &[(meta::NULL, "5")]);
             let error = write(&taken, format).unwrap_err();
             assert!(
-                error.starts_with("row 2, column \"l\": the value is the one"),
+                error.starts_with("row 3, column \"l\": the value is the one"),
                 "{error}"
             );
         }
@@ -213,7 +213,7 @@ fn integers_in_lists_of_fits_are_the_same_in_every_program() {
     }
     let beyond = UInt64Array::from(vec![0, 1, 2, 1 << 63, 3]);
     let refused = write(&batch(lists(Arc::new(beyond)), &[]), Fits).unwrap_err();
-    let expected = "row 2, column \"l\": programs read an unsigned 64-bit integer beyond \
+    let expected = "row 3, column \"l\": programs read an unsigned 64-bit integer beyond \
                     9223372036854775807 in a list of FITS as another number";
     assert!(refused.starts_with(expected), "{refused}");
 }

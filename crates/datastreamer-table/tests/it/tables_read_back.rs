@@ -107,7 +107,7 @@ fn lists_of_the_largest_integers_are_long_in_votable_and_what_is_larger_fails_wi
             let name = ["pair", "list"][place];
             assert_eq!(
                 error,
-                format!("row 2, column {name:?}: the list's element is too large for long")
+                format!("row 3, column {name:?}: the list's element is too large for long")
             );
         }
     }
@@ -146,7 +146,7 @@ fn what_fits_cannot_hold_is_refused_with_its_row_and_column() {
     let error = spool.write(&batch).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "row 0, column \"text\": FITS holds printable ASCII only"
+        "row 1, column \"text\": FITS holds printable ASCII only"
     );
 }
 
@@ -176,7 +176,7 @@ fn a_value_that_stands_for_null_fails_binary_with_its_row_and_column() {
     let mut writer = VotableWriter::new(&mut file, batch.schema(), options).unwrap();
     let error = writer.write(&batch).unwrap_err().to_string();
     assert!(
-        error.starts_with("row 1, column \"n\": the value is the one that stands for null"),
+        error.starts_with("row 2, column \"n\": the value is the one that stands for null"),
         "{error}"
     );
 }

@@ -314,7 +314,7 @@ fn what_is_wider_than_its_width_or_no_ascii_is_refused_by_name() {
     use datastreamer_table::Format::{Votable, VotableBinary, VotableBinary2};
     for format in [Votable, VotableBinary, VotableBinary2] {
         let error = refused(&batch(Some("4")), format);
-        let expected = "row 0, column \"lists\": a text of the list is longer than the column's \
+        let expected = "row 1, column \"lists\": a text of the list is longer than the column's \
                         metadata says (width)";
         assert_eq!(error, expected, "{format:?}");
     }
@@ -326,6 +326,6 @@ fn what_is_wider_than_its_width_or_no_ascii_is_refused_by_name() {
     let error = survey.look_at(&batch).unwrap_err().to_string();
     assert_eq!(
         error,
-        "row 1, column \"l\": FITS holds printable ASCII only"
+        "row 2, column \"l\": FITS holds printable ASCII only"
     );
 }

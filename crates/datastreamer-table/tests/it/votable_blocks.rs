@@ -111,7 +111,7 @@ fn the_rows_before_a_bad_value_are_written_and_none_behind_it() {
             } else {
                 "\"text\""
             };
-            let expected = format!("row {first}, column {column}");
+            let expected = format!("row {}, column {column}", first + 1);
             assert!(error.starts_with(&expected), "{error}: {expected}");
             let before = Format::Votable(binary).encode(&[batch.slice(0, first)]);
             assert!(file == before, "{binary:?}, {first}");

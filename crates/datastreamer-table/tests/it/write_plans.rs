@@ -121,7 +121,7 @@ fn statistics_and_a_number_of_rows_make_a_stream_of_known_length() -> TestResult
     rows.columns[1].text_bytes_max = Some(5);
     let refused = streamed(stream_of(plan(Format::Fits, &rows)?)?, &batch);
     let refused = refused.err().map(|error| error.to_string());
-    assert!(refused.is_some_and(|text| text.starts_with("row 0, column \"name\": ")));
+    assert!(refused.is_some_and(|text| text.starts_with("row 1, column \"name\": ")));
     // Without the number of rows it must be counted.
     rows.rows = None;
     let survey = survey_of(plan(Format::Fits, &rows)?)?;
@@ -207,7 +207,7 @@ fn what_a_format_cannot_hold_fails_its_plan_or_the_survey() -> TestResult {
         Arc::clone(batch.column(1)),
     )])?)?;
     let refused = survey.add(&names).err().map(|error| error.to_string());
-    let expected = "row 4, column \"name\": FITS holds printable ASCII only";
+    let expected = "row 5, column \"name\": FITS holds printable ASCII only";
     assert_eq!(refused.as_deref(), Some(expected));
     Ok(())
 }

@@ -237,7 +237,7 @@ fn times_that_cannot_be_held_fail_with_row_and_column() {
         let error = fixture.failure(&sql);
         assert_eq!(error.kind(), PostgresErrorKind::Failed);
         let text = error.to_string();
-        assert!(text.starts_with("row 20000, column \"bad\": "), "{text}");
+        assert!(text.starts_with("row 20001, column \"bad\": "), "{text}");
         assert!(text.contains(problem), "{text}");
         // The advice helps.
         let as_text = fixture.texts(&format!("SELECT ({value})::text"));
@@ -252,7 +252,7 @@ fn a_decimal_that_is_no_number_fails_with_row_and_column() {
         fixture.failure("SELECT column1::numeric(5,1) AS bad FROM (VALUES ('1'), ('NaN')) t");
     assert_eq!(
         error.to_string(),
-        "row 1, column \"bad\": a decimal can be neither NaN nor infinite: cast it, as to text \
+        "row 2, column \"bad\": a decimal can be neither NaN nor infinite: cast it, as to text \
          or float8"
     );
 }
@@ -285,7 +285,7 @@ fn arrays_of_one_dimension_are_lists() {
     let error = fixture.failure("SELECT '{{1,2},{3,4}}'::int4[] AS deep");
     assert_eq!(
         error.to_string(),
-        "row 0, column \"deep\": an array of several dimensions is no list: cast it to text in the \
+        "row 1, column \"deep\": an array of several dimensions is no list: cast it to text in the \
          query, or declare them in the table, as int4[][]"
     );
 }

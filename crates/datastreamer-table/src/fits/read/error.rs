@@ -79,7 +79,11 @@ impl fmt::Display for FitsError {
                 column,
                 byte,
                 problem,
-            } => write!(f, "row {row}, column {column:?}, byte {byte}: {problem}"),
+            } => write!(
+                f,
+                "row {}, column {column:?}, byte {byte}: {problem}",
+                row + 1
+            ),
             Self::NoTable(problem) | Self::Request(problem) => f.write_str(problem),
         }
     }
