@@ -135,7 +135,7 @@ fn may_lose(value: &Expr, to: &Field, schema: &DFSchema) -> bool {
     let to = to.data_type();
     let may_fail =
         is_exact(&from) && is_exact(to) && !(is_held(&from, to) || is_integer_held(&from, to));
-    from != *to && (may_fail || is_cut(&from, to) && !(from.is_floating() && to.is_floating()))
+    may_fail || is_cut(&from, to) && !(from.is_floating() && to.is_floating())
 }
 
 fn is_exact(data_type: &DataType) -> bool {
@@ -147,6 +147,7 @@ fn is_exact(data_type: &DataType) -> bool {
 pub(crate) fn is_cut(from: &DataType, to: &DataType) -> bool {
     use DataType as T;
     match (from, to) {
+        (from, to) if from == to => false,
         (from, T::Boolean) => from.is_numeric(),
         // The units are ordered, the coarsest one first.
         (T::Timestamp(from, _), T::Timestamp(to, _)) => from > to,
@@ -163,7 +164,7 @@ pub(crate) fn is_cut(from: &DataType, to: &DataType) -> bool {
 }
 
 /// Returns the digits behind the point; fewer than none where the last ones before it are zeros.
-fn digits_behind(exact: &DataType) -> i8 {
+pub(crate) fn digits_behind(exact: &DataType) -> i8 {
     decimal(exact).map_or(0, |(_, scale, _)| scale)
 }
 

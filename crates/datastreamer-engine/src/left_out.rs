@@ -146,41 +146,31 @@ fn is_of_different_rows(expression: &Expr) -> bool {
         && arguments.args.iter().any(is_wildcard)
 }
 
-/// Returns whether a window function is asked for the row before the first.
-fn is_of_row_0(expression: &Expr) -> bool {
-    let Some((name, arguments)) = called(expression) else {
-        return false;
-    };
-    let name = name.to_string();
-    let row = arguments.args.get(1).map(ToString::to_string);
-    let row = row.and_then(|row| row.parse::<i64>().ok());
-    name.eq_ignore_ascii_case("nth_value") && row == Some(0)
+/// Returns an argument, counted from 0, of a function of one of these names.
+fn argument_of<'e>(expression: &'e Expr, names: &[&str], at: usize) -> Option<&'e Expr> {
+    let (name, arguments) = called(expression)?;
+    let name = name.to_string().to_ascii_lowercase();
+    match arguments.args.get(at)? {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) => {
+            names.contains(&name.as_str()).then_some(argument)
+        }
+        _ => None,
+    }
 }
 
-/// Returns the arguments of a function of this name, as they are written.
-fn arguments_of(expression: &Expr, is_it: fn(&str) -> bool) -> Option<Vec<&Expr>> {
-    let (name, arguments) = called(expression)?;
-    if !is_it(&name.to_string().to_ascii_lowercase()) {
-        return None;
-    }
-    let expressions = arguments.args.iter().map(|argument| match argument {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => Some(expression),
-        _ => None,
-    });
-    expressions.collect()
+/// Returns whether a window function is asked for the row before the first.
+fn is_of_row_0(expression: &Expr) -> bool {
+    let row = argument_of(expression, &["nth_value"], 1);
+    row.is_some_and(|row| row.to_string().parse::<i64>() == Ok(0))
 }
 
 /// Returns whether `lag` or `lead` is asked for the row at no distance.
 fn is_of_no_row(expression: &Expr) -> bool {
-    let arguments = arguments_of(expression, |name| ["lag", "lead"].contains(&name));
-    let distance = arguments.and_then(|arguments| arguments.get(1).copied());
-    distance.is_some_and(|distance| {
-        let mut distance = distance;
-        while let Expr::Cast { expr, .. } | Expr::Nested(expr) = distance {
-            distance = expr;
-        }
-        matches!(distance, Expr::Value(value) if value.value == Value::Null)
-    })
+    let mut distance = argument_of(expression, &["lag", "lead"], 1);
+    while let Some(Expr::Cast { expr, .. } | Expr::Nested(expr)) = distance {
+        distance = Some(expr);
+    }
+    matches!(distance, Some(Expr::Value(value)) if value.value == Value::Null)
 }
 
 /// Returns whether `lead` jumps over nulls to another row than the next one: DataFusion gives up at a
@@ -199,8 +189,7 @@ fn leads_over_nulls(expression: &Expr) -> bool {
         })
     });
     let ignores = in_list || function.null_treatment == Some(NullTreatment::IgnoreNulls);
-    let arguments = arguments_of(expression, |name| name == "lead");
-    let distance = arguments.and_then(|arguments| arguments.get(1).map(ToString::to_string));
+    let distance = argument_of(expression, &["lead"], 1).map(ToString::to_string);
     ignores && distance.is_some_and(|distance| !["0", "1"].contains(&distance.as_str()))
 }
 
@@ -224,34 +213,30 @@ fn compares_conditions(expression: &Expr) -> bool {
 /// among them, where PostgreSQL and DuckDB have none.
 fn mixes_bits(expression: &Expr) -> bool {
     use BinaryOperator as B;
-    let of_bits = |expression: &Expr| match expression {
-        Expr::BinaryOp { op, .. } => match op {
+    let is_of_bits = |operator: &BinaryOperator| {
+        matches!(
+            operator,
             B::BitwiseOr
-            | B::BitwiseAnd
-            | B::BitwiseXor
-            | B::PGBitwiseXor
-            | B::PGBitwiseShiftLeft
-            | B::PGBitwiseShiftRight => Some(op.clone()),
-            _ => None,
-        },
-        _ => None,
+                | B::BitwiseAnd
+                | B::BitwiseXor
+                | B::PGBitwiseXor
+                | B::PGBitwiseShiftLeft
+                | B::PGBitwiseShiftRight
+        )
     };
-    let (Some(outer), Expr::BinaryOp { left, right, .. }) = (of_bits(expression), expression)
-    else {
+    let Expr::BinaryOp { left, op, right } = expression else {
         return false;
     };
-    let mut inner = [left, right].into_iter().filter_map(|side| of_bits(side));
-    inner.any(|inner| inner != outer)
+    let is_other = |side: &Expr| matches!(side, Expr::BinaryOp { op: inner, .. } if inner != op && is_of_bits(inner));
+    is_of_bits(op) && (is_other(left) || is_other(right))
 }
 
 /// Returns whether a replacement has what DataFusion takes for a group of the pattern; `\1` is one.
 fn replaces_groups(expression: &Expr) -> bool {
-    let arguments = arguments_of(expression, |name| name == "regexp_replace");
-    let replacement = arguments.and_then(|arguments| arguments.get(2).copied());
-    let Some(Expr::Value(value)) = replacement else {
+    let Some(Expr::Value(replacement)) = argument_of(expression, &["regexp_replace"], 2) else {
         return false;
     };
-    matches!(&value.value, Value::SingleQuotedString(text) if text.contains('$'))
+    matches!(&replacement.value, Value::SingleQuotedString(text) if text.contains('$'))
 }
 
 /// Returns whether a difference or an intersection keeps rows that are equal.
@@ -352,12 +337,11 @@ impl Visitor for Finder {
             Some(Value::HexStringLiteral(digits)) => (false, digits.len() % 2 != 0),
             _ => (false, false),
         };
-        let over = match expression {
-            Expr::Function(function) => function.over.as_ref(),
-            _ => None,
-        };
-        let window = match over {
-            Some(WindowType::WindowSpec(window)) => Some(window),
+        let window = match expression {
+            Expr::Function(Function {
+                over: Some(WindowType::WindowSpec(window)),
+                ..
+            }) => Some(window),
             _ => None,
         };
         none_of(&[

@@ -511,7 +511,7 @@ fn is_constant(value: &Expr, of: &DataType) -> bool {
     matches!(value, Expr::Literal(constant, _) if constant.data_type() == *of)
 }
 
-/// Returns a value of VALUES without the conversion that DataFusion's planner has put around it.
+/// Returns a value of a column without the conversion that DataFusion's planner has put around it.
 fn as_written<'v>(value: &'v Expr, column: &DataType) -> &'v Expr {
     match value {
         Expr::Cast(Cast { expr, field }) if field.data_type() == column => expr,
@@ -543,16 +543,10 @@ fn check_later_rows(first: &LogicalPlan, later: &LogicalPlan) -> Result<()> {
         return Ok(());
     };
     for (value, column) in expr.iter().zip(first.schema().fields()) {
+        let ours = column.data_type();
         let value = value.clone().unalias_nested().data;
-        let Expr::Cast(Cast { expr: value, field }) = value else {
-            continue;
-        };
-        // Written in the query.
-        if matches!(&*value, Expr::Cast(Cast { field: same, .. }) if same.data_type() == field.data_type())
-        {
-            continue;
-        }
-        let (theirs, ours) = (value.get_type(input.schema())?, column.data_type());
+        // A conversion of the query's own is written twice: its type is the one of the column.
+        let theirs = as_written(&value, ours).get_type(input.schema())?;
         if is_cut(&theirs, ours) {
             let (name, ours, theirs) = (column.name(), type_name(ours), type_name(&theirs));
             return Err(EngineError::bad(format!(

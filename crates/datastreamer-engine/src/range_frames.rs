@@ -12,7 +12,7 @@ use datafusion::{
 };
 use datastreamer_table::type_name;
 
-use crate::{common_type::decimal, error::EngineError, expression_rule::ExpressionRule};
+use crate::{conversions::digits_behind, error::EngineError, expression_rule::ExpressionRule};
 
 /// Checks the offsets. It belongs before the rules that convert them.
 pub(crate) const RANGE_FRAMES: ExpressionRule = ExpressionRule {
@@ -80,13 +80,13 @@ fn wider(key: &DataType, offsets: &[String]) -> Result<Option<DataType>> {
             Ok((*float != T::Float64).then_some(T::Float64))
         }
         exact if exact.is_decimal() => {
-            let scale = decimal(exact).map_or(0, |(_, scale, _)| scale);
             let fits = |text: &str| {
                 let digits = text.split_once('.').map_or("", |(_, digits)| digits);
                 let digits = digits.trim_end_matches('0').len();
                 number(text).is_some()
                     && !text.contains(['e', 'E'])
-                    && i8::try_from(digits).is_ok_and(|digits| digits <= scale.max(0))
+                    && i8::try_from(digits)
+                        .is_ok_and(|digits| digits <= digits_behind(exact).max(0))
             };
             check(&fits, "a number with no more digits behind the point")?;
             Ok(None)

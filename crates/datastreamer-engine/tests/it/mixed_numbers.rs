@@ -301,6 +301,11 @@ fn a_default_that_the_values_cannot_hold_is_refused() {
         ("7.5", "2", "2.0,2.0"),
         ("CAST(7 AS DECIMAL(5, 2))", "1.5", "1.50,1.50"),
         ("1.5e0", "CAST(0.1 AS DECIMAL(3, 1))", "0.1,0.1"),
+        (
+            "arrow_cast('2020-01-01', 'Date64')",
+            "arrow_cast('2021-01-01', 'Date64')",
+            "2021-01-01T00:00:00,2021-01-01T00:00:00",
+        ),
         ("7", "NULL", "null,null"),
         ("'a'", "'b'", "b,b"),
     ] {

@@ -306,11 +306,10 @@ impl Batch<'_> {
                 continue;
             };
             column.append(value).map_err(|problem| {
-                let (rows_before, name) = (
-                    self.rows_before + self.rows as u64,
+                let (row, name) = (
+                    self.rows_before + self.rows as u64 + 1,
                     self.names.field(index).name(),
                 );
-                let row = rows_before + 1;
                 Failure::Value(format!("row {row}, column {name:?}: {problem}"))
             })?;
         }

@@ -170,10 +170,9 @@ fn health_is_told() {
 #[test]
 fn a_browser_at_a_wrong_address_gets_a_page_that_leads_to_the_files() {
     let server = Server::start(["--demo"]);
-    const BROWSER: &str = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
     for (path, way) in [("/no-such.bin", "./"), ("/a/%3Cb%3E/c.csv?x=1", "../../")] {
         let detail = http::get(server.port(), path).problem(404);
-        let page = http::get_with(server.port(), path, BROWSER);
+        let page = http::get_with(server.port(), path, http::BROWSER);
         assert_eq!((page.status, page.end), (404, End::Whole), "{path}");
         assert_eq!(page.header("content-type"), Some("text/html;charset=utf-8"));
         assert_eq!(page.header("vary"), Some("accept"));

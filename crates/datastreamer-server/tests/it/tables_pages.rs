@@ -575,8 +575,6 @@ fn cat_writes_the_page_without_links() {
     assert_eq!(note(&page), "All 10 rows.");
 }
 
-const BROWSER: &str = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
-
 #[test]
 fn a_browser_that_asks_for_a_wrong_filter_gets_the_form_as_it_was_filled_in() {
     let scratch = Scratch::new("mistaken");
@@ -590,7 +588,7 @@ fn a_browser_that_asks_for_a_wrong_filter_gets_the_form_as_it_was_filled_in() {
     for route in ["stars", "north"] {
         let path = format!("/{route}.html?select=dec,ra&offset=10&{form}");
         let detail = http::get(port, &path).problem(400);
-        let page = http::get_with(port, &path, BROWSER);
+        let page = http::get_with(port, &path, http::BROWSER);
         assert_eq!(
             (page.status, page.end),
             (400, End::Whole),
@@ -620,20 +618,20 @@ fn a_browser_that_asks_for_a_wrong_filter_gets_the_form_as_it_was_filled_in() {
         let json = http::get_with(port, &path, "Accept: application/json");
         assert_eq!(json.problem(400), detail);
         // A filter in the URL has no form, and another format no page.
-        let typed = http::get_with(port, &format!("/{route}.html?dec=gt.ten"), BROWSER);
+        let typed = http::get_with(port, &format!("/{route}.html?dec=gt.ten"), http::BROWSER);
         assert_eq!(typed.status, 400);
         assert!(typed.text().contains("role=\"alert\"") && !typed.text().contains("<form"));
-        http::get_with(port, &format!("/{route}.csv?{form}"), BROWSER).problem(400);
+        http::get_with(port, &format!("/{route}.csv?{form}"), http::BROWSER).problem(400);
         // The parameter of the format goes before the suffix, and without both `Accept` decides.
         for asked in ["?format=html&", ".csv?RESPONSEFORMAT=html&", "?"] {
-            let page = http::get_with(port, &format!("/{route}{asked}{form}"), BROWSER);
+            let page = http::get_with(port, &format!("/{route}{asked}{form}"), http::BROWSER);
             assert_eq!(page.status, 400, "{asked}");
             assert!(page.text().contains("name=\"filter-column\""), "{asked}");
         }
         let other = format!("/{route}.html?format=csv&{form}");
-        http::get_with(port, &other, BROWSER).problem(400);
+        http::get_with(port, &other, http::BROWSER).problem(400);
         let right = form.replace("%3Cb%3Eten%22", "10");
-        let right = http::get_with(port, &format!("/{route}.html?{right}"), BROWSER);
+        let right = http::get_with(port, &format!("/{route}.html?{right}"), http::BROWSER);
         assert_eq!(right.status, 200);
     }
     // The log has the refusals all the same.

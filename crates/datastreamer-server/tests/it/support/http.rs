@@ -277,6 +277,10 @@ fn end_of(error: &io::Error) -> End {
     }
 }
 
+/// What a browser says that it prefers.
+pub(crate) const BROWSER: &str =
+    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+
 /// Gets a path over a connection of its own.
 pub(crate) fn get(port: u16, path: &str) -> Response {
     Connection::open(port).get(path)
