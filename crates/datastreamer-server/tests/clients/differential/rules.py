@@ -122,8 +122,9 @@ def is_of(refusal, line, truth):
     place = re.search(r'row (\d+), column "((?:[^"\\]|\\.)*)"', line)
     if not place:
         return False
+    row = int(place[1]) - 1  # errors count rows from 1
     values = [column.values for column in truth or [] if column.name == place[2].replace('\\"', '"')]
-    return any(int(place[1]) < len(column) and refusal.of(column[int(place[1])]) for column in values)
+    return any(0 <= row < len(column) and refusal.of(column[row]) for column in values)
 
 
 @dataclass(frozen=True)

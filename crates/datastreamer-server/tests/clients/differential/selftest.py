@@ -111,7 +111,7 @@ FAILURES = {
     "a signal": "os.kill(os.getpid(), 6)",
     "a refusal without a reason": "sys.stderr.write('datastreamer: no\\n'); sys.exit(3)",
     "a refusal of several lines": "sys.stderr.write('datastreamer: JSON has no infinity\\nand more\\n'); sys.exit(3)",
-    "a refusal of infinities that are not there": "sys.stderr.write('datastreamer: row 0, column \"f\": JSON has no infinity\\n'); sys.exit(7)",
+    "a refusal of infinities that are not there": "sys.stderr.write('datastreamer: row 1, column \"f\": JSON has no infinity\\n'); sys.exit(7)",
     "silence": "time.sleep(600)",
 }
 
