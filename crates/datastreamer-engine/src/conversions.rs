@@ -22,7 +22,7 @@ use datafusion::{
     common::{DFSchema, Result, tree_node::Transformed},
     logical_expr::{
         Cast, ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
-        ScalarUDFImpl, Signature, TryCast, Volatility, expr::ScalarFunction,
+        ScalarUDFImpl, Signature, TryCast, Volatility, cast as to_type, expr::ScalarFunction,
     },
 };
 
@@ -36,6 +36,9 @@ use crate::{
 
 /// A day in milliseconds, in which dates of 64 bits are counted.
 const DAY: i64 = 24 * 60 * 60 * 1000;
+
+/// The time of a text.
+const TIME_OF_TEXT: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 
 /// Makes conversions of the functions that are another spelling of them.
 pub(crate) const NAMED_CONVERSIONS: ExpressionRule = ExpressionRule {
@@ -88,13 +91,15 @@ fn keep_function(mut function: ScalarFunction, schema: &DFSchema) -> Transformed
         let data_type = value.get_type(schema);
         data_type.is_ok_and(|data_type| matches!(data_type, DataType::Timestamp(_, _)))
     };
+    let is_text = |value: &Expr| {
+        let data_type = value.get_type(schema);
+        data_type.is_ok_and(|data_type| data_type.is_string())
+    };
     match (function.func.name(), function.args.as_mut_slice()) {
-        ("date_trunc", [Expr::Literal(unit, _), time]) if is_time(time) => {
-            let unit = unit.try_as_str().flatten().and_then(unit_named);
-            match unit {
-                Some(unit) => Transformed::yes(cut(std::mem::take(time), unit)),
-                None => Transformed::no(Expr::ScalarFunction(function)),
-            }
+        // Texts in the usual form: microseconds hold all of their years.
+        (name, [text]) if unit_of(name).is_some() && is_text(text) => {
+            *text = to_type(std::mem::take(text), TIME_OF_TEXT);
+            keep_function(function, schema)
         }
         (name, [time, ..]) if is_time(time) => match unit_of(name) {
             Some(unit) => {
@@ -113,15 +118,6 @@ fn unit_of(function: &str) -> Option<TimeUnit> {
         "to_unixtime" | "to_timestamp_seconds" => Some(TimeUnit::Second),
         "to_timestamp_millis" => Some(TimeUnit::Millisecond),
         "to_timestamp_micros" => Some(TimeUnit::Microsecond),
-        _ => None,
-    }
-}
-
-/// Returns the unit below a second that `date_trunc` names.
-fn unit_named(name: &str) -> Option<TimeUnit> {
-    match name.to_ascii_lowercase().as_str() {
-        "millisecond" => Some(TimeUnit::Millisecond),
-        "microsecond" => Some(TimeUnit::Microsecond),
         _ => None,
     }
 }
@@ -166,6 +162,11 @@ pub(crate) fn is_cut(from: &DataType, to: &DataType) -> bool {
 /// Returns the digits behind the point; fewer than none where the last ones before it are zeros.
 pub(crate) fn digits_behind(exact: &DataType) -> i8 {
     decimal(exact).map_or(0, |(_, scale, _)| scale)
+}
+
+/// Returns a conversion as a function, so that its constant keeps its digits.
+pub(crate) fn kept(value: Expr, to: &FieldRef) -> Expr {
+    converted(value, to, Failure::Fails)
 }
 
 fn converted(value: Expr, to: &FieldRef, failure: Failure) -> Expr {

@@ -41,6 +41,7 @@ use datastreamer_table::{column_metadata::ColumnMetadata, fits::FitsHdu};
 use futures_util::{FutureExt, future::BoxFuture};
 
 use crate::{
+    averages::CheckedAverage,
     binary_text::NO_BINARY_TEXT,
     bit_operators::BITS_OF_INTEGERS,
     conversions::{KEEP_CONVERSIONS, NAMED_CONVERSIONS},
@@ -71,9 +72,11 @@ use crate::{
     spill::SpillFiles,
     sql::Query,
     store::Files,
-    sums::{CheckedAverage, CheckedSum},
+    sums::CheckedSum,
     table_copy::{Contents, TableCopy},
     threads::EngineThreads,
+    time_bins::TIME_BINS,
+    time_parts::PARTS_OF_LENGTHS,
     time_zone::AT_TIME_ZONE,
     unpacked::{DEFAULT_UNPACK_BYTES, Unpacker},
     utc::CONVERT_IN_UTC,
@@ -640,6 +643,7 @@ impl Sessions {
         // Filters of scans do no arithmetic.
         queries.add_analyzer_rule(Arc::new(CHECK_ARITHMETIC));
         queries.add_analyzer_rule(Arc::new(KEEP_CONVERSIONS));
+        queries.add_analyzer_rule(Arc::new(PARTS_OF_LENGTHS));
         Ok(Self {
             scans: session(1),
             queries,
@@ -865,8 +869,9 @@ async fn known_rows(context: &SessionContext, table: &Arc<dyn TableProvider>) ->
 
 /// Returns DataFusion's rules behind ours on what is as the query has it.
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 8] = [
+    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 9] = [
         Arc::new(AT_TIME_ZONE),
+        Arc::new(TIME_BINS),
         Arc::new(TIMES_OF_DATES),
         Arc::new(BITS_OF_INTEGERS),
         Arc::new(NO_BINARY_TEXT),

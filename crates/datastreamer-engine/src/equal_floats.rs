@@ -3,6 +3,7 @@
 //! 0.0 and a NaN with a sign before all numbers, and knows as many NaNs as there are payloads.
 //!
 //! Two rules make the floats one that are compared, and only these: what is selected keeps its bits.
+//! In the same places intervals are compared by their lengths (`intervals.rs`).
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, PrimitiveArray, make_array},
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use crate::{
     error::EngineError,
     expression_rule::{ExpressionRule, is_comparison},
+    intervals,
     overflow::each,
 };
 
@@ -128,6 +130,8 @@ fn equal_in_keys(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
             Ok(Transformed::yes(LogicalPlan::Aggregate(aggregate)))
         }
         LogicalPlan::Distinct(Distinct::All(rows)) => {
+            let columns = rows.schema().columns().into_iter().map(Expr::Column);
+            intervals::refuse("DISTINCT", &columns.collect::<Vec<_>>(), rows.schema())?;
             let distinct = Distinct::All(with_equal_columns(rows)?);
             Ok(Transformed::yes(LogicalPlan::Distinct(distinct)))
         }
@@ -167,6 +171,7 @@ fn make_group_equal(key: &mut Expr, schema: &DFSchema) -> Result<bool> {
         }
         return Ok(is_changed);
     }
+    intervals::refuse("GROUP BY", [&*key], schema)?;
     let name = NamePreserver::new_for_projection().save(key);
     let is_changed = make_equal([&mut *key], schema)?;
     if is_changed {
@@ -181,14 +186,14 @@ fn with_equal_columns(plan: Arc<LogicalPlan>) -> Result<Arc<LogicalPlan>> {
     if !schema
         .fields()
         .iter()
-        .any(|field| has_floats(field.data_type()))
+        .any(|field| has_equals(field.data_type()))
     {
         return Ok(plan);
     }
     let columns = schema.iter().map(|(table, field)| {
         let column = Expr::Column(Column::new(table.cloned(), field.name()));
-        match has_floats(field.data_type()) {
-            true => equal(column).alias_qualified(table.cloned(), field.name()),
+        match has_equals(field.data_type()) {
+            true => equal(column, field.data_type()).alias_qualified(table.cloned(), field.name()),
             false => column,
         }
     });
@@ -277,12 +282,20 @@ fn equal_in(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }
         Expr::ScalarFunction(mut function) => {
             match (function.func.name(), function.args.as_slice()) {
-                ("nullif", [value, null]) if is_of_floats(value, schema) => {
-                    let is_null = equal(value.clone()).eq(equal(null.clone()));
-                    let none = ScalarValue::try_new_null(&value.get_type(schema)?)?;
+                ("nullif", [value, null]) if has_equals(&value.get_type(schema)?) => {
+                    let data_type = value.get_type(schema)?;
+                    let is_null = equal(value.clone(), &data_type);
+                    let is_null = is_null.eq(equal(null.clone(), &null.get_type(schema)?));
+                    let none = ScalarValue::try_new_null(&data_type)?;
                     Ok(Transformed::yes(
                         when(is_null, lit(none)).otherwise(value.clone())?,
                     ))
+                }
+                (name @ ("greatest" | "least"), intervals) => {
+                    intervals::refuse(name, intervals, schema)?;
+                    let is_changed = make(Floats::OneNan, &mut function.args, schema)?;
+                    let function = Expr::ScalarFunction(function);
+                    Ok(Transformed::new_transformed(function, is_changed))
                 }
                 (name, _) if SORTING.contains(&name) => {
                     let is_changed = make(Floats::OneNan, &mut function.args, schema)?;
@@ -376,6 +389,13 @@ fn make_arguments_equal(
     schema: &DFSchema,
 ) -> Result<bool> {
     match ORDERING.contains(&function) {
+        // Counts show none of them.
+        is_ordering if is_ordering || is_distinct && function != "count" => {
+            intervals::refuse(&format!("{function} (or DISTINCT)"), &*arguments, schema)?;
+        }
+        _ => {}
+    }
+    match ORDERING.contains(&function) {
         _ if is_distinct => make_equal(arguments, schema),
         true => make(Floats::OneNan, arguments, schema),
         false => Ok(false),
@@ -399,7 +419,11 @@ fn make<'a>(
     for expression in expressions {
         // The share of a percentile must be a constant.
         let is_number = number(expression).is_some_and(|number| number != 0.0);
-        if !is_number && has_floats(&expression.get_type(schema)?) {
+        let data_type = expression.get_type(schema)?;
+        if let DataType::Interval(_) = data_type {
+            *expression = intervals::length(std::mem::take(expression));
+            is_changed = true;
+        } else if !is_number && has_floats(&data_type) {
             *expression = call(floats, std::mem::take(expression));
             is_changed = true;
         }
@@ -417,8 +441,16 @@ fn has_floats(data_type: &DataType) -> bool {
     find_type(data_type, &DataType::is_floating).is_some()
 }
 
-fn equal(expression: Expr) -> Expr {
-    call(Floats::OneNanOneZero, expression)
+/// Returns whether values of a type may be equal that are not the same.
+fn has_equals(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Interval(_)) || has_floats(data_type)
+}
+
+fn equal(expression: Expr, data_type: &DataType) -> Expr {
+    match data_type {
+        DataType::Interval(_) => intervals::length(expression),
+        _ => call(Floats::OneNanOneZero, expression),
+    }
 }
 
 fn call(floats: Floats, expression: Expr) -> Expr {

@@ -1,5 +1,7 @@
 //! Intervals are compared by their lengths, as in PostgreSQL: a month has 30 days, and a day 24 hours.
 //! DataFusion compares first the months, then the days: it takes 25 hours for less than a day.
+//! `equal_floats.rs` does so in keys of sorts, windows and joins. Groups, whose keys are shown, would
+//! show one of several equal intervals: they are refused.
 //!
 //! A date and an interval make a time, as in PostgreSQL. In DataFusion they make a date, without the
 //! hours of the interval.
@@ -66,6 +68,27 @@ fn with_time(mut expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr
     Ok(Transformed::yes(expression))
 }
 
+/// Refuses what shows one of several equal intervals.
+///
+/// # Errors
+/// An interval.
+pub(crate) fn refuse<'a>(
+    what: &str,
+    values: impl IntoIterator<Item = &'a Expr>,
+    schema: &DFSchema,
+) -> Result<()> {
+    for value in values {
+        if matches!(value.get_type(schema)?, DataType::Interval(_)) {
+            let text = format!(
+                "{what} of intervals is not supported: use extract(epoch FROM ..), their length in \
+                 seconds"
+            );
+            return Err(EngineError::bad(text).into());
+        }
+    }
+    Ok(())
+}
+
 /// Makes comparisons of intervals those of their lengths.
 pub(crate) const COMPARE_INTERVALS: ExpressionRule = ExpressionRule {
     name: "compare_intervals",
@@ -88,13 +111,17 @@ fn by_length(mut expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr
     let mut is_changed = false;
     for interval in compared {
         if matches!(interval.get_type(schema)?, DataType::Interval(_)) {
-            let signature = Signature::any(1, Volatility::Immutable);
-            let length = ScalarUDF::from(Length { signature });
-            *interval = length.call(vec![std::mem::take(interval)]);
+            *interval = length(std::mem::take(interval));
             is_changed = true;
         }
     }
     Ok(Transformed::new_transformed(expression, is_changed))
+}
+
+/// Returns the length of an interval, by which it is compared.
+pub(crate) fn length(interval: Expr) -> Expr {
+    let signature = Signature::any(1, Volatility::Immutable);
+    ScalarUDF::from(Length { signature }).call(vec![interval])
 }
 
 /// A function that returns the length of an interval in nanoseconds.

@@ -193,18 +193,24 @@ fn leads_over_nulls(expression: &Expr) -> bool {
     ignores && distance.is_some_and(|distance| !["0", "1"].contains(&distance.as_str()))
 }
 
-/// Returns whether the parser has taken conditions that follow `IS DISTINCT FROM` for its right side.
+/// Returns whether the parser has taken what follows a comparison by `IS DISTINCT FROM` for its right
+/// side. Conditions are out of there by now (`written_out.rs`).
 fn compares_conditions(expression: &Expr) -> bool {
     let (Expr::IsDistinctFrom(_, right) | Expr::IsNotDistinctFrom(_, right)) = expression else {
         return false;
     };
-    let is_condition = |operator: &BinaryOperator| {
-        use BinaryOperator as B;
-        matches!(operator, B::And | B::Or | B::Xor)
-    };
     match &**right {
-        Expr::BinaryOp { op, .. } => is_condition(op),
-        Expr::IsDistinctFrom(_, _) | Expr::IsNotDistinctFrom(_, _) => true,
+        Expr::BinaryOp { op, .. } => *op == BinaryOperator::Xor,
+        Expr::IsDistinctFrom(_, _)
+        | Expr::IsNotDistinctFrom(_, _)
+        | Expr::IsNull(_)
+        | Expr::IsNotNull(_)
+        | Expr::IsTrue(_)
+        | Expr::IsNotTrue(_)
+        | Expr::IsFalse(_)
+        | Expr::IsNotFalse(_)
+        | Expr::IsUnknown(_)
+        | Expr::IsNotUnknown(_) => true,
         _ => false,
     }
 }
@@ -358,7 +364,7 @@ impl Visitor for Finder {
             ),
             (
                 compares_conditions(expression),
-                "IS DISTINCT FROM before AND or OR without parentheses around the comparison",
+                "IS DISTINCT FROM before another IS without parentheses around one of them",
             ),
             (
                 mixes_bits(expression),

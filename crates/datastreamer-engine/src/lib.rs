@@ -33,9 +33,10 @@
 //! floats, `extremes.rs` finds the least and the greatest values of groups,
 //! `sliding.rs` computes aggregates of floats over window frames, `mixed_numbers.rs` gives decimals and
 //! floats one type, `conversions.rs` keeps DataFusion from moving conversions that lose something,
-//! `range_frames.rs` checks the offsets of window frames, `grown_values.rs` bounds what functions make,
-//! `overflow.rs` and `sums.rs` make arithmetic fail where its result is out of range, `known.rs`
-//! computes what is known about rows before they are read. `query_memory.rs` gives a plan its memory,
+//! `range_frames.rs` checks the offsets of window frames, `time_parts.rs` and `time_bins.rs` have functions
+//! of times, `written_out.rs` writes out what the parser takes for something else, `grown_values.rs`
+//! bounds what functions make, `overflow.rs`, `sums.rs` and `averages.rs` make arithmetic fail where its
+//! result is out of range, `known.rs` computes what is known about rows before they are read. `query_memory.rs` gives a plan its memory,
 //! and `limited_sorts.rs` makes sorts spill. `rows.rs` runs the plan for the caller, and
 //! `cancellation.rs` stops it. `spill.rs` has the temporary files of plans.
 
@@ -43,6 +44,7 @@ mod arrow_buffers;
 mod arrow_columns;
 mod arrow_file;
 mod arrow_opener;
+mod averages;
 mod binary_text;
 mod bit_operators;
 mod cancellation;
@@ -99,10 +101,13 @@ mod sums;
 mod table_copy;
 mod text_opener;
 mod threads;
+mod time_bins;
+mod time_parts;
 mod time_zone;
 mod type_difference;
 mod unpacked;
 mod utc;
+mod written_out;
 
 /// How CSV, TSV and NDJSON files are written, and the types of their columns: options of
 /// [`TableFiles::with_text_options`].

@@ -93,6 +93,11 @@ pub(crate) fn check_exact(constant: &ScalarValue, data_type: &DataType) -> Resul
         DataType::Timestamp(coarser, _) if value % per_unit(*coarser, unit) != 0 => {
             Err(has_more_digits(&constant.to_string(), data_type))
         }
+        DataType::Date32 | DataType::Date64
+            if value % (per_second(unit) * (MILLISECONDS_PER_DAY / 1000)) != 0 =>
+        {
+            Err(has_more_digits(&constant.to_string(), data_type))
+        }
         _ => Ok(()),
     }
 }

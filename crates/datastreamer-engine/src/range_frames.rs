@@ -1,6 +1,6 @@
 //! Window frames of RANGE with an offset: DataFusion converts the offset to the type of the column that
 //! orders the rows. There 0.005 becomes 0.01, a 1 beside dates becomes a month, and what is beyond the
-//! type takes in the rows that are null. Short numbers become long ones here, and an offset that is no
+//! type takes in the rows that are null. Numbers become longer ones here, and an offset that is no
 //! difference of two values is refused.
 
 use arrow::datatypes::DataType;
@@ -12,7 +12,12 @@ use datafusion::{
 };
 use datastreamer_table::type_name;
 
-use crate::{conversions::digits_behind, error::EngineError, expression_rule::ExpressionRule};
+use crate::{
+    conversions::digits_behind, error::EngineError, expression_rule::ExpressionRule, intervals,
+};
+
+/// Digits of an integer of 64 bits and one more.
+const DIGITS_OF_BOUNDS: u8 = 21;
 
 /// Checks the offsets. It belongs before the rules that convert them.
 pub(crate) const RANGE_FRAMES: ExpressionRule = ExpressionRule {
@@ -24,7 +29,18 @@ fn in_frame(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Expr::WindowFunction(mut function) = expression else {
         return Ok(Transformed::no(expression));
     };
-    let offsets = offsets_of(&function.params.window_frame);
+    let frame = &function.params.window_frame;
+    let (is_range, offsets) = (frame.units == WindowFrameUnits::Range, offsets_of(frame));
+    if let ([key], true, true) = (
+        function.params.order_by.as_mut_slice(),
+        is_range,
+        offsets.is_empty(),
+    ) && matches!(key.expr.get_type(schema)?, DataType::Interval(_))
+    {
+        // DataFusion has no frames over intervals, not even the usual one.
+        key.expr = intervals::length(std::mem::take(&mut key.expr));
+        return Ok(Transformed::yes(Expr::WindowFunction(function)));
+    }
     let wider = match function.params.order_by.as_slice() {
         [key] if !offsets.is_empty() => wider(&key.expr.get_type(schema)?, &offsets)?,
         _ => None,
@@ -72,8 +88,11 @@ fn wider(key: &DataType, offsets: &[String]) -> Result<Option<DataType>> {
     match key {
         integer if integer.is_integer() => {
             check(&|text| text.parse::<i64>().is_ok(), "a whole number")?;
-            let is_short = !matches!(integer, T::Int64 | T::UInt64);
-            Ok(is_short.then_some(T::Int64))
+            // The bounds of those of 64 bits may be beyond 64 bits.
+            Ok(Some(match integer {
+                T::Int64 | T::UInt64 => T::Decimal128(DIGITS_OF_BOUNDS, 0),
+                _ => T::Int64,
+            }))
         }
         float if float.is_floating() => {
             check(&|text| number(text).is_some(), "a number")?;
@@ -91,7 +110,7 @@ fn wider(key: &DataType, offsets: &[String]) -> Result<Option<DataType>> {
             check(&fits, "a number with no more digits behind the point")?;
             Ok(None)
         }
-        time if time.is_temporal() => {
+        time if time.is_temporal() && !matches!(time, T::Interval(_)) => {
             check(&|text| number(text).is_none(), "an INTERVAL")?;
             Ok(None)
         }

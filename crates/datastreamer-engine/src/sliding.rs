@@ -1,4 +1,5 @@
-//! Aggregates of floats over window frames that slide: `sum` and `avg` (called by `sums.rs`), and in
+//! Aggregates of floats over window frames that slide: `sum` and `avg` (called by `sums.rs` and
+//! `averages.rs`), and in
 //! the place of DataFusion's the variances, deviations, covariances, correlations and regressions.
 //!
 //! DataFusion's subtract the values that leave a frame. A float does not give back what it has
@@ -16,8 +17,8 @@ use std::{
 };
 
 use arrow::{
-    array::{ArrayRef, AsArray},
-    datatypes::{DataType, FieldRef, Float64Type},
+    array::{Array, ArrayRef, AsArray},
+    datatypes::{DataType, Field, FieldRef, Float64Type},
 };
 use datafusion::{
     common::{DataFusionError, Result, ScalarValue},
@@ -34,6 +35,7 @@ use datafusion::{
     logical_expr::{
         Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, GroupsAccumulator, Signature,
         function::{AccumulatorArgs, StateFieldsArgs},
+        utils::format_state_name,
     },
 };
 
@@ -112,14 +114,23 @@ impl AggregateUDFImpl for Sliding {
     }
 
     fn state_fields(&self, arguments: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        self.function.state_fields(arguments)
+        match self.statistic.of_all_pairs() {
+            Some(_) => Ok(AllPairs::state_fields(arguments.name)),
+            None => self.function.state_fields(arguments),
+        }
     }
 
     fn accumulator(&self, arguments: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         if arguments.is_distinct && arguments.exprs.len() > 1 {
             return Err(no_distinct_pairs(self.name()));
         }
-        self.function.accumulator(arguments)
+        match self.statistic.of_all_pairs() {
+            Some(result) => Ok(Box::new(AllPairs {
+                joined: None,
+                result,
+            })),
+            None => self.function.accumulator(arguments),
+        }
     }
 
     fn create_sliding_accumulator(
@@ -133,9 +144,8 @@ impl AggregateUDFImpl for Sliding {
         }
     }
 
-    /// Not by `corr`: it subtracts products of sums, whose difference is lost in large numbers.
     fn groups_accumulator_supported(&self, arguments: AccumulatorArgs) -> bool {
-        self.statistic != Statistic::Correlation
+        self.statistic.of_all_pairs().is_none()
             && self.function.groups_accumulator_supported(arguments)
     }
 
@@ -182,6 +192,17 @@ enum Of {
 }
 
 impl Statistic {
+    /// Returns the result of all pairs, where DataFusion's is another one than PostgreSQL's: `corr` is
+    /// null where one of the columns has a NaN, and subtracts products of sums, whose difference is
+    /// lost in large numbers; `regr_r2` is null where y is constant.
+    fn of_all_pairs(self) -> Option<fn(Pairs, usize) -> Option<f64>> {
+        match self {
+            Self::Correlation => Some(Pairs::correlation),
+            Self::Determination => Some(Pairs::determination),
+            _ => None,
+        }
+    }
+
     fn accumulator(self) -> Box<dyn Accumulator> {
         match self {
             Self::Variance(Of::Sample) => Frame::<Spread>::accumulator(Spread::variance_of_sample),
@@ -318,6 +339,75 @@ fn no_state() -> DataFusionError {
     EngineError::data("a window frame has no state").into()
 }
 
+// ---- all rows ----
+
+/// The pairs of all rows, or of a group, joined.
+#[derive(Debug)]
+struct AllPairs {
+    joined: Option<Pairs>,
+    /// What is computed of all and their number, which is not zero.
+    result: fn(Pairs, usize) -> Option<f64>,
+}
+
+impl AllPairs {
+    const STATE: [&str; 6] = [
+        "pairs",
+        "mean_y",
+        "squares_y",
+        "mean_x",
+        "squares_x",
+        "products",
+    ];
+
+    fn state_fields(function: &str) -> Vec<FieldRef> {
+        let fields = Self::STATE.map(|name| {
+            let name = format_state_name(function, name);
+            Arc::new(Field::new(name, DataType::Float64, true))
+        });
+        fields.to_vec()
+    }
+
+    fn add(&mut self, pairs: impl Iterator<Item = Pairs>) {
+        self.joined = pairs.fold(self.joined, |joined, pair| join(joined, Some(pair)));
+    }
+}
+
+impl Accumulator for AllPairs {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.add(Pairs::of_rows(values));
+        Ok(())
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        let states: Vec<_> = states
+            .iter()
+            .map(|part| part.as_primitive::<Float64Type>())
+            .collect();
+        let rows = (0..states[0].len()).filter(|row| states[0].is_valid(*row));
+        self.add(rows.map(|row| Pairs::of_state(|at| states[at].value(row))));
+        Ok(())
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        let state = match self.joined {
+            Some(pairs) => pairs.state().map(Some),
+            None => [None; 6],
+        };
+        Ok(state.map(ScalarValue::from).to_vec())
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        let result = self
+            .joined
+            .and_then(|pairs| (self.result)(pairs, pairs.y.values as usize));
+        Ok(result.into())
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self)
+    }
+}
+
 // ---- floats that are joined ----
 
 fn floats(argument: &ArrayRef) -> impl Iterator<Item = Option<f64>> {
@@ -402,20 +492,38 @@ struct Pairs {
 }
 
 impl Pairs {
-    fn correlation(self, pairs: usize) -> Option<f64> {
+    /// Returns the parts in the order of [`AllPairs::STATE`].
+    fn state(self) -> [f64; 6] {
         let (y, x) = (self.y, self.x);
-        if y.mean.is_nan() && x.mean.is_nan() {
-            return Some(f64::NAN);
+        [
+            y.values,
+            y.mean,
+            y.squares,
+            x.mean,
+            x.squares,
+            self.products,
+        ]
+    }
+
+    fn of_state(part: impl Fn(usize) -> f64) -> Self {
+        let spread = |mean, squares| Spread {
+            values: part(0),
+            mean,
+            squares,
+        };
+        Self {
+            y: spread(part(1), part(2)),
+            x: spread(part(3), part(4)),
+            products: part(5),
         }
-        let pairs_in_float = pairs as f64;
-        let (y_deviation, x_deviation) = (
-            (y.squares / pairs_in_float).sqrt(),
-            (x.squares / pairs_in_float).sqrt(),
-        );
-        let has_none = y.mean.is_nan() || x.mean.is_nan() || pairs < 2;
-        let is_constant = y_deviation == 0.0 || x_deviation == 0.0;
-        let covariance = self.products / pairs_in_float;
-        (!has_none && !is_constant).then(|| covariance / y_deviation / x_deviation)
+    }
+
+    fn correlation(self, pairs: usize) -> Option<f64> {
+        let (y, x) = (self.y.squares, self.x.squares);
+        let is_constant = y == 0.0 || x == 0.0;
+        // Not the product of the squares: that leaves the range of floats sooner.
+        let correlation = || self.products / y.sqrt() / x.sqrt();
+        (pairs > 0 && !is_constant).then(correlation)
     }
 
     fn slope(self, pairs: usize) -> Option<f64> {
@@ -425,9 +533,14 @@ impl Pairs {
 
     fn determination(self, pairs: usize) -> Option<f64> {
         let (products, y, x) = (self.products, self.y.squares, self.x.squares);
-        let is_constant = y == 0.0 || x == 0.0;
+        if pairs == 0 || x == 0.0 {
+            return None;
+        }
         // Not the square of the products first: that leaves the range of floats sooner.
-        (pairs > 1 && !is_constant).then(|| products / x * (products / y))
+        Some(match y == 0.0 {
+            true => 1.0,
+            false => products / x * (products / y),
+        })
     }
 }
 

@@ -13,7 +13,10 @@ use datafusion::{
 use datastreamer_rows::parameters::{Bound, Value};
 use datastreamer_table::column_metadata::ColumnMetadata;
 
-use crate::{column_names, error::EngineError, exact_numbers, left_out, mixed_numbers, time_zone};
+use crate::{
+    column_names, error::EngineError, exact_numbers, left_out, mixed_numbers, time_zone,
+    written_out,
+};
 
 /// A SELECT with the values of its `$name` placeholders.
 #[derive(Clone, Debug)]
@@ -72,8 +75,11 @@ impl Query {
         let dialect = state.config_options().sql_parser.dialect;
         left_out::check_numbers(&self.text, dialect)?;
         let statement = state.sql_to_statement(&self.text, &dialect);
-        let statement =
+        let mut statement =
             statement.map_err(|error| EngineError::from(error).at_the_end_of(&self.text))?;
+        if let Statement::Statement(statement) = &mut statement {
+            written_out::write_out(statement);
+        }
         only_a_query(&statement)?;
         Ok(statement)
     }

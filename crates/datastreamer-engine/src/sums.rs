@@ -1,6 +1,6 @@
-//! The functions `sum` and `avg`, whose results are right or errors: in the place of DataFusion's,
-//! which wrap around. Sums of floats, and averages of all but durations, stay DataFusion's, but over
-//! window frames that slide: those are in `sliding.rs`.
+//! The function `sum`, whose results are right or errors: in the place of DataFusion's, which wraps
+//! around. Sums of floats stay DataFusion's, but over window frames that slide: those are in
+//! `sliding.rs`. `averages.rs` has the totals of averages from here.
 //!
 //! Totals are counted in a type that is wider than the result's, so that only the result can be out
 //! of range, and no part of the rows.
@@ -27,7 +27,7 @@ use arrow::{
 };
 use datafusion::{
     common::{HashMap, Result, ScalarValue, utils::SingleRowListArrayBuilder},
-    functions_aggregate::{average::Avg, sum::Sum},
+    functions_aggregate::sum::Sum,
     logical_expr::{
         Accumulator, AggregateUDFImpl, EmitTo, Expr, GroupsAccumulator, Operator, ReversedUDAF,
         SetMonotonicity, Signature, StatisticsArgs,
@@ -83,7 +83,7 @@ macro_rules! by_type {
 }
 
 /// Returns the type of the total of a sum of this type.
-fn total_type(sum: &DataType) -> DataType {
+pub(crate) fn total_type(sum: &DataType) -> DataType {
     let scale = match sum {
         DataType::Decimal32(_, scale)
         | DataType::Decimal64(_, scale)
@@ -206,94 +206,13 @@ impl AggregateUDFImpl for CheckedSum {
     }
 }
 
-/// DataFusion's `avg`, but for the accumulators of durations, and of floats over frames that slide.
-#[derive(Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct CheckedAverage(Avg);
-
-impl AggregateUDFImpl for CheckedAverage {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.0.aliases()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.0.signature()
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.0.return_type(types)
-    }
-
-    fn state_fields(&self, arguments: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        let DataType::Duration(_) = arguments.return_type() else {
-            return self.0.state_fields(arguments);
-        };
-        let total = total_type(arguments.return_type());
-        let field = |name, data_type| {
-            let name = format_state_name(arguments.name, name);
-            Arc::new(Field::new(name, data_type, true))
-        };
-        Ok(vec![field("sum", total), field("count", DataType::UInt64)])
-    }
-
-    fn accumulator(&self, arguments: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        let average = arguments.return_field.data_type().clone();
-        Ok(match &average {
-            _ if arguments.is_distinct => return self.0.accumulator(arguments),
-            DataType::Duration(TimeUnit::Second) => {
-                Box::new(Average::<DurationSecondType>(Total::new(average)))
-            }
-            DataType::Duration(TimeUnit::Millisecond) => {
-                Box::new(Average::<DurationMillisecondType>(Total::new(average)))
-            }
-            DataType::Duration(TimeUnit::Microsecond) => {
-                Box::new(Average::<DurationMicrosecondType>(Total::new(average)))
-            }
-            DataType::Duration(TimeUnit::Nanosecond) => {
-                Box::new(Average::<DurationNanosecondType>(Total::new(average)))
-            }
-            _ => return self.0.accumulator(arguments),
-        })
-    }
-
-    fn create_sliding_accumulator(
-        &self,
-        arguments: AccumulatorArgs,
-    ) -> Result<Box<dyn Accumulator>> {
-        match arguments.return_field.data_type() {
-            DataType::Duration(_) => self.accumulator(arguments),
-            DataType::Float64 if !arguments.is_distinct => Ok(sliding::average()),
-            _ => self.0.create_sliding_accumulator(arguments),
-        }
-    }
-
-    fn groups_accumulator_supported(&self, arguments: AccumulatorArgs) -> bool {
-        let average = arguments.return_field.data_type();
-        !matches!(average, DataType::Duration(_)) && self.0.groups_accumulator_supported(arguments)
-    }
-
-    fn create_groups_accumulator(
-        &self,
-        arguments: AccumulatorArgs,
-    ) -> Result<Box<dyn GroupsAccumulator>> {
-        self.0.create_groups_accumulator(arguments)
-    }
-
-    fn reverse_expr(&self) -> ReversedUDAF {
-        self.0.reverse_expr()
-    }
-}
-
 /// Types of numbers that accumulators may have.
-trait Numbers: ArrowPrimitiveType + Debug + Send + Sync {}
+pub(crate) trait Numbers: ArrowPrimitiveType + Debug + Send + Sync {}
 
 impl<T: ArrowPrimitiveType + Debug + Send + Sync> Numbers for T {}
 
 /// A total of values `V`, as wide as any sum of them, or checked.
-trait TotalOf<V>: ArrowNativeTypeOp + From<V> {
+pub(crate) trait TotalOf<V>: ArrowNativeTypeOp + From<V> {
     fn narrow(self) -> Option<V>;
 }
 
@@ -339,6 +258,15 @@ fn add_up<V: Numbers, T: ArrowNativeTypeOp + From<V::Native>>(
     total.map_err(|_| out_of_range().into())
 }
 
+/// Returns the rows that are no nulls and that a filter keeps; `None`: all.
+pub(crate) fn kept(values: &dyn Array, filter: Option<&BooleanArray>) -> Option<NullBuffer> {
+    let filtered = filter.map(|filter| match filter.nulls() {
+        None => filter.values().clone(),
+        Some(nulls) => filter.values() & nulls.inner(),
+    });
+    NullBuffer::union(values.nulls(), filtered.map(NullBuffer::new).as_ref())
+}
+
 /// Makes the sums of totals.
 fn sums<V, T>(
     totals: impl IntoIterator<Item = T::Native>,
@@ -358,7 +286,7 @@ where
     Ok(sums)
 }
 
-fn scalar<V, T>(total: Option<T::Native>, data_type: &DataType) -> Result<ScalarValue>
+pub(crate) fn scalar<V, T>(total: Option<T::Native>, data_type: &DataType) -> Result<ScalarValue>
 where
     V: Numbers,
     T: Numbers<Native: TotalOf<V::Native>>,
@@ -371,16 +299,16 @@ where
 
 /// The sum of all rows, or of those in a window.
 #[derive(Debug)]
-struct Total<V: Numbers, T: Numbers> {
+pub(crate) struct Total<V: Numbers, T: Numbers> {
     total: T::Native,
     /// The rows in it that are no nulls.
-    rows: usize,
+    pub(crate) rows: usize,
     sum: DataType,
     value: PhantomData<V>,
 }
 
 impl<V: Numbers, T: Numbers> Total<V, T> {
-    fn new(sum: DataType) -> Self {
+    pub(crate) fn new(sum: DataType) -> Self {
         Self {
             total: T::Native::ZERO,
             rows: 0,
@@ -401,7 +329,7 @@ impl<V: Numbers, T: Numbers> Total<V, T> {
         Ok(())
     }
 
-    fn known(&self) -> Option<T::Native> {
+    pub(crate) fn known(&self) -> Option<T::Native> {
         (self.rows > 0).then_some(self.total)
     }
 }
@@ -445,57 +373,12 @@ where
     }
 }
 
-/// The average of all rows, or of those in a window.
-#[derive(Debug)]
-struct Average<V: Numbers>(Total<V, Decimal128Type>);
-
-impl<V: Numbers> Accumulator for Average<V>
-where
-    i128: TotalOf<V::Native>,
-{
-    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.0.update_batch(values)
-    }
-
-    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        let rows = states[1].as_primitive::<UInt64Type>().iter().flatten();
-        let rows = rows.map(|rows| usize::try_from(rows).unwrap_or(usize::MAX));
-        let rows = self.0.rows + rows.sum::<usize>();
-        self.0.merge_batch(states)?;
-        self.0.rows = rows;
-        Ok(())
-    }
-
-    fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        let mut state = self.0.state()?;
-        state.push((self.0.rows as u64).into());
-        Ok(state)
-    }
-
-    fn evaluate(&mut self) -> Result<ScalarValue> {
-        let average = self.0.known().map(|total| total / self.0.rows as i128);
-        scalar::<V, Decimal128Type>(average, &self.0.sum)
-    }
-
-    fn size(&self) -> usize {
-        self.0.size()
-    }
-
-    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.0.retract_batch(values)
-    }
-
-    fn supports_retract_batch(&self) -> bool {
-        true
-    }
-}
-
 /// The sum of the different values of all rows, or of those in a window.
 #[derive(Debug)]
-struct DistinctTotal<V: Numbers, T: Numbers> {
+pub(crate) struct DistinctTotal<V: Numbers, T: Numbers> {
     /// How often each value is there.
-    values: HashMap<V::Native, usize>,
-    total: T::Native,
+    pub(crate) values: HashMap<V::Native, usize>,
+    pub(crate) total: T::Native,
     sum: DataType,
 }
 
@@ -504,7 +387,7 @@ where
     V: Numbers<Native: Hash + Eq>,
     T: Numbers<Native: TotalOf<V::Native>>,
 {
-    fn new(sum: DataType) -> Self {
+    pub(crate) fn new(sum: DataType) -> Self {
         Self {
             values: HashMap::default(),
             total: T::Native::ZERO,
@@ -675,14 +558,8 @@ where
     ) -> Result<Vec<ArrayRef>> {
         let values = values[0].as_primitive::<V>();
         let totals: PrimitiveArray<T> = values.unary(Into::into);
-        let (_, totals, nulls) = totals.into_parts();
-        let kept = filter.map(|filter| match filter.nulls() {
-            None => filter.values().clone(),
-            Some(nulls) => filter.values() & nulls.inner(),
-        });
-        let kept = kept.map(NullBuffer::new);
-        let nulls = NullBuffer::union(nulls.as_ref(), kept.as_ref());
-        let totals = PrimitiveArray::<T>::new(totals, nulls);
+        let (_, totals, _) = totals.into_parts();
+        let totals = PrimitiveArray::<T>::new(totals, kept(values, filter));
         Ok(vec![Arc::new(totals.with_data_type(total_type(&self.sum)))])
     }
 

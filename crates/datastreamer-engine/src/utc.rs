@@ -6,7 +6,10 @@
 
 use arrow::datatypes::DataType;
 use datafusion::{
-    common::{DFSchema, Result, ScalarValue, tree_node::Transformed},
+    common::{
+        DFSchema, Result, ScalarValue,
+        tree_node::{Transformed, TreeNode},
+    },
     logical_expr::{
         Between, BinaryExpr, Expr, ExprSchemable, cast,
         expr::{Cast, InList},
@@ -14,60 +17,109 @@ use datafusion::{
 };
 
 use crate::{
+    conversions::{is_cut, kept},
     expression_rule::{ExpressionRule, is_comparison},
     literal::check_exact,
 };
 
 const UTC: &str = "UTC";
+/// Functions of the present time.
+const PRESENT: [&str; 3] = ["current_date", "current_time", "now"];
 
 /// Makes each conversion between times with a zone and texts, dates and times without one a
 /// conversion in UTC. It belongs behind the rule that adds the conversions of comparisons.
 pub(crate) const CONVERT_IN_UTC: ExpressionRule = ExpressionRule {
     name: "convert_in_utc",
-    change: |expression, schema| {
-        check_comparison(&expression, schema)?;
-        Ok(convert(expression, schema))
+    change: |mut expression, schema| {
+        let is_changed = compare_exactly(&mut expression, schema)?;
+        let mut converted = convert(expression, schema);
+        converted.transformed |= is_changed;
+        Ok(converted)
     },
 };
 
-/// Refuses to compare times and decimals with a constant that their type cannot hold. DataFusion would cut its
-/// digits, and find other values.
-fn check_comparison(expression: &Expr, schema: &DFSchema) -> Result<()> {
-    let check = |values: &Expr, constant: &Expr| check_constant(values, constant, schema);
+/// Keeps the digits of the constants that times and decimals are compared with. DataFusion makes them
+/// values of a column's type, and finds other rows.
+fn compare_exactly(expression: &mut Expr, schema: &DFSchema) -> Result<bool> {
     match expression {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(*op) => {
-            check(left, right)?;
-            check(right, left)
+            Ok(beside(left, &[right], schema)? || beside(right, &[left], schema)?)
         }
         Expr::InList(InList { expr, list, .. }) => {
-            list.iter().try_for_each(|value| check(expr, value))
+            beside(expr, &list.iter().collect::<Vec<_>>(), schema)
         }
         Expr::Between(Between {
             expr, low, high, ..
-        }) => {
-            check(expr, low)?;
-            check(expr, high)
-        }
-        _ => Ok(()),
+        }) => beside(expr, &[low, high], schema),
+        _ => Ok(false),
     }
 }
 
-fn check_constant(values: &Expr, constant: &Expr, schema: &DFSchema) -> Result<()> {
-    let Some(constant) = literal(constant) else {
-        return Ok(());
+/// Makes a function of the conversion of values that are compared with constants which their own type
+/// does not hold. Returns whether it has.
+///
+/// # Errors
+/// The type in which they are compared does not hold them either.
+fn beside(values: &mut Expr, constants: &[&Expr], schema: &DFSchema) -> Result<bool> {
+    let Ok(compared) = values.get_type(schema) else {
+        return Ok(false);
     };
-    let mut values = values;
-    while let Expr::Cast(Cast { expr, field }) = values
+    let mut own = compared.clone();
+    let mut inner = &*values;
+    while let Expr::Cast(Cast { expr, field }) = inner
         && is_time(field.data_type())
+        && let Ok(from) = expr.get_type(schema)
+        && !is_cut(&from, field.data_type())
     {
-        values = expr;
+        own = from;
+        inner = expr;
     }
-    match values.get_type(schema) {
-        Ok(data_type) if is_time(&data_type) || data_type.is_decimal() => {
-            Ok(check_exact(constant, &data_type)?)
+    if !is_time(&own) && !own.is_decimal() {
+        return Ok(false);
+    }
+    let all_are = |data_type: &DataType| {
+        let mut literals = constants.iter().filter_map(|constant| literal(constant));
+        literals.try_for_each(|literal| check_exact(literal, data_type))
+    };
+    let is_converted = own != compared;
+    let is_computed = is_converted && constants.iter().any(|constant| is_computed(constant));
+    let inexact = match all_are(&own) {
+        Ok(()) if !is_computed => return Ok(false),
+        held => held.err(),
+    };
+    match (std::mem::take(values), inexact) {
+        (Expr::Cast(Cast { expr, field }), _) if is_converted && all_are(&compared).is_ok() => {
+            *values = kept(*expr, &field);
+            Ok(true)
         }
-        _ => Ok(()),
+        (_, Some(inexact)) => Err(inexact.into()),
+        (unchanged, None) => {
+            *values = unchanged;
+            Ok(false)
+        }
     }
+}
+
+/// Returns whether an expression is a constant whose digits are known only when it is computed. The
+/// present time has as many as the clock.
+fn is_computed(expression: &Expr) -> bool {
+    let is_known = match expression {
+        Expr::Literal(value, _) => {
+            value.is_null() || value.data_type().is_string() || is_time(&value.data_type())
+        }
+        Expr::Cast(Cast { expr, .. }) => return is_computed(expr),
+        _ => false,
+    };
+    let is_now = |part: &Expr| {
+        Ok(match part {
+            Expr::ScalarFunction(function) => PRESENT.contains(&function.func.name()),
+            _ => false,
+        })
+    };
+    !is_known
+        && expression.column_refs().is_empty()
+        && !expression.contains_outer()
+        && !expression.exists(is_now).unwrap_or(true)
 }
 
 fn is_time(data_type: &DataType) -> bool {

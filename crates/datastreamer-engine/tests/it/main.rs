@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod arithmetic;
+mod averages;
 mod changed;
 mod conversions;
 mod damaged;
@@ -26,3 +27,5 @@ mod stored_types;
 mod support;
 mod text_files;
 mod text_options;
+mod time_functions;
+mod written_out;
