@@ -79,6 +79,9 @@ pub enum MemberProblem {
     /// example a file was replaced by a symlink.
     /// Kind: [`io::ErrorKind::InvalidData`].
     Replaced,
+    /// The tree is not the one that was surveyed before: see
+    /// `DirectoryTar::unchanged_since`. Kind: [`io::ErrorKind::InvalidData`].
+    Changed,
     /// The directory is deeper than the limit.
     /// Kind: [`io::ErrorKind::InvalidInput`].
     TooDeep {
@@ -126,9 +129,10 @@ impl MemberError {
                 io::ErrorKind::InvalidInput
             }
             MemberProblem::EndedEarly { .. } => io::ErrorKind::UnexpectedEof,
-            MemberProblem::Grew { .. } | MemberProblem::Rewritten | MemberProblem::Replaced => {
-                io::ErrorKind::InvalidData
-            }
+            MemberProblem::Grew { .. }
+            | MemberProblem::Rewritten
+            | MemberProblem::Replaced
+            | MemberProblem::Changed => io::ErrorKind::InvalidData,
             MemberProblem::ListingTooLarge { .. } => io::ErrorKind::OutOfMemory,
             MemberProblem::Unreadable { source, .. } => match source.kind() {
                 io::ErrorKind::BrokenPipe => io::ErrorKind::Other,
@@ -179,6 +183,9 @@ impl fmt::Display for MemberError {
             MemberProblem::Rewritten => f.write_str("it was modified while it was copied"),
             MemberProblem::Replaced => {
                 f.write_str("it was replaced by another kind of file while it was archived")
+            }
+            MemberProblem::Changed => {
+                f.write_str("something in it has changed since the archive was announced")
             }
             MemberProblem::TooDeep { depth_max } => {
                 write!(f, "it is deeper than {depth_max} levels")

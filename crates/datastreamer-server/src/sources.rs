@@ -267,11 +267,11 @@ impl Feed {
 impl Job {
     /// Makes the job of a source that has nothing to plan, and knows the length or not.
     pub(crate) fn unplanned(length: Option<u64>, write: WriteStream) -> Self {
-        Self::of(Box::new(move |_| Ok(Feed::of_stream(length, None, write))))
+        Self::planned(Box::new(move |_| Ok(Feed::of_stream(length, None, write))))
     }
 
     /// Makes the job of bytes that are no rows.
-    fn of(start: Start) -> Self {
+    pub(crate) fn planned(start: Start) -> Self {
         Self {
             rows: None,
             is_file: false,
@@ -287,7 +287,7 @@ impl Job {
         Self {
             rows,
             is_file: true,
-            ..Self::of(start)
+            ..Self::planned(start)
         }
     }
 
@@ -295,7 +295,7 @@ impl Job {
     pub(crate) fn of_rows(rows: RowsJob, start: Start) -> Self {
         Self {
             rows: Some(rows),
-            ..Self::of(start)
+            ..Self::planned(start)
         }
     }
 

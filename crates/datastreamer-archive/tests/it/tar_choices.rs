@@ -137,7 +137,7 @@ fn hidden_entries_are_archived_unless_they_are_left_out() {
         let mut tar = TarWriter::new(Vec::new());
         let tree = DirectoryTar::open(tree.path(), ".t").unwrap();
         let tree = tree.with_hidden(hidden);
-        let bytes = tree.archive_bytes().unwrap();
+        let bytes = tree.survey().unwrap().archive_bytes;
         let tally = tree.write_to(&mut tar, |event| {
             if let Event::Skipped { member, reason } = event {
                 assert_eq!(reason, SkipReason::Hidden);

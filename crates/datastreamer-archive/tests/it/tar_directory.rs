@@ -2,13 +2,14 @@
 
 use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 use datastreamer_archive::directory::{
     DEPTH_MAX, DirectoryTar, Event, LISTING_ENTRY_BYTES, SkipReason, Tally,
@@ -143,10 +144,100 @@ fn the_archive_is_exactly_as_long_as_computed() {
     for prefix in ["", "t", "a/b/c", "Grüße"] {
         let computed = DirectoryTar::open(tree.path(), prefix)
             .unwrap()
-            .archive_bytes()
-            .unwrap();
+            .survey()
+            .unwrap()
+            .archive_bytes;
         assert_eq!(archive_of(tree.path(), prefix).len() as u64, computed);
     }
+}
+
+type Change = fn(&Path);
+
+/// What may happen to a tree.
+const CHANGES: [(&str, Change); 8] = [
+    ("a byte", |tree| {
+        fs::write(tree.join("d/b"), "2").unwrap();
+    }),
+    ("a rewritten file", |tree| {
+        fs::write(tree.join("d/b.new"), "1").unwrap();
+        fs::rename(tree.join("d/b.new"), tree.join("d/b")).unwrap();
+    }),
+    ("a file more", |tree| {
+        fs::write(tree.join("d/c"), "").unwrap();
+    }),
+    ("a file less", |tree| {
+        fs::remove_file(tree.join("a")).unwrap();
+    }),
+    ("another name", |tree| {
+        fs::rename(tree.join("a"), tree.join("z")).unwrap();
+    }),
+    ("permissions", |tree| {
+        fs::set_permissions(tree.join("d"), Permissions::from_mode(0o700)).unwrap();
+    }),
+    ("a time", |tree| {
+        let file = File::options().write(true).open(tree.join("a")).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    }),
+    ("another target", |tree| {
+        fs::remove_file(tree.join("l")).unwrap();
+        symlink("elsewhere", tree.join("l")).unwrap();
+    }),
+];
+
+#[test]
+fn an_archive_of_a_tree_that_was_surveyed_fails_if_anything_has_changed() {
+    for (what, change) in CHANGES {
+        let tree = tempdir().unwrap();
+        fs::create_dir(tree.path().join("d")).unwrap();
+        fs::write(tree.path().join("a"), "1").unwrap();
+        fs::write(tree.path().join("d/b"), "1").unwrap();
+        symlink("a", tree.path().join("l")).unwrap();
+        let open = || DirectoryTar::open(tree.path(), "t").unwrap();
+        let survey = open().survey().unwrap();
+        assert_eq!(open().survey().unwrap(), survey);
+        assert!(survey.changed.elapsed().unwrap() < Duration::from_secs(10));
+        let write = || {
+            let mut tar = TarWriter::new(Vec::new());
+            let tree = open().unchanged_since(&survey);
+            let written = tree.write_to(&mut tar, |_| {});
+            written.map(|_| tar.finish().unwrap())
+        };
+        assert_eq!(write().unwrap().len() as u64, survey.archive_bytes);
+
+        change(tree.path());
+        assert_ne!(
+            open().survey().unwrap().fingerprint,
+            survey.fingerprint,
+            "{what}"
+        );
+        let error = write().expect_err(what);
+        let error = MemberError::find_in(&error).unwrap();
+        assert_eq!(error.member(), b"t");
+        assert!(
+            matches!(error.problem(), MemberProblem::Changed),
+            "{what}: {error}"
+        );
+    }
+}
+
+#[test]
+fn a_tree_that_changes_while_it_is_archived_is_found_at_the_end() {
+    let tree = tempdir().unwrap();
+    for name in ["a", "b"] {
+        fs::write(tree.path().join(name), "1").unwrap();
+    }
+    let opened = DirectoryTar::open(tree.path(), "").unwrap();
+    let survey = opened.survey().unwrap();
+    let mut tar = TarWriter::new(Vec::new());
+    let written = opened.unchanged_since(&survey).write_to(&mut tar, |event| {
+        if matches!(event, Event::Archived { member: b"a" }) {
+            fs::write(tree.path().join("b"), "2").unwrap();
+        }
+    });
+    let error = written.unwrap_err();
+    let error = MemberError::find_in(&error).unwrap();
+    assert_eq!(error.member(), b".");
+    assert!(matches!(error.problem(), MemberProblem::Changed));
 }
 
 #[test]
@@ -234,7 +325,7 @@ fn special_files_are_skipped_and_reported_without_being_opened() {
     );
     assert_eq!(tally.skipped, 2);
     assert_eq!(names_in(&archive), ["t/", "t/z"]);
-    assert_eq!(tree.archive_bytes().unwrap(), archive.len() as u64);
+    assert_eq!(tree.survey().unwrap().archive_bytes, archive.len() as u64);
 }
 
 #[test]
@@ -487,7 +578,7 @@ fn a_listing_beyond_its_limit_is_refused_by_name() {
     open(needed)
         .write_to(&mut TarWriter::new(Vec::new()), |_| {})
         .unwrap();
-    let error = open(needed - 1).archive_bytes().unwrap_err();
+    let error = open(needed - 1).survey().unwrap_err();
     let member_error = MemberError::find_in(&error).unwrap();
     assert_eq!(member_error.member(), b"t/d");
     assert!(matches!(
@@ -508,7 +599,7 @@ fn listings_of_siblings_do_not_add_up() {
     let opened = DirectoryTar::open(tree.path(), "t")
         .unwrap()
         .with_listing_bytes_max(limit);
-    opened.archive_bytes().unwrap();
+    opened.survey().unwrap();
 }
 
 #[test]

@@ -116,11 +116,14 @@ fn of_directory(path: &Path, name: Option<&str>) -> Result<RouteConfig, Fatal> {
     let real = path.canonicalize();
     let real = real.map_err(|error| Fatal::from(origin.error(error)))?;
     let own_name = || real.file_name().map_or("files".into(), readable);
-    let name = name.map_or_else(own_name, str::to_owned);
+    // `photos.tar=photos` is the file that it names, too.
+    let given = name.map(|name| name.strip_suffix(".tar").unwrap_or(name));
+    let name = given.map_or_else(own_name, str::to_owned);
     let source = SourceConfig::Directory(DirectoryOptions {
         path: path.to_owned(),
         on_change: OnChange::Abort,
         hidden: Hidden::LeaveOut,
+        is_stable: false,
     });
     Ok(RouteConfig {
         origin,

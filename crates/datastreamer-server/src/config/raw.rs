@@ -146,6 +146,7 @@ pub(super) struct RawRoute {
     pub(super) on_more: Option<RawOnMore>,
     pub(super) on_change: Option<RawOnChange>,
     pub(super) hidden: Option<bool>,
+    pub(super) stable: Option<bool>,
 }
 
 /// What becomes of a file with more rows than `max_rows`.

@@ -355,6 +355,12 @@ fn routes() -> Section {
              the log and the record of the transfer say that the rest was left out; a file that shrinks, or \
              is rewritten, still fails.",
         ))
+        .with(setting("stable", ValueType::Flag).kinds(&[Kind::Directory]).default("false".into()).about(
+            "`true`: the files change rarely. The archive then has a length and an ETag before its first byte, \
+             so that clients show their progress, ask only for a new one, and resume it (`resume = \"rerun\"`, \
+             or `keep`). The directory is walked before each response, some 10 µs a file, and a download fails \
+             at its end if a file has changed before its turn came.",
+        ))
         .with(setting("hidden", ValueType::Flag).kinds(&[Kind::Directory]).default("false".into()).about(
             "Whether files and directories whose names begin with `.` are archived: they often hold \
              passwords (`.env`), keys (`.ssh`) or histories (`.git`).",

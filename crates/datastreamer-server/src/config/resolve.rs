@@ -417,6 +417,12 @@ fn resolve_route(
     let path = origin
         .folder
         .join(raw.path.as_deref().unwrap_or(Path::new("")));
+    let is_stable = raw.stable.unwrap_or(false);
+    if is_stable && raw.on_change == Some(RawOnChange::Freeze) {
+        let text = "`stable = true` and `on_change = \"freeze\"` exclude each other: a file that grows \
+                    makes another archive";
+        return Err(refuse(text.into()));
+    }
     let source = match raw.kind {
         Kind::Noise => SourceConfig::Noise,
         Kind::Directory => SourceConfig::Directory(DirectoryOptions {
@@ -429,6 +435,7 @@ fn resolve_route(
                 Some(true) => Hidden::Archive,
                 Some(false) | None => Hidden::LeaveOut,
             },
+            is_stable,
         }),
         Kind::File => SourceConfig::File(path),
         Kind::Command => SourceConfig::Command {

@@ -11,12 +11,15 @@ use std::{
 
 use datastreamer::StreamWriter;
 use datastreamer_archive::{
-    directory::{DirectoryTar, Event, Hidden, OnChange, SkipReason},
+    directory::{DirectoryTar, Event, Hidden, OnChange, SkipReason, Survey},
     tar::TarWriter,
 };
+use http::StatusCode;
 
-use super::{Job, SourceError};
-use crate::refusal::Concealed;
+use super::{DataState, Feed, Fingerprint, Job, SourceError};
+use crate::refusal::{Concealed, Refusal};
+
+const UNREADABLE: &str = "the directory cannot be read";
 
 /// Which directory is archived, and how.
 #[derive(Clone, Debug)]
@@ -24,6 +27,8 @@ pub(crate) struct DirectoryOptions {
     pub(crate) path: PathBuf,
     pub(crate) on_change: OnChange,
     pub(crate) hidden: Hidden,
+    /// Whether its archive is named and measured before it is written, and fails if the tree changes.
+    pub(crate) is_stable: bool,
 }
 
 /// The source of a directory's tar.
@@ -49,11 +54,47 @@ impl Directory {
         let directory = self.clone();
         let frozen = Arc::default();
         let counted = Arc::clone(&frozen);
-        let write = Box::new(move |out: &mut StreamWriter| directory.write(&counted, out));
+        if !self.options.is_stable {
+            let write =
+                Box::new(move |out: &mut StreamWriter| directory.write(None, &counted, out));
+            return Job {
+                frozen,
+                ..Job::unplanned(None, write)
+            };
+        }
+        let start = Box::new(move |_: &StreamWriter| {
+            let survey = directory.survey()?;
+            let write = Box::new(move |out: &mut StreamWriter| {
+                directory.write(Some(survey), &counted, out)
+            });
+            Ok(Feed::of_stream(Some(survey.archive_bytes), None, write))
+        });
         Job {
             frozen,
-            ..Job::unplanned(None, write)
+            fingerprint: Some(self.fingerprint()),
+            is_repeatable: true,
+            ..Job::planned(start)
         }
+    }
+
+    /// Looks at the names, sizes and times of all members.
+    fn fingerprint(&self) -> Fingerprint {
+        let directory = self.clone();
+        Arc::new(move || {
+            let survey = directory.survey()?;
+            Ok(DataState {
+                fingerprint: survey.fingerprint,
+                changed: survey.changed,
+            })
+        })
+    }
+
+    fn survey(&self) -> Result<Survey, Refusal> {
+        let survey = self.tree().and_then(|tree| tree.survey());
+        survey.map_err(|error| {
+            let refusal = Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, UNREADABLE);
+            refusal.caused_by(error)
+        })
     }
 
     fn tree(&self) -> io::Result<DirectoryTar> {
@@ -63,10 +104,18 @@ impl Directory {
             .with_hidden(self.options.hidden))
     }
 
-    fn write(&self, frozen: &AtomicU64, out: &mut StreamWriter) -> Result<(), SourceError> {
-        let tree = self.tree().map_err(|error| {
-            Concealed::telling("the directory cannot be read", error.to_string())
-        })?;
+    fn write(
+        &self,
+        survey: Option<Survey>,
+        frozen: &AtomicU64,
+        out: &mut StreamWriter,
+    ) -> Result<(), SourceError> {
+        let mut tree = self
+            .tree()
+            .map_err(|error| Concealed::telling(UNREADABLE, error.to_string()))?;
+        if let Some(survey) = survey {
+            tree = tree.unchanged_since(&survey);
+        }
         let rows = out.clone();
         let mut tar = TarWriter::new(out);
         tree.write_to(&mut tar, |event| match event {

@@ -37,6 +37,14 @@ fn check_with(text: &str, environment: &[(&str, &str)]) -> Said {
 }
 
 #[test]
+fn a_stable_directory_cannot_freeze_what_grows() {
+    let said = check(
+        "[routes.a]\nkind = \"directory\"\npath = \".\"\nstable = true\non_change = \"freeze\"\n",
+    );
+    said.assert_refused(CONFIGURATION, &["routes.a", "exclude each other"]);
+}
+
+#[test]
 fn a_good_file_is_good_and_its_routes_are_named() {
     let said = check("[routes.noise]\nkind = \"noise\"\n[routes.'two words']\nkind = \"noise\"\n");
     said.assert_good();

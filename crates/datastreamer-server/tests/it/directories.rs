@@ -338,3 +338,116 @@ fn a_name_in_the_log_controls_neither_the_terminal_nor_the_direction_of_its_text
         assert!(line.contains(&escape), "no {escape} in {line:?}");
     }
 }
+
+/// A directory with `stable = true` that was changed long enough ago, and its server.
+struct Stable {
+    scratch: Scratch,
+    server: Server,
+}
+
+impl Stable {
+    fn new(label: &str, more: &str) -> Self {
+        let scratch = Scratch::new(label);
+        fs::create_dir(scratch.join("tree")).expect("directories can be made");
+        for (name, seed) in [("a", 0), ("b", 1), ("c", 2)] {
+            fs::write(
+                scratch.join("tree").join(name),
+                noise::bytes(seed, 1_000_000),
+            )
+            .expect("files can be written");
+        }
+        let config = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\n\
+             [routes.tree]\nkind = \"directory\"\npath = \"tree\"\nstable = true\n{more}"
+        );
+        let path = scratch.join("datastreamer.toml");
+        fs::write(&path, config).expect("a configuration can be written");
+        let server = Server::start(["--config".into(), path.into_os_string()]);
+        let stable = Self { scratch, server };
+        stable.settle();
+        stable
+    }
+
+    /// Waits until a change leaves a trace.
+    fn settle(&self) {
+        wait::until("a tag", LIMIT, || self.tag().is_some());
+    }
+
+    fn tag(&self) -> Option<String> {
+        let head = http::head(self.server.port(), "/tree.tar");
+        head.header("etag").map(str::to_owned)
+    }
+}
+
+#[test]
+fn a_stable_directory_has_a_length_and_a_tag_before_its_first_byte() {
+    let stable = Stable::new("stable", "");
+    let port = stable.server.port();
+    let tag = stable.tag().expect("a tag");
+    let complete = http::get(port, "/tree.tar");
+    let length = complete.body.len().to_string();
+    assert_eq!(complete.end, End::Whole);
+    assert_eq!(complete.header("content-length"), Some(length.as_str()));
+    assert_eq!(complete.header("etag"), Some(tag.as_str()));
+    assert!(list(&complete.body).contains("tree/c"));
+    let head = http::head(port, "/tree.tar");
+    assert_eq!(head.header("content-length"), Some(length.as_str()));
+    let unchanged = http::get_with(port, "/tree.tar", &format!("If-None-Match: {tag}"));
+    assert_eq!(unchanged.status, 304);
+
+    // Of the same size.
+    fs::write(stable.scratch.join("tree/b"), noise::bytes(9, 1_000_000)).expect("it is there");
+    stable.settle();
+    assert_ne!(stable.tag(), Some(tag.clone()));
+    let changed = http::get_with(port, "/tree.tar", &format!("If-None-Match: {tag}"));
+    assert_eq!((changed.status, changed.end), (200, End::Whole));
+    assert_eq!(changed.body.len(), complete.body.len());
+    assert_ne!(changed.body, complete.body);
+}
+
+#[test]
+fn a_stable_directory_is_resumed_by_another_run_unless_it_has_changed() {
+    let stable = Stable::new("stable-again", "resume = \"rerun\"\n");
+    let port = stable.server.port();
+    let complete = http::get(port, "/tree.tar").body;
+    let mut client = Connection::open(port);
+    client.ask("/tree.tar");
+    let head = client.read_head();
+    assert_eq!(head.header("accept-ranges"), Some("bytes"));
+    let tag = head.header("etag").expect("a tag").to_owned();
+    let part = client.read_part(1_500_000);
+    drop(client);
+    let if_range = format!("Range: bytes=1500000-\r\nIf-Range: {tag}");
+    let rest = http::get_with(port, "/tree.tar", &if_range);
+    assert_eq!((rest.status, rest.end), (206, End::Whole));
+    assert!([part, rest.body].concat() == complete);
+
+    fs::write(stable.scratch.join("tree/a"), noise::bytes(9, 1_000_000)).expect("it is there");
+    stable.settle();
+    let another = http::get_with(port, "/tree.tar", &if_range);
+    assert_eq!(another.status, 200);
+    assert_eq!(another.body.len(), complete.len());
+    assert!(another.body != complete);
+    http::get_with(port, "/tree.tar", "Range: bytes=1500000-").problem(412);
+}
+
+#[test]
+fn a_stable_directory_that_changes_on_the_way_aborts() {
+    let stable = Stable::new("stable-changed", "");
+    let tree = stable.scratch.join("tree");
+    fs::write(tree.join("0-small"), "small").expect("files can be written");
+    fs::write(tree.join("a"), noise::bytes(0, 40_000_000)).expect("it is there");
+    stable.settle();
+    let mut client = Connection::open_narrow(stable.server.port());
+    client.ask("/tree.tar");
+    let mut response = client.read_head();
+    assert!(response.header("etag").is_some() && response.header("content-length").is_some());
+    wait_for_large_file(&stable.server);
+    // This one is in the archive already, and stays as it was there; the other one is not.
+    fs::write(tree.join("0-small"), "large").expect("it is there");
+    fs::write(tree.join("c"), noise::bytes(9, 1_000_000)).expect("it is there");
+    assert_eq!(client.read_body(&mut response), Err(End::Reset));
+    wait::until("the reason is logged", LIMIT, || {
+        stable.server.log().contains("source_error")
+    });
+}
