@@ -62,7 +62,16 @@ fn plain(leaf: &FieldRef) -> FieldRef {
                 .extension_type_name()
                 .is_some_and(|name| OF_PLAIN_VALUES.contains(&name)) =>
         {
-            Arc::new(Field::clone(leaf).with_data_type(DataType::clone(values)))
+            let field = Field::clone(leaf).with_data_type(DataType::clone(values));
+            Arc::new(field.with_nullable(true))
+        }
+        // The field says that no key is null. The value of a key may be.
+        DataType::Dictionary(_, _) => {
+            Arc::new(Field::clone(&with_long_keys(leaf)).with_nullable(true))
+        }
+        // A run has no other null than its value.
+        DataType::RunEndEncoded(_, values) if values.is_nullable() => {
+            Arc::new(Field::clone(leaf).with_nullable(true))
         }
         _ => with_long_keys(leaf),
     }

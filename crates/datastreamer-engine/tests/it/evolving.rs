@@ -5,7 +5,8 @@ use std::{fs, path::Path, sync::Arc};
 use arrow::{
     array::{
         Array, ArrayRef, DictionaryArray, Float32Array, Float64Array, Int32Array, Int64Array,
-        ListArray, RecordBatch, Scalar, StringArray, UInt8Array, cast::AsArray, new_null_array,
+        ListArray, RecordBatch, RunArray, Scalar, StringArray, UInt8Array, cast::AsArray,
+        new_null_array,
     },
     compute::{CastOptions, cast, cast_with_options, concat, kernels::cmp},
     datatypes::{DataType, Field, Float64Type, Int8Type, Int32Type, Int64Type, Schema, TimeUnit},
@@ -622,5 +623,55 @@ fn files_with_short_keys_of_dictionaries_have_more_texts_together() {
         let sql = Query::new("SELECT count(DISTINCT x) AS n FROM stars");
         let rows = collect(block_on(engine.query(&sql, None)).unwrap());
         assert_eq!(texts(&rows, "n"), [Some("300".to_owned())], "{kind}");
+    }
+}
+
+/// A field says of a dictionary that no key is null, and nothing of its values.
+#[test]
+fn values_of_dictionaries_and_runs_may_be_null_whatever_their_column_says() {
+    let keys = Int32Array::from(vec![0, 1, 2, 1]);
+    let numbers = Int64Array::from(vec![Some(7), None, Some(9)]);
+    let names = StringArray::from(vec![Some("a"), None, Some("c")]);
+    let ends = Int32Array::from(vec![1, 2, 3, 4]);
+    let runs = Int64Array::from(vec![Some(7), None, Some(9), None]);
+    let batch = batch(vec![
+        (
+            "n",
+            Arc::new(DictionaryArray::new(keys.clone(), Arc::new(numbers))),
+            false,
+        ),
+        (
+            "s",
+            Arc::new(DictionaryArray::new(keys, Arc::new(names))),
+            false,
+        ),
+        (
+            "r",
+            Arc::new(RunArray::try_new(&ends, &runs).unwrap()),
+            false,
+        ),
+    ]);
+    for is_stream in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.arrow");
+        write_arrow(&path, &batch, is_stream);
+        let engine = engine_of(&path);
+        let schema = engine.table("stars").unwrap().schema().clone();
+        assert!(
+            schema.fields().iter().all(|field| field.is_nullable()),
+            "{schema}"
+        );
+        let rows = collect(scan(&engine, &[]).unwrap());
+        for (column, wanted) in [("n", ["7", "9"]), ("s", ["a", "c"]), ("r", ["7", "9"])] {
+            let wanted = [
+                Some(wanted[0].to_owned()),
+                None,
+                Some(wanted[1].to_owned()),
+                None,
+            ];
+            assert_eq!(texts(&rows, column), wanted, "{column}");
+            let nulls = collect(scan(&engine, &[(column, "is.null")]).unwrap());
+            assert_eq!(nulls.num_rows(), 2, "{column}");
+        }
     }
 }
