@@ -95,21 +95,20 @@ fn keep_function(mut function: ScalarFunction, schema: &DFSchema) -> Transformed
         let data_type = value.get_type(schema);
         data_type.is_ok_and(|data_type| data_type.is_string())
     };
-    match (function.func.name(), function.args.as_mut_slice()) {
+    // The types of arguments take time: only of these functions.
+    let Some(unit) = unit_of(function.func.name()) else {
+        return Transformed::no(Expr::ScalarFunction(function));
+    };
+    match function.args.as_mut_slice() {
         // Texts in the usual form: microseconds hold all of their years.
-        (name, [text]) if unit_of(name).is_some() && is_text(text) => {
-            *text = to_type(std::mem::take(text), TIME_OF_TEXT);
-            keep_function(function, schema)
+        [text] if is_text(text) => {
+            let time = to_type(std::mem::take(text), TIME_OF_TEXT);
+            *text = cut(time, unit);
         }
-        (name, [time, ..]) if is_time(time) => match unit_of(name) {
-            Some(unit) => {
-                *time = cut(std::mem::take(time), unit);
-                Transformed::yes(Expr::ScalarFunction(function))
-            }
-            None => Transformed::no(Expr::ScalarFunction(function)),
-        },
-        _ => Transformed::no(Expr::ScalarFunction(function)),
+        [time, ..] if is_time(time) => *time = cut(std::mem::take(time), unit),
+        _ => return Transformed::no(Expr::ScalarFunction(function)),
     }
+    Transformed::yes(Expr::ScalarFunction(function))
 }
 
 /// Returns the unit of a function that makes a time, or a number, of another time.

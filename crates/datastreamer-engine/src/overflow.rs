@@ -4,7 +4,7 @@
 //! DataFusion's operators wrap integers around, also where it computes with constants before a
 //! query runs. The functions compute with Arrow's checked kernels.
 
-use std::{fmt, sync::Arc};
+use std::{any::Any, fmt, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, Datum, PrimitiveArray, make_array},
@@ -54,7 +54,7 @@ fn checked(expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
                     let right = Box::new(call(Checked::ShiftCount, vec![*right]));
                     Expr::BinaryExpr(BinaryExpr { left, op, right })
                 }
-                _ => call(Checked::Operator(op), vec![*left, *right]),
+                _ => call_operator(op, *left, *right, schema),
             })
         }
         Expr::Cast(Cast { expr, field })
@@ -165,13 +165,45 @@ fn is_decimal(expression: &Expr, schema: &DFSchema) -> bool {
 }
 
 fn has_type(expression: &Expr, schema: &DFSchema, is_it: impl Fn(&DataType) -> bool) -> bool {
-    let data_type = expression.get_type(schema);
-    data_type.is_ok_and(|data_type| is_it(&data_type))
+    type_of(expression, schema).is_some_and(|data_type| is_it(&data_type))
+}
+
+/// Returns the type of an expression. That of an operator is kept: DataFusion finds it by all that is
+/// below it, and of hundreds of operators on each other all would be asked for all.
+fn type_of(expression: &Expr, schema: &DFSchema) -> Option<DataType> {
+    if let Expr::ScalarFunction(function) = expression
+        && let function = function.func.inner().as_ref() as &dyn Any
+        && let Some(CheckedFunction { returned, .. }) = function.downcast_ref()
+        && returned.is_some()
+    {
+        return returned.clone();
+    }
+    expression.get_type(schema).ok()
+}
+
+fn call_operator(operator: Operator, left: Expr, right: Expr, schema: &DFSchema) -> Expr {
+    let types = type_of(&left, schema).zip(type_of(&right, schema));
+    let returned = types.and_then(|(left, right)| {
+        let coercer = BinaryTypeCoercer::new(&left, &operator, &right);
+        coercer.get_result_type().ok()
+    });
+    let signature = Signature::any(2, Volatility::Immutable);
+    let function = CheckedFunction {
+        checked: Checked::Operator(operator),
+        returned,
+        signature,
+    };
+    ScalarUDF::from(function).call(vec![left, right])
 }
 
 fn call(checked: Checked, arguments: Vec<Expr>) -> Expr {
     let signature = Signature::any(arguments.len(), Volatility::Immutable);
-    ScalarUDF::from(CheckedFunction { checked, signature }).call(arguments)
+    let function = CheckedFunction {
+        checked,
+        returned: None,
+        signature,
+    };
+    ScalarUDF::from(function).call(arguments)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -244,6 +276,8 @@ impl Digits {
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct CheckedFunction {
     checked: Checked,
+    /// The type of an operator's result, if it is known.
+    returned: Option<DataType>,
     signature: Signature,
 }
 

@@ -18,6 +18,8 @@ pub(crate) fn write_out(statement: &mut Statement) {
     let _ = statement.visit(&mut Writer { windows: vec![] });
 }
 
+/// A balanced tree of all conditions that a text may have is not as deep.
+const DEPTH_MAX: usize = 16;
 /// Digits behind the second.
 const MICROSECONDS: u64 = 6;
 
@@ -56,6 +58,11 @@ impl VisitorMut for Writer {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        balance(expression);
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
         if let (Expr::Function(function), Some(windows)) = (&mut *expression, self.windows.last())
             && let Some(WindowType::WindowSpec(window)) = &mut function.over
@@ -64,8 +71,7 @@ impl VisitorMut for Writer {
             *window = whole;
         }
         write_out_unit(expression);
-        let nothing = Expr::value(Value::Null);
-        *expression = regroup(mem::replace(expression, nothing));
+        *expression = regroup(mem::replace(expression, nothing()));
         ControlFlow::Continue(())
     }
 }
@@ -190,4 +196,62 @@ fn first_of(conditions: Expr, than: u8, put: impl FnOnce(Expr) -> Expr) -> Expr 
         }
         first => put(first),
     }
+}
+
+/// Makes a balanced tree of a long chain of conditions, in their order: DataFusion looks at all below each
+/// operator, many times, and calls itself for each level.
+fn balance(expression: &mut Expr) {
+    let Expr::BinaryOp { op, .. } = &*expression else {
+        return;
+    };
+    let operator = op.clone();
+    if strength(&operator).is_none() || depth(expression, &operator) <= DEPTH_MAX {
+        return;
+    }
+    let mut conditions = Vec::new();
+    let mut rest = mem::replace(expression, nothing());
+    loop {
+        match rest {
+            Expr::BinaryOp { left, op, right } if op == operator => {
+                conditions.push(*right);
+                rest = *left;
+            }
+            first => {
+                conditions.push(first);
+                break;
+            }
+        }
+    }
+    conditions.reverse();
+    *expression = balanced(conditions, &operator);
+}
+
+/// Returns how many operators of one kind begin with each other.
+fn depth(expression: &Expr, operator: &BinaryOperator) -> usize {
+    let mut depth = 0;
+    let mut first = expression;
+    while let Expr::BinaryOp { left, op, .. } = first
+        && op == operator
+    {
+        depth += 1;
+        first = left;
+    }
+    depth
+}
+
+fn balanced(mut conditions: Vec<Expr>, operator: &BinaryOperator) -> Expr {
+    let later = conditions.split_off(conditions.len() / 2);
+    let side = |conditions: Vec<Expr>| match <[Expr; 1]>::try_from(conditions) {
+        Ok([one]) => one,
+        Err(several) => balanced(several, operator),
+    };
+    Expr::BinaryOp {
+        left: Box::new(side(conditions)),
+        op: operator.clone(),
+        right: Box::new(side(later)),
+    }
+}
+
+fn nothing() -> Expr {
+    Expr::value(Value::Null)
 }

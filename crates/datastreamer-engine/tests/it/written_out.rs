@@ -100,3 +100,30 @@ fn conditions_behind_is_distinct_from_are_conditions() {
         assert!(error.contains("before another IS"), "{sql}: {error}");
     }
 }
+
+#[test]
+fn hundreds_of_conditions_are_those_that_were_written() {
+    let row = "(SELECT 1 AS a, NULL AS b, 'x' AS c)";
+    for (operator, last, wanted) in [
+        ("OR", "a = 1", "true"),
+        ("OR", "a = 2", "false"),
+        ("OR", "b = 2", "null"),
+        ("AND", "a = 1", "false"),
+    ] {
+        let conditions: Vec<_> = (10..500).map(|n| format!("a = {n}")).collect();
+        let condition = conditions.join(&format!(" {operator} "));
+        let sql = format!("SELECT {condition} {operator} {last} AS found FROM {row}");
+        check(&sql, &[wanted]);
+    }
+    // In their order, between others: a condition may keep the next one from failing.
+    let guards: Vec<_> = (0..200).map(|n| format!("a <> {}", n + 5)).collect();
+    check(
+        &format!(
+            "SELECT c = 'x' AND ({} AND c IS NOT NULL) OR c = 'y' FROM {row}",
+            guards.join(" AND ")
+        ),
+        &["true"],
+    );
+    let numbers = vec!["1"; 300].join(" + ");
+    check(&format!("SELECT {numbers} AS sum"), &["300"]);
+}
