@@ -12,7 +12,14 @@ def by_pyarrow(random, folder):
     table = values.any_table(random)
     path = folder / "table.parquet"
     settings = any_settings(random, table)
-    pq.write_table(table, path, **settings)
+    try:
+        pq.write_table(table, path, **settings)
+    except pa.ArrowNotImplementedError as error:
+        if "Slicing not implemented" not in str(error):
+            raise
+        # pyarrow 26 cannot cut views into pages.
+        table = without_views(table)
+        pq.write_table(table, path, **settings)
     return Case([path], kinds.from_table(pyarrow_reads(path, table, settings)), describe(settings))
 
 
@@ -27,8 +34,14 @@ def pyarrow_reads(path, table, settings):
             raise
         read = []
     if len(read) != len(table):
-        # pyarrow 26 loses the rows of lists of fixed-size lists that are longer than a page.
-        return table
+        # pyarrow 26 loses the rows of lists of fixed-size lists that are longer than a page. The types
+        # are those of a file of one page.
+        whole = path.with_name("whole.parquet")
+        pq.write_table(table, whole, **settings | {"row_group_size": None, "data_page_size": None})
+        read = pq.read_table(whole)
+        whole.unlink()
+        if len(read) != len(table):
+            return table
     for place, field in enumerate(table.schema):
         if is_int96 and pa.types.is_timestamp(field.type):
             column = table.column(place)
@@ -40,6 +53,12 @@ def pyarrow_reads(path, table, settings):
 
 def describe(settings):
     return ", ".join(f"{name}={value}" for name, value in settings.items() if value not in (None, False))
+
+
+def without_views(table):
+    """The columns that have no views, or a column of numbers in their place."""
+    kept = [place for place, field in enumerate(table.schema) if "view" not in str(field.type)]
+    return table.select(kept) if kept else pa.table({"n": range(len(table))})
 
 
 def any_settings(random, table):
@@ -103,7 +122,14 @@ def statistics(random, folder):
     table = table.select(random.sample(table.column_names, random.randint(1, len(columns))))
     path = folder / "table.parquet"
     settings = {"row_group_size": random.choice([None, 1, 2]), "write_page_index": random.random() < 0.5, "data_page_version": random.choice(["1.0", "2.0"]), "use_dictionary": random.random() < 0.5}
-    pq.write_table(table, path, **settings)
+    try:
+        pq.write_table(table, path, **settings)
+    except pa.ArrowNotImplementedError as error:
+        if "Slicing not implemented" not in str(error):
+            raise
+        # pyarrow 26 cannot cut views into pages.
+        table = without_views(table)
+        pq.write_table(table, path, **settings)
     return Case([path], kinds.from_table(pq.read_table(path)), describe(settings))
 
 
