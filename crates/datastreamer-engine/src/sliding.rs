@@ -194,11 +194,16 @@ enum Of {
 impl Statistic {
     /// Returns the result of all pairs, where DataFusion's is another one than PostgreSQL's: `corr` is
     /// null where one of the columns has a NaN, and subtracts products of sums, whose difference is
-    /// lost in large numbers; `regr_r2` is null where y is constant.
+    /// lost in large numbers; `regr_r2` is null where y is constant; slopes of one NaN are null, and means
+    /// of infinity NaN.
     fn of_all_pairs(self) -> Option<fn(Pairs, usize) -> Option<f64>> {
         match self {
             Self::Correlation => Some(Pairs::correlation),
             Self::Determination => Some(Pairs::determination),
+            Self::Slope => Some(Pairs::slope),
+            Self::Intercept => Some(Pairs::intercept),
+            Self::MeanOfX => Some(|pairs, _| Some(pairs.x.mean)),
+            Self::MeanOfY => Some(|pairs, _| Some(pairs.y.mean)),
             _ => None,
         }
     }
@@ -222,10 +227,7 @@ impl Statistic {
             // Of `corr` the first argument is called y, too.
             Self::Correlation => Frame::<Pairs>::accumulator(Pairs::correlation),
             Self::Slope => Frame::<Pairs>::accumulator(Pairs::slope),
-            Self::Intercept => Frame::<Pairs>::accumulator(|pairs, values| {
-                let slope = pairs.slope(values)?;
-                Some(pairs.y.mean - slope * pairs.x.mean)
-            }),
+            Self::Intercept => Frame::<Pairs>::accumulator(Pairs::intercept),
             Self::Determination => Frame::<Pairs>::accumulator(Pairs::determination),
             Self::MeanOfX => Frame::<Pairs>::accumulator(|pairs, _| Some(pairs.x.mean)),
             Self::MeanOfY => Frame::<Pairs>::accumulator(|pairs, _| Some(pairs.y.mean)),
@@ -528,7 +530,12 @@ impl Pairs {
 
     fn slope(self, pairs: usize) -> Option<f64> {
         let is_constant = self.x.squares == 0.0;
-        (pairs > 1 && !is_constant).then(|| self.products / self.x.squares)
+        (pairs > 0 && !is_constant).then(|| self.products / self.x.squares)
+    }
+
+    fn intercept(self, pairs: usize) -> Option<f64> {
+        let slope = self.slope(pairs)?;
+        Some(self.y.mean - slope * self.x.mean)
     }
 
     fn determination(self, pairs: usize) -> Option<f64> {

@@ -17,7 +17,7 @@ use datafusion::{
     common::{DFSchema, Result, ScalarValue, tree_node::Transformed},
     logical_expr::{
         ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
-        ScalarUDFImpl, Signature, Volatility,
+        ScalarUDFImpl, Signature, Volatility, cast as to_type,
     },
 };
 
@@ -30,6 +30,9 @@ const MONDAY: i128 = 4 * DAY;
 const FIRST_YEAR: i64 = 1970;
 const MONTHS_PER_YEAR: i64 = 12;
 
+/// The time of a date: microseconds hold all of those that are written with four digits of the year.
+const TIME_OF_DATE: T = T::Timestamp(TimeUnit::Microsecond, None);
+
 /// Puts functions of ours in the place of `date_bin` and `date_trunc`. It belongs before the rules that
 /// convert arguments: they make nanoseconds of all times with a zone.
 pub(crate) const TIME_BINS: ExpressionRule = ExpressionRule {
@@ -41,6 +44,12 @@ fn with_bins(mut expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let Expr::ScalarFunction(function) = &mut expression else {
         return Transformed::no(expression);
     };
+    if let ("date_bin" | "date_trunc", [_, date, ..]) =
+        (function.func.name(), function.args.as_mut_slice())
+        && let Ok(T::Date32 | T::Date64) = date.get_type(schema)
+    {
+        *date = to_type(std::mem::take(date), TIME_OF_DATE);
+    }
     let is = |value: &Expr, is_so: fn(&T) -> bool| {
         value
             .get_type(schema)
@@ -168,7 +177,8 @@ impl Step {
             } => {
                 let time = i128::from(time) * unit;
                 let bin = time - (time - origin).rem_euclid(nanoseconds);
-                i64::try_from(bin.div_euclid(unit)).ok()
+                // Bins that begin between two units of the times would become one.
+                (bin % unit == 0).then(|| i64::try_from(bin / unit).ok())?
             }
             Self::Months(months) => {
                 let day = DateTime::from_timestamp(time.div_euclid(per_second), 0)?.date_naive();
@@ -215,25 +225,20 @@ impl ScalarUDFImpl for TimeBins {
     }
 
     fn invoke_with_args(&self, mut arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        if let Some(origin) = arguments.args.get_mut(2) {
-            *origin = origin.cast_to(&T::Timestamp(TimeUnit::Nanosecond, None), None)?;
-        }
         let step = match (self.steps, arguments.args.as_slice()) {
             (Steps::Of(step), _) => Some(step),
             (Steps::Given, [step, _]) => Step::given(step, 0),
-            (
-                Steps::Given,
-                [
-                    step,
-                    _,
-                    ColumnarValue::Scalar(ScalarValue::TimestampNanosecond(Some(origin), _)),
-                ],
-            ) => Step::given(step, (*origin).into()),
+            (Steps::Given, [step, _, origin]) => {
+                origin_of(origin).and_then(|origin| Step::given(step, origin))
+            }
             _ => None,
         };
         let times = arguments.args[1].clone();
         if let Some(step) = step {
             return each(&times, |times| Ok(binned(times, step)?));
+        }
+        if let Some(origin) = arguments.args.get_mut(2) {
+            *origin = origin.cast_to(&T::Timestamp(TimeUnit::Nanosecond, None), None)?;
         }
         let rows = arguments.number_rows;
         let has_null = arguments.args.iter().any(|argument| match argument {
@@ -250,8 +255,27 @@ impl ScalarUDFImpl for TimeBins {
     }
 }
 
+/// Returns a constant origin, in nanoseconds since 1970.
+fn origin_of(origin: &ColumnarValue) -> Option<i128> {
+    let ColumnarValue::Scalar(origin) = origin else {
+        return None;
+    };
+    let (value, unit) = match origin {
+        ScalarValue::TimestampSecond(value, _) => (*value, TimeUnit::Second),
+        ScalarValue::TimestampMillisecond(value, _) => (*value, TimeUnit::Millisecond),
+        ScalarValue::TimestampMicrosecond(value, _) => (*value, TimeUnit::Microsecond),
+        ScalarValue::TimestampNanosecond(value, _) => (*value, TimeUnit::Nanosecond),
+        _ => return None,
+    };
+    Some(i128::from(value?) * (SECOND / i128::from(per_second(unit))))
+}
+
 fn out_of_range() -> ArrowError {
-    ArrowError::ComputeError("the result is out of range: a time of date_bin or date_trunc".into())
+    ArrowError::ComputeError(
+        "the result is out of range: a time of date_bin or date_trunc, or one with more digits than the \
+         others have"
+            .into(),
+    )
 }
 
 fn binned(times: &ArrayRef, step: Step) -> Result<ArrayRef, ArrowError> {

@@ -82,6 +82,8 @@ impl VisitorMut for Writer {
 fn write_out_windows(select: &mut Select) -> Windows {
     let mut windows = Windows::new();
     for definition in &mut select.named_window {
+        // Its expressions are copied.
+        let _ = definition.visit(&mut Writer { windows: vec![] });
         let window = match &definition.1 {
             NamedWindowExpr::WindowSpec(window) => whole(window, &windows),
             NamedWindowExpr::NamedWindow(name) => windows.get(&name.value).cloned(),
@@ -173,13 +175,25 @@ fn regroup(expression: Expr) -> Expr {
             expr: Box::new(first),
         }),
         E::BinaryOp { left, op, right } => {
-            let than = strength(&op).unwrap_or(0);
+            // All others, as comparisons, bind stronger.
+            let than = strength(&op).unwrap_or(u8::MAX);
             first_of(*right, than, |first| E::BinaryOp {
                 left,
                 op,
                 right: Box::new(first),
             })
         }
+        E::Between {
+            expr,
+            negated,
+            low,
+            high,
+        } => first_of(*high, u8::MAX, |first| E::Between {
+            expr,
+            negated,
+            low,
+            high: Box::new(first),
+        }),
         other => other,
     }
 }

@@ -121,6 +121,16 @@ fn correlations_of_what_is_no_number_are_none() {
             "(1.0, 2.0)".to_owned(),
             "null,null",
         ),
+        (
+            "regr_slope(y, x), regr_intercept(y, x), regr_r2(y, x)",
+            format!("({nan}, 1.0)"),
+            "NaN,NaN,1.0",
+        ),
+        (
+            "regr_avgx(y, x), regr_avgy(x, y)",
+            "(CAST('inf' AS DOUBLE), 1.0), (3.0, 2.0), (5.0, 4.0)".to_owned(),
+            "inf,inf",
+        ),
         ("corr(x, y)", format!("({nan}, 2.0)"), "null"),
         (
             "corr(x, y)",

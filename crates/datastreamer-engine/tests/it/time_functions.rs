@@ -276,6 +276,19 @@ fn times_are_truncated_in_all_years() {
 }
 
 #[test]
+fn bins_of_dates_and_of_old_origins_are_there_and_none_is_cut() {
+    check(
+        "SELECT date_trunc('month', DATE '1600-05-05'), date_bin(INTERVAL '1 day', DATE '2600-05-05'), \
+         date_bin(INTERVAL '1 day', TIMESTAMP '1500-01-01 05:00:00', TIMESTAMP '1500-01-01 03:00:00'), \
+         date_bin(INTERVAL '0.5 seconds', arrow_cast(1, 'Timestamp(Second, None)'))",
+        &["1600-05-01T00:00:00,2600-05-05T00:00:00,1500-01-01T03:00:00,1970-01-01T00:00:01"],
+    );
+    let cut = "SELECT date_bin(INTERVAL '0.6 seconds', arrow_cast(1, 'Timestamp(Second, None)'))";
+    let error = answers(&engine(), cut).unwrap_err();
+    assert!(error.contains("more digits"), "{error}");
+}
+
+#[test]
 fn times_of_a_query_may_be_of_any_year() {
     check(
         "SELECT TIMESTAMP '9999-12-31', CAST('0001-01-01 00:00:00.5' AS TIMESTAMP), '1500-02-03'::timestamp, \

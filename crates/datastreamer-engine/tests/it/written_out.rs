@@ -39,6 +39,24 @@ fn a_window_that_is_built_on_a_named_one_has_its_parts() {
 }
 
 #[test]
+fn the_expressions_of_a_named_window_are_read_as_others_are() {
+    let rows = "(VALUES (1, true, true, true), (2, true, true, false), (4, true, false, true)) v(i, r, p, q)";
+    for window in ["(w ORDER BY i)", "v"] {
+        let sql = format!(
+            "SELECT i, sum(i) OVER {window} AS s FROM {rows} \
+             WINDOW w AS (PARTITION BY r IS DISTINCT FROM p OR q), v AS (w ORDER BY i) ORDER BY i"
+        );
+        check(&sql, &["1,1", "2,2", "4,5"]);
+    }
+    check(
+        "SELECT sum(i) OVER (w ORDER BY i) AS s \
+         FROM (VALUES (1, TIMESTAMP '1500-01-01'), (2, TIMESTAMP '1500-01-02')) v(i, t) \
+         WINDOW w AS (PARTITION BY t < TIMESTAMP '1500-01-02') ORDER BY i",
+        &["1", "2"],
+    );
+}
+
+#[test]
 fn a_window_that_cannot_be_built_is_refused() {
     for windows in [
         "WINDOW w AS (ORDER BY x), v AS (w ORDER BY p)",
@@ -74,6 +92,18 @@ fn conditions_behind_is_distinct_from_are_conditions() {
         ),
         (
             "x IS DISTINCT FROM y + 1 AND x IS NOT DISTINCT FROM 1 OR y = 5",
+            ["true", "false", "false", "false"],
+        ),
+        (
+            "true = NOT x IS DISTINCT FROM 1 AND y = 2",
+            ["true", "false", "false", "false"],
+        ),
+        (
+            "NOT true = NOT x IS DISTINCT FROM 1 OR y = 3",
+            ["false", "true", "true", "true"],
+        ),
+        (
+            "true BETWEEN false AND NOT x IS DISTINCT FROM 1 AND y = 2",
             ["true", "false", "false", "false"],
         ),
         (
