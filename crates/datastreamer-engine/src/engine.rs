@@ -54,6 +54,7 @@ use crate::{
     fits::{FitsTable, Opening},
     from_statistics::{FloatPruning, RowCounts},
     grown_values, guard,
+    in_lists::KeepLists,
     intervals::{COMPARE_INTERVALS, TIMES_OF_DATES},
     known::Known,
     limited_sorts::{KEPT_ROWS_MAX, LimitedSorts},
@@ -619,6 +620,7 @@ impl Sessions {
             context.add_analyzer_rule(Arc::new(EqualFloatsInKeys));
             context.add_analyzer_rule(Arc::new(EQUAL_FLOATS));
             context.add_analyzer_rule(Arc::new(NAME_COMPARED_ROWS));
+            context.add_analyzer_rule(Arc::new(KeepLists));
             context.register_udaf(AggregateUDF::from(CheckedSum::default()));
             context.register_udaf(AggregateUDF::from(CheckedAverage::default()));
             context.register_udaf(AggregateUDF::from(Least::default()));

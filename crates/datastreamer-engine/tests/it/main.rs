@@ -11,6 +11,7 @@ mod error_words;
 mod evolving;
 mod exact_numbers;
 mod hanging;
+mod in_lists;
 mod known;
 mod listing;
 mod long_rows;
