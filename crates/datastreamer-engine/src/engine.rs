@@ -45,6 +45,7 @@ use crate::{
     binary_text::NO_BINARY_TEXT,
     bit_operators::BITS_OF_INTEGERS,
     conversions::{KEEP_CONVERSIONS, NAMED_CONVERSIONS},
+    correlated::CheckCorrelated,
     equal_floats::{EQUAL_FLOATS, EqualFloatsInKeys},
     error::EngineError,
     exact_numbers::{COMPARE_DECIMALS, DecimalsInJoins},
@@ -55,6 +56,7 @@ use crate::{
     from_statistics::{FloatPruning, RowCounts},
     grown_values, guard,
     in_lists::KeepLists,
+    in_subqueries::WriteOutNotIn,
     intervals::{COMPARE_INTERVALS, TIMES_OF_DATES},
     known::Known,
     limited_sorts::{KEPT_ROWS_MAX, LimitedSorts},
@@ -613,6 +615,8 @@ impl Sessions {
                 .with_physical_optimizer_rules(physical_rules())
                 .build();
             let context = SessionContext::new_with_state(state);
+            context.add_analyzer_rule(Arc::new(CheckCorrelated));
+            context.add_analyzer_rule(Arc::new(WriteOutNotIn));
             context.add_analyzer_rule(Arc::new(NAMED_CONVERSIONS));
             context.add_analyzer_rule(Arc::new(CONVERT_IN_UTC));
             context.add_analyzer_rule(Arc::new(COMPARE_DICTIONARIES));

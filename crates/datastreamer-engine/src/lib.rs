@@ -30,7 +30,9 @@
 //! `datastreamer-text`) read what is in them, `file_cache.rs` keeps what was read, `pinned.rs`
 //! detects changed files, `expansion.rs` says how large compressed data may become.
 //! `from_statistics.rs` keeps plans from taking values from statistics, `equal_floats.rs` compares
-//! floats, `in_lists.rs` keeps lists of IN apart, `extremes.rs` finds the least and the greatest values of groups,
+//! floats, `in_lists.rs` keeps lists of IN apart,
+//! `in_subqueries.rs` writes out NOT IN of subqueries, `correlated.rs` refuses those
+//! that refer to the outer query and would have another answer, `extremes.rs` finds the least and the greatest values of groups,
 //! `sliding.rs` computes aggregates of floats over window frames, `mixed_numbers.rs` gives decimals and
 //! floats one type, `conversions.rs` keeps DataFusion from moving conversions that lose something,
 //! `range_frames.rs` checks the offsets of window frames, `time_parts.rs` and `time_bins.rs` have functions
@@ -52,6 +54,7 @@ mod column_names;
 mod columns;
 mod common_type;
 mod conversions;
+mod correlated;
 mod engine;
 mod equal_floats;
 mod error;
@@ -69,6 +72,7 @@ mod glob_paths;
 mod grown_values;
 mod guard;
 mod in_lists;
+mod in_subqueries;
 mod intervals;
 pub mod isolate;
 mod known;

@@ -288,12 +288,9 @@ const PARTS: [(&str, &str); 12] = [
     ("Convert", "CONVERT"),
     (
         "Exists",
-        "EXISTS, ANY or ALL of a subquery, but as a condition of WHERE",
+        "EXISTS, NOT IN, ANY or ALL of this subquery, or at this place",
     ),
-    (
-        "InSubquery",
-        "IN of a subquery, but as a condition of WHERE",
-    ),
+    ("InSubquery", "IN of this subquery, or at this place"),
     ("MatchAgainst", "MATCH AGAINST"),
     (
         "OuterReferenceColumn",
@@ -751,7 +748,7 @@ mod tests {
             ),
             (
                 "Physical plan does not support logical expression InSubquery(InSubquery { e: 1 })",
-                "not supported: IN of a subquery, but as a condition of WHERE",
+                "not supported: IN of this subquery, or at this place",
             ),
             (
                 "Unsupported ast node in sqltorel: Identifier",

@@ -23,13 +23,23 @@ fn named(expression: Expr, _schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Expr::SetComparison(comparison) = expression else {
         return Ok(Transformed::no(expression));
     };
-    let rows = SubqueryAlias::try_new(comparison.subquery.subquery, NAME)?;
     let subquery = Subquery {
-        subquery: Arc::new(LogicalPlan::SubqueryAlias(rows)),
+        subquery: named_rows(&comparison.subquery)?,
         ..comparison.subquery
     };
     Ok(Transformed::yes(Expr::SetComparison(SetComparison {
         subquery,
         ..comparison
     })))
+}
+
+/// Names the rows of a subquery with which something is compared; but not where it refers to the outer
+/// query: DataFusion takes such a condition out of nothing that has a name, and the names differ there.
+pub(crate) fn named_rows(subquery: &Subquery) -> Result<Arc<LogicalPlan>> {
+    let rows = Arc::clone(&subquery.subquery);
+    if !subquery.outer_ref_columns.is_empty() {
+        return Ok(rows);
+    }
+    let named = SubqueryAlias::try_new(rows, NAME)?;
+    Ok(Arc::new(LogicalPlan::SubqueryAlias(named)))
 }

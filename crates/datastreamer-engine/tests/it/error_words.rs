@@ -118,7 +118,7 @@ const WRONG: &[Wrong] = &[
     (r#"SELECT (SELECT id FROM stars)"#, None, r#"Scalar subquery returned more than one row"#),
     (r#"SELECT id FROM stars WHERE id IN (SELECT id, name FROM stars)"#, Some((1, 42)), r#"a subquery at this place has one column only, not stars.id, stars.name"#),
     (r#"SELECT (SELECT max(b.id) FROM stars b WHERE b.id < a.id) FROM stars a"#, None, r#"not supported: a subquery at this place that refers to the outer query"#),
-    (r#"SELECT EXISTS (SELECT 1)"#, None, r#"not supported: EXISTS, ANY or ALL of a subquery, but as a condition of WHERE"#),
+    (r#"SELECT EXISTS (SELECT 1)"#, None, r#"not supported: EXISTS, NOT IN, ANY or ALL of this subquery, or at this place"#),
     (r#"SELECT id FROM stars ORDER BY nocol"#, None, r#"there is no column "nocol"; there are RA, id, name"#),
     (r#"SELECT id FROM stars ORDER BY 5"#, None, r#"Order by column out of bounds, specified: 5, max: 1"#),
     (r#"SELECT id FROM stars WHERE name ~ '('"#, None, r#"the regular expression is wrong: unclosed group"#),

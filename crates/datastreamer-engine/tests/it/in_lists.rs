@@ -7,10 +7,11 @@ use arrow::array::{ArrayRef, Int64Array};
 use datastreamer_engine::Engine;
 use tempfile::TempDir;
 
-use crate::support::{answers, engine_of_columns};
+use crate::{
+    support::{answers, engine_of_columns},
+    truth::{Truth, Value, and, is_in, not, or, text},
+};
 
-type Value = Option<i64>;
-type Truth = Option<bool>;
 type Condition = (&'static str, fn(Value, Value) -> Truth);
 
 /// All pairs of x and y.
@@ -78,29 +79,6 @@ const CONDITIONS: [Condition; 14] = [
     ),
 ];
 
-fn not(condition: Truth) -> Truth {
-    condition.map(|is_true| !is_true)
-}
-
-fn and(left: Truth, right: Truth) -> Truth {
-    match (left, right) {
-        (Some(false), _) | (_, Some(false)) => Some(false),
-        (Some(true), Some(true)) => Some(true),
-        _ => None,
-    }
-}
-
-fn or(left: Truth, right: Truth) -> Truth {
-    not(and(not(left), not(right)))
-}
-
-fn is_in(value: Value, list: &[Value]) -> Truth {
-    let equal = list
-        .iter()
-        .map(|one| value.zip(*one).map(|(value, one)| value == one));
-    equal.reduce(or).unwrap_or(Some(false))
-}
-
 fn pairs() -> impl Iterator<Item = (Value, Value)> {
     VALUES
         .into_iter()
@@ -115,10 +93,6 @@ fn table() -> (TempDir, Engine) {
         ("x", column(pairs().map(|(x, _)| x).collect())),
         ("y", column(pairs().map(|(_, y)| y).collect())),
     ])
-}
-
-fn text(truth: Truth) -> String {
-    truth.map_or("null".to_owned(), |is_true| is_true.to_string())
 }
 
 /// Returns the rows whose truth is the wanted one.

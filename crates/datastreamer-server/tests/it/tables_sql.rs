@@ -228,12 +228,12 @@ fn a_refusal_of_a_query_has_no_words_of_the_engine() {
         (
             "SELECT ra = ANY (SELECT ra FROM stars) FROM stars",
             400,
-            "not supported: EXISTS, ANY or ALL of a subquery, but as a condition of WHERE",
+            "not supported: EXISTS, NOT IN, ANY or ALL of this subquery, or at this place",
         ),
         (
             "SELECT ra > ALL (SELECT ra FROM stars) FROM stars",
             400,
-            "not supported: EXISTS, ANY or ALL of a subquery, but as a condition of WHERE",
+            "not supported: EXISTS, NOT IN, ANY or ALL of this subquery, or at this place",
         ),
         (
             "SELECT epoch AT TIME ZONE 'Nope/Zone' FROM stars",
