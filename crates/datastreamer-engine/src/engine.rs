@@ -52,6 +52,7 @@ use crate::{
     expansion::{DEFAULT_EXPANSION_MAX, with_expansion_max},
     extremes::{Greatest, Least},
     files::TableFiles,
+    filtered_joins::PushProjections,
     fits::{FitsTable, Opening},
     from_statistics::{FloatPruning, RowCounts},
     grown_values, guard,
@@ -889,13 +890,16 @@ fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     ours.into_iter().chain(Analyzer::new().rules).collect()
 }
 
-/// Returns DataFusion's rules, of which one answers aggregates from statistics, and ours in its place.
+/// Returns DataFusion's rules and ours: that which answers aggregates from statistics, and those which
+/// push projections below others, have one of ours in their place.
 fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let from_statistics = AggregateStatistics::new();
+    let push_projections = PushProjections::default();
     let rules = PhysicalOptimizer::new().rules.into_iter();
-    let rules = rules.map(|rule| match rule.name() == from_statistics.name() {
-        true => Arc::new(RowCounts::default()) as _,
-        false => rule,
+    let rules = rules.map(|rule| match rule.name() {
+        name if name == from_statistics.name() => Arc::new(RowCounts::default()) as _,
+        name if name == push_projections.name() => Arc::new(PushProjections::default()) as _,
+        _ => rule,
     });
     let ours: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 2] =
         [Arc::new(FloatPruning), Arc::new(LimitedSorts)];

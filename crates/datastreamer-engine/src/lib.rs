@@ -29,7 +29,8 @@
 //! `scan.rs`, `parquet.rs`, `arrow_file.rs`, `arrow_opener.rs` and `text_opener.rs` (with the crate
 //! `datastreamer-text`) read what is in them, `file_cache.rs` keeps what was read, `pinned.rs`
 //! detects changed files, `expansion.rs` says how large compressed data may become.
-//! `from_statistics.rs` keeps plans from taking values from statistics, `equal_floats.rs` compares
+//! `from_statistics.rs` keeps plans from taking values from statistics, `filtered_joins.rs` the conditions
+//! of joins from reading other columns, `equal_floats.rs` compares
 //! floats, `in_lists.rs` keeps lists of IN apart,
 //! `in_subqueries.rs` writes out NOT IN of subqueries, `correlated.rs` refuses those
 //! that refer to the outer query and would have another answer, `extremes.rs` finds the least and the greatest values of groups,
@@ -65,6 +66,7 @@ mod extremes;
 mod file_cache;
 mod file_kind;
 mod files;
+mod filtered_joins;
 mod fits;
 mod fits_heads;
 mod from_statistics;

@@ -24,7 +24,7 @@ const MISTAKES_MAX: usize = 2;
 /// lengths.
 const MISTAKEN_MAX: usize = 64;
 /// Texts of DataFusion and Arrow that say too little, or name what no client knows; and ours.
-const REPLACED: [(&str, &str); 27] = [
+const REPLACED: [(&str, &str); 28] = [
     (
         "compound identifier: ",
         "a column is named by itself, or behind its table and a dot",
@@ -60,6 +60,10 @@ const REPLACED: [(&str, &str); 27] = [
         "the values of a column take more than 2 GiB at once",
     ),
     ("Divide by zero error", "division by zero"),
+    (
+        "Aggregate can not be used as a sliding accumulator",
+        "not supported: this aggregate over a window frame that begins behind the first row",
+    ),
     (
         "Dot access not supported for",
         "not supported: a dot behind an expression of this kind",

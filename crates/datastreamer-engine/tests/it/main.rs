@@ -14,6 +14,7 @@ mod exact_numbers;
 mod hanging;
 mod in_lists;
 mod in_subqueries;
+mod joins;
 mod known;
 mod listing;
 mod long_rows;
