@@ -73,6 +73,7 @@ use crate::{
     scan::BATCH_ROWS,
     set_comparison::NAME_COMPARED_ROWS,
     sliding,
+    sort_keys::SortOnce,
     spill::SpillFiles,
     sql::Query,
     store::Files,
@@ -616,6 +617,7 @@ impl Sessions {
                 .with_physical_optimizer_rules(physical_rules())
                 .build();
             let context = SessionContext::new_with_state(state);
+            context.add_analyzer_rule(Arc::new(SortOnce));
             context.add_analyzer_rule(Arc::new(CheckCorrelated));
             context.add_analyzer_rule(Arc::new(WriteOutNotIn));
             context.add_analyzer_rule(Arc::new(NAMED_CONVERSIONS));

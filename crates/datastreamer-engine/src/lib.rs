@@ -40,7 +40,7 @@
 //! of times, `written_out.rs` writes out what the parser takes for something else, `grown_values.rs`
 //! bounds what functions make, `overflow.rs`, `sums.rs` and `averages.rs` make arithmetic fail where its
 //! result is out of range, `known.rs` computes what is known about rows before they are read. `query_memory.rs` gives a plan its memory,
-//! and `limited_sorts.rs` makes sorts spill. `rows.rs` runs the plan for the caller, and
+//! `limited_sorts.rs` makes sorts spill, and `sort_keys.rs` leaves keys out that say nothing new. `rows.rs` runs the plan for the caller, and
 //! `cancellation.rs` stops it. `spill.rs` has the temporary files of plans.
 
 mod arrow_buffers;
@@ -101,6 +101,7 @@ mod rows;
 mod scan;
 mod set_comparison;
 mod sliding;
+mod sort_keys;
 mod spill;
 mod sql;
 mod store;

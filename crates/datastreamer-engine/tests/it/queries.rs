@@ -20,7 +20,7 @@ use datastreamer_table::column_metadata::ColumnMetadata;
 use tempfile::TempDir;
 
 use crate::support::{
-    block_on, collect, engine_of, ids, memory_bytes_max, scan, stars, texts, write_parquet,
+    answers, block_on, collect, engine_of, ids, memory_bytes_max, scan, stars, texts, write_parquet,
 };
 
 fn engine_with(rows: i64, options: EngineOptions) -> (TempDir, Engine) {
@@ -785,5 +785,29 @@ fn a_few_rows_that_are_wide_spill_if_they_do_not_fit() {
             }
         }
         assert_eq!(counted, expected);
+    }
+}
+
+#[test]
+fn a_key_that_is_sorted_by_twice_counts_once() {
+    let folder = tempfile::tempdir().unwrap();
+    write_parquet(&folder.path().join("stars.parquet"), &stars(0, 6));
+    let engine = engine_of(&folder.path().join("stars.parquet"));
+    for (sql, wanted) in [
+        (
+            "SELECT DISTINCT ON (g) g, id FROM (SELECT id % 2 AS g, id FROM stars) AS s ORDER BY g, g DESC, id DESC",
+            vec!["0,4", "1,5"],
+        ),
+        (
+            "SELECT id % 2 AS g, first_value(id ORDER BY id % 2, id % 2 DESC, id DESC) AS f FROM stars GROUP BY g ORDER BY g",
+            vec!["0,4", "1,5"],
+        ),
+        (
+            "SELECT array_agg(id ORDER BY id DESC, id) AS a FROM stars WHERE id < 3",
+            vec!["[2, 1, 0]"],
+        ),
+    ] {
+        let wanted = wanted.into_iter().map(str::to_owned).collect();
+        assert_eq!(answers(&engine, sql), Ok(wanted), "{sql}");
     }
 }
