@@ -653,6 +653,7 @@ impl Sessions {
         queries.add_analyzer_rule(Arc::new(CHECK_ARITHMETIC));
         queries.add_analyzer_rule(Arc::new(KEEP_CONVERSIONS));
         queries.add_analyzer_rule(Arc::new(PARTS_OF_LENGTHS));
+        queries.add_analyzer_rule(Arc::new(grown_values::NO_NEGATIVE_LENGTH));
         Ok(Self {
             scans: session(1),
             queries,

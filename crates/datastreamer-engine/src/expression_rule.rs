@@ -1,6 +1,7 @@
 //! A rule for logical plans that changes their expressions one by one. `utc.rs`, `time_zone.rs`,
 //! `intervals.rs`, `patterns.rs`, `overflow.rs`, `conversions.rs`, `mixed_numbers.rs`,
-//! `range_frames.rs`, `time_parts.rs`, `time_bins.rs` and `equal_floats.rs` make such rules.
+//! `range_frames.rs`, `time_parts.rs`, `time_bins.rs`, `grown_values.rs` and
+//! `equal_floats.rs` make such rules.
 
 use datafusion::{
     common::{

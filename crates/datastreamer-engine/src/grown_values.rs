@@ -7,7 +7,7 @@
 //! times are not there at all (`UNBOUNDED_FUNCTIONS` in `engine.rs`); all others make values of about
 //! the size of their arguments.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray},
@@ -15,15 +15,18 @@ use arrow::{
     datatypes::{DataType, FieldRef},
 };
 use datafusion::{
-    common::{Result, ScalarValue},
+    common::{Result, ScalarValue, tree_node::Transformed},
     logical_expr::{
-        ColumnarValue, Documentation, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
-        ScalarUDFImpl, Signature,
+        ColumnarValue, Documentation, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
+        ScalarUDFImpl, Signature, lit, when,
     },
     prelude::SessionContext,
 };
 
-use crate::error::{EngineError, EngineErrorKind};
+use crate::{
+    error::{EngineError, EngineErrorKind},
+    expression_rule::ExpressionRule,
+};
 
 /// 64 MiB of values in a batch, half of what a batch of a file has at most: 8 KiB for each of the
 /// usual 8192 rows. Values that are not longer than what they are made of may have more.
@@ -32,6 +35,24 @@ const GROWN_BYTES_MAX: usize = 64 << 20;
 const SLICE_BYTES_MAX: usize = 16 << 20;
 /// The most that an element of a list takes as a text, if it is no text: a number or a time.
 const ELEMENT_BYTES: usize = 64;
+
+/// Takes a negative length of `lpad` and `rpad` for 0, as PostgreSQL does: DataFusion would ask for all memory there is.
+/// It belongs behind the rule that gives the length 64 bits.
+pub(crate) const NO_NEGATIVE_LENGTH: ExpressionRule = ExpressionRule {
+    name: "no_negative_length",
+    change: |mut expression, _schema| {
+        let Expr::ScalarFunction(function) = &mut expression else {
+            return Ok(Transformed::no(expression));
+        };
+        let ("lpad" | "rpad", Some(length)) = (function.func.name(), function.args.get_mut(1))
+        else {
+            return Ok(Transformed::no(expression));
+        };
+        let given = mem::take(length);
+        *length = when(given.clone().lt(lit(0_i64)), lit(0_i64)).otherwise(given)?;
+        Ok(Transformed::yes(expression))
+    },
+};
 
 const FUNCTIONS: [(&str, Growth); 6] = [
     ("replace", Growth::Replaced),

@@ -79,6 +79,20 @@ fn one_select_over_the_tables_gives_rows_in_any_format() {
     assert!(table.text().contains("unit=\"deg\""), "{}", table.text());
 }
 
+/// DataFusion asks for all memory there is for a negative length.
+#[test]
+fn a_negative_length_is_none() {
+    let sql = Sql::serve(ENABLED);
+    for function in ["rpad", "lpad"] {
+        let query = format!(
+            "SELECT {function}(name, -1, 'x') AS a, {function}('ab', 0 - length(name)) AS b, \
+             {function}('abc', 2) AS c FROM stars LIMIT 1"
+        );
+        let rows = records(&sql.ask(&query, "json").body);
+        assert_eq!(rows, [json!({"a": "", "b": "", "c": "ab"})], "{query}");
+    }
+}
+
 #[test]
 fn a_query_that_is_wrong_is_refused_with_its_place() {
     let sql = Sql::serve(ENABLED);
