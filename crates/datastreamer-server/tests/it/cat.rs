@@ -1,7 +1,7 @@
 //! `datastreamer cat`: the bytes on standard output, the truth in the exit code.
 
 use std::fs::{self, File};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -106,11 +106,10 @@ fn a_name_of_no_file_is_not_taken_for_the_demo() {
 /// Runs a line of bash in which `$cat` is the program's `cat`; returns what it printed, with the
 /// exit codes of its pipeline on the last line of standard error.
 fn bash(line: &str) -> Said {
-    let mut bash = Command::new("bash");
+    let mut bash = tools::program("bash");
     let binary = program::command(&[]).get_program().to_owned();
     bash.args(["-c", &format!("{line}; echo ${{PIPESTATUS[@]}} >&2")])
-        .env("cat", format!("{} cat", binary.display()))
-        .stdin(Stdio::null());
+        .env("cat", format!("{} cat", binary.display()));
     program::finish(bash)
 }
 

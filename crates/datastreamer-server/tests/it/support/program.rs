@@ -23,15 +23,20 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
         .unwrap_or_else(|| env!("CARGO_BIN_EXE_datastreamer").into());
     let mut command = Command::new(binary);
     command.args(arguments).stdin(Stdio::null());
+    without_settings(&mut command);
+    // Nobody may see a backtrace, also who asks all Rust programs for them.
+    command.env("RUST_BACKTRACE", "1");
+    command
+}
+
+/// Keeps the settings of this process from a command: the program takes them for its own.
+pub(crate) fn without_settings(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("DATASTREAMER_") || name == "RUST_LOG" {
             command.env_remove(&*name);
         }
     }
-    // Nobody may see a backtrace, also who asks all Rust programs for them.
-    command.env("RUST_BACKTRACE", "1");
-    command
 }
 
 /// What a run said in the end.

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
+use super::program::without_settings;
+
 /// Returns a command for a program on the `PATH` or in `/usr/sbin`: without input, without output
-/// but for standard error, without proxies in its environment.
+/// but for standard error, without proxies and settings of ours in its environment.
 ///
 /// # Panics
 /// When there is no such program.
@@ -61,6 +63,7 @@ pub(crate) fn checkout() -> &'static Path {
 fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.stdin(Stdio::null()).stdout(Stdio::null());
+    without_settings(&mut command);
     for variable in ["http_proxy", "https_proxy", "all_proxy"] {
         command
             .env_remove(variable)
