@@ -116,13 +116,11 @@ fn written(condition: Expr, place: Place, schema: &DFSchema) -> Result<Expr> {
             Place::And | Place::Condition if found.negated => not_in(found, schema)?,
             Place::And | Place::Condition => Expr::InSubquery(found),
             Place::Value if !may_be_null(&found, schema)? => Expr::InSubquery(found),
+            // DataFusion may negate what it has in CASE: EXISTS is never null.
             Place::Value => {
                 let negated = found.negated;
-                let is_in = InSubquery {
-                    negated: false,
-                    ..found.clone()
-                };
-                let mut value = when(Expr::InSubquery(is_in), lit(!negated))
+                let rows = Rows::new(&found, schema)?;
+                let mut value = when(rows.equal(false)?, lit(!negated))
                     .when(not_in(found, schema)?, lit(negated));
                 value.otherwise(lit(ScalarValue::Boolean(None)))?
             }
@@ -167,39 +165,67 @@ fn not_in(found: InSubquery, schema: &DFSchema) -> Result<Expr> {
             ..found
         }));
     }
-    let rows = named_rows(&found.subquery)?;
-    let value = Expr::Column(Column::from(rows.schema().qualified_field(0)));
-    let is_nullable = value.nullable(rows.schema())?;
-    let looked_for = *found.expr;
-    let outside = outside(looked_for.clone(), schema)?;
-    let none_where = |condition: Option<Expr>, is_one_enough: bool| {
-        let mut plan = LogicalPlanBuilder::from(rows.as_ref().clone());
-        if let Some(condition) = condition {
-            plan = plan.filter(condition)?;
-        }
-        // A row of the outer query is compared with each of them.
-        if is_one_enough && found.subquery.outer_ref_columns.is_empty() {
-            plan = plan.limit(0, Some(1))?;
-        }
-        exists_no(plan.build()?, &found.subquery)
-    };
-    let mut none = none_where(Some(outside.eq(value.clone())), false)?;
-    if is_nullable {
-        none = none.and(none_where(Some(value.is_null()), true)?);
+    let rows = Rows::new(&found, schema)?;
+    let mut none = rows.equal(true)?;
+    if rows.value.nullable(rows.plan.schema())? {
+        none = none.and(rows.none(Some(rows.value.clone().is_null()))?);
     }
-    if looked_for.nullable(schema)? {
-        none = none.and(looked_for.is_not_null().or(none_where(None, true)?));
+    if found.expr.nullable(schema)? {
+        let is_known = found.expr.as_ref().clone().is_not_null();
+        none = none.and(is_known.or(rows.none(None)?));
     }
     Ok(none)
 }
 
-fn exists_no(plan: LogicalPlan, of: &Subquery) -> Result<Expr> {
-    let subquery = Subquery {
-        outer_ref_columns: plan.all_out_ref_exprs(),
-        subquery: Arc::new(plan),
-        spans: of.spans.clone(),
-    };
-    Ok(Expr::Exists(Exists::new(subquery, true)))
+/// The rows of a subquery, in which a value is looked for.
+struct Rows<'a> {
+    plan: Arc<LogicalPlan>,
+    /// Its column.
+    value: Expr,
+    /// The value, as one of the outer query.
+    looked_for: Expr,
+    subquery: &'a Subquery,
+}
+
+impl<'a> Rows<'a> {
+    fn new(found: &'a InSubquery, schema: &DFSchema) -> Result<Self> {
+        let plan = named_rows(&found.subquery)?;
+        Ok(Self {
+            value: Expr::Column(Column::from(plan.schema().qualified_field(0))),
+            plan,
+            looked_for: outside(found.expr.as_ref().clone(), schema)?,
+            subquery: &found.subquery,
+        })
+    }
+
+    /// Returns whether there is a row, or none, that has the value.
+    fn equal(&self, negated: bool) -> Result<Expr> {
+        let is_equal = self.looked_for.clone().eq(self.value.clone());
+        let rows = LogicalPlanBuilder::from(self.plan.as_ref().clone());
+        Ok(self.exists(rows.filter(is_equal)?.build()?, negated))
+    }
+
+    /// Returns whether there is no row, or none of a condition that is not on the outer query.
+    fn none(&self, condition: Option<Expr>) -> Result<Expr> {
+        let mut rows = LogicalPlanBuilder::from(self.plan.as_ref().clone());
+        if let Some(condition) = condition {
+            rows = rows.filter(condition)?;
+        }
+        // One is enough: a row of the outer query is compared with each of them.
+        if self.subquery.outer_ref_columns.is_empty() {
+            rows = rows.limit(0, Some(1))?;
+        }
+        Ok(self.exists(rows.build()?, true))
+    }
+
+    fn exists(&self, rows: LogicalPlan, negated: bool) -> Expr {
+        let subquery = Subquery {
+            outer_ref_columns: rows.all_out_ref_exprs(),
+            subquery: Arc::new(rows),
+            spans: self.subquery.spans.clone(),
+        };
+        Expr::Exists(Exists::new(subquery, negated))
+    }
 }
 
 /// Makes the columns of an expression those of the outer query.

@@ -149,6 +149,14 @@ fn what_sees_its_rows_alone_is_answered() {
             vec!["0", "1", "2", "6"],
         ),
         (
+            "SELECT id FROM stars WHERE NOT (2 IN (SELECT count(*) FROM stars AS t WHERE t.g = stars.g AND t.x > 0 GROUP BY t.x > 9) OR x IN (1, g)) ORDER BY id",
+            vec![],
+        ),
+        (
+            "SELECT id FROM stars WHERE NOT (2 IN (SELECT count(*) FROM stars AS t WHERE t.g = stars.g AND t.x > 0 GROUP BY t.x > 9) OR id IN (1, g)) ORDER BY id",
+            vec!["0"],
+        ),
+        (
             "SELECT id, l.n FROM stars CROSS JOIN LATERAL \
              (SELECT count(*) AS n FROM stars AS t WHERE t.g = stars.g) AS l ORDER BY id",
             vec!["0,2", "1,2", "2,1", "3,3", "4,3", "5,3", "6,0"],
