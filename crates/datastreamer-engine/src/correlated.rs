@@ -12,7 +12,8 @@ use datafusion::{
         tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     },
     logical_expr::{
-        BinaryExpr, Distinct, Expr, JoinType, LogicalPlan, Operator, Subquery, binary_expr,
+        BinaryExpr, Distinct, Expr, FetchType, JoinType, LogicalPlan, Operator, Subquery,
+        binary_expr,
         expr::{InSubquery, SetComparison},
         lit,
         utils::split_conjunction,
@@ -20,7 +21,10 @@ use datafusion::{
     optimizer::AnalyzerRule,
 };
 
-use crate::{error::EngineError, in_subqueries::without_cast};
+use crate::{
+    error::EngineError,
+    expression_rule::{ExpressionRule, without_cast},
+};
 
 /// Refuses them. It belongs before the rules that write subqueries out.
 #[derive(Debug)]
@@ -31,13 +35,9 @@ impl AnalyzerRule for CheckCorrelated {
         "check_correlated"
     }
 
-    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        let plan = plan.transform_up_with_subqueries(|node| {
-            node.map_expressions(|expression| {
-                expression.transform_up(|expression| Ok(of_one_row(expression)))
-            })
-        })?;
-        plan.data.apply_with_subqueries(|node| {
+    fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
+        let plan = OF_ONE_ROW.analyze(plan, config)?;
+        plan.apply_with_subqueries(|node| {
             // Others, which expressions have, are visited too, as plans without a parent.
             for input in node.inputs() {
                 if let LogicalPlan::Subquery(subquery) = input {
@@ -57,13 +57,18 @@ impl AnalyzerRule for CheckCorrelated {
                 })
             })
         })?;
-        Ok(plan.data)
+        Ok(plan)
     }
 }
 
 // ---- one row ----
 
 /// Writes a condition on a subquery out that has one row for each row of the outer query.
+const OF_ONE_ROW: ExpressionRule = ExpressionRule {
+    name: "of_one_row",
+    change: |expression, _schema| Ok(of_one_row(expression)),
+};
+
 fn of_one_row(expression: Expr) -> Transformed<Expr> {
     match expression {
         Expr::Exists(exists) if has_one_row(&exists.subquery) => {
@@ -93,7 +98,7 @@ fn of_one_row(expression: Expr) -> Transformed<Expr> {
 }
 
 fn has_one_row(subquery: &Subquery) -> bool {
-    !subquery.outer_ref_columns.is_empty() && is_one_row(&subquery.subquery)
+    is_correlated(subquery) && is_one_row(&subquery.subquery)
 }
 
 fn is_one_row(plan: &LogicalPlan) -> bool {
@@ -121,10 +126,15 @@ enum Use {
     Rows,
 }
 
+/// Returns whether a subquery refers to the outer query.
+pub(crate) fn is_correlated(subquery: &Subquery) -> bool {
+    !subquery.outer_ref_columns.is_empty()
+}
+
 fn check(subquery: &Subquery, of: Use) -> Result<()> {
-    match subquery.outer_ref_columns.is_empty() {
-        true => Ok(()),
-        false => check_plan(&subquery.subquery, of, false),
+    match is_correlated(subquery) {
+        true => check_plan(&subquery.subquery, of, false),
+        false => Ok(()),
     }
 }
 
@@ -140,7 +150,8 @@ fn check_plan(plan: &LogicalPlan, of: Use, is_filtered: bool) -> Result<()> {
     match plan {
         LogicalPlan::Window(_) => return refuse("a window function"),
         LogicalPlan::Limit(limit) => {
-            let is_there = limit.skip.is_none() && limit.fetch.as_deref().is_some_and(is_positive);
+            let is_there = limit.skip.is_none()
+                && matches!(limit.get_fetch_type()?, FetchType::Literal(Some(1..)));
             if of != Use::Exists || !is_there {
                 return refuse("LIMIT or OFFSET");
             }
@@ -181,16 +192,6 @@ fn check_plan(plan: &LogicalPlan, of: Use, is_filtered: bool) -> Result<()> {
     Ok(())
 }
 
-fn is_positive(number: &Expr) -> bool {
-    match without_cast(number) {
-        Expr::Literal(number, _) => number
-            .to_string()
-            .parse()
-            .is_ok_and(|number: u64| number > 0),
-        _ => false,
-    }
-}
-
 fn refuse(what: &str) -> Result<()> {
     let text = format!("not supported: {what} in a subquery that refers to the outer query");
     Err(EngineError::bad(text).into())
@@ -198,29 +199,28 @@ fn refuse(what: &str) -> Result<()> {
 
 /// Returns whether a plan refers to the outer query.
 fn refers(plan: &LogicalPlan) -> Result<bool> {
-    plan.exists(|node| {
-        let mut is_found = false;
-        node.apply_expressions(|expression| {
-            is_found |= expression.contains_outer();
-            Ok(TreeNodeRecursion::Continue)
-        })?;
-        Ok(is_found)
-    })
+    has_expression(plan, Expr::contains_outer)
 }
 
 /// Returns whether all conditions on the outer query are that a column equals one of it.
 fn is_by_columns(plan: &LogicalPlan) -> Result<bool> {
-    let is_other = plan.exists(|node| {
-        let mut is_other = false;
+    let is_other = |condition: &Expr| condition.contains_outer() && !is_by_column(condition);
+    let has_other = has_expression(plan, |expression| {
+        split_conjunction(expression).into_iter().any(is_other)
+    })?;
+    Ok(!has_other)
+}
+
+/// Returns whether a plan has such an expression.
+fn has_expression(plan: &LogicalPlan, is_such: impl Fn(&Expr) -> bool) -> Result<bool> {
+    plan.exists(|node| {
+        let mut is_found = false;
         node.apply_expressions(|expression| {
-            is_other |= split_conjunction(expression)
-                .into_iter()
-                .any(|condition| condition.contains_outer() && !is_by_column(condition));
+            is_found |= is_such(expression);
             Ok(TreeNodeRecursion::Continue)
         })?;
-        Ok(is_other)
-    })?;
-    Ok(!is_other)
+        Ok(is_found)
+    })
 }
 
 fn is_by_column(condition: &Expr) -> bool {

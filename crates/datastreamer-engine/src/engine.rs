@@ -897,11 +897,11 @@ fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 /// push projections below others, have one of ours in their place.
 fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let from_statistics = AggregateStatistics::new();
-    let push_projections = PushProjections::default();
+    let push_projections = Arc::new(PushProjections::default());
     let rules = PhysicalOptimizer::new().rules.into_iter();
     let rules = rules.map(|rule| match rule.name() {
         name if name == from_statistics.name() => Arc::new(RowCounts::default()) as _,
-        name if name == push_projections.name() => Arc::new(PushProjections::default()) as _,
+        name if name == push_projections.name() => Arc::clone(&push_projections) as _,
         _ => rule,
     });
     let ours: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 2] =

@@ -1,7 +1,7 @@
 //! A rule for logical plans that changes their expressions one by one. `utc.rs`, `time_zone.rs`,
 //! `intervals.rs`, `patterns.rs`, `overflow.rs`, `conversions.rs`, `mixed_numbers.rs`,
-//! `range_frames.rs`, `time_parts.rs`, `time_bins.rs`, `grown_values.rs` and
-//! `equal_floats.rs` make such rules.
+//! `range_frames.rs`, `time_parts.rs`, `time_bins.rs`, `grown_values.rs`,
+//! `correlated.rs`, `sort_keys.rs` and `equal_floats.rs` make such rules.
 
 use datafusion::{
     common::{
@@ -65,4 +65,12 @@ pub(crate) fn is_comparison(operator: Operator) -> bool {
             | Operator::IsDistinctFrom
             | Operator::IsNotDistinctFrom
     )
+}
+
+/// Returns what an expression converts.
+pub(crate) fn without_cast(value: &Expr) -> &Expr {
+    match value {
+        Expr::Cast(cast) => without_cast(&cast.expr),
+        other => other,
+    }
 }

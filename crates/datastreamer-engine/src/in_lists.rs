@@ -19,14 +19,14 @@ use datafusion::{
         tree_node::{Transformed, TreeNode, TreeNodeRecursion, TreeNodeVisitor},
     },
     logical_expr::{
-        BinaryExpr, Cast, ColumnarValue, Expr, LogicalPlan, Operator, ReturnFieldArgs,
+        BinaryExpr, ColumnarValue, Expr, LogicalPlan, Operator, ReturnFieldArgs,
         ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TryCast, Volatility, expr::InList,
         expr_rewriter::NamePreserver,
     },
     optimizer::AnalyzerRule,
 };
 
-use crate::error::EngineError;
+use crate::{error::EngineError, expression_rule::without_cast};
 
 /// Keeps the lists apart. It belongs behind all rules that change what is compared.
 #[derive(Debug)]
@@ -215,18 +215,17 @@ fn looked_for(node: &Expr) -> Option<&Expr> {
 }
 
 fn unconverted(value: &Expr) -> &Expr {
-    match value {
-        Expr::Cast(Cast { expr, .. }) | Expr::TryCast(TryCast { expr, .. }) => unconverted(expr),
+    match without_cast(value) {
+        Expr::TryCast(TryCast { expr, .. }) => unconverted(expr),
         other => other,
     }
 }
 
 /// Returns whether a value is known, and not null.
 fn is_constant(value: &Expr) -> bool {
-    match value {
+    match without_cast(value) {
         Expr::Literal(value, _) => !value.is_null(),
         Expr::Negative(value) => is_constant(value),
-        Expr::Cast(Cast { expr, .. }) => is_constant(expr),
         _ => false,
     }
 }

@@ -24,7 +24,7 @@ use datafusion::{
     optimizer::AnalyzerRule,
 };
 
-use crate::set_comparison::named_rows;
+use crate::{correlated::is_correlated, expression_rule::without_cast, set_comparison::named_rows};
 
 /// Writes them out. It belongs behind the rule that gives the two sides of a comparison one type, and
 /// before those that change what is compared.
@@ -137,14 +137,7 @@ fn written(condition: Expr, place: Place, schema: &DFSchema) -> Result<Expr> {
 /// columns in it.
 fn has_join(found: &InSubquery) -> bool {
     let is_column = matches!(without_cast(&found.expr), Expr::Column(_));
-    is_column && found.subquery.outer_ref_columns.is_empty()
-}
-
-pub(crate) fn without_cast(value: &Expr) -> &Expr {
-    match value {
-        Expr::Cast(cast) => without_cast(&cast.expr),
-        other => other,
-    }
+    is_column && !is_correlated(&found.subquery)
 }
 
 /// Returns whether DataFusion may take its condition for null: where it may be, and where the subquery
@@ -152,8 +145,7 @@ pub(crate) fn without_cast(value: &Expr) -> &Expr {
 fn may_be_null(found: &InSubquery, schema: &DFSchema) -> Result<bool> {
     let values = found.subquery.subquery.schema();
     let is_null = values.fields().iter().any(|field| field.is_nullable());
-    let is_outer = !found.subquery.outer_ref_columns.is_empty();
-    Ok(is_outer || is_null || found.expr.nullable(schema)?)
+    Ok(is_null || is_correlated(&found.subquery) || found.expr.nullable(schema)?)
 }
 
 /// Returns a condition that is true where a value is not in the subquery, and false where it is, or where
@@ -212,7 +204,7 @@ impl<'a> Rows<'a> {
             rows = rows.filter(condition)?;
         }
         // One is enough: a row of the outer query is compared with each of them.
-        if self.subquery.outer_ref_columns.is_empty() {
+        if !is_correlated(self.subquery) {
             rows = rows.limit(0, Some(1))?;
         }
         Ok(self.exists(rows.build()?, true))

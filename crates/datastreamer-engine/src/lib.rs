@@ -29,19 +29,20 @@
 //! `scan.rs`, `parquet.rs`, `arrow_file.rs`, `arrow_opener.rs` and `text_opener.rs` (with the crate
 //! `datastreamer-text`) read what is in them, `file_cache.rs` keeps what was read, `pinned.rs`
 //! detects changed files, `expansion.rs` says how large compressed data may become.
-//! `from_statistics.rs` keeps plans from taking values from statistics, `filtered_joins.rs` the conditions
-//! of joins from reading other columns, `equal_floats.rs` compares
-//! floats, `in_lists.rs` keeps lists of IN apart,
-//! `in_subqueries.rs` writes out NOT IN of subqueries, `correlated.rs` refuses those
-//! that refer to the outer query and would have another answer, `extremes.rs` finds the least and the greatest values of groups,
-//! `sliding.rs` computes aggregates of floats over window frames, `mixed_numbers.rs` gives decimals and
-//! floats one type, `conversions.rs` keeps DataFusion from moving conversions that lose something,
-//! `range_frames.rs` checks the offsets of window frames, `time_parts.rs` and `time_bins.rs` have functions
-//! of times, `written_out.rs` writes out what the parser takes for something else, `grown_values.rs`
-//! bounds what functions make, `overflow.rs`, `sums.rs` and `averages.rs` make arithmetic fail where its
-//! result is out of range, `known.rs` computes what is known about rows before they are read. `query_memory.rs` gives a plan its memory,
-//! `limited_sorts.rs` makes sorts spill, and `sort_keys.rs` leaves keys out that say nothing new. `rows.rs` runs the plan for the caller, and
-//! `cancellation.rs` stops it. `spill.rs` has the temporary files of plans.
+//! `from_statistics.rs` keeps plans from taking values from statistics, `filtered_joins.rs` the
+//! conditions of joins from reading other columns, `equal_floats.rs` compares floats, `in_lists.rs`
+//! keeps lists of IN apart, `in_subqueries.rs` writes out NOT IN of subqueries, `correlated.rs` refuses
+//! those that refer to the outer query and would have another answer, `extremes.rs` finds the least and
+//! the greatest values of groups, `sliding.rs` computes aggregates of floats over window frames,
+//! `mixed_numbers.rs` gives decimals and floats one type, `conversions.rs` keeps DataFusion from moving
+//! conversions that lose something, `range_frames.rs` checks the offsets of window frames,
+//! `time_parts.rs` and `time_bins.rs` have functions of times, `written_out.rs` writes out what the
+//! parser takes for something else, `grown_values.rs` bounds what functions make, `overflow.rs`,
+//! `sums.rs` and `averages.rs` make arithmetic fail where its result is out of range, `known.rs`
+//! computes what is known about rows before they are read. `query_memory.rs` gives a plan its memory,
+//! `limited_sorts.rs` makes sorts spill, and `sort_keys.rs` leaves keys out that say nothing new.
+//! `rows.rs` runs the plan for the caller, and `cancellation.rs` stops it. `spill.rs` has the temporary
+//! files of plans.
 
 mod arrow_buffers;
 mod arrow_columns;

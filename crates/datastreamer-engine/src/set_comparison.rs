@@ -8,7 +8,7 @@ use datafusion::{
     logical_expr::{Expr, LogicalPlan, Subquery, SubqueryAlias, expr::SetComparison},
 };
 
-use crate::expression_rule::ExpressionRule;
+use crate::{correlated::is_correlated, expression_rule::ExpressionRule};
 
 /// The name. Those that clients see are of tables and their own.
 const NAME: &str = "compared rows";
@@ -37,7 +37,7 @@ fn named(expression: Expr, _schema: &DFSchema) -> Result<Transformed<Expr>> {
 /// query: DataFusion takes such a condition out of nothing that has a name, and the names differ there.
 pub(crate) fn named_rows(subquery: &Subquery) -> Result<Arc<LogicalPlan>> {
     let rows = Arc::clone(&subquery.subquery);
-    if !subquery.outer_ref_columns.is_empty() {
+    if is_correlated(subquery) {
         return Ok(rows);
     }
     let named = SubqueryAlias::try_new(rows, NAME)?;

@@ -1098,15 +1098,14 @@ fn standard_output_gets_the_bytes_and_is_never_taken_back() {
         .get(&[&server.url("/f"), "-o", "-", "--json"])
         .assert_ends_with_usage();
 
-    let mut bash = Command::new("bash");
+    let mut bash = tools::program("bash");
     let program = program::command(&[]).get_program().to_owned();
     bash.args([
         "-c",
         "\"$get\" get \"$url\" -o - | head -c 10; echo ${PIPESTATUS[@]} >&2",
     ])
     .env("get", program)
-    .env("url", server.url("/f"))
-    .stdin(Stdio::null());
+    .env("url", server.url("/f"));
     let said = program::finish(bash);
     assert_eq!((said.stdout.len(), said.stderr.as_str()), (10, "141 0\n"));
 }
@@ -1222,15 +1221,14 @@ fn a_disk_that_is_full_leaves_no_file_that_looks_complete() {
     let folder = Folder::new();
     let mut bash = folder.command(&[]);
     let program = bash.get_program().to_owned();
-    bash = Command::new("bash");
+    bash = tools::program("bash");
     bash.args([
         "-c",
         "trap '' XFSZ; ulimit -f 1000; exec \"$get\" get \"$url\" -q",
     ])
     .env("get", program)
     .env("url", server.url("/f"))
-    .current_dir(folder.path(""))
-    .stdin(Stdio::null());
+    .current_dir(folder.path(""));
     let said = program::finish(bash);
     said.assert_refused(7, &["f.part", "cannot be written"]);
     assert!(
